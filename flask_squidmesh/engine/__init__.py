@@ -1,0 +1,1 @@
+"""Deciding: facts in, changes out. No database, no Flask."""

@@ -1,0 +1,165 @@
+"""Every error a caller can meet.
+
+SquidMeshError
+├── ConfigurationError      .problems
+├── DefinitionError         .problems
+├── SchemaError
+├── PayloadError            .missing_fields .unknown_fields .invalid_types
+├── UnknownWorkflowError
+├── UnknownTriggerError
+├── RunNotFoundError        .run_id
+├── TransitionError         .status .allowed
+├── ConflictError           .current
+├── UnsafeReplayError       .steps
+└── ManualActionError       .field
+
+FailStep and RetryStep are signals that a step raises to say how its failure is to be treated; they are no errors
+of the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class SquidMeshError(Exception):
+    """Catches everything that the library raises to its caller."""
+
+
+def _listed(heading: str, problems: Sequence[str]) -> str:
+    return "\n".join([heading, *(f"- {problem}" for problem in problems)])
+
+
+class ConfigurationError(SquidMeshError):
+    """The app's configuration is missing something or holds something wrong.
+
+    `problems` holds one sentence for each fault, all of them at once.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        text = problems[0] if len(problems) == 1 else _listed("The Squid Mesh configuration has faults:", problems)
+        super().__init__(text)
+
+
+class DefinitionError(SquidMeshError):
+    """A workflow class breaks rules of the authoring language.
+
+    `problems` holds one sentence for each fault; each names the step or transition and what to write instead.
+    """
+
+    def __init__(self, workflow: str, problems: Sequence[str]) -> None:
+        self.workflow = workflow
+        self.problems = tuple(problems)
+        super().__init__(_listed(f"Workflow {workflow} is not valid:", problems))
+
+
+class SchemaError(SquidMeshError):
+    """The database lacks our tables or holds an older version of them. The message ends with the commands to run."""
+
+
+class PayloadError(SquidMeshError):
+    """The payload does not fit the trigger's model; nothing was written.
+
+    `missing_fields` in order of declaration, `unknown_fields` sorted, `invalid_types` as {field: what is wrong}.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        missing_fields: Sequence[str] = (),
+        unknown_fields: Sequence[str] = (),
+        invalid_types: Mapping[str, str] | None = None,
+    ) -> None:
+        self.missing_fields = list(missing_fields)
+        self.unknown_fields = list(unknown_fields)
+        self.invalid_types = dict(invalid_types or {})
+        super().__init__(message)
+
+
+class UnknownWorkflowError(SquidMeshError):
+    """No registered workflow has this name."""
+
+
+class UnknownTriggerError(SquidMeshError):
+    """The workflow has no trigger of this name."""
+
+
+class RunNotFoundError(SquidMeshError):
+    """No run has this id, or the text is not an id at all."""
+
+    def __init__(self, run_id: object) -> None:
+        self.run_id = str(run_id)
+        super().__init__(f"There is no run {self.run_id!r}. Run ids are UUIDs as start_run returned them.")
+
+
+class TransitionError(SquidMeshError):
+    """The call is not possible in the run's present status.
+
+    `status` is that status, `allowed` the calls that would succeed now.
+    """
+
+    def __init__(self, message: str, *, status: str, allowed: Sequence[str] = ()) -> None:
+        self.status = status
+        self.allowed = tuple(allowed)
+        super().__init__(message)
+
+
+class ConflictError(SquidMeshError):
+    """What the caller relied on no longer holds; nothing was done. `current` says what holds now."""
+
+    def __init__(self, message: str, *, current: Any = None) -> None:
+        self.current = current
+        super().__init__(message)
+
+
+class UnsafeReplayError(SquidMeshError):
+    """A replay would repeat steps that cannot be undone.
+
+    `steps` lists them: the name, why each blocks, and how it ended. `allow_irreversible=True` overrides.
+    """
+
+    def __init__(self, steps: Sequence[Mapping[str, Any]]) -> None:
+        self.steps = [dict(step) for step in steps]
+        names = ", ".join(str(step["step"]) for step in steps)
+        super().__init__(
+            f"Replay would run steps again whose effects cannot be undone: {names}. "
+            "Pass allow_irreversible=True if that is what you want."
+        )
+
+
+class ManualActionError(SquidMeshError):
+    """The actor, comment or metadata of a control call is missing or of the wrong kind. `field` names it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
+
+
+class FailStep(Exception):  # noqa: N818 - a signal, not an error
+    """Raise it in a step to fail at once: no retry, straight to the error route or the end of the run.
+
+    message: what went wrong, for people. code: a short stable name for programs. details: anything JSON can hold.
+    """
+
+    def __init__(self, message: str = "", *, code: str | None = None, details: Any = None) -> None:
+        self.message, self.code, self.details = message, code, details
+        super().__init__(message)
+
+
+class RetryStep(Exception):  # noqa: N818 - a signal, not an error
+    """Raise it in a step to fail this attempt and have the step's retry policy try again.
+
+    message: what went wrong, for people. after: seconds until the next attempt, instead of the policy's delay.
+    code, details: as in FailStep.
+    """
+
+    def __init__(
+        self, message: str = "", *, after: float | None = None, code: str | None = None, details: Any = None
+    ) -> None:
+        if after is not None and after < 0:
+            raise ValueError(f"RetryStep(after={after!r}): seconds must not be negative")
+        self.message, self.after, self.code, self.details = message, after, code, details
+        super().__init__(message)

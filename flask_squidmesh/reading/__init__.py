@@ -1,0 +1,1 @@
+"""Answering: list, inspect, explain, graph."""

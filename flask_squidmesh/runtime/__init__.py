@@ -1,0 +1,1 @@
+"""Doing: start, perform, control, dispatch, recover."""

@@ -1,0 +1,1 @@
+"""Keeping: tables, SQL and migrations."""

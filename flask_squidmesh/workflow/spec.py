@@ -1,0 +1,177 @@
+"""A workflow as plain data: what a class body became once it was found valid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, TypeAdapter
+
+StepKind = Literal["function", "wait", "log", "pause", "approval"]
+Recovery = Literal["compensation", "undo"]
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A test on one value of the state. A missing path is false."""
+
+    path: Path
+    operator: Literal["equals", "greater_than", "less_than"]
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where an ok outcome leads; without a condition it is the fallback."""
+
+    target: str
+    condition: Condition | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorRoute:
+    """Where a final failure, or a rejection, leads."""
+
+    target: str
+    recovery: Recovery | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """Seconds between attempts: `first` doubled each time up to `most`, or `first` every time where they are equal."""
+
+    first: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How many attempts in all, how far apart, and which exceptions an irreversible step may be retried on."""
+
+    max_attempts: int = 1
+    backoff: Backoff | None = None
+    jitter: float = 0.0
+    on: tuple[type[BaseException], ...] = ()
+
+
+Source = Literal["state", "payload", "context"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter of a step function: where its value comes from and what it must be."""
+
+    name: str
+    source: Source
+    path: Path = ()
+    adapter: TypeAdapter[Any] | None = None
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compensation:
+    """The function that undoes a step, and how often it is tried."""
+
+    function: Callable[..., Any]
+    name: str
+    parameters: tuple[Parameter, ...]
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSpec:
+    """One declared step."""
+
+    name: str
+    kind: StepKind = "function"
+    function: Callable[..., Any] | None = None
+    parameters: tuple[Parameter, ...] = ()
+    output: str | None = None
+    after: tuple[str, ...] = ()
+    ok: tuple[Route, ...] = ()
+    error: ErrorRoute | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    irreversible: bool = False
+    compensatable: bool = True
+    compensate: Compensation | None = None
+    transaction: bool = False
+    permission: str | None = None
+    within: timedelta | None = None
+    duration: timedelta | None = None
+    prompt: str | None = None
+    message: str | None = None
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    max_visits: int | None = None
+
+    @property
+    def manual(self) -> bool:
+        """Whether the step waits for a person."""
+        return self.kind in ("pause", "approval")
+
+    @property
+    def blocks_replay(self) -> bool:
+        """Whether the step's effect cannot be taken back, so that a replay asks first."""
+        return self.irreversible or not self.compensatable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerSpec:
+    """One way to start the workflow."""
+
+    name: str
+    kind: Literal["manual", "cron"]
+    model: type[BaseModel] | None = None
+    expression: str | None = None
+    timezone: str | None = None
+    idempotency: Literal["return_existing", "skip", "none"] = "return_existing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkflowSpec:
+    """One declared workflow. `steps` and `triggers` keep the order of declaration."""
+
+    name: str
+    title: str
+    description: str
+    aliases: tuple[str, ...] = ()
+    version: str | None = None
+    subject: str | None = None
+    style: Literal["flow", "dependency"]
+    triggers: Mapping[str, TriggerSpec]
+    steps: Mapping[str, StepSpec]
+    entry: tuple[str, ...]
+    max_visits: int = 100
+    fingerprint: str
+
+    @property
+    def default_trigger(self) -> TriggerSpec:
+        """The first trigger."""
+        return next(iter(self.triggers.values()))
+
+    @cached_property
+    def dependents(self) -> Mapping[str, tuple[str, ...]]:
+        """For each step the steps that wait for it, in order of declaration."""
+        return {
+            name: tuple(other.name for other in self.steps.values() if name in other.after) for name in self.steps
+        }
+
+    @cached_property
+    def ancestors(self) -> Mapping[str, frozenset[str]]:
+        """For each step of a dependency workflow everything it waits for, directly or not."""
+        found: dict[str, frozenset[str]] = {}
+
+        def of(name: str) -> frozenset[str]:
+            if name not in found:
+                after = self.steps[name].after
+                found[name] = frozenset(after).union(*(of(parent) for parent in after)) if after else frozenset()
+            return found[name]
+
+        return {name: of(name) for name in self.steps}
+
+    def visits_allowed(self, step: str) -> int:
+        """How often a run may enter the step."""
+        return self.steps[step].max_visits or self.max_visits
