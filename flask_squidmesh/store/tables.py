@@ -1,0 +1,349 @@
+"""The tables. Every constraint and index has a name of its own, so that a host's naming convention changes none.
+
+A dispatch is the intent to deliver one piece of work and, while somebody works on it, the claim: `due_at` is then
+the time at which the claim expires. So a crash at any point leaves a row that falls due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.schema import conv
+
+PREFIX = "squidmesh_"
+
+
+class Timestamp(sa.TypeDecorator[datetime]):
+    """A time in UTC; SQLite, which keeps no zone, gives it back aware too."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value if value is None or dialect.name != "sqlite" else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value if value is None or value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+Json = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+Id = sa.Uuid(as_uuid=False)
+Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Name = sa.String(200)
+Word = sa.String(20)
+Key = sa.String(200)
+
+
+class Base(DeclarativeBase):
+    metadata = sa.MetaData()
+
+
+def _one_of(table: str, column: str, words: Sequence[str]) -> sa.CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=conv(f"ck_{table}_{column}"))
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"postgresql_where": sa.text(condition), "sqlite_where": sa.text(condition)}
+
+
+def _run_id(table: str) -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint(
+        ["run_id"], ["squidmesh_runs.id"], name=conv(f"fk_{table}_run_id"), ondelete="CASCADE"
+    )
+
+
+class Run(Base):
+    """One run. Lists read this table alone and never its payload."""
+
+    __tablename__ = "squidmesh_runs"
+
+    id: Mapped[str] = mapped_column(Id)
+    workflow: Mapped[str] = mapped_column(Name)
+    trigger: Mapped[str] = mapped_column(Name)
+    version: Mapped[str | None] = mapped_column(Name)
+    fingerprint: Mapped[str] = mapped_column(sa.String(64))
+    subject: Mapped[str] = mapped_column(sa.String(500))
+    status: Mapped[str] = mapped_column(Word)
+    payload: Mapped[dict[str, Any]] = mapped_column(Json)
+    schedule: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    actor: Mapped[Any | None] = mapped_column(Json)
+    current_step: Mapped[str | None] = mapped_column(Name)
+    attempt: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    max_attempts: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    due_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    position: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    remaining: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    revision: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    needs: Mapped[str | None] = mapped_column(Word)
+    needs_count: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    needs_due_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    needs_since: Mapped[datetime | None] = mapped_column(Timestamp)
+    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    error_fingerprint: Mapped[str | None] = mapped_column(sa.String(64))
+    compensation: Mapped[str | None] = mapped_column(Word)
+    parent_run_id: Mapped[str | None] = mapped_column(Id)
+    parent_step: Mapped[str | None] = mapped_column(Name)
+    child_key: Mapped[str | None] = mapped_column(Key)
+    replayed_from_id: Mapped[str | None] = mapped_column(Id)
+    replayed_as_id: Mapped[str | None] = mapped_column(Id)
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+    started_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    updated_at: Mapped[datetime] = mapped_column(Timestamp)
+    finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    acknowledged_at: Mapped[datetime | None] = mapped_column(Timestamp)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_runs")),
+        sa.UniqueConstraint("parent_run_id", "child_key", name=conv("uq_squidmesh_runs_child")),
+        _one_of(
+            "squidmesh_runs",
+            "status",
+            ("pending", "running", "retrying", "paused", "cancelling", "completed", "failed", "cancelled"),
+        ),
+        sa.Index("ix_squidmesh_runs_created", "created_at", "id"),
+        sa.Index("ix_squidmesh_runs_status", "status", "created_at", "id"),
+        sa.Index("ix_squidmesh_runs_workflow", "workflow", "created_at", "id"),
+        sa.Index("ix_squidmesh_runs_subject", "subject", postgresql_ops={"subject": "varchar_pattern_ops"}),
+        sa.Index("ix_squidmesh_runs_needs", "needs", "needs_since", "id", **_where("needs IS NOT NULL")),
+        sa.Index(
+            "ix_squidmesh_runs_error",
+            "error_fingerprint",
+            "created_at",
+            "id",
+            **_where("error_fingerprint IS NOT NULL"),
+        ),
+        sa.Index("ix_squidmesh_runs_replayed_from", "replayed_from_id", **_where("replayed_from_id IS NOT NULL")),
+    )
+
+
+class StepRun(Base):
+    """One visit of a run to a step, or one compensation of such a visit.
+
+    `sees` is the run's position when the visit was made: it binds outputs up to there, whichever attempt it is.
+    `position` is where its own output stands. `missing` counts dependencies that have not completed.
+    `settings` holds for this visit whatever is deployed later; `decision` the targets of an open manual step.
+    """
+
+    __tablename__ = "squidmesh_step_runs"
+
+    id: Mapped[str] = mapped_column(Id)
+    run_id: Mapped[str] = mapped_column(Id)
+    kind: Mapped[str] = mapped_column(Word)
+    step: Mapped[str] = mapped_column(Name)
+    visit: Mapped[int] = mapped_column()
+    status: Mapped[str] = mapped_column(Word)
+    sees: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    position: Mapped[int | None] = mapped_column()
+    missing: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    attempts: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    abandoned: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    settings: Mapped[dict[str, Any]] = mapped_column(Json)
+    input: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    output: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    failure: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    recovery: Mapped[str | None] = mapped_column(Word)
+    decision: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    manual: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    due_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    decide_by: Mapped[datetime | None] = mapped_column(Timestamp)
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+    started_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_step_runs")),
+        _run_id("squidmesh_step_runs"),
+        sa.UniqueConstraint("run_id", "kind", "step", "visit", name=conv("uq_squidmesh_step_runs_visit")),
+        _one_of("squidmesh_step_runs", "kind", ("step", "compensation")),
+        _one_of(
+            "squidmesh_step_runs",
+            "status",
+            ("pending", "running", "paused", "interrupted", "completed", "failed", "cancelled"),
+        ),
+        sa.Index("ix_squidmesh_step_runs_position", "run_id", "position", **_where("position IS NOT NULL")),
+    )
+
+
+class Attempt(Base):
+    """One ended attempt. An attempt that is still running is the claim on its dispatch."""
+
+    __tablename__ = "squidmesh_attempts"
+
+    step_run_id: Mapped[str] = mapped_column(Id)
+    number: Mapped[int] = mapped_column()
+    status: Mapped[str] = mapped_column(Word)
+    worker: Mapped[str | None] = mapped_column(Name)
+    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    started_at: Mapped[datetime] = mapped_column(Timestamp)
+    finished_at: Mapped[datetime] = mapped_column(Timestamp)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("step_run_id", "number", name=conv("pk_squidmesh_attempts")),
+        sa.ForeignKeyConstraint(
+            ["step_run_id"],
+            ["squidmesh_step_runs.id"],
+            name=conv("fk_squidmesh_attempts_step_run_id"),
+            ondelete="CASCADE",
+        ),
+        _one_of("squidmesh_attempts", "status", ("completed", "failed", "abandoned")),
+        sa.CheckConstraint("number > 0", name=conv("ck_squidmesh_attempts_number")),
+    )
+
+
+class Dispatch(Base):
+    """The intent to deliver a step, a compensation or a cron activation; see the top of the file."""
+
+    __tablename__ = "squidmesh_dispatches"
+
+    id: Mapped[str] = mapped_column(Id)
+    kind: Mapped[str] = mapped_column(Word)
+    run_id: Mapped[str | None] = mapped_column(Id)
+    step_run_id: Mapped[str | None] = mapped_column(Id)
+    payload: Mapped[dict[str, Any]] = mapped_column(Json)
+    queue: Mapped[str] = mapped_column(Name)
+    due_at: Mapped[datetime] = mapped_column(Timestamp)
+    claim_id: Mapped[str | None] = mapped_column(Id)
+    claimed_by: Mapped[str | None] = mapped_column(Name)
+    claimed_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    relay_at: Mapped[datetime] = mapped_column(Timestamp)
+    hand_overs: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    hand_over_error: Mapped[str | None] = mapped_column(sa.Text)
+    held: Mapped[str | None] = mapped_column(sa.Text)
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_dispatches")),
+        _run_id("squidmesh_dispatches"),
+        sa.ForeignKeyConstraint(
+            ["step_run_id"],
+            ["squidmesh_step_runs.id"],
+            name=conv("fk_squidmesh_dispatches_step_run_id"),
+            ondelete="CASCADE",
+        ),
+        sa.UniqueConstraint("step_run_id", name=conv("uq_squidmesh_dispatches_step_run_id")),
+        _one_of("squidmesh_dispatches", "kind", ("step", "compensation", "cron")),
+        sa.Index("ix_squidmesh_dispatches_due", "queue", "due_at"),
+        sa.Index("ix_squidmesh_dispatches_relay", "relay_at"),
+        sa.Index("ix_squidmesh_dispatches_run", "run_id"),
+        sa.Index("ix_squidmesh_dispatches_claim", "claim_id", **_where("claim_id IS NOT NULL")),
+    )
+
+
+class AuditEvent(Base):
+    """What somebody or something decided, with or without a run."""
+
+    __tablename__ = "squidmesh_audit_events"
+
+    id: Mapped[int] = mapped_column(Serial)
+    run_id: Mapped[str | None] = mapped_column(Id)
+    type: Mapped[str] = mapped_column(sa.String(40))
+    step: Mapped[str | None] = mapped_column(Name)
+    visit: Mapped[int | None] = mapped_column()
+    actor: Mapped[Any | None] = mapped_column(Json)
+    comment: Mapped[str | None] = mapped_column(sa.Text)
+    data: Mapped[dict[str, Any] | None] = mapped_column("metadata", Json)
+    at: Mapped[datetime] = mapped_column(Timestamp)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_audit_events")),
+        _run_id("squidmesh_audit_events"),
+        sa.Index("ix_squidmesh_audit_events_run", "run_id", "id"),
+        sa.Index("ix_squidmesh_audit_events_at", "at", "id"),
+    )
+
+
+class ControlCall(Base):
+    """The answer a control call gave, by its idempotency key."""
+
+    __tablename__ = "squidmesh_control_calls"
+
+    run_id: Mapped[str] = mapped_column(Id)
+    call: Mapped[str] = mapped_column(Word)
+    key: Mapped[str] = mapped_column(Key)
+    answer: Mapped[dict[str, Any]] = mapped_column(Json)
+    at: Mapped[datetime] = mapped_column(Timestamp)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("run_id", "call", "key", name=conv("pk_squidmesh_control_calls")),
+        _run_id("squidmesh_control_calls"),
+    )
+
+
+class StartKey(Base):
+    """The run that an idempotency key started. It outlives the run, so it has no foreign key."""
+
+    __tablename__ = "squidmesh_start_keys"
+
+    workflow: Mapped[str] = mapped_column(Name)
+    key: Mapped[str] = mapped_column(Key)
+    run_id: Mapped[str] = mapped_column(Id)
+    payload_fingerprint: Mapped[str] = mapped_column(sa.String(64))
+    at: Mapped[datetime] = mapped_column(Timestamp)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("workflow", "key", name=conv("pk_squidmesh_start_keys")),
+        sa.Index("ix_squidmesh_start_keys_at", "at"),
+    )
+
+
+class Process(Base):
+    """The beat of a worker or a relay."""
+
+    __tablename__ = "squidmesh_processes"
+
+    id: Mapped[str] = mapped_column(Name)
+    kind: Mapped[str] = mapped_column(Word)
+    queue: Mapped[str] = mapped_column(Name)
+    threads: Mapped[int] = mapped_column()
+    started_at: Mapped[datetime] = mapped_column(Timestamp)
+    seen_at: Mapped[datetime] = mapped_column(Timestamp)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_processes")),
+        _one_of("squidmesh_processes", "kind", ("worker", "relay")),
+        sa.Index("ix_squidmesh_processes_seen", "seen_at"),
+    )
+
+
+class Schedule(Base):
+    """What is remembered of a cron trigger: whether it is paused, and when it last fired."""
+
+    __tablename__ = "squidmesh_schedules"
+
+    workflow: Mapped[str] = mapped_column(Name)
+    trigger: Mapped[str] = mapped_column(Name)
+    paused_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    fired_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    last_run_id: Mapped[str | None] = mapped_column(Id)
+
+    __table_args__ = (sa.PrimaryKeyConstraint("workflow", "trigger", name=conv("pk_squidmesh_schedules")),)
+
+
+class BulkJob(Base):
+    """One action on many runs: what was asked, by whom, and how far it is."""
+
+    __tablename__ = "squidmesh_bulk_jobs"
+
+    id: Mapped[str] = mapped_column(Id)
+    action: Mapped[str] = mapped_column(Word)
+    status: Mapped[str] = mapped_column(Word)
+    actor: Mapped[Any | None] = mapped_column(Json)
+    comment: Mapped[str | None] = mapped_column(sa.Text)
+    selection: Mapped[dict[str, Any]] = mapped_column(Json)
+    results: Mapped[dict[str, Any]] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+    finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_bulk_jobs")),
+        _one_of("squidmesh_bulk_jobs", "status", ("pending", "running", "completed", "cancelled")),
+        sa.Index("ix_squidmesh_bulk_jobs_created", "created_at", "id"),
+    )
