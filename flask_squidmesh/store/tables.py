@@ -166,7 +166,7 @@ class StepRun(Base):
         _one_of(
             "squidmesh_step_runs",
             "status",
-            ("pending", "running", "paused", "interrupted", "completed", "failed", "cancelled"),
+            ("pending", "running", "paused", "completed", "failed", "cancelled"),
         ),
         sa.Index("ix_squidmesh_step_runs_position", "run_id", "position", **_where("position IS NOT NULL")),
     )

@@ -1,0 +1,228 @@
+"""What reading answers with: frozen values, each with a `to_dict()` that JSON can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from ..store.summaries import RunSummary, plain
+
+
+class View:
+    """Gives a dataclass its `to_dict`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        document: dict[str, Any] = plain(asdict(self))  # type: ignore[call-overload]
+        return document
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptView(View):
+    """One attempt. status: running, completed, failed or abandoned."""
+
+    id: str
+    attempt_number: int
+    status: str
+    worker: str | None
+    error: Mapping[str, Any] | None
+    started_at: datetime
+    finished_at: datetime | None
+    claim_expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRunView(View):
+    """One visit to a step, or one compensation. Every step run that exists, in the order they were made.
+
+    kind: step or compensation. status: waiting (a join whose dependencies are not done), pending, running, paused,
+    completed, failed or cancelled. decision: for an open or taken manual step {kind, prompt, permission, targets,
+    output_key}; kind is pause, approval or interrupted. manual: who decided it, {event, at, actor, comment, metadata}.
+    due_at: not before then, for a wait or a backoff. decide_by: when an open decision is due.
+    """
+
+    id: str
+    kind: str
+    step: str
+    visit: int
+    status: str
+    input: Mapping[str, Any] | None
+    output: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None
+    failure: Mapping[str, Any] | None
+    recovery: str | None
+    settings: Mapping[str, Any]
+    decision: Mapping[str, Any] | None
+    manual: Mapping[str, Any] | None
+    due_at: datetime | None
+    decide_by: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempts: tuple[AttemptView, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepView(View):
+    """One declared step with the state of its last visit; status is waiting where the run has not reached it.
+
+    kind: function, wait, log, pause or approval (unknown for a step that is no longer declared).
+    """
+
+    step: str
+    kind: str
+    status: str
+    depends_on: tuple[str, ...]
+    visits: int
+    input: Mapping[str, Any] | None
+    output: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None
+    recovery: Mapping[str, Any]
+    attempts: tuple[AttemptView, ...]
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditEventView(View):
+    """What was decided: type, by whom, why, when. run_id is None for what concerns no run."""
+
+    id: int
+    run_id: str | None
+    type: str
+    step: str | None
+    visit: int | None
+    actor: Any
+    comment: str | None
+    metadata: Mapping[str, Any] | None
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(RunSummary):
+    """One run in full. steps, step_runs and audit_events are None unless asked for with include_history=True.
+
+    context: the outputs so far, merged, newest wins. last_error: {type, message, code, details, traceback, retryable}.
+    decision: the token to pass as `expected` to a control call.
+    """
+
+    payload: Mapping[str, Any]
+    context: Mapping[str, Any]
+    schedule: Mapping[str, Any] | None
+    last_error: Mapping[str, Any] | None
+    fingerprint: str
+    decision: str
+    children: tuple[str, ...]
+    steps: tuple[StepView, ...] | None = None
+    step_runs: tuple[StepRunView, ...] | None = None
+    audit_events: tuple[AuditEventView, ...] | None = None
+
+
+class NextAction(str):
+    """The name of a control call that would succeed now, as text, with what it leads to.
+
+    action: the word for `authorize`. step: the step it concerns. leads_to: facts for a sentence, e.g.
+    {"target": "capture", "irreversible": True}, {"compensates": ["reserve"]}.
+    """
+
+    __slots__ = ("action", "leads_to", "step")
+    action: str
+    step: str | None
+    leads_to: Mapping[str, Any]
+
+    def __new__(
+        cls, call: str, *, action: str, step: str | None = None, leads_to: Mapping[str, Any] | None = None
+    ) -> NextAction:
+        self = super().__new__(cls, call)
+        self.action, self.step, self.leads_to = action, step, leads_to or {}
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return {"call": str(self), "action": self.action, "step": self.step, "leads_to": plain(dict(self.leads_to))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal(View):
+    """A control call that would not succeed now, and the reason: a word with facts."""
+
+    call: str
+    action: str
+    reason: str
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation(View):
+    """Why a run is where it is, what supports that, and what can be done."""
+
+    run_id: str
+    status: str
+    reason: str
+    step: str | None
+    details: Mapping[str, Any]
+    next_actions: tuple[NextAction, ...]
+    refusals: tuple[Refusal, ...]
+    evidence: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "reason": self.reason,
+            "step": self.step,
+            "details": plain(dict(self.details)),
+            "next_actions": [action.to_dict() for action in self.next_actions],
+            "refusals": [refusal.to_dict() for refusal in self.refusals],
+            "evidence": plain(dict(self.evidence)),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphNode(View):
+    """One declared step in the graph. `current` marks where the run is."""
+
+    id: str
+    step: str
+    kind: str
+    status: str
+    current: bool
+    visits: int
+    irreversible: bool
+    compensate: str | None
+    compensation: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphEdge(View):
+    """One possible move. outcome: ok, error, reject or dependency. status: selected, skipped, pending or blocked."""
+
+    id: str
+    source: str
+    target: str
+    outcome: str
+    condition: Mapping[str, Any] | None
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph(View):
+    """A run's workflow as nodes and edges with their states. Edges are empty where the workflow is not registered."""
+
+    run_id: str
+    workflow: str
+    status: str
+    terminal: bool
+    nodes: tuple[GraphNode, ...]
+    edges: tuple[GraphEdge, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPage(View):
+    """One page of a list. `next` is the cursor for the following page, None on the last."""
+
+    runs: tuple[RunSummary, ...]
+    next: str | None

@@ -1,0 +1,92 @@
+"""A run in one line: what lists, executors and the access callback see of it. No payload."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from .tables import Run
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: times as ISO 8601 text, tuples as lists."""
+    match value:
+        case datetime():
+            return value.isoformat()
+        case dict():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case _:
+            return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """Why a run waits for a person.
+
+    kind: decision (an approval), resume (a pause), interrupted, failed, compensation_failed. count: how many
+    decisions are open. due_at: the earliest time by which one should be taken. since: when it began.
+    """
+
+    kind: str
+    count: int
+    due_at: datetime | None
+    since: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """One run as lists show it.
+
+    due_at: until when it waits, or when its next attempt is due. attempt, max_attempts: of the current step.
+    compensation: None, running, completed or failed.
+    """
+
+    id: str
+    workflow: str
+    trigger: str
+    version: str | None
+    subject: str
+    status: str
+    needs: Needs | None
+    current_step: str | None
+    attempt: int
+    max_attempts: int
+    due_at: datetime | None
+    actor: Any
+    compensation: str | None
+    error_fingerprint: str | None
+    parent_run_id: str | None
+    parent_step: str | None
+    replayed_from_id: str | None
+    replayed_as_id: str | None
+    revision: int
+    created_at: datetime
+    started_at: datetime | None
+    updated_at: datetime
+    finished_at: datetime | None
+    acknowledged_at: datetime | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        document: dict[str, Any] = plain(asdict(self))
+        return document
+
+
+_NAMES = [field.name for field in fields(RunSummary) if field.name != "needs"]
+SUMMARY_COLUMNS: list[sa.ColumnElement[Any]] = [
+    *(Run.__table__.c[name] for name in _NAMES),
+    *(Run.__table__.c[name] for name in ("needs", "needs_count", "needs_due_at", "needs_since")),
+]
+
+
+def summary_of(row: sa.RowMapping) -> RunSummary:
+    """The summary in a row that selected at least SUMMARY_COLUMNS."""
+    needs = row["needs"] and Needs(
+        kind=row["needs"], count=row["needs_count"], due_at=row["needs_due_at"], since=row["needs_since"]
+    )
+    return RunSummary(needs=needs or None, **{name: row[name] for name in _NAMES})
