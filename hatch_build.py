@@ -31,8 +31,12 @@ def _is_pinned(content: bytes) -> bool:
 def _packaged_htmx() -> bytes:
     package = importlib.util.find_spec("django_htmx")
     if package is None or package.origin is None:
-        raise RuntimeError("htmx comes out of django-htmx==1.29.0, which is not in the build environment; build with isolation")
+        raise RuntimeError(
+            "django-htmx, which htmx comes out of, is not in the build environment; build with isolation"
+        )
     content = Path(package.origin).parent.joinpath(SOURCE).read_bytes()
     if not _is_pinned(content):
-        raise RuntimeError(f"{SOURCE} of django-htmx has another hash than {SHA256}; check the new htmx, then change the pin")
+        raise RuntimeError(
+            f"{SOURCE} of django-htmx is not the expected {SHA256}; look at the new htmx and change SHA256"
+        )
     return content

