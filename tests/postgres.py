@@ -98,17 +98,8 @@ def _reachable_binaries(binaries: Path, home: Path) -> Path:
 
 
 def _initialise(binaries: Path, home: Path, owner: dict[str, Any]) -> None:
-    command = [
-        str(binaries / "initdb"),
-        "-D",
-        str(home / "data"),
-        "-U",
-        "postgres",
-        "--auth=trust",
-        "-E",
-        "UTF8",
-        "--no-sync",
-    ]
+    options = ["-D", str(home / "data"), "-U", "postgres", "-E", "UTF8", "--auth=trust", "--no-sync"]
+    command = [str(binaries / "initdb"), *options]
     done = subprocess.run(command, env=_environment(home), cwd=home, capture_output=True, text=True, **owner)
     if done.returncode:
         raise RuntimeError(f"initdb of {binaries} failed:\n{done.stdout}{done.stderr}")
@@ -117,18 +108,11 @@ def _initialise(binaries: Path, home: Path, owner: dict[str, Any]) -> None:
 @contextmanager
 def _running(binaries: Path, home: Path, owner: dict[str, Any]) -> Iterator[int]:
     port = _free_port()
-    settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
     place = ["-D", str(home / "data"), "-k", str(home), "-h", "127.0.0.1", "-p", str(port)]
+    command = [str(binaries / "postgres"), *place, *(f"--{name}={value}" for name, value in SETTINGS.items())]
     with (home / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [str(binaries / "postgres"), *place, *settings],
-            env=_environment(home),
-            cwd=home,
-            stdout=log,
-            stderr=log,
-            preexec_fn=_die_with_parent,
-            **owner,
-        )
+        outer: dict[str, Any] = {"env": _environment(home), "cwd": home, "stdout": log, "stderr": log, **owner}
+        server = subprocess.Popen(command, preexec_fn=_die_with_parent, **outer)
         try:
             _wait_until_ready(server, home)
             yield port

@@ -1,0 +1,27 @@
+PYTHON ?= python3
+ENVIRONMENT := $(PYTHON) tools/environment.py
+PYTEST := bin/python -m pytest --numprocesses=logical --maxprocesses=8
+
+.PHONY: help demo test lint clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+demo: ## run the shop and its dashboard on PORT (5000), in SQLite or DATABASE_URL
+	@$(ENVIRONMENT) .venv example
+	@exec .venv/bin/python -m example_app.demo
+
+test: lint ## check everything, on SQLite and PostgreSQL, in Chromium, with both SQLAlchemy 2.1 and 2.0
+	.venv/$(PYTEST)
+	@$(ENVIRONMENT) .venv-sqlalchemy20 test 'sqlalchemy<2.1'
+	.venv-sqlalchemy20/$(PYTEST) -m "not browser and not source"
+
+lint: ## check style, types and import rules
+	@$(ENVIRONMENT) .venv dev
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+clean: ## remove the environments and what was built
+	rm -rf .venv .venv-* dist static/vendor .hypothesis .*_cache
