@@ -60,7 +60,11 @@ def _run_id(table: str) -> sa.ForeignKeyConstraint:
 
 
 class Run(Base):
-    """One run. Lists read this table alone and never its payload."""
+    """One run. Lists read this table alone and never its payload.
+
+    `position` counts the outputs recorded, `remaining` the steps of a dependency workflow that have not completed,
+    `open_steps` the step runs that can go on by themselves, `retrying_steps` those of them that wait for a retry.
+    """
 
     __tablename__ = "squidmesh_runs"
 
@@ -80,6 +84,8 @@ class Run(Base):
     due_at: Mapped[datetime | None] = mapped_column(Timestamp)
     position: Mapped[int] = mapped_column(server_default=sa.text("0"))
     remaining: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    open_steps: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    retrying_steps: Mapped[int] = mapped_column(server_default=sa.text("0"))
     revision: Mapped[int] = mapped_column(server_default=sa.text("0"))
     needs: Mapped[str | None] = mapped_column(Word)
     needs_count: Mapped[int] = mapped_column(server_default=sa.text("0"))

@@ -1,0 +1,139 @@
+"""What deciding is told: the run and its step runs as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..workflow.spec import Backoff, RetryPolicy, StepSpec
+from .status import RunStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFact:
+    """The run row, as far as deciding reads it."""
+
+    id: str
+    workflow: str
+    trigger: str
+    status: RunStatus
+    current_step: str | None
+    position: int
+    remaining: int
+    open_steps: int
+    retrying_steps: int
+    revision: int
+    needs: str | None
+    needs_count: int
+    needs_due_at: datetime | None
+    needs_since: datetime | None
+    compensation: str | None
+    error: Mapping[str, Any] | None
+    acknowledged_at: datetime | None
+    started_at: datetime | None
+    actor: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFact:
+    """One step run row: a visit, or the compensation of one."""
+
+    id: str
+    run_id: str
+    kind: str
+    step: str
+    visit: int
+    status: str
+    sees: int
+    position: int | None
+    missing: int
+    attempts: int
+    abandoned: int
+    settings: Mapping[str, Any]
+    failure: Mapping[str, Any] | None
+    decision: Mapping[str, Any] | None
+    due_at: datetime | None
+    decide_by: datetime | None
+    started_at: datetime | None
+
+    @property
+    def irreversible(self) -> bool:
+        """Whether the visit's effect cannot be undone, as declared when the visit was made."""
+        return bool(self.settings.get("irreversible"))
+
+    @property
+    def compensate(self) -> str | None:
+        """Name of the function that undoes the visit."""
+        return self.settings.get("compensate")
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """The retry policy stored with the visit."""
+        first, most = self.settings.get("first"), self.settings.get("most")
+        return RetryPolicy(
+            max_attempts=self.settings.get("max_attempts", 1),
+            backoff=None if first is None or most is None else Backoff(first=first, most=most),
+            jitter=self.settings.get("jitter", 0.0),
+        )
+
+
+def settings_of(step: StepSpec) -> dict[str, Any]:
+    """What is stored with a visit of the step and holds for it, whatever is deployed later."""
+    return {
+        "kind": step.kind,
+        **_retry(step.retry),
+        "irreversible": step.irreversible,
+        "compensatable": step.compensatable and not step.irreversible,
+        "compensate": step.compensate.name if step.compensate else None,
+        "compensate_retry": _retry(step.compensate.retry) if step.compensate else None,
+        "transaction": step.transaction,
+        "output": step.output,
+        "permission": step.permission,
+    }
+
+
+def _retry(policy: RetryPolicy) -> dict[str, Any]:
+    backoff = policy.backoff
+    return {
+        "max_attempts": policy.max_attempts,
+        "first": backoff.first if backoff else None,
+        "most": backoff.most if backoff else None,
+        "jitter": policy.jitter,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """How an attempt failed.
+
+    error: {type, message, code, details, traceback, retryable}. final: no further attempt, whatever the policy says.
+    asked: the step asked for a retry, or its policy names the exception. certain: the step's effect surely did not
+    happen. after: seconds until the next attempt instead of the policy's delay.
+    """
+
+    error: Mapping[str, Any]
+    final: bool = False
+    asked: bool = False
+    certain: bool = False
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performed:
+    """One attempt that came to an end: by whom, when, and what it was given."""
+
+    number: int
+    worker: str
+    started_at: datetime
+    input: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decider:
+    """Who took a control call, and what was said."""
+
+    actor: Any
+    comment: str | None = None
+    metadata: Mapping[str, Any] | None = None

@@ -1,0 +1,163 @@
+"""The host's database as we use it: transactions, the time, and the difference between PostgreSQL and SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Literal, cast
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, scoped_session
+
+from ..clock import Clock
+from ..errors import ConflictError
+from .tables import Timestamp
+
+Dialect = Literal["sqlite", "postgresql"]
+AnySession = Session | scoped_session[Session]
+
+LOCK_WAIT_MS = 30_000
+BRIEF_LOCK_WAIT_MS = 300
+
+
+def in_memory(url: sa.URL) -> bool:
+    """Whether the URL names an SQLite database that lives in one connection only."""
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
+def open_engine(host: sa.Engine) -> sa.Engine:
+    """The engine for our own transactions: the host's, but on an SQLite file one of our own on the same URL.
+
+    The host's SQLite engine keeps its listeners and its way of beginning transactions; ours begins IMMEDIATE,
+    because a deferred transaction that reads before it writes fails at once where another has written meanwhile.
+    """
+    if host.dialect.name != "sqlite" or in_memory(host.url):
+        return host
+    engine = sa.create_engine(host.url)
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(dbapi: sqlite3.Connection, _record: object) -> None:
+    dbapi.isolation_level = None
+    for pragma in (f"busy_timeout={LOCK_WAIT_MS}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        dbapi.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN " + connection.get_execution_options().get("sqlite_begin", "DEFERRED"))
+
+
+class Database:
+    """One app's database.
+
+    engine: a callable that answers the engine at first use, so that nothing connects before it must.
+    host_session: the host's scoped session, asked whether it holds the write lock on SQLite.
+    """
+
+    def __init__(
+        self,
+        engine: Callable[[], sa.Engine],
+        clock: Clock,
+        host_session: Callable[[], AnySession | None] = lambda: None,
+        bind: Callable[[], sa.Engine | None] = lambda: None,
+    ) -> None:
+        self._open, self._clock, self._host_session, self._bind = engine, clock, host_session, bind
+        self._engine: sa.Engine | None = None
+        self._opening = threading.Lock()
+        self._turn = threading.Lock()
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine of our own transactions."""
+        if self._engine is None:
+            with self._opening:
+                self._engine = self._engine or self._open()
+        return self._engine
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which of the two databases this is."""
+        return cast(Dialect, self.engine.dialect.name)
+
+    @property
+    def shared_connection(self) -> bool:
+        """Whether every thread sees the same connection, as with an SQLite database in memory."""
+        return in_memory(self.engine.url)
+
+    def now(self) -> sa.ColumnElement[datetime]:
+        """The time as SQL: the database's own on PostgreSQL, shifted like the clock; the clock's on SQLite."""
+        if self.dialect == "sqlite":
+            return sa.literal(self._clock.now(), Timestamp)
+        now: sa.ColumnElement[datetime] = sa.func.now(type_=Timestamp)
+        return sa.type_coerce(now + self._clock.offset, Timestamp) if self._clock.offset else now
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection whose reads belong to one transaction."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction of our own, committed when the block ends and rolled back when it raises.
+
+        Raises ConflictError where the caller's own uncommitted writes would block it on SQLite.
+        """
+        if self.dialect == "postgresql":
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        blocked_by_host = self._host_holds_write_lock()
+        with self._turn, self.engine.connect() as connection:
+            self._begin_immediate(connection, blocked_by_host)
+            try:
+                yield connection
+                connection.commit()
+            finally:
+                connection.rollback()
+
+    def joined(self, session: AnySession) -> sa.Connection:
+        """The connection of the caller's transaction; we never commit it."""
+        bind = self._bind()
+        return session.connection(bind_arguments={"bind": bind}) if bind is not None else session.connection()
+
+    def dispose(self) -> None:
+        """Close an engine of our own; the host's stays as it is."""
+        if self._engine is not None and self._engine.dialect.name == "sqlite" and not self.shared_connection:
+            self._engine.dispose()
+
+    def _host_holds_write_lock(self) -> bool:
+        session = self._host_session()
+        if session is None or not session.in_transaction():
+            return False
+        raw: Any = session.connection().connection.driver_connection
+        return bool(getattr(raw, "in_transaction", False))
+
+    def _begin_immediate(self, connection: sa.Connection, blocked_by_host: bool) -> None:
+        if self.shared_connection:
+            if blocked_by_host:
+                raise ConflictError(_PASS_SESSION)
+            return
+        raw: Any = connection.connection.driver_connection
+        if blocked_by_host:
+            raw.execute(f"PRAGMA busy_timeout={BRIEF_LOCK_WAIT_MS}")
+        try:
+            connection.execution_options(sqlite_begin="IMMEDIATE").begin()
+        except sa.exc.OperationalError as error:
+            if blocked_by_host and "locked" in str(error.orig):
+                raise ConflictError(_PASS_SESSION) from error
+            raise
+        finally:
+            if blocked_by_host:
+                raw.execute(f"PRAGMA busy_timeout={LOCK_WAIT_MS}")
+
+
+_PASS_SESSION = (
+    "db.session holds writes that are not committed, and SQLite allows one writer at a time, so a transaction of our "
+    "own would wait for itself. Commit first, or pass session=db.session to make both one transaction."
+)
