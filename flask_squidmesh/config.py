@@ -1,0 +1,311 @@
+"""The SQUIDMESH_* settings, read once into frozen values.
+
+A setting of the wrong kind or an unknown key is a fault, found when the app is made. What the app still lacks for
+working, such as an executor, is found at first use, so that migrations can be run before there is one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from difflib import get_close_matches
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+KEY_PREFIX: Final = "SQUIDMESH_"
+DASHBOARD_PREFIX: Final = "SQUIDMESH_DASHBOARD_"
+READING_ACTIONS: Final = ("list", "view", "payload", "export", "audit")
+WRITING_ACTIONS: Final = (
+    *("start", "approve", "reject", "resume", "cancel", "replay", "replay_irreversible"),
+    *("retry", "resolve", "fail", "retry_compensation", "acknowledge", "bulk", "schedule_run", "schedule_pause"),
+)
+ACTIONS: Final = (*READING_ACTIONS, *WRITING_ACTIONS)
+SECRET_KEYS: Final = (
+    r"pass(word|wd|phrase)",
+    r"secret",
+    r"token",
+    r"authori[sz]ation_?header|^authorization$",
+    r"api_?key|private_?key|credential",
+    r"cookie|session_?id",
+    r"\biban\b|card_?number|^(cvc|cvv|pan|pin)$",
+    r"^(ssn|social_security_number)$",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a setting must be. `read` raises TypeError or ValueError where a value does not fit."""
+
+    expected: str
+    read: Callable[[Any], Any]
+
+
+def _fits(condition: bool) -> None:
+    if not condition:
+        raise ValueError
+
+
+def _read_text(value: Any) -> str:
+    _fits(isinstance(value, str) and value.strip() != "")
+    return str(value)
+
+
+def _read_switch(value: Any) -> bool:
+    _fits(isinstance(value, bool))
+    return bool(value)
+
+
+def _read_count(value: Any) -> int:
+    _fits(isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+    return int(value)
+
+
+def _read_seconds(value: Any) -> float:
+    _fits(isinstance(value, int | float | timedelta) and not isinstance(value, bool))
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    _fits(isfinite(seconds) and seconds >= 0)
+    return seconds
+
+
+def _read_positive_seconds(value: Any) -> float:
+    seconds = _read_seconds(value)
+    _fits(seconds > 0)
+    return seconds
+
+
+def _read_executor(value: Any) -> Any:
+    text, kind = isinstance(value, str), isinstance(value, type)
+    _fits(value.strip() != "" if text else kind or type(value).__module__ != "builtins")
+    return value
+
+
+def _read_prefix(value: Any) -> str:
+    _fits(isinstance(value, str) and re.fullmatch(r"(/[^/\s]+)+", value) is not None)
+    return str(value)
+
+
+def _read_timezone(value: Any) -> str:
+    return ZoneInfo(_read_text(value)).key
+
+
+def _listed(read: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    def read_all(value: Any) -> tuple[Any, ...]:
+        _fits(isinstance(value, list | tuple | set | frozenset))
+        return tuple(map(read, value))
+
+    return read_all
+
+
+def _mapped(read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
+    def read_all(value: Any) -> dict[str, Any]:
+        _fits(isinstance(value, Mapping))
+        return {_read_text(key): read(item) for key, item in value.items()}
+
+    return read_all
+
+
+def _read_sizes(value: Any) -> tuple[int, ...]:
+    sizes = _listed(_read_count)(value)
+    _fits(len(sizes) > 0)
+    return sizes
+
+
+def _read_action(value: Any) -> str:
+    _fits(value in ACTIONS)
+    return str(value)
+
+
+def _read_pattern(value: Any) -> re.Pattern[str]:
+    try:
+        return re.compile(_read_text(value), re.IGNORECASE)
+    except re.error:
+        raise ValueError from None
+
+
+def _read_period(value: Any) -> timedelta | None:
+    return None if value is None else timedelta(seconds=_read_positive_seconds(value))
+
+
+def _read_retention(value: Any) -> Mapping[str, timedelta | None]:
+    if isinstance(value, Mapping):
+        return _mapped(_read_period)(value)
+    return dict.fromkeys(("completed", "failed", "cancelled"), _read_period(value))
+
+
+def _read_policy(value: Any) -> str | Mapping[str, str]:
+    return "auto" if value == "auto" else _mapped(_read_text)(value)
+
+
+def _or_none(kind: _Kind) -> _Kind:
+    return _Kind(f"{kind.expected}, or None", lambda value: None if value is None else kind.read(value))
+
+
+_TEXT = _Kind("text", _read_text)
+_SWITCH = _Kind("True or False", _read_switch)
+_COUNT = _Kind("a whole number, 1 or more", _read_count)
+_SECONDS = _Kind("a number of seconds, 0 or more", _read_seconds)
+_POSITIVE_SECONDS = _Kind("a number of seconds above 0", _read_positive_seconds)
+_EXECUTOR = _Kind('an import string such as "shop.jobs:ShopExecutor", a class or an instance', _read_executor)
+_PREFIX = _Kind('a path such as "/squidmesh", without a slash at its end', _read_prefix)
+_TIMEZONE = _Kind('the name of a time zone such as "Europe/Berlin"', _read_timezone)
+_ACTIONS = _Kind(f"a list of actions, each one of {', '.join(ACTIONS)}", _listed(_read_action))
+_SIZES = _Kind("a list of whole numbers, 1 or more, not empty", _read_sizes)
+_PATTERNS = _Kind("a list of regular expressions", _listed(_read_pattern))
+_STEPS = _Kind("a mapping of workflow names to lists of step names", _mapped(_listed(_read_text)))
+_RETENTION = _Kind(
+    "a timedelta, or a mapping of statuses or workflow names to timedelta (None keeps for ever)", _read_retention
+)
+_POLICY = _Kind('"auto", or a mapping of directives to text', _read_policy)
+
+
+def _setting(kind: _Kind, default: Any) -> Any:
+    return field(default=default, metadata={"kind": kind})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DashboardConfig:
+    """The SQUIDMESH_DASHBOARD_* settings; each key is the name of the field in capitals.
+
+    title: shown in the header and the tab. environment: a badge beside it, such as "staging". back_url: where the
+    header leads back to. read_only: no page offers or takes an action. disabled_actions: actions that are never
+    offered or taken. timezone: in which times are shown. locale: of numbers and dates; None asks the browser.
+    poll_list, poll_run: seconds between refreshes of lists and of a run. page_sizes: what a list offers; the first is
+    the default. count_limit: beyond it a count reads "10,000+". bulk_limit: how many runs one action may take.
+    query_timeout_ms: milliseconds after which a search is given up (PostgreSQL). payload_inline_limit: bytes of a
+    value that are shown at once. redact_keys: patterns of names whose values are hidden, case aside.
+    comment_required: actions that need words. four_eyes: steps by workflow that nobody may approve in a run they
+    started. csp: "auto", a policy by directive, or None for no header. shortcuts: whether keys act.
+    """
+
+    title: str = _setting(_TEXT, "Workflows")
+    environment: str | None = _setting(_or_none(_TEXT), None)
+    back_url: str | None = _setting(_or_none(_TEXT), None)
+    read_only: bool = _setting(_SWITCH, False)
+    disabled_actions: tuple[str, ...] = _setting(_ACTIONS, ())
+    timezone: str = _setting(_TIMEZONE, "UTC")
+    locale: str | None = _setting(_or_none(_TEXT), None)
+    poll_list: float = _setting(_POSITIVE_SECONDS, 5.0)
+    poll_run: float = _setting(_POSITIVE_SECONDS, 2.0)
+    page_sizes: tuple[int, ...] = _setting(_SIZES, (25, 50, 100))
+    count_limit: int = _setting(_COUNT, 10_000)
+    bulk_limit: int = _setting(_COUNT, 500)
+    query_timeout_ms: int = _setting(_COUNT, 3_000)
+    payload_inline_limit: int = _setting(_COUNT, 16_384)
+    redact_keys: tuple[re.Pattern[str], ...] = _setting(_PATTERNS, _PATTERNS.read(SECRET_KEYS))
+    comment_required: tuple[str, ...] = _setting(_ACTIONS, ("reject", "cancel", "replay_irreversible"))
+    four_eyes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata={"kind": _STEPS})
+    csp: Literal["auto"] | Mapping[str, str] | None = _setting(_or_none(_POLICY), "auto")
+    shortcuts: bool = _setting(_SWITCH, True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The SQUIDMESH_* settings; each key is the name of the field in capitals. Periods are in seconds.
+
+    executor: "database", an import string, a class or an instance; None where it is not set yet. queue: name of the
+    queue that the ready-made executors use. url_prefix: where the dashboard is mounted; None for none. bind: the
+    Flask-SQLAlchemy bind that holds the tables; None for the default one. dev_worker: a worker inside `flask run`.
+    claim_timeout: after which a claim that nobody renewed is taken over. max_abandoned: attempts lost in a row before
+    a run pauses as interrupted. stale_step_timeout: after which a step may be reclaimed although its worker lives;
+    None for never. delivery_steps, delivery_seconds: how much of a chain one delivery may do. max_payload_bytes: of
+    one payload or output as JSON. retention: how long ended runs are kept, by status or workflow name, the workflow's
+    own period first; None keeps all. poll_interval: between a worker's looks where nothing wakes it.
+    """
+
+    executor: Any = field(default=None, metadata={"kind": _or_none(_EXECUTOR)})
+    queue: str = _setting(_TEXT, "squidmesh")
+    url_prefix: str | None = _setting(_or_none(_PREFIX), "/squidmesh")
+    bind: str | None = _setting(_or_none(_TEXT), None)
+    dev_worker: bool = _setting(_SWITCH, False)
+    claim_timeout: float = _setting(_POSITIVE_SECONDS, 30.0)
+    max_abandoned: int = _setting(_COUNT, 3)
+    stale_step_timeout: float | None = _setting(_or_none(_SECONDS), None)
+    delivery_steps: int = _setting(_COUNT, 25)
+    delivery_seconds: float = _setting(_POSITIVE_SECONDS, 30.0)
+    max_payload_bytes: int = _setting(_COUNT, 1_000_000)
+    retention: Mapping[str, timedelta | None] | None = _setting(_or_none(_RETENTION), None)
+    poll_interval: float = _setting(_POSITIVE_SECONDS, 1.0)
+    dashboard: DashboardConfig = field(default_factory=DashboardConfig)
+
+
+def _keys(owner: type[Any], prefix: str) -> dict[str, tuple[str, _Kind]]:
+    return {prefix + each.name.upper(): (each.name, each.metadata["kind"]) for each in fields(owner) if each.metadata}
+
+
+_DASHBOARD_KEYS = _keys(DashboardConfig, DASHBOARD_PREFIX)
+_KEYS = _keys(Config, KEY_PREFIX)
+KEYS: Final = (*_KEYS, *_DASHBOARD_KEYS)
+
+
+def read_config(settings: Mapping[str, Any]) -> Config:
+    """The SQUIDMESH_* settings in an app's configuration; all others are left alone.
+
+    Raises ConfigurationError that names every unknown key and every value of the wrong kind, at once. Values are
+    never quoted, for they may be secrets.
+    """
+    faults = [*_unknown(settings)]
+    values = _read(_KEYS, settings, faults)
+    dashboard = _read(_DASHBOARD_KEYS, settings, faults)
+    if faults:
+        raise ConfigurationError(*faults)
+    return Config(**values, dashboard=DashboardConfig(**dashboard))
+
+
+def missing(config: Config, app: Flask) -> tuple[str, ...]:
+    """What the app still lacks before runs can be started, one sentence each; empty when nothing is missing."""
+    return tuple(_missing(config, app))
+
+
+def _missing(config: Config, app: Flask) -> Iterator[str]:
+    if config.executor is None:
+        yield (
+            'SQUIDMESH_EXECUTOR is not set. Set it to "database" to have `flask squidmesh worker` perform the steps, '
+            'or to your own executor, such as "shop.jobs:ShopExecutor".'
+        )
+    if "sqlalchemy" not in app.extensions:
+        yield "Flask-SQLAlchemy is not set up on this app. Call db.init_app(app) first."
+    if config.bind is not None and config.bind not in (app.config.get("SQLALCHEMY_BINDS") or {}):
+        yield f"SQUIDMESH_BIND names the bind {config.bind!r}, which SQLALCHEMY_BINDS does not have. Add it there."
+
+
+def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
+    for key in sorted(key for key in settings if key.startswith(KEY_PREFIX) and key not in KEYS):
+        close = get_close_matches(key, KEYS, n=1)
+        yield f"{key} is not a setting of Squid Mesh. " + (
+            f"Did you mean {close[0]}?" if close else "Remove it, or look the name up in the list of settings."
+        )
+
+
+def _read(keys: Mapping[str, tuple[str, _Kind]], settings: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, (name, kind) in keys.items():
+        if key not in settings:
+            continue
+        try:
+            values[name] = kind.read(settings[key])
+        except (TypeError, ValueError, LookupError, OverflowError):
+            faults.append(f"{key}: found {_found(settings[key])}, expected {kind.expected}.")
+    return values
+
+
+def _found(value: Any) -> str:
+    """What kind of thing the value is, without the value where it could be a secret."""
+    match value:
+        case None | bool() | int() | float():
+            return repr(value)
+        case str():
+            return "text that does not fit" if value.strip() else "empty text"
+        case Sequence() | Mapping() | set():
+            return f"a {type(value).__name__} that does not fit"
+        case type():
+            return "a class"
+        case _:
+            return f"a {type(value).__name__}"

@@ -1,0 +1,170 @@
+"""The contract between a run and the queue that delivers its work."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from ..errors import PayloadError
+
+Metadata = Mapping[str, Any]
+
+REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
+    "step": ("run_id", "step"),
+    "compensation": ("run_id",),
+    "cron": ("workflow", "trigger"),
+}
+OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {"cron": ("intended_window", "signal_id")}
+
+
+class Identified(Protocol):
+    """Anything with a run's id, such as a RunSummary."""
+
+    @property
+    def id(self) -> str:
+        """The id as text."""
+        ...
+
+
+class Payload(dict[str, Any]):
+    """What a queued job carries: a dictionary of text, which JSON can hold.
+
+    A job gives it back unchanged: `mesh.perform(payload)`. It names what is to be done and holds no state.
+    """
+
+    @classmethod
+    def step(cls, run: Identified, step: str) -> Payload:
+        """Deliver a step of the run."""
+        return cls(kind="step", run_id=run.id, step=step)
+
+    @classmethod
+    def compensation(cls, run: Identified) -> Payload:
+        """Deliver the run's next compensation."""
+        return cls(kind="compensation", run_id=run.id)
+
+    @classmethod
+    def cron(
+        cls, workflow: str, trigger: str, intended_window: datetime | str | None = None, signal_id: str | None = None
+    ) -> Payload:
+        """Start a run by its cron trigger.
+
+        workflow, trigger: names. intended_window: the time that the schedule meant, aware, or as ISO 8601 text.
+        signal_id: the scheduler's own name for this activation.
+        """
+        window = intended_window.isoformat() if isinstance(intended_window, datetime) else intended_window
+        given = {"intended_window": window, "signal_id": signal_id}
+        return cls(
+            kind="cron", workflow=workflow, trigger=trigger, **{key: text for key, text in given.items() if text}
+        )
+
+
+class Executor(ABC):
+    """Base class of a host's executor. Only `enqueue` must be written; the others build a payload and call it.
+
+    Every method may be called from any thread and returns metadata of the host's choosing, such as the id of the
+    job, which goes out with the signal `run_dispatched`. Whatever it raises is recorded and tried again later.
+
+    An executor may also have `enqueue_in(connection, payload, *, schedule_in)`, which hands over inside the run's own
+    transaction, under a savepoint; it returns metadata too.
+    """
+
+    @abstractmethod
+    def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Metadata:
+        """Queue a job that calls `mesh.perform(payload)`.
+
+        schedule_in: seconds until it is due; None for at once.
+        """
+
+    def enqueue_step(self, run: Identified, step: str, *, schedule_in: float | None = None) -> Metadata:
+        """Queue one step of the run."""
+        return self.enqueue(Payload.step(run, step), schedule_in=schedule_in)
+
+    def enqueue_steps(
+        self, run: Identified, steps: Iterable[str], *, schedule_in: float | None = None
+    ) -> Sequence[Metadata]:
+        """Queue several steps of the run, and return the metadata of each in the same order."""
+        return [self.enqueue_step(run, step, schedule_in=schedule_in) for step in steps]
+
+    def enqueue_compensation(self, run: Identified, *, schedule_in: float | None = None) -> Metadata:
+        """Queue the run's next compensation."""
+        return self.enqueue(Payload.compensation(run), schedule_in=schedule_in)
+
+    def enqueue_cron(
+        self,
+        workflow: str,
+        trigger: str,
+        *,
+        schedule_in: float | None = None,
+        intended_window: datetime | str | None = None,
+        signal_id: str | None = None,
+    ) -> Metadata:
+        """Queue the start of a run by its cron trigger. The host's own scheduler calls this."""
+        return self.enqueue(Payload.cron(workflow, trigger, intended_window, signal_id), schedule_in=schedule_in)
+
+    def continues(self, run: Identified, step: str) -> bool:
+        """Whether a delivery may go on with this step in place, instead of queueing it. False unless overridden."""
+        return False
+
+
+def check_payload(payload: object) -> Payload:
+    """The payload that a job brought back, with ids in their usual form.
+
+    Keys that are not known are left out. Raises PayloadError for anything that `Payload` would not have made.
+    """
+    if not isinstance(payload, Mapping):
+        raise PayloadError(
+            f"A job's payload must be the mapping that the executor was given, not a {type(payload).__name__}. "
+            "Pass it to perform unchanged."
+        )
+    kind = payload.get("kind")
+    if not isinstance(kind, str) or kind not in REQUIRED:
+        raise PayloadError(
+            f"A job's payload must have a kind that is one of {', '.join(REQUIRED)}. Pass it to perform unchanged.",
+            **_fault("kind", payload, "must be one of " + ", ".join(REQUIRED)),
+        )
+    return _checked(kind, payload)
+
+
+def _checked(kind: str, payload: Mapping[Any, Any]) -> Payload:
+    optional = [key for key in OPTIONAL.get(kind, ()) if payload.get(key) is not None]
+    absent = [key for key in REQUIRED[kind] if key not in payload]
+    given = {key: payload[key] for key in (*REQUIRED[kind], *optional) if key in payload}
+    wrong = {key: reason for key, value in given.items() if (reason := _reason(key, value))}
+    if absent or wrong:
+        said = [*(f"{key} is missing" for key in absent), *(f"{key} {reason}" for key, reason in wrong.items())]
+        raise PayloadError(
+            f"The payload of a {kind} job is malformed: {', '.join(said)}. Pass it to perform unchanged.",
+            missing_fields=absent,
+            invalid_types=wrong,
+        )
+    if "run_id" in given:
+        given["run_id"] = str(UUID(given["run_id"]))
+    return Payload(given, kind=kind)
+
+
+def _reason(key: str, value: Any) -> str | None:
+    """Why the value does not fit its key, or None."""
+    if not isinstance(value, str) or not value:
+        return "must be text that is not empty"
+    match key:
+        case "run_id":
+            return None if _parses(UUID, value) else "must be a UUID"
+        case "intended_window":
+            return None if _parses(datetime.fromisoformat, value) else "must be a time as ISO 8601 text"
+        case _:
+            return None
+
+
+def _parses(read: Callable[[str], object], text: str) -> bool:
+    try:
+        read(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _fault(key: str, payload: Mapping[Any, Any], reason: str) -> dict[str, Any]:
+    return {"invalid_types": {key: reason}} if key in payload else {"missing_fields": [key]}
