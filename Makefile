@@ -1,5 +1,6 @@
 PYTHON ?= python3
 ENVIRONMENT := $(PYTHON) tools/environment.py
+export UV_SYSTEM_CERTS := true
 PYTEST := bin/python -m pytest --numprocesses=logical --maxprocesses=8
 
 .PHONY: help demo test lint clean

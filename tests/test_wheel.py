@@ -36,7 +36,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     done = subprocess.run(build, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
-        archive.extractall(folder / "sources", filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.2 has none
+        archive.extractall(folder / "sources")
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
         wheel.extractall(folder / "wheel")
     return Shipped(sdist=next(folder.glob("sources/*")), wheel=folder / "wheel")
