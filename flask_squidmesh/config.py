@@ -35,7 +35,7 @@ SECRET_KEYS: Final = (
     r"authori[sz]ation_?header|^authorization$",
     r"api_?key|private_?key|credential",
     r"cookie|session_?id",
-    r"\biban\b|card_?number|^(cvc|cvv|pan|pin)$",
+    r"(^|_)iban|card_?number|^(cvc|cvv|pan|pin)$",
     r"^(ssn|social_security_number)$",
 )
 
@@ -148,7 +148,7 @@ def _or_none(kind: _Kind) -> _Kind:
     return _Kind(f"{kind.expected}, or None", lambda value: None if value is None else kind.read(value))
 
 
-_TEXT = _Kind("text", _read_text)
+_TEXT = _Kind("text that is not empty", _read_text)
 _SWITCH = _Kind("True or False", _read_switch)
 _COUNT = _Kind("a whole number, 1 or more", _read_count)
 _SECONDS = _Kind("a number of seconds, 0 or more", _read_seconds)

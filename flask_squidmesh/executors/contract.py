@@ -116,8 +116,8 @@ def check_payload(payload: object) -> Payload:
     """
     if not isinstance(payload, Mapping):
         raise PayloadError(
-            f"A job's payload must be the mapping that the executor was given, not a {type(payload).__name__}. "
-            "Pass it to perform unchanged."
+            "A job's payload must be the mapping that the executor was given, not something of type "
+            f"{type(payload).__name__}. Pass it to perform unchanged."
         )
     kind = payload.get("kind")
     if not isinstance(kind, str) or kind not in REQUIRED:

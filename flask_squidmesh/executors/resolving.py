@@ -1,0 +1,134 @@
+"""From the setting SQUIDMESH_EXECUTOR to an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any, Final
+
+from ..errors import ConfigurationError
+from .contract import Executor, Identified, Metadata, Payload
+
+READY_MADE: Final = {"database": "flask_squidmesh.executors.database:DatabaseExecutor"}
+PLANNED: Final = {"procrastinate": "Procrastinate", "celery": "Celery"}
+METHODS: Final = ("enqueue_step", "enqueue_steps", "enqueue_compensation", "enqueue_cron")
+
+
+class ForeignExecutor(Executor):
+    """A host's object that has the four enqueue_ methods without being an Executor; the rest is asked of it too."""
+
+    def __init__(self, host: Any) -> None:
+        self._host = host
+
+    def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Metadata:
+        """Not there: such an object takes steps, compensations and cron triggers by methods of their own."""
+        raise NotImplementedError(f"{type(self._host).__qualname__} has no `enqueue`. Call one of its four methods.")
+
+    def enqueue_step(self, run: Identified, step: str, **options: Any) -> Metadata:
+        """Ask the host's object."""
+        metadata: Metadata = self._host.enqueue_step(run, step, **options)
+        return metadata
+
+    def enqueue_steps(self, run: Identified, steps: Iterable[str], **options: Any) -> Sequence[Metadata]:
+        """Ask the host's object."""
+        metadata: Sequence[Metadata] = self._host.enqueue_steps(run, steps, **options)
+        return metadata
+
+    def enqueue_compensation(self, run: Identified, **options: Any) -> Metadata:
+        """Ask the host's object."""
+        metadata: Metadata = self._host.enqueue_compensation(run, **options)
+        return metadata
+
+    def enqueue_cron(self, workflow: str, trigger: str, **options: Any) -> Metadata:
+        """Ask the host's object."""
+        metadata: Metadata = self._host.enqueue_cron(workflow, trigger, **options)
+        return metadata
+
+    def continues(self, run: Identified, step: str) -> bool:
+        """Ask the host's object, if it can say."""
+        asked = getattr(self._host, "continues", None)
+        return asked is not None and bool(asked(run, step))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
+
+
+def resolve(setting: Any) -> Executor:
+    """The executor that SQUIDMESH_EXECUTOR means.
+
+    setting: "database", an import string ("shop.jobs:ShopExecutor" or with a dot), a class, which is made without
+    arguments, or an instance. A class that is no `Executor` will do when it has all four enqueue_ methods.
+
+    Raises ConfigurationError when it cannot be imported or made, or lacks methods, and names them.
+    """
+    found = _imported(setting) if isinstance(setting, str) else setting
+    if type(found).__module__ == "builtins" and not isinstance(found, type):
+        raise ConfigurationError(
+            f"SQUIDMESH_EXECUTOR leads to a {type(found).__name__}. It must lead to a class or an instance of one."
+        )
+    _check_methods(found if isinstance(found, type) else type(found))
+    executor = _made(found) if isinstance(found, type) else found
+    return executor if isinstance(executor, Executor) else ForeignExecutor(executor)
+
+
+def missing_methods(owner: type[Any]) -> tuple[str, ...]:
+    """The methods that a class must still have before it can serve as an executor."""
+    if issubclass(owner, Executor):
+        return tuple(sorted(owner.__abstractmethods__))
+    return tuple(name for name in METHODS if not callable(getattr(owner, name, None)))
+
+
+def _check_methods(owner: type[Any]) -> None:
+    names = missing_methods(owner)
+    if not names:
+        return
+    advice = (
+        "Write them." if issubclass(owner, Executor) else "Write them, or derive from Executor and write `enqueue`."
+    )
+    raise ConfigurationError(
+        f"SQUIDMESH_EXECUTOR leads to {owner.__module__}.{owner.__qualname__}, which lacks {', '.join(names)}. {advice}"
+    )
+
+
+def _made(owner: type[Any]) -> Any:
+    try:
+        return owner()
+    except Exception as error:
+        raise ConfigurationError(
+            f"SQUIDMESH_EXECUTOR leads to {owner.__module__}.{owner.__qualname__}, which could not be made without "
+            f"arguments ({type(error).__name__}: {error}). Set it to an instance instead."
+        ) from error
+
+
+def _imported(name: str) -> Any:
+    if name in PLANNED:
+        raise ConfigurationError(
+            f"SQUIDMESH_EXECUTOR is {name!r}, but this version has no ready-made executor for {PLANNED[name]}. "
+            'Set it to "database", or to an Executor of your own that queues a job there.'
+        )
+    module_name, _, attribute = READY_MADE.get(name, name).replace(":", ".").rpartition(".")
+    if not module_name or not attribute:
+        raise ConfigurationError(
+            'SQUIDMESH_EXECUTOR is a text that is neither "database" nor an import string. '
+            'Write it like "shop.jobs:ShopExecutor".'
+        )
+    return _attribute(_module(module_name), attribute)
+
+
+def _module(name: str) -> Any:
+    try:
+        return import_module(name)
+    except Exception as error:
+        raise ConfigurationError(
+            f"SQUIDMESH_EXECUTOR leads to the module {name}, whose import failed ({type(error).__name__}: {error}). "
+            "Correct the name, or mend the module."
+        ) from error
+
+
+def _attribute(module: Any, name: str) -> Any:
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        raise ConfigurationError(
+            f"SQUIDMESH_EXECUTOR leads to {name} in the module {module.__name__}, which has no such name. Correct it."
+        ) from None
