@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flask import Flask, has_app_context
 from flask.globals import app_ctx
+from hypothesis import settings
 
 from tests import browser, postgres
 from tests.databases import PostgresDatabases, SqliteDatabases, engines_disposed
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 POSTGRES_VARIABLE = "SQUIDMESH_TEST_POSTGRES"
-_of_the_run = pytest.StashKey[ExitStack]()
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -29,13 +32,9 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     """Start one server for all workers, which read its URL from the environment they inherit."""
     binaries = postgres.find_binaries()
     if POSTGRES_VARIABLE not in os.environ and binaries:
-        config.stash[_of_the_run] = ExitStack()
-        os.environ[POSTGRES_VARIABLE] = config.stash[_of_the_run].enter_context(postgres.running_postgres(binaries))
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if _of_the_run in config.stash:
-        config.stash[_of_the_run].close()
+        stack = ExitStack()
+        config.add_cleanup(stack.close)
+        os.environ[POSTGRES_VARIABLE] = stack.enter_context(postgres.running_postgres(binaries))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
