@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from ..engine.actions import NextAction, Refusal
 from ..store.summaries import RunSummary, plain
 
 
@@ -118,40 +119,6 @@ class Run(RunSummary):
     steps: tuple[StepView, ...] | None = None
     step_runs: tuple[StepRunView, ...] | None = None
     audit_events: tuple[AuditEventView, ...] | None = None
-
-
-class NextAction(str):
-    """The name of a control call that would succeed now, as text, with what it leads to.
-
-    action: the word for `authorize`. step: the step it concerns. leads_to: facts for a sentence, e.g.
-    {"target": "capture", "irreversible": True}, {"compensates": ["reserve"]}.
-    """
-
-    __slots__ = ("action", "leads_to", "step")
-    action: str
-    step: str | None
-    leads_to: Mapping[str, Any]
-
-    def __new__(
-        cls, call: str, *, action: str, step: str | None = None, leads_to: Mapping[str, Any] | None = None
-    ) -> NextAction:
-        self = super().__new__(cls, call)
-        self.action, self.step, self.leads_to = action, step, leads_to or {}
-        return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as JSON data."""
-        return {"call": str(self), "action": self.action, "step": self.step, "leads_to": plain(dict(self.leads_to))}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal(View):
-    """A control call that would not succeed now, and the reason: a word with facts."""
-
-    call: str
-    action: str
-    reason: str
-    details: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

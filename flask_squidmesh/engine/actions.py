@@ -1,0 +1,292 @@
+"""Which control calls would succeed now, what each leads to, and why the others would not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..workflow.spec import WorkflowSpec
+from .facts import RunFact, StepFact
+from .replay import unsafe_steps
+from .status import TERMINAL
+
+DecisionKind = Literal["pause", "approval", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenDecision:
+    """A step that waits for a person.
+
+    ok: the steps that may follow a good outcome. final: whether the run completes then. error: the step that follows
+    a bad one, None where the run fails.
+    """
+
+    step: str
+    visit: int
+    kind: DecisionKind
+    ok: tuple[str, ...] = ()
+    final: bool = False
+    error: str | None = None
+    permission: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionFacts:
+    """What the control calls depend on.
+
+    executing: steps an attempt is at. unsafe: what blocks a replay. undoes: steps that have a compensation and would
+    be compensated, in that order. irreversible: steps that cannot be undone. declared: the steps the workflow has
+    now, None where it is not registered here.
+    """
+
+    status: str
+    decisions: tuple[OpenDecision, ...] = ()
+    executing: tuple[str, ...] = ()
+    compensation: str | None = None
+    failed_compensations: tuple[str, ...] = ()
+    needs: str | None = None
+    acknowledged: bool = False
+    unsafe: tuple[Mapping[str, Any], ...] = ()
+    undoes: tuple[str, ...] = ()
+    irreversible: frozenset[str] = frozenset()
+    declared: frozenset[str] | None = frozenset()
+
+
+class NextAction(str):
+    """The name of a control call that would succeed now, as text, with what it leads to.
+
+    action: the word for `authorize`. step: the step it concerns. leads_to: facts for a sentence, e.g.
+    {"target": "capture", "irreversible": True}, {"status": "cancelled", "compensates": ["reserve"]}.
+    """
+
+    __slots__ = ("action", "leads_to", "step")
+    action: str
+    step: str | None
+    leads_to: Mapping[str, Any]
+
+    def __new__(
+        cls, call: str, *, action: str, step: str | None = None, leads_to: Mapping[str, Any] | None = None
+    ) -> NextAction:
+        self = super().__new__(cls, call)
+        self.action, self.step, self.leads_to = action, step, leads_to or {}
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return {"call": str(self), "action": self.action, "step": self.step, "leads_to": dict(self.leads_to)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A control call that would not succeed now, and the reason: a word with facts."""
+
+    call: str
+    action: str
+    reason: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return {"call": self.call, "action": self.action, "reason": self.reason, "details": dict(self.details)}
+
+
+@dataclass(frozen=True, slots=True)
+class _No:
+    reason: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+_Possible = list[tuple[str | None, dict[str, Any]]]
+_Rule = Callable[[ActionFacts], "_Possible | _No"]
+
+
+def judge(facts: ActionFacts) -> tuple[tuple[NextAction, ...], tuple[Refusal, ...]]:
+    """The calls that would succeed now, and those that would not; a call on several steps stands there for each."""
+    possible: list[NextAction] = []
+    refused: list[Refusal] = []
+    for call, action, rule in _RULES:
+        answer = rule(facts)
+        if isinstance(answer, _No):
+            refused.append(Refusal(call=call, action=action, reason=answer.reason, details=answer.details))
+        else:
+            possible += [NextAction(call, action=action, step=step, leads_to=leads) for step, leads in answer]
+    return tuple(possible), tuple(refused)
+
+
+def allowed(facts: ActionFacts) -> tuple[str, ...]:
+    """The names of the calls that would succeed now, each once."""
+    return tuple(dict.fromkeys(str(action) for action in judge(facts)[0]))
+
+
+def decision_token(status: str, decisions: Sequence[OpenDecision]) -> str:
+    """What a page showed as open: a finished run's status, the open decisions as "review#1", else "open"."""
+    if status in TERMINAL:
+        return status
+    return ",".join(sorted(f"{decision.step}#{decision.visit}" for decision in decisions)) or "open"
+
+
+def open_decisions(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> tuple[OpenDecision, ...]:
+    """The decisions that are open now. spec: the workflow as it is now, None where it is not registered."""
+    return tuple(
+        _opened(step_run, step_run.decision, spec)
+        for step_run in step_runs
+        if step_run.kind == "step" and step_run.status == "paused" and step_run.decision
+    )
+
+
+def action_facts(run: RunFact, step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> ActionFacts:
+    """The facts of a run with all its step runs. spec: the workflow as it is now, None where it is not registered."""
+    return ActionFacts(
+        status=run.status,
+        decisions=open_decisions(step_runs, spec),
+        executing=tuple(row.step for row in step_runs if row.kind == "step" and row.status == "running"),
+        compensation=run.compensation,
+        failed_compensations=_failed_compensations(step_runs),
+        needs=run.needs,
+        acknowledged=run.acknowledged_at is not None,
+        unsafe=unsafe_steps(step_runs),
+        undoes=_undone_by_compensation(step_runs),
+        irreversible=_irreversible(step_runs, spec),
+        declared=frozenset(spec.steps) if spec else None,
+    )
+
+
+def _opened(step_run: StepFact, decision: Mapping[str, Any], spec: WorkflowSpec | None) -> OpenDecision:
+    ok = _followers(step_run, decision, spec)
+    return OpenDecision(
+        step=step_run.step,
+        visit=step_run.visit,
+        kind=decision["kind"],
+        ok=ok,
+        final=not ok and (spec is None or spec.style == "flow"),
+        error=decision.get("error"),
+        permission=decision.get("permission"),
+    )
+
+
+def _followers(step_run: StepFact, decision: Mapping[str, Any], spec: WorkflowSpec | None) -> tuple[str, ...]:
+    if decision.get("ok") is not None:
+        return (decision["ok"],)
+    if spec is None or step_run.step not in spec.steps:
+        return ()
+    if spec.style == "dependency":
+        return spec.dependents[step_run.step]
+    if decision["kind"] == "interrupted":
+        return tuple(dict.fromkeys(route.target for route in spec.steps[step_run.step].ok))
+    return ()
+
+
+def _failed_compensations(step_runs: Sequence[StepFact]) -> tuple[str, ...]:
+    return tuple(row.step for row in step_runs if row.kind == "compensation" and row.status == "failed")
+
+
+def _undone_by_compensation(step_runs: Sequence[StepFact]) -> tuple[str, ...]:
+    done = {(row.step, row.visit) for row in step_runs if row.kind == "compensation"}
+    completed = [
+        row
+        for row in step_runs
+        if row.kind == "step" and row.status == "completed" and row.compensate and (row.step, row.visit) not in done
+    ]
+    return tuple(row.step for row in sorted(completed, key=lambda row: row.position or 0, reverse=True))
+
+
+def _irreversible(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> frozenset[str]:
+    declared = (step.name for step in spec.steps.values() if step.irreversible) if spec else ()
+    return frozenset(declared) | {row.step for row in step_runs if row.irreversible}
+
+
+def _continuing(facts: ActionFacts, decision: OpenDecision) -> dict[str, Any]:
+    if not decision.ok:
+        return {"status": "completed"} if decision.final else {}
+    irreversible = not facts.irreversible.isdisjoint(decision.ok)
+    if len(decision.ok) == 1:
+        return {"target": decision.ok[0], "irreversible": irreversible}
+    return {"targets": list(decision.ok), "irreversible": irreversible}
+
+
+def _diverting(facts: ActionFacts, decision: OpenDecision) -> dict[str, Any]:
+    if decision.error is None:
+        return {"status": "failed", "compensates": list(facts.undoes)}
+    return {"target": decision.error, "irreversible": decision.error in facts.irreversible}
+
+
+def _repeating(facts: ActionFacts, decision: OpenDecision) -> dict[str, Any]:
+    return {"target": decision.step, "irreversible": decision.step in facts.irreversible}
+
+
+def _targets(leads_to: Mapping[str, Any]) -> list[str]:
+    return [leads_to["target"]] if "target" in leads_to else list(leads_to.get("targets", ()))
+
+
+def _on(kind: DecisionKind, leading: Callable[[ActionFacts, OpenDecision], dict[str, Any]], otherwise: str) -> _Rule:
+    """The rule of a call that settles an open decision of this kind."""
+
+    def rule(facts: ActionFacts) -> _Possible | _No:
+        if facts.status in TERMINAL:
+            return _No("already_finished", {"status": facts.status})
+        concerned = [decision for decision in facts.decisions if decision.kind == kind]
+        if not concerned:
+            return _No(otherwise, {"status": facts.status})
+        if facts.declared is None:
+            return _No("workflow_unavailable")
+        answers: _Possible = [(decision.step, leading(facts, decision)) for decision in concerned]
+        reachable = [answer for answer in answers if facts.declared.issuperset(_targets(answer[1]))]
+        gone = sorted({target for _, leads_to in answers for target in _targets(leads_to)} - facts.declared)
+        return reachable or _No("target_unavailable", {"targets": gone})
+
+    return rule
+
+
+def _cancel(facts: ActionFacts) -> _Possible | _No:
+    if facts.status in TERMINAL:
+        return _No("already_finished", {"status": facts.status})
+    if facts.status == "cancelling":
+        return _No("already_cancelling")
+    becomes = "cancelling" if facts.executing else "cancelled"
+    return [(None, {"status": becomes, "executing": list(facts.executing), "compensates": list(facts.undoes)})]
+
+
+def _replay(facts: ActionFacts) -> _Possible | _No:
+    if facts.status not in TERMINAL:
+        return _No("not_finished", {"status": facts.status})
+    if facts.compensation == "running":
+        return _No("compensation_running")
+    if facts.declared is None:
+        return _No("workflow_unavailable")
+    if facts.unsafe:
+        blocking = [dict(step) for step in facts.unsafe]
+        return _No("unsafe_replay", {"required_override": "allow_irreversible", "blocked_by": blocking})
+    return [(None, {"new_run": True})]
+
+
+def _retry_compensation(facts: ActionFacts) -> _Possible | _No:
+    if facts.compensation == "running":
+        return _No("compensation_running")
+    if facts.compensation != "failed":
+        return _No("no_failed_compensation")
+    if facts.declared is None:
+        return _No("workflow_unavailable")
+    return [(None, {"compensates": list(facts.failed_compensations)})]
+
+
+def _acknowledge(facts: ActionFacts) -> _Possible | _No:
+    if facts.needs in ("failed", "compensation_failed"):
+        return [(None, {"needs": None})]
+    if facts.status != "failed":
+        return _No("not_failed", {"status": facts.status})
+    return _No("already_acknowledged" if facts.acknowledged else "already_replayed")
+
+
+_RULES: tuple[tuple[str, str, _Rule], ...] = (
+    ("approve_run", "approve", _on("approval", _continuing, "no_open_approval")),
+    ("reject_run", "reject", _on("approval", _diverting, "no_open_approval")),
+    ("unblock_run", "resume", _on("pause", _continuing, "no_open_pause")),
+    ("retry_step", "retry", _on("interrupted", _repeating, "not_interrupted")),
+    ("resolve_step", "resolve", _on("interrupted", _continuing, "not_interrupted")),
+    ("fail_step", "fail", _on("interrupted", _diverting, "not_interrupted")),
+    ("retry_compensation", "retry_compensation", _retry_compensation),
+    ("cancel_run", "cancel", _cancel),
+    ("replay_run", "replay", _replay),
+    ("acknowledge_run", "acknowledge", _acknowledge),
+)
