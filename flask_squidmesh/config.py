@@ -272,8 +272,15 @@ def _missing(config: Config, app: Flask) -> Iterator[str]:
         )
     if "sqlalchemy" not in app.extensions:
         yield "Flask-SQLAlchemy is not set up on this app. Call db.init_app(app) first."
+        return
     if config.bind is not None and config.bind not in (app.config.get("SQLALCHEMY_BINDS") or {}):
         yield f"SQUIDMESH_BIND names the bind {config.bind!r}, which SQLALCHEMY_BINDS does not have. Add it there."
+    metadata = app.extensions["sqlalchemy"].metadatas.get(config.bind)
+    if metadata is not None and metadata.schema is not None:
+        yield (
+            f"The metadata of Flask-SQLAlchemy puts every table into the schema {metadata.schema!r}, which Squid Mesh "
+            "cannot share. Name the schema on your own tables instead, or set SQUIDMESH_BIND to a bind without one."
+        )
 
 
 def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
