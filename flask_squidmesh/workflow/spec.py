@@ -155,9 +155,25 @@ class WorkflowSpec:
     @cached_property
     def dependents(self) -> Mapping[str, tuple[str, ...]]:
         """For each step the steps that wait for it, in order of declaration."""
-        return {
-            name: tuple(other.name for other in self.steps.values() if name in other.after) for name in self.steps
-        }
+        return {name: tuple(other.name for other in self.steps.values() if name in other.after) for name in self.steps}
+
+    @cached_property
+    def revisited(self) -> frozenset[str]:
+        """The steps of a flow that a run can enter more than once, because a route leads back to them."""
+
+        def onward(name: str) -> set[str]:
+            step = self.steps[name]
+            return {route.target for route in step.ok} | ({step.error.target} if step.error else set())
+
+        def reachable(name: str) -> set[str]:
+            seen: set[str] = set()
+            open_ends = onward(name)
+            while open_ends:
+                seen |= open_ends
+                open_ends = set().union(*map(onward, open_ends)) - seen
+            return seen
+
+        return frozenset(name for name in self.steps if name in reachable(name))
 
     @cached_property
     def ancestors(self) -> Mapping[str, frozenset[str]]:

@@ -1,0 +1,1 @@
+"""The rules that turn a workflow class into its definition."""

@@ -1,0 +1,102 @@
+"""From a class body to a WorkflowSpec, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+from ...errors import DefinitionError
+from ..spec import StepSpec, TriggerSpec, WorkflowSpec
+from .availability import availability_problems
+from .body import Body, read_body
+from .dependencies import read_dependencies
+from .fingerprint import fingerprint
+from .graph import dependency_problems, flow_problems
+from .routes import read_flow
+from .settings import Settings, read_settings
+from .steps import read_steps
+from .triggers import read_triggers
+
+_Style = Literal["flow", "dependency"]
+
+
+def build(workflow: type, reserved: frozenset[str]) -> WorkflowSpec:
+    """The definition of a class. `reserved` are names that no step may take. Raises DefinitionError."""
+    problems: list[str] = []
+    body = read_body(workflow, reserved, problems)
+    settings = read_settings(workflow, problems)
+    triggers = read_triggers(body.triggers, problems)
+    models = [each.model for each in triggers.values() if each.model]
+    steps = read_steps(body.steps, models, problems)
+    style = _style(body, problems)
+    steps, entry = _joined(body, style, steps, problems)
+    problems.extend(availability_problems(triggers, steps, settings.subject))
+    if problems:
+        raise DefinitionError(workflow.__name__, list(dict.fromkeys(problems)))
+    return _spec(settings, style, triggers, steps, entry)
+
+
+def _style(body: Body, problems: list[str]) -> _Style:
+    waiting = [name for name, step in body.steps.items() if step.after is not None]
+    if waiting and body.flow is not None:
+        problems.append(
+            f"it has both flow and after= (step {waiting[0]}); write flow = [...], or after= at each step, not both"
+        )
+    if not waiting and body.flow is None and len(body.steps) > 1:
+        problems.append(
+            f"nothing says in which order its {len(body.steps)} steps run; "
+            f"write flow = [{' >> '.join(body.steps)}], or after=[...] at each step that waits (after=[] at a root)"
+        )
+    return "dependency" if waiting and body.flow is None else "flow"
+
+
+def _joined(
+    body: Body, style: _Style, steps: Mapping[str, StepSpec], problems: list[str]
+) -> tuple[dict[str, StepSpec], tuple[str, ...]]:
+    """The steps with what leads from one to the next, and the entry steps."""
+    if style == "dependency":
+        after = read_dependencies(body, problems)
+        steps = {name: replace(step, after=after[name]) for name, step in steps.items()}
+        problems.extend(dependency_problems(steps))
+        return steps, tuple(name for name, step in steps.items() if not step.after)
+    if body.flow is None:
+        return _single(steps, problems)
+    flow = read_flow(body, problems)
+    steps = {
+        name: replace(step, ok=tuple(flow.routes[name].ok), error=flow.routes[name].error)
+        for name, step in steps.items()
+    }
+    if flow.entry is None:
+        return steps, ()
+    problems.extend(flow_problems(steps, flow.entry))
+    return steps, (flow.entry,)
+
+
+def _single(steps: Mapping[str, StepSpec], problems: list[str]) -> tuple[dict[str, StepSpec], tuple[str, ...]]:
+    if len(steps) == 1:
+        problems.extend(flow_problems(steps, next(iter(steps))))
+    return dict(steps), tuple(steps)[:1]
+
+
+def _spec(
+    settings: Settings,
+    style: _Style,
+    triggers: Mapping[str, TriggerSpec],
+    steps: Mapping[str, StepSpec],
+    entry: tuple[str, ...],
+) -> WorkflowSpec:
+    return WorkflowSpec(
+        name=settings.name,
+        title=settings.title,
+        description=settings.description,
+        aliases=settings.aliases,
+        version=settings.version,
+        subject=settings.subject,
+        style=style,
+        triggers=triggers,
+        steps=steps,
+        entry=entry,
+        max_visits=settings.max_visits,
+        fingerprint=fingerprint(style, entry, steps),
+    )

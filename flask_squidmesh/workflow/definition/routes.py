@@ -1,0 +1,186 @@
+"""What `flow` says: where each step leads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..conditions import as_number
+from ..elements import Approval, ManualStep, Step, StepElement
+from ..flow import Chain, Link, RouteStart, When
+from ..paths import parse
+from ..spec import Condition, ErrorRoute, Route
+from ..values import ValueNotJsonError, to_json
+from .body import Body
+
+_RECOVERIES = ("compensation", "undo")
+_PROPERTIES = {"error": ".on_error", "reject": ".on_reject"}
+
+
+@dataclass(slots=True)
+class Routes:
+    """The routes out of one step."""
+
+    ok: list[Route] = field(default_factory=list)
+    error: ErrorRoute | None = None
+
+
+@dataclass(slots=True)
+class Flow:
+    """What was read from `flow`: the routes of each step, and the first step named."""
+
+    routes: dict[str, Routes]
+    entry: str | None = None
+
+
+def read_flow(body: Body, problems: list[str]) -> Flow:
+    """The checked routes of a workflow."""
+    flow = Flow({name: Routes() for name in body.steps})
+    for line in _lines(body, problems):
+        first = line.links[0].start.source if isinstance(line, Chain) else line
+        flow.entry = flow.entry or body.name_of(first)
+        if isinstance(line, Chain):
+            for link in line.links:
+                _Reader(body, link, problems).read_into(flow.routes)
+        elif body.name_of(line) is None:
+            problems.append(f"flow: {body.label(line)} is no step of this class; declare it in the class body")
+    return flow
+
+
+def _lines(body: Body, problems: list[str]) -> Iterator[Chain | StepElement]:
+    if not isinstance(body.flow, (list, tuple)):
+        problems.append(f"flow: must be a list, found {_shown(body, body.flow)}; write flow = [first >> second]")
+        return
+    for line in body.flow:
+        if isinstance(line, RouteStart):
+            problems.append(f"flow: {_start(body, line)} leads nowhere; write {_start(body, line)} >> some_step")
+        elif isinstance(line, (Chain, StepElement)):
+            yield line
+        else:
+            problems.append(f"flow: {line!r} is no line of a flow; write first >> second")
+
+
+class _Reader:
+    """Reads one arrow; faults are noted under it."""
+
+    def __init__(self, body: Body, link: Link, problems: list[str]) -> None:
+        self.body, self.link, self.problems = body, link, problems
+        self.start, self.source = link.start, link.start.source
+        self.label = f"{_start(body, link.start)} >> {_shown(body, link.target)}"
+
+    def fault(self, text: str) -> None:
+        self.problems.append(f"transition {self.label}: {text}")
+
+    def read_into(self, routes: dict[str, Routes]) -> None:
+        source, target = self._declared(self.source), self._target()
+        self._check_outcome()
+        condition = self._condition(self.start.when) if self.start.when else None
+        if source is None or target is None or (self.start.when and condition is None):
+            return
+        if self.start.outcome == "ok":
+            self._add(routes[source], Route(target=target, condition=condition))
+        else:
+            self._set_error(routes[source], target)
+
+    def _declared(self, element: Any) -> str | None:
+        name = self.body.name_of(element)
+        if name is None and isinstance(element, StepElement):
+            self.fault(f"{self.body.label(element)} is no step of this class; declare it in the class body")
+        return name
+
+    def _target(self) -> str | None:
+        target = self.link.target
+        if isinstance(target, RouteStart):
+            plain, route = self.body.label(target.source), _start(self.body, target)
+            self.fault(f"a chain cannot go on from a route; write two lines, ... >> {plain} and {route} >> ...")
+            target = target.source
+        if not isinstance(target, StepElement):
+            self.fault("leads to something that is no step; a step without a route ends the run by itself")
+            return None
+        return self._declared(target)
+
+    def _check_outcome(self) -> None:
+        source, outcome = self.source, self.start.outcome
+        if not isinstance(source, StepElement):
+            return
+        name = self.body.label(source)
+        if outcome == "error" and not isinstance(source, Step):
+            hint = f"write {name}.on_reject" if isinstance(source, Approval) else f"write {name} >> ..."
+            self.fault(f"only a Step can fail, and {name} is a {type(source).__name__}; {hint}")
+        if outcome == "reject" and not isinstance(source, Approval):
+            hint = f"write {name}.on_error" if isinstance(source, Step) else f"write {name} = Approval(...)"
+            self.fault(f"only an Approval can be rejected, and {name} is a {type(source).__name__}; {hint}")
+        self._check_recovery(name)
+
+    def _check_recovery(self, name: str) -> None:
+        recovery = self.start.recovery
+        if recovery is None:
+            return
+        if self.start.outcome != "error":
+            self.fault(f"only an error route has a recovery; write {name}.on_error(recovery={recovery!r}) >> ...")
+        if recovery not in _RECOVERIES:
+            self.fault(f'recovery={recovery!r} is unknown; write recovery="compensation" or recovery="undo"')
+
+    def _condition(self, when: When) -> Condition | None:
+        if isinstance(self.source, ManualStep):
+            self.fault(
+                "the routes out of a pause or an approval are fixed when it starts to wait and have no conditions; "
+                "put a Step that decides between"
+            )
+        path = parse(when.path)
+        if path is None:
+            self.fault(f'the path {when.path!r} is not one; write names joined by dots, as "account.tier"')
+        if len(when.tests) != 1:
+            self.fault(f"has {len(when.tests)} tests; write exactly one of equals=, greater_than= or less_than=")
+        if path is None or len(when.tests) != 1:
+            return None
+        return self._tested(path, *next(iter(when.tests.items())))
+
+    def _tested(self, path: tuple[str, ...], operator: Any, value: Any) -> Condition | None:
+        try:
+            usable = value if as_number(value) is not None and to_json(value) is not None else to_json(value)
+        except ValueNotJsonError as error:
+            self.fault(f"{operator}={value!r} can never be found in a state, which is JSON ({error.reason})")
+            return None
+        if operator != "equals" and as_number(usable) is None and not isinstance(usable, str):
+            self.fault(f"{operator}={value!r} has no order; compare with a number or text")
+            return None
+        return Condition(path=path, operator=operator, value=usable)
+
+    def _add(self, routes: Routes, route: Route) -> None:
+        if route.condition is None and any(each.condition is None for each in routes.ok):
+            first = next(each.target for each in routes.ok if each.condition is None)
+            source = _start(self.body, self.start)
+            self.fault(
+                f"{source} >> {first} is there already, and only one route can have no condition; "
+                f"remove one of the two, or write {source}.when(...) >> ..."
+            )
+        elif route.condition is not None and any(each.condition == route.condition for each in routes.ok):
+            self.fault("an earlier route has the same condition, so this one is never taken; remove one")
+        else:
+            routes.ok.append(route)
+
+    def _set_error(self, routes: Routes, target: str) -> None:
+        if routes.error is not None:
+            self.fault(
+                f"{_start(self.body, self.start)} >> {routes.error.target} is there already; remove one of the two"
+            )
+        else:
+            routes.error = ErrorRoute(target=target, recovery=self.start.recovery)
+
+
+def _start(body: Body, start: RouteStart) -> str:
+    name = body.label(start.source)
+    recovery = f"(recovery={start.recovery!r})" if start.recovery is not None else ""
+    condition = f".when({start.when})" if start.when else ""
+    return f"{name}{_PROPERTIES.get(start.outcome, '')}{condition}{recovery}"
+
+
+def _shown(body: Body, value: Any) -> str:
+    if isinstance(value, Chain):
+        ends = [value.links[0].start, *(link.target for link in value.links)]
+        return "(" + " >> ".join(_shown(body, each) for each in ends) + ")"
+    if isinstance(value, RouteStart):
+        return _start(body, value)
+    return body.label(value)

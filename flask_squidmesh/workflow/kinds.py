@@ -1,0 +1,41 @@
+"""Words for what was found in a value, without showing the value: it may be a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+
+def kind(value: Any) -> str:
+    """What the value is, for people: "text", "a number", "null" ..."""
+    if value is None:
+        return "null"
+    words: tuple[tuple[type | tuple[type, ...], str], ...] = (
+        (bool, "true or false"),
+        ((int, float, Decimal), "a number"),
+        (str, "text"),
+        (Mapping, "a mapping"),
+        ((list, tuple, set, frozenset), "a list"),
+    )
+    return next((word for types, word in words if isinstance(value, types)), f"a {type(value).__name__}")
+
+
+def located(parts: tuple[int | str, ...]) -> str:
+    """A location as one writes it: items[0].price."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+
+
+def sentence(error: ErrorDetails, *, skip: int = 0) -> str:
+    """One pydantic error in words. `skip` leaves out that many parts of its location, which the reader knows."""
+    place = located(error["loc"][skip:])
+    found = "" if error["type"] == "missing" else f", found {kind(error['input'])}"
+    return f"{place}: {error['msg']}{found}" if place else f"{error['msg']}{found}"
+
+
+def sentences(error: ValidationError) -> str:
+    """All errors of one value in one line."""
+    return "; ".join(sentence(each) for each in error.errors(include_url=False, include_context=False))

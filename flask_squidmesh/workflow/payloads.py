@@ -1,0 +1,168 @@
+"""Payloads: what a run is started with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, date, datetime, tzinfo
+from typing import Any
+
+from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ..clock import SystemClock
+from ..errors import PayloadError
+from .annotations import members
+from .kinds import kind, sentence
+from .schedule import zone
+from .spec import TriggerSpec
+from .values import ValueNotJsonError, to_json
+
+_WHOLE = "payload"
+_scheduled: ContextVar[tuple[datetime, tzinfo] | None] = ContextVar("squidmesh_scheduled", default=None)
+
+
+def scheduled_day() -> date:
+    """The day of the cron trigger's window, in the trigger's time zone; without a window, today there.
+
+    For payload models: `day: date = Field(default_factory=scheduled_day)`.
+    """
+    moment, place = _scheduled.get() or (SystemClock().now(), UTC)
+    return moment.astimezone(place).date()
+
+
+def validate(
+    trigger: TriggerSpec, payload: Any, *, window: datetime | None = None, now: datetime | None = None
+) -> dict[str, Any]:
+    """The payload as JSON data, defaults filled in.
+
+    payload: a mapping, an instance of the trigger's model, or None for an empty one. window: the cron window that
+    `scheduled_day` names; now: the time for it where there is no window. Raises PayloadError.
+    """
+    found = _mapping(trigger, payload)
+    if trigger.model is None:
+        _refuse(trigger, unknown=sorted(map(str, found)))
+        return {}
+    unknown = sorted(_unknown(trigger.model, found, ""))
+    try:
+        with _schedule(trigger, window or now):
+            instance = payload if isinstance(payload, trigger.model) else _build(trigger.model, found)
+    except ValidationError as error:
+        _refuse(trigger, unknown=unknown, error=error)
+        raise
+    _refuse(trigger, unknown=unknown)
+    return _resolved(trigger, instance)
+
+
+def _mapping(trigger: TriggerSpec, payload: Any) -> Mapping[Any, Any]:
+    if payload is None:
+        return {}
+    if isinstance(payload, BaseModel):
+        return {} if trigger.model and isinstance(payload, trigger.model) else payload.model_dump()
+    if isinstance(payload, Mapping):
+        return payload
+    text = f"must be a mapping or a {trigger.model.__name__}" if trigger.model else "must be empty"
+    raise PayloadError(
+        f"The payload of trigger {trigger.name} {text}, found {kind(payload)}.", invalid_types={_WHOLE: text}
+    )
+
+
+def _build(model: type[BaseModel], payload: Mapping[Any, Any]) -> BaseModel:
+    named = {key: value for key, value in payload.items() if isinstance(key, str)}
+    return model.model_validate(named, by_alias=True, by_name=True)
+
+
+@contextmanager
+def _schedule(trigger: TriggerSpec, moment: datetime | None) -> Iterator[None]:
+    place = zone(trigger.timezone) if trigger.timezone else UTC
+    token = _scheduled.set((moment or SystemClock().now(), place))
+    try:
+        yield
+    finally:
+        _scheduled.reset(token)
+
+
+def _unknown(model: type[BaseModel], payload: Mapping[Any, Any], prefix: str) -> Iterator[str]:
+    """Keys that no field takes, also inside nested models; none where a model says itself what it does with extras."""
+    names = _names(model)
+    for key, value in payload.items():
+        if key not in names and (model.model_config.get("extra") is None or not isinstance(key, str)):
+            yield f"{prefix}{key}"
+        elif key in names and isinstance(value, Mapping):
+            inner = _nested(model.model_fields[names[key]].annotation)
+            yield from _unknown(inner, value, f"{prefix}{key}.") if inner else ()
+
+
+def _names(model: type[BaseModel]) -> dict[str, str]:
+    """The keys a model accepts, each with the field it fills."""
+    fields = model.model_fields
+    aliases = {alias: name for name, each in fields.items() for alias in _aliases(each.validation_alias)}
+    return {**aliases, **{name: name for name in fields}}
+
+
+def _aliases(alias: str | AliasPath | AliasChoices | None) -> Iterator[str]:
+    if isinstance(alias, AliasChoices):
+        for choice in alias.choices:
+            yield from _aliases(choice)
+    elif isinstance(alias, AliasPath):
+        yield str(alias.path[0])
+    elif alias is not None:
+        yield alias
+
+
+def _nested(annotation: Any) -> type[BaseModel] | None:
+    models = [each for each in members(annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
+    return models[0] if len(models) == 1 else None
+
+
+def _refuse(trigger: TriggerSpec, *, unknown: list[str], error: ValidationError | None = None) -> None:
+    missing, invalid = _sorted_out(trigger, error, unknown) if error and trigger.model else ([], {})
+    if not (missing or unknown or invalid):
+        return
+    clauses = [f"missing {', '.join(missing)}"] if missing else []
+    clauses += [f"unknown {', '.join(unknown)}"] if unknown else []
+    clauses += [f"{name}: {text}" for name, text in invalid.items()]
+    raise PayloadError(
+        f"The payload does not fit trigger {trigger.name}, which takes {_expected(trigger)}: {'; '.join(clauses)}.",
+        missing_fields=missing,
+        unknown_fields=unknown,
+        invalid_types=invalid,
+    )
+
+
+def _expected(trigger: TriggerSpec) -> str:
+    return ", ".join(trigger.model.model_fields) if trigger.model else "no payload"
+
+
+def _sorted_out(trigger: TriggerSpec, error: ValidationError, unknown: list[str]) -> tuple[list[str], dict[str, str]]:
+    assert trigger.model is not None
+    names = _names(trigger.model)
+    missing: set[str] = set()
+    invalid: dict[str, list[str]] = {}
+    for each in error.errors(include_url=False, include_context=False):
+        name = names.get(str(each["loc"][0]), str(each["loc"][0])) if each["loc"] else _WHOLE
+        if each["type"] == "missing" and len(each["loc"]) == 1:
+            missing.add(name)
+        elif each["type"] == "extra_forbidden":
+            unknown[:] = sorted({*unknown, _dotted(each)})
+        else:
+            invalid.setdefault(name, []).append(sentence(each, skip=1))
+    ordered = [name for name in trigger.model.model_fields if name in missing]
+    return ordered, {name: "; ".join(texts) for name, texts in invalid.items()}
+
+
+def _dotted(error: ErrorDetails) -> str:
+    return ".".join(map(str, error["loc"]))
+
+
+def _resolved(trigger: TriggerSpec, instance: BaseModel) -> dict[str, Any]:
+    try:
+        plain = to_json(instance)
+    except ValueNotJsonError as error:
+        name, _, rest = error.path.partition(".")
+        text = f"{rest}: {error.reason}" if rest else error.reason
+        raise PayloadError(
+            f"The payload does not fit trigger {trigger.name}: {name}: {text}.", invalid_types={name or _WHOLE: text}
+        ) from error
+    return dict(plain)

@@ -1,0 +1,146 @@
+"""Everything that is kept becomes plain JSON here, and nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from itertools import chain
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from .kinds import kind, located
+
+_Location = tuple[int | str, ...]
+_MOST_BITS = 10_000
+
+
+class ValueNotJsonError(ValueError):
+    """A value that JSON, or a database's JSON column, cannot hold.
+
+    `path` says where in the value, "" being the value itself; `reason` what is wrong there.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"The value at {path} cannot be stored: {reason}" if path else f"Cannot be stored: {reason}")
+
+
+def to_json(value: Any) -> Any:
+    """The value as plain JSON data, by pydantic's JSON mode: models, dataclasses, decimals, dates, enums ...
+
+    Raises ValueNotJsonError for anything else, and for NaN, infinities, U+0000 and lone surrogates.
+    """
+    try:
+        plain = _converted(value)
+    except (ValueError, TypeError, RecursionError) as error:
+        path, reason = _culprit(value, error)
+        raise ValueNotJsonError(located(path), reason) from error
+    for place, leaf in chain(_leaves(plain, ()), _decimals(value, ())):
+        if fault := _fault(leaf):
+            raise ValueNotJsonError(located(place), fault)
+    return plain
+
+
+def step_output(value: Any) -> dict[str, Any]:
+    """What a step returned, as the mapping that joins the state; None is an empty one.
+
+    Raises ValueNotJsonError if it is no mapping, pydantic model, dataclass or None, or holds what JSON cannot.
+    """
+    if value is None:
+        return {}
+    plain = to_json(value) if isinstance(value, (Mapping, BaseModel)) or _is_data(value) else None
+    if not isinstance(plain, dict):
+        raise ValueNotJsonError(
+            "", f"a step returns a mapping, a pydantic model, a dataclass or None, but this one returned {kind(value)}"
+        )
+    return plain
+
+
+def fingerprint(value: Any) -> str:
+    """A hash that is the same for equal JSON data, whatever the order of its keys."""
+    text = json.dumps(to_json(value), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_data(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, type)
+
+
+def _converted(value: Any) -> Any:
+    return to_jsonable_python(value, by_alias=False, fallback=_mapping)
+
+
+def _mapping(value: Any) -> dict[Any, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(
+        f"{kind(value)} is not JSON; return text, numbers, lists, mappings, pydantic models or dataclasses of them"
+    )
+
+
+def _leaves(value: Any, path: _Location) -> Iterator[tuple[_Location, Any]]:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield (*path, "(key)"), key
+            yield from _leaves(each, (*path, key))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _leaves(each, (*path, index))
+    else:
+        yield path, value
+
+
+def _decimals(value: Any, path: _Location) -> Iterator[tuple[_Location, Decimal]]:
+    """Decimals as they were given: their JSON form is text, which does not tell a NaN from the word."""
+    if isinstance(value, Decimal):
+        yield path, value
+    for key, each in _children(value):
+        yield from _decimals(each, (*path, key))
+
+
+def _fault(leaf: Any) -> str | None:
+    if isinstance(leaf, (float, Decimal)) and not math.isfinite(leaf):
+        return "a number must be finite, found NaN or an infinity"
+    if isinstance(leaf, int) and leaf.bit_length() > _MOST_BITS:
+        return "an integer must have less than 3000 digits"
+    if isinstance(leaf, str) and "\0" in leaf:
+        return "text must not hold the character U+0000"
+    if isinstance(leaf, str) and not leaf.isascii() and any("\ud800" <= character <= "\udfff" for character in leaf):
+        return "text must not hold a lone surrogate"
+    return None
+
+
+def _culprit(value: Any, error: Exception) -> tuple[_Location, str]:
+    """The innermost part that cannot be converted by itself."""
+    for key, each in _children(value):
+        try:
+            _converted(key)
+            _converted(each)
+        except RecursionError:
+            break
+        except (ValueError, TypeError) as inner:
+            path, reason = _culprit(each, inner)
+            return (key if isinstance(key, (int, str)) else str(key), *path), reason
+    if isinstance(error, UnicodeEncodeError):
+        return (), "text must not hold a lone surrogate"
+    if isinstance(error, UnicodeDecodeError):
+        return (), "bytes must be UTF-8 text; encode others, in base64 for instance"
+    return (), str(error)
+
+
+def _children(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, Mapping):
+        return list(value.items())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return list(enumerate(value))
+    if isinstance(value, BaseModel):
+        return list(value)
+    if _is_data(value):
+        return [(each.name, getattr(value, each.name)) for each in fields(value)]
+    return []
