@@ -16,7 +16,7 @@ DecisionKind = Literal["pause", "approval", "interrupted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDecision:
-    """A step that waits for a person.
+    """A step, or a compensation, that waits for a person.
 
     ok: the steps that may follow a good outcome. final: whether the run completes then. error: the step that follows
     a bad one, None where the run fails.
@@ -25,6 +25,7 @@ class OpenDecision:
     step: str
     visit: int
     kind: DecisionKind
+    compensation: bool = False
     ok: tuple[str, ...] = ()
     final: bool = False
     error: str | None = None
@@ -131,7 +132,7 @@ def open_decisions(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> 
     return tuple(
         _opened(step_run, step_run.decision, spec)
         for step_run in step_runs
-        if step_run.kind == "step" and step_run.status == "paused" and step_run.decision
+        if step_run.status == "paused" and step_run.decision
     )
 
 
@@ -153,13 +154,15 @@ def action_facts(run: RunFact, step_runs: Sequence[StepFact], spec: WorkflowSpec
 
 
 def _opened(step_run: StepFact, decision: Mapping[str, Any], spec: WorkflowSpec | None) -> OpenDecision:
-    ok = _followers(step_run, decision, spec)
+    compensation = step_run.kind == "compensation"
+    ok = () if compensation else _followers(step_run, decision, spec)
     return OpenDecision(
         step=step_run.step,
         visit=step_run.visit,
         kind=decision["kind"],
+        compensation=compensation,
         ok=ok,
-        final=not ok and (spec is None or spec.style == "flow"),
+        final=not ok and not compensation and (spec is None or spec.style == "flow"),
         error=decision.get("error"),
         permission=decision.get("permission"),
     )
@@ -197,6 +200,8 @@ def _irreversible(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> f
 
 
 def _continuing(facts: ActionFacts, decision: OpenDecision) -> dict[str, Any]:
+    if facts.status in TERMINAL:
+        return {}
     if not decision.ok:
         return {"status": "completed"} if decision.final else {}
     irreversible = not facts.irreversible.isdisjoint(decision.ok)
@@ -206,6 +211,8 @@ def _continuing(facts: ActionFacts, decision: OpenDecision) -> dict[str, Any]:
 
 
 def _diverting(facts: ActionFacts, decision: OpenDecision) -> dict[str, Any]:
+    if facts.status in TERMINAL:
+        return {}
     if decision.error is None:
         return {"status": "failed", "compensates": list(facts.undoes)}
     return {"target": decision.error, "irreversible": decision.error in facts.irreversible}
@@ -223,11 +230,10 @@ def _on(kind: DecisionKind, leading: Callable[[ActionFacts, OpenDecision], dict[
     """The rule of a call that settles an open decision of this kind."""
 
     def rule(facts: ActionFacts) -> _Possible | _No:
-        if facts.status in TERMINAL:
-            return _No("already_finished", {"status": facts.status})
         concerned = [decision for decision in facts.decisions if decision.kind == kind]
         if not concerned:
-            return _No(otherwise, {"status": facts.status})
+            reason = "already_finished" if facts.status in TERMINAL else otherwise
+            return _No(reason, {"status": facts.status})
         if facts.declared is None:
             return _No("workflow_unavailable")
         answers: _Possible = [(decision.step, leading(facts, decision)) for decision in concerned]

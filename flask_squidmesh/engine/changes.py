@@ -10,7 +10,8 @@ from typing import Any
 
 @dataclass(slots=True, kw_only=True)
 class NewStepRun:
-    """A visit or a compensation to insert, and when it is due. due_at None: nothing is to be delivered for it."""
+    """A visit or a compensation to insert, due at `due_at`, or at once. delivered: whether it gets a dispatch.
+    claimed: whether the deliverer of the step before goes on with it."""
 
     id: str
     kind: str
@@ -25,7 +26,6 @@ class NewStepRun:
     decide_by: datetime | None = None
     due_at: datetime | None = None
     delivered: bool = True
-    position: int | None = None
     claimed: bool = False
 
 
@@ -75,7 +75,7 @@ class Notice:
 @dataclass(slots=True)
 class Changes:
     """Everything one decision changes. `run` holds columns of the run; `updated` columns by step run id;
-    `ended` the step runs whose dispatch goes away."""
+    `ended` the step runs whose dispatch goes away, `released` those whose claim ends and when they are due again."""
 
     run: dict[str, Any] = field(default_factory=dict)
     entered: list[NewStepRun] = field(default_factory=list)
@@ -83,6 +83,7 @@ class Changes:
     attempts: list[NewAttempt] = field(default_factory=list)
     dispatched: list[NewDispatch] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    released: dict[str, datetime] = field(default_factory=dict)
     audit: list[NewAuditEvent] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
 

@@ -64,6 +64,11 @@ class StepFact:
         return bool(self.settings.get("irreversible"))
 
     @property
+    def waits_for_retry(self) -> bool:
+        """Whether an attempt failed and the next one is scheduled."""
+        return self.status == "pending" and self.attempts > 0 and self.due_at is not None
+
+    @property
     def compensate(self) -> str | None:
         """Name of the function that undoes the visit."""
         return self.settings.get("compensate")
@@ -125,7 +130,7 @@ class Performed:
     """One attempt that came to an end: by whom, when, and what it was given."""
 
     number: int
-    worker: str
+    worker: str | None
     started_at: datetime
     input: Mapping[str, Any] | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -52,6 +53,38 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN " + connection.get_execution_options().get("sqlite_begin", "DEFERRED"))
 
 
+class Contact:
+    """Since when this process has reached the database without a gap.
+
+    Only a process that did so for a whole claim timeout may take over an expired claim: after an outage nobody could
+    renew, and a claim that expired meanwhile says nothing about its worker.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: float | None = None
+        self._last = 0.0
+
+    def made(self) -> None:
+        """A transaction went through."""
+        self._last = time.monotonic()
+        if self._since is None:
+            self._since = self._moment()
+
+    def lost(self) -> None:
+        """The database did not answer."""
+        self._since = None
+
+    def unbroken_for(self, seconds: float) -> bool:
+        """Whether contact has held for so long, with no silence of that length in it."""
+        if self._since is not None and time.monotonic() - self._last > seconds:
+            self._since = None
+        return self._since is not None and self._moment() - self._since >= seconds
+
+    def _moment(self) -> float:
+        return time.monotonic() + self._clock.offset.total_seconds()
+
+
 class Database:
     """One app's database.
 
@@ -63,13 +96,14 @@ class Database:
         self,
         engine: Callable[[], sa.Engine],
         clock: Clock,
-        host_session: Callable[[], AnySession | None] = lambda: None,
+        host_session: Callable[[], Session | None] = lambda: None,
         bind: Callable[[], sa.Engine | None] = lambda: None,
     ) -> None:
         self._open, self._clock, self._host_session, self._bind = engine, clock, host_session, bind
         self._engine: sa.Engine | None = None
         self._opening = threading.Lock()
         self._turn = threading.Lock()
+        self.contact = Contact(clock)
 
     @property
     def engine(self) -> sa.Engine:
@@ -99,7 +133,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection whose reads belong to one transaction."""
-        with self.engine.connect() as connection:
+        with self._watched(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -109,11 +143,11 @@ class Database:
         Raises ConflictError where the caller's own uncommitted writes would block it on SQLite.
         """
         if self.dialect == "postgresql":
-            with self.engine.begin() as connection:
+            with self._watched(), self.engine.begin() as connection:
                 yield connection
             return
         blocked_by_host = self._host_holds_write_lock()
-        with self._turn, self.engine.connect() as connection:
+        with self._turn, self._watched(), self.engine.connect() as connection:
             self._begin_immediate(connection, blocked_by_host)
             try:
                 yield connection
@@ -130,6 +164,15 @@ class Database:
         """Close an engine of our own; the host's stays as it is."""
         if self._engine is not None and self._engine.dialect.name == "sqlite" and not self.shared_connection:
             self._engine.dispose()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.OperationalError, sa.exc.InterfaceError):
+            self.contact.lost()
+            raise
+        self.contact.made()
 
     def _host_holds_write_lock(self) -> bool:
         session = self._host_session()

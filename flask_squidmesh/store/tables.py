@@ -205,7 +205,10 @@ class Attempt(Base):
 
 
 class Dispatch(Base):
-    """The intent to deliver a step, a compensation or a cron activation; see the top of the file."""
+    """The intent to deliver a step, a compensation or a cron activation; see the top of the file.
+
+    Only a cron activation keeps its payload here; that of the others follows from the step run.
+    """
 
     __tablename__ = "squidmesh_dispatches"
 
@@ -213,7 +216,7 @@ class Dispatch(Base):
     kind: Mapped[str] = mapped_column(Word)
     run_id: Mapped[str | None] = mapped_column(Id)
     step_run_id: Mapped[str | None] = mapped_column(Id)
-    payload: Mapped[dict[str, Any]] = mapped_column(Json)
+    payload: Mapped[dict[str, Any] | None] = mapped_column(Json)
     queue: Mapped[str] = mapped_column(Name)
     due_at: Mapped[datetime] = mapped_column(Timestamp)
     claim_id: Mapped[str | None] = mapped_column(Id)

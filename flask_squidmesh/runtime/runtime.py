@@ -1,0 +1,99 @@
+"""Everything that belongs to one app."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from flask import Flask, current_app
+
+from ..clock import Clock
+from ..config import Config, missing
+from ..errors import ConfigurationError
+from ..executors.contract import Executor
+from ..executors.resolving import resolve
+from ..store.database import Database, open_engine
+from ..workflow.registry import Registry
+from .keeping_claims import ClaimKeeper
+from .waking import Bell
+
+if TYPE_CHECKING:
+    from flask_sqlalchemy import SQLAlchemy
+
+
+class Runtime:
+    """One app's configuration, database, workflows, executor and clock; stands in `app.extensions["squidmesh"]`."""
+
+    def __init__(self, app: Flask, registry: Registry, config: Config, clock: Clock) -> None:
+        self.app, self.registry, self.clock = app, registry, clock
+        self.settings = config
+        self.bell = Bell()
+        self.worker_name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self.database = Database(self._open_engine, clock, self._host_session, self._bind)
+        self.claims = ClaimKeeper(self)
+        self._executor: Executor | None = None
+        self._complete = False
+
+    @property
+    def config(self) -> Config:
+        """The configuration, complete. Raises ConfigurationError naming everything that is missing or wrong."""
+        if not self._complete:
+            problems = self.problems()
+            if problems:
+                raise ConfigurationError(*problems)
+            self._complete = True
+        return self.settings
+
+    @property
+    def executor(self) -> Executor:
+        """The host's executor. Raises ConfigurationError where there is none or it lacks methods."""
+        if self._executor is None:
+            self._executor = resolve(self.config.executor)
+        return self._executor
+
+    def problems(self) -> list[str]:
+        """What is missing or wrong, one sentence each."""
+        found = list(missing(self.settings, self.app))
+        if self.settings.executor is not None and self._executor is None:
+            try:
+                resolve(self.settings.executor)
+            except ConfigurationError as error:
+                found.extend(error.problems)
+        return found
+
+    @property
+    def host_db(self) -> SQLAlchemy:
+        """The host's Flask-SQLAlchemy."""
+        db: SQLAlchemy = self.app.extensions["sqlalchemy"]
+        return db
+
+    def in_context(self) -> Any:
+        """An app context of our own, with a database session of its own."""
+        return self.app.app_context()
+
+    def _open_engine(self) -> sa.Engine:
+        with self.app.app_context():
+            return open_engine(self.host_db.engines[self.settings.bind])
+
+    def _bind(self) -> sa.Engine | None:
+        return self.host_db.engines[self.settings.bind] if self.settings.bind else None
+
+    def _host_session(self) -> Any:
+        if not current_app or current_app._get_current_object() is not self.app:  # type: ignore[attr-defined]
+            return None
+        session = self.host_db.session
+        return session() if session.registry.has() else None
+
+
+def current_runtime() -> Runtime:
+    """The runtime of the current app. Raises ConfigurationError where `init_app` was not called for it."""
+    runtime = current_app.extensions.get("squidmesh")
+    if runtime is None:
+        raise ConfigurationError(
+            f"Squid Mesh is not set up on the app {current_app.name!r}. Call mesh.init_app(app) where the app is made."
+        )
+    found: Runtime = runtime
+    return found

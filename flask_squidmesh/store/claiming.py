@@ -1,0 +1,234 @@
+"""Taking work: which dispatches are due, whose claim is kept alive, which is given back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..engine.facts import Performed, RunFact, StepFact
+from .database import Database
+from .loading import RUN_COLUMNS, RUN_NAMES, STEP_COLUMNS, STEP_NAMES
+from .tables import Dispatch, Run, StepRun
+from .writing import RELAY_GRACE
+
+runs = Run.__table__
+step_runs = StepRun.__table__
+dispatches = Dispatch.__table__
+
+_FACTS = [
+    dispatches.c.id.label("dispatch_id"),
+    dispatches.c.claim_id.label("dispatch_claim_id"),
+    dispatches.c.claimed_by.label("dispatch_claimed_by"),
+    dispatches.c.claimed_at.label("dispatch_claimed_at"),
+    dispatches.c.due_at.label("dispatch_due_at"),
+    runs.c.payload.label("run_payload"),
+    runs.c.schedule.label("run_schedule"),
+    *(column.label(f"run_{name}") for name, column in zip(RUN_NAMES, RUN_COLUMNS, strict=True)),
+    *(column.label(f"step_{name}") for name, column in zip(STEP_NAMES, STEP_COLUMNS, strict=True)),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A dispatch with the run and the step run it is for. `claim_id` and the rest of the claim are None where nobody
+    has it, `due` says whether its time, or the end of the claim, has come, `wait` the seconds until then."""
+
+    dispatch_id: str
+    claim_id: str | None
+    claimed_by: str | None
+    claimed_at: datetime | None
+    run: RunFact
+    visit: StepFact
+    payload: Mapping[str, Any]
+    schedule: Mapping[str, Any] | None
+    due: bool = True
+    wait: float = 0.0
+
+    @property
+    def lost(self) -> Performed:
+        """The attempt whose claim expired."""
+        return Performed(
+            number=max(self.visit.attempts, 1),
+            worker=self.claimed_by,
+            started_at=self.claimed_at or self.visit.started_at or datetime.min,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to perform one attempt, until it expires or is renewed."""
+
+    dispatch_id: str
+    claim_id: str
+    worker: str
+    run: RunFact
+    visit: StepFact
+    payload: Mapping[str, Any]
+    schedule: Mapping[str, Any] | None
+    started_at: datetime
+
+    def performed(self, input: Mapping[str, Any] | None = None) -> Performed:
+        """The attempt, as it ends now."""
+        return Performed(
+            number=self.visit.attempts, worker=self.worker, started_at=self.started_at, input=input
+        )
+
+
+def due_work(
+    connection: sa.Connection, database: Database, queue: str, *, limit: int, take_over: bool
+) -> list[Work]:
+    """Due dispatches of the queue that nobody else is looking at, oldest first, with their runs locked.
+
+    take_over: whether those whose claim has expired are among them.
+    """
+    conditions = [dispatches.c.queue == queue, dispatches.c.due_at <= database.now()]
+    if not take_over:
+        conditions.append(dispatches.c.claim_id.is_(None))
+    query = (
+        sa.select(*_FACTS)
+        .select_from(_joined())
+        .where(*conditions)
+        .order_by(dispatches.c.due_at)
+        .limit(limit)
+        .with_for_update(of=(dispatches, runs), skip_locked=True)
+    )
+    return [_work(row) for row in connection.execute(query).mappings()]
+
+
+def work_for(
+    connection: sa.Connection, database: Database, run_id: str, kind: str, step: str | None
+) -> Work | None:
+    """The dispatch that a delivery for this run and step concerns: the one that is due first. Lock the run before."""
+    now = database.now()
+    query = (
+        sa.select(*_FACTS, (dispatches.c.due_at <= now).label("due"), now.label("now"))
+        .select_from(_joined())
+        .where(dispatches.c.run_id == run_id, dispatches.c.kind == kind)
+        .order_by(dispatches.c.due_at)
+        .limit(1)
+        .with_for_update(of=dispatches)
+    )
+    if step is not None:
+        query = query.where(step_runs.c.step == step)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        return None
+    wait = (row["dispatch_due_at"] - row["now"]).total_seconds()
+    return _work(row, due=bool(row["due"]), wait=max(wait, 0.0))
+
+
+def due_activations(connection: sa.Connection, database: Database, queue: str) -> list[Mapping[str, Any]]:
+    """Take the payloads of due cron activations. They go with this transaction."""
+    query = (
+        sa.select(dispatches.c.id, dispatches.c.payload)
+        .where(dispatches.c.queue == queue, dispatches.c.kind == "cron", dispatches.c.due_at <= database.now())
+        .order_by(dispatches.c.due_at)
+        .limit(10)
+        .with_for_update(skip_locked=True)
+    )
+    rows = connection.execute(query).all()
+    if rows:
+        connection.execute(sa.delete(dispatches).where(dispatches.c.id.in_([row.id for row in rows])))
+    return [row.payload for row in rows]
+
+
+def next_due(connection: sa.Connection, database: Database, queue: str) -> dict[str, float]:
+    """Seconds until the first dispatch of each kind is due, negative where it is overdue."""
+    now = database.now()
+    query = (
+        sa.select(dispatches.c.kind, sa.func.min(dispatches.c.due_at, type_=dispatches.c.due_at.type), now)
+        .where(dispatches.c.queue == queue)
+        .group_by(dispatches.c.kind)
+    )
+    return {kind: (due - at).total_seconds() for kind, due, at in connection.execute(query)}
+
+
+def renew(
+    connection: sa.Connection, database: Database, claim_ids: Collection[str], timeout: timedelta
+) -> set[str]:
+    """Put off the end of these claims, and answer those that still are somebody's."""
+    expiry = database.now() + timeout
+    statement = (
+        sa.update(dispatches)
+        .where(dispatches.c.claim_id.in_(claim_ids))
+        .values(due_at=expiry, relay_at=expiry + RELAY_GRACE)
+        .returning(dispatches.c.claim_id)
+    )
+    return {str(claim_id) for claim_id in connection.scalars(statement)}
+
+
+def claiming(claim: Claim, database: Database, timeout: timedelta) -> list[Any]:
+    """The statements that give the claim to its worker, but for those on the run."""
+    expiry = database.now() + timeout
+    return [
+        sa.update(dispatches)
+        .where(dispatches.c.id == claim.dispatch_id)
+        .values(
+            claim_id=claim.claim_id,
+            claimed_by=claim.worker,
+            claimed_at=claim.started_at,
+            due_at=expiry,
+            relay_at=expiry + RELAY_GRACE,
+            held=None,
+            hand_over_error=None,
+        ),
+        sa.update(step_runs)
+        .where(step_runs.c.id == claim.visit.id)
+        .values(
+            status="running",
+            attempts=claim.visit.attempts,
+            due_at=None,
+            started_at=sa.func.coalesce(step_runs.c.started_at, sa.literal(claim.started_at, step_runs.c.started_at.type)),
+        ),
+    ]
+
+
+def hold(connection: sa.Connection, work: Work, reason: str, until: datetime) -> None:
+    """Put work back that this process does not know how to do."""
+    connection.execute(
+        sa.update(dispatches)
+        .where(dispatches.c.id == work.dispatch_id)
+        .values(
+            held=reason, due_at=until, relay_at=until + RELAY_GRACE, claim_id=None, claimed_by=None, claimed_at=None
+        )
+    )
+
+
+def put_back(connection: sa.Connection, claims: Sequence[Claim], now: datetime) -> None:
+    """Give claims back whose attempts have not begun."""
+    for claim in claims:
+        connection.execute(
+            sa.update(dispatches)
+            .where(dispatches.c.id == claim.dispatch_id, dispatches.c.claim_id == claim.claim_id)
+            .values(due_at=now, claim_id=None, claimed_by=None, claimed_at=None)
+        )
+        connection.execute(
+            sa.update(step_runs)
+            .where(step_runs.c.id == claim.visit.id)
+            .values(status="pending", attempts=claim.visit.attempts - 1)
+        )
+
+
+def _joined() -> sa.FromClause:
+    return dispatches.join(step_runs, step_runs.c.id == dispatches.c.step_run_id).join(
+        runs, runs.c.id == dispatches.c.run_id
+    )
+
+
+def _work(row: sa.RowMapping, *, due: bool = True, wait: float = 0.0) -> Work:
+    return Work(
+        dispatch_id=row["dispatch_id"],
+        claim_id=row["dispatch_claim_id"],
+        claimed_by=row["dispatch_claimed_by"],
+        claimed_at=row["dispatch_claimed_at"],
+        run=RunFact(**{name: row[f"run_{name}"] for name in RUN_NAMES}),
+        visit=StepFact(**{name: row[f"step_{name}"] for name in STEP_NAMES}),
+        payload=row["run_payload"],
+        schedule=row["run_schedule"],
+        due=due,
+        wait=wait,
+    )

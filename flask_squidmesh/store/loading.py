@@ -1,0 +1,136 @@
+"""Rows as the facts that deciding reads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from ..engine.facts import RunFact, StepFact
+from .tables import Run, StepRun
+
+runs = Run.__table__
+step_runs = StepRun.__table__
+
+RUN_NAMES = [field.name for field in fields(RunFact)]
+STEP_NAMES = [field.name for field in fields(StepFact)]
+RUN_COLUMNS = [runs.c[name] for name in RUN_NAMES]
+STEP_COLUMNS = [step_runs.c[name] for name in STEP_NAMES]
+
+
+def run_fact(connection: sa.Connection, run_id: str, *, lock: bool = False) -> RunFact | None:
+    """The run; with `lock` held until the transaction ends, so that one decision about it is taken at a time."""
+    query = sa.select(*RUN_COLUMNS).where(runs.c.id == run_id)
+    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
+    return RunFact(**row) if row else None
+
+
+def step_facts(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[StepFact]:
+    """The step runs that meet the conditions, in the order they were made."""
+    query = sa.select(*STEP_COLUMNS).where(*conditions).order_by(step_runs.c.created_at, step_runs.c.id)
+    return [StepFact(**row) for row in connection.execute(query).mappings()]
+
+
+def open_steps(connection: sa.Connection, run_id: str) -> list[StepFact]:
+    """The run's step runs that have not ended."""
+    return step_facts(
+        connection,
+        step_runs.c.run_id == run_id,
+        step_runs.c.kind == "step",
+        step_runs.c.status.in_(("pending", "running", "paused")),
+    )
+
+
+def completed_steps(connection: sa.Connection, run_id: str) -> list[StepFact]:
+    """The run's completed visits."""
+    return step_facts(
+        connection, step_runs.c.run_id == run_id, step_runs.c.kind == "step", step_runs.c.status == "completed"
+    )
+
+
+def compensations(connection: sa.Connection, run_id: str) -> list[StepFact]:
+    """The run's compensations."""
+    return step_facts(connection, step_runs.c.run_id == run_id, step_runs.c.kind == "compensation")
+
+
+def joins(connection: sa.Connection, run_id: str, names: Collection[str]) -> dict[str, StepFact]:
+    """The rows that count the dependencies of these steps."""
+    if not names:
+        return {}
+    found = step_facts(
+        connection,
+        step_runs.c.run_id == run_id,
+        step_runs.c.kind == "step",
+        step_runs.c.step.in_(names),
+        step_runs.c.visit == 1,
+    )
+    return {row.step: row for row in found}
+
+
+def visits(connection: sa.Connection, run_id: str, names: Collection[str]) -> dict[str, int]:
+    """How often the run has entered these steps."""
+    if not names:
+        return {}
+    query = (
+        sa.select(step_runs.c.step, sa.func.max(step_runs.c.visit))
+        .where(step_runs.c.run_id == run_id, step_runs.c.kind == "step", step_runs.c.step.in_(names))
+        .group_by(step_runs.c.step)
+    )
+    return {step: visit for step, visit in connection.execute(query)}
+
+
+def outputs(
+    connection: sa.Connection,
+    run_id: str,
+    *,
+    sees: int,
+    keys: Collection[str] | None = None,
+    steps: Iterable[str] | None = None,
+) -> dict[str, Any]:
+    """The outputs that a visit may see, merged, newest wins.
+
+    sees: the visit's position. keys: only outputs that hold one of them are read. steps: only theirs are visible.
+    """
+    if sees == 0 or (keys is not None and not keys):
+        return {}
+    query = (
+        sa.select(step_runs.c.output)
+        .where(
+            step_runs.c.run_id == run_id,
+            step_runs.c.position <= sees,
+            step_runs.c.output.is_not(None),
+        )
+        .order_by(step_runs.c.position)
+    )
+    if steps is not None:
+        query = query.where(step_runs.c.step.in_(list(steps)))
+    if keys is not None:
+        query = query.where(_holds_any(connection, keys))
+    merged: dict[str, Any] = {}
+    for output in connection.scalars(query):
+        merged.update(output)
+    return merged if keys is None else {key: merged[key] for key in keys if key in merged}
+
+
+def _holds_any(connection: sa.Connection, keys: Collection[str]) -> sa.ColumnElement[bool]:
+    wanted = sorted(keys)
+    if connection.dialect.name == "postgresql":
+        return sa.func.jsonb_exists_any(
+            step_runs.c.output, sa.cast(wanted, postgresql.ARRAY(sa.Text)), type_=sa.Boolean
+        )
+    items = sa.func.json_each(step_runs.c.output).table_valued("key")
+    return sa.exists(sa.select(sa.literal(1)).select_from(items).where(items.c.key.in_(wanted)))
+
+
+def payload_of(connection: sa.Connection, run_id: str) -> Mapping[str, Any]:
+    """What the run was started with."""
+    found: Mapping[str, Any] = connection.scalars(sa.select(runs.c.payload).where(runs.c.id == run_id)).one()
+    return found
+
+
+def decisions(rows: Sequence[StepFact]) -> list[StepFact]:
+    """Those of the step runs that wait for a person."""
+    return [row for row in rows if row.status == "paused"]
