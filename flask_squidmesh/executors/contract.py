@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from ..errors import PayloadError
+
+if TYPE_CHECKING:
+    from ..workflow.declaration import Workflow
 
 Metadata = Mapping[str, Any]
 
@@ -47,18 +50,21 @@ class Payload(dict[str, Any]):
 
     @classmethod
     def cron(
-        cls, workflow: str, trigger: str, intended_window: datetime | str | None = None, signal_id: str | None = None
+        cls,
+        workflow: str | type[Workflow],
+        trigger: str,
+        intended_window: datetime | str | None = None,
+        signal_id: str | None = None,
     ) -> Payload:
         """Start a run by its cron trigger.
 
-        workflow, trigger: names. intended_window: the time that the schedule meant, aware, or as ISO 8601 text.
+        workflow: class or name. intended_window: the time that the schedule meant, as a datetime or ISO 8601 text.
         signal_id: the scheduler's own name for this activation.
         """
+        name = workflow if isinstance(workflow, str) else workflow.__squidmesh__.name
         window = intended_window.isoformat() if isinstance(intended_window, datetime) else intended_window
         given = {"intended_window": window, "signal_id": signal_id}
-        return cls(
-            kind="cron", workflow=workflow, trigger=trigger, **{key: text for key, text in given.items() if text}
-        )
+        return cls(kind="cron", workflow=name, trigger=trigger, **{key: text for key, text in given.items() if text})
 
 
 class Executor(ABC):
@@ -94,7 +100,7 @@ class Executor(ABC):
 
     def enqueue_cron(
         self,
-        workflow: str,
+        workflow: str | type[Workflow],
         trigger: str,
         *,
         schedule_in: float | None = None,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConfigurationError
 from .contract import Executor, Identified, Metadata, Payload
+
+if TYPE_CHECKING:
+    from ..workflow.declaration import Workflow
 
 READY_MADE: Final = {"database": "flask_squidmesh.executors.database:DatabaseExecutor"}
 PLANNED: Final = {"procrastinate": "Procrastinate", "celery": "Celery"}
@@ -39,7 +42,7 @@ class ForeignExecutor(Executor):
         metadata: Metadata = self._host.enqueue_compensation(run, **options)
         return metadata
 
-    def enqueue_cron(self, workflow: str, trigger: str, **options: Any) -> Metadata:
+    def enqueue_cron(self, workflow: str | type[Workflow], trigger: str, **options: Any) -> Metadata:
         """Ask the host's object."""
         metadata: Metadata = self._host.enqueue_cron(workflow, trigger, **options)
         return metadata
