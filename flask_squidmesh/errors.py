@@ -11,7 +11,8 @@ SquidMeshError
 ├── TransitionError         .status .allowed
 ├── ConflictError           .current
 ├── UnsafeReplayError       .steps
-└── ManualActionError       .field
+├── ManualActionError       .field
+└── FilterError             .name
 
 FailStep and RetryStep are signals that a step raises to say how its failure is to be treated; they are no errors
 of the library.
@@ -135,6 +136,14 @@ class ManualActionError(SquidMeshError):
 
     def __init__(self, field: str, message: str) -> None:
         self.field = field
+        super().__init__(message)
+
+
+class FilterError(SquidMeshError, ValueError):
+    """A list was asked for with a filter, limit or cursor that means nothing. `name` is the argument's."""
+
+    def __init__(self, name: str, message: str) -> None:
+        self.name = name
         super().__init__(message)
 
 

@@ -193,3 +193,16 @@ class RunPage(View):
 
     runs: tuple[RunSummary, ...]
     next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """How many there are. capped: there are more than `value`, which were not counted."""
+
+    value: int
+    capped: bool = False
+
+    def __str__(self) -> str:
+        if not self.capped:
+            return str(self.value)
+        return f"{self.value // 1000}k+" if self.value >= 1000 and self.value % 1000 == 0 else f"{self.value}+"

@@ -1,0 +1,149 @@
+"""What a list can be narrowed to, checked before any query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from ..engine.status import RUN_MOVES
+from ..errors import FilterError
+from ..store.tables import Run
+from ..workflow import Workflow
+from .words import OPERATOR_WORDS, STUCK_AFTER, word_column
+
+NEEDS = ("decision", "resume", "interrupted", "failed", "compensation_failed")
+_NO_STATUS = ("",)
+_HIGHEST_CHARACTER = "\U0010ffff"
+
+Condition = sa.ColumnElement[bool]
+
+
+class Filters(TypedDict, total=False):
+    """The filters of a list; those given are combined with AND.
+
+    status, workflow, needs: a name or several; a workflow's class stands for its names. needs=True: whatever it needs. subject, run_id: how they begin.
+    error: a fingerprint. step: where the run is. since, until: when the run was created, the latter excluded.
+    word: an operator word, which depends on `now`; stuck_after: seconds after which work nobody takes is stuck.
+    """
+
+    status: str | Iterable[str] | None
+    workflow: str | type[Workflow] | Iterable[str] | None
+    needs: str | Iterable[str] | bool | None
+    subject: str | None
+    run_id: str | UUID | None
+    error: str | None
+    step: str | None
+    trigger: str | None
+    since: datetime | None
+    until: datetime | None
+    word: str | None
+    now: datetime | None
+    stuck_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Checked filters: the statuses they leave, empty for all, and the other conditions."""
+
+    statuses: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+
+
+def select_by(connection: sa.Connection, filters: Filters) -> Selection:
+    """Check the filters and turn them into SQL. Raises FilterError."""
+    unknown = set(filters) - Filters.__annotations__.keys()
+    if unknown:
+        known = ", ".join(Filters.__annotations__)
+        raise FilterError(min(unknown), f"There is no filter {min(unknown)!r}. The filters are {known}.")
+    given = {name: value for name, value in filters.items() if value is not None}
+    conditions = [make(given[name], connection) for name, make in _CONDITIONS.items() if name in given]
+    return Selection(_statuses(given), (*conditions, *_word(given)))
+
+
+def _statuses(given: Mapping[str, Any]) -> tuple[str, ...]:
+    asked = _known("status", given["status"], tuple(RUN_MOVES)) if "status" in given else ()
+    if "word" not in given:
+        return asked
+    possible = OPERATOR_WORDS[_known("word", given["word"], tuple(OPERATOR_WORDS))[0]]
+    return tuple(status for status in possible if not asked or status in asked) or _NO_STATUS
+
+
+def _word(given: Mapping[str, Any]) -> tuple[Condition, ...]:
+    if "word" not in given:
+        return ()
+    if "now" not in given:
+        raise FilterError("now", "word= depends on the time. Pass now= with it.")
+    return (word_column(_moment("now", given["now"]), given.get("stuck_after", STUCK_AFTER)) == given["word"],)
+
+
+def _names(filter: str, given: Any) -> tuple[str, ...]:
+    names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (given,)
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise FilterError(filter, f"{filter}={given!r} was given; expected a name, or several.")
+    return tuple(dict.fromkeys(names))
+
+
+def _known(filter: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
+    names = _names(filter, given)
+    for name in names:
+        if name not in known:
+            raise FilterError(filter, f"There is no {filter} {name!r}. It is one of {', '.join(known)}.")
+    return names
+
+
+def _moment(filter: str, given: Any) -> datetime:
+    if not isinstance(given, datetime) or given.tzinfo is None:
+        raise FilterError(filter, f"{filter}={given!r} was given; expected an aware datetime, e.g. in UTC.")
+    return given
+
+
+def _workflow(given: Any, _connection: sa.Connection) -> Condition:
+    if isinstance(given, type) and issubclass(given, Workflow):
+        spec = given.__squidmesh__
+        return Run.workflow.in_((spec.name, *spec.aliases))
+    return Run.workflow.in_(_names("workflow", given))
+
+
+def _needs(given: Any, _connection: sa.Connection) -> Condition:
+    return Run.needs.in_(NEEDS) if given is True else Run.needs.in_(_known("needs", given, NEEDS))
+
+
+def _subject(given: Any, connection: sa.Connection) -> Condition:
+    """Each database has its own way to find a prefix by index."""
+    (prefix,) = _names("subject", given)[:1]
+    if connection.dialect.name == "postgresql":
+        return Run.subject.startswith(prefix, autoescape=True)
+    return Run.subject.between(prefix, prefix + _HIGHEST_CHARACTER)
+
+
+def _run_id(given: Any, _connection: sa.Connection) -> Condition:
+    digits = str(given).replace("-", "").lower()
+    if not digits or len(digits) > 32 or set(digits) - set("0123456789abcdef"):
+        raise FilterError("run_id", f"run_id={given!r} was given; expected a run id, or how one begins.")
+    first, last = (str(UUID(digits.ljust(32, filler))) for filler in "0f")
+    return Run.id.between(first, last)
+
+
+def _equals(column: sa.orm.InstrumentedAttribute[Any], filter: str) -> Callable[[Any, sa.Connection], Condition]:
+    def condition(given: Any, _connection: sa.Connection) -> Condition:
+        return column.in_(_names(filter, given))
+
+    return condition
+
+
+_CONDITIONS: Mapping[str, Callable[[Any, sa.Connection], Condition]] = {
+    "workflow": _workflow,
+    "needs": _needs,
+    "subject": _subject,
+    "run_id": _run_id,
+    "error": _equals(Run.error_fingerprint, "error"),
+    "step": _equals(Run.current_step, "step"),
+    "trigger": _equals(Run.trigger, "trigger"),
+    "since": lambda given, _: Run.created_at >= _moment("since", given),
+    "until": lambda given, _: Run.created_at < _moment("until", given),
+}

@@ -1,0 +1,115 @@
+"""Lists of runs, a page at a time, and how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Unpack, get_args
+
+import sqlalchemy as sa
+
+from ..engine.status import RUN_MOVES, TERMINAL
+from ..errors import FilterError
+from ..store.summaries import SUMMARY_COLUMNS, summary_of
+from ..store.tables import Id, Run, Timestamp
+from .cursors import cursor_of, place_of
+from .filters import Condition, Filters, select_by
+from .views import Count, RunPage
+from .words import OPERATOR_WORDS
+
+Sort = Literal["newest", "oldest"]
+MOST = 500
+
+
+def list_runs(
+    connection: sa.Connection,
+    *,
+    sort: Sort = "newest",
+    limit: int = 50,
+    after: str | None = None,
+    **filters: Unpack[Filters],
+) -> RunPage:
+    """One page of runs, by when they were created. One query, on the runs table alone.
+
+    limit: 1 to 500. after: `next` of the page before. filters: see Filters. Raises FilterError.
+    """
+    _check(limit, sort)
+    selection = select_by(connection, filters)
+    conditions = (*selection.conditions, *([_behind(after, sort)] if after else []))
+    rows = connection.execute(_page(selection.statuses, conditions, sort, limit + 1)).mappings().all()
+    runs = tuple(summary_of(row) for row in rows[:limit])
+    return RunPage(runs=runs, next=cursor_of(runs[-1].created_at, runs[-1].id) if len(rows) > limit else None)
+
+
+def counts(connection: sa.Connection, *, limit: int = 10_000, **filters: Unpack[Filters]) -> dict[str, Count]:
+    """How many runs each status has, in one query. Finished runs are counted up to the limit. Raises FilterError."""
+    selection = select_by(connection, filters)
+    statuses = selection.statuses or tuple(RUN_MOVES)
+    parts: dict[str, tuple[Condition, ...]] = {
+        status: (Run.status == status, *selection.conditions) for status in RUN_MOVES if status in statuses
+    }
+    found = _counted(connection, parts, [status for status in parts if status in TERMINAL], limit)
+    return {status: found.get(status, Count(value=0)) for status in RUN_MOVES}
+
+
+def word_counts(connection: sa.Connection, *, limit: int = 10_000, **filters: Unpack[Filters]) -> dict[str, Count]:
+    """How many runs each operator word has, in one query; give now=. Finished ones are counted up to the limit."""
+    if filters.get("word"):
+        raise FilterError("word", "word_counts counts every word; leave word= out.")
+    parts: dict[str, tuple[Condition, ...]] = {}
+    for word in OPERATOR_WORDS:
+        one: Filters = {**filters, "word": word}
+        selection = select_by(connection, one)
+        parts[word] = (Run.status.in_(selection.statuses), *selection.conditions)
+    return _counted(connection, parts, ["completed", "failed", "cancelled"], limit)
+
+
+def _check(limit: int, sort: str) -> None:
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST:
+        raise FilterError("limit", f"limit={limit!r} was given; expected a whole number from 1 to {MOST}.")
+    if sort not in get_args(Sort):
+        raise FilterError("sort", f"sort={sort!r} was given; expected newest or oldest.")
+
+
+def _behind(cursor: str, sort: Sort) -> Condition:
+    created_at, id = place_of(cursor)
+    here = sa.tuple_(Run.created_at, Run.id)
+    there = sa.tuple_(sa.literal(created_at, Timestamp), sa.literal(id, Id))
+    return here < there if sort == "newest" else here > there
+
+
+def _page(statuses: tuple[str, ...], conditions: Sequence[Condition], sort: Sort, limit: int) -> sa.Select[Any]:
+    """Several statuses are read one by one, each by its index; else a planner may sort every run there is."""
+    if not statuses:
+        return _sorted(sa.select(*SUMMARY_COLUMNS).where(*conditions), Run.__table__, sort, limit)
+    parts = [
+        _sorted(sa.select(*SUMMARY_COLUMNS).where(Run.status == status, *conditions), Run.__table__, sort, limit)
+        for status in statuses
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    merged = sa.union_all(*(sa.select(part.subquery()) for part in parts)).subquery()
+    return _sorted(sa.select(merged), merged, sort, limit)
+
+
+def _sorted(query: sa.Select[Any], source: sa.FromClause, sort: Sort, limit: int) -> sa.Select[Any]:
+    order = (source.c.created_at, source.c.id)
+    return query.order_by(*(column.desc() if sort == "newest" else column.asc() for column in order)).limit(limit)
+
+
+def _counted(
+    connection: sa.Connection, parts: dict[str, tuple[Condition, ...]], capped: Sequence[str], limit: int
+) -> dict[str, Count]:
+    queries = []
+    for name, conditions in parts.items():
+        matching: sa.Select[Any] = (
+            sa.select(sa.literal_column("1").label("one")).select_from(Run.__table__).where(*conditions)
+        )
+        rows = (matching.limit(limit + 1) if name in capped else matching).subquery()
+        queries.append(sa.select(sa.literal(name).label("name"), sa.func.count().label("number")).select_from(rows))
+    if not queries:
+        return {}
+    found = connection.execute(sa.union_all(*queries)).all()
+    return {
+        name: Count(value=min(number, limit) if name in capped else number, capped=name in capped and number > limit)
+        for name, number in found
+    }

@@ -1,0 +1,109 @@
+"""The rows of one run, read in a few queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from ..engine.facts import RunFact, StepFact
+from ..errors import RunNotFoundError, UnknownWorkflowError
+from ..store.ids import run_id_of
+from ..store.tables import Attempt, Dispatch, Run, StepRun
+from ..workflow.registry import Registry
+from ..workflow.spec import WorkflowSpec
+
+Row = sa.RowMapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One run's rows. spec: its workflow as registered now, None where it is not.
+
+    step_runs: in the order they were made. attempts, dispatches: by step run id; dispatches is what is outstanding.
+    """
+
+    run: Row
+    spec: WorkflowSpec | None
+    step_runs: tuple[Row, ...]
+    attempts: Mapping[str, tuple[Row, ...]]
+    dispatches: Mapping[str, Row]
+
+    @property
+    def visits(self) -> tuple[Row, ...]:
+        """The step runs without the compensations."""
+        return tuple(row for row in self.step_runs if row["kind"] == "step")
+
+    @property
+    def compensations(self) -> tuple[Row, ...]:
+        """The compensations, in the order they run."""
+        return tuple(row for row in self.step_runs if row["kind"] == "compensation")
+
+
+def read_record(connection: sa.Connection, registry: Registry, run_id: UUID | str) -> Record:
+    """Everything that is kept about a run but its audit: four queries. Raises RunNotFoundError."""
+    run = read_run(connection, run_id)
+    spec = spec_of(registry, run["workflow"])
+    return Record(
+        run=run,
+        spec=spec,
+        step_runs=in_order(_rows(connection, sa.select(StepRun.__table__).where(StepRun.run_id == run["id"])), spec),
+        attempts=_attempts(connection, run["id"]),
+        dispatches={
+            row["step_run_id"]: row
+            for row in _rows(connection, sa.select(Dispatch.__table__).where(Dispatch.run_id == run["id"]))
+        },
+    )
+
+
+def read_run(connection: sa.Connection, run_id: UUID | str) -> Row:
+    """The run's row. Raises RunNotFoundError, for what is no id too."""
+    row = connection.execute(sa.select(Run.__table__).where(Run.id == run_id_of(run_id))).mappings().one_or_none()
+    if row is None:
+        raise RunNotFoundError(run_id)
+    return row
+
+
+def spec_of(registry: Registry, workflow: str) -> WorkflowSpec | None:
+    """The workflow as registered, None where it is not."""
+    try:
+        return registry.get(workflow)
+    except UnknownWorkflowError:
+        return None
+
+
+def in_order(step_runs: tuple[Row, ...], spec: WorkflowSpec | None) -> tuple[Row, ...]:
+    """Step runs in the order they were made; those made at once in order of declaration, or of compensation."""
+    declared = {name: number for number, name in enumerate(spec.steps)} if spec else {}
+
+    def place(row: Row) -> tuple[Any, ...]:
+        order = row["settings"].get("order", 0)
+        return (row["created_at"], row["kind"] != "step", order, row["sees"], declared.get(row["step"], len(declared)))
+
+    return tuple(sorted(step_runs, key=place))
+
+
+def run_fact(run: Row) -> RunFact:
+    """The row as deciding reads it."""
+    return RunFact(**{field.name: run[field.name] for field in fields(RunFact)})
+
+
+def step_facts(step_runs: tuple[Row, ...]) -> tuple[StepFact, ...]:
+    """The rows as deciding reads them."""
+    return tuple(StepFact(**{field.name: row[field.name] for field in fields(StepFact)}) for row in step_runs)
+
+
+def _attempts(connection: sa.Connection, run_id: str) -> dict[str, tuple[Row, ...]]:
+    of_run = sa.select(StepRun.id).where(StepRun.run_id == run_id)
+    query = sa.select(Attempt.__table__).where(Attempt.step_run_id.in_(of_run)).order_by(Attempt.number)
+    found: dict[str, tuple[Row, ...]] = {}
+    for row in _rows(connection, query):
+        found[row["step_run_id"]] = (*found.get(row["step_run_id"], ()), row)
+    return found
+
+
+def _rows(connection: sa.Connection, query: sa.Select[Any]) -> tuple[Row, ...]:
+    return tuple(connection.execute(query).mappings())

@@ -1,0 +1,87 @@
+"""The words operators read for what a run is doing. Every run has exactly one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from ..store.summaries import RunSummary
+from ..store.tables import Dispatch, Run
+
+STUCK_AFTER: Final = 60.0
+
+OPERATOR_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "decision": ("running", "retrying", "paused"),
+    "paused": ("running", "retrying", "paused"),
+    "stuck": ("pending", "running", "retrying", "paused", "cancelling", "failed", "cancelled"),
+    "failed": ("failed", "cancelled"),
+    "retrying": ("retrying",),
+    "waiting": ("pending", "running"),
+    "running": ("running",),
+    "pending": ("pending",),
+    "cancelling": ("cancelling",),
+    "completed": ("completed",),
+    "cancelled": ("cancelled",),
+}
+"""Each word with the run statuses it can stand for."""
+
+_OF_NEEDS: Final[Mapping[str, str]] = {
+    "decision": "decision",
+    "resume": "paused",
+    "interrupted": "stuck",
+    "failed": "failed",
+    "compensation_failed": "failed",
+}
+_AT_WORK: Final = ("pending", "running", "retrying")
+
+
+def word_of(summary: RunSummary, now: datetime, *, stuck: bool = False) -> str:
+    """The word for a run. stuck: whether `stuck_among` named it."""
+    if summary.needs:
+        return _OF_NEEDS[summary.needs.kind]
+    if stuck and summary.status in _AT_WORK:
+        return "stuck"
+    if summary.status in ("pending", "running") and summary.due_at is not None and summary.due_at > now:
+        return "waiting"
+    return summary.status
+
+
+def word_column(now: datetime, stuck_after: float = STUCK_AFTER) -> sa.ColumnElement[str]:
+    """The same word in SQL, for a query on the runs table."""
+    return sa.case(
+        *((Run.needs == needs, word) for needs, word in _OF_NEEDS.items()),
+        (Run.status.not_in(_AT_WORK), Run.status),
+        (Run.id.in_(stuck_run_ids(now, stuck_after)), "stuck"),
+        (Run.status == "retrying", Run.status),
+        (Run.due_at > now, "waiting"),
+        else_=Run.status,
+    )
+
+
+def overdue(now: datetime, stuck_after: float = STUCK_AFTER) -> sa.ColumnElement[bool]:
+    """Whether a dispatch is late by more than `stuck_after` seconds, was put back, or could not be handed over."""
+    unclaimed = Dispatch.claim_id.is_(None)
+    return sa.or_(
+        Dispatch.due_at < now - timedelta(seconds=stuck_after),
+        sa.and_(unclaimed, Dispatch.held.is_not(None)),
+        sa.and_(unclaimed, Dispatch.hand_over_error.is_not(None), Dispatch.due_at <= now),
+    )
+
+
+def stuck_run_ids(now: datetime, stuck_after: float = STUCK_AFTER) -> sa.Select[Any]:
+    """The ids of runs whose work nobody takes."""
+    return sa.select(Dispatch.run_id).where(Dispatch.run_id.is_not(None), overdue(now, stuck_after))
+
+
+def stuck_among(
+    connection: sa.Connection, runs: Sequence[RunSummary], now: datetime, *, stuck_after: float = STUCK_AFTER
+) -> frozenset[str]:
+    """The ids of those runs whose work nobody takes; one query, none where all of them have finished."""
+    unfinished = [run.id for run in runs if run.status in _AT_WORK]
+    if not unfinished:
+        return frozenset()
+    query = stuck_run_ids(now, stuck_after).where(Dispatch.run_id.in_(unfinished))
+    return frozenset(connection.scalars(query))
