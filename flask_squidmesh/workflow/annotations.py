@@ -1,4 +1,4 @@
-"""What the annotations of a function say."""
+"""What a function and its annotations say."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def written(function: Any) -> Any:
     if inspect.isclass(function):
         return function.__init__
     return function if inspect.isroutine(function) else type(function).__call__
+
+
+def name_of(function: Any) -> str:
+    """What the function is called."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def pinned_names(function: Any) -> frozenset[str]:

@@ -58,10 +58,9 @@ def parameters_of(
     """
     hints = _hints(function)
     reader = _Reader(input or {}, tuple(payload_models), compensation)
-    pinned = pinned_names(function)
-    signature = [each for name, each in inspect.signature(function).parameters.items() if name not in pinned]
+    signature = _signature(function)
     parameters = [reader.read(each, hints.get(each.name, Any)) for each in signature]
-    reader.expect_known(signature)
+    parameters += reader.read_others(signature)
     if reader.problems:
         raise ParametersError(reader.problems)
     return tuple(parameter for parameter in parameters if parameter is not None)
@@ -121,16 +120,27 @@ class _Reader:
         )
         return None
 
-    def expect_known(self, signature: Sequence[inspect.Parameter]) -> None:
-        if any(each.kind is each.VAR_KEYWORD for each in signature):
-            return
+    def read_others(self, signature: Sequence[inspect.Parameter]) -> list[Parameter | None]:
+        """What input= names besides the declared parameters, which only **kwargs can take."""
         known = [each.name for each in signature]
-        for name in self.input:
-            if name not in known:
-                self.problems.append(
-                    f"input= names {name!r}, which is no parameter of the function; "
-                    f"it takes {', '.join(known) or 'no parameters'}"
-                )
+        others = [name for name in self.input if name not in known]
+        if any(each.kind is each.VAR_KEYWORD for each in signature):
+            return [self._value(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY), Any) for name in others]
+        self.problems.extend(
+            f"input= names {name!r}, which is no parameter of the function; "
+            f"it takes {', '.join(known) or 'no parameters'}"
+            for name in others
+        )
+        return []
+
+
+def _signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (ValueError, TypeError) as error:
+        raise ParametersError(["its parameters cannot be read; wrap it in a function of your own"]) from error
+    pinned = pinned_names(function)
+    return [each for name, each in parameters.items() if name not in pinned]
 
 
 def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:

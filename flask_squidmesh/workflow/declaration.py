@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from .definition.build import build
+from .definition.build import build, check_abstract
 from .elements import StepElement
 from .flow import Chain
 from .spec import WorkflowSpec
@@ -33,7 +33,9 @@ class Workflow:
 
     def __init_subclass__(cls, *, abstract: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if not abstract:
+        if abstract:
+            check_abstract(cls)
+        else:
             cls.__squidmesh__ = build(cls, _RESERVED)
 
 

@@ -46,8 +46,16 @@ class RouteStart:
     when: When | None = None
     recovery: Any = None
 
-    def __rshift__(self, target: Node) -> Chain:
-        return Chain((Link(self, target),))
+    @property
+    def plain(self) -> bool:
+        """Whether this is no more than the step itself."""
+        return self.outcome == "ok" and self.when is None and self.recovery is None
+
+    def __rshift__(self, target: Node | Chain) -> Chain:
+        if not isinstance(target, Chain):
+            return Chain((Link(self, target),))
+        first = target.links[0].start
+        return Chain((Link(self, first.source if first.plain else first), *target.links))
 
     def __call__(self, *, recovery: Recovery) -> RouteStart:
         """Name the kind of recovery for people and the audit: "compensation" or "undo". It undoes nothing by itself.
@@ -63,17 +71,17 @@ class Chain:
 
     links: tuple[Link, ...]
 
-    def __rshift__(self, target: Node) -> Chain:
+    def __rshift__(self, target: Node | Chain) -> Chain:
         end = self.links[-1].target
         start = end if isinstance(end, RouteStart) else RouteStart(end)
-        return Chain((*self.links, Link(start, target)))
+        return Chain((*self.links, *(start >> target).links))
 
 
 class Node:
     """Anything that an arrow can start from or lead to."""
 
-    def __rshift__(self, target: Node) -> Chain:
-        return Chain((Link(RouteStart(self), target),))
+    def __rshift__(self, target: Node | Chain) -> Chain:
+        return RouteStart(self) >> target
 
     @property
     def on_error(self) -> RouteStart:

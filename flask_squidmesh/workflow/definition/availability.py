@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from ..annotations import members, resolved
 from ..spec import Condition, Parameter, StepSpec, TriggerSpec
@@ -23,10 +23,11 @@ def availability_problems(
     """Names that steps, conditions and texts use although nothing can provide them."""
     payload = _union(_payload_names(trigger) for trigger in triggers.values())
     outputs = {name: _output_names(step) for name, step in steps.items()}
+    back = _backwards(steps)
     yield from _unknown_in_text("subject", subject, payload)
     for name, step in steps.items():
-        before = _before(steps, name)
-        seen = _union([payload, *(outputs[each] for each in before)])
+        # A loop leads back to the step itself, which then sees what it gave before.
+        seen = _union([payload, *(outputs[each] for each in reachable(back, back[name]))])
         yield from _unknown_in_text(f"step {name}: the {'prompt' if step.manual else 'message'}", _text(step), seen)
         yield from _unknown_parameters(f"step {name}: ", step.parameters, seen)
         after = _union([seen, *outputs.values()])
@@ -40,13 +41,13 @@ def _text(step: StepSpec) -> str | None:
     return step.prompt if step.manual else step.message
 
 
-def _before(steps: Mapping[str, StepSpec], name: str) -> frozenset[str]:
-    """The steps that may have completed before this one is entered, itself included where a loop leads back."""
-    back = {
-        each: frozenset(other for other in steps if each in successors(steps[other])) | frozenset(steps[each].after)
-        for each in steps
-    }
-    return reachable(back, back[name])
+def _backwards(steps: Mapping[str, StepSpec]) -> Mapping[str, frozenset[str]]:
+    """For each step those that may have completed just before it is entered."""
+    found = {name: set(step.after) for name, step in steps.items()}
+    for name, step in steps.items():
+        for target in successors(step):
+            found[target].add(name)
+    return {name: frozenset(before) for name, before in found.items()}
 
 
 def _union(sets: Iterable[_Names]) -> _Names:
@@ -64,7 +65,8 @@ def _payload_names(trigger: TriggerSpec) -> _Names:
 
 
 def _model_names(model: type[BaseModel]) -> _Names:
-    if model.model_config.get("extra") == "allow":
+    reshaped = issubclass(model, RootModel) or model.__pydantic_decorators__.model_serializers
+    if reshaped or model.model_config.get("extra") == "allow":
         return None
     return frozenset([*model.model_fields, *model.model_computed_fields])
 
@@ -110,7 +112,7 @@ def _unknown_parameters(place: str, parameters: Iterable[Parameter], known: _Nam
 
 def _unknown_conditions(step: str, conditions: Iterable[Condition], known: _Names) -> Iterator[str]:
     for each in conditions:
-        if known is not None and each.path[0] not in known:
+        if known is not None and each.path and each.path[0] not in known:
             path = ".".join(each.path)
             yield f'transition {step}.when("{path}", ...): reads {path!r}, {_nobody(each.path[0], known)}'
 

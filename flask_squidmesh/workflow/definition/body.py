@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..elements import Element, Step, StepElement, Trigger
-from ..flow import Chain
 
 _FLOW = "flow"
 
@@ -34,7 +33,7 @@ class Body:
     def label(self, element: Any) -> str:
         """The name of a step of any class, or what else was found in its place."""
         if not isinstance(element, StepElement):
-            return f"a chain of {len(element.links) + 1}" if isinstance(element, Chain) else repr(element)
+            return repr(element)
         return self.name_of(element) or element.placed or _unplaced(element)
 
 

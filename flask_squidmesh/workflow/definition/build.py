@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Literal
 
 from ...errors import DefinitionError
+from ..elements import Element
 from ..spec import StepSpec, TriggerSpec, WorkflowSpec
 from .availability import availability_problems
 from .body import Body, read_body
 from .dependencies import read_dependencies
 from .fingerprint import fingerprint
-from .graph import dependency_problems, flow_problems
+from .graph import dependency_problems, flow_problems, unreachable
 from .routes import read_flow
 from .settings import Settings, read_settings
 from .steps import read_steps
@@ -23,7 +24,11 @@ _Style = Literal["flow", "dependency"]
 
 def build(workflow: type, reserved: frozenset[str]) -> WorkflowSpec:
     """The definition of a class. `reserved` are names that no step may take. Raises DefinitionError."""
-    problems: list[str] = []
+    problems = [
+        f"it extends workflow {base.__name__}, and steps cannot be inherited; derive it from Workflow"
+        for base in workflow.__mro__[1:]
+        if "__squidmesh__" in vars(base)
+    ]
     body = read_body(workflow, reserved, problems)
     settings = read_settings(workflow, problems)
     triggers = read_triggers(body.triggers, problems)
@@ -35,6 +40,17 @@ def build(workflow: type, reserved: frozenset[str]) -> WorkflowSpec:
     if problems:
         raise DefinitionError(workflow.__name__, list(dict.fromkeys(problems)))
     return _spec(settings, style, triggers, steps, entry)
+
+
+def check_abstract(workflow: type) -> None:
+    """Raise DefinitionError where a base for other workflows holds more than settings."""
+    problems = [
+        f"{name}: an abstract workflow holds settings only; declare triggers and steps in the classes derived from it"
+        for name, each in vars(workflow).items()
+        if isinstance(each, Element)
+    ]
+    if problems:
+        raise DefinitionError(workflow.__name__, problems)
 
 
 def _style(body: Body, problems: list[str]) -> _Style:
@@ -67,15 +83,17 @@ def _joined(
         name: replace(step, ok=tuple(flow.routes[name].ok), error=flow.routes[name].error)
         for name, step in steps.items()
     }
+    problems.extend(flow_problems(steps))
     if flow.entry is None:
         return steps, ()
-    problems.extend(flow_problems(steps, flow.entry))
+    edges = {name: frozenset(flow.edges.get(name, ())) for name in steps}
+    problems.extend(unreachable(edges, flow.entry, frozenset(flow.edges.get(None, ()))))
     return steps, (flow.entry,)
 
 
 def _single(steps: Mapping[str, StepSpec], problems: list[str]) -> tuple[dict[str, StepSpec], tuple[str, ...]]:
     if len(steps) == 1:
-        problems.extend(flow_problems(steps, next(iter(steps))))
+        problems.extend(flow_problems(steps))
     return dict(steps), tuple(steps)[:1]
 
 

@@ -12,7 +12,7 @@ from ..spec import Condition, RetryPolicy, StepSpec
 def fingerprint(style: str, entry: Iterable[str], steps: Mapping[str, StepSpec]) -> str:
     """The same in every process; wording, docstrings and function bodies do not count."""
     return values.fingerprint(
-        {"style": style, "entry": list(entry), "steps": {name: _step(step) for name, step in steps.items()}}
+        {"style": style, "entry": sorted(entry), "steps": {name: _step(step) for name, step in steps.items()}}
     )
 
 

@@ -28,10 +28,8 @@ def reachable(edges: _Edges, starts: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def flow_problems(steps: Mapping[str, StepSpec], entry: str) -> Iterator[str]:
-    """What is wrong with where the routes of a flow lead."""
-    edges = {name: successors(step) for name, step in steps.items()}
-    yield from _unreachable(edges, entry)
+def flow_problems(steps: Mapping[str, StepSpec]) -> Iterator[str]:
+    """What is wrong with the routes of a flow."""
     yield from _approvals(steps)
     yield from _restless_loops(steps)
 
@@ -42,8 +40,9 @@ def dependency_problems(steps: Mapping[str, StepSpec]) -> Iterator[str]:
         yield f"steps {_joined(cycle)} wait for each other in a circle; remove one of them from an after="
 
 
-def _unreachable(edges: _Edges, entry: str) -> Iterator[str]:
-    targets = frozenset[str]().union(*edges.values())
+def unreachable(edges: _Edges, entry: str, excused: frozenset[str]) -> Iterator[str]:
+    """What is wrong with steps that no route from the entry leads to, `excused` ones aside."""
+    targets = excused.union(*edges.values())
     idle = [name for name in edges if name != entry and name not in targets]
     for name in idle:
         if edges[name]:
@@ -53,7 +52,7 @@ def _unreachable(edges: _Edges, entry: str) -> Iterator[str]:
             )
         else:
             yield f"step {name}: no line of flow leads to it; write ... >> {name}, or remove it"
-    reached = reachable(edges, [entry, *idle])
+    reached = reachable(edges, [entry, *idle, *excused])
     lost = [name for name in edges if name not in reached]
     if lost:
         yield f"steps {_joined(lost)} cannot be reached from {entry}; write a route ... >> {lost[0]}, or remove them"

@@ -28,10 +28,12 @@ class Routes:
 
 @dataclass(slots=True)
 class Flow:
-    """What was read from `flow`: the routes of each step, and the first step named."""
+    """What was read from `flow`: the routes of each step, the first step named and all arrows."""
 
     routes: dict[str, Routes]
     entry: str | None = None
+    # Every arrow, also those that break a rule, so that one fault does not look like others; None is no step of ours.
+    edges: dict[str | None, set[str]] = field(default_factory=dict)
 
 
 def read_flow(body: Body, problems: list[str]) -> Flow:
@@ -42,15 +44,16 @@ def read_flow(body: Body, problems: list[str]) -> Flow:
         flow.entry = flow.entry or body.name_of(first)
         if isinstance(line, Chain):
             for link in line.links:
-                _Reader(body, link, problems).read_into(flow.routes)
+                _Reader(body, link, problems).read_into(flow)
         elif body.name_of(line) is None:
             problems.append(f"flow: {body.label(line)} is no step of this class; declare it in the class body")
     return flow
 
 
 def _lines(body: Body, problems: list[str]) -> Iterator[Chain | StepElement]:
-    if not isinstance(body.flow, (list, tuple)):
-        problems.append(f"flow: must be a list, found {_shown(body, body.flow)}; write flow = [first >> second]")
+    if not isinstance(body.flow, (list, tuple)) or not body.flow:
+        found = "a chain" if isinstance(body.flow, Chain) else repr(body.flow)
+        problems.append(f"flow: must be a list of chains, found {found}; write flow = [first >> second]")
         return
     for line in body.flow:
         if isinstance(line, RouteStart):
@@ -72,16 +75,19 @@ class _Reader:
     def fault(self, text: str) -> None:
         self.problems.append(f"transition {self.label}: {text}")
 
-    def read_into(self, routes: dict[str, Routes]) -> None:
+    def read_into(self, flow: Flow) -> None:
         source, target = self._declared(self.source), self._target()
         self._check_outcome()
         condition = self._condition(self.start.when) if self.start.when else None
-        if source is None or target is None or (self.start.when and condition is None):
+        if target is None:
+            return
+        flow.edges.setdefault(source, set()).add(target)
+        if source is None:
             return
         if self.start.outcome == "ok":
-            self._add(routes[source], Route(target=target, condition=condition))
+            self._add(flow.routes[source], Route(target=target, condition=condition))
         else:
-            self._set_error(routes[source], target)
+            self._set_error(flow.routes[source], target)
 
     def _declared(self, element: Any) -> str | None:
         name = self.body.name_of(element)
@@ -122,7 +128,7 @@ class _Reader:
         if recovery not in _RECOVERIES:
             self.fault(f'recovery={recovery!r} is unknown; write recovery="compensation" or recovery="undo"')
 
-    def _condition(self, when: When) -> Condition | None:
+    def _condition(self, when: When) -> Condition:
         if isinstance(self.source, ManualStep):
             self.fault(
                 "the routes out of a pause or an approval are fixed when it starts to wait and have no conditions; "
@@ -133,20 +139,19 @@ class _Reader:
             self.fault(f'the path {when.path!r} is not one; write names joined by dots, as "account.tier"')
         if len(when.tests) != 1:
             self.fault(f"has {len(when.tests)} tests; write exactly one of equals=, greater_than= or less_than=")
-        if path is None or len(when.tests) != 1:
-            return None
-        return self._tested(path, *next(iter(when.tests.items())))
+        values: dict[Any, Any] = {operator: self._value(operator, value) for operator, value in when.tests.items()}
+        operator, value = next(iter(values.items()), ("equals", None))
+        return Condition(path=path or (), operator=operator, value=value)
 
-    def _tested(self, path: tuple[str, ...], operator: Any, value: Any) -> Condition | None:
+    def _value(self, operator: str, value: Any) -> Any:
         try:
-            usable = value if as_number(value) is not None and to_json(value) is not None else to_json(value)
+            plain = to_json(value)
         except ValueNotJsonError as error:
             self.fault(f"{operator}={value!r} can never be found in a state, which is JSON ({error.reason})")
             return None
-        if operator != "equals" and as_number(usable) is None and not isinstance(usable, str):
+        if operator != "equals" and as_number(value) is None and not isinstance(plain, str):
             self.fault(f"{operator}={value!r} has no order; compare with a number or text")
-            return None
-        return Condition(path=path, operator=operator, value=usable)
+        return plain if as_number(value) is None else value
 
     def _add(self, routes: Routes, route: Route) -> None:
         if route.condition is None and any(each.condition is None for each in routes.ok):
@@ -156,10 +161,9 @@ class _Reader:
                 f"{source} >> {first} is there already, and only one route can have no condition; "
                 f"remove one of the two, or write {source}.when(...) >> ..."
             )
-        elif route.condition is not None and any(each.condition == route.condition for each in routes.ok):
-            self.fault("an earlier route has the same condition, so this one is never taken; remove one")
-        else:
-            routes.ok.append(route)
+        elif route.condition is not None and any(repr(each.condition) == repr(route.condition) for each in routes.ok):
+            self.fault("an earlier route has the same condition, so this one is never taken; remove one of the two")
+        routes.ok.append(route)
 
     def _set_error(self, routes: Routes, target: str) -> None:
         if routes.error is not None:
@@ -178,9 +182,4 @@ def _start(body: Body, start: RouteStart) -> str:
 
 
 def _shown(body: Body, value: Any) -> str:
-    if isinstance(value, Chain):
-        ends = [value.links[0].start, *(link.target for link in value.links)]
-        return "(" + " >> ".join(_shown(body, each) for each in ends) + ")"
-    if isinstance(value, RouteStart):
-        return _start(body, value)
-    return body.label(value)
+    return _start(body, value) if isinstance(value, RouteStart) else body.label(value)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from .. import templates
-from ..annotations import written
+from ..annotations import name_of, written
 from ..binding import ParametersError, parameters_of
 from ..elements import Approval, Log, ManualStep, Pause, Step, StepElement, Wait
 from ..spec import Compensation, Parameter, StepSpec
@@ -102,7 +102,7 @@ class _Reader:
             return parameters_of(function, input=input, payload_models=self.models, compensation=compensation)
         except ParametersError as error:
             for problem in error.problems:
-                self.fault(f"{place}{_named(function)}: {problem}")
+                self.fault(f"{place}{name_of(function)}: {problem}")
             return ()
 
     def _output(self, output: Any) -> str | None:
@@ -124,7 +124,7 @@ class _Reader:
             return None
         return Compensation(
             function=step.compensate,
-            name=_named(step.compensate),
+            name=name_of(step.compensate),
             parameters=self._parameters(step.compensate, compensation=True),
             retry=read_retry(step.compensate_retry, f"step {self.name}: compensate_retry", self.problems),
         )
@@ -176,7 +176,3 @@ def _timedelta(value: Any) -> timedelta | None:
         return timedelta(seconds=value)
     except OverflowError:
         return None
-
-
-def _named(function: Any) -> str:
-    return str(getattr(written(function), "__name__", None) if not hasattr(function, "__name__") else function.__name__)

@@ -49,7 +49,7 @@ class GatewayBusy(Exception):
     pass
 
 
-class steps:  # noqa: N801 - stands for the host's module of this name
+class steps:
     @staticmethod
     def reserve_inventory(order: Order) -> dict[str, Any]:
         return {"reservation": order.sku * order.quantity}
@@ -184,17 +184,21 @@ def test_steps_keep_what_their_author_said() -> None:
     found = Checkout.__squidmesh__.steps
     assert found["capture"].retry.max_attempts == 5
     assert found["capture"].retry.backoff == Backoff(first=1, most=30)
-    assert found["capture"].blocks_replay and found["receipt"].blocks_replay and not found["reserve"].blocks_replay
+    assert found["capture"].blocks_replay
+    assert found["receipt"].blocks_replay
+    assert not found["reserve"].blocks_replay
     assert found["settle"].duration == timedelta(seconds=5)
     assert found["review"].within == timedelta(hours=4)
     assert found["review"].permission == "payments.review"
     compensation = found["reserve"].compensate
-    assert compensation is not None and compensation.name == "release_inventory"
+    assert compensation is not None
+    assert compensation.name == "release_inventory"
 
 
 def test_the_first_trigger_is_the_default_one() -> None:
     spec = DailyDigest.__squidmesh__
-    assert spec.name == "daily_digest" and spec.title == "Daily digest"
+    assert spec.name == "daily_digest"
+    assert spec.title == "Daily digest"
     assert spec.default_trigger.name == "manual_digest"
     cron = spec.triggers["daily_digest"]
     assert (cron.kind, cron.expression, cron.timezone) == ("cron", "0 9 * * 1-5", "Europe/Berlin")
@@ -202,7 +206,8 @@ def test_the_first_trigger_is_the_default_one() -> None:
 
 def test_dependencies_make_roots_and_joins() -> None:
     spec = PrepareNotice.__squidmesh__
-    assert spec.style == "dependency" and spec.entry == ("load_account", "load_invoice")
+    assert spec.style == "dependency"
+    assert spec.entry == ("load_account", "load_invoice")
     assert spec.steps["notify"].after == ("load_account", "load_invoice")
     assert [each.path for each in spec.steps["notify"].parameters] == [("account", "id"), ("account", "tier")]
 
@@ -213,7 +218,8 @@ def test_a_partial_fills_parameters() -> None:
 
 def test_conditions_stand_in_order_before_the_fallback() -> None:
     spec = Routing.__squidmesh__
-    assert spec.aliases == ("triage",) and spec.max_visits == 10
+    assert spec.aliases == ("triage",)
+    assert spec.max_visits == 10
     assert spec.steps["classify"].ok == (
         Route(
             target="auto_approve",
