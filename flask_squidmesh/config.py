@@ -235,10 +235,6 @@ class Config:
     poll_interval: float = _setting(_POSITIVE_SECONDS, 1.0)
     dashboard: DashboardConfig = field(default_factory=DashboardConfig)
 
-    def missing(self, app: Flask) -> tuple[str, ...]:
-        """What the app still lacks before runs can be started, one sentence each; empty when nothing is missing."""
-        return tuple(_missing(self, app))
-
 
 def _keys(owner: type[Any], prefix: str) -> dict[str, tuple[str, _Kind]]:
     return {prefix + each.name.upper(): (each.name, each.metadata["kind"]) for each in fields(owner) if each.metadata}
@@ -263,7 +259,8 @@ def read_config(settings: Mapping[str, Any]) -> Config:
     return Config(**values, dashboard=DashboardConfig(**dashboard))
 
 
-def _missing(config: Config, app: Flask) -> Iterator[str]:
+def missing(config: Config, app: Flask) -> Iterator[str]:
+    """What the app still lacks before runs can be started, one sentence each."""
     if config.executor is None:
         yield (
             'SQUIDMESH_EXECUTOR is not set. Set it to "database" to have `flask squidmesh worker` perform the steps, '

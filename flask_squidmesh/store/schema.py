@@ -55,7 +55,7 @@ SCHEMA: Final = Schema(metadata=Base.metadata)
 def share(metadata: sa.MetaData) -> None:
     """Give the host's metadata a copy of each of our tables that it does not have yet.
 
-    Metadata with a default schema gets none, because the copies would belong to that schema; `Config.missing` says so.
+    Metadata with a default schema gets none, because the copies would belong to that schema; `config.missing` says so.
     """
     for table in Base.metadata.sorted_tables:
         if metadata.schema is None and table.name not in metadata.tables:
