@@ -1,0 +1,54 @@
+"""The dashboard as a blueprint: its addresses, and what happens around each request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import abort
+
+from . import csrf, failures, headers, static_files
+from .access import Dashboard, Hooks, require
+from .assets import TEMPLATES
+from .frame import frame
+from .views import acting, help, inbox, preferences, pulse, run, runs, workflows
+
+GET, GET_POST, POST = ["GET"], ["GET", "POST"], ["POST"]
+ROUTES: list[tuple[str, str, Callable[..., Any], list[str]]] = [
+    ("/", "inbox", inbox.show, GET),
+    ("/runs", "runs", runs.show, GET),
+    ("/runs/<run_id>", "run", run.show, GET),
+    ("/runs/<run_id>.json", "run_json", run.as_json, GET),
+    ("/runs/<run_id>/<verb>", "act", acting.act, GET_POST),
+    ("/workflows", "workflows", workflows.show, GET),
+    ("/help", "help", help.show, GET),
+    ("/pulse", "pulse", pulse.answer, GET),
+    ("/prefs", "preferences", preferences.change, POST),
+    ("/assets/<name>", "asset", static_files.serve, GET),
+    ("/<path:unknown>", "unknown", lambda unknown: abort(404), GET),
+]
+
+
+def create_blueprint(hooks: Hooks, *, name: str = "squidmesh", url_prefix: str) -> Dashboard:
+    """A dashboard, a new one each time, to be registered on one app.
+
+    hooks: who may do what, and what else the host has to say. name: of the blueprint, and so of its endpoints.
+    url_prefix: where it is mounted, such as "/squidmesh".
+    """
+    dashboard = Dashboard(name, __name__, template_folder=str(TEMPLATES), url_prefix=url_prefix)
+    dashboard.hooks = hooks
+    for rule, endpoint, view, methods in ROUTES:
+        dashboard.add_url_rule(rule, endpoint, view, methods=methods)
+    dashboard.before_request(_before)
+    dashboard.after_request(headers.apply)
+    dashboard.context_processor(frame)
+    failures.register(dashboard)
+    return dashboard
+
+
+def _before() -> None:
+    """A form counts only where it came from a page of ours."""
+    from flask import request
+
+    if request.method == "POST":
+        csrf.check()

@@ -1,0 +1,166 @@
+"""What each action leads to, why one is not possible, and what was done: as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from ..engine.actions import NextAction, Refusal
+from .language import _, code, joined, plural
+
+Facts = Mapping[str, Any]
+
+
+def consequence(action: NextAction) -> Markup:
+    """What the action leads to, as the rest of a sentence that its name begins."""
+    return _CONSEQUENCES[action.action](action.leads_to)
+
+
+def why_not(refusal: Refusal) -> Markup:
+    """Why the action is not possible now, as the rest of a sentence that its name begins."""
+    sentence = _REFUSALS.get(refusal.reason)
+    return sentence(refusal.details) if sentence else _("not possible now")
+
+
+def done(action: str, status: str, step: str | None) -> Markup:
+    """What is said after an action: what was done, and where the run is now."""
+    return Markup("{} {}").format(_(_DONE[action]), _whereabouts(status, step))
+
+
+def irreversible(blocking: list[Facts]) -> list[Markup]:
+    """Each step that a replay would repeat although its effect cannot be taken back, with how it ended."""
+    return [_blocking(step) for step in blocking]
+
+
+def _continues(facts: Facts) -> Markup:
+    if facts.get("status") == "completed":
+        return _("completes the run")
+    targets = facts.get("targets") or [facts["target"]] if facts.keys() & {"target", "targets"} else []
+    if not targets:
+        return _("continues once the other steps are done")
+    text = _("continues at {steps}", steps=joined(targets))
+    return text + _undoable(facts)
+
+
+def _diverts(facts: Facts) -> Markup:
+    if "target" in facts:
+        return _("goes to {step}", step=code(facts["target"])) + _undoable(facts)
+    return _("fails the run") + _compensating(facts)
+
+
+def _repeats(facts: Facts) -> Markup:
+    return _("runs {step} again from its start", step=code(facts["target"])) + _undoable(facts)
+
+
+def _cancels(facts: Facts) -> Markup:
+    if facts.get("executing"):
+        return _("stops the run as soon as {steps} ends", steps=joined(list(facts["executing"])))
+    kept = facts.get("compensates")
+    text = _("stops the run here, for good")
+    return text + _("; you choose whether {steps} is undone", steps=joined(list(kept))) if kept else text
+
+
+def _replays(_facts: Facts) -> Markup:
+    return _("starts a new run with the same payload; this one stays as it is")
+
+
+def _retries_compensation(facts: Facts) -> Markup:
+    return _("tries again to undo {steps}", steps=joined(list(facts["compensates"])))
+
+
+def _acknowledges(_facts: Facts) -> Markup:
+    return _("takes the run off “Needs you”; nothing else changes")
+
+
+_CONSEQUENCES: Mapping[str, Callable[[Facts], Markup]] = {
+    "approve": _continues,
+    "reject": _diverts,
+    "resume": _continues,
+    "retry": _repeats,
+    "resolve": _continues,
+    "fail": _diverts,
+    "cancel": _cancels,
+    "replay": _replays,
+    "retry_compensation": _retries_compensation,
+    "acknowledge": _acknowledges,
+}
+
+
+def _undoable(facts: Facts) -> Markup:
+    return _(", which <b>cannot be undone</b>") if facts.get("irreversible") else Markup("")
+
+
+def _compensating(facts: Facts) -> Markup:
+    steps = list(facts.get("compensates") or ())
+    return _(" and undoes {steps}", steps=joined(steps)) if steps else Markup("")
+
+
+def _target_gone(facts: Facts) -> Markup:
+    return _("not possible: {steps} is no longer declared in this workflow", steps=joined(list(facts["targets"])))
+
+
+def _unsafe(facts: Facts) -> Markup:
+    steps = [step["step"] for step in facts["blocked_by"]]
+    return _("only with an explicit confirmation: {steps} cannot be undone", steps=joined(steps))
+
+
+def _always(text: str) -> Callable[[Facts], Markup]:
+    return lambda _facts: _(text)
+
+
+_REFUSALS: Mapping[str, Callable[[Facts], Markup]] = {
+    "already_finished": _always("not possible: the run has ended"),
+    "no_open_approval": _always("not now: no approval is open"),
+    "no_open_pause": _always("not now: the run does not stand at a pause"),
+    "not_interrupted": _always("not now: no step was interrupted"),
+    "workflow_unavailable": _always("not here: this process does not know the workflow"),
+    "target_unavailable": _target_gone,
+    "already_cancelling": _always("already asked for: the run stops as soon as the attempt in progress ends"),
+    "not_finished": _always("not now: the run has not ended"),
+    "compensation_running": _always("not now: steps are just being undone"),
+    "unsafe_replay": _unsafe,
+    "no_failed_compensation": _always("not needed: nothing failed to be undone"),
+    "not_failed": _always("not needed: the run has not failed"),
+    "already_acknowledged": _always("not needed: somebody has acknowledged it"),
+    "already_replayed": _always("not needed: it was replayed"),
+}
+
+_DONE: Mapping[str, str] = {
+    "approve": "Approved.",
+    "reject": "Rejected.",
+    "resume": "Resumed.",
+    "retry": "The step runs again.",
+    "resolve": "Resolved.",
+    "fail": "The step counts as failed.",
+    "cancel": "Cancel was asked for.",
+    "replay": "This is the new run.",
+    "retry_compensation": "Undoing is tried again.",
+    "acknowledge": "Acknowledged.",
+}
+
+_WHEREABOUTS: Mapping[str, str] = {
+    "paused": "It waits for a person.",
+    "cancelling": "It stops as soon as the attempt in progress ends.",
+    "completed": "The run is completed.",
+    "failed": "The run has failed.",
+    "cancelled": "The run is cancelled.",
+}
+
+
+def _whereabouts(status: str, step: str | None) -> Markup:
+    if status in _WHEREABOUTS:
+        return _(_WHEREABOUTS[status])
+    return _("The run continues at {step}.", step=code(step)) if step else _("The run continues.")
+
+
+def _blocking(step: Facts) -> Markup:
+    if step["reason"] == "completed":
+        return _("{step} has taken effect", step=code(step["step"]))
+    return _("{step} began and did not end cleanly, so it may have taken effect", step=code(step["step"]))
+
+
+def compensations(count: int) -> Markup:
+    """How many steps were undone, for a heading."""
+    return plural(count, "1 step undone", "{count} steps undone")

@@ -1,0 +1,92 @@
+"""The pages for what went wrong: each says what happened, and what to do."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import current_app, render_template, request
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response
+
+from ..errors import ConfigurationError, RunNotFoundError, SchemaError
+from . import access, data
+from .csrf import ForeignForm, NoSecretKey
+from .language import _
+
+Answer = tuple[str, int] | Response
+logger = logging.getLogger(__name__)
+
+
+def register(dashboard: access.Dashboard) -> None:
+    """Have our pages answer for our own addresses; the host's error pages stay as they are."""
+    dashboard.register_error_handler(access.Refused, refused)
+    dashboard.register_error_handler(CSRFError, foreign_form)
+    dashboard.register_error_handler(ForeignForm, foreign_form)
+    dashboard.register_error_handler(NoSecretKey, no_secret_key)
+    dashboard.register_error_handler(NotFound, no_such_page)
+    dashboard.register_error_handler(RunNotFoundError, no_such_run)
+    dashboard.register_error_handler(ConfigurationError, not_configured)
+    dashboard.register_error_handler(SchemaError, no_tables)
+    dashboard.register_error_handler(SQLAlchemyError, store_failed)
+
+
+def refused(error: access.Refused) -> Answer:
+    """The log-in for somebody unknown, else a page with the reason. An attempt to act is kept in the audit."""
+    if error.closed:
+        return _page("closed.html", 403, _("This dashboard is closed"))
+    if request.method == "POST":
+        _keep(error)
+    return access.login_instead() or _page("refused.html", 403, _("You may not do this"), reason=error.reason)
+
+
+def foreign_form(error: ForeignForm | CSRFError) -> Answer:
+    return _page("foreign_form.html", 400, _("This form does not count"), reason=error.description)
+
+
+def no_secret_key(_error: NoSecretKey) -> Answer:
+    return _page("no_secret_key.html", 500, _("This app has no SECRET_KEY"))
+
+
+def no_such_page(_error: NotFound) -> Answer:
+    return _page("not_found.html", 404, _("There is no such page"))
+
+
+def no_such_run(error: RunNotFoundError) -> Answer:
+    return _page("not_found.html", 404, _("There is no such run"), run_id=error.run_id)
+
+
+def not_configured(error: ConfigurationError) -> Answer:
+    return _page("not_configured.html", 500, _("Squid Mesh is not configured"), problems=error.problems)
+
+
+def no_tables(error: SchemaError) -> Answer:
+    return _page("no_tables.html", 500, _("The tables are missing or old"), message=str(error))
+
+
+def store_failed(error: SQLAlchemyError) -> Answer:
+    """A failure that means missing tables says so; any other is logged, because its text may hold values."""
+    if isinstance(error, (OperationalError, ProgrammingError)) and _means_missing_tables(error):
+        return _page("no_tables.html", 500, _("The tables are missing or old"), message=None)
+    logger.error("the run store did not answer", exc_info=error)
+    return _page("store_failed.html", 503, _("The run store did not answer"))
+
+
+def _means_missing_tables(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) in ("42P01", "42703") or str(error.orig).startswith("no such ")
+
+
+def _keep(error: access.Refused) -> None:
+    """The refusal stands whether or not it could be kept."""
+    run_id = (request.view_args or {}).get("run_id")
+    try:
+        data.record_refusal(run_id, error.action, access.current_actor(), error.reason)
+    except Exception:
+        logger.exception("a refused attempt could not be kept in the audit")
+
+
+def _page(template: str, status: int, heading: str, **values: Any) -> Answer:
+    shown = {"heading": heading, "debug": current_app.debug, "address": request.path, **values}
+    return render_template(f"squidmesh/{template}", **shown), status

@@ -1,0 +1,99 @@
+"""What the address of the Runs page selects, and the addresses that select something else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import url_for
+from markupsafe import Markup
+
+from .language import _
+
+PERIODS: Mapping[str, tuple[timedelta | None, str]] = {
+    "": (None, "Any time"),
+    "1h": (timedelta(hours=1), "1 hour"),
+    "24h": (timedelta(days=1), "24 hours"),
+    "7d": (timedelta(days=7), "7 days"),
+    "30d": (timedelta(days=30), "30 days"),
+}
+LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveFilter:
+    """One filter that is set, and the address without it."""
+
+    name: Markup
+    value: str
+    without: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """The filters of the Runs page; empty text sets none. size: rows on a page, None for the default."""
+
+    word: str = ""
+    workflow: str = ""
+    q: str = ""
+    since: str = ""
+    step: str = ""
+    error: str = ""
+    size: int | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, str], sizes: tuple[int, ...]) -> Filters:
+        """The filters in a query; what is unknown there is left out."""
+        names = ("word", "workflow", "q", "step", "error")
+        texts = {name: given.get(name, "").strip()[:LONGEST] for name in names}
+        since = given.get("since", "")
+        size = given.get("size", "")
+        return cls(
+            **texts,
+            since=since if since in PERIODS else "",
+            size=int(size) if size.isdecimal() and int(size) in sizes else None,
+        )
+
+    @property
+    def query(self) -> dict[str, Any]:
+        """What is set, for an address."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+    @property
+    def active(self) -> list[ActiveFilter]:
+        """What narrows the list, each with the address without it."""
+        return [
+            ActiveFilter(_(_NAMES[name]), value, replace(self, **{name: ""}).address())
+            for name, value in self.query.items()
+            if name in _NAMES
+        ]
+
+    def address(self, **more: Any) -> str:
+        """The page with these filters."""
+        return url_for(".runs", **self.query, **more)
+
+    def with_word(self, word: str) -> Filters:
+        """The same for another state."""
+        return replace(self, word=word)
+
+    def started_after(self, now: datetime) -> datetime | None:
+        """The earliest start that counts."""
+        period = PERIODS[self.since][0]
+        return now - period if period else None
+
+
+_NAMES: Mapping[str, str] = {
+    "word": "status",
+    "workflow": "workflow",
+    "q": "search",
+    "since": "started within",
+    "step": "step",
+    "error": "error",
+}
+
+
+def periods() -> list[tuple[str, Markup]]:
+    """The choices of the period, with their names."""
+    return [(value, _(label)) for value, (_period, label) in PERIODS.items()]

@@ -1,0 +1,156 @@
+"""What every page needs around its own content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask import get_flashed_messages, request, url_for
+from markupsafe import Markup
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..errors import SquidMeshError
+from ..runtime.runtime import current_runtime
+from . import access, csrf, data, headers, static_files, times
+from .language import _, plural
+
+THEMES = ("system", "light", "dark")
+THEME_COOKIE, LIVE_COOKIE = "squidmesh_theme", "squidmesh_live"
+HTMX = {
+    "includeIndicatorStyles": False,
+    "allowEval": False,
+    "allowScriptTags": False,
+    "historyCacheSize": 0,
+    "historyRestoreAsHxRequest": False,
+    "timeout": 8000,
+    "disableInheritance": True,
+    "scrollBehavior": "auto",
+    "responseHandling": [
+        {"code": "204", "swap": False},
+        {"code": "[23]..", "swap": True},
+        {"code": "409|422", "swap": True},
+        {"code": "[45]..", "swap": False, "error": True},
+        {"code": "...", "swap": False},
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One link of the main navigation. key: what `g` and this letter lead to."""
+
+    label: Markup
+    address: str
+    current: bool
+    key: str
+    counts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """The poll of a page: where it asks, how often, and the link that pauses it."""
+
+    address: str
+    seconds: float
+    toggle: str
+
+
+def frame() -> dict[str, Any]:
+    """The names that every template of ours may use."""
+    runtime = current_runtime()
+    settings, now = runtime.settings.dashboard, runtime.clock.now()
+    return {
+        "_": _,
+        "plural": plural,
+        "settings": settings,
+        "language": settings.locale or "en",
+        "direction": "ltr",
+        "asset": static_files.address,
+        "nonce": headers.nonce(),
+        "htmx_config": HTMX,
+        "flashes": partial(get_flashed_messages, with_categories=True),
+        "nav": _navigation(),
+        "needs": _needs(),
+        "live": is_live(),
+        "theme": _theme(),
+        "themes": [("system", _("System")), ("light", _("Light")), ("dark", _("Dark"))],
+        "token": csrf.token(),
+        "actor": access.current_actor() if not access.is_closed() else None,
+        "name_of": name_of,
+        "here": request.full_path.rstrip("?"),
+        "short": short,
+        "ago": partial(times.stamp, zone=zone(), now=now),
+        "exact": partial(times.stamp, zone=zone(), now=now, show="exact"),
+        "took": partial(times.took, now=now),
+    }
+
+
+def zone() -> ZoneInfo:
+    """The zone in which times are shown."""
+    return ZoneInfo(current_runtime().settings.dashboard.timezone)
+
+
+def pulse(view: str, version: str, seconds: float, **values: Any) -> Pulse:
+    """The poll of a page. version: what the page shows; the answer is empty as long as it holds."""
+    toggled = {**request.args.to_dict(), **(request.view_args or {}), "live": "0" if is_live() else "1"}
+    return Pulse(
+        address=url_for(".pulse", view=view, v=version, **values),
+        seconds=seconds,
+        toggle=url_for(request.endpoint or ".inbox", **toggled),
+    )
+
+
+def is_live() -> bool:
+    """Whether the reader wants pages to refresh by themselves: what the address says, else the cookie."""
+    return request.args.get("live", request.cookies.get(LIVE_COOKIE, "1")) != "0"
+
+
+def short(run_id: str) -> str:
+    """Enough of a run's id to recognise it."""
+    return f"{run_id[:8]}…{run_id[-4:]}"
+
+
+def name_of(actor: Any) -> str:
+    """How an actor is called: its label, else its id, else all of it."""
+    if isinstance(actor, dict):
+        return str(actor.get("label") or actor.get("id") or ", ".join(str(value) for value in actor.values()))
+    return str(actor) if actor else _("nobody")
+
+
+def local_path(target: str | None) -> str | None:
+    """The target if it is a path of this very site, else None."""
+    if not target or not target.startswith("/") or target.startswith(("//", "/\\")) or _controls(target):
+        return None
+    return target
+
+
+def _controls(text: Iterable[str]) -> bool:
+    return any(ord(character) < 32 for character in text)
+
+
+def _navigation() -> list[Item]:
+    pages = ((".inbox", _("Needs you"), "n"), (".runs", _("Runs"), "r"), (".workflows", _("Workflows"), "f"))
+    return [
+        Item(label, url_for(endpoint), _is_here(endpoint), key, counts=endpoint == ".inbox")
+        for endpoint, label, key in pages
+    ]
+
+
+def _is_here(endpoint: str) -> bool:
+    return (request.endpoint or "").endswith(endpoint)
+
+
+def _needs() -> int | None:
+    """How many runs need a person; None where that can't be told now, as on the page that says why."""
+    try:
+        return data.needs_count() if access.may("list") else None
+    except (SQLAlchemyError, SquidMeshError):
+        return None
+
+
+def _theme() -> str | None:
+    chosen = request.cookies.get(THEME_COOKIE)
+    return chosen if chosen in ("light", "dark") else None

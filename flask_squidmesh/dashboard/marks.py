@@ -1,0 +1,60 @@
+"""Operator words: what each state is called, and the shape and colour it has. Two words never share a shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from markupsafe import Markup
+
+from ..reading.views import StepRunView
+from .language import _
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """`shape` is a class in squidmesh.css."""
+
+    shape: str
+    text: str
+    meaning: str = ""
+
+    @property
+    def label(self) -> Markup:
+        return _(self.text)
+
+
+MARKS: Mapping[str, Mark] = {
+    "decision": Mark("needs", "Decision", "An approval is open: somebody has to approve or reject."),
+    "paused": Mark("paused", "Paused", "The run stands still until somebody resumes it."),
+    "stuck": Mark("stuck", "Stuck", "Work was interrupted, or no worker takes it; an operator has to look."),
+    "failed": Mark("failed", "Failed", "The run ended with an error; replay it or acknowledge it."),
+    "retrying": Mark("retrying", "Retrying", "The last attempt failed and the next one is scheduled."),
+    "waiting": Mark("waiting", "Waiting", "A timer or another step has to pass first."),
+    "running": Mark("running", "Running", "A worker is at it."),
+    "pending": Mark("pending", "Pending", "It is queued and no worker has taken it yet."),
+    "cancelling": Mark("cancelling", "Cancelling", "It stops as soon as the attempt in progress ends."),
+    "completed": Mark("completed", "Completed", "It reached its end."),
+    "cancelled": Mark("cancelled", "Cancelled", "Somebody stopped it."),
+}
+UNREACHED = Mark("unreached", "Not yet")
+DONE = Mark("completed", "Done")
+UNDONE = Mark("completed", "Undone")
+_DECISIONS = {"approval": "decision", "pause": "paused", "interrupted": "stuck"}
+
+
+def mark_of(word: str) -> Mark:
+    """The mark of an operator word; an unknown word is shown as it stands, without weight."""
+    return MARKS.get(word) or Mark("pending", word.replace("_", " ").capitalize())
+
+
+def mark_of_visit(visit: StepRunView, now: datetime) -> Mark:
+    """The mark of one visit to a step, or of one compensation."""
+    if visit.status == "completed":
+        return UNDONE if visit.kind == "compensation" else DONE
+    if visit.status == "paused":
+        return MARKS[_DECISIONS.get((visit.decision or {}).get("kind", ""), "paused")]
+    if visit.status == "pending" and visit.due_at and visit.due_at > now:
+        return MARKS["retrying" if visit.attempts else "waiting"]
+    return mark_of(visit.status)

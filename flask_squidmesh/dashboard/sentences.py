@@ -1,0 +1,280 @@
+"""Why a run is where it is, in one sentence, and what that rests on. Every reason has its sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+
+from ..reading.views import Explanation
+from .language import _, code, joined, plural
+from .times import duration, exact, stamp
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Tells of one explanation. now, zone: how times are said."""
+
+    explanation: Explanation
+    now: datetime
+    zone: ZoneInfo
+
+    @property
+    def headline(self) -> Markup:
+        """The reason as one sentence."""
+        return _HEADLINES[self.explanation.reason](self)
+
+    @property
+    def evidence(self) -> list[Markup]:
+        """What the reason rests on, one sentence each."""
+        return list(_evidence(self))
+
+    @property
+    def prompt(self) -> str | None:
+        """The question of an open decision."""
+        decision = self.explanation.evidence.get("step_run", {}).get("decision") or {}
+        return self.details.get("prompt") or decision.get("prompt")
+
+    @property
+    def details(self) -> Facts:
+        """The facts of the reason."""
+        return self.explanation.details
+
+    @property
+    def step(self) -> Markup:
+        """The step that the reason is about."""
+        return code(self.explanation.step) if self.explanation.step else _("an unknown step")
+
+    @property
+    def error(self) -> Markup:
+        """The last error, its type and its message."""
+        return error_text(self.details.get("last_error"))
+
+    def time(self, at: datetime) -> Markup:
+        """A time, in relation to now."""
+        return stamp(at, self.zone, self.now)
+
+    def since(self, at: datetime) -> str:
+        """How long ago."""
+        return duration((self.now - at).total_seconds())
+
+
+def error_text(error: Facts | None) -> Markup:
+    """An error's type and message."""
+    if not error:
+        return _("no error was recorded")
+    text = ": ".join(str(error[part]) for part in ("type", "message") if error.get(part))
+    return Markup("<code>{}</code>").format(text)
+
+
+def _approval(teller: Teller) -> Markup:
+    return _("It waits for a decision at {step}{deadline}", step=teller.step, deadline=_deadline(teller))
+
+
+def _pause(teller: Teller) -> Markup:
+    return _("It is paused at {step} until somebody resumes it{deadline}", step=teller.step, deadline=_deadline(teller))
+
+
+def _deadline(teller: Teller) -> Markup:
+    due = teller.details.get("decide_by")
+    if due is None:
+        return Markup("")
+    if teller.details.get("deadline") == "overdue":
+        return _(", overdue by {length}", length=teller.since(due))
+    return _(", due {time}", time=teller.time(due))
+
+
+def _interrupted(teller: Teller) -> Markup:
+    if teller.details.get("irreversible"):
+        text = "{step} was interrupted, and nobody knows whether its effect, which cannot be undone, took place"
+    else:
+        text = "{step} was interrupted {count} times in a row"
+    return _(text, step=teller.step, count=teller.details.get("attempts", 0))
+
+
+def _no_metadata(teller: Teller) -> Markup:
+    return _("It is paused at {step}, but what should come next was not recorded", step=teller.step)
+
+
+def _no_target(teller: Teller) -> Markup:
+    return _("It is paused at {step}, but a step that should follow is no longer declared", step=teller.step)
+
+
+def _no_workflow(teller: Teller) -> Markup:
+    return _("It is paused at {step}, but this app does not know its workflow", step=teller.step)
+
+
+def _retry(teller: Teller) -> Markup:
+    return _(
+        "{step} failed and is tried again {time}, attempt {number} of {most}",
+        step=teller.step,
+        time=teller.time(teller.details["due_at"]),
+        number=teller.details["next_attempt_number"],
+        most=teller.details.get("max_attempts", "?"),
+    )
+
+
+def _exhausted(teller: Teller) -> Markup:
+    numbers = {"number": teller.details["latest_attempt_number"], "most": teller.details["max_attempts"]}
+    return _("{step} gave up after {number} of {most} attempts: {error}", step=teller.step, error=teller.error, **numbers)
+
+
+def _failed(teller: Teller) -> Markup:
+    if teller.explanation.step is None:
+        return _("It failed: {error}", error=teller.error)
+    return _("{step} failed: {error}", step=teller.step, error=teller.error)
+
+
+def _dependencies(teller: Teller) -> Markup:
+    return _("{step} waits for {steps}", step=teller.step, steps=joined(list(teller.details["waiting_on"])))
+
+
+def _scheduled(teller: Teller) -> Markup:
+    return _("{step} is queued; the next free worker takes it", step=teller.step)
+
+
+def _pending(teller: Teller) -> Markup:
+    return _("It has not begun; {step} is queued for the next free worker", step=teller.step)
+
+
+def _running(teller: Teller) -> Markup:
+    return _("{step} is being performed, attempt {number}", step=teller.step, number=teller.details["attempt_number"])
+
+
+def _waiting(teller: Teller) -> Markup:
+    until = teller.details["until"]
+    return _("It waits at {step} until {exact}, {time}", step=teller.step, exact=_exact(teller, until), time=teller.time(until))
+
+
+def _exact(teller: Teller, at: datetime) -> str:
+    return exact(at, teller.zone, teller.now)
+
+
+def _delayed(teller: Teller) -> Markup:
+    if teller.details.get("dispatch") == "missing":
+        return _("Nothing is queued for this run, so it cannot go on by itself")
+    late = duration(teller.details.get("late_by", 0))
+    if teller.details.get("executor_error"):
+        return _("{step} could not be handed to a worker for {length}", step=teller.step, length=late)
+    return _("No worker has taken {step} for {length}", step=teller.step, length=late)
+
+
+def _lost(teller: Teller) -> Markup:
+    expired = teller.since(teller.details["claim_expired_at"])
+    return _("The worker of {step} has been silent; its claim expired {length} ago", step=teller.step, length=expired)
+
+
+def _mismatch(teller: Teller) -> Markup:
+    return _("{step} is held back: the workers run another version of this workflow", step=teller.step)
+
+
+def _compensating(teller: Teller) -> Markup:
+    if teller.explanation.step is None:
+        return _("It failed, and its steps are being undone")
+    return _("It failed, and {step} is being undone", step=teller.step)
+
+
+def _compensation_failed(teller: Teller) -> Markup:
+    failures = teller.details.get("compensation_failures") or []
+    steps = joined([failure["step"] for failure in failures])
+    return _("It failed, and {steps} could not be undone: {error}", steps=steps, error=_first_error(failures))
+
+
+def _first_error(failures: list[Facts]) -> Markup:
+    return error_text(failures[0]["error"] if failures else None)
+
+
+def _cancelling(teller: Teller) -> Markup:
+    waiting = teller.details.get("waiting_on")
+    if not waiting:
+        return _("It is being cancelled")
+    return _("It is being cancelled and stops as soon as {steps} ends", steps=joined(list(waiting)))
+
+
+def _always(text: str) -> Callable[[Teller], Markup]:
+    return lambda _teller: _(text)
+
+
+_HEADLINES: Mapping[str, Callable[[Teller], Markup]] = {
+    "paused_for_approval": _approval,
+    "paused_for_manual_action": _pause,
+    "paused_with_missing_resume_metadata": _no_metadata,
+    "paused_with_invalid_resume_target": _no_target,
+    "paused_with_unavailable_workflow": _no_workflow,
+    "interrupted": _interrupted,
+    "waiting_for_retry": _retry,
+    "retry_exhausted": _exhausted,
+    "step_failed": _failed,
+    "waiting_for_dependencies": _dependencies,
+    "step_scheduled": _scheduled,
+    "pending_dispatch": _pending,
+    "step_running": _running,
+    "waiting_until": _waiting,
+    "dispatch_delayed": _delayed,
+    "worker_lost": _lost,
+    "definition_mismatch": _mismatch,
+    "compensating": _compensating,
+    "compensation_failed": _compensation_failed,
+    "cancelling": _cancelling,
+    "completed": _always("It is completed"),
+    "cancelled": _always("It was cancelled"),
+}
+REASONS = frozenset(_HEADLINES)
+
+
+def _evidence(teller: Teller) -> Iterator[Markup]:
+    details = teller.details
+    yield from _about_worker(teller)
+    yield from _about_delay(teller)
+    if teller.explanation.reason in ("waiting_for_retry", "interrupted", "compensating", "compensation_failed"):
+        yield _("Last error: {error}", error=teller.error)
+    if details.get("held"):
+        yield _("The worker said: {text}", text=details["held"])
+    if details.get("also_running"):
+        yield _("At the same time: {steps}", steps=joined(list(details["also_running"])))
+    if details.get("open_decisions"):
+        yield _("Several decisions are open: {steps}", steps=joined(_steps_of(details["open_decisions"])))
+    yield from _about_definition(teller)
+
+
+def _steps_of(decisions: list[str]) -> list[str]:
+    return [decision.rpartition("#")[0] for decision in decisions]
+
+
+def _about_worker(teller: Teller) -> Iterator[Markup]:
+    lost = teller.details.get("worker_lost") or teller.details
+    if "claim_expired_at" in lost:
+        yield _(
+            "Worker {worker} took it {time} and has not renewed its claim for {timeout}; any live worker takes it over",
+            worker=lost.get("worker") or "?",
+            time=teller.time(lost["claimed_at"]),
+            timeout=duration(lost["claim_timeout"]),
+        )
+    elif teller.details.get("worker"):
+        yield _("Worker {worker}", worker=teller.details["worker"])
+
+
+def _about_delay(teller: Teller) -> Iterator[Markup]:
+    delay = teller.details.get("dispatch_delayed") or teller.details
+    if delay.get("executor_error"):
+        yield _("The queue answered: {error}", error=Markup("<code>{}</code>").format(delay["executor_error"]))
+    if "late_by" in delay:
+        yield _(
+            "It was due {time} on the queue {queue}; is a worker running there?",
+            time=teller.time(delay["due_at"]),
+            queue=code(delay["queue"]),
+        ) + plural(delay["hand_overs"], " It was handed over once.", " It was handed over {count} times.")
+
+
+def _about_definition(teller: Teller) -> Iterator[Markup]:
+    definition = teller.explanation.evidence.get("workflow_definition") or {}
+    if definition.get("changed"):
+        yield _("The workflow has changed since this run started; steps it has entered keep their settings")
+    elif definition.get("available") is False:
+        yield _("This app does not know the workflow now, so most actions are not possible here")

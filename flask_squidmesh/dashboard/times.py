@@ -1,0 +1,69 @@
+"""Times and durations in words."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+
+from markupsafe import Markup
+
+from .language import _
+
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+JUST_NOW = 3
+
+
+def duration(seconds: float) -> str:
+    """The two largest units of a length of time: "3 h 12 min", "12 s", "0.8 s"."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s".replace(".0 ", " ")
+    parts = _parts(int(seconds))
+    return " ".join(f"{amount} {unit}" for amount, unit in parts[:2] if amount)
+
+
+def relative(at: datetime, now: datetime) -> Markup:
+    """How far a time is from now: "22 min ago", "in 41 s", "just now"."""
+    seconds = (now - at).total_seconds()
+    if abs(seconds) < JUST_NOW:
+        return _("just now")
+    length = _coarse(abs(seconds))
+    return _("{length} ago", length=length) if seconds > 0 else _("in {length}", length=length)
+
+
+def exact(at: datetime, zone: tzinfo, now: datetime) -> str:
+    """Day, time to the second and zone; the year where it is not this one."""
+    local = at.astimezone(zone)
+    year = "" if local.year == now.astimezone(zone).year else f" {local.year}"
+    return f"{local.day} {local:%b}{year} {local:%H:%M:%S %Z}"
+
+
+def stamp(at: datetime | None, zone: tzinfo, now: datetime, *, show: str = "relative") -> Markup:
+    """A `<time>` with the one form as text and the other as its title; a dash for no time."""
+    if at is None:
+        return Markup("–")
+    forms: dict[str, str] = {"relative": relative(at, now), "exact": exact(at, zone, now)}
+    other = forms["exact" if show == "relative" else "relative"]
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(_iso(at), other, forms[show])
+
+
+def took(start: datetime | None, end: datetime | None, now: datetime) -> str:
+    """How long something lasted, or has lasted until now; a dash before it began."""
+    return duration(((end or now) - start).total_seconds()) if start else "–"
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")
+
+
+def _coarse(seconds: float) -> str:
+    """One unit below ten of it would be too rough: 1 h 20 min, but 14 h."""
+    parts = _parts(int(seconds))
+    return " ".join(f"{amount} {unit}" for amount, unit in parts[: 1 if parts[0][0] > 9 else 2] if amount)
+
+
+def _parts(seconds: int) -> list[tuple[int, str]]:
+    parts = []
+    for unit, size in _UNITS:
+        amount, seconds = divmod(seconds, size)
+        if amount or parts:
+            parts.append((amount, unit))
+    return parts or [(0, "s")]

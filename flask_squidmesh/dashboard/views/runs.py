@@ -1,0 +1,181 @@
+"""Runs: the list, narrowed by what the address says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask import Response, render_template, request, url_for
+from htmx_flask.requests import HtmxHeaders
+from htmx_flask.response import make_response
+from markupsafe import Markup
+
+from ...errors import FilterError
+from ...reading.filters import Filters as Selection
+from ...reading.views import Count
+from ...runtime.runtime import current_runtime
+from ...store.summaries import RunSummary
+from .. import data, frame, search, times
+from ..access import require
+from ..chips import Chip
+from ..filters import Filters, periods
+from ..language import _, plural
+from ..marks import MARKS, Mark, mark_of
+
+NONE = Count(value=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run in the table."""
+
+    run: RunSummary
+    mark: Mark
+    title: str
+    address: str
+    attempt: str
+    took: str
+    when: Markup
+
+
+def show() -> Response:
+    """The page; htmx takes the part that it asked for out of it and learns the address to show."""
+    require("list")
+    filters = _filters()
+    response = make_response(render_template("squidmesh/runs.html", **_content(filters)))
+    if HtmxHeaders(request.headers):
+        response.headers["HX-Push-Url"] = filters.address()
+    return response
+
+
+def refreshed(version: str) -> str | None:
+    """The parts of the page that have changed since this version, None where nothing has."""
+    require("list")
+    content = _content(_filters())
+    return None if content["version"] == version else render_template("squidmesh/_pulse_runs.html", **content)
+
+
+def _content(filters: Filters) -> dict[str, Any]:
+    try:
+        selection = _selection(filters)
+        page = data.runs_page(selection, size=filters.size or _sizes()[0], after=request.args.get("after"))
+        counts = data.word_counts(_without_word(selection))
+    except FilterError as error:
+        return {**_surroundings(filters), "problem": str(error), "rows": [], "chips": []}
+    version = _version(page, counts)
+    top = page.runs[0].run.id if page.runs else ""
+    return {
+        **_surroundings(filters),
+        "rows": [_row(worded) for worded in page.runs],
+        "chips": _chips(filters, counts),
+        "newest": filters.address(),
+        "first_page": not request.args.get("after"),
+        "older": filters.address(after=page.next) if page.next else None,
+        "version": version,
+        "pulse": frame.pulse("runs", version, current_runtime().config.dashboard.poll_list, top=_top(top), **_asked(filters)),
+        "new_runs": _new_runs(page),
+    }
+
+
+def _surroundings(filters: Filters) -> dict[str, Any]:
+    return {"filters": filters, "workflows": data.workflows(), "periods": periods()}
+
+
+def _filters() -> Filters:
+    return Filters.of(request.args, _sizes())
+
+
+def _sizes() -> tuple[int, ...]:
+    return current_runtime().config.dashboard.page_sizes
+
+
+def _selection(filters: Filters) -> Selection:
+    now = current_runtime().clock.now()
+    selection: Selection = {**search.selected(filters.q)}
+    if filters.word:
+        selection |= {"word": filters.word, "now": now}
+    if filters.workflow:
+        selection |= {"workflow": filters.workflow}
+    if filters.step:
+        selection |= {"step": filters.step}
+    if filters.error:
+        selection |= {"error": filters.error}
+    if filters.since:
+        selection |= {"since": filters.started_after(now)}
+    return selection
+
+
+def _without_word(selection: Selection) -> Selection:
+    rest = selection.copy()
+    rest.pop("word", None)
+    rest.pop("now", None)
+    return rest
+
+
+def _chips(filters: Filters, counts: Mapping[str, Count]) -> list[Chip]:
+    chips = [Chip(None, None, filters.with_word("").address(), not filters.word)]
+    for word, mark in MARKS.items():
+        count, current = counts.get(word, NONE), word == filters.word
+        if current or count.value:
+            chips.append(Chip(mark, count, filters.with_word(word).address(), current))
+    return chips
+
+
+def _row(worded: data.WordedRun) -> Row:
+    run = worded.run
+    now = current_runtime().clock.now()
+    return Row(
+        run=run,
+        mark=mark_of(worded.word),
+        title=run.subject or run.workflow,
+        address=url_for(".run", run_id=run.id),
+        attempt=_("{number} of {most}", number=run.attempt, most=run.max_attempts) if run.attempt else "–",
+        took=times.took(run.started_at, run.finished_at, now),
+        when=_when(run, worded.word, now),
+    )
+
+
+def _when(run: RunSummary, word: str, now: datetime) -> Markup:
+    zone = frame.zone()
+    if run.needs and run.needs.due_at:
+        return _due(run.needs.due_at, now)
+    if word in ("waiting", "retrying") and run.due_at and run.due_at > now:
+        return _("next {time}", time=times.stamp(run.due_at, zone, now))
+    return times.stamp(run.finished_at or run.created_at, zone, now)
+
+
+def _due(due_at: datetime, now: datetime) -> Markup:
+    if due_at < now:
+        return _("overdue by {length}", length=times.duration((now - due_at).total_seconds()))
+    return _("due {time}", time=times.stamp(due_at, frame.zone(), now))
+
+
+def _version(page: data.WordedPage, counts: Mapping[str, Count]) -> str:
+    """What the reader sees, in short: the rows with their states, and the counts."""
+    shown = [(worded.run.id, worded.run.revision, worded.word) for worded in page.runs]
+    numbers = [(word, count.value) for word, count in sorted(counts.items())]
+    return hashlib.sha256(repr((shown, numbers)).encode()).hexdigest()[:16]
+
+
+def _top(newest: str) -> str:
+    """The first run that the reader's page shows; a refresh does not add rows above it."""
+    return request.args.get("top", newest)
+
+
+def _new_runs(page: data.WordedPage) -> Markup | None:
+    """How many runs have come on top since the page was made; None where none has, or on an older page."""
+    top = request.args.get("top")
+    ids = [worded.run.id for worded in page.runs]
+    if not top or request.args.get("after") or top == next(iter(ids), top):
+        return None
+    if top not in ids:
+        return _("Many new runs. Show them")
+    return plural(ids.index(top), "1 new run. Show it", "{count} new runs. Show them")
+
+
+def _asked(filters: Filters) -> dict[str, Any]:
+    after = request.args.get("after")
+    return {**filters.query, **({"after": after} if after else {})}
