@@ -280,11 +280,11 @@ def missing(config: Config, app: Flask) -> Iterator[str]:
 
 
 def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
+    names = [key.removeprefix(KEY_PREFIX) for key in KEYS]
     for key in sorted(key for key in settings if key.startswith(KEY_PREFIX) and key not in KEYS):
-        close = get_close_matches(key, KEYS, n=1)
-        yield f"{key} is not a setting of Squid Mesh. " + (
-            f"Did you mean {close[0]}?" if close else "Remove it, or look the name up in the list of settings."
-        )
+        close = get_close_matches(key.removeprefix(KEY_PREFIX), names, n=1)
+        advice = f"Did you mean {KEY_PREFIX}{close[0]}?" if close else "Remove it, or look its name up in the docs."
+        yield f"{key} is not a setting of Squid Mesh. {advice}"
 
 
 def _read(keys: Mapping[str, tuple[str, _Kind]], settings: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:

@@ -85,9 +85,7 @@ def _check_methods(owner: type[Any]) -> None:
     names = missing_methods(owner)
     if not names:
         return
-    advice = (
-        "Write them." if issubclass(owner, Executor) else "Write them, or derive from Executor and write `enqueue`."
-    )
+    advice = "Write it." if issubclass(owner, Executor) else "Write them, or derive from Executor and write `enqueue`."
     raise ConfigurationError(
         f"SQUIDMESH_EXECUTOR leads to {owner.__module__}.{owner.__qualname__}, which lacks {', '.join(names)}. {advice}"
     )

@@ -1,0 +1,145 @@
+"""What is wrong with an app's Squid Mesh, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute
+
+from ..executors.database import DatabaseExecutor
+from ..store import schema
+from ..store.measuring import runs_per_day, table_sizes
+from ..store.tables import Dispatch, Process
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+RELAY_SILENCE: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at. subject: what. wrong: whether it needs mending. text: what was found."""
+
+    subject: str
+    wrong: bool = False
+    text: str
+
+
+def check(runtime: Runtime) -> Iterator[Finding]:
+    """Look at everything that runs need, from the settings to overdue work. Reads the database."""
+    yield from _configuration(runtime)
+    yield from _workflows(runtime)
+    if "sqlalchemy" not in runtime.app.extensions:
+        return
+    try:
+        with runtime.database.read() as connection:
+            yield from _live(runtime, connection)
+    except sa.exc.SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        yield _wrong("database", f"It could not be read: {reason}. Check SQLALCHEMY_DATABASE_URI, and that it is up.")
+
+
+def _right(subject: str, text: str) -> Finding:
+    return Finding(subject=subject, text=text)
+
+
+def _wrong(subject: str, text: str) -> Finding:
+    return Finding(subject=subject, text=text, wrong=True)
+
+
+def _configuration(runtime: Runtime) -> Iterator[Finding]:
+    problems = runtime.problems()
+    yield from (_wrong("configuration", problem) for problem in problems)
+    if not problems:
+        owner = type(runtime.executor)
+        yield _right("configuration", f"complete, executor {owner.__module__}.{owner.__qualname__}")
+
+
+def _workflows(runtime: Runtime) -> Iterator[Finding]:
+    names = [spec.name for spec in runtime.registry]
+    if names:
+        yield _right("workflows", ", ".join(names))
+    else:
+        yield _wrong("workflows", "None is registered. Pass their classes to mesh.register.")
+
+
+def _live(runtime: Runtime, connection: sa.Connection) -> Iterator[Finding]:
+    problems = schema.verify(connection)
+    if problems:
+        yield from (_wrong("schema", problem) for problem in problems)
+        yield _wrong("schema", schema.ADVICE)
+        return
+    yield _right("schema", f"version {schema.SCHEMA.version}")
+    now: datetime = connection.execute(sa.select(runtime.database.now())).scalar_one()
+    if not runtime.problems():
+        yield from _beats(runtime, connection, now)
+    yield from _dispatches(runtime, connection, now)
+    yield from _sizes(connection, now)
+
+
+def _beats(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[Finding]:
+    """Workers relay too, so that a relay is needed only where none of them serves the queue."""
+    queue, silence = runtime.settings.queue, timedelta(seconds=runtime.settings.claim_timeout)
+    worker, relay = (_last_beat(connection, kind, queue) for kind in ("worker", "relay"))
+    if isinstance(runtime.executor, DatabaseExecutor):
+        advice = f"Keep `flask squidmesh worker` running for the queue {queue!r}."
+        yield _beat("workers", worker, now, silence, advice)
+    elif worker is None or now - worker > silence:
+        yield _beat("relay", relay, now, RELAY_SILENCE, "Run `flask squidmesh relay` every minute, as a periodic job.")
+    else:
+        yield _beat("workers", worker, now, silence, "")
+
+
+def _last_beat(connection: sa.Connection, kind: str, queue: str) -> datetime | None:
+    of_kind = (Process.kind == kind) & ((Process.queue == queue) | (Process.kind == "relay"))
+    return connection.scalar(sa.select(sa.func.max(Process.seen_at, type_=Process.seen_at.type)).where(of_kind))
+
+
+def _beat(subject: str, seen: datetime | None, now: datetime, silence: timedelta, advice: str) -> Finding:
+    if seen is None:
+        return _wrong(subject, f"None has been seen. {advice}")
+    if now - seen > silence:
+        return _wrong(subject, f"Last seen {_ago(now - seen)} ago. {advice}")
+    return _right(subject, f"seen {_ago(now - seen)} ago")
+
+
+def _ago(span: timedelta) -> str:
+    seconds = max(0, int(span.total_seconds()))
+    for unit, name in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{seconds // unit} {name}"
+    return f"{seconds} seconds"
+
+
+def _dispatches(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[Finding]:
+    before = now - timedelta(seconds=runtime.settings.claim_timeout)
+    overdue = sa.select(sa.func.count(), sa.func.min(Dispatch.due_at, type_=Dispatch.due_at.type)).where(
+        Dispatch.due_at < before
+    )
+    count, oldest = connection.execute(overdue).one()
+    if count:
+        yield _wrong("work", f"{count} overdue, the oldest for {_ago(now - oldest)}. More workers may be needed.")
+    else:
+        yield _right("work", "nothing is overdue")
+    yield from _obstacles(connection, Dispatch.held, "held back by a worker")
+    yield from _obstacles(connection, Dispatch.hand_over_error, "not taken by the executor")
+
+
+def _obstacles(connection: sa.Connection, column: InstrumentedAttribute[str | None], what: str) -> Iterator[Finding]:
+    found = sa.select(sa.func.count(), sa.func.max(column)).where(column.is_not(None))
+    count, example = connection.execute(found).one()
+    if count:
+        yield _wrong("work", f"{count} {what}: {example}")
+
+
+def _sizes(connection: sa.Connection, now: datetime) -> Iterator[Finding]:
+    for table in table_sizes(connection):
+        rows = f"{'about ' if table.estimated else ''}{table.rows:,} rows"
+        size = "" if table.size is None else f", {table.size / 1_000_000:,.1f} MB"
+        yield _right(table.table, rows + size)
+    yield _right("growth", f"{runs_per_day(connection, now):,.1f} runs a day over the last week")

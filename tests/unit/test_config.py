@@ -1,0 +1,218 @@
+"""Settings: what is taken, what is refused, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import FrozenInstanceError, fields
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import DeclarativeBase
+
+from flask_squidmesh.config import KEYS, Config, DashboardConfig, missing, read_config
+from flask_squidmesh.errors import ConfigurationError
+from flask_squidmesh.executors.contract import Executor
+
+SECRET = "sw0rdf1sh"
+
+
+class Queue(Executor):
+    def enqueue(self, payload, *, schedule_in=None):
+        return {}
+
+
+def test_defaults_need_no_setting() -> None:
+    config = read_config({})
+    assert config == Config()
+    assert (config.executor, config.queue, config.url_prefix) == (None, "squidmesh", "/squidmesh")
+    assert (config.claim_timeout, config.max_abandoned, config.stale_step_timeout) == (30.0, 3, None)
+    assert (config.delivery_steps, config.delivery_seconds, config.max_payload_bytes) == (25, 30.0, 1_000_000)
+    assert config.dashboard.page_sizes == (25, 50, 100)
+    assert config.dashboard.comment_required == ("reject", "cancel", "replay_irreversible")
+
+
+def test_every_field_has_a_key() -> None:
+    expected = {f"SQUIDMESH_{each.name.upper()}" for each in fields(Config) if each.name != "dashboard"}
+    assert set(KEYS) == expected | {f"SQUIDMESH_DASHBOARD_{each.name.upper()}" for each in fields(DashboardConfig)}
+
+
+def test_settings_of_others_are_left_alone() -> None:
+    settings = {"SECRET_KEY": SECRET, "SQUIDMESHY": 1, "SQUIDMESH_QUEUE": "slow"}
+    before = dict(settings)
+    assert read_config(settings).queue == "slow"
+    assert settings == before
+
+
+def test_the_configuration_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(FrozenInstanceError):
+        read_config({}).queue = "slow"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "read"),
+    [
+        ("EXECUTOR", "database", "database"),
+        ("EXECUTOR", Queue, Queue),
+        ("URL_PREFIX", None, None),
+        ("URL_PREFIX", "/ops/runs", "/ops/runs"),
+        ("CLAIM_TIMEOUT", timedelta(minutes=1), 60.0),
+        ("CLAIM_TIMEOUT", 5, 5.0),
+        ("STALE_STEP_TIMEOUT", 0, 0.0),
+        (
+            "RETENTION",
+            {"failed": timedelta(days=90), "checkout": None},
+            {"failed": timedelta(days=90), "checkout": None},
+        ),
+        ("RETENTION", timedelta(days=1), dict.fromkeys(("completed", "failed", "cancelled"), timedelta(days=1))),
+        ("RETENTION", {"completed": 60}, {"completed": timedelta(minutes=1)}),
+    ],
+)
+def test_values_are_read(key: str, value: Any, read: Any) -> None:
+    config = read_config({f"SQUIDMESH_{key}": value})
+    assert getattr(config, key.lower()) == read
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "read"),
+    [
+        ("TIMEZONE", "Europe/Berlin", "Europe/Berlin"),
+        ("PAGE_SIZES", [10, 20], (10, 20)),
+        ("DISABLED_ACTIONS", ["cancel"], ("cancel",)),
+        ("FOUR_EYES", {"checkout": ["review"]}, {"checkout": ("review",)}),
+        ("CSP", None, None),
+        ("CSP", {"default-src": "'self'"}, {"default-src": "'self'"}),
+        ("SHORTCUTS", False, False),
+    ],
+)
+def test_dashboard_values_are_read(key: str, value: Any, read: Any) -> None:
+    config = read_config({f"SQUIDMESH_DASHBOARD_{key}": value})
+    assert getattr(config.dashboard, key.lower()) == read
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("EXECUTOR", "", "an import string"),
+        ("EXECUTOR", 3, "a class or an instance"),
+        ("EXECUTOR", ["database"], "a class or an instance"),
+        ("QUEUE", "  ", "text that is not empty"),
+        ("QUEUE", None, "text"),
+        ("URL_PREFIX", "squidmesh", 'such as "/squidmesh"'),
+        ("URL_PREFIX", "/", "without a slash at its end"),
+        ("DEV_WORKER", "true", "True or False"),
+        ("CLAIM_TIMEOUT", 0, "above 0"),
+        ("CLAIM_TIMEOUT", True, "above 0"),
+        ("CLAIM_TIMEOUT", float("nan"), "above 0"),
+        ("CLAIM_TIMEOUT", None, "above 0"),
+        ("MAX_ABANDONED", 1.5, "a whole number"),
+        ("STALE_STEP_TIMEOUT", -1, "0 or more, or None"),
+        ("RETENTION", {"failed": "90 days"}, "timedelta"),
+        ("RETENTION", timedelta(0), "timedelta"),
+        ("DASHBOARD_TIMEZONE", "Europe/Atlantis", "a time zone"),
+        ("DASHBOARD_TIMEZONE", "../../etc/passwd", "a time zone"),
+        ("DASHBOARD_PAGE_SIZES", [], "not empty"),
+        ("DASHBOARD_DISABLED_ACTIONS", "cancel", "a list of actions"),
+        ("DASHBOARD_DISABLED_ACTIONS", ["canel"], "a list of actions"),
+        ("DASHBOARD_REDACT_KEYS", ["("], "regular expressions"),
+        ("DASHBOARD_FOUR_EYES", {"checkout": "review"}, "lists of step names"),
+        ("DASHBOARD_CSP", "default-src", '"auto"'),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(key: str, value: Any, expected: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        read_config({f"SQUIDMESH_{key}": value})
+    assert refusal.value.problems[0].startswith(f"SQUIDMESH_{key}: found ")
+    assert expected in refusal.value.problems[0].partition(", expected ")[2]
+
+
+def test_all_faults_are_told_at_once() -> None:
+    settings = {"SQUIDMESH_QUEUE": 1, "SQUIDMESH_DASHBOARD_READ_ONLY": "no", "SQUIDMESH_EXECUTR": "database"}
+    with pytest.raises(ConfigurationError) as refusal:
+        read_config(settings)
+    assert len(refusal.value.problems) == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [("SQUIDMESH_EXECUTR", "SQUIDMESH_EXECUTOR"), ("SQUIDMESH_DASHBORD_TITLE", "SQUIDMESH_DASHBOARD_TITLE")],
+)
+def test_an_unknown_key_is_refused_with_the_nearest(key: str, near: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{key} is not a setting.*Did you mean {near}\?"):
+        read_config({key: 1})
+
+
+def test_an_unknown_key_like_no_other_is_refused_too() -> None:
+    with pytest.raises(ConfigurationError, match=r"SQUIDMESH_X is not a setting.*Remove it"):
+        read_config({"SQUIDMESH_X": 1})
+
+
+def refusal_of(settings: dict[str, Any]) -> str:
+    """What is said against the settings; nothing when they are taken."""
+    try:
+        read_config(settings)
+    except ConfigurationError as refusal:
+        return str(refusal)
+    return ""
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("value", [SECRET, [SECRET], {SECRET: object()}, {SECRET}, SECRET.encode(), (SECRET,)])
+def test_values_are_never_quoted(key: str, value: Any) -> None:
+    assert SECRET not in refusal_of({key: value})
+
+
+def named(*names: str) -> dict[str, bool]:
+    """Which of the names are hidden by default."""
+    patterns = read_config({}).dashboard.redact_keys
+    return {name: any(pattern.search(name) for pattern in patterns) for name in names}
+
+
+def test_names_of_secrets_are_hidden_by_default() -> None:
+    assert all(
+        named(
+            *("password", "userPassword", "client_secret", "access_token", "Authorization", "api_key", "apiKey"),
+            *("iban", "customer_iban", "card_number", "cardNumber", "cvc", "Set-Cookie", "session_id", "private_key"),
+        ).values()
+    )
+
+
+def test_ordinary_names_are_shown_by_default() -> None:
+    assert not any(
+        named("order_id", "customer", "amount", "company", "shipping", "card_type", "authorized_by").values()
+    )
+
+
+def a_host(binds: Iterable[str] = (), schema: str | None = None) -> Flask:
+    class Base(DeclarativeBase):
+        metadata = sa.MetaData(schema=schema)
+
+    app = Flask("shop")
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    app.config["SQLALCHEMY_BINDS"] = dict.fromkeys(binds, "sqlite://")
+    SQLAlchemy(app, model_class=Base)
+    return app
+
+
+def test_a_complete_app_lacks_nothing() -> None:
+    assert list(missing(Config(executor="database"), a_host())) == []
+    assert list(missing(Config(executor="database", bind="flows"), a_host(["flows"]))) == []
+
+
+def test_everything_that_is_missing_is_told_at_once() -> None:
+    problems = list(missing(Config(), Flask("shop")))
+    assert [problem.partition(" ")[0] for problem in problems] == ["SQUIDMESH_EXECUTOR", "Flask-SQLAlchemy"]
+
+
+def test_a_bind_must_exist() -> None:
+    [problem] = missing(Config(executor="database", bind="flows"), a_host(["other"]))
+    assert "'flows'" in problem
+    assert "SQLALCHEMY_BINDS" in problem
+
+
+def test_metadata_with_a_default_schema_cannot_be_shared() -> None:
+    [problem] = missing(Config(executor="database"), a_host(schema="app"))
+    assert "the schema 'app'" in problem
