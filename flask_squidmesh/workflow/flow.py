@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from .spec import Recovery
 
 Outcome = Literal["ok", "error", "reject"]
+Operator = Literal["equals", "greater_than", "less_than"]
 
 
 class _Unset:
@@ -23,7 +24,7 @@ class When:
     """What `when` was called with, not yet checked."""
 
     path: Any
-    tests: dict[str, Any]
+    tests: dict[Operator, Any]
 
     def __str__(self) -> str:
         return ", ".join([repr(self.path), *(f"{name}={value!r}" for name, value in self.tests.items())])
@@ -101,5 +102,5 @@ class Node:
         path: where the value is, as "account.tier". Give exactly one of the tests; numbers are compared as decimals,
         a missing path is false. The first route that matches is taken, then the one without a condition.
         """
-        given = {"equals": equals, "greater_than": greater_than, "less_than": less_than}
+        given: dict[Operator, Any] = {"equals": equals, "greater_than": greater_than, "less_than": less_than}
         return RouteStart(self, when=When(path, {name: v for name, v in given.items() if v is not _UNSET}))

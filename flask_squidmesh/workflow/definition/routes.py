@@ -8,7 +8,7 @@ from typing import Any
 
 from ..conditions import as_number
 from ..elements import Approval, ManualStep, Step, StepElement
-from ..flow import Chain, Link, RouteStart, When
+from ..flow import Chain, Link, Operator, RouteStart, When
 from ..paths import parse
 from ..spec import Condition, ErrorRoute, Route
 from ..values import ValueNotJsonError, to_json
@@ -139,9 +139,8 @@ class _Reader:
             self.fault(f'the path {when.path!r} is not one; write names joined by dots, as "account.tier"')
         if len(when.tests) != 1:
             self.fault(f"has {len(when.tests)} tests; write exactly one of equals=, greater_than= or less_than=")
-        values: dict[Any, Any] = {operator: self._value(operator, value) for operator, value in when.tests.items()}
-        operator, value = next(iter(values.items()), ("equals", None))
-        return Condition(path=path or (), operator=operator, value=value)
+        operator: Operator = next(iter(when.tests), "equals")
+        return Condition(path=path or (), operator=operator, value=self._value(operator, when.tests.get(operator)))
 
     def _value(self, operator: str, value: Any) -> Any:
         try:
