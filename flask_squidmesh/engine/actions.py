@@ -73,6 +73,9 @@ class NextAction(str):
         self.action, self.step, self.leads_to = action, step, leads_to or {}
         return self
 
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]:
+        return (str(self),), {"action": self.action, "step": self.step, "leads_to": self.leads_to}
+
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""
         return {"call": str(self), "action": self.action, "step": self.step, "leads_to": dict(self.leads_to)}
@@ -113,6 +116,11 @@ def judge(facts: ActionFacts) -> tuple[tuple[NextAction, ...], tuple[Refusal, ..
         else:
             possible += [NextAction(call, action=action, step=step, leads_to=leads) for step, leads in answer]
     return tuple(possible), tuple(refused)
+
+
+def decision_actions(facts: ActionFacts) -> tuple[NextAction, ...]:
+    """Of those that would succeed now, the calls that settle an open decision."""
+    return tuple(action for action in judge(facts)[0] if action.step is not None)
 
 
 def allowed(facts: ActionFacts) -> tuple[str, ...]:

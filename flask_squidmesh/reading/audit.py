@@ -1,20 +1,56 @@
-"""Who decided what."""
+"""Who decided what, and why."""
 
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 
+from ..errors import FilterError
+from ..store.ids import run_id_of
 from ..store.tables import AuditEvent
+from .listing import check_limit
 from .records import Row
-from .views import AuditEventView
+from .views import AuditEventView, AuditPage
+
+
+def events(
+    connection: sa.Connection,
+    *,
+    run_id: UUID | str | None = None,
+    type: str | None = None,
+    limit: int = 50,
+    after: str | None = None,
+) -> AuditPage:
+    """One page of audit events, newest first. One query.
+
+    run_id, type: only those of this run, or of this type. limit: 1 to 500. after: `next` of the page before. Raises
+    FilterError, and RunNotFoundError for what is no run id.
+    """
+    check_limit(limit)
+    query = sa.select(AuditEvent.__table__).order_by(AuditEvent.id.desc()).limit(limit + 1)
+    if run_id is not None:
+        query = query.where(AuditEvent.run_id == run_id_of(run_id))
+    if type is not None:
+        query = query.where(AuditEvent.type == type)
+    if after is not None:
+        query = query.where(AuditEvent.id < _place_of(after))
+    found = [_view(row) for row in connection.execute(query).mappings()]
+    more = len(found) > limit
+    return AuditPage(events=tuple(found[:limit]), next=str(found[limit - 1].id) if more else None)
 
 
 def events_of(connection: sa.Connection, run_id: str) -> tuple[AuditEventView, ...]:
     """Everything decided about one run, oldest first."""
     query = sa.select(AuditEvent.__table__).where(AuditEvent.run_id == run_id).order_by(AuditEvent.id)
     return tuple(_view(row) for row in connection.execute(query).mappings())
+
+
+def _place_of(cursor: str) -> int:
+    if cursor.isascii() and cursor.isdigit() and len(cursor) < 19:
+        return int(cursor)
+    raise FilterError("after", f"after={cursor!r} is no cursor. Pass `next` of the page before, or leave it out.")
 
 
 def _view(row: Row) -> AuditEventView:

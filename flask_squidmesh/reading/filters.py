@@ -26,9 +26,10 @@ Condition = sa.ColumnElement[bool]
 class Filters(TypedDict, total=False):
     """The filters of a list; those given are combined with AND.
 
-    status, workflow, needs: a name or several; a workflow's class stands for its names. needs=True: whatever it needs. subject, run_id: how they begin.
-    error: a fingerprint. step: where the run is. since, until: when the run was created, the latter excluded.
-    word: an operator word, which depends on `now`; stuck_after: seconds after which work nobody takes is stuck.
+    status, workflow, needs: a name or several; a workflow's class stands for its names. needs=True: whatever it needs.
+    subject, run_id: how they begin. error: a fingerprint. step: where the run is. since, until: when the run was
+    created, the latter excluded. word: an operator word, which depends on `now`; stuck_after: seconds
+    after which work that nobody takes is stuck.
     """
 
     status: str | Iterable[str] | None

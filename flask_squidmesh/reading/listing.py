@@ -32,7 +32,9 @@ def list_runs(
 
     limit: 1 to 500. after: `next` of the page before. filters: see Filters. Raises FilterError.
     """
-    _check(limit, sort)
+    check_limit(limit)
+    if sort not in get_args(Sort):
+        raise FilterError("sort", f"sort={sort!r} was given; expected newest or oldest.")
     selection = select_by(connection, filters)
     conditions = (*selection.conditions, *([_behind(after, sort)] if after else []))
     rows = connection.execute(_page(selection.statuses, conditions, sort, limit + 1)).mappings().all()
@@ -63,11 +65,10 @@ def word_counts(connection: sa.Connection, *, limit: int = 10_000, **filters: Un
     return _counted(connection, parts, ["completed", "failed", "cancelled"], limit)
 
 
-def _check(limit: int, sort: str) -> None:
+def check_limit(limit: int) -> None:
+    """Raises FilterError unless the limit is a whole number from 1 to 500."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST:
         raise FilterError("limit", f"limit={limit!r} was given; expected a whole number from 1 to {MOST}.")
-    if sort not in get_args(Sort):
-        raise FilterError("sort", f"sort={sort!r} was given; expected newest or oldest.")
 
 
 def _behind(cursor: str, sort: Sort) -> Condition:

@@ -206,3 +206,67 @@ class Count:
         if not self.capped:
             return str(self.value)
         return f"{self.value // 1000}k+" if self.value >= 1000 and self.value % 1000 == 0 else f"{self.value}+"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditPage(View):
+    """One page of the audit. `next` is the cursor for the following page, None on the last."""
+
+    events: tuple[AuditEventView, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionView(View):
+    """An open decision. kind: pause, approval or interrupted. targets: {ok, error}, None for the run's end.
+
+    deadline: on_time, due_soon or overdue; None where none is set.
+    """
+
+    step: str
+    visit: int
+    kind: str
+    prompt: str | None
+    permission: str | None
+    targets: Mapping[str, Any]
+    asked_at: datetime
+    decide_by: datetime | None
+    deadline: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InboxItem(View):
+    """One run that needs a person, and why.
+
+    kind: decision, resume, interrupted, failed, compensation_failed or stuck. since: when it began. due_at: the
+    earliest deadline. decisions: those open, the most urgent first. next_actions: the control calls that settle
+    them, with what each leads to. error: of the run. alike: how many more runs failed the same way. stuck: for work
+    that nobody takes {reason, step, due_at, worker, queue, executor_error, held}.
+    """
+
+    run: RunSummary
+    kind: str
+    since: datetime
+    due_at: datetime | None
+    overdue: bool
+    decisions: tuple[DecisionView, ...]
+    next_actions: tuple[NextAction, ...]
+    error: Mapping[str, Any] | None
+    alike: int
+    stuck: Mapping[str, Any] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return {**View.to_dict(self), "next_actions": [action.to_dict() for action in self.next_actions]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inbox(View):
+    """What needs a person: overdue first, then oldest. counts: by kind, also of items that are not in `items`."""
+
+    items: tuple[InboxItem, ...]
+    counts: Mapping[str, Count]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return {"items": [item.to_dict() for item in self.items], "counts": {k: str(n) for k, n in self.counts.items()}}

@@ -1,0 +1,99 @@
+"""Why a run is where it is, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from ..engine.actions import Refusal, action_facts, judge
+from ..engine.status import TERMINAL
+from ..workflow.registry import Registry
+from .reasons import Reason, Situation, reason_of
+from .records import Record, Row, read_record, run_fact, step_facts
+from .steps import attempts_of
+from .views import Explanation
+from .words import STUCK_AFTER
+
+
+def explain(
+    connection: sa.Connection,
+    registry: Registry,
+    run_id: UUID | str,
+    *,
+    now: datetime,
+    claim_timeout: float = 30.0,
+    delayed_after: float = STUCK_AFTER,
+) -> Explanation:
+    """The reason for the run's state, with the evidence, and the control calls that would succeed now.
+
+    claim_timeout: seconds after which a claim that was not renewed is lost. delayed_after: seconds after which work
+    that nobody took counts as delayed. Four queries. Raises RunNotFoundError.
+    """
+    record = read_record(connection, registry, run_id)
+    situation = Situation(record=record, now=now, claim_timeout=claim_timeout, delayed_after=delayed_after)
+    reason = reason_of(situation)
+    facts = step_facts(record.step_runs)
+    next_actions, refusals = judge(action_facts(run_fact(record.run), facts, record.spec))
+    details = {**reason.details, **(_replay(refusals) if record.run["status"] in TERMINAL else {})}
+    return Explanation(
+        run_id=record.run["id"],
+        status=record.run["status"],
+        reason=reason.word,
+        step=reason.step,
+        details={name: value for name, value in details.items() if value is not None},
+        next_actions=next_actions,
+        refusals=refusals,
+        evidence=_evidence(record, reason),
+    )
+
+
+def _replay(refusals: Sequence[Refusal]) -> dict[str, Any]:
+    refusal = next((each for each in refusals if each.call == "replay_run"), None)
+    if refusal is None:
+        return {"replay": {"allowed": True}}
+    if refusal.reason == "workflow_unavailable":
+        return {"workflow_definition": "unavailable"}
+    return {"replay": {"allowed": False, "reason": refusal.reason, **refusal.details}}
+
+
+_RUN_EVIDENCE = ("id", "status", "workflow", "current_step", "created_at", "updated_at")
+_STEP_EVIDENCE = ("id", "kind", "step", "visit", "status", "due_at", "decide_by", "created_at", "started_at")
+_DISPATCH_EVIDENCE = ("due_at", "queue", "hand_overs", "hand_over_error", "held", "claimed_by", "claimed_at")
+
+
+def _evidence(record: Record, reason: Reason) -> dict[str, Any]:
+    evidence: dict[str, Any] = {"run": {**_picked(record.run, _RUN_EVIDENCE), "last_error": record.run["error"]}}
+    if reason.step_run is not None:
+        evidence["step_run"] = _step_run(reason.step_run)
+        attempts = attempts_of(record, reason.step_run)
+        if attempts:
+            evidence["attempt"] = attempts[-1].to_dict()
+        dispatch = record.dispatches.get(reason.step_run["id"])
+        if dispatch is not None:
+            evidence["dispatch"] = _picked(dispatch, _DISPATCH_EVIDENCE)
+    if reason.steps:
+        evidence["steps"] = list(reason.steps)
+    definition = _definition(record)
+    return {**evidence, "workflow_definition": definition} if definition else evidence
+
+
+def _step_run(row: Row) -> dict[str, Any]:
+    open_decision = {"decision": dict(row["decision"])} if row["status"] == "paused" and row["decision"] else {}
+    return {**_picked(row, _STEP_EVIDENCE), "last_error": row["error"], **open_decision}
+
+
+def _definition(record: Record) -> Mapping[str, Any] | None:
+    """Whether the workflow is still the one the run was started with; None where it is."""
+    if record.spec is None:
+        return {"available": False}
+    if record.spec.fingerprint != record.run["fingerprint"]:
+        return {"available": True, "changed": True}
+    return None
+
+
+def _picked(row: Row, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: row[name] for name in names if row[name] is not None}

@@ -1,0 +1,188 @@
+"""What needs a person, computed from the runs themselves each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from ..engine.actions import ActionFacts, decision_actions, open_decisions
+from ..errors import FilterError
+from ..store.summaries import SUMMARY_COLUMNS, summary_of
+from ..store.tables import Dispatch, Run, StepRun
+from ..workflow.registry import Registry
+from .deadlines import deadline
+from .listing import check_limit
+from .records import Row, in_order, spec_of, step_facts
+from .views import Count, DecisionView, Inbox, InboxItem
+from .words import STUCK_AFTER, overdue
+
+KINDS: Final = ("decision", "resume", "interrupted", "failed", "stuck", "compensation_failed")
+_GROUPED: Final = 10_000
+
+
+def inbox(
+    connection: sa.Connection,
+    registry: Registry,
+    *,
+    now: datetime,
+    kind: str | None = None,
+    limit: int = 100,
+    stuck_after: float = STUCK_AFTER,
+) -> Inbox:
+    """What needs a person: overdue first, then oldest. Runs that failed the same way are one item.
+
+    kind: only items of this kind. limit: 1 to 500 items. stuck_after: seconds after which work that nobody takes is
+    stuck. At most five queries. Raises FilterError.
+    """
+    check_limit(limit)
+    if kind is not None and kind not in KINDS:
+        raise FilterError("kind", f"There is no kind {kind!r}. It is one of {', '.join(KINDS)}.")
+    needing = [] if kind in ("failed", "stuck") else _needing(connection, kind, now, limit)
+    failed = _failed(connection, limit) if kind in (None, "failed") else []
+    stuck = _stuck(connection, now, stuck_after, limit) if kind in (None, "stuck") else []
+    decided = _with_decisions(connection, registry, needing, now)
+    items = sorted([*decided, *failed, *stuck], key=lambda item: (not item.overdue, item.since))
+    return Inbox(items=tuple(items[:limit]), counts=_counts(connection, now, stuck_after))
+
+
+def _needing(connection: sa.Connection, kind: str | None, now: datetime, limit: int) -> list[InboxItem]:
+    wanted = Run.needs == kind if kind else sa.and_(Run.needs.is_not(None), Run.needs != "failed")
+    late = sa.case((Run.needs_due_at <= now, 0), else_=1)
+    query = sa.select(*SUMMARY_COLUMNS, Run.error).where(wanted).order_by(late, Run.needs_since, Run.id).limit(limit)
+    return [_item(row) for row in connection.execute(query).mappings()]
+
+
+def _failed(connection: sa.Connection, limit: int) -> list[InboxItem]:
+    """The oldest of each group of failures with one fingerprint, and how many there are."""
+    failed = sa.select(Run.id, Run.needs_since, Run.error_fingerprint).where(Run.needs == "failed")
+    recent = failed.order_by(Run.needs_since.desc()).limit(_GROUPED).subquery()
+    group = sa.func.coalesce(recent.c.error_fingerprint, sa.cast(recent.c.id, sa.String))
+    grouped = sa.select(
+        recent.c.id,
+        sa.func.count().over(partition_by=group).label("alike"),
+        sa.func.row_number().over(partition_by=group, order_by=(recent.c.needs_since, recent.c.id)).label("place"),
+    ).subquery()
+    query = (
+        sa.select(*SUMMARY_COLUMNS, Run.error, grouped.c.alike)
+        .join(grouped, sa.and_(grouped.c.id == Run.id, grouped.c.place == 1))
+        .order_by(Run.needs_since, Run.id)
+        .limit(limit)
+    )
+    return [replace(_item(row), alike=row["alike"] - 1) for row in connection.execute(query).mappings()]
+
+
+def _stuck(connection: sa.Connection, now: datetime, stuck_after: float, limit: int) -> list[InboxItem]:
+    """Runs that need nobody's decision but whose work nobody takes, each with its most overdue dispatch."""
+    query = (
+        sa.select(*SUMMARY_COLUMNS, Run.error, *_STUCK_COLUMNS)
+        .join(Dispatch, Dispatch.run_id == Run.id)
+        .outerjoin(StepRun, StepRun.id == Dispatch.step_run_id)
+        .where(Run.needs.is_(None), overdue(now, stuck_after))
+        .order_by(Dispatch.due_at, Dispatch.id)
+        .limit(limit)
+    )
+    items: dict[str, InboxItem] = {}
+    for row in connection.execute(query).mappings():
+        items.setdefault(row["id"], _stuck_item(row))
+    return list(items.values())
+
+
+_STUCK_COLUMNS: list[sa.ColumnElement[Any]] = [
+    StepRun.__table__.c.step.label("stuck_step"),
+    *(
+        Dispatch.__table__.c[name].label(f"stuck_{name}")
+        for name in ("due_at", "claim_id", "claimed_by", "queue", "hand_over_error", "held")
+    ),
+]
+
+
+def _stuck_item(row: Row) -> InboxItem:
+    untaken = "dispatch_delayed" if row["stuck_held"] is None else "definition_mismatch"
+    stuck = {
+        "reason": "worker_lost" if row["stuck_claim_id"] else untaken,
+        "step": row["stuck_step"],
+        "due_at": row["stuck_due_at"],
+        "worker": row["stuck_claimed_by"] if row["stuck_claim_id"] else None,
+        "queue": row["stuck_queue"],
+        "executor_error": row["stuck_hand_over_error"],
+        "held": row["stuck_held"],
+    }
+    return replace(_item(row), kind="stuck", since=row["stuck_due_at"], stuck=stuck)
+
+
+def _item(row: Row) -> InboxItem:
+    run = summary_of(row)
+    return InboxItem(
+        run=run,
+        kind=run.needs.kind if run.needs else "",
+        since=(run.needs and run.needs.since) or run.updated_at,
+        due_at=run.needs.due_at if run.needs else None,
+        overdue=False,
+        decisions=(),
+        next_actions=(),
+        error=row["error"],
+        alike=0,
+        stuck=None,
+    )
+
+
+def _with_decisions(
+    connection: sa.Connection, registry: Registry, items: Sequence[InboxItem], now: datetime
+) -> Iterable[InboxItem]:
+    """The items with the decisions that are open in their runs; one query."""
+    ids = [item.run.id for item in items if item.kind != "compensation_failed"]
+    query = sa.select(StepRun.__table__).where(StepRun.run_id.in_(ids), StepRun.status == "paused")
+    rows: dict[str, list[Row]] = {id: [] for id in ids}
+    for row in connection.execute(query).mappings() if ids else ():
+        rows[row["run_id"]].append(row)
+    return [_decided(item, registry, rows.get(item.run.id, []), now) for item in items]
+
+
+def _decided(item: InboxItem, registry: Registry, rows: Sequence[Row], now: datetime) -> InboxItem:
+    spec = spec_of(registry, item.run.workflow)
+    paused = in_order(tuple(rows), spec)
+    facts = ActionFacts(
+        status=item.run.status,
+        decisions=open_decisions(step_facts(paused), spec),
+        irreversible=frozenset(step.name for step in spec.steps.values() if step.irreversible) if spec else frozenset(),
+        declared=frozenset(spec.steps) if spec else None,
+    )
+    views = [decision_of(row, now) for row in paused if row["decision"]]
+    return replace(
+        item,
+        overdue=item.due_at is not None and item.due_at <= now,
+        decisions=tuple(sorted(views, key=lambda view: (view.decide_by is None, view.decide_by or view.asked_at))),
+        next_actions=decision_actions(facts),
+    )
+
+
+def decision_of(row: Row, now: datetime) -> DecisionView:
+    """The open decision of a paused step run."""
+    decision: Mapping[str, Any] = row["decision"]
+    return DecisionView(
+        step=row["step"],
+        visit=row["visit"],
+        kind=decision["kind"],
+        prompt=decision.get("prompt"),
+        permission=decision.get("permission"),
+        targets={"ok": decision.get("ok"), "error": decision.get("error")},
+        asked_at=row["created_at"],
+        decide_by=row["decide_by"],
+        deadline=deadline(row["created_at"], row["decide_by"], now),
+    )
+
+
+def _counts(connection: sa.Connection, now: datetime, stuck_after: float) -> dict[str, Count]:
+    by_need = sa.select(Run.needs.label("kind"), sa.func.count().label("number")).where(Run.needs.is_not(None))
+    stuck = (
+        sa.select(sa.literal("stuck"), sa.func.count(sa.distinct(Dispatch.run_id)))
+        .join(Run, Run.id == Dispatch.run_id)
+        .where(Run.needs.is_(None), overdue(now, stuck_after))
+    )
+    query: sa.CompoundSelect[Any] = sa.union_all(by_need.group_by(Run.needs), stuck)
+    found: dict[str, int] = dict(connection.execute(query).tuples().all())
+    return {kind: Count(value=found.get(kind, 0)) for kind in KINDS}
