@@ -17,9 +17,8 @@ def _read(body: Body, name: str, step: StepElement, problems: list[str]) -> Iter
     if step.after is None:
         return
     if not isinstance(step.after, (list, tuple)):
-        problems.append(
-            f"step {name}: after= must be a list of steps, found {body.label(step.after)}; write after=[...]"
-        )
+        found = body.label(step.after)
+        problems.append(f"step {name}: after= must be a list of steps, found {found}; write after=[{found}]")
         return
     seen: set[str] = set()
     for each in step.after:

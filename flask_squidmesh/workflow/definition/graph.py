@@ -37,7 +37,7 @@ def flow_problems(steps: Mapping[str, StepSpec]) -> Iterator[str]:
 def dependency_problems(steps: Mapping[str, StepSpec]) -> Iterator[str]:
     """What is wrong with what the steps wait for."""
     for cycle in _cycles({name: frozenset(step.after) for name, step in steps.items()}):
-        yield f"steps {_joined(cycle)} wait for each other in a circle; remove one of them from an after="
+        yield f"{_joined(cycle)} wait for each other in a circle; remove one of them from an after="
 
 
 def unreachable(edges: _Edges, entry: str, excused: frozenset[str]) -> Iterator[str]:
@@ -55,7 +55,7 @@ def unreachable(edges: _Edges, entry: str, excused: frozenset[str]) -> Iterator[
     reached = reachable(edges, [entry, *idle, *excused])
     lost = [name for name in edges if name not in reached]
     if lost:
-        yield f"steps {_joined(lost)} cannot be reached from {entry}; write a route ... >> {lost[0]}, or remove them"
+        yield f"{_joined(lost)} cannot be reached from {entry}; write a route ... >> {lost[0]}, or remove them"
 
 
 def _approvals(steps: Mapping[str, StepSpec]) -> Iterator[str]:
@@ -74,7 +74,7 @@ def _restless_loops(steps: Mapping[str, StepSpec]) -> Iterator[str]:
     }
     for cycle in _cycles(edges):
         yield (
-            f"steps {_joined(cycle)} form a loop without a manual step, a wait or a condition on it; "
+            f"{_joined(cycle)}: a loop without a manual step, a wait or a condition; "
             f'write {cycle[0]}.when("done", equals=True) >> ... as the way out'
         )
 
@@ -100,4 +100,4 @@ def _cycles(edges: _Edges) -> Iterator[list[str]]:
 
 
 def _joined(names: list[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+    return f"steps {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f"step {names[0]}"

@@ -36,9 +36,7 @@ def _backoff(backoff: Any, place: str, problems: list[str]) -> Backoff | None:
     if backoff is None:
         return None
     if not isinstance(backoff, (Exponential, Fixed)):
-        problems.append(
-            f"{place}: backoff={backoff!r} is unknown; write backoff=Exponential(1, 30) or backoff=Fixed(2)"
-        )
+        problems.append(f"{place}: backoff={backoff!r} is unknown; write Exponential(1, 30) or Fixed(2)")
         return None
     first = _seconds(backoff.delay if isinstance(backoff, Fixed) else backoff.first)
     most = first if isinstance(backoff, Fixed) else _seconds(backoff.most)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..conditions import as_number
@@ -113,10 +113,10 @@ class _Reader:
         name = self.body.label(source)
         if outcome == "error" and not isinstance(source, Step):
             hint = f"write {name}.on_reject" if isinstance(source, Approval) else f"write {name} >> ..."
-            self.fault(f"only a Step can fail, and {name} is a {type(source).__name__}; {hint}")
+            self.fault(f"only a Step can fail, and {name} is declared as {type(source).__name__}; {hint}")
         if outcome == "reject" and not isinstance(source, Approval):
             hint = f"write {name}.on_error" if isinstance(source, Step) else f"write {name} = Approval(...)"
-            self.fault(f"only an Approval can be rejected, and {name} is a {type(source).__name__}; {hint}")
+            self.fault(f"only an Approval can be rejected, and {name} is declared as {type(source).__name__}; {hint}")
         self._check_recovery(name)
 
     def _check_recovery(self, name: str) -> None:

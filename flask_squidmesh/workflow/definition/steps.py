@@ -131,7 +131,7 @@ class _Reader:
 
     def _wait(self, duration: Any) -> timedelta | None:
         return self._positive(
-            duration, f"must wait longer than nothing, found {duration!r}; write Wait(timedelta(hours=1))"
+            duration, f"must wait a positive time, found {duration!r}; write Wait(timedelta(hours=1))"
         )
 
     def _positive(self, value: Any, otherwise: str) -> timedelta | None:
