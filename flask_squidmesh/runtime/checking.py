@@ -39,8 +39,8 @@ def check(runtime: Runtime) -> Iterator[Finding]:
     try:
         with runtime.database.read() as connection:
             yield from _live(runtime, connection)
-    except sa.exc.SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    except sa.exc.OperationalError as error:
+        reason = str(error.orig).strip().partition("\n")[0]
         yield _wrong("database", f"It could not be read: {reason}. Check SQLALCHEMY_DATABASE_URI, and that it is up.")
 
 

@@ -128,7 +128,8 @@ class Database:
         if self.dialect == "sqlite":
             return sa.literal(self._clock.now(), Timestamp)
         now: sa.ColumnElement[datetime] = sa.func.now(type_=Timestamp)
-        return sa.type_coerce(now + self._clock.offset, Timestamp) if self._clock.offset else now
+        offset = self._clock.offset
+        return sa.type_coerce(now + sa.literal(offset, sa.Interval), Timestamp) if offset else now
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:

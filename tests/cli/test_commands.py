@@ -1,0 +1,237 @@
+"""The commands as a host calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import flask_migrate
+import pytest
+import sqlalchemy as sa
+from click.testing import Result
+from flask import Flask
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_squidmesh import cli
+from flask_squidmesh.clock import SettableClock
+from flask_squidmesh.config import read_config
+from flask_squidmesh.executors.contract import Executor
+from flask_squidmesh.runtime.runtime import Runtime
+from flask_squidmesh.store import schema
+from flask_squidmesh.store.tables import Dispatch, Process
+from flask_squidmesh.workflow import Manual, Step, Workflow
+from flask_squidmesh.workflow.registry import Registry
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning"),
+]
+
+
+class Queue(Executor):
+    def enqueue(self, payload, *, schedule_in=None):
+        return {}
+
+
+class Greeting(Workflow):
+    greet_now = Manual()
+    greet = Step(lambda: None)
+
+
+class Shop:
+    """A host app with our commands."""
+
+    def __init__(self, folder: Path, url: str, *workflows: type[Workflow], **settings: Any) -> None:
+        self.app = Flask("shop", root_path=str(folder), instance_path=str(folder))
+        self.app.config.update(SQLALCHEMY_DATABASE_URI=url, **settings)
+        self.db = SQLAlchemy(self.app)
+        self.clock = SettableClock()
+        self.directory = folder / "migrations"
+        Migrate(self.app, self.db, directory=str(self.directory))
+        schema.share(self.db.metadata)
+        registry = Registry()
+        registry.register(*workflows)
+        runtime = Runtime(self.app, registry, read_config(self.app.config), self.clock)
+        self.runtime = self.app.extensions["squidmesh"] = runtime
+        self.app.cli.add_command(cli.group)
+
+    def run(self, *words: str) -> Result:
+        return self.app.test_cli_runner().invoke(args=["squidmesh", *words])
+
+    def insert(self, table: type[Any], **values: Any) -> None:
+        with self.runtime.database.write() as connection:
+            connection.execute(sa.insert(table).values(values))
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def beat(self, kind: str, ago: float = 0, queue: str = "squidmesh") -> None:
+        seen = self.now() - timedelta(seconds=ago)
+        self.insert(Process, id=f"{kind}-{ago}", kind=kind, queue=queue, threads=1, started_at=seen, seen_at=seen)
+
+    def dispatch(self, due: float, **values: Any) -> None:
+        due_at = self.now() + timedelta(seconds=due)
+        times = {"due_at": due_at, "relay_at": due_at, "created_at": self.now()}
+        self.insert(Dispatch, id=str(uuid4()), kind="cron", payload={}, queue="squidmesh", **times, **values)
+
+
+@pytest.fixture
+def shop_at(tmp_path: Path) -> Callable[..., Shop]:
+    """A function that makes a shop on a database."""
+    return lambda url, *workflows, **settings: Shop(tmp_path, url, *workflows, **settings)
+
+
+def test_install_writes_the_migrations_and_says_what_comes_next(shop_at, sqlite_url: str) -> None:
+    shop = shop_at(sqlite_url)
+    with shop.app.app_context():
+        flask_migrate.init()
+    first, second = shop.run("install"), shop.run("install")
+    assert first.exit_code == second.exit_code == 0
+    assert "Wrote " in first.output
+    assert "squidmesh_0001" in first.output
+    assert first.output.endswith("Now run: flask db upgrade\n")
+    assert second.output == "The migrations are up to date; nothing to write.\n"
+
+
+def test_install_takes_another_directory(shop_at, sqlite_url: str, tmp_path: Path) -> None:
+    shop = shop_at(sqlite_url)
+    elsewhere = tmp_path / "elsewhere"
+    with shop.app.app_context():
+        flask_migrate.init(directory=str(elsewhere))
+    assert shop.run("install", "--directory", str(elsewhere)).exit_code == 0
+    assert list(elsewhere.glob("versions/squidmesh_0001*.py"))
+
+
+def test_install_without_migrations_says_how_to_make_them(shop_at, sqlite_url: str) -> None:
+    result = shop_at(sqlite_url).run("install")
+    assert result.exit_code == 1
+    assert "holds no migrations. Run: flask db init" in result.output
+
+
+def test_install_with_several_heads_says_the_way_out(shop_at, sqlite_url: str) -> None:
+    shop = shop_at(sqlite_url)
+    with shop.app.app_context():
+        flask_migrate.init()
+        flask_migrate.revision(rev_id="aaa")
+        flask_migrate.revision(rev_id="bbb", head="base", splice=True)
+    refused = shop.run("install")
+    assert refused.exit_code == 1
+    assert "flask db merge heads" in refused.output
+    assert shop.run("install", "--head", "bbb").exit_code == 0
+
+
+def test_an_unknown_head_is_refused_without_a_traceback(shop_at, sqlite_url: str) -> None:
+    shop = shop_at(sqlite_url)
+    with shop.app.app_context():
+        flask_migrate.init()
+    result = shop.run("install", "--head", "zzz")
+    assert result.exit_code == 1
+    assert "zzz" in result.output
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_install_without_flask_migrate_says_so(shop_at, sqlite_url: str) -> None:
+    shop = shop_at(sqlite_url)
+    del shop.app.extensions["migrate"]
+    assert "Flask-Migrate is not set up" in shop.run("install").output
+
+
+def test_an_app_without_squid_mesh_is_told_so(shop_at, sqlite_url: str) -> None:
+    shop = shop_at(sqlite_url)
+    del shop.app.extensions["squidmesh"]
+    result = shop.run("check")
+    assert result.exit_code == 1
+    assert "mesh.init_app(app)" in result.output
+
+
+def test_several_apps_have_the_commands(shop_at, sqlite_url: str, migrated_sqlite_url: str) -> None:
+    empty, migrated = shop_at(sqlite_url), shop_at(migrated_sqlite_url)
+    assert "table squidmesh_runs is missing" in empty.run("check").output
+    assert "table squidmesh_runs is missing" not in migrated.run("check").output
+
+
+def test_check_is_content_with_a_whole_installation(shop_at, migrated_url: str) -> None:
+    shop = shop_at(migrated_url, Greeting, SQUIDMESH_EXECUTOR="database")
+    shop.beat("worker")
+    shop.dispatch(due=60)
+    result = shop.run("check")
+    assert result.exit_code == 0, result.output
+    assert "wrong" not in result.output
+    assert "ok     workflows: greeting" in result.output
+    assert "ok     squidmesh_dispatches: 1 rows" in result.output
+    assert "runs a day" in result.output
+
+
+def test_check_tells_everything_that_is_wrong(shop_at, database_url: str) -> None:
+    result = shop_at(database_url).run("check")
+    assert result.exit_code == 1
+    for said in (
+        "wrong  configuration: SQUIDMESH_EXECUTOR is not set",
+        "wrong  workflows: None is registered",
+        "wrong  schema: The table squidmesh_runs is missing.",
+        "flask squidmesh install\n         flask db upgrade",
+        "things are wrong.",
+    ):
+        assert said in result.output
+
+
+def test_check_tells_of_an_executor_that_cannot_be_imported(shop_at, migrated_sqlite_url: str) -> None:
+    result = shop_at(migrated_sqlite_url, SQUIDMESH_EXECUTOR="no_such_module_here:Queue").run("check")
+    assert "wrong  configuration: SQUIDMESH_EXECUTOR leads to the module no_such_module_here" in result.output
+
+
+def test_check_tells_of_a_database_that_cannot_be_reached(shop_at, tmp_path: Path) -> None:
+    result = shop_at(f"sqlite:///{tmp_path / 'no' / 'folder' / 'x.sqlite'}", SQUIDMESH_EXECUTOR=Queue).run("check")
+    assert result.exit_code == 1
+    assert "wrong  database: It could not be read: unable to open database file" in result.output
+
+
+@pytest.mark.parametrize(
+    ("executor", "beats", "said"),
+    [
+        ("database", [], "wrong  workers: None has been seen. Keep `flask squidmesh worker` running"),
+        ("database", [("worker", 600)], "wrong  workers: Last seen 10 minutes ago"),
+        ("database", [("relay", 0)], "wrong  workers: None has been seen"),
+        ("database", [("worker", 5)], "ok     workers: seen 5 seconds ago"),
+        (Queue, [], "wrong  relay: None has been seen. Run `flask squidmesh relay` every minute"),
+        (Queue, [("relay", 7200)], "wrong  relay: Last seen 2 hours ago"),
+        (Queue, [("relay", 60)], "ok     relay: seen 60 seconds ago"),
+        (Queue, [("worker", 5)], "ok     workers: seen 5 seconds ago"),
+    ],
+)
+def test_check_misses_beats(shop_at, migrated_url: str, executor: Any, beats: Any, said: str) -> None:
+    shop = shop_at(migrated_url, Greeting, SQUIDMESH_EXECUTOR=executor)
+    for kind, ago in beats:
+        shop.beat(kind, ago)
+    assert said in shop.run("check").output
+
+
+def test_a_worker_of_another_queue_does_not_count(shop_at, migrated_sqlite_url: str) -> None:
+    shop = shop_at(migrated_sqlite_url, SQUIDMESH_EXECUTOR="database")
+    shop.beat("worker", queue="other")
+    assert "wrong  workers: None has been seen" in shop.run("check").output
+
+
+def test_check_tells_of_work_that_does_not_go_on(shop_at, migrated_url: str) -> None:
+    shop = shop_at(migrated_url, Greeting, SQUIDMESH_EXECUTOR="database")
+    shop.beat("worker")
+    shop.dispatch(due=-20)
+    assert shop.run("check").exit_code == 0
+    shop.dispatch(due=-600, hand_over_error="ConnectionError: broker is down")
+    shop.dispatch(due=60, held="no workflow greeting here")
+    result = shop.run("check")
+    assert result.exit_code == 1
+    assert "wrong  work: 1 overdue, the oldest for 10 minutes" in result.output
+    assert "wrong  work: 1 not taken by the executor: ConnectionError: broker is down" in result.output
+    assert "wrong  work: 1 held back by a worker: no workflow greeting here" in result.output
+
+
+def test_check_follows_the_clock(shop_at, migrated_url: str) -> None:
+    shop = shop_at(migrated_url, Greeting, SQUIDMESH_EXECUTOR="database")
+    shop.beat("worker")
+    shop.clock.advance(timedelta(minutes=3))
+    assert "wrong  workers: Last seen 3 minutes ago" in shop.run("check").output
