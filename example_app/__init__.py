@@ -1,0 +1,40 @@
+"""A small shop whose orders are durable workflows: how an existing Flask app takes flask-squidmesh in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from .commands import gateway_command, seed_command, smoke_command
+from .extensions import csrf, login, mesh, migrate
+from .models import db
+from .settings import settings
+from .shop import blueprint
+from .workflows import WORKFLOWS
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+mesh.register(*WORKFLOWS)
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """Make the app.
+
+    :param config: Settings that stand above those from the environment.
+    """
+    app = Flask(__name__, instance_path=os.environ.get("SHOP_INSTANCE"))
+    app.config.from_mapping(settings(Path(app.instance_path)))
+    app.config.from_mapping(config or {})
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(MIGRATIONS))
+    csrf.init_app(app)
+    login.init_app(app)
+    mesh.init_app(app)
+    app.register_blueprint(blueprint)
+    for command in (gateway_command, seed_command, smoke_command):
+        app.cli.add_command(command)
+    return app

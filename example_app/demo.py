@@ -1,0 +1,171 @@
+"""The shop in one command: database, demo data, payment company, web server and worker. `python -m example_app.demo`
+
+Stop it with Ctrl-C and start it again: it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+from .gateway.server import running_gateway
+from .people import PASSWORD, PEOPLE
+
+ROOT = Path(__file__).parent.parent
+FLASK = [sys.executable, "-m", "flask", "--app", "example_app"]
+HOST = "127.0.0.1"
+START_SECONDS = 30
+GRACE_SECONDS = 10
+
+
+@dataclass
+class Child:
+    """A process of the demo. Its output goes to a file."""
+
+    name: str
+    command: list[str]
+    environment: Mapping[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def start(self) -> None:
+        """Start it, out of the terminal's reach, so that Ctrl-C comes to the demo alone and it can stop in order."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [*FLASK, *self.command],
+                cwd=ROOT,
+                env={**os.environ, **self.environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def ended(self) -> str | None:
+        """How it ended, in words; None while it runs."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+    def stop(self) -> None:
+        """Ask it to stop, and wait until it has; after a grace period it is killed."""
+        self.process.terminate()
+        try:
+            self.process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def main() -> int:
+    """Run the demo until it is asked to stop. Returns the exit code."""
+    port, folder = int(os.environ.get("PORT", "5000")), Path(os.environ.get("SHOP_INSTANCE", ROOT / "instance"))
+    if is_taken(port):
+        say(f"Port {port} is taken by another program. Choose another one: PORT={port + 1} make demo")
+        return 1
+    folder.mkdir(parents=True, exist_ok=True)
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with running_gateway(folder / "gateway.sqlite") as gateway:
+        environment = {"GATEWAY_URL": gateway, "SHOP_INSTANCE": str(folder), "SHOP_SHOW_LOGINS": "true"}
+        return prepare(environment) or run(port, folder, environment, stop)
+
+
+def prepare(environment: Mapping[str, str]) -> int:
+    """Bring the database up to date and fill it the first time. Returns an exit code."""
+    for command in (["db", "upgrade"], ["seed"]):
+        done = subprocess.run(
+            [*FLASK, *command], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+        )
+        if done.returncode:
+            say(f"`flask --app example_app {' '.join(command)}` failed:\n{done.stdout}{done.stderr}")
+            return 1
+    return 0
+
+
+def run(port: int, folder: Path, environment: Mapping[str, str], stop: Event) -> int:
+    """Run web server and worker until asked to stop, or until the web server ends by itself."""
+    serve = ["run", "--host", HOST, "--port", str(port), "--no-reload", "--no-debugger"]
+    web = Child("web server", serve, environment, folder / "web.log")
+    worker = Child("worker", ["squidmesh", "worker", "--threads", "4"], environment, folder / "worker.log")
+    web.start()
+    worker.start()
+    try:
+        if not answers(port, web, stop):
+            return 0 if stop.is_set() else told(web)
+        say(welcome(port, worker, folder))
+        return watch(web, worker, stop)
+    finally:
+        say("Stopping; the next start goes on from here.")
+        worker.stop()
+        web.stop()
+
+
+def watch(web: Child, worker: Child, stop: Event) -> int:
+    """Start the worker again whenever it dies."""
+    while not stop.wait(0.2):
+        if web.ended:
+            return told(web)
+        if worker.ended:
+            say(f"The worker (pid {worker.process.pid}) {worker.ended}.")
+            stop.wait(1)
+            worker.start()
+            say(f"Started another worker (pid {worker.process.pid}); it takes over what the other one held.")
+    return 0
+
+
+def welcome(port: int, worker: Child, folder: Path) -> str:
+    """What to read first."""
+    address = f"http://{HOST}:{port}"
+    return "\n".join(
+        [
+            f"Shop:       {address}/",
+            f"Dashboard:  {address}/squidmesh/",
+            f"Log-ins, all with the password {PASSWORD}:",
+            *(f"  {person.email:<18} {person.role}: {person.can}" for person in PEOPLE),
+            f"Worker:     pid {worker.process.pid}. Kill it during a step (kill -9): the step is taken over.",
+            f"Logs:       {folder}/web.log and worker.log",
+            "Ctrl-C stops everything; the next start goes on from there.",
+        ]
+    )
+
+
+def answers(port: int, web: Child, stop: Event) -> bool:
+    """Wait until the web server listens."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and not web.ended and not stop.wait(0.1):
+        if is_taken(port):
+            return True
+    return False
+
+
+def told(child: Child) -> int:
+    """Say how a process ended and what it wrote last; the exit code for that."""
+    last = child.log.read_text(errors="replace").splitlines()[-20:]
+    say("\n".join([f"The {child.name} {child.ended or 'does not answer'}. Its last lines:", *last]))
+    return 1
+
+
+def is_taken(port: int) -> bool:
+    """Whether somebody listens on the port."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def say(text: str) -> None:
+    """Print at once, also into a pipe."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

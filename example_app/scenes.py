@@ -1,0 +1,154 @@
+"""The runs that the demo begins with: one scene for each state that an operator can meet, the oldest first."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from sqlalchemy import select
+
+from flask_squidmesh import Workflow
+
+from .extensions import mesh
+from .gateway import client as gateway
+from .models import Order, Product, User, db
+from .people import BUYER, FINANCE, OPERATOR
+from .placing import place_order
+from .stage import hours_ago, later
+from .workflows import (
+    CancellableWait,
+    Checkout,
+    DailyDigest,
+    GoodsReturn,
+    LocalLedgerCheckout,
+    ManualApproval,
+    RetryVerification,
+    SagaCheckout,
+    StockCount,
+)
+from .workflows.checkout import SETTLE_SECONDS
+
+
+def overdue() -> None:
+    """an order whose review is overdue"""
+    with hours_ago(6):
+        _order("samovar")
+        later(0)
+
+
+def completed() -> None:
+    """orders that were paid, and what else went well"""
+    with hours_ago(5):
+        for sku in ("kettle", "darjeeling"):
+            _approved(sku)
+        later(SETTLE_SECONDS)
+        _start(RetryVerification, {"attempt_id": "exercise-1"})
+        later(1)
+
+
+def rejected() -> None:
+    """an order that finance rejected"""
+    with hours_ago(4.5):
+        order = _order("cups")
+        later(0)
+        mesh.reject_run(order.run_id or "", actor=FINANCE.email, comment="The card is reported stolen.")
+        later(0)
+
+
+def compensated() -> None:
+    """an order whose card was declined, and a saga: both undone"""
+    with hours_ago(4):
+        _approved("teapot")
+        gateway.set_mood("declining")
+        later(SETTLE_SECONDS)
+        gateway.set_mood("fine")
+        _order("cups", SagaCheckout)
+        later(0)
+        later(1)
+
+
+def compensation_failed() -> None:
+    """a saga whose authorisation could not be voided"""
+    with hours_ago(3.5):
+        _order("cups", SagaCheckout)
+        later(0)
+        gateway.set_mood("busy", 100)
+        later(1)
+        gateway.set_mood("fine")
+
+
+def interrupted() -> None:
+    """an order whose capture was sent, and whose answer was lost"""
+    with hours_ago(3):
+        _approved("biscuits")
+        gateway.set_mood("forgetful")
+        later(SETTLE_SECONDS)
+        gateway.set_mood("fine")
+
+
+def failed() -> None:
+    """two bookings that failed, one of them acknowledged"""
+    with hours_ago(2):
+        payload = {"account_id": BUYER.email, "fail_after_reserve": True}
+        known, _ = _start(LocalLedgerCheckout, payload), _start(LocalLedgerCheckout, payload)
+        later(0)
+        mesh.acknowledge_run(known, actor=OPERATOR.email, comment="Asked for by the test account.")
+
+
+def replayed() -> None:
+    """a digest that was sent twice because somebody wanted it again"""
+    with hours_ago(1.5):
+        digest = _start(DailyDigest, {"channel": "ops"}, trigger="manual_digest")
+        later(0)
+        mesh.replay_run(digest, actor=OPERATOR.email, comment="The numbers were corrected.")
+        later(0)
+
+
+def cancelled() -> None:
+    """a wait that was cancelled"""
+    with hours_ago(1):
+        waiting = _start(CancellableWait, {"account_id": BUYER.email})
+        later(0)
+        mesh.cancel_run(waiting, actor=OPERATOR.email, comment="The parcel came in the meantime.")
+
+
+def paused() -> None:
+    """decisions and a resumption that somebody waits for"""
+    with hours_ago(0.5):
+        order = _approved("kettle")
+        later(SETTLE_SECONDS)
+        _start(GoodsReturn, {"order_id": order.number, "email": BUYER.email})
+        _order("teapot")
+        _start(ManualApproval, {"account_id": BUYER.email})
+        later(0)
+
+
+def unfinished() -> None:
+    """runs that wait, that are retried in an hour, and one that takes ten minutes"""
+    _start(CancellableWait, {"account_id": BUYER.email})
+    _start(RetryVerification, {"attempt_id": "exercise-2", "delay": 3600})
+    later(0)
+    _start(StockCount, {"seconds": 600})
+
+
+SCENES = (
+    *(overdue, completed, rejected, compensated, compensation_failed, interrupted),
+    *(failed, replayed, cancelled, paused, unfinished),
+)
+
+
+def _order(sku: str, workflow: type[Workflow] = Checkout) -> Order:
+    buyer = db.session.scalars(select(User).where(User.email == BUYER.email)).one()
+    product = db.session.scalars(select(Product).where(Product.sku == sku)).one()
+    return place_order(buyer, product, form_key=uuid4().hex, workflow=workflow)
+
+
+def _approved(sku: str) -> Order:
+    order = _order(sku)
+    later(0)
+    mesh.approve_run(order.run_id or "", actor=FINANCE.email, comment="Known customer.")
+    later(0)
+    return order
+
+
+def _start(workflow: type[Workflow], payload: dict[str, object], trigger: str | None = None) -> str:
+    return mesh.start_run(workflow, payload, trigger=trigger, actor=OPERATOR.email).id

@@ -1,0 +1,46 @@
+"""The shop's configuration, from the environment."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """What the app is configured with.
+
+    :param folder: The instance folder, where the SQLite file and the secret key are kept.
+    """
+    return {
+        "SECRET_KEY": os.environ.get("SECRET_KEY") or kept_secret(folder),
+        "SQLALCHEMY_DATABASE_URI": database_url(os.environ.get("DATABASE_URL", "sqlite:///shop.sqlite")),
+        "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True},
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "SHOP_SHOW_LOGINS": os.environ.get("SHOP_SHOW_LOGINS") == "true",
+        "GATEWAY_URL": os.environ.get("GATEWAY_URL", "http://127.0.0.1:5050"),
+        "SQUIDMESH_EXECUTOR": "database",
+        "SQUIDMESH_CLAIM_TIMEOUT": 10,
+        "SQUIDMESH_DASHBOARD_TITLE": "Shop workflows",
+        "SQUIDMESH_DASHBOARD_ENVIRONMENT": "DEMO",
+        "SQUIDMESH_DASHBOARD_BACK_URL": "/",
+    }
+
+
+def database_url(given: str) -> str:
+    """The URL as SQLAlchemy wants it: PostgreSQL through psycopg 3, whichever way it was written."""
+    for scheme in ("postgres://", "postgresql://"):
+        if given.startswith(scheme):
+            return "postgresql+psycopg://" + given.removeprefix(scheme)
+    return given
+
+
+def kept_secret(folder: Path) -> str:
+    """A secret key that is made once and kept, so that a restart logs nobody out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "secret_key"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex(32))
+    return file.read_text()

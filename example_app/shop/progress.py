@@ -1,0 +1,67 @@
+"""What a buyer reads about an order while its run goes its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask_squidmesh import RunSummary
+
+from ..models import Order
+
+ENDED = {
+    "paid": "Paid. The receipt has been sent.",
+    "returned": "The goods are back with us, and you have your money back.",
+    "rejected": "We could not accept this order, and nothing was charged.",
+    "failed": "This order came to nothing, and nothing was charged.",
+    "cancelled": "This order was cancelled.",
+}
+WAITING_FOR = {
+    "decision": "A colleague from finance looks at your payment. You need not do anything.",
+    "resume": "A colleague looks at your order. You need not do anything.",
+    "interrupted": "We are finding out whether your payment went through. Please do not pay again.",
+}
+WORKING_ON = {
+    "reserve": "We are setting the goods aside.",
+    "authorise": "We are asking your bank.",
+    "settle": "Your payment was approved. We take it in a few seconds.",
+    "capture": "We are taking the payment.",
+    "receipt": "We are writing your receipt.",
+    "decline": "We are giving up the payment and putting the goods back.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """An order for its buyer. mark: done, needs, busy, failed or over. word: its state. now: what happens now."""
+
+    mark: str
+    word: str
+    now: str
+
+
+def progress_of(order: Order, run: RunSummary | None) -> Progress:
+    """What to say of an order, from what the run did to it and from where the run is."""
+    if order.state in ("paid", "returned"):
+        return Progress(mark="done", word=order.state, now=ENDED[order.state])
+    if run is None:
+        return Progress(mark="busy", word=order.state, now="We have your order.")
+    if run.status in ("completed", "failed", "cancelled"):
+        return _come_to_nothing(order, run)
+    return Progress(mark="needs" if run.status == "paused" else "busy", word=order.state, now=_now(run))
+
+
+def _come_to_nothing(order: Order, run: RunSummary) -> Progress:
+    if run.compensation == "running":
+        return Progress(mark="busy", word="failed", now="The payment did not go through. We are undoing everything.")
+    word = order.state if order.state in ENDED else run.status
+    return Progress(mark="failed", word=word, now=f"{ENDED[word]} {order.reason or ''}".strip())
+
+
+def _now(run: RunSummary) -> str:
+    if run.status == "paused" and run.needs:
+        return WAITING_FOR[run.needs.kind]
+    if run.status == "retrying":
+        return "The payment company is busy. We try again by ourselves."
+    if run.status == "cancelling":
+        return "This order is being cancelled."
+    return WORKING_ON.get(run.current_step or "", "We are working on it.")
