@@ -77,7 +77,8 @@ class _Reader:
 
     def read_into(self, flow: Flow) -> None:
         source, target = self._declared(self.source), self._target()
-        self._check_outcome()
+        possible = self._outcome_is_possible()
+        self._check_recovery()
         condition = self._condition(self.start.when) if self.start.when else None
         if target is None:
             return
@@ -86,7 +87,7 @@ class _Reader:
             return
         if self.start.outcome == "ok":
             self._add(flow.routes[source], Route(target=target, condition=condition))
-        else:
+        elif possible:
             self._set_error(flow.routes[source], target)
 
     def _declared(self, element: Any) -> str | None:
@@ -106,25 +107,26 @@ class _Reader:
             return None
         return self._declared(target)
 
-    def _check_outcome(self) -> None:
+    def _outcome_is_possible(self) -> bool:
         source, outcome = self.source, self.start.outcome
-        if not isinstance(source, StepElement):
-            return
-        name = self.body.label(source)
+        name, declared = self.body.label(source), type(source).__name__
         if outcome == "error" and not isinstance(source, Step):
             hint = f"write {name}.on_reject" if isinstance(source, Approval) else f"write {name} >> ..."
-            self.fault(f"only a Step can fail, and {name} is declared as {type(source).__name__}; {hint}")
+            self.fault(f"only a Step can fail, and {name} is declared as {declared}; {hint}")
+            return False
         if outcome == "reject" and not isinstance(source, Approval):
             hint = f"write {name}.on_error" if isinstance(source, Step) else f"write {name} = Approval(...)"
-            self.fault(f"only an Approval can be rejected, and {name} is declared as {type(source).__name__}; {hint}")
-        self._check_recovery(name)
+            self.fault(f"only an Approval can be rejected, and {name} is declared as {declared}; {hint}")
+            return False
+        return True
 
-    def _check_recovery(self, name: str) -> None:
+    def _check_recovery(self) -> None:
         recovery = self.start.recovery
         if recovery is None:
             return
         if self.start.outcome != "error":
-            self.fault(f"only an error route has a recovery; write {name}.on_error(recovery={recovery!r}) >> ...")
+            right = f"{self.body.label(self.source)}.on_error(recovery={recovery!r})"
+            self.fault(f"only an error route has a recovery; write {right} >> ...")
         if recovery not in _RECOVERIES:
             self.fault(f'recovery={recovery!r} is unknown; write recovery="compensation" or recovery="undo"')
 
@@ -166,9 +168,8 @@ class _Reader:
 
     def _set_error(self, routes: Routes, target: str) -> None:
         if routes.error is not None:
-            self.fault(
-                f"{_start(self.body, self.start)} >> {routes.error.target} is there already; remove one of the two"
-            )
+            first = f"{_start(self.body, replace(self.start, recovery=None))} >> {routes.error.target}"
+            self.fault(f"{first} is there already; remove one of the two")
         else:
             routes.error = ErrorRoute(target=target, recovery=self.start.recovery)
 

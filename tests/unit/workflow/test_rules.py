@@ -625,8 +625,8 @@ FLOWS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "error route of an approval": (
         reviewed(lambda a, review, c, d: [a >> review >> c, review.on_reject >> d, review.on_error >> d]),
         (
-            "transition review.on_error >> d: only a Step can fail, and review is declared as Approval; write review.on_reject",
-            "transition review.on_error >> d: review.on_error >> d is there already; remove one of the two",
+            "transition review.on_error >> d: only a Step can fail, and review is declared as Approval; "
+            "write review.on_reject",
         ),
     ),
     "error route of a wait": (
@@ -640,7 +640,8 @@ FLOWS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "rejection of a pause": (
         flowing(lambda a, b, c: [a >> b, a.on_reject >> c], a=Pause(), b=Step(work), c=Step(work)),
         (
-            "transition a.on_reject >> c: only an Approval can be rejected, and a is declared as Pause; write a = Approval(...)",
+            "transition a.on_reject >> c: only an Approval can be rejected, and a is declared as Pause; "
+            "write a = Approval(...)",
         ),
     ),
     "recovery of a rejection": (
