@@ -15,6 +15,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import URL, make_url
+
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ WRITING_ACTIONS: Final = (
     *("retry", "resolve", "fail", "retry_compensation", "acknowledge", "bulk", "schedule_run", "schedule_pause"),
 )
 ACTIONS: Final = (*READING_ACTIONS, *WRITING_ACTIONS)
+DATABASES: Final = (("postgresql", "psycopg"), ("sqlite", "pysqlite"))
 SECRET_KEYS: Final = (
     r"pass(word|wd|phrase)",
     r"secret",
@@ -269,14 +272,28 @@ def missing(config: Config, app: Flask) -> Iterator[str]:
     if "sqlalchemy" not in app.extensions:
         yield "Flask-SQLAlchemy is not set up on this app. Call db.init_app(app) first."
         return
-    if config.bind is not None and config.bind not in (app.config.get("SQLALCHEMY_BINDS") or {}):
+    url = _database_url(config, app)
+    if url is None:
         yield f"SQUIDMESH_BIND names the bind {config.bind!r}, which SQLALCHEMY_BINDS does not have. Add it there."
+    elif (url.get_backend_name(), url.get_driver_name()) not in DATABASES:
+        yield (
+            f"The database is reached through {url.get_backend_name()}+{url.get_driver_name()}. Squid Mesh works with "
+            "PostgreSQL through psycopg 3 (postgresql+psycopg://) and with SQLite (sqlite://)."
+        )
     metadata = app.extensions["sqlalchemy"].metadatas.get(config.bind)
     if metadata is not None and metadata.schema is not None:
         yield (
             f"The metadata of Flask-SQLAlchemy puts every table into the schema {metadata.schema!r}, which Squid Mesh "
             "cannot share. Name the schema on your own tables instead, or set SQUIDMESH_BIND to a bind without one."
         )
+
+
+def _database_url(config: Config, app: Flask) -> URL | None:
+    """Where our tables are; None where there is no such bind."""
+    binds = {None: app.config.get("SQLALCHEMY_DATABASE_URI")} | (app.config.get("SQLALCHEMY_BINDS") or {})
+    found = binds.get(config.bind)
+    found = found.get("url") if isinstance(found, dict) else found
+    return None if found is None else make_url(found)
 
 
 def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:

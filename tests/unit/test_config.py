@@ -186,7 +186,7 @@ def test_ordinary_names_are_shown_by_default() -> None:
     )
 
 
-def a_host(binds: Iterable[str] = (), schema: str | None = None) -> Flask:
+def a_host(binds: Iterable[str] = (), schema: str | None = None, url: str = "sqlite://") -> Flask:
     class Base(DeclarativeBase):
         metadata = sa.MetaData(schema=schema)
 
@@ -194,6 +194,7 @@ def a_host(binds: Iterable[str] = (), schema: str | None = None) -> Flask:
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     app.config["SQLALCHEMY_BINDS"] = dict.fromkeys(binds, "sqlite://")
     SQLAlchemy(app, model_class=Base)
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
     return app
 
 
@@ -216,3 +217,15 @@ def test_a_bind_must_exist() -> None:
 def test_metadata_with_a_default_schema_cannot_be_shared() -> None:
     [problem] = missing(Config(executor="database"), a_host(schema="app"))
     assert "the schema 'app'" in problem
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x.db", "postgresql+psycopg://u:p@db/x"])
+def test_postgresql_and_sqlite_serve(url: str) -> None:
+    assert list(missing(Config(executor="database"), a_host(url=url))) == []
+
+
+@pytest.mark.parametrize("url", ["mysql+pymysql://u:sw0rdf1sh@db/x", "postgresql+psycopg2://u:sw0rdf1sh@db/x"])
+def test_other_databases_are_refused_without_their_password(url: str) -> None:
+    [problem] = missing(Config(executor="database"), a_host(url=url))
+    assert f"reached through {url.partition(':')[0]}" in problem
+    assert SECRET not in problem
