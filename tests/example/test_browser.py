@@ -1,0 +1,66 @@
+"""The whole way in a browser: buy, find the order under Needs you, approve with a comment, see it completed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from tests.browser import accessibility_problems
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Eventually = Callable[..., object]
+
+
+def test_buy_approve_with_a_comment_and_see_it_completed(
+    working_shop: Flask, live_server: Callable[[Flask], str], page: Page
+) -> None:
+    from playwright.sync_api import expect
+
+    shop = live_server(working_shop)
+
+    log_in(page, shop, "ben")
+    page.get_by_role("link", name="Teapot").click()
+    page.get_by_label("Pieces").fill("2")
+    page.get_by_role("button", name="Buy").click()
+    expect(page.get_by_role("heading", name="Order o-1")).to_be_visible()
+    page.get_by_role("button", name="Log out").click()
+
+    log_in(page, shop, "fiona")
+    page.get_by_role("link", name="Workflows").click()
+    expect(page.get_by_role("heading", name="Needs you")).to_be_visible()
+    expect(page.get_by_text("Capture 55.00 EUR for order o-1?")).to_be_visible()
+    page.get_by_role("link", name="Approve").first.click()
+    page.get_by_label("Comment").fill("Known customer, called back.")
+    page.get_by_role("button", name="Approve").click()
+
+    expect(page.get_by_text("Known customer, called back.").first).to_be_visible()
+    expect(page.get_by_text("Completed").first).to_be_visible()
+    expect(page.get_by_text("fiona@shop.test").first).to_be_visible()
+
+    page.goto(f"{shop}/orders/o-1")
+    expect(page.get_by_text("Paid. The receipt has been sent.")).to_be_visible()
+
+
+def test_axe_finds_nothing_in_the_shop(shop: Flask, live_server: Callable[[Flask], str], page: Page) -> None:
+    address = live_server(shop)
+    page.goto(f"{address}/login")
+    assert accessibility_problems(page) == []
+    log_in(page, address, "ben")
+    for path in ("/", "/products/kettle", "/orders", "/gateway"):
+        page.goto(address + path)
+        assert accessibility_problems(page) == [], path
+    page.goto(f"{address}/products/kettle")
+    page.get_by_role("button", name="Buy").click()
+    assert accessibility_problems(page) == []
+
+
+def log_in(page: Page, shop: str, name: str) -> None:
+    """Log in with the demo's password."""
+    page.goto(f"{shop}/login")
+    page.get_by_label("E-mail address").fill(f"{name}@shop.test")
+    page.get_by_label("Password").fill("demo")
+    page.get_by_role("button", name="Log in").click()

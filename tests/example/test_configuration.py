@@ -1,0 +1,76 @@
+"""The shop as a host: settings, migrations, access."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from example_app.settings import database_url as as_sqlalchemy_wants_it
+from example_app.settings import kept_secret
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("postgres://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("postgresql://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("postgresql+psycopg://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("sqlite:///shop.sqlite", "sqlite:///shop.sqlite"),
+    ],
+)
+def test_database_urls_of_every_kind(given: str, expected: str) -> None:
+    assert as_sqlalchemy_wants_it(given) == expected
+
+
+def test_the_secret_key_is_made_once_and_kept_from_others(tmp_path: Path) -> None:
+    first = kept_secret(tmp_path / "instance")
+    assert kept_secret(tmp_path / "instance") == first
+    assert (tmp_path / "instance" / "secret_key").stat().st_mode & 0o077 == 0
+
+
+def test_the_committed_migrations_say_what_the_models_say(shop: Flask) -> None:
+    runner = shop.test_cli_runner()
+    checked = runner.invoke(args=["db", "check"])
+    assert checked.exit_code == 0, checked.output
+    installed = runner.invoke(args=["squidmesh", "install"])
+    assert "nothing to write" in installed.output
+
+
+def test_the_migrations_can_be_taken_back(shop: Flask) -> None:
+    import sqlalchemy as sa
+
+    from example_app.models import db
+
+    runner = shop.test_cli_runner()
+    back = runner.invoke(args=["db", "downgrade", "base"])
+    assert back.exit_code == 0, back.output
+    with shop.app_context():
+        assert sa.inspect(db.engine).get_table_names() == ["alembic_version"]
+
+
+def test_seeding_twice_seeds_once(shop: Flask) -> None:
+    from example_app.extensions import mesh
+
+    runner = shop.test_cli_runner()
+    first = runner.invoke(args=["seed"])
+    assert first.exit_code == 0, first.output
+    with shop.app_context():
+        seeded = {run.id: run.status for run in mesh.list_runs(limit=100).runs}
+    assert set(seeded.values()) == {"completed", "failed", "cancelled", "paused", "retrying", "running", "pending"}
+    again = runner.invoke(args=["seed"])
+    assert "Seeded" not in again.output
+    with shop.app_context():
+        assert {run.id: run.status for run in mesh.list_runs(limit=100).runs} == seeded
+
+
+def test_seeding_leaves_every_kind_of_need(shop: Flask) -> None:
+    from example_app.extensions import mesh
+
+    shop.test_cli_runner().invoke(args=["seed"])
+    with shop.app_context():
+        needs = {run.needs.kind for run in mesh.list_runs(limit=100).runs if run.needs}
+        overdue = [run for run in mesh.list_runs(limit=100).runs if run.needs and run.needs.due_at]
+    assert needs == {"decision", "resume", "interrupted", "failed", "compensation_failed"}
+    assert any(run.needs.due_at < run.needs.since.now(run.needs.since.tzinfo) for run in overdue if run.needs.due_at)

@@ -1,0 +1,27 @@
+"""`flask smoke` on both databases."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+
+
+def test_every_walk_goes_as_it_should(shop: Flask) -> None:
+    result = shop.test_cli_runner().invoke(args=["smoke"])
+    assert "WRONG" not in result.output, result.output
+    assert result.exit_code == 0, result.output
+    assert result.output.count("\nok ") + result.output.startswith("ok ") == 13
+
+
+def test_a_walk_that_saw_something_else_is_told_and_fails(shop: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    from example_app import smoke
+    from example_app.smoke.looking import expect
+
+    def odd() -> str:
+        expect("the sum", 4, 5)
+        return "never"
+
+    monkeypatch.setattr(smoke, "WALKS", (odd,))
+    result = shop.test_cli_runner().invoke(args=["smoke"])
+    assert "WRONG odd: the sum: found 4, expected 5" in result.output
+    assert result.exit_code == 1
