@@ -138,9 +138,9 @@ class Rows:
         self.connection.execute(sa.insert(StepRun).values(**values))
         return str(values["id"])
 
-    def completed(self, run_id: str, step: str, position: int, output: Mapping[str, Any] | None = None, **more: Any) -> str:
+    def completed(self, run_id: str, step: str, position: int, output: Any = None, **more: Any) -> str:
         """A visit that completed."""
-        done = {"status": "completed", "position": position, "output": dict(output or {}), "attempts": 1}
+        done = {"status": "completed", "position": position, "output": output or {}, "attempts": 1}
         return self.step(run_id, step, **{"sees": position - 1, "finished_at": NOW, **done, **more})
 
     def open_decision(self, run_id: str, step: str, kind: str = "approval", **columns: Any) -> str:
@@ -181,7 +181,7 @@ class Rows:
 
     def event(self, run_id: str | None, type: str, **columns: Any) -> None:
         """A line of the audit."""
-        self.connection.execute(sa.insert(AuditEvent.__table__).values(run_id=run_id, type=type, at=NOW, **columns))
+        self.connection.execute(sa.insert(AuditEvent).values(run_id=run_id, type=type, at=NOW, **columns))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from flask_squidmesh.reading.views import Run, StepView
 from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, REGISTRY, Rows, at, counted
 
 
-def inspected(rows: Rows, run_id: str, **options: Any) -> Run:
+def inspected(rows: Rows, run_id: UUID | str, **options: Any) -> Run:
     return inspect(rows.connection, REGISTRY, run_id, **{"include_history": True, **options})
 
 
