@@ -1,1 +1,81 @@
 """Durable business workflows inside a Flask app, with a dashboard for the people who operate them."""
+
+from .dashboard.access import Deny
+from .errors import (
+    ConfigurationError,
+    ConflictError,
+    DefinitionError,
+    FailStep,
+    ManualActionError,
+    PayloadError,
+    RetryStep,
+    RunNotFoundError,
+    SchemaError,
+    SquidMeshError,
+    TransitionError,
+    UnknownTriggerError,
+    UnknownWorkflowError,
+    UnsafeReplayError,
+)
+from .executors.contract import Executor, Payload
+from .extension import SquidMesh
+from .reading.views import Explanation, Graph, Run, RunPage
+from .runtime.deliveries import Delivery
+from .store.summaries import RunSummary
+from .workflow import (
+    Approval,
+    CompensationContext,
+    Cron,
+    Exponential,
+    Fixed,
+    Log,
+    Manual,
+    Pause,
+    Retry,
+    Step,
+    StepContext,
+    Wait,
+    Workflow,
+    scheduled_day,
+)
+
+__all__ = [
+    "Approval",
+    "CompensationContext",
+    "ConfigurationError",
+    "ConflictError",
+    "Cron",
+    "DefinitionError",
+    "Delivery",
+    "Deny",
+    "Executor",
+    "Explanation",
+    "Exponential",
+    "FailStep",
+    "Fixed",
+    "Graph",
+    "Log",
+    "Manual",
+    "ManualActionError",
+    "Pause",
+    "Payload",
+    "PayloadError",
+    "Retry",
+    "RetryStep",
+    "Run",
+    "RunNotFoundError",
+    "RunPage",
+    "RunSummary",
+    "SchemaError",
+    "SquidMesh",
+    "SquidMeshError",
+    "Step",
+    "StepContext",
+    "TransitionError",
+    "UnknownTriggerError",
+    "UnknownWorkflowError",
+    "UnsafeReplayError",
+    "Wait",
+    "Workflow",
+    "scheduled_day",
+]

@@ -79,8 +79,8 @@ def worker(threads: int, queue: str | None) -> None:
     """Perform steps until stopped with SIGTERM or Ctrl-C; a second signal stops at once."""
     from .runtime.worker import Worker
 
+    _refuse_memory()
     runtime = _ready()
-    _refuse_memory(runtime)
     working = Worker(runtime, threads=threads, queue=queue)
     click.echo(f"Worker {runtime.worker_name} takes work from {queue or runtime.config.queue!r}, {threads} at a time.")
     with _stopping(working.stop):
@@ -92,13 +92,11 @@ def worker(threads: int, queue: str | None) -> None:
 @click.option("--every", type=click.FloatRange(min=0, min_open=True), help="Seconds between rounds; one if left out.")
 def relay(every: float | None) -> None:
     """Hand work over again that a queue or a process has lost, and take over from dead workers."""
-    from .runtime.relaying import relay as hand_over
-
     runtime, stopped = _ready(), threading.Event()
     with _stopping(stopped.set):
-        click.echo(f"Handed over: {hand_over(runtime)}")
+        _relay_once(runtime)
         while every is not None and not stopped.wait(every):
-            click.echo(f"Handed over: {hand_over(runtime)}")
+            _relay_once(runtime)
 
 
 @group.group(cls=Commands)
@@ -159,8 +157,17 @@ def _ready() -> Runtime:
     return runtime
 
 
-def _refuse_memory(runtime: Runtime) -> None:
-    if runtime.database.shared_connection:
+def _relay_once(runtime: Runtime) -> None:
+    from .runtime.beats import record_beat, relay_name
+    from .runtime.relaying import relay
+
+    record_beat(runtime, "relay", relay_name(), queue=runtime.config.queue)
+    click.echo(f"Handed over: {relay(runtime)}")
+
+
+def _refuse_memory() -> None:
+    runtime = _runtime()
+    if runtime.config and runtime.database.shared_connection:
         raise ConfigurationError(
             "SQLALCHEMY_DATABASE_URI is an SQLite database in memory, which no other process can see. "
             "Use a file, or set SQUIDMESH_DEV_WORKER to work inside `flask run`."
@@ -197,7 +204,7 @@ def _aligned(columns: Sequence[str], rows: Sequence[Any]) -> Iterator[str]:
 
 
 def _cell(row: Any, column: str) -> str:
-    value = row[column]
+    value = getattr(row, column)
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="minutes")
     return "–" if value is None else str(value)

@@ -6,7 +6,7 @@ else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -85,9 +85,19 @@ class Progress:
             self.changes.run["remaining"] = len(self.spec.steps)
         self._settle()
 
-    def begin_at(self, step: str) -> None:
-        """Enter a flow at one step, as a replay from there does."""
-        self._enter(step)
+    def begin_after(self, done: Collection[str], step: str) -> None:
+        """Begin at one step, with the outputs of what came before copied: a replay from there.
+
+        done: in dependency style, the steps that were copied.
+        """
+        if self.spec.style == "flow":
+            self._enter(step)
+        else:
+            self.changes.run["remaining"] = len(self.spec.steps) - len(done)
+            for each in self.spec.steps.values():
+                missing = len(set(each.after) - set(done))
+                if each.name not in done and (missing == 0 or missing < len(each.after)):
+                    self._enter(each.name, missing=missing)
         self._settle()
 
     # -- outcomes of attempts ----------------------------------------------------------------------------------
@@ -200,6 +210,19 @@ class Progress:
         if self.run.status == "failed" and not self.run.acknowledged_at:
             self._need("failed", count=1)
         self._dispatch(failed[0])
+
+    def replayed(self, decider: Decider, run_id: str) -> None:
+        """An operator had the run replayed as another."""
+        said = {**(decider.metadata or {}), "run_id": run_id}
+        self._audit("replayed", actor=decider.actor, comment=decider.comment, metadata=said)
+        self.changes.run["replayed_as_id"] = run_id
+        self._clear_needs()
+
+    def acknowledge(self, decider: Decider) -> None:
+        """An operator has taken note of the failure."""
+        self._audit("acknowledged", actor=decider.actor, comment=decider.comment, metadata=decider.metadata)
+        self.changes.run["acknowledged_at"] = self.now
+        self._clear_needs()
 
     # -- endings -----------------------------------------------------------------------------------------------
 

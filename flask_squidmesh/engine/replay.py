@@ -1,10 +1,11 @@
-"""Which steps a replay would repeat although their effects cannot be taken back."""
+"""What a replay would repeat although it cannot be taken back, and what it may copy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..workflow.spec import WorkflowSpec
 from .facts import StepFact
 
 
@@ -28,6 +29,9 @@ def _cannot_be_undone(settings: Mapping[str, Any]) -> bool:
 
 
 def _may_have_taken_effect(step_run: StepFact) -> bool:
+    """An irreversible step that failed is known to have had no effect; otherwise it would have been interrupted."""
+    if step_run.status == "failed" and step_run.irreversible:
+        return False
     return step_run.status == "completed" or step_run.attempts > 0
 
 
@@ -40,3 +44,18 @@ def _described(step_run: StepFact) -> dict[str, Any]:
         "status": step_run.status,
         "reason": "completed" if step_run.status == "completed" else "may_have_taken_effect",
     }
+
+
+def copied_steps(spec: WorkflowSpec, step_runs: Sequence[StepFact], from_step: str) -> list[StepFact] | None:
+    """The completed visits before the last visit to a step, or its ancestors' in dependency style.
+
+    None where the run never entered the step.
+    """
+    entered = [row for row in step_runs if row.kind == "step" and row.step == from_step]
+    if not entered:
+        return None
+    last = max(entered, key=lambda row: row.visit)
+    completed = [row for row in step_runs if row.kind == "step" and row.status == "completed" and row.position]
+    if spec.style == "dependency":
+        return [row for row in completed if row.step in spec.ancestors[from_step]]
+    return [row for row in completed if row.position is not None and row.position <= last.sees]

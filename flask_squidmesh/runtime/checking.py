@@ -18,6 +18,7 @@ from ..store.tables import Dispatch, Process
 if TYPE_CHECKING:
     from .runtime import Runtime
 
+WORKER_SILENCE: Final = timedelta(minutes=1)
 RELAY_SILENCE: Final = timedelta(minutes=5)
 
 
@@ -84,7 +85,7 @@ def _live(runtime: Runtime, connection: sa.Connection) -> Iterator[Finding]:
 
 def _beats(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[Finding]:
     """Workers relay too, so that a relay is needed only where none of them serves the queue."""
-    queue, silence = runtime.settings.queue, timedelta(seconds=runtime.settings.claim_timeout)
+    queue, silence = runtime.settings.queue, max(WORKER_SILENCE, timedelta(seconds=runtime.settings.claim_timeout))
     worker, relay = (_last_beat(connection, kind, queue) for kind in ("worker", "relay"))
     if isinstance(runtime.executor, DatabaseExecutor):
         advice = f"Keep `flask squidmesh worker` running for the queue {queue!r}."

@@ -140,7 +140,7 @@ def next_due(connection: sa.Connection, database: Database, queue: str) -> dict[
     """Seconds until the first dispatch of each kind is due, negative where it is overdue."""
     now = database.now()
     query = (
-        sa.select(dispatches.c.kind, sa.func.min(dispatches.c.due_at, type_=dispatches.c.due_at.type), now)
+        sa.select(dispatches.c.kind, sa.func.min(dispatches.c.due_at, type_=dispatches.c.due_at.type), now.label("now"))
         .where(dispatches.c.queue == queue)
         .group_by(dispatches.c.kind)
     )
@@ -151,11 +151,10 @@ def renew(
     connection: sa.Connection, database: Database, claim_ids: Collection[str], timeout: timedelta
 ) -> set[str]:
     """Put off the end of these claims, and answer those that still are somebody's."""
-    expiry = database.now() + timeout
     statement = (
         sa.update(dispatches)
         .where(dispatches.c.claim_id.in_(claim_ids))
-        .values(due_at=expiry, relay_at=expiry + RELAY_GRACE)
+        .values(due_at=database.now(timeout), relay_at=database.now(timeout + RELAY_GRACE))
         .returning(dispatches.c.claim_id)
     )
     return {str(claim_id) for claim_id in connection.scalars(statement)}
@@ -163,7 +162,6 @@ def renew(
 
 def claiming(claim: Claim, database: Database, timeout: timedelta) -> list[Any]:
     """The statements that give the claim to its worker, but for those on the run."""
-    expiry = database.now() + timeout
     return [
         sa.update(dispatches)
         .where(dispatches.c.id == claim.dispatch_id)
@@ -171,8 +169,8 @@ def claiming(claim: Claim, database: Database, timeout: timedelta) -> list[Any]:
             claim_id=claim.claim_id,
             claimed_by=claim.worker,
             claimed_at=claim.started_at,
-            due_at=expiry,
-            relay_at=expiry + RELAY_GRACE,
+            due_at=database.now(timeout),
+            relay_at=database.now(timeout + RELAY_GRACE),
             held=None,
             hand_over_error=None,
         ),

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
 import sqlalchemy as sa
@@ -123,13 +123,14 @@ class Database:
         """Whether every thread sees the same connection, as with an SQLite database in memory."""
         return in_memory(self.engine.url)
 
-    def now(self) -> sa.ColumnElement[datetime]:
-        """The time as SQL: the database's own on PostgreSQL, shifted like the clock; the clock's on SQLite."""
+    def now(self, later: timedelta = timedelta(0)) -> sa.ColumnElement[datetime]:
+        """The time as SQL: the database's own on PostgreSQL, shifted like the clock; the clock's on SQLite.
+
+        later: how much to add.
+        """
         if self.dialect == "sqlite":
-            return sa.literal(self._clock.now(), Timestamp)
-        now: sa.ColumnElement[datetime] = sa.func.now(type_=Timestamp)
-        offset = self._clock.offset
-        return sa.type_coerce(now + sa.literal(offset, sa.Interval), Timestamp) if offset else now
+            return sa.literal(self._clock.now() + later, Timestamp)
+        return sa.type_coerce(sa.func.now() + sa.literal(self._clock.offset + later, sa.Interval), Timestamp)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -90,3 +91,15 @@ def summary_of(row: sa.RowMapping) -> RunSummary:
         kind=row["needs"], count=row["needs_count"], due_at=row["needs_due_at"], since=row["needs_since"]
     )
     return RunSummary(needs=needs or None, **{name: row[name] for name in _NAMES})
+
+
+def summary_from(document: Mapping[str, Any]) -> RunSummary:
+    """The summary that `to_dict` was called on."""
+    kept = {**document, "needs": None}
+    if document["needs"]:
+        kept["needs"] = Needs(**{**document["needs"], **_times(document["needs"], ("due_at", "since"))})
+    return RunSummary(**{**kept, **_times(document, [name for name in _NAMES if name.endswith("_at")])})
+
+
+def _times(document: Mapping[str, Any], names: Iterable[str]) -> dict[str, datetime | None]:
+    return {name: datetime.fromisoformat(document[name]) if document[name] else None for name in names}

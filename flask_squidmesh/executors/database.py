@@ -1,0 +1,50 @@
+"""The embedded default: workers pull due dispatches from the host's own database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from flask import current_app
+
+from ..store.tables import Dispatch
+from ..store.writing import dispatch_row
+from .contract import Executor, Identified, Payload
+
+CHANNEL = "squidmesh"
+
+
+class DatabaseExecutor(Executor):
+    """Delivers through `flask squidmesh worker`, or the worker inside `flask run` for development.
+
+    A step's dispatch is a row already, so handing it over means waking a worker. A cron activation becomes a row.
+    """
+
+    def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Mapping[str, Any]:
+        """Wake a worker for a step or a compensation; write a row for a cron activation."""
+        runtime = current_app.extensions["squidmesh"]
+        queue: str = runtime.settings.queue
+        if payload["kind"] == "cron":
+            now = runtime.clock.now()
+            due = now + timedelta(seconds=schedule_in or 0)
+            with runtime.database.write() as connection:
+                row = dispatch_row(None, None, "cron", due, queue, now, payload)
+                connection.execute(sa.insert(Dispatch.__table__).values(row))
+                self.enqueue_in(connection, payload, schedule_in=schedule_in)
+        runtime.bell.ring()
+        return {"queue": queue, "schedule_in": schedule_in}
+
+    def enqueue_in(
+        self, connection: sa.Connection, payload: Payload, *, schedule_in: float | None = None
+    ) -> Mapping[str, Any]:
+        """Wake the workers of every process when this transaction commits (PostgreSQL)."""
+        queue: str = current_app.extensions["squidmesh"].settings.queue
+        if connection.dialect.name == "postgresql" and not schedule_in:
+            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, queue)))
+        return {"queue": queue, "schedule_in": schedule_in}
+
+    def continues(self, run: Identified, step: str) -> bool:
+        """True: the worker that finished a step may go on with the next."""
+        return True

@@ -1,0 +1,305 @@
+"""The extension: registrations, and the calls that a host makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from flask import Blueprint, Flask
+
+from . import cli
+from .clock import Clock, SystemClock
+from .config import Config, read_config
+from .dashboard import create_blueprint
+from .dashboard.access import Hooks
+from .errors import ConfigurationError
+from .reading import explanation, graph, inspection, listing
+from .reading.views import Explanation, Graph, Run, RunPage
+from .runtime import control, dev_worker, replaying, starting
+from .runtime.deliveries import Delivery, perform
+from .runtime.runtime import Runtime, current_runtime
+from .store import schema
+from .store.database import AnySession
+from .store.summaries import RunSummary
+from .workflow.declaration import Workflow
+from .workflow.registry import Registry
+
+RunId = UUID | str
+Actor = str | Mapping[str, Any]
+Defined = TypeVar("Defined", bound=type[Workflow])
+Hook = TypeVar("Hook", bound=Callable[..., Any])
+
+
+class SquidMesh:
+    """Durable workflows for a Flask app.
+
+    It holds registrations only, so one object serves several apps; what belongs to an app stands in
+    `app.extensions["squidmesh"]`.
+
+    app: the app, where it exists already and its SQLAlchemy is initialised; otherwise call `init_app`. authorize,
+    actor, redact, links, csp_nonce: what the dashboard asks of the host; see the methods and the docs of the same name.
+    clock: tells the time, for tests.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        authorize: Callable[..., Any] | None = None,
+        actor: Callable[..., Any] | None = None,
+        redact: Callable[..., Any] | None = None,
+        links: Callable[..., Any] | None = None,
+        csp_nonce: Callable[..., Any] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._registry = Registry()
+        self._hooks = Hooks(authorize=authorize, actor=actor, redact=redact, links=links, csp_nonce=csp_nonce)
+        self._clock = clock or SystemClock()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Set the app up: its tables' metadata, the commands, and the dashboard. Connects to nothing.
+
+        Raises ConfigurationError for unknown SQUIDMESH_ keys and values of the wrong kind, all of them at once, and
+        where the app has been set up before.
+        """
+        if "squidmesh" in app.extensions:
+            raise ConfigurationError(
+                f"The app {app.name!r} has a Squid Mesh already. Call init_app once for each app, on one SquidMesh."
+            )
+        config = read_config(app.config)
+        runtime = Runtime(app, self._registry, config, self._clock)
+        app.extensions["squidmesh"] = runtime
+        if "sqlalchemy" in app.extensions:
+            schema.share(app.extensions["sqlalchemy"].metadatas[config.bind])
+        app.cli.add_command(cli.group)
+        if config.url_prefix is not None:
+            app.register_blueprint(create_blueprint(self._hooks, url_prefix=config.url_prefix))
+        if config.dev_worker:
+            dev_worker.arrange(app, runtime)
+
+    # -- registrations -----------------------------------------------------------------------------------------
+
+    def register(self, *workflows: Defined) -> Defined:
+        """Make workflows known, so that they can be started and performed. Also a class decorator.
+
+        Raises ConfigurationError where two have the same name or alias.
+        """
+        self._registry.register(*workflows)
+        return workflows[0]
+
+    def authorize(self, hook: Hook) -> Hook:
+        """Decorator: `hook(action, run, permission)` says whether the person at the page may do it.
+
+        It returns a bool, or `Deny("why not")`. Without it every page answers 403, except under `app.debug`.
+        """
+        self._hooks.authorize = hook
+        return hook
+
+    def actor(self, hook: Hook) -> Hook:
+        """Decorator: `hook()` names the person at the page, as text or a mapping; recorded with every action."""
+        self._hooks.actor = hook
+        return hook
+
+    def redact(self, hook: Hook) -> Hook:
+        """Decorator: `hook(path, value, run)` returns what pages may show of a value at a path of keys."""
+        self._hooks.redact = hook
+        return hook
+
+    def links(self, hook: Hook) -> Hook:
+        """Decorator: `hook(run)` returns (label, url) pairs to show on the run's page."""
+        self._hooks.links = hook
+        return hook
+
+    def dashboard(
+        self, *, name: str, url_prefix: str, authorize: Callable[..., Any] | None = None
+    ) -> Blueprint:
+        """A further mount of the dashboard, to be registered by the host; with an `authorize` of its own if given."""
+        hooks = self._hooks if authorize is None else self._hooks.with_authorize(authorize)
+        return create_blueprint(hooks, name=name, url_prefix=url_prefix)
+
+    # -- configuration -----------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> Config:
+        """The validated configuration of the current app. Raises ConfigurationError naming everything missing."""
+        return current_runtime().config
+
+    def check_config(self) -> list[str]:
+        """What is missing or wrong in the configuration of the current app, one sentence each."""
+        return current_runtime().problems()
+
+    # -- runs --------------------------------------------------------------------------------------------------
+
+    def start_run(
+        self,
+        workflow: type[Workflow] | str,
+        payload: Any = None,
+        *,
+        trigger: str | None = None,
+        idempotency_key: str | None = None,
+        actor: Actor | None = None,
+        session: AnySession | None = None,
+    ) -> Run:
+        """Start a run.
+
+        workflow: a registered class or its name. payload: a mapping or an instance of the trigger's model. trigger:
+        name; the workflow's first if left out. idempotency_key: the same key and payload return the first run. actor:
+        who starts it. session: join its transaction; nothing runs unless it commits.
+
+        Raises UnknownWorkflowError, UnknownTriggerError, PayloadError, and ConflictError where the key was used with
+        another payload. Nothing is written then.
+        """
+        runtime = current_runtime()
+        run_id = starting.start(
+            runtime, workflow, payload, trigger=trigger, idempotency_key=idempotency_key, actor=actor, session=session
+        )
+        return self._inspect(runtime, run_id, session=session)
+
+    def inspect_run(
+        self, run_id: RunId, *, include_history: bool = False, session: AnySession | None = None
+    ) -> Run:
+        """The run as it is stored; with its steps, step runs, attempts and audit events if asked for.
+
+        Raises RunNotFoundError, for malformed ids too.
+        """
+        return self._inspect(current_runtime(), run_id, include_history=include_history, session=session)
+
+    def explain_run(self, run_id: RunId) -> Explanation:
+        """Why the run is where it is, the evidence, and the control calls that would succeed now."""
+        runtime = self._ready()
+        with runtime.database.read() as connection:
+            return explanation.explain(
+                connection,
+                runtime.registry,
+                run_id,
+                now=runtime.clock.now(),
+                claim_timeout=runtime.config.claim_timeout,
+            )
+
+    def inspect_graph(self, run_id: RunId) -> Graph:
+        """The run's workflow as nodes and edges with their states."""
+        runtime = self._ready()
+        with runtime.database.read() as connection:
+            return graph.graph(connection, runtime.registry, run_id)
+
+    def list_runs(
+        self,
+        *,
+        workflow: type[Workflow] | str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+        **filters: Any,
+    ) -> RunPage:
+        """One page of runs, newest first.
+
+        filters: status, needs, trigger, subject, error, step, since, until, run_id; see `reading.filters.Filters`.
+        limit: at most 500. after: `next` of the page before. Raises FilterError for a filter that makes no sense.
+        """
+        runtime = self._ready()
+        if workflow is not None:
+            filters["workflow"] = runtime.registry.get(workflow).name
+        with runtime.database.read() as connection:
+            return listing.list_runs(connection, limit=limit, after=after, **filters)
+
+    # -- decisions of people -----------------------------------------------------------------------------------
+
+    def approve_run(self, run_id: RunId, *, step: str | None = None, **said: Any) -> RunSummary:
+        """Approve what waits for approval.
+
+        said: actor (required), comment, metadata, session, expected (the decision token of the page), and
+        idempotency_key. step: which, where several wait. Raises ManualActionError, TransitionError, ConflictError.
+        """
+        return control.approve(current_runtime(), run_id, step=step, **said)
+
+    def reject_run(self, run_id: RunId, *, step: str | None = None, **said: Any) -> RunSummary:
+        """Reject what waits for approval; as approve_run."""
+        return control.reject(current_runtime(), run_id, step=step, **said)
+
+    def unblock_run(self, run_id: RunId, *, step: str | None = None, **said: Any) -> RunSummary:
+        """Resume after a pause; as approve_run, but the actor may be left out."""
+        return control.unblock(current_runtime(), run_id, step=step, **said)
+
+    def cancel_run(self, run_id: RunId, *, compensate: bool = False, **said: Any) -> RunSummary:
+        """Cancel the run: at once, or when the steps that are executing have ended. compensate: undo what was done."""
+        return control.cancel(current_runtime(), run_id, compensate=compensate, **said)
+
+    def replay_run(
+        self, run_id: RunId, *, allow_irreversible: bool = False, from_step: str | None = None, **said: Any
+    ) -> RunSummary:
+        """Start a new run with the payload of a finished one, linked both ways, and return it.
+
+        from_step: copy the outputs of what came before and begin there. Raises UnsafeReplayError where steps that
+        cannot be undone would run again, unless allow_irreversible is True.
+        """
+        return replaying.replay(
+            current_runtime(), run_id, allow_irreversible=allow_irreversible, from_step=from_step, **said
+        )
+
+    def retry_step(self, run_id: RunId, *, step: str | None = None, **said: Any) -> RunSummary:
+        """Attempt an interrupted step again."""
+        return control.retry_step(current_runtime(), run_id, step=step, **said)
+
+    def resolve_step(self, run_id: RunId, *, output: Any = None, step: str | None = None, **said: Any) -> RunSummary:
+        """Say that an interrupted step took effect. output: what it would have returned."""
+        return control.resolve_step(current_runtime(), run_id, output=output, step=step, **said)
+
+    def fail_step(
+        self, run_id: RunId, *, reason: str | None = None, step: str | None = None, **said: Any
+    ) -> RunSummary:
+        """Say that an interrupted step failed; its error route or the end of the run follows."""
+        return control.fail_step(current_runtime(), run_id, reason=reason, step=step, **said)
+
+    def retry_compensation(self, run_id: RunId, **said: Any) -> RunSummary:
+        """Try the failed compensations of a run again."""
+        return control.retry_compensation(current_runtime(), run_id, **said)
+
+    def acknowledge_run(self, run_id: RunId, **said: Any) -> RunSummary:
+        """Take a failed run out of what needs a person."""
+        return control.acknowledge(current_runtime(), run_id, **said)
+
+    # -- work --------------------------------------------------------------------------------------------------
+
+    def perform(self, payload: Any) -> Delivery:
+        """Do what a queued job asks for. The host's job calls this with the payload its executor was given.
+
+        A failed step is not a failed job: the Delivery says what happened. Raises PayloadError for a payload that the
+        executor was never given, and the database's own errors where it is out of reach.
+        """
+        return perform(current_runtime(), payload)
+
+    def enqueue_cron(
+        self,
+        workflow: type[Workflow] | str,
+        trigger: str,
+        *,
+        schedule_in: float | None = None,
+        intended_window: datetime | None = None,
+        signal_id: str | None = None,
+    ) -> Any:
+        """Hand a cron activation to the executor, as the host's scheduler does when a trigger is due."""
+        runtime = self._ready()
+        name = runtime.registry.get(workflow).name
+        return runtime.executor.enqueue_cron(
+            name, trigger, schedule_in=schedule_in, intended_window=intended_window, signal_id=signal_id
+        )
+
+    @staticmethod
+    def _ready() -> Runtime:
+        runtime = current_runtime()
+        assert runtime.config
+        return runtime
+
+    def _inspect(
+        self, runtime: Runtime, run_id: RunId, *, include_history: bool = False, session: AnySession | None = None
+    ) -> Run:
+        assert runtime.config
+        if session is not None:
+            return inspection.inspect(
+                runtime.database.joined(session), runtime.registry, run_id, include_history=include_history
+            )
+        with runtime.database.read() as connection:
+            return inspection.inspect(connection, runtime.registry, run_id, include_history=include_history)

@@ -1,0 +1,421 @@
+"""What people do with runs: decide, cancel, replay, settle what was interrupted.
+
+Every call locks the run, answers a repeated idempotency key from what was stored, checks the decision token, decides
+and writes, all in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ..engine.actions import action_facts, allowed, decision_token, open_decisions
+from ..engine.facts import Decider, RunFact, StepFact
+from ..engine.failures import error
+from ..engine.progress import Neighbourhood, Progress
+from ..engine.status import TERMINAL
+from ..errors import (
+    ConflictError,
+    ManualActionError,
+    RunNotFoundError,
+    TransitionError,
+    UnknownWorkflowError,
+)
+from ..store import loading, writing
+from ..store.database import AnySession
+from ..store.identity import new_id, read_id
+from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_from, summary_of
+from ..store.tables import AuditEvent, ControlCall
+from ..workflow import conditions, values
+from ..workflow.spec import WorkflowSpec
+from .performing import Recorded, after_commit, surroundings, write
+from .starting import in_transaction
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+runs = loading.runs
+calls = ControlCall.__table__
+audit_events = AuditEvent.__table__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What every control call is given."""
+
+    name: str
+    run_id: str
+    decider: Decider
+    expected: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acting:
+    """A control call on a run that is locked: everything it may decide on."""
+
+    runtime: Runtime
+    connection: sa.Connection
+    call: Call
+    run: RunFact
+    rows: Sequence[StepFact]
+    spec: WorkflowSpec | None
+
+    @property
+    def known(self) -> WorkflowSpec:
+        """The workflow. Raises UnknownWorkflowError where it is not registered."""
+        return self.spec or self.runtime.registry.get(self.run.workflow)
+
+    def progress(self, around: Neighbourhood | None = None) -> Progress:
+        """A decision about the run."""
+        spec = self.spec or _unregistered(self.run)
+        return Progress(spec, self.run, now=self.runtime.clock.now(), new_id=new_id, around=around)
+
+    def refuse(self, why: str) -> TransitionError:
+        """The error that says why the call is not possible now, and what is."""
+        possible = allowed(action_facts(self.run, self.rows, self.spec))
+        now = f"Possible now: {', '.join(possible)}." if possible else "Nothing can be done with it now."
+        return TransitionError(f"{self.call.name}: {why} {now}", status=self.run.status, allowed=possible)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """What a control call came to."""
+
+    answer: RunSummary
+    told: tuple[Callable[[], None], ...] = ()
+
+
+Deed = Callable[[Acting], "tuple[str, Sequence[Callable[[], None]]]"]
+
+
+def approve(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
+    """Approve the open approval."""
+    return _act(runtime, "approve_run", run_id, partial(_decide, "approved", ("approval",), step), actor_required=True, **said)
+
+
+def reject(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
+    """Reject the open approval."""
+    return _act(runtime, "reject_run", run_id, partial(_decide, "rejected", ("approval",), step), actor_required=True, **said)
+
+
+def unblock(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
+    """Resume after a pause."""
+    return _act(runtime, "unblock_run", run_id, partial(_decide, "resumed", ("pause",), step), **said)
+
+
+def retry_step(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
+    """Attempt an interrupted step again."""
+    return _act(runtime, "retry_step", run_id, partial(_retry_step, step), **said)
+
+
+def resolve_step(
+    runtime: Runtime, run_id: Any, *, output: Any = None, step: str | None = None, **said: Any
+) -> RunSummary:
+    """Say that an interrupted step took effect, with this output."""
+    return _act(runtime, "resolve_step", run_id, partial(_resolve_step, step, values.step_output(output)), **said)
+
+
+def fail_step(
+    runtime: Runtime, run_id: Any, *, reason: str | None = None, step: str | None = None, **said: Any
+) -> RunSummary:
+    """Say that an interrupted step failed."""
+    return _act(runtime, "fail_step", run_id, partial(_fail_step, step, reason), **said)
+
+
+def cancel(runtime: Runtime, run_id: Any, *, compensate: bool = False, **said: Any) -> RunSummary:
+    """Cancel the run."""
+    return _act(runtime, "cancel_run", run_id, partial(_cancel, compensate), **said)
+
+
+def retry_compensation(runtime: Runtime, run_id: Any, **said: Any) -> RunSummary:
+    """Try failed compensations again."""
+    return _act(runtime, "retry_compensation", run_id, _retry_compensation, **said)
+
+
+def acknowledge(runtime: Runtime, run_id: Any, **said: Any) -> RunSummary:
+    """Take a failed run out of what needs a person."""
+    return _act(runtime, "acknowledge_run", run_id, _acknowledge, **said)
+
+
+def act(
+    runtime: Runtime,
+    call: Call,
+    deed: Deed,
+    session: AnySession | None = None,
+) -> RunSummary:
+    """Carry out one control call in a transaction of our own, or in the session's."""
+    return in_transaction(
+        runtime, session, lambda connection: _acted(runtime, connection, call, deed), _tell
+    ).answer
+
+
+def _act(
+    runtime: Runtime,
+    name: str,
+    run_id: Any,
+    deed: Deed,
+    *,
+    actor: Any = None,
+    comment: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    session: AnySession | None = None,
+    expected: str | None = None,
+    idempotency_key: str | None = None,
+    actor_required: bool = False,
+) -> RunSummary:
+    call = call_on(
+        runtime, name, run_id, actor, comment, metadata, expected, idempotency_key, actor_required=actor_required
+    )
+    return act(runtime, call, deed, session)
+
+
+def call_on(
+    runtime: Runtime,
+    name: str,
+    run_id: Any,
+    actor: Any,
+    comment: str | None,
+    metadata: Mapping[str, Any] | None,
+    expected: str | None,
+    key: str | None,
+    *,
+    actor_required: bool = False,
+) -> Call:
+    """Check what the caller said. Configuration errors come before every other."""
+    assert runtime.config
+    found = read_id(run_id)
+    if found is None:
+        raise RunNotFoundError(run_id)
+    decider = decider_of(actor, comment, metadata, actor_required=actor_required)
+    return Call(name=name, run_id=found, decider=decider, expected=expected, key=key)
+
+
+def decider_of(
+    actor: Any, comment: Any, metadata: Any, *, actor_required: bool
+) -> Decider:
+    """Who acts and what they say. Raises ManualActionError naming the first that does not fit."""
+    if actor is None and actor_required:
+        raise ManualActionError("actor", "actor is required: pass who decides, as text or as a mapping.")
+    if actor is not None and not (isinstance(actor, str | Mapping) and (actor.strip() if isinstance(actor, str) else actor)):
+        raise ManualActionError("actor", f"actor must be text or a mapping that is not empty, not {_kind(actor)}.")
+    if comment is not None and not (isinstance(comment, str) and comment.strip()):
+        raise ManualActionError("comment", f"comment must be text that is not blank, or left out, not {_kind(comment)}.")
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise ManualActionError("metadata", f"metadata must be a mapping, or left out, not {_kind(metadata)}.")
+    try:
+        return Decider(
+            actor=values.to_json(actor), comment=values.to_json(comment), metadata=values.to_json(metadata)
+        )
+    except values.ValueNotJsonError as unfit:
+        raise ManualActionError("metadata", f"What was said cannot be stored. {unfit}") from unfit
+
+
+def _kind(value: Any) -> str:
+    return "an empty one" if value in ("", {}) else f"a {type(value).__name__}"
+
+
+def _acted(runtime: Runtime, connection: sa.Connection, call: Call, deed: Deed) -> Acted:
+    run = loading.run_fact(connection, call.run_id, lock=True)
+    if run is None:
+        raise RunNotFoundError(call.run_id)
+    stored = _stored(connection, call)
+    if stored is not None:
+        return Acted(answer=stored)
+    rows = loading.step_facts(connection, loading.step_runs.c.run_id == call.run_id)
+    try:
+        spec = runtime.registry.get(run.workflow)
+    except UnknownWorkflowError:
+        spec = None
+    acting = Acting(runtime=runtime, connection=connection, call=call, run=run, rows=rows, spec=spec)
+    _check_token(acting)
+    concerned, told = deed(acting)
+    answer = summary_in(connection, concerned)
+    _store(runtime, connection, call, answer)
+    return Acted(answer=answer, told=tuple(told))
+
+
+def _tell(acted: Acted) -> None:
+    for then in acted.told:
+        then()
+
+
+def summary_in(connection: sa.Connection, run_id: str) -> RunSummary:
+    """The run as this transaction sees it."""
+    return summary_of(connection.execute(sa.select(*SUMMARY_COLUMNS).where(runs.c.id == run_id)).mappings().one())
+
+
+def _stored(connection: sa.Connection, call: Call) -> RunSummary | None:
+    if call.key is None:
+        return None
+    found = connection.scalar(
+        sa.select(calls.c.answer).where(
+            calls.c.run_id == call.run_id, calls.c.call == call.name, calls.c.key == call.key
+        )
+    )
+    return summary_from(found) if found else None
+
+
+def _store(runtime: Runtime, connection: sa.Connection, call: Call, answer: RunSummary) -> None:
+    if call.key is None:
+        return
+    row = {"run_id": call.run_id, "call": call.name, "key": call.key}
+    connection.execute(sa.insert(calls).values(**row, answer=answer.to_dict(), at=runtime.clock.now()))
+
+
+def _check_token(acting: Acting) -> None:
+    """Raise ConflictError where what the page showed as open is not open any more."""
+    expected, run = acting.call.expected, acting.run
+    if expected is None:
+        return
+    token = decision_token(run.status, open_decisions(acting.rows, acting.spec))
+    holds = run.status not in TERMINAL if acting.call.name == "cancel_run" else token == expected
+    if holds:
+        return
+    last = _last_event(acting)
+    raise ConflictError(
+        f"{acting.call.name}: the run has moved on since the page was shown; nothing was done. "
+        f"Its status is {run.status} now. Look at it again and decide anew.",
+        current={"status": run.status, "decision": token, "last_event": last},
+    )
+
+
+def _last_event(acting: Acting) -> dict[str, Any] | None:
+    columns = [audit_events.c[name] for name in ("type", "step", "actor", "comment", "at")]
+    query = (
+        sa.select(*columns).where(audit_events.c.run_id == acting.run.id).order_by(audit_events.c.id.desc()).limit(1)
+    )
+    row = acting.connection.execute(query).mappings().first()
+    return {**row, "at": row["at"].isoformat()} if row else None
+
+
+def _recorded(acting: Acting, progress: Progress) -> tuple[str, list[Callable[[], None]]]:
+    recorded: Recorded = write(acting.runtime, acting.connection, progress)
+    return acting.run.id, [partial(after_commit, acting.runtime, recorded)]
+
+
+def _decide(event: str, kinds: Sequence[str], step: str | None, acting: Acting) -> Any:
+    visit, others = _open_decision(acting, kinds, step)
+    decision = visit.decision or {}
+    spec, target = acting.known, decision.get("error" if event == "rejected" else "ok")
+    if target is not None and target not in spec.steps:
+        raise acting.refuse(f"it would continue at step {target}, which workflow {spec.name} does not declare any more.")
+    following = {target} if target else set(spec.dependents.get(visit.step, ()))
+    around = _around(acting, following, others)
+    progress = acting.progress(around)
+    progress.decide(visit, event, acting.call.decider)
+    return _recorded(acting, progress)
+
+
+def _retry_step(step: str | None, acting: Acting) -> Any:
+    visit, others = _open_decision(acting, ("interrupted",), step)
+    if acting.run.status == "cancelling":
+        raise acting.refuse("the run is being cancelled, so its step is not attempted again.")
+    progress = acting.progress(Neighbourhood(decisions=others))
+    progress.try_again(visit, acting.call.decider)
+    return _recorded(acting, progress)
+
+
+def _resolve_step(step: str | None, output: Mapping[str, Any], acting: Acting) -> Any:
+    visit, others = _open_decision(acting, ("interrupted",), step)
+    key = (visit.decision or {}).get("output")
+    kept = {key: dict(output)} if key else dict(output)
+    progress = acting.progress(_around(acting, _following(acting.known, visit.step), others, kept, visit.step))
+    progress.resolve(visit, kept, acting.call.decider)
+    return _recorded(acting, progress)
+
+
+def _fail_step(step: str | None, reason: str | None, acting: Acting) -> Any:
+    visit, others = _open_decision(acting, ("interrupted",), step)
+    said = reason or acting.call.decider.comment or "An operator said that the step failed."
+    progress = acting.progress(_around(acting, _following(acting.known, visit.step), others))
+    progress.give_up(visit, error("FailedByOperator", said, code="failed_by_operator"), acting.call.decider)
+    return _recorded(acting, progress)
+
+
+def _cancel(compensate: bool, acting: Acting) -> Any:
+    if acting.run.status in TERMINAL | {"cancelling"}:
+        raise acting.refuse(f"the run is {acting.run.status} already.")
+    progress = acting.progress()
+    opened = [row for row in acting.rows if row.kind == "step" and row.status in ("pending", "running", "paused")]
+    progress.cancel(acting.call.decider, opened, compensate=compensate)
+    return _recorded(acting, progress)
+
+
+def _retry_compensation(acting: Acting) -> Any:
+    if acting.run.compensation != "failed":
+        raise acting.refuse("no compensation of this run has failed.")
+    compensations = [row for row in acting.rows if row.kind == "compensation"]
+    progress = acting.progress(Neighbourhood(compensations=compensations))
+    progress.retry_compensation(acting.call.decider)
+    return _recorded(acting, progress)
+
+
+def _acknowledge(acting: Acting) -> Any:
+    if acting.run.needs not in ("failed", "compensation_failed"):
+        raise acting.refuse("the run does not wait for anybody to take note of a failure.")
+    progress = acting.progress()
+    progress.acknowledge(acting.call.decider)
+    return _recorded(acting, progress)
+
+
+def _open_decision(
+    acting: Acting, kinds: Sequence[str], step: str | None
+) -> tuple[StepFact, list[StepFact]]:
+    """The decision that is meant, and the others that are open."""
+    opened = loading.decisions(acting.rows)
+    fitting = [row for row in opened if (row.decision or {}).get("kind") in kinds and step in (None, row.step)]
+    if not fitting:
+        wanted = {"approval": "an approval", "pause": "a pause", "interrupted": "an interrupted step"}[kinds[0]]
+        where = f" at step {step}" if step else ""
+        raise acting.refuse(f"the run is {acting.run.status} and has no {wanted.split(' ', 1)[1]} open{where}.")
+    if len(fitting) > 1:
+        names = ", ".join(row.step for row in fitting)
+        raise ManualActionError("step", f"{acting.call.name}: several steps wait ({names}). Pass step= to say which.")
+    return fitting[0], [row for row in opened if row.id != fitting[0].id]
+
+
+def _following(spec: WorkflowSpec, name: str) -> set[str]:
+    step = spec.steps.get(name)
+    if step is None:
+        return set()
+    routes = {route.target for route in step.ok} | ({step.error.target} if step.error else set())
+    return routes | set(spec.dependents[name])
+
+
+def _around(
+    acting: Acting,
+    following: set[str],
+    others: Sequence[StepFact],
+    output: Mapping[str, Any] | None = None,
+    leaving: str | None = None,
+) -> Neighbourhood:
+    step = acting.known.steps.get(leaving) if leaving else None
+    return surroundings(
+        acting.connection,
+        acting.known,
+        acting.run,
+        following,
+        payload=loading.payload_of(acting.connection, acting.run.id),
+        output=output or {},
+        keys=conditions.keys(step.ok) if step else frozenset(),
+        decisions=others,
+    )
+
+
+def _unregistered(run: RunFact) -> WorkflowSpec:
+    """Stands in for a workflow that this process does not know, for calls that need none of its steps."""
+    return WorkflowSpec(
+        name=run.workflow,
+        title=run.workflow,
+        description="",
+        style="flow",
+        triggers={},
+        steps={},
+        entry=(),
+        fingerprint="",
+    )

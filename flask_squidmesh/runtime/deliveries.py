@@ -1,0 +1,98 @@
+"""What the host's queued job calls."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..engine.status import TERMINAL
+from ..executors.contract import Payload, check_payload
+from ..store import claiming, loading
+from ..store.claiming import Claim, Work
+from .claiming_work import take
+from .performing import Recorded, after_commit, deliver
+from .scheduling import activate
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+Outcome = Literal["executed", "too_early", "duplicate", "held", "unknown_run", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What one `perform` did.
+
+    outcome: executed; too_early (put back for the rest of the time); duplicate (nothing to do); held (this process
+    does not know the workflow or step); unknown_run; cancelled. attempt: its number, where one ran. status: the
+    run's status afterwards.
+    """
+
+    outcome: Outcome
+    run_id: str | None = None
+    step: str | None = None
+    attempt: int | None = None
+    status: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return asdict(self)
+
+
+def perform(runtime: Runtime, payload: Any) -> Delivery:
+    """Do what a queued job asks for; see `SquidMesh.perform`."""
+    assert runtime.config
+    checked = check_payload(payload)
+    if checked["kind"] == "cron":
+        return _activated(runtime, checked)
+    found, work, status = _taken(runtime, checked)
+    step = work.visit.step if work else checked.get("step")
+    if isinstance(found, Claim):
+        status = deliver(runtime, found)
+        return Delivery(
+            outcome="executed", run_id=found.run.id, step=step, attempt=found.visit.attempts, status=status
+        )
+    if found == "too_early" and work is not None:
+        runtime.executor.enqueue(checked, schedule_in=max(work.wait, 1.0))
+    return Delivery(outcome=found, run_id=checked["run_id"], step=step, status=status)
+
+
+def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | Outcome, Work | None, str | None]:
+    settled: list[Recorded] = []
+    with runtime.database.write() as connection:
+        run = loading.run_fact(connection, payload["run_id"], lock=True)
+        if run is None:
+            return "unknown_run", None, None
+        work = claiming.work_for(connection, runtime.database, run.id, payload["kind"], payload.get("step"))
+        if work is None:
+            return ("cancelled" if run.status == "cancelled" else "duplicate"), None, run.status
+        if not work.due or (work.claim_id and not _may_take_over(runtime)):
+            return "too_early", work, run.status
+        claim = take(runtime, connection, work, settled)
+    for recorded in settled:
+        after_commit(runtime, recorded)
+    status = settled[-1].status if settled else work.run.status
+    if claim is not None:
+        return claim, work, status
+    return ("duplicate" if settled or status in TERMINAL else "held"), work, status
+
+
+def _may_take_over(runtime: Runtime) -> bool:
+    return runtime.database.contact.unbroken_for(runtime.settings.claim_timeout)
+
+
+def _activated(runtime: Runtime, payload: Payload) -> Delivery:
+    window = payload.get("intended_window")
+    run_id, new = activate(
+        runtime,
+        payload["workflow"],
+        payload["trigger"],
+        intended_window=datetime.fromisoformat(window) if window else None,
+        signal_id=payload.get("signal_id"),
+    )
+    with runtime.database.read() as connection:
+        run = loading.run_fact(connection, run_id) if run_id else None
+    return Delivery(
+        outcome="executed" if new else "duplicate", run_id=run_id, status=run.status if run else None
+    )

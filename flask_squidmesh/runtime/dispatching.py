@@ -1,0 +1,128 @@
+"""Handing work over to the executor: inside the transaction where it can, else after the commit.
+
+A hand-over that fails is written down and made again by the relay; it never fails a run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ..engine.changes import Changes
+from ..executors.contract import Payload
+from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
+from ..store.tables import Dispatch, Run
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+runs = Run.__table__
+dispatches = Dispatch.__table__
+
+RETRY_HAND_OVER = timedelta(seconds=10)
+
+logger = logging.getLogger("flask_squidmesh")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """Work to hand over, and when it is due; None means at once."""
+
+    run_id: str
+    kind: str
+    step: str
+    due_at: datetime | None
+
+    @property
+    def payload(self) -> Payload:
+        """What the executor is given."""
+        if self.kind == "compensation":
+            return Payload(kind="compensation", run_id=self.run_id)
+        return Payload(kind="step", run_id=self.run_id, step=self.step)
+
+
+def intents(run_id: str, changes: Changes, released: Mapping[str, tuple[str, str]] | None = None) -> list[Intent]:
+    """What these changes call for. released: (kind, step) of the step runs whose claim ends."""
+    new = [(row.kind, row.step, row.due_at) for row in changes.entered if row.delivered and not row.claimed]
+    again = [(row.kind, row.step, row.due_at) for row in changes.dispatched]
+    later = [(*(released or {})[key], due) for key, due in changes.released.items() if key in (released or {})]
+    return [Intent(run_id=run_id, kind=kind, step=step, due_at=due) for kind, step, due in [*new, *again, *later]]
+
+
+def hand_over_within(runtime: Runtime, connection: sa.Connection, wanted: Sequence[Intent]) -> list[Intent]:
+    """Hand over inside the transaction where the executor can, and answer what is left for after the commit."""
+    enqueue_in: Callable[..., Any] | None = getattr(runtime.executor, "enqueue_in", None)
+    if enqueue_in is None or not wanted:
+        return list(wanted)
+    left = []
+    for intent in wanted:
+        try:
+            with connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext():
+                enqueue_in(connection, intent.payload, schedule_in=_seconds(runtime, intent))
+        except Exception as error:  # the host's code; its failure must not fail the run
+            logger.warning("squidmesh: the executor could not hand over in the transaction (%s)", type(error).__name__)
+            left.append(intent)
+    return left
+
+
+def hand_over(runtime: Runtime, wanted: Sequence[Intent]) -> None:
+    """Hand over what was committed, one call for the steps of a run that are due together."""
+    runtime.bell.ring()
+    by_run = sorted(wanted, key=lambda intent: intent.run_id)
+    for run_id, of_run in groupby(by_run, key=lambda intent: intent.run_id):
+        group = list(of_run)
+        try:
+            _enqueue(runtime, summary(runtime, run_id), group)
+        except Exception as error:  # the host's code; the relay hands over again
+            logger.warning("squidmesh: work for run %s could not be handed over (%s)", run_id, type(error).__name__)
+            _note_failure(runtime, run_id, f"{type(error).__name__}: {error}")
+
+
+def _enqueue(runtime: Runtime, run: RunSummary | None, group: Iterable[Intent]) -> None:
+    if run is None:
+        return
+    executor = runtime.executor
+    by_time: dict[tuple[str, float | None], list[str]] = {}
+    for intent in group:
+        by_time.setdefault((intent.kind, _seconds(runtime, intent)), []).append(intent.step)
+    for (kind, seconds), steps in by_time.items():
+        if kind == "compensation":
+            executor.enqueue_compensation(run, schedule_in=seconds)
+        elif len(steps) == 1:
+            executor.enqueue_step(run, steps[0], schedule_in=seconds)
+        else:
+            executor.enqueue_steps(run, steps, schedule_in=seconds)
+
+
+def summary(runtime: Runtime, run_id: str) -> RunSummary | None:
+    """The run as executors see it."""
+    with runtime.database.read() as connection:
+        row = connection.execute(sa.select(*SUMMARY_COLUMNS).where(runs.c.id == run_id)).mappings().first()
+    return summary_of(row) if row else None
+
+
+def _seconds(runtime: Runtime, intent: Intent) -> float | None:
+    if intent.due_at is None:
+        return None
+    seconds = (intent.due_at - runtime.clock.now()).total_seconds()
+    return seconds if seconds > 0 else None
+
+
+def _note_failure(runtime: Runtime, run_id: str, error: str) -> None:
+    with runtime.database.write() as connection:
+        connection.execute(
+            sa.update(dispatches)
+            .where(dispatches.c.run_id == run_id, dispatches.c.claim_id.is_(None))
+            .values(
+                hand_over_error=error[:2000],
+                hand_overs=dispatches.c.hand_overs + 1,
+                relay_at=runtime.clock.now() + RETRY_HAND_OVER,
+            )
+        )

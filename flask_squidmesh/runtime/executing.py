@@ -1,0 +1,168 @@
+"""Running a step's function: its state bound, its context given, its outcome caught."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ..store import loading
+from ..store.claiming import Claim
+from ..store.tables import Run
+from ..workflow.binding import bind, needed_by, needed_keys
+from ..workflow.context import CompensationContext, StepContext
+from ..workflow.spec import Compensation, StepSpec, WorkflowSpec
+from ..workflow.templates import render
+from ..workflow.values import step_output
+from .outcomes import Completed, Failed, Outcome, failure_of
+from .starting import start_child
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+logger = logging.getLogger("flask_squidmesh.steps")
+
+
+class RunState:
+    """A run's outputs as the steps of one delivery see them. What was read or made once is not read again."""
+
+    def __init__(self, runtime: Runtime, spec: WorkflowSpec) -> None:
+        self._runtime, self._spec = runtime, spec
+        self._known: dict[str, Any] = {}
+        self._read: set[str] = set()
+
+    def at(self, claim: Claim, keys: frozenset[str] | None) -> dict[str, Any]:
+        """Payload and outputs that the claimed visit may see, at least for these keys."""
+        base = {**claim.payload, **({"schedule": dict(claim.schedule)} if claim.schedule else {})}
+        if self._spec.style == "dependency" and claim.visit.kind == "step":
+            ancestors = self._spec.ancestors.get(claim.visit.step, frozenset())
+            return base | self._load(claim, keys, steps=ancestors)
+        if keys is None:
+            return base | self._load(claim, None)
+        unknown = keys - self._known.keys() - self._read
+        if unknown:
+            self._known = self._load(claim, unknown) | self._known
+            self._read |= unknown
+        return base | {key: value for key, value in self._known.items() if key in keys}
+
+    def add(self, output: Mapping[str, Any]) -> None:
+        """A step of this delivery completed with this output."""
+        self._known.update(output)
+
+    def _load(
+        self, claim: Claim, keys: frozenset[str] | None, steps: frozenset[str] | None = None
+    ) -> dict[str, Any]:
+        if claim.visit.sees == 0 or keys == frozenset():
+            return {}
+        with self._runtime.database.read() as connection:
+            return loading.outputs(connection, claim.run.id, sees=claim.visit.sees, keys=keys, steps=steps)
+
+
+def execute(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
+    """Perform the claimed attempt in an app context of its own, outside any transaction of ours."""
+    with runtime.in_context():
+        return execute_here(runtime, spec, claim, state)
+
+
+def execute_here(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
+    """Perform the claimed attempt in the present app context."""
+    step = spec.steps[claim.visit.step]
+    if claim.visit.kind == "compensation":
+        return _compensate(runtime, spec, claim, state, step.compensate)
+    if step.kind == "log":
+        return _log(claim, state, step)
+    if step.kind == "wait":
+        return Completed(output={})
+    return _call(runtime, spec, claim, state, step)
+
+
+def _call(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, step: StepSpec) -> Outcome:
+    given: dict[str, Any] | None = None
+    try:
+        seen = state.at(claim, needed_keys(step))
+        context = StepContext(**_context(runtime, claim, state))
+        bound = bind(step.parameters, payload=claim.payload, state=seen, context=context, payload_model=_model(spec, claim))
+        given = bound.input
+        output = step_output(_run(runtime, step.function, bound.arguments))
+        return Completed(output={step.output: output} if step.output else output, input=given)
+    except Exception as exception:
+        return Failed(failure=failure_of(exception, step.retry), input=given)
+
+
+def _compensate(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, undo: Compensation | None
+) -> Outcome:
+    given: dict[str, Any] | None = None
+    try:
+        if undo is None:
+            raise LookupError(f"Step {claim.visit.step} no longer declares how it is undone.")
+        seen = state.at(claim, needed_by(undo.parameters))
+        context = CompensationContext(**_context(runtime, claim, state), **_undone(runtime, claim))
+        bound = bind(undo.parameters, payload=claim.payload, state=seen, context=context, payload_model=_model(spec, claim))
+        given = bound.input
+        return Completed(output=step_output(_run(runtime, undo.function, bound.arguments)), input=given)
+    except Exception as exception:
+        policy = undo.retry if undo else claim.visit.retry
+        return Failed(failure=failure_of(exception, policy), input=given)
+
+
+def _run(runtime: Runtime, function: Callable[..., Any] | None, arguments: Mapping[str, Any]) -> Any:
+    assert function is not None
+    plain = function.func if isinstance(function, partial) else function
+    if inspect.iscoroutinefunction(plain):
+        return runtime.app.ensure_sync(function)(**arguments)
+    return function(**arguments)
+
+
+def _log(claim: Claim, state: RunState, step: StepSpec) -> Completed:
+    message = render(step.message or "", state.at(claim, needed_keys(step)))
+    facts = {"run_id": claim.run.id, "workflow": claim.run.workflow, "step": step.name, "attempt": claim.visit.attempts}
+    logger.log(getattr(logging, step.level.upper()), "%s", message, extra=facts)
+    return Completed(output={})
+
+
+def _context(runtime: Runtime, claim: Claim, state: RunState) -> dict[str, Any]:
+    visit = claim.visit
+    ending = ":compensation" if visit.kind == "compensation" else ""
+    return {
+        "run_id": claim.run.id,
+        "workflow": claim.run.workflow,
+        "step": visit.step,
+        "visit": visit.visit,
+        "attempt": visit.attempts,
+        "idempotency_key": f"{claim.run.id}:{visit.step}:{visit.visit}{ending}",
+        "failure": visit.failure,
+        "actor": claim.run.actor,
+        "read_state": lambda: state.at(claim, None),
+        "read_cancelled": partial(_is_cancelling, runtime, claim.run.id),
+        "read_lost": partial(runtime.claims.is_lost, claim.claim_id),
+        "begin_child": partial(start_child, runtime, claim),
+    }
+
+
+def _undone(runtime: Runtime, claim: Claim) -> dict[str, Any]:
+    """What the step that is being undone was given and returned."""
+    step_runs = loading.step_runs
+    query = sa.select(step_runs.c.input, step_runs.c.output, step_runs.c.settings).where(
+        step_runs.c.id == claim.visit.settings["of"]
+    )
+    with runtime.database.read() as connection:
+        row = connection.execute(query).one()
+    key = row.settings.get("output")
+    output = (row.output or {}).get(key) if key else row.output
+    return {"input": row.input or {}, "output": output}
+
+
+def _is_cancelling(runtime: Runtime, run_id: str) -> bool:
+    with runtime.database.read() as connection:
+        status = connection.scalar(sa.select(Run.__table__.c.status).where(Run.__table__.c.id == run_id))
+    return status in ("cancelling", "cancelled")
+
+
+def _model(spec: WorkflowSpec, claim: Claim) -> Any:
+    trigger = spec.triggers.get(claim.run.trigger)
+    return trigger.model if trigger else None

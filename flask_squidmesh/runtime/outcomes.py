@@ -1,0 +1,94 @@
+"""How an attempt ended, as a value; and exceptions as failures."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..engine.facts import Failure
+from ..errors import FailStep, RetryStep
+from ..workflow.binding import BindingError
+from ..workflow.spec import RetryPolicy
+from ..workflow.values import ValueNotJsonError, to_json
+
+MOST_TEXT = 2_000
+MOST_TRACEBACK = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """The attempt succeeded. output is under its key already."""
+
+    output: Mapping[str, Any]
+    input: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The attempt failed."""
+
+    failure: Failure
+    input: Mapping[str, Any] | None = None
+
+
+Outcome = Completed | Failed
+
+
+def failure_of(exception: Exception, policy: RetryPolicy) -> Failure:
+    """What an exception out of a step means for the step's retry policy."""
+    match exception:
+        case FailStep():
+            return Failure(error=_error(exception, retryable=False), final=True, certain=True)
+        case RetryStep():
+            error = _error(exception, retryable=True)
+            return Failure(error=error, asked=True, certain=True, after=exception.after)
+        case BindingError():
+            return Failure(error=_complete(exception.error), final=True, certain=True)
+        case ValueNotJsonError():
+            error = _error(exception, retryable=False) | {"type": "OutputError"}
+            return Failure(error=error, final=True)
+        case _:
+            named = isinstance(exception, policy.on)
+            final = bool(policy.on) and not named
+            return Failure(error=_error(exception, retryable=not final), final=final, asked=named, certain=named)
+
+
+def storable(text: object, most: int = MOST_TEXT) -> str:
+    """Text that every database takes: without U+0000 and lone surrogates, and not too long."""
+    plain = str(text).replace("\0", "�").encode("utf-8", "replace").decode("utf-8")
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
+
+
+def _error(exception: Exception, *, retryable: bool) -> dict[str, Any]:
+    return {
+        "type": type(exception).__name__,
+        "message": storable(_message(exception)),
+        "code": _text(getattr(exception, "code", None)),
+        "details": _details(getattr(exception, "details", None)),
+        "traceback": storable("".join(traceback.format_exception(exception)), MOST_TRACEBACK),
+        "retryable": retryable,
+    }
+
+
+def _complete(error: Mapping[str, Any]) -> dict[str, Any]:
+    return {"code": None, "details": None, "traceback": None, "retryable": False, **error}
+
+
+def _message(exception: Exception) -> str:
+    try:
+        return str(exception)
+    except Exception:  # a host's exception that cannot say what it is
+        return f"{type(exception).__name__} (its text could not be made)"
+
+
+def _text(value: object) -> str | None:
+    return storable(value, 200) if isinstance(value, str | int) else None
+
+
+def _details(value: Any) -> Any:
+    try:
+        return to_json(value)
+    except ValueNotJsonError as unfit:
+        return {"omitted": str(unfit)}

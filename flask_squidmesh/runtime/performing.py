@@ -1,0 +1,293 @@
+"""One delivery: take the claim, run the step, record what came of it, and go on in place where that is allowed.
+
+Recording is one transaction: the outcome, the run's state, the audit, the next step run and its dispatch or claim.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ..engine.changes import Changes, NewStepRun
+from ..engine.facts import RunFact, StepFact
+from ..engine.progress import Neighbourhood, Progress
+from ..engine.status import TERMINAL
+from ..store import claiming, loading, writing
+from ..store.claiming import Claim
+from ..store.identity import new_id
+from ..workflow import conditions, templates
+from ..workflow.spec import WorkflowSpec
+from .announcing import announce, send
+from .dispatching import Intent, hand_over, hand_over_within, intents
+from .executing import RunState, execute
+from .outcomes import Completed, Outcome
+from .transactions import perform_in_transaction
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+logger = logging.getLogger("flask_squidmesh")
+
+_RUN_NAMES = {field.name for field in fields(RunFact)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What a transaction recorded: the run before it, the changes, the work to hand over, the claim to go on with."""
+
+    run: RunFact
+    changes: list[Changes]
+    wanted: list[Intent]
+    onward: Claim | None
+
+    @property
+    def status(self) -> str:
+        """The run's status afterwards."""
+        status: str = self.run.status
+        for changes in self.changes:
+            status = changes.run.get("status", status)
+        return status
+
+
+def deliver(runtime: Runtime, claim: Claim) -> str:
+    """Perform the claimed step and as many after it as may follow in place. Answer the run's status at the end."""
+    with runtime.in_context():
+        return _deliver(runtime, claim)
+
+
+def _deliver(runtime: Runtime, claim: Claim) -> str:
+    spec = runtime.registry.get(claim.run.workflow)
+    state = RunState(runtime, spec)
+    until = runtime.clock.now() + timedelta(seconds=runtime.settings.delivery_seconds)
+    steps_left = runtime.settings.delivery_steps
+    status: str = claim.run.status
+    onward: Claim | None = claim
+    runtime.claims.hold(claim.claim_id)
+    try:
+        while onward is not None:
+            steps_left -= 1
+            may_continue = steps_left > 0 and runtime.clock.now() < until
+            status, onward = attempt(runtime, spec, onward, state, may_continue=may_continue)
+    finally:
+        runtime.claims.release(claim.claim_id)
+    return status
+
+
+def attempt(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, *, may_continue: bool
+) -> tuple[str, Claim | None]:
+    """Run one attempt and record it. Answer the run's status, and the claim on the next step if it goes on."""
+    _started(runtime, claim)
+
+    def recording(connection: sa.Connection, outcome: Outcome) -> Recorded:
+        return record(runtime, connection, spec, claim, outcome, may_continue=may_continue)
+
+    try:
+        if claim.visit.kind == "step" and spec.steps[claim.visit.step].transaction:
+            outcome, recorded = perform_in_transaction(runtime, spec, claim, state, recording)
+        else:
+            outcome = execute(runtime, spec, claim, state)
+            with runtime.database.write() as connection:
+                recorded = recording(connection, outcome)
+    except writing.ClaimLostError:
+        logger.warning(
+            "squidmesh: run %s: the claim on step %s was lost; its outcome is dropped", claim.run.id, claim.visit.step
+        )
+        return _present_status(runtime, claim), None
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        _put_back(runtime, claim)
+        raise
+    if isinstance(outcome, Completed):
+        state.add(outcome.output)
+    after_commit(runtime, recorded)
+    return recorded.status, recorded.onward
+
+
+def record(
+    runtime: Runtime,
+    connection: sa.Connection,
+    spec: WorkflowSpec,
+    claim: Claim,
+    outcome: Outcome,
+    *,
+    may_continue: bool,
+) -> Recorded:
+    """Write the outcome and what follows from it. Raises ClaimLostError where the claim is somebody else's now."""
+    run = loading.run_fact(connection, claim.run.id, lock=True)
+    if run is None:
+        raise writing.ClaimLostError
+    around = _around(connection, spec, run, claim, outcome)
+    progress = Progress(spec, run, now=runtime.clock.now(), new_id=new_id, around=around)
+    performed = claim.performed(outcome.input)
+    if isinstance(outcome, Completed):
+        progress.complete(claim.visit, outcome.output, performed)
+    else:
+        progress.fail(claim.visit, outcome.failure, performed)
+    onward = _in_place(runtime, spec, run, claim, progress.changes) if may_continue else None
+    held = writing.Held(
+        dispatch_id=claim.dispatch_id,
+        claim_id=claim.claim_id,
+        step_run_id=claim.visit.id,
+        expires_at=runtime.database.now(timedelta(seconds=runtime.settings.claim_timeout)),
+    )
+    return write(runtime, connection, progress, held=held, onward=onward, visit=claim.visit)
+
+
+def write(
+    runtime: Runtime,
+    connection: sa.Connection,
+    progress: Progress,
+    *,
+    held: writing.Held | None = None,
+    onward: Claim | None = None,
+    visit: StepFact | None = None,
+) -> Recorded:
+    """Write what was decided; where it ended the run unfinished, stop what is open and plan the compensations."""
+    run, queue, now = progress.run, runtime.settings.queue, progress.now
+    released = {visit.id: (visit.kind, visit.step)} if visit else {}
+    changes = [progress.changes]
+    writing.apply(connection, run.id, progress.changes, now=now, queue=queue, held=held)
+    if progress.halted:
+        changes.append(_halt(connection, progress))
+        writing.apply(connection, run.id, changes[-1], now=now, queue=queue)
+    wanted = [intent for each in changes for intent in intents(run.id, each, released)]
+    left = hand_over_within(runtime, connection, wanted)
+    return Recorded(run=run, changes=changes, wanted=left, onward=onward)
+
+
+def after_commit(runtime: Runtime, recorded: Recorded) -> None:
+    """Send the signals and hand over."""
+    for changes in recorded.changes:
+        announce(runtime, recorded.run, changes)
+    if recorded.wanted:
+        hand_over(runtime, recorded.wanted)
+    elif any(changes.entered or changes.dispatched for changes in recorded.changes):
+        runtime.bell.ring()
+
+
+def _halt(connection: sa.Connection, progress: Progress) -> Changes:
+    decided = progress.changes
+    progress.changes = Changes(run={"status": progress.status})
+    progress.stop(loading.open_steps(connection, progress.run.id))
+    if progress.compensates:
+        progress.compensate(loading.completed_steps(connection, progress.run.id))
+    rest, progress.changes = progress.changes, decided
+    return rest
+
+
+def _in_place(
+    runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, changes: Changes
+) -> Claim | None:
+    """Claim the first step that was entered and is due, and go on with it under the same claim."""
+    if changes.run.get("status", run.status) in TERMINAL | {"cancelling"}:
+        return None
+    row = next((row for row in changes.entered if _may_follow(spec, row)), None)
+    if row is None or claim.visit.id not in changes.ended or not runtime.executor.continues(run, row.step):
+        return None
+    row.claimed = True
+    if spec.style == "flow":
+        changes.run["attempt"] = 1
+    after = replace(run, **{name: value for name, value in changes.run.items() if name in _RUN_NAMES})
+    return replace(claim, run=after, visit=_visit_of(run, row), started_at=runtime.clock.now())
+
+
+def _may_follow(spec: WorkflowSpec, row: NewStepRun) -> bool:
+    return row.kind == "step" and row.delivered and row.due_at is None and not spec.steps[row.step].manual
+
+
+def _visit_of(run: RunFact, row: NewStepRun) -> StepFact:
+    return StepFact(
+        id=row.id,
+        run_id=run.id,
+        kind=row.kind,
+        step=row.step,
+        visit=row.visit,
+        status="running",
+        sees=row.sees,
+        position=None,
+        missing=0,
+        attempts=1,
+        abandoned=0,
+        settings=row.settings,
+        failure=row.failure,
+        decision=None,
+        due_at=None,
+        decide_by=None,
+        started_at=None,
+    )
+
+
+def _around(
+    connection: sa.Connection, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome
+) -> Neighbourhood:
+    """Read what deciding about this outcome needs, and no more."""
+    visit = claim.visit
+    ended = run.status in TERMINAL or visit.kind == "compensation"
+    compensations = loading.compensations(connection, run.id) if ended else []
+    if visit.kind == "compensation" or run.status in TERMINAL | {"cancelling"}:
+        return Neighbourhood(compensations=compensations)
+    step = spec.steps[visit.step]
+    following = {route.target for route in step.ok} | ({step.error.target} if step.error else set())
+    output = outcome.output if isinstance(outcome, Completed) else {}
+    return surroundings(
+        connection,
+        spec,
+        run,
+        following | set(spec.dependents[step.name]),
+        payload=claim.payload,
+        output=output,
+        keys=conditions.keys(step.ok),
+    )
+
+
+def surroundings(
+    connection: sa.Connection,
+    spec: WorkflowSpec,
+    run: RunFact,
+    following: Collection[str],
+    *,
+    payload: Mapping[str, Any],
+    output: Mapping[str, Any],
+    keys: frozenset[str] = frozenset(),
+    decisions: Sequence[StepFact] = (),
+) -> Neighbourhood:
+    """What deciding about the steps that may follow needs: values for conditions and prompts, visits, joins."""
+    steps = [spec.steps[name] for name in following if name in spec.steps]
+    wanted = keys.union(*(templates.names(step.prompt) for step in steps if step.prompt))
+    missing = wanted - output.keys()
+    outputs = loading.outputs(connection, run.id, sees=run.position, keys=missing) if missing else {}
+    return Neighbourhood(
+        state={**payload, **outputs, **output} if wanted else {},
+        visits=loading.visits(connection, run.id, {step.name for step in steps} & spec.revisited),
+        joins=loading.joins(connection, run.id, {step.name for step in steps if len(step.after) > 1}),
+        decisions=decisions,
+    )
+
+
+def _started(runtime: Runtime, claim: Claim) -> None:
+    visit, run = claim.visit, claim.run
+    facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts}
+    base = {"run_id": run.id, "workflow": run.workflow, "trigger": run.trigger, "status": run.status}
+    send(runtime, "step_started", {**base, **facts, "current_step": run.current_step})
+
+
+def _put_back(runtime: Runtime, claim: Claim) -> None:
+    """This process is going down in the middle of the step: let another take it at once, as a further attempt."""
+    now = runtime.clock.now()
+    with runtime.database.write() as connection:
+        connection.execute(
+            sa.update(claiming.dispatches)
+            .where(claiming.dispatches.c.id == claim.dispatch_id, claiming.dispatches.c.claim_id == claim.claim_id)
+            .values(due_at=now)
+        )
+
+
+def _present_status(runtime: Runtime, claim: Claim) -> str:
+    with runtime.database.read() as connection:
+        run = loading.run_fact(connection, claim.run.id)
+    return run.status if run else claim.run.status

@@ -1,0 +1,109 @@
+"""Replaying a finished run as a new one, from its beginning or from one of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ..engine.facts import StepFact
+from ..engine.replay import copied_steps, unsafe_steps
+from ..engine.status import TERMINAL
+from ..errors import UnsafeReplayError
+from ..store import loading
+from ..store.identity import new_id
+from ..store.summaries import RunSummary
+from .control import Acting, act, call_on
+from .performing import after_commit, write
+from .starting import Start, insert, tell, trigger_of
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+step_runs = loading.step_runs
+
+
+def replay(
+    runtime: Runtime,
+    run_id: Any,
+    *,
+    actor: Any = None,
+    comment: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    session: Any = None,
+    expected: str | None = None,
+    idempotency_key: str | None = None,
+    allow_irreversible: bool = False,
+    from_step: str | None = None,
+) -> RunSummary:
+    """Start a new run with the payload of a finished one; see `SquidMesh.replay_run`."""
+    call = call_on(runtime, "replay_run", run_id, actor, comment, metadata, expected, idempotency_key)
+    return act(runtime, call, partial(_replay, allow_irreversible is True, from_step), session)
+
+
+def _replay(
+    allow_irreversible: bool, from_step: str | None, acting: Acting
+) -> tuple[str, Sequence[Callable[[], None]]]:
+    _check_finished(acting)
+    copied = _copied(acting, from_step)
+    again = [row for row in acting.rows if row.id not in {step.id for step in copied}]
+    blocking = unsafe_steps(again)
+    if blocking and not allow_irreversible:
+        raise UnsafeReplayError(blocking)
+    started = insert(acting.runtime, acting.connection, _start(acting, copied, from_step))
+    progress = acting.progress()
+    progress.replayed(acting.call.decider, started.run_id)
+    recorded = write(acting.runtime, acting.connection, progress)
+    return started.run_id, [partial(after_commit, acting.runtime, recorded), partial(tell, acting.runtime, started)]
+
+
+def _check_finished(acting: Acting) -> None:
+    run = acting.run
+    if run.status not in TERMINAL:
+        raise acting.refuse(f"the run is {run.status}; only finished runs are replayed.")
+    if run.compensation in ("running", "requested"):
+        raise acting.refuse("its compensations are still running.")
+
+
+def _copied(acting: Acting, from_step: str | None) -> list[StepFact]:
+    """The completed visits whose outputs the new run takes over."""
+    if from_step is None:
+        return []
+    if from_step not in acting.known.steps:
+        raise acting.refuse(f"workflow {acting.known.name} declares no step {from_step}.")
+    copied = copied_steps(acting.known, acting.rows, from_step)
+    if copied is None:
+        raise acting.refuse(f"the run never reached step {from_step}.")
+    undone = {(row.step, row.visit) for row in acting.rows if row.kind == "compensation" and row.status == "completed"}
+    compensated = [row.step for row in copied if (row.step, row.visit) in undone]
+    if compensated:
+        raise acting.refuse(f"steps before {from_step} were compensated ({', '.join(compensated)}), so they must run again.")
+    return copied
+
+
+def _start(acting: Acting, copied: Collection[StepFact], from_step: str | None) -> Start:
+    spec, run = acting.known, acting.run
+    return Start(
+        spec=spec,
+        trigger=trigger_of(spec, run.trigger),
+        payload=loading.payload_of(acting.connection, run.id),
+        actor=acting.call.decider.actor if acting.call.decider.actor is not None else run.actor,
+        replayed_from=run.id,
+        copied=tuple(_rows(acting.connection, copied)),
+        at_step=from_step,
+    )
+
+
+def _rows(connection: sa.Connection, copied: Collection[StepFact]) -> list[dict[str, Any]]:
+    """The copied visits as rows of the new run, their outputs in the old order."""
+    if not copied:
+        return []
+    query = sa.select(step_runs).where(step_runs.c.id.in_([row.id for row in copied])).order_by(step_runs.c.position)
+    found = connection.execute(query).mappings().all()
+    return [
+        {**row, "id": new_id(), "position": number, "sees": number - 1} for number, row in enumerate(found, start=1)
+    ]
+
+

@@ -1,0 +1,321 @@
+"""Starting runs: in a transaction of our own, or in the caller's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
+
+from ..engine.changes import Changes
+from ..engine.facts import RunFact
+from ..engine.progress import Neighbourhood, Progress
+from ..errors import ConflictError, PayloadError, TransitionError, UnknownTriggerError
+from ..store import loading, writing
+from ..store.claiming import Claim
+from ..store.database import AnySession
+from ..store.identity import new_id
+from ..store.joining import after_commit
+from ..store.tables import Run, StartKey, StepRun
+from ..workflow import templates, values
+from ..workflow.payloads import validate
+from ..workflow.spec import TriggerSpec, WorkflowSpec
+from .announcing import announce, send
+from .dispatching import Intent, hand_over, hand_over_within, intents
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+runs = Run.__table__
+step_runs = StepRun.__table__
+start_keys = StartKey.__table__
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A run to be started: everything is valid, nothing is written."""
+
+    spec: WorkflowSpec
+    trigger: TriggerSpec
+    payload: Mapping[str, Any]
+    key: str | None = None
+    actor: Any = None
+    schedule: Mapping[str, Any] | None = None
+    parent: tuple[str, str, str] | None = None
+    replayed_from: str | None = None
+    copied: tuple[Mapping[str, Any], ...] = ()
+    at_step: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A run that was written, and what is to be done after the commit. `new` is False where a key found it."""
+
+    run_id: str
+    new: bool
+    run: RunFact | None = None
+    changes: Changes | None = None
+    wanted: tuple[Intent, ...] = ()
+    replayed_from: str | None = None
+
+
+def start(
+    runtime: Runtime,
+    workflow: Any,
+    payload: Any = None,
+    *,
+    trigger: str | None = None,
+    idempotency_key: str | None = None,
+    actor: Any = None,
+    session: AnySession | None = None,
+) -> str:
+    """Start a run and return its id; see `SquidMesh.start_run`."""
+    config = runtime.config
+    spec = runtime.registry.get(workflow)
+    chosen = trigger_of(spec, trigger)
+    valid = validate(chosen, payload, now=runtime.clock.now())
+    check_size(valid, config.max_payload_bytes)
+    wanted = Start(spec=spec, trigger=chosen, payload=valid, key=_key(idempotency_key), actor=_actor(actor))
+    return begin(runtime, wanted, session).run_id
+
+
+def trigger_of(spec: WorkflowSpec, name: str | None) -> TriggerSpec:
+    """The trigger of this name, or the default one. Raises UnknownTriggerError."""
+    if name is None:
+        return spec.default_trigger
+    if name not in spec.triggers:
+        raise UnknownTriggerError(
+            f"Workflow {spec.name} has no trigger {name!r}; it has: {', '.join(spec.triggers)}."
+        )
+    return spec.triggers[name]
+
+
+def check_size(payload: Mapping[str, Any], most: int) -> None:
+    """Raise PayloadError where the payload is larger than SQUIDMESH_MAX_PAYLOAD_BYTES."""
+    size = len(json.dumps(payload, ensure_ascii=False).encode())
+    if size > most:
+        raise PayloadError(
+            f"The payload is {size} bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows {most}. "
+            "Store the data elsewhere and pass a reference to it."
+        )
+
+
+def start_child(
+    runtime: Runtime, claim: Claim, workflow: Any, payload: Any = None, *, key: str, trigger: str | None = None
+) -> str:
+    """Start a run linked to the one whose step is running, or find the one this key started."""
+    spec = runtime.registry.get(workflow)
+    chosen = trigger_of(spec, trigger)
+    valid = validate(chosen, payload, now=runtime.clock.now())
+    check_size(valid, runtime.settings.max_payload_bytes)
+    parent = (claim.run.id, claim.visit.step, key)
+    wanted = Start(spec=spec, trigger=chosen, payload=valid, actor=claim.run.actor, parent=parent)
+    session = runtime.host_db.session if claim.visit.settings.get("transaction") else None
+    return begin(runtime, wanted, session).run_id
+
+
+def begin(runtime: Runtime, wanted: Start, session: AnySession | None = None) -> Started:
+    """Write the run, in a transaction of our own or in the session's; hand over once that is committed."""
+    return in_transaction(
+        runtime, session, lambda connection: _written(runtime, connection, wanted), partial(tell, runtime)
+    )
+
+
+def in_transaction(
+    runtime: Runtime,
+    session: AnySession | None,
+    work: Callable[[sa.Connection], Result],
+    then: Callable[[Result], None],
+) -> Result:
+    """Do `work` in a transaction of our own, or in the session's; `then` follows the commit."""
+    if session is None:
+        with runtime.database.write() as connection:
+            result = work(connection)
+        then(result)
+        return result
+    session.flush()
+    result = work(runtime.database.joined(session))
+    after_commit(session, partial(then, result))
+    return result
+
+
+def _written(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Started:
+    found = _found(connection, wanted)
+    if found is not None:
+        return Started(run_id=found, new=False)
+    run_id = new_id()
+    if wanted.key is not None and not _take_key(runtime, connection, wanted, run_id):
+        found = _found(connection, wanted)
+        assert found is not None
+        return Started(run_id=found, new=False)
+    return insert(runtime, connection, wanted, run_id)
+
+
+def insert(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str | None = None) -> Started:
+    """Insert the run with its first step runs and dispatches."""
+    run_id, now = run_id or new_id(), runtime.clock.now()
+    run = _new_fact(wanted, run_id)
+    state = {**wanted.payload, **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()}}
+    visits = _copied_visits(wanted)
+    progress = Progress(
+        wanted.spec, run, now=now, new_id=new_id, around=Neighbourhood(state=state, visits=visits)
+    )
+    if wanted.at_step is not None:
+        progress.begin_after({row["step"] for row in wanted.copied}, wanted.at_step)
+    else:
+        progress.begin()
+    connection.execute(sa.insert(runs).values(_row(wanted, run, now)))
+    if wanted.copied:
+        connection.execute(sa.insert(step_runs), [{**row, "run_id": run_id} for row in wanted.copied])
+    writing.apply(connection, run_id, progress.changes, now=now, queue=runtime.settings.queue)
+    left = hand_over_within(runtime, connection, intents(run_id, progress.changes))
+    return Started(
+        run_id=run_id,
+        new=True,
+        run=run,
+        changes=progress.changes,
+        wanted=tuple(left),
+        replayed_from=wanted.replayed_from,
+    )
+
+
+def _copied_visits(wanted: Start) -> dict[str, int]:
+    visits: dict[str, int] = {}
+    for row in wanted.copied:
+        visits[row["step"]] = max(visits.get(row["step"], 0), row["visit"])
+    return visits
+
+
+def _new_fact(wanted: Start, run_id: str) -> RunFact:
+    empty: dict[str, Any] = {field.name: None for field in fields(RunFact)}
+    counters = dict.fromkeys(("remaining", "open_steps", "retrying_steps", "revision", "needs_count"), 0)
+    return RunFact(
+        **{
+            **empty,
+            **counters,
+            "id": run_id,
+            "workflow": wanted.spec.name,
+            "trigger": wanted.trigger.name,
+            "status": "pending",
+            "position": len(wanted.copied),
+            "actor": wanted.actor,
+        }
+    )
+
+
+def _row(wanted: Start, run: RunFact, now: datetime) -> dict[str, Any]:
+    spec = wanted.spec
+    title = templates.render(spec.subject, wanted.payload) if spec.subject else spec.title
+    parent_run_id, parent_step, child_key = wanted.parent or (None, None, None)
+    return {
+        "id": run.id,
+        "workflow": run.workflow,
+        "trigger": run.trigger,
+        "version": spec.version,
+        "fingerprint": spec.fingerprint,
+        "subject": title,
+        "status": run.status,
+        "payload": wanted.payload,
+        "schedule": wanted.schedule,
+        "actor": wanted.actor,
+        "position": run.position,
+        "parent_run_id": parent_run_id,
+        "parent_step": parent_step,
+        "child_key": child_key,
+        "replayed_from_id": wanted.replayed_from,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _found(connection: sa.Connection, wanted: Start) -> str | None:
+    """The run that this key, or this child's key, has started before."""
+    if wanted.parent is not None:
+        return _found_child(connection, wanted)
+    if wanted.key is None:
+        return None
+    row = connection.execute(
+        sa.select(start_keys.c.run_id, start_keys.c.payload_fingerprint).where(
+            start_keys.c.workflow == wanted.spec.name, start_keys.c.key == wanted.key
+        )
+    ).first()
+    if row is None:
+        return None
+    if row.payload_fingerprint != values.fingerprint(wanted.payload):
+        raise ConflictError(
+            f"Run {row.run_id} of workflow {wanted.spec.name} was started with this idempotency key and another "
+            "payload. Use the same payload, or another key.",
+            current=row.run_id,
+        )
+    return str(row.run_id)
+
+
+def _found_child(connection: sa.Connection, wanted: Start) -> str | None:
+    assert wanted.parent is not None
+    parent_id, step, key = wanted.parent
+    parent = loading.run_fact(connection, parent_id, lock=True)
+    found = connection.scalar(
+        sa.select(runs.c.id).where(runs.c.parent_run_id == parent_id, runs.c.child_key == key)
+    )
+    if found is None and (parent is None or parent.status in ("completed", "failed", "cancelled")):
+        status = parent.status if parent else "gone"
+        raise TransitionError(
+            f"Step {step} cannot start a child: its run is {status}. Children are started by steps of a live run.",
+            status=status,
+        )
+    return found
+
+
+def _take_key(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str) -> bool:
+    """Insert the key, or wait for the transaction that is inserting it and answer False."""
+    statement: Any
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as insert_or_not
+    else:
+        from sqlalchemy.dialects.sqlite import insert as insert_or_not  # type: ignore[assignment]
+    statement = insert_or_not(start_keys).values(
+        workflow=wanted.spec.name,
+        key=wanted.key,
+        run_id=run_id,
+        payload_fingerprint=values.fingerprint(wanted.payload),
+        at=runtime.clock.now(),
+    )
+    return connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+
+
+def tell(runtime: Runtime, started: Started) -> None:
+    """After the commit: signals and hand-over."""
+    run, changes = started.run, started.changes
+    if run is None or changes is None:
+        return
+    facts = {
+        "run_id": run.id,
+        "workflow": run.workflow,
+        "trigger": run.trigger,
+        "status": changes.run.get("status", run.status),
+        "current_step": changes.run.get("current_step"),
+    }
+    if started.replayed_from:
+        send(runtime, "run_replayed", {**facts, "replayed_from_id": started.replayed_from})
+    else:
+        send(runtime, "run_created", facts)
+    announce(runtime, run, changes)
+    hand_over(runtime, started.wanted)
+
+
+def _key(key: object) -> str | None:
+    if key is None:
+        return None
+    if not isinstance(key, str) or not key.strip() or len(key) > 200:
+        raise ConflictError("An idempotency key is text of 1 to 200 characters that is not blank. Pass such a text.")
+    return key
+
+
+def _actor(actor: Any) -> Any:
+    return None if actor is None else values.to_json(actor)

@@ -1,0 +1,159 @@
+"""The worker of the database executor: threads that take turns at looking for work."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from ..store import claiming
+from ..store.claiming import Claim
+from ..store.tables import Process
+from .claiming_work import claim_due
+from .deliveries import perform
+from .performing import deliver
+from .relaying import relay
+from .waking import Listener
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+processes = Process.__table__
+
+NOTIFIED_POLL_SECONDS = 5.0
+RELAY_SECONDS = 15.0
+OUTAGE_SECONDS = 1.0
+
+logger = logging.getLogger("flask_squidmesh")
+
+
+class Worker:
+    """Performs due steps until it is stopped.
+
+    threads: how many steps at once. queue: which queue; None for SQUIDMESH_QUEUE.
+    """
+
+    def __init__(self, runtime: Runtime, threads: int = 1, queue: str | None = None) -> None:
+        self._runtime, self._threads = runtime, threads
+        self._queue = queue or runtime.config.queue
+        self._stopping = threading.Event()
+        self._turn = threading.Lock()
+        self._ready: deque[Claim] = deque()
+        self._idle = 0
+        self._counting = threading.Lock()
+
+    def run(self) -> None:
+        """Work until `stop`; then finish the steps that run and put back the rest."""
+        listener = self._listener()
+        self._runtime.claims.on_beat.append(self._beat)
+        beating = threading.Thread(target=self._keep_beating, name="squidmesh-beat", daemon=True)
+        beating.start()
+        threads = [
+            threading.Thread(target=self._work, name=f"squidmesh-worker-{number}") for number in range(self._threads)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._runtime.claims.on_beat.remove(self._beat)
+        beating.join()
+        self._leave()
+        if listener is not None:
+            listener.stop()
+
+    def stop(self) -> None:
+        """Take no more work. Safe to call from a signal handler."""
+        self._stopping.set()
+        self._runtime.bell.ring()
+
+    def _listener(self) -> Listener | None:
+        if self._runtime.database.dialect != "postgresql":
+            return None
+        listener = Listener(self._runtime.database, self._queue, self._runtime.bell)
+        listener.start()
+        return listener
+
+    def _work(self) -> None:
+        with self._runtime.in_context():
+            while (claim := self._next()) is not None:
+                try:
+                    deliver(self._runtime, claim)
+                except Exception:  # the claim expires and the step is taken over
+                    logger.exception("squidmesh: run %s: step %s was not recorded", claim.run.id, claim.visit.step)
+
+    def _next(self) -> Claim | None:
+        """The next claim; one thread looks while the others wait for their turn. None when the worker stops."""
+        with self._counting:
+            self._idle += 1
+        try:
+            with self._turn:
+                while not self._stopping.is_set():
+                    if self._ready or self._look():
+                        return self._ready.popleft()
+                return None
+        finally:
+            with self._counting:
+                self._idle -= 1
+
+    def _look(self) -> bool:
+        """Claim as much as there are idle threads; sleep where there is nothing."""
+        try:
+            self._ready.extend(claim_due(self._runtime, self._queue, limit=max(self._idle, 1)))
+            if not self._ready:
+                self._sleep()
+        except Exception as error:  # the database is away; look again in a moment
+            logger.warning("squidmesh: looking for work failed (%s: %s)", type(error).__name__, error)
+            self._stopping.wait(OUTAGE_SECONDS)
+        return bool(self._ready)
+
+    def _sleep(self) -> None:
+        with self._runtime.database.read() as connection:
+            due = claiming.next_due(connection, self._runtime.database, self._queue)
+        if due.get("cron", 1.0) <= 0:
+            self._activate()
+            return
+        poll = self._runtime.settings.poll_interval
+        poll = max(poll, NOTIFIED_POLL_SECONDS) if self._runtime.database.dialect == "postgresql" else poll
+        soonest = min(due.values(), default=poll)
+        self._runtime.bell.wait(min(soonest, poll) if soonest > 0 else min(poll, OUTAGE_SECONDS))
+
+    def _activate(self) -> None:
+        with self._runtime.database.write() as connection:
+            payloads = claiming.due_activations(connection, self._runtime.database, self._queue)
+        for payload in payloads:
+            try:
+                perform(self._runtime, payload)
+            except Exception:
+                logger.exception("squidmesh: a cron activation failed: %s", dict(payload))
+
+    def _keep_beating(self) -> None:
+        while True:
+            try:
+                with self._runtime.in_context():
+                    self._beat()
+                    relay(self._runtime)
+            except Exception as error:
+                logger.warning("squidmesh: the worker's beat failed (%s)", type(error).__name__)
+            if self._stopping.wait(RELAY_SECONDS):
+                return
+
+    def _beat(self) -> None:
+        runtime, now = self._runtime, self._runtime.clock.now()
+        mine = processes.c.id == runtime.worker_name
+        with runtime.database.write() as connection:
+            if connection.execute(sa.update(processes).where(mine).values(seen_at=now)).rowcount == 0:
+                row = {"kind": "worker", "queue": self._queue, "threads": self._threads}
+                connection.execute(
+                    sa.insert(processes).values(id=runtime.worker_name, started_at=now, seen_at=now, **row)
+                )
+
+    def _leave(self) -> None:
+        try:
+            with self._runtime.in_context(), self._runtime.database.write() as connection:
+                claiming.put_back(connection, list(self._ready), self._runtime.clock.now())
+                connection.execute(sa.delete(processes).where(processes.c.id == self._runtime.worker_name))
+        except Exception as error:
+            logger.warning("squidmesh: the worker could not sign off (%s)", type(error).__name__)
