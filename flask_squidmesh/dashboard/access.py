@@ -19,8 +19,6 @@ from ..store.summaries import RunSummary
 from .language import _
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Deny:
     """A refusal with words: `reason` is one sentence that the refused person reads."""

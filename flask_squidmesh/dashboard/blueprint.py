@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import abort
+from flask import abort, request
 
 from . import csrf, failures, headers, static_files
-from .access import Dashboard, Hooks, require
+from .access import Dashboard, Hooks
 from .assets import TEMPLATES
 from .frame import frame
 from .views import acting, help, inbox, preferences, pulse, run, runs, workflows
@@ -48,7 +48,5 @@ def create_blueprint(hooks: Hooks, *, name: str = "squidmesh", url_prefix: str) 
 
 def _before() -> None:
     """A form counts only where it came from a page of ours."""
-    from flask import request
-
     if request.method == "POST":
         csrf.check()

@@ -16,4 +16,3 @@ class Chip:
     count: Count | None
     address: str
     current: bool
-

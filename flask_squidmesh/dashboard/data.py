@@ -9,14 +9,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ..engine.status import UNFINISHED
 from ..reading import listing
+from ..reading.audit import events
+from ..reading.explanation import explain
 from ..reading.filters import Filters as Selection
+from ..reading.graph import graph
+from ..reading.inbox import inbox
 from ..reading.inspection import inspect
-from ..reading.views import Count, Run, RunPage
+from ..reading.views import AuditEventView, Count, Explanation, Graph, Inbox, Run, RunPage
 from ..reading.words import stuck_among, word_of
 from ..runtime.runtime import current_runtime
 from ..store.summaries import RunSummary
 from ..store.tables import AuditEvent
+from ..workflow.spec import WorkflowSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +43,27 @@ class WordedPage:
 
 def needs_count() -> int:
     """How many runs need a person."""
+    return sum(count.value for count in inbox_of(None, 1).counts.values())
+
+
+def inbox_of(kind: str | None, most: int) -> Inbox:
+    """What needs a person, of one kind or all."""
+    runtime = current_runtime()
     with _connected() as connection:
-        counted = listing.counts(connection, needs=True)
+        return inbox(connection, runtime.registry, now=runtime.clock.now(), kind=kind, limit=most)
+
+
+def unfinished_count() -> int:
+    """How many runs have not ended."""
+    with _connected() as connection:
+        counted = listing.counts(connection, status=sorted(UNFINISHED))
     return sum(count.value for count in counted.values())
+
+
+def last_decision() -> AuditEventView | None:
+    """The latest approval, if there was one."""
+    with _connected() as connection:
+        return next(iter(events(connection, type="approved", limit=1).events), None)
 
 
 def runs_page(selection: Selection, *, size: int, after: str | None) -> WordedPage:
@@ -52,14 +76,46 @@ def runs_page(selection: Selection, *, size: int, after: str | None) -> WordedPa
 def word_counts(selection: Selection) -> Mapping[str, Count]:
     """How many runs each word has. Raises FilterError."""
     limit = current_runtime().config.dashboard.count_limit
+    timed: Selection = {**selection, "now": current_runtime().clock.now()}
     with _connected() as connection:
-        return listing.word_counts(connection, limit=limit, now=current_runtime().clock.now(), **selection)
+        return listing.word_counts(connection, limit=limit, **timed)
 
 
 def run(run_id: str) -> Run:
     """The run with its history. Raises RunNotFoundError."""
     with _connected() as connection:
         return inspect(connection, current_runtime().registry, run_id, include_history=True)
+
+
+def explanation(run_id: str) -> Explanation:
+    """Why the run is where it is, and what can be done. Raises RunNotFoundError."""
+    runtime = current_runtime()
+    with _connected() as connection:
+        return explain(
+            connection,
+            runtime.registry,
+            run_id,
+            now=runtime.clock.now(),
+            claim_timeout=runtime.config.claim_timeout,
+        )
+
+
+def graph_of(run_id: str) -> Graph:
+    """The run's workflow as nodes and edges. Raises RunNotFoundError."""
+    with _connected() as connection:
+        return graph(connection, current_runtime().registry, run_id)
+
+
+def word(run: RunSummary) -> str:
+    """The word for a run's state."""
+    now = current_runtime().clock.now()
+    with _connected() as connection:
+        return word_of(run, now, stuck=bool(stuck_among(connection, [run], now)))
+
+
+def specs() -> list[WorkflowSpec]:
+    """The registered workflows, in order of registration."""
+    return list(current_runtime().registry)
 
 
 def workflows() -> list[str]:

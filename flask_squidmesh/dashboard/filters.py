@@ -65,7 +65,7 @@ class Filters:
     def active(self) -> list[ActiveFilter]:
         """What narrows the list, each with the address without it."""
         return [
-            ActiveFilter(_(_NAMES[name]), value, replace(self, **{name: ""}).address())
+            ActiveFilter(_(_NAMES[name]), value, self._without(name).address())
             for name, value in self.query.items()
             if name in _NAMES
         ]
@@ -77,6 +77,10 @@ class Filters:
     def with_word(self, word: str) -> Filters:
         """The same for another state."""
         return replace(self, word=word)
+
+    def _without(self, name: str) -> Filters:
+        changed: dict[str, Any] = {name: ""}
+        return replace(self, **changed)
 
     def started_after(self, now: datetime) -> datetime | None:
         """The earliest start that counts."""

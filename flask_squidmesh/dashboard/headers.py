@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 from flask import g
 from werkzeug.wrappers import Response
@@ -62,4 +61,4 @@ def _policy() -> Mapping[str, str] | None:
 
 def _chosen() -> Mapping[str, str] | None:
     setting = current_runtime().settings.dashboard.csp
-    return POLICY if setting == "auto" else cast("Mapping[str, str] | None", setting)
+    return POLICY if setting == "auto" else setting

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from flask import current_app, has_app_context
 from markupsafe import Markup
 
-Translate = Callable[[str], str]
 
-
-def _(text: str, **values: Any) -> Markup:
-    """The text in the reader's language, with its {names} filled in and their values escaped.
+def _(text: str, /, **values: Any) -> Markup:
+    """The text with its {names} filled in and their values escaped.
 
     text: trusted, as it stands in the code; it may hold markup.
     """
-    return Markup(_translated(text)).format(**values)
+    return Markup(text).format(**values)
 
 
-def plural(count: int, one: str, many: str, **values: Any) -> Markup:
+def plural(count: int, one: str, many: str, /, **values: Any) -> Markup:
     """`one` for a count of 1, else `many`; {count} is filled in."""
     return _(one if count == 1 else many, count=count, **values)
 
@@ -32,8 +28,3 @@ def code(value: object) -> Markup:
 def joined(items: list[Markup] | list[str]) -> Markup:
     """The names in bold, with commas between them."""
     return Markup(", ").join(code(item) for item in items)
-
-
-def _translated(text: str) -> str:
-    translate: Translate | None = has_app_context() and current_app.jinja_env.globals.get("gettext") or None
-    return translate(text) if translate else text

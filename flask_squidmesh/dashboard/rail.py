@@ -79,9 +79,7 @@ def _line(run: Run, step_run: StepRunView, span: Span, now: datetime) -> Line:
 
 def _unreached(step: StepView) -> Line:
     note = _("cannot be undone") if step.recovery.get("irreversible") else ""
-    return Line(
-        step=step.step, visit=0, kind="step", mark=UNREACHED, bars=(), spoken=_("Not reached yet"), note=note
-    )
+    return Line(step=step.step, visit=0, kind="step", mark=UNREACHED, bars=(), spoken=_("Not reached yet"), note=note)
 
 
 def _bars(step_run: StepRunView, span: Span, now: datetime) -> Iterator[Bar]:

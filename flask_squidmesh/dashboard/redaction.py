@@ -31,9 +31,7 @@ def redacted(value: Any, *, keys: Sequence[re.Pattern[str]], replace: Replace | 
         case Mapping():
             return {str(key): _member(key, item, keys, replace, path) for key, item in value.items()}
         case list() | tuple():
-            return [
-                redacted(item, keys=keys, replace=replace, path=(*path, index)) for index, item in enumerate(value)
-            ]
+            return [redacted(item, keys=keys, replace=replace, path=(*path, index)) for index, item in enumerate(value)]
         case _:
             return value
 

@@ -122,7 +122,9 @@ def _retry(teller: Teller) -> Markup:
 
 def _exhausted(teller: Teller) -> Markup:
     numbers = {"number": teller.details["latest_attempt_number"], "most": teller.details["max_attempts"]}
-    return _("{step} gave up after {number} of {most} attempts: {error}", step=teller.step, error=teller.error, **numbers)
+    return _(
+        "{step} gave up after {number} of {most} attempts: {error}", step=teller.step, error=teller.error, **numbers
+    )
 
 
 def _failed(teller: Teller) -> Markup:
@@ -149,7 +151,12 @@ def _running(teller: Teller) -> Markup:
 
 def _waiting(teller: Teller) -> Markup:
     until = teller.details["until"]
-    return _("It waits at {step} until {exact}, {time}", step=teller.step, exact=_exact(teller, until), time=teller.time(until))
+    return _(
+        "It waits at {step} until {exact}, {time}",
+        step=teller.step,
+        exact=_exact(teller, until),
+        time=teller.time(until),
+    )
 
 
 def _exact(teller: Teller, at: datetime) -> str:

@@ -61,7 +61,7 @@ def _coarse(seconds: float) -> str:
 
 
 def _parts(seconds: int) -> list[tuple[int, str]]:
-    parts = []
+    parts: list[tuple[int, str]] = []
     for unit, size in _UNITS:
         amount, seconds = divmod(seconds, size)
         if amount or parts:

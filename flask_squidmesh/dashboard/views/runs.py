@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flask import Response, render_template, request, url_for
+from flask import render_template, request, url_for
 from htmx_flask.requests import HtmxHeaders
 from htmx_flask.response import make_response
 from markupsafe import Markup
+from werkzeug.wrappers import Response
 
 from ...errors import FilterError
 from ...reading.filters import Filters as Selection
@@ -45,7 +46,7 @@ def show() -> Response:
     """The page; htmx takes the part that it asked for out of it and learns the address to show."""
     require("list")
     filters = _filters()
-    response = make_response(render_template("squidmesh/runs.html", **_content(filters)))
+    response: Response = make_response(render_template("squidmesh/runs.html", **_content(filters)))
     if HtmxHeaders(request.headers):
         response.headers["HX-Push-Url"] = filters.address()
     return response
@@ -75,7 +76,9 @@ def _content(filters: Filters) -> dict[str, Any]:
         "first_page": not request.args.get("after"),
         "older": filters.address(after=page.next) if page.next else None,
         "version": version,
-        "pulse": frame.pulse("runs", version, current_runtime().config.dashboard.poll_list, top=_top(top), **_asked(filters)),
+        "pulse": frame.pulse(
+            "runs", version, current_runtime().config.dashboard.poll_list, top=_top(top), **_asked(filters)
+        ),
         "new_runs": _new_runs(page),
     }
 

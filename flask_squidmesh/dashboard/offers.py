@@ -1,0 +1,121 @@
+"""What one person can do with a run now, what each action leads to, and why the others are not offered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from flask import url_for
+from markupsafe import Markup
+
+from ..engine.actions import NextAction
+from ..reading.views import Explanation, InboxItem, Run
+from ..store.summaries import RunSummary
+from .access import may, refusal
+from .actions import ACTIONS
+from .consequences import consequence, why_not
+from .language import _, code
+
+CONFIRMED_REPLAY = "replay_irreversible"
+UNSAFE = "unsafe_replay"
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A link to the page of an action; nothing happens before that page is sent."""
+
+    label: str
+    address: str
+    tone: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One action with what it leads to. button: None where the person may not, or it is not possible."""
+
+    label: Markup
+    text: Markup
+    button: Button | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """possible: those that would succeed now, also where the person may not. impossible: the others."""
+
+    possible: list[Offer]
+    impossible: list[Offer]
+
+    @property
+    def buttons(self) -> list[Button]:
+        """The buttons of what the person can do."""
+        return [offer.button for offer in self.possible if offer.button]
+
+
+def offers(run: Run, explanation: Explanation) -> Offers:
+    """Everything about the run's actions."""
+    several = len({action.step for action in explanation.next_actions if action.step}) > 1
+    possible = [_offer(run, action, several) for action in explanation.next_actions]
+    possible += list(_confirmed_replay(run, explanation))
+    impossible = [
+        Offer(ACTIONS[refused.action].label, why_not(refused))
+        for refused in explanation.refusals
+        if refused.reason != UNSAFE
+    ]
+    return Offers(possible, impossible)
+
+
+def inbox_buttons(item: InboxItem, back: str) -> list[Button]:
+    """What the person can do about an item. back: where the page of the action returns to."""
+    permissions = {decision.step: decision.permission for decision in item.decisions}
+    several = len(permissions) > 1
+    return [
+        _button(item.run, action.action, action.step, several, next=back)
+        for action in (*item.next_actions, *_after_failure(item))
+        if may(action.action, item.run, permissions.get(action.step or ""))
+    ]
+
+
+def permission(run: Run, step: str | None) -> str | None:
+    """The permission that the decision at the step asks for, whether it is open or taken."""
+    for step_run in reversed(run.step_runs or ()):
+        if step_run.step == step and step_run.kind == "step" and step_run.decision:
+            return step_run.decision.get("permission")
+    return None
+
+
+def _after_failure(item: InboxItem) -> list[NextAction]:
+    if item.kind not in ("failed", "compensation_failed"):
+        return []
+    return [NextAction(action, action=action) for action in ("replay", "acknowledge")]
+
+
+def _offer(run: Run, possible: NextAction, several: bool) -> Offer:
+    label = _label(possible.action, possible.step, several)
+    denied = refusal(possible.action, run, permission(run, possible.step))
+    if denied is not None:
+        return Offer(label, _("{leads}. You cannot: {reason}", leads=consequence(possible), reason=denied.reason))
+    return Offer(label, consequence(possible), _button(run, possible.action, possible.step, several))
+
+
+def _confirmed_replay(run: Run, explanation: Explanation) -> Iterator[Offer]:
+    unsafe = next((refused for refused in explanation.refusals if refused.reason == UNSAFE), None)
+    if unsafe is None:
+        return
+    label, denied = ACTIONS[unsafe.action].label, refusal(CONFIRMED_REPLAY, run)
+    if denied is not None:
+        yield Offer(label, _("{why}. You cannot: {reason}", why=why_not(unsafe), reason=denied.reason))
+    else:
+        yield Offer(label, why_not(unsafe), _button(run, unsafe.action, None, False))
+
+
+def _label(name: str, step: str | None, several: bool) -> Markup:
+    label = ACTIONS[name].label
+    return Markup("{} {}").format(label, code(step)) if several and step else label
+
+
+def _button(run: RunSummary, name: str, step: str | None, several: bool, **query: Any) -> Button:
+    action = ACTIONS[name]
+    address = url_for(".act", run_id=run.id, verb=action.verb, step=step, **query)
+    return Button(_label(name, step, several).striptags(), address, action.tone, action.key)

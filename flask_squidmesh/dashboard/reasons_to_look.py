@@ -1,0 +1,107 @@
+"""Why a run stands under "Needs you", in one or two sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+
+from markupsafe import Markup
+
+from ..engine.actions import NextAction
+from ..reading.views import DecisionView, InboxItem
+from .actions import ACTIONS
+from .consequences import consequence
+from .language import _, code, plural
+from .sentences import error_text
+from .times import duration
+
+
+def reason(item: InboxItem, now: datetime) -> Markup:
+    """What the run asks of a person, and where each answer leads."""
+    return _SENTENCES[item.kind](item, now)
+
+
+def _decision(item: InboxItem, _now: datetime) -> Markup:
+    return Markup(" ").join([*_question(item, "{step} asks for a decision."), *_leading(item), *_more(item)])
+
+
+def _resume(item: InboxItem, _now: datetime) -> Markup:
+    return Markup(" ").join([*_question(item, "It is paused at {step}."), *_leading(item), *_more(item)])
+
+
+def _question(item: InboxItem, without_prompt: str) -> Iterator[Markup]:
+    decision = _first(item)
+    if decision is None:
+        return
+    if decision.prompt:
+        yield _("{step} asks: “{prompt}”", step=code(decision.step), prompt=decision.prompt)
+    else:
+        yield _(without_prompt, step=code(decision.step))
+
+
+def _leading(item: InboxItem) -> Iterator[Markup]:
+    first = _first(item)
+    told = [_told(action) for action in item.next_actions if first and action.step == first.step]
+    if told:
+        yield Markup("{}.").format(Markup("; ").join(told))
+
+
+def _told(action: NextAction) -> Markup:
+    return Markup("{} {}").format(ACTIONS[action.action].label, consequence(action))
+
+
+def _more(item: InboxItem) -> Iterator[Markup]:
+    others = len(item.decisions) - 1
+    if others > 0:
+        yield plural(others, "1 more decision is open.", "{count} more decisions are open.")
+
+
+def _interrupted(item: InboxItem, _now: datetime) -> Markup:
+    decision = _first(item)
+    step = code(decision.step) if decision else _("A step")
+    text = "{step} was interrupted and nobody knows how far it came. Look what happened, then say how it goes on."
+    return _(text, step=step)
+
+
+def _failed(item: InboxItem, _now: datetime) -> Markup:
+    text = _("{step} failed: {error}.", step=code(item.run.current_step or "It"), error=error_text(item.error))
+    if not item.alike:
+        return text
+    return text + plural(item.alike, " 1 more run failed the same way.", " {count} more runs failed the same way.")
+
+
+def _compensation_failed(item: InboxItem, _now: datetime) -> Markup:
+    return _("It failed, and not everything could be undone: {error}.", error=error_text(item.error))
+
+
+def _stuck(item: InboxItem, now: datetime) -> Markup:
+    stuck = item.stuck or {}
+    late = duration((now - stuck.get("due_at", now)).total_seconds())
+    facts = {"step": code(stuck.get("step") or "?"), "late": late, "queue": code(stuck.get("queue") or "?")}
+    if stuck.get("executor_error"):
+        return _("{step} could not be handed over: {error}.", error=_as_code(stuck["executor_error"]), **facts)
+    return _(_STUCK.get(str(stuck.get("reason")), _STUCK["dispatch_delayed"]), **facts)
+
+
+_STUCK: Mapping[str, str] = {
+    "worker_lost": "The worker of {step} has been silent for {late} and no other has taken it over from {queue}.",
+    "definition_mismatch": "{step} is held back: the workers of {queue} run another version of this workflow.",
+    "dispatch_delayed": "No worker has taken {step} from the queue {queue} for {late}. Is one running?",
+}
+
+_SENTENCES: Mapping[str, Callable[[InboxItem, datetime], Markup]] = {
+    "decision": _decision,
+    "resume": _resume,
+    "interrupted": _interrupted,
+    "failed": _failed,
+    "compensation_failed": _compensation_failed,
+    "stuck": _stuck,
+}
+
+
+def _first(item: InboxItem) -> DecisionView | None:
+    return next(iter(item.decisions), None)
+
+
+def _as_code(text: str) -> Markup:
+    return Markup("<code>{}</code>").format(text)

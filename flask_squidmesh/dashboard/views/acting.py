@@ -1,0 +1,201 @@
+"""The page of an action: GET shows what will happen, POST does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from flask import abort, current_app, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from ...engine.actions import NextAction, Refusal
+from ...errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnsafeReplayError
+from ...reading.views import Explanation, Run
+from ...runtime.runtime import current_runtime
+from ...store.summaries import RunSummary
+from .. import data, frame
+from ..access import Refused, current_actor, require
+from ..actions import BY_VERB, Action, Invalid
+from ..consequences import consequence, done, irreversible, why_not
+from ..events import title_of
+from ..headers import keep_nowhere
+from ..language import _
+from ..marks import mark_of
+from ..offers import CONFIRMED_REPLAY, UNSAFE, permission
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request for an action: what it is about, and what is wrong with the form so far."""
+
+    run: Run
+    explanation: Explanation
+    action: Action
+    step: str | None
+    blocking: list[Facts] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def right(self) -> str:
+        """The word for `authorize`."""
+        return CONFIRMED_REPLAY if self.blocking else self.action.name
+
+    @property
+    def possible(self) -> NextAction | None:
+        """The action as it would succeed now."""
+        offered = [each for each in self.explanation.next_actions if each.action == self.action.name]
+        return next((each for each in offered if each.step == self.step), None)
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why it would not succeed now."""
+        return next((each for each in self.explanation.refusals if each.action == self.action.name), None)
+
+    @property
+    def comment_required(self) -> bool:
+        """Whether it takes words."""
+        return self.right in current_runtime().config.dashboard.comment_required
+
+
+def act(run_id: str, verb: str) -> Response:
+    """Show or do one action."""
+    action = BY_VERB.get(verb)
+    if action is None:
+        abort(404)
+    attempt = _attempt(run_id, action)
+    require("view", attempt.run)
+    require(attempt.right, attempt.run, permission(attempt.run, attempt.step))
+    if current_actor() is None:
+        raise Refused(action.name, _("Nobody would be recorded as having done it: the app has to give mesh.actor."))
+    return _do(attempt) if request.method == "POST" else _show(attempt)
+
+
+def _attempt(run_id: str, action: Action) -> Attempt:
+    explanation = data.explanation(run_id)
+    attempt = Attempt(data.run(run_id), explanation, action, _step(explanation, action))
+    if attempt.refusal is not None and attempt.refusal.reason == UNSAFE:
+        attempt.blocking = list(attempt.refusal.details["blocked_by"])
+    return attempt
+
+
+def _step(explanation: Explanation, action: Action) -> str | None:
+    """The step that was chosen, else the only one that there is to choose."""
+    chosen = request.values.get("step")
+    steps = [each.step for each in explanation.next_actions if each.action == action.name]
+    return chosen or (steps[0] if len(steps) == 1 else None)
+
+
+def _show(attempt: Attempt) -> Response:
+    if attempt.possible is None and not attempt.blocking and not _steps_to_choose(attempt):
+        return _conflict(attempt)
+    return _form(attempt, 200)
+
+
+def _do(attempt: Attempt) -> Response:
+    try:
+        after = _call(attempt, _filled_in(attempt))
+    except (ConflictError, TransitionError):
+        return _conflict(_attempt(attempt.run.id, attempt.action))
+    except UnsafeReplayError as error:
+        attempt.blocking = list(error.steps)
+        require(attempt.right, attempt.run)
+        attempt.problems["confirm"] = _("Type the name of the step to confirm.")
+    except ManualActionError as error:
+        attempt.problems[error.field] = str(error)
+    except PayloadError as error:
+        attempt.problems["output"] = str(error)
+    except Invalid as error:
+        attempt.problems[error.field] = error.message
+    else:
+        return _done(attempt, after)
+    return _form(attempt, 422)
+
+
+def _filled_in(attempt: Attempt) -> dict[str, Any]:
+    """What the form says, as arguments of the call. Raises Invalid."""
+    extras = attempt.action.extras(request.form)
+    comment = request.form.get("comment", "").strip() or None
+    if attempt.comment_required and comment is None:
+        raise Invalid("comment", _("Say why, in a few words; it is kept with the run."))
+    if attempt.action.on_step:
+        extras["step"] = attempt.step
+    if attempt.action.name == "replay":
+        extras["allow_irreversible"] = _confirmed(attempt)
+    return {**extras, "comment": comment}
+
+
+def _confirmed(attempt: Attempt) -> bool:
+    """Whether the name of the first step that stands in the way was typed. Raises Invalid."""
+    if not attempt.blocking or request.form.get("from_step"):
+        return bool(request.form.get("confirm")) and _typed(attempt)
+    if not _typed(attempt):
+        raise Invalid("confirm", _("Type {step} to confirm.", step=attempt.blocking[0]["step"]))
+    return True
+
+
+def _typed(attempt: Attempt) -> bool:
+    return request.form.get("confirm", "").strip() in {step["step"] for step in attempt.blocking}
+
+
+def _call(attempt: Attempt, arguments: dict[str, Any]) -> RunSummary:
+    return attempt.action.call(
+        current_runtime(),
+        attempt.run.id,
+        actor=current_actor(),
+        expected=request.form.get("expected") or attempt.run.decision,
+        idempotency_key=request.form.get("key") or None,
+        **arguments,
+    )
+
+
+def _done(attempt: Attempt, after: RunSummary) -> Response:
+    flash(done(attempt.action.name, after.status, after.current_step), "success")
+    target = None if after.id != attempt.run.id else frame.local_path(request.form.get("next"))
+    return redirect(target or url_for(".run", run_id=after.id), 303)
+
+
+def _form(attempt: Attempt, status: int) -> Response:
+    shown = {
+        "leads": consequence(attempt.possible) if attempt.possible else None,
+        "blocking": irreversible(attempt.blocking),
+        "confirm_with": attempt.blocking[0]["step"] if attempt.blocking else None,
+        "undoes": list((attempt.possible.leads_to if attempt.possible else {}).get("compensates", ())),
+        "steps": _steps_to_choose(attempt),
+        "visited": list(dict.fromkeys(each.step for each in attempt.run.step_runs or () if each.kind == "step")),
+        "key": request.form.get("key") or str(uuid4()),
+        "expected": request.form.get("expected") or attempt.run.decision,
+        "next": frame.local_path(request.values.get("next")),
+        "form": request.form,
+    }
+    return _page("action.html", status, attempt, shown)
+
+
+def _steps_to_choose(attempt: Attempt) -> list[str]:
+    """Where several steps wait and none was chosen."""
+    if attempt.step is not None:
+        return []
+    offered = attempt.explanation.next_actions
+    return [each.step for each in offered if each.action == attempt.action.name and each.step]
+
+
+def _conflict(attempt: Attempt) -> Response:
+    """What holds now, and who brought it about."""
+    events = [event for event in attempt.run.audit_events or () if event.type != "refused"]
+    shown = {
+        "event": events[-1] if events else None,
+        "title_of": title_of,
+        "mark": mark_of(data.word(attempt.run)),
+        "why": why_not(attempt.refusal) if attempt.refusal else None,
+    }
+    return _page("conflict.html", 409, attempt, shown)
+
+
+def _page(template: str, status: int, attempt: Attempt, shown: dict[str, Any]) -> Response:
+    run = attempt.run
+    frame_of_run = {"attempt": attempt, "run": run, "title": run.subject or run.workflow}
+    page = render_template(f"squidmesh/{template}", **frame_of_run, **shown)
+    return keep_nowhere(current_app.make_response((page, status)))

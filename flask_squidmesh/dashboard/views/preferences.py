@@ -1,0 +1,25 @@
+"""What a reader prefers, kept in cookies of their own."""
+
+from __future__ import annotations
+
+from flask import redirect, request, url_for
+from werkzeug.wrappers import Response
+
+from .. import frame
+
+A_YEAR = 365 * 24 * 3600
+
+
+def change() -> Response:
+    """Keep the theme, and go back to where the reader was."""
+    response = redirect(frame.local_path(request.form.get("next")) or url_for(".inbox"), 303)
+    if request.form.get("theme") in frame.THEMES:
+        remember(response, frame.THEME_COOKIE, request.form["theme"])
+    return response
+
+
+def remember(response: Response, cookie: str, value: str) -> None:
+    """Keep a preference for a year, on the dashboard's pages only."""
+    response.set_cookie(
+        cookie, value, max_age=A_YEAR, path=url_for(".inbox"), httponly=True, samesite="Lax", secure=request.is_secure
+    )

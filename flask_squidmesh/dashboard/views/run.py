@@ -1,0 +1,140 @@
+"""One run: why it is where it is, what can be done, and everything it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask import current_app, render_template, request
+from werkzeug.wrappers import Response
+
+from ...engine.status import TERMINAL
+from ...reading.views import AttemptView, Run, StepRunView
+from ...runtime.runtime import current_runtime
+from .. import data, frame, graph_drawing, rail
+from ..access import current_hooks, require
+from ..documents import Document, Documents, Failure
+from ..events import started, title_of
+from ..headers import keep_nowhere
+from ..marks import Mark, mark_of, mark_of_visit
+from ..offers import offers
+from ..sentences import Teller
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """One visit in full. led_here: the error of the step whose error route led to it."""
+
+    visit: StepRunView
+    mark: Mark
+    input: Document | None
+    output: Document | None
+    error: Failure | None
+    led_here: Failure | None
+
+
+def show(run_id: str) -> Response:
+    """The page."""
+    run = data.run(run_id)
+    require("view", run)
+    return keep_nowhere(current_app.make_response(render_template("squidmesh/run.html", **_content(run))))
+
+
+def as_json(run_id: str) -> Response:
+    """The run with its history and explanation as JSON, redacted."""
+    run = data.run(run_id)
+    require("view", run)
+    require("payload", run)
+    document = {**run.to_dict(), "explanation": data.explanation(run_id).to_dict()}
+    return keep_nowhere(current_app.make_response(Documents(run).visible(document)))
+
+
+def refreshed(run_id: str, version: str) -> tuple[str, bool] | None:
+    """The parts that have changed since this version, and whether it was the last time; None where nothing has."""
+    run = data.run(run_id)
+    require("view", run)
+    content = _content(run)
+    if content["version"] == version:
+        return None
+    return render_template("squidmesh/_pulse_run.html", swapped=True, **content), _is_over(run)
+
+
+def _content(run: Run) -> dict[str, Any]:
+    now, explanation = current_runtime().clock.now(), data.explanation(run.id)
+    documents, teller = Documents(run), Teller(explanation, now, frame.zone())
+    chosen = _chosen(run)
+    version = f"{run.revision}.{explanation.reason}"
+    return {
+        "run": run,
+        "title": run.subject or run.workflow,
+        "mark": mark_of(data.word(run)),
+        "explanation": explanation,
+        "teller": teller,
+        "offers": offers(run, explanation),
+        "lines": rail.lines(run, now),
+        "documents": documents,
+        "chosen": _inspected(run, chosen, documents, now) if chosen else None,
+        "payload": documents.document(run.payload, "payload"),
+        "attempts": _attempts(run),
+        "audit": [started(run), *(run.audit_events or ())],
+        "title_of": title_of,
+        "mark_of": mark_of,
+        "links": _links(run),
+        "drawing": graph_drawing.draw(data.graph_of(run.id)) if request.args.get("view") == "graph" else None,
+        "version": version,
+        "pulse": None if _is_over(run) else _pulse(run, version, chosen),
+    }
+
+
+def _is_over(run: Run) -> bool:
+    return run.status in TERMINAL and run.compensation != "running"
+
+
+def _pulse(run: Run, version: str, chosen: StepRunView | None) -> frame.Pulse:
+    shown = (
+        {"step": chosen.step, "visit": chosen.visit, "kind": chosen.kind} if "step" in request.args and chosen else {}
+    )
+    return frame.pulse("run", version, current_runtime().config.dashboard.poll_run, run_id=run.id, **shown)
+
+
+def _chosen(run: Run) -> StepRunView | None:
+    """The visit that the address names, else the one the reader will ask about: what is open, failed, or last."""
+    step_runs = run.step_runs or ()
+    asked = [step_run for step_run in step_runs if _is_asked_for(step_run)]
+    unfinished = [step_run for step_run in step_runs if step_run.finished_at is None]
+    failed = [step_run for step_run in step_runs if step_run.status == "failed"]
+    return next((found[-1] for found in (asked, unfinished, failed, step_runs) if found), None)
+
+
+def _is_asked_for(step_run: StepRunView) -> bool:
+    asked = request.args
+    named = asked.get("step") == step_run.step and asked.get("kind", "step") == step_run.kind
+    return named and asked.get("visit", str(step_run.visit)) == str(step_run.visit)
+
+
+def _inspected(run: Run, visit: StepRunView, documents: Documents, now: datetime) -> Inspected:
+    place = ("step_runs", (run.step_runs or ()).index(visit))
+    return Inspected(
+        visit=visit,
+        mark=mark_of_visit(visit, now),
+        input=documents.document(visit.input, *place, "input"),
+        output=documents.document(visit.output, *place, "output"),
+        error=documents.failure(_last_error(visit), *place, "error"),
+        led_here=documents.failure(visit.failure, *place, "failure"),
+    )
+
+
+def _last_error(visit: StepRunView) -> Any:
+    """A visit that is tried again has no error of its own yet; its last attempt has."""
+    return visit.error or next((attempt.error for attempt in reversed(visit.attempts) if attempt.error), None)
+
+
+def _attempts(run: Run) -> list[tuple[StepRunView, AttemptView]]:
+    found = [(step_run, attempt) for step_run in run.step_runs or () for attempt in step_run.attempts]
+    return sorted(found, key=lambda pair: pair[1].started_at)
+
+
+def _links(run: Run) -> list[tuple[str, str]]:
+    hook = current_hooks().links
+    return list(hook(run)) if hook else []

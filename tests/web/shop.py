@@ -1,0 +1,209 @@
+"""A small app with a dashboard, and runs in every state an operator can meet."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from pydantic import BaseModel
+
+from flask_squidmesh.clock import SettableClock
+from flask_squidmesh.config import read_config
+from flask_squidmesh.dashboard import Hooks, create_blueprint
+from flask_squidmesh.errors import FailStep, RetryStep
+from flask_squidmesh.executors.contract import Executor
+from flask_squidmesh.runtime import starting
+from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.runtime.performing import deliver
+from flask_squidmesh.runtime.runtime import Runtime
+from flask_squidmesh.workflow import Approval, Exponential, Manual, Pause, Retry, Step, Wait, Workflow
+from flask_squidmesh.workflow.registry import Registry
+
+CANARY = "canary-5f1e"
+
+
+class Order(BaseModel):
+    order_id: str
+    amount: int = 120
+    card_token: str = CANARY
+    note: str = "leave at the door"
+
+
+class Silent(Executor):
+    """Takes everything and delivers nothing; `work` delivers."""
+
+    def enqueue(self, payload: Any, *, schedule_in: float | None = None) -> dict[str, Any]:
+        return {}
+
+    def continues(self, run: Any, step: str) -> bool:
+        return True
+
+
+def reserve(order_id: str) -> dict[str, Any]:
+    return {"reservation": f"r-{order_id}", "access_token": CANARY}
+
+
+def release(reservation: str) -> None:
+    """Give the reservation back."""
+
+
+def capture(order_id: str, amount: int) -> dict[str, Any]:
+    return {"charge": f"c-{order_id}"}
+
+
+def send_receipt(order_id: str) -> None:
+    """Send it."""
+
+
+def decline(order_id: str) -> None:
+    """Tell the buyer."""
+
+
+def busy(order_id: str) -> None:
+    raise RetryStep("gateway busy", after=600)
+
+
+def broken(order_id: str) -> None:
+    raise ValueError(f"the label printer of {order_id} is out of paper")
+
+
+def declined(order_id: str) -> None:
+    raise FailStep("card declined", code="declined", details={"card_token": CANARY, "bank": "Nord"})
+
+
+class Checkout(Workflow):
+    """Reserve, have it reviewed, capture."""
+
+    version = "2026-11"
+    subject = "Order {order_id}"
+    place_order = Manual(Order)
+    reserve = Step(reserve, compensate=release)
+    review = Approval(
+        prompt="Capture {amount} EUR for order {order_id}?", within=timedelta(hours=4), permission="payments.review"
+    )
+    capture = Step(capture, irreversible=True)
+    receipt = Step(send_receipt, compensatable=False)
+    decline = Step(decline)
+    flow = [reserve >> review >> capture >> receipt, review.on_reject >> decline]
+
+
+class Packing(Workflow):
+    """Hold the parcel until somebody has looked at it."""
+
+    subject = "Parcel {order_id}"
+    pack = Manual(Order)
+    inspect = Pause(prompt="Is parcel {order_id} sealed?")
+    label = Step(send_receipt)
+    flow = [inspect >> label]
+
+
+class Labels(Workflow):
+    """Print a label."""
+
+    subject = "Label {order_id}"
+    print_label = Manual(Order)
+    label = Step(broken, retry=Retry(1))
+
+
+class Billing(Workflow):
+    """Take the money."""
+
+    subject = "Bill {order_id}"
+    bill = Manual(Order)
+    hold = Step(reserve, compensate=release)
+    take = Step(declined)
+    flow = [hold >> take]
+
+
+class Shipping(Workflow):
+    """Hand the parcel over."""
+
+    subject = "Shipment {order_id}"
+    ship = Manual(Order)
+    call_carrier = Step(busy, retry=Retry(5, backoff=Exponential(1, 30)))
+
+
+class Reminder(Workflow):
+    """Wait, then tell the buyer."""
+
+    subject = "Reminder {order_id}"
+    remind = Manual(Order)
+    patience = Wait(timedelta(days=2))
+    tell = Step(send_receipt)
+    flow = [patience >> tell]
+
+
+class Payout(Workflow):
+    """Pay the seller; once begun it cannot be undone."""
+
+    subject = "Payout {order_id}"
+    pay_out = Manual(Order)
+    transfer = Step(broken, irreversible=True)
+
+
+WORKFLOWS = (Checkout, Packing, Labels, Billing, Shipping, Reminder, Payout)
+
+
+def allow_everything(action: str, run: Any, permission: str | None) -> bool:
+    return True
+
+
+def make_app(url: str, *, hooks: Hooks | None = None, blueprint: bool = True, **settings: Any) -> Flask:
+    """An app with the tables' database at the URL. hooks: by default everybody may do everything as "dana"."""
+    app = Flask(__name__, static_folder=None)
+    app.config.update(
+        SECRET_KEY="for tests only", SQLALCHEMY_DATABASE_URI=url, SQUIDMESH_EXECUTOR=Silent, TESTING=True, **settings
+    )
+    SQLAlchemy(app)
+    registry = Registry()
+    registry.register(*WORKFLOWS)
+    app.extensions["squidmesh"] = Runtime(app, registry, read_config(app.config), SettableClock())
+    if blueprint:
+        hooks = hooks or Hooks(authorize=allow_everything, actor=lambda: "dana")
+        app.register_blueprint(create_blueprint(hooks, url_prefix="/squidmesh"))
+    return app
+
+
+def runtime_of(app: Flask) -> Runtime:
+    """The app's runtime."""
+    runtime: Runtime = app.extensions["squidmesh"]
+    return runtime
+
+
+def start(app: Flask, workflow: type[Workflow], order_id: str = "o-1", **payload: Any) -> str:
+    """Start a run and work until nothing is due."""
+    with app.app_context():
+        run_id = starting.start(runtime_of(app), workflow, {"order_id": order_id, **payload}, actor="buyer@shop.test")
+    work(app)
+    return run_id
+
+
+def work(app: Flask) -> None:
+    """Perform everything that is due."""
+    runtime = runtime_of(app)
+    with app.app_context():
+        while claims := claim_due(runtime, runtime.settings.queue, limit=10):
+            for claim in claims:
+                deliver(runtime, claim)
+
+
+def advance(app: Flask, by: timedelta) -> None:
+    """Move the app's clock."""
+    clock = runtime_of(app).clock
+    assert isinstance(clock, SettableClock)
+    clock.advance(by)
+
+
+def fill(app: Flask) -> dict[str, str]:
+    """A run in each state; their ids by a word."""
+    return {
+        "decision": start(app, Checkout, "88213"),
+        "paused": start(app, Packing, "441"),
+        "failed": start(app, Labels, "90017"),
+        "compensated": start(app, Billing, "90018"),
+        "retrying": start(app, Shipping, "90030"),
+        "waiting": start(app, Reminder, "77"),
+        "interrupted": start(app, Payout, "12"),
+    }
