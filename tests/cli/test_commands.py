@@ -16,15 +16,10 @@ from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_squidmesh import cli
+from flask_squidmesh import Cron, Executor, Log, Manual, SquidMesh, Step, Workflow
 from flask_squidmesh.clock import SettableClock
-from flask_squidmesh.config import read_config
-from flask_squidmesh.executors.contract import Executor
 from flask_squidmesh.runtime.runtime import Runtime
-from flask_squidmesh.store import schema
 from flask_squidmesh.store.tables import Dispatch, Process
-from flask_squidmesh.workflow import Manual, Step, Workflow
-from flask_squidmesh.workflow.registry import Registry
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning"),
@@ -42,6 +37,14 @@ class Greeting(Workflow):
     greet = Step(lambda: None)
 
 
+class Digest(Workflow):
+    daily = Cron("0 9 * * 1-5", timezone="Europe/Berlin")
+    announce = Log("Digest")
+
+
+LISTED = ["next_due", "last_due", "fired_at", "paused_at"]
+
+
 class Shop:
     """A host app with our commands."""
 
@@ -52,12 +55,10 @@ class Shop:
         self.clock = SettableClock()
         self.directory = folder / "migrations"
         Migrate(self.app, self.db, directory=str(self.directory))
-        schema.share(self.db.metadata)
-        registry = Registry()
-        registry.register(*workflows)
-        runtime = Runtime(self.app, registry, read_config(self.app.config), self.clock)
-        self.runtime = self.app.extensions["squidmesh"] = runtime
-        self.app.cli.add_command(cli.group)
+        self.mesh = SquidMesh(self.app, clock=self.clock)
+        if workflows:
+            self.mesh.register(*workflows)
+        self.runtime: Runtime = self.app.extensions["squidmesh"]
 
     def run(self, *words: str) -> Result:
         return self.app.test_cli_runner().invoke(args=["squidmesh", *words])
@@ -235,3 +236,78 @@ def test_check_follows_the_clock(shop_at, migrated_url: str) -> None:
     shop.beat("worker")
     shop.clock.advance(timedelta(minutes=3))
     assert "wrong  workers: Last seen 3 minutes ago" in shop.run("check").output
+
+
+def test_a_round_of_the_relay_tells_what_it_handed_over_and_leaves_its_beat(shop_at, migrated_url: str) -> None:
+    shop = shop_at(migrated_url, Greeting, SQUIDMESH_EXECUTOR=Queue)
+    assert shop.run("relay").output == "Handed over: 0\n"
+    with shop.app.app_context():
+        shop.mesh.start_run(Greeting)
+    shop.clock.advance(timedelta(minutes=10))
+    assert shop.run("relay").output == "Handed over: 1\n"
+    assert "ok     relay: seen 0 seconds ago" in shop.run("check").output
+    with shop.runtime.database.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(Process)) == 1
+
+
+def test_cron_lists_the_schedules_and_fires_one(shop_at, migrated_url: str) -> None:
+    shop = shop_at(migrated_url, Greeting, Digest, SQUIDMESH_EXECUTOR="database")
+    first = shop.run("cron", "fire", "digest", "daily", "--window", "2026-11-02T09:00:00+01:00")
+    assert first.exit_code == 0, first.output
+    assert first.output.startswith("Run ")
+    again = shop.run("cron", "fire", "digest", "daily", "--window", "2026-11-02T08:00:00+00:00")
+    assert again.output == first.output
+    listed = shop.run("cron", "list").output.splitlines()
+    assert listed[0].split() == ["workflow", "trigger", "expression", "timezone", *LISTED]
+    assert listed[1].startswith("digest    daily    0 9 * * 1-5  Europe/Berlin  ")
+    assert len(listed) == 2
+
+
+def test_cron_without_schedules_says_so(shop_at, migrated_sqlite_url: str) -> None:
+    shop = shop_at(migrated_sqlite_url, Greeting, SQUIDMESH_EXECUTOR="database")
+    assert shop.run("cron", "list").output == "No registered workflow has a cron trigger.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nothing", "daily"], "No workflow 'nothing' is registered"),
+        (["digest", "weekly"], "weekly"),
+        (["greeting", "greet_now"], "is no cron trigger"),
+        (["digest", "daily", "--window", "soon"], "Invalid value for '--window'"),
+    ],
+)
+def test_what_cannot_be_fired_is_refused_without_a_traceback(
+    shop_at, migrated_sqlite_url: str, words: list[str], said: str
+) -> None:
+    result = shop_at(migrated_sqlite_url, Greeting, Digest, SQUIDMESH_EXECUTOR="database").run("cron", "fire", *words)
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code != 0
+    assert said in result.output
+
+
+@pytest.mark.parametrize("command", [["worker"], ["relay"], ["cron", "list"]])
+def test_a_command_without_an_executor_says_what_to_set(shop_at, migrated_sqlite_url: str, command: list[str]) -> None:
+    result = shop_at(migrated_sqlite_url).run(*command)
+    assert result.exit_code == 1
+    assert "SQUIDMESH_EXECUTOR is not set" in result.output
+
+
+@pytest.mark.parametrize("command", [["worker"], ["relay"], ["cron", "list"]])
+def test_a_command_without_the_tables_says_what_to_run(shop_at, database_url: str, command: list[str]) -> None:
+    result = shop_at(database_url, SQUIDMESH_EXECUTOR="database").run(*command)
+    assert result.exit_code == 1
+    assert result.output.endswith("Run:\n  flask squidmesh install\n  flask db upgrade\n")
+
+
+def test_a_database_error_ends_a_command_without_a_traceback(shop_at, tmp_path: Path) -> None:
+    result = shop_at(f"sqlite:///{tmp_path}", SQUIDMESH_EXECUTOR="database").run("relay")
+    assert isinstance(result.exception, SystemExit)
+    assert "The database refused: unable to open database file. Run `flask squidmesh check`" in result.output
+
+
+def test_a_worker_refuses_a_database_in_memory(shop_at) -> None:
+    result = shop_at("sqlite://", SQUIDMESH_EXECUTOR="database").run("worker")
+    assert result.exit_code == 1
+    assert "SQLite database in memory" in result.output
+    assert "SQUIDMESH_DEV_WORKER" in result.output
