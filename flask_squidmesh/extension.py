@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -114,11 +115,9 @@ class SquidMesh:
         self._hooks.links = hook
         return hook
 
-    def dashboard(
-        self, *, name: str, url_prefix: str, authorize: Callable[..., Any] | None = None
-    ) -> Blueprint:
+    def dashboard(self, *, name: str, url_prefix: str, authorize: Callable[..., Any] | None = None) -> Blueprint:
         """A further mount of the dashboard, to be registered by the host; with an `authorize` of its own if given."""
-        hooks = self._hooks if authorize is None else self._hooks.with_authorize(authorize)
+        hooks = self._hooks if authorize is None else replace(self._hooks, authorize=authorize)
         return create_blueprint(hooks, name=name, url_prefix=url_prefix)
 
     # -- configuration -----------------------------------------------------------------------------------------
@@ -159,9 +158,7 @@ class SquidMesh:
         )
         return self._inspect(runtime, run_id, session=session)
 
-    def inspect_run(
-        self, run_id: RunId, *, include_history: bool = False, session: AnySession | None = None
-    ) -> Run:
+    def inspect_run(self, run_id: RunId, *, include_history: bool = False, session: AnySession | None = None) -> Run:
         """The run as it is stored; with its steps, step runs, attempts and audit events if asked for.
 
         Raises RunNotFoundError, for malformed ids too.

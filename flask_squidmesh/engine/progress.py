@@ -478,7 +478,13 @@ class Progress:
 
     def _finish(self) -> None:
         self.changes.run.update(
-            status="completed", current_step=None, error=None, finished_at=self.now, due_at=None, attempt=0, max_attempts=0
+            status="completed",
+            current_step=None,
+            error=None,
+            finished_at=self.now,
+            due_at=None,
+            attempt=0,
+            max_attempts=0,
         )
 
     # -- small parts -------------------------------------------------------------------------------------------
@@ -521,9 +527,7 @@ class Progress:
         self.changes.update(visit.id, position=position)
 
     def _dispatch(self, row: StepFact) -> None:
-        self.changes.dispatched.append(
-            NewDispatch(step_run_id=row.id, kind=row.kind, step=row.step, due_at=self.now)
-        )
+        self.changes.dispatched.append(NewDispatch(step_run_id=row.id, kind=row.kind, step=row.step, due_at=self.now))
         if row.kind == "step":
             self._open += 1
 
@@ -585,9 +589,7 @@ def _ordered(rows: Sequence[StepFact]) -> list[StepFact]:
     return sorted(rows, key=lambda row: int(row.settings.get("order", 0)))
 
 
-def _decision_output(
-    event: str, decision: Mapping[str, Any], decider: Decider, now: datetime
-) -> dict[str, Any]:
+def _decision_output(event: str, decision: Mapping[str, Any], decider: Decider, now: datetime) -> dict[str, Any]:
     output: dict[str, Any] = {}
     if decision.get("kind") == "approval":
         output = {"decision": event, "actor": decider.actor, "decided_at": now.isoformat()}

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import current_app
 
-from ..store.tables import Dispatch
+from ..store.tables import dispatches
 from ..store.writing import dispatch_row
 from .contract import Executor, Identified, Payload
 
@@ -31,7 +31,7 @@ class DatabaseExecutor(Executor):
             due = now + timedelta(seconds=schedule_in or 0)
             with runtime.database.write() as connection:
                 row = dispatch_row(None, None, "cron", due, queue, now, payload)
-                connection.execute(sa.insert(Dispatch.__table__).values(row))
+                connection.execute(sa.insert(dispatches).values(row))
                 self.enqueue_in(connection, payload, schedule_in=schedule_in)
         runtime.bell.ring()
         return {"queue": queue, "schedule_in": schedule_in}

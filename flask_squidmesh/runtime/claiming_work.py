@@ -16,14 +16,13 @@ from ..errors import UnknownWorkflowError
 from ..store import claiming, loading
 from ..store.claiming import Claim, Work
 from ..store.identity import new_id
-from ..store.tables import Run
+from ..store.tables import dispatches, runs
 from ..workflow.spec import WorkflowSpec
 from .performing import Recorded, after_commit, write
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
-runs = Run.__table__
 
 HOLD = timedelta(seconds=60)
 
@@ -63,7 +62,7 @@ def take(runtime: Runtime, connection: sa.Connection, work: Work, settled: list[
             return None
         work = replace(work, run=loading.run_fact(connection, work.run.id) or work.run)
     if work.visit.kind == "step" and work.run.status in TERMINAL | {"cancelling"}:
-        connection.execute(sa.delete(claiming.dispatches).where(claiming.dispatches.c.id == work.dispatch_id))
+        connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.dispatch_id))
         return None
     return _claim(runtime, connection, spec, work, settled)
 
@@ -76,9 +75,7 @@ def _known(runtime: Runtime, work: Work) -> WorkflowSpec | None:
     return spec if work.visit.step in spec.steps else None
 
 
-def _abandon(
-    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, work: Work
-) -> tuple[Recorded, bool]:
+def _abandon(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, work: Work) -> tuple[Recorded, bool]:
     around = Neighbourhood(
         compensations=loading.compensations(connection, work.run.id) if work.visit.kind == "compensation" else ()
     )

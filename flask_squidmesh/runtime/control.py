@@ -25,11 +25,11 @@ from ..errors import (
     TransitionError,
     UnknownWorkflowError,
 )
-from ..store import loading, writing
+from ..store import loading
 from ..store.database import AnySession
 from ..store.identity import new_id, read_id
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_from, summary_of
-from ..store.tables import AuditEvent, ControlCall
+from ..store.tables import audit_events, control_calls, runs, step_runs
 from ..workflow import conditions, values
 from ..workflow.spec import WorkflowSpec
 from .performing import Recorded, after_commit, surroundings, write
@@ -37,10 +37,6 @@ from .starting import in_transaction
 
 if TYPE_CHECKING:
     from .runtime import Runtime
-
-runs = loading.runs
-calls = ControlCall.__table__
-audit_events = AuditEvent.__table__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +91,16 @@ Deed = Callable[[Acting], "tuple[str, Sequence[Callable[[], None]]]"]
 
 def approve(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
     """Approve the open approval."""
-    return _act(runtime, "approve_run", run_id, partial(_decide, "approved", ("approval",), step), actor_required=True, **said)
+    return _act(
+        runtime, "approve_run", run_id, partial(_decide, "approved", ("approval",), step), actor_required=True, **said
+    )
 
 
 def reject(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
     """Reject the open approval."""
-    return _act(runtime, "reject_run", run_id, partial(_decide, "rejected", ("approval",), step), actor_required=True, **said)
+    return _act(
+        runtime, "reject_run", run_id, partial(_decide, "rejected", ("approval",), step), actor_required=True, **said
+    )
 
 
 def unblock(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
@@ -149,9 +149,7 @@ def act(
     session: AnySession | None = None,
 ) -> RunSummary:
     """Carry out one control call in a transaction of our own, or in the session's."""
-    return in_transaction(
-        runtime, session, lambda connection: _acted(runtime, connection, call, deed), _tell
-    ).answer
+    return in_transaction(runtime, session, lambda connection: _acted(runtime, connection, call, deed), _tell).answer
 
 
 def _act(
@@ -195,22 +193,22 @@ def call_on(
     return Call(name=name, run_id=found, decider=decider, expected=expected, key=key)
 
 
-def decider_of(
-    actor: Any, comment: Any, metadata: Any, *, actor_required: bool
-) -> Decider:
+def decider_of(actor: Any, comment: Any, metadata: Any, *, actor_required: bool) -> Decider:
     """Who acts and what they say. Raises ManualActionError naming the first that does not fit."""
     if actor is None and actor_required:
         raise ManualActionError("actor", "actor is required: pass who decides, as text or as a mapping.")
-    if actor is not None and not (isinstance(actor, str | Mapping) and (actor.strip() if isinstance(actor, str) else actor)):
+    if actor is not None and not (
+        isinstance(actor, str | Mapping) and (actor.strip() if isinstance(actor, str) else actor)
+    ):
         raise ManualActionError("actor", f"actor must be text or a mapping that is not empty, not {_kind(actor)}.")
     if comment is not None and not (isinstance(comment, str) and comment.strip()):
-        raise ManualActionError("comment", f"comment must be text that is not blank, or left out, not {_kind(comment)}.")
+        raise ManualActionError(
+            "comment", f"comment must be text that is not blank, or left out, not {_kind(comment)}."
+        )
     if metadata is not None and not isinstance(metadata, Mapping):
         raise ManualActionError("metadata", f"metadata must be a mapping, or left out, not {_kind(metadata)}.")
     try:
-        return Decider(
-            actor=values.to_json(actor), comment=values.to_json(comment), metadata=values.to_json(metadata)
-        )
+        return Decider(actor=values.to_json(actor), comment=values.to_json(comment), metadata=values.to_json(metadata))
     except values.ValueNotJsonError as unfit:
         raise ManualActionError("metadata", f"What was said cannot be stored. {unfit}") from unfit
 
@@ -226,7 +224,7 @@ def _acted(runtime: Runtime, connection: sa.Connection, call: Call, deed: Deed) 
     stored = _stored(connection, call)
     if stored is not None:
         return Acted(answer=stored)
-    rows = loading.step_facts(connection, loading.step_runs.c.run_id == call.run_id)
+    rows = loading.step_facts(connection, step_runs.c.run_id == call.run_id)
     try:
         spec = runtime.registry.get(run.workflow)
     except UnknownWorkflowError:
@@ -253,8 +251,8 @@ def _stored(connection: sa.Connection, call: Call) -> RunSummary | None:
     if call.key is None:
         return None
     found = connection.scalar(
-        sa.select(calls.c.answer).where(
-            calls.c.run_id == call.run_id, calls.c.call == call.name, calls.c.key == call.key
+        sa.select(control_calls.c.answer).where(
+            control_calls.c.run_id == call.run_id, control_calls.c.call == call.name, control_calls.c.key == call.key
         )
     )
     return summary_from(found) if found else None
@@ -264,7 +262,7 @@ def _store(runtime: Runtime, connection: sa.Connection, call: Call, answer: RunS
     if call.key is None:
         return
     row = {"run_id": call.run_id, "call": call.name, "key": call.key}
-    connection.execute(sa.insert(calls).values(**row, answer=answer.to_dict(), at=runtime.clock.now()))
+    connection.execute(sa.insert(control_calls).values(**row, answer=answer.to_dict(), at=runtime.clock.now()))
 
 
 def _check_token(acting: Acting) -> None:
@@ -303,7 +301,9 @@ def _decide(event: str, kinds: Sequence[str], step: str | None, acting: Acting) 
     decision = visit.decision or {}
     spec, target = acting.known, decision.get("error" if event == "rejected" else "ok")
     if target is not None and target not in spec.steps:
-        raise acting.refuse(f"it would continue at step {target}, which workflow {spec.name} does not declare any more.")
+        raise acting.refuse(
+            f"it would continue at step {target}, which workflow {spec.name} does not declare any more."
+        )
     following = {target} if target else set(spec.dependents.get(visit.step, ()))
     around = _around(acting, following, others)
     progress = acting.progress(around)
@@ -363,9 +363,7 @@ def _acknowledge(acting: Acting) -> Any:
     return _recorded(acting, progress)
 
 
-def _open_decision(
-    acting: Acting, kinds: Sequence[str], step: str | None
-) -> tuple[StepFact, list[StepFact]]:
+def _open_decision(acting: Acting, kinds: Sequence[str], step: str | None) -> tuple[StepFact, list[StepFact]]:
     """The decision that is meant, and the others that are open."""
     opened = loading.decisions(acting.rows)
     fitting = [row for row in opened if (row.decision or {}).get("kind") in kinds and step in (None, row.step)]
@@ -408,7 +406,7 @@ def _around(
 
 
 def _unregistered(run: RunFact) -> WorkflowSpec:
-    """Stands in for a workflow that this process does not know, for calls that need none of its steps."""
+    """Stands in for a workflow that this process does not know, for control_calls that need none of its steps."""
     return WorkflowSpec(
         name=run.workflow,
         title=run.workflow,

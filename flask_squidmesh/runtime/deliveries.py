@@ -50,9 +50,7 @@ def perform(runtime: Runtime, payload: Any) -> Delivery:
     step = work.visit.step if work else checked.get("step")
     if isinstance(found, Claim):
         status = deliver(runtime, found)
-        return Delivery(
-            outcome="executed", run_id=found.run.id, step=step, attempt=found.visit.attempts, status=status
-        )
+        return Delivery(outcome="executed", run_id=found.run.id, step=step, attempt=found.visit.attempts, status=status)
     if found == "too_early" and work is not None:
         runtime.executor.enqueue(checked, schedule_in=max(work.wait, 1.0))
     return Delivery(outcome=found, run_id=checked["run_id"], step=step, status=status)
@@ -93,6 +91,4 @@ def _activated(runtime: Runtime, payload: Payload) -> Delivery:
     )
     with runtime.database.read() as connection:
         run = loading.run_fact(connection, run_id) if run_id else None
-    return Delivery(
-        outcome="executed" if new else "duplicate", run_id=run_id, status=run.status if run else None
-    )
+    return Delivery(outcome="executed" if new else "duplicate", run_id=run_id, status=run.status if run else None)

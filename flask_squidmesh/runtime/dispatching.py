@@ -18,13 +18,11 @@ import sqlalchemy as sa
 from ..engine.changes import Changes
 from ..executors.contract import Payload
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
-from ..store.tables import Dispatch, Run
+from ..store.tables import dispatches, runs
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
-runs = Run.__table__
-dispatches = Dispatch.__table__
 
 RETRY_HAND_OVER = timedelta(seconds=10)
 

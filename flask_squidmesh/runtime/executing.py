@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ..store import loading
 from ..store.claiming import Claim
-from ..store.tables import Run
+from ..store.tables import runs, step_runs
 from ..workflow.binding import bind, needed_by, needed_keys
 from ..workflow.context import CompensationContext, StepContext
 from ..workflow.spec import Compensation, StepSpec, WorkflowSpec
@@ -53,9 +53,7 @@ class RunState:
         """A step of this delivery completed with this output."""
         self._known.update(output)
 
-    def _load(
-        self, claim: Claim, keys: frozenset[str] | None, steps: frozenset[str] | None = None
-    ) -> dict[str, Any]:
+    def _load(self, claim: Claim, keys: frozenset[str] | None, steps: frozenset[str] | None = None) -> dict[str, Any]:
         if claim.visit.sees == 0 or keys == frozenset():
             return {}
         with self._runtime.database.read() as connection:
@@ -85,7 +83,9 @@ def _call(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, s
     try:
         seen = state.at(claim, needed_keys(step))
         context = StepContext(**_context(runtime, claim, state))
-        bound = bind(step.parameters, payload=claim.payload, state=seen, context=context, payload_model=_model(spec, claim))
+        bound = bind(
+            step.parameters, payload=claim.payload, state=seen, context=context, payload_model=_model(spec, claim)
+        )
         given = bound.input
         output = step_output(_run(runtime, step.function, bound.arguments))
         return Completed(output={step.output: output} if step.output else output, input=given)
@@ -102,7 +102,9 @@ def _compensate(
             raise LookupError(f"Step {claim.visit.step} no longer declares how it is undone.")
         seen = state.at(claim, needed_by(undo.parameters))
         context = CompensationContext(**_context(runtime, claim, state), **_undone(runtime, claim))
-        bound = bind(undo.parameters, payload=claim.payload, state=seen, context=context, payload_model=_model(spec, claim))
+        bound = bind(
+            undo.parameters, payload=claim.payload, state=seen, context=context, payload_model=_model(spec, claim)
+        )
         given = bound.input
         return Completed(output=step_output(_run(runtime, undo.function, bound.arguments)), input=given)
     except Exception as exception:
@@ -146,7 +148,6 @@ def _context(runtime: Runtime, claim: Claim, state: RunState) -> dict[str, Any]:
 
 def _undone(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     """What the step that is being undone was given and returned."""
-    step_runs = loading.step_runs
     query = sa.select(step_runs.c.input, step_runs.c.output, step_runs.c.settings).where(
         step_runs.c.id == claim.visit.settings["of"]
     )
@@ -159,7 +160,7 @@ def _undone(runtime: Runtime, claim: Claim) -> dict[str, Any]:
 
 def _is_cancelling(runtime: Runtime, run_id: str) -> bool:
     with runtime.database.read() as connection:
-        status = connection.scalar(sa.select(Run.__table__.c.status).where(Run.__table__.c.id == run_id))
+        status = connection.scalar(sa.select(runs.c.status).where(runs.c.id == run_id))
     return status in ("cancelling", "cancelled")
 
 

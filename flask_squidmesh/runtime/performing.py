@@ -17,9 +17,10 @@ from ..engine.changes import Changes, NewStepRun
 from ..engine.facts import RunFact, StepFact
 from ..engine.progress import Neighbourhood, Progress
 from ..engine.status import TERMINAL
-from ..store import claiming, loading, writing
+from ..store import loading, writing
 from ..store.claiming import Claim
 from ..store.identity import new_id
+from ..store.tables import dispatches
 from ..workflow import conditions, templates
 from ..workflow.spec import WorkflowSpec
 from .announcing import announce, send
@@ -180,9 +181,7 @@ def _halt(connection: sa.Connection, progress: Progress) -> Changes:
     return rest
 
 
-def _in_place(
-    runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, changes: Changes
-) -> Claim | None:
+def _in_place(runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, changes: Changes) -> Claim | None:
     """Claim the first step that was entered and is due, and go on with it under the same claim."""
     if changes.run.get("status", run.status) in TERMINAL | {"cancelling"}:
         return None
@@ -281,8 +280,8 @@ def _put_back(runtime: Runtime, claim: Claim) -> None:
     now = runtime.clock.now()
     with runtime.database.write() as connection:
         connection.execute(
-            sa.update(claiming.dispatches)
-            .where(claiming.dispatches.c.id == claim.dispatch_id, claiming.dispatches.c.claim_id == claim.claim_id)
+            sa.update(dispatches)
+            .where(dispatches.c.id == claim.dispatch_id, dispatches.c.claim_id == claim.claim_id)
             .values(due_at=now)
         )
 

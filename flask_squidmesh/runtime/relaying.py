@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from ..store.tables import Dispatch, StepRun
+from ..store.tables import dispatches, step_runs
 from .dispatching import Intent, hand_over
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
-dispatches = Dispatch.__table__
-step_runs = StepRun.__table__
 
 FIRST_INTERVAL = timedelta(seconds=60)
 LONGEST_INTERVAL = timedelta(hours=1)
@@ -29,7 +27,9 @@ def relay(runtime: Runtime) -> int:
     assert runtime.config
     with runtime.database.write() as connection:
         query = (
-            sa.select(dispatches.c.id, dispatches.c.run_id, dispatches.c.kind, dispatches.c.hand_overs, step_runs.c.step)
+            sa.select(
+                dispatches.c.id, dispatches.c.run_id, dispatches.c.kind, dispatches.c.hand_overs, step_runs.c.step
+            )
             .join(step_runs, step_runs.c.id == dispatches.c.step_run_id)
             .where(dispatches.c.relay_at <= runtime.database.now())
             .order_by(dispatches.c.relay_at)
@@ -45,7 +45,5 @@ def relay(runtime: Runtime) -> int:
                 .values(hand_overs=row.hand_overs + 1, relay_at=runtime.clock.now() + interval)
             )
     if overdue:
-        hand_over(
-            runtime, [Intent(run_id=row.run_id, kind=row.kind, step=row.step, due_at=None) for row in overdue]
-        )
+        hand_over(runtime, [Intent(run_id=row.run_id, kind=row.kind, step=row.step, due_at=None) for row in overdue])
     return len(overdue)

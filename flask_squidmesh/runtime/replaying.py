@@ -15,14 +15,13 @@ from ..errors import UnsafeReplayError
 from ..store import loading
 from ..store.identity import new_id
 from ..store.summaries import RunSummary
+from ..store.tables import step_runs
 from .control import Acting, act, call_on
 from .performing import after_commit, write
 from .starting import Start, insert, tell, trigger_of
 
 if TYPE_CHECKING:
     from .runtime import Runtime
-
-step_runs = loading.step_runs
 
 
 def replay(
@@ -79,7 +78,9 @@ def _copied(acting: Acting, from_step: str | None) -> list[StepFact]:
     undone = {(row.step, row.visit) for row in acting.rows if row.kind == "compensation" and row.status == "completed"}
     compensated = [row.step for row in copied if (row.step, row.visit) in undone]
     if compensated:
-        raise acting.refuse(f"steps before {from_step} were compensated ({', '.join(compensated)}), so they must run again.")
+        raise acting.refuse(
+            f"steps before {from_step} were compensated ({', '.join(compensated)}), so they must run again."
+        )
     return copied
 
 
@@ -105,5 +106,3 @@ def _rows(connection: sa.Connection, copied: Collection[StepFact]) -> list[dict[
     return [
         {**row, "id": new_id(), "position": number, "sees": number - 1} for number, row in enumerate(found, start=1)
     ]
-
-

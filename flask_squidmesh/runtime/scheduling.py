@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..errors import UnknownTriggerError
-from ..store.tables import Schedule
+from ..store import tables
 from ..workflow.payloads import validate
 from ..workflow.schedule import last_due, next_due
 from ..workflow.spec import TriggerSpec, WorkflowSpec
@@ -17,8 +17,6 @@ from .starting import Start, begin, trigger_of
 
 if TYPE_CHECKING:
     from .runtime import Runtime
-
-schedules_table = Schedule.__table__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +37,9 @@ class ScheduleView:
 def schedules(runtime: Runtime) -> list[ScheduleView]:
     """Every cron trigger of the registered workflows."""
     with runtime.database.read() as connection:
-        rows = {(row.workflow, row.trigger): row for row in connection.execute(sa.select(schedules_table))}
+        rows = {(row.workflow, row.trigger): row for row in connection.execute(sa.select(tables.schedules))}
     now = runtime.clock.now()
-    return [
-        _view(spec, trigger, rows.get((spec.name, trigger.name)), now) for spec, trigger in declared(runtime)
-    ]
+    return [_view(spec, trigger, rows.get((spec.name, trigger.name)), now) for spec, trigger in declared(runtime)]
 
 
 def declared(runtime: Runtime) -> list[tuple[WorkflowSpec, TriggerSpec]]:
@@ -134,8 +130,8 @@ def _metadata(
 
 
 def _remember(runtime: Runtime, workflow: str, trigger: str, run_id: str, now: datetime) -> None:
-    mine = sa.and_(schedules_table.c.workflow == workflow, schedules_table.c.trigger == trigger)
+    mine = sa.and_(tables.schedules.c.workflow == workflow, tables.schedules.c.trigger == trigger)
     values = {"fired_at": now, "last_run_id": run_id}
     with runtime.database.write() as connection:
-        if connection.execute(sa.update(schedules_table).where(mine).values(**values)).rowcount == 0:
-            connection.execute(sa.insert(schedules_table).values(workflow=workflow, trigger=trigger, **values))
+        if connection.execute(sa.update(tables.schedules).where(mine).values(**values)).rowcount == 0:
+            connection.execute(sa.insert(tables.schedules).values(workflow=workflow, trigger=trigger, **values))

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from ..engine.changes import Changes
 from ..engine.facts import RunFact
@@ -20,7 +21,7 @@ from ..store.claiming import Claim
 from ..store.database import AnySession
 from ..store.identity import new_id
 from ..store.joining import after_commit
-from ..store.tables import Run, StartKey, StepRun
+from ..store.tables import runs, start_keys, step_runs
 from ..workflow import templates, values
 from ..workflow.payloads import validate
 from ..workflow.spec import TriggerSpec, WorkflowSpec
@@ -30,9 +31,6 @@ from .dispatching import Intent, hand_over, hand_over_within, intents
 if TYPE_CHECKING:
     from .runtime import Runtime
 
-runs = Run.__table__
-step_runs = StepRun.__table__
-start_keys = StartKey.__table__
 
 Result = TypeVar("Result")
 
@@ -90,9 +88,7 @@ def trigger_of(spec: WorkflowSpec, name: str | None) -> TriggerSpec:
     if name is None:
         return spec.default_trigger
     if name not in spec.triggers:
-        raise UnknownTriggerError(
-            f"Workflow {spec.name} has no trigger {name!r}; it has: {', '.join(spec.triggers)}."
-        )
+        raise UnknownTriggerError(f"Workflow {spec.name} has no trigger {name!r}; it has: {', '.join(spec.triggers)}.")
     return spec.triggers[name]
 
 
@@ -122,9 +118,10 @@ def start_child(
 
 def begin(runtime: Runtime, wanted: Start, session: AnySession | None = None) -> Started:
     """Write the run, in a transaction of our own or in the session's; hand over once that is committed."""
-    return in_transaction(
+    started: Started = in_transaction(
         runtime, session, lambda connection: _written(runtime, connection, wanted), partial(tell, runtime)
     )
+    return started
 
 
 def in_transaction(
@@ -163,9 +160,7 @@ def insert(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: s
     run = _new_fact(wanted, run_id)
     state = {**wanted.payload, **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()}}
     visits = _copied_visits(wanted)
-    progress = Progress(
-        wanted.spec, run, now=now, new_id=new_id, around=Neighbourhood(state=state, visits=visits)
-    )
+    progress = Progress(wanted.spec, run, now=now, new_id=new_id, around=Neighbourhood(state=state, visits=visits))
     if wanted.at_step is not None:
         progress.begin_after({row["step"] for row in wanted.copied}, wanted.at_step)
     else:
@@ -260,9 +255,7 @@ def _found_child(connection: sa.Connection, wanted: Start) -> str | None:
     assert wanted.parent is not None
     parent_id, step, key = wanted.parent
     parent = loading.run_fact(connection, parent_id, lock=True)
-    found = connection.scalar(
-        sa.select(runs.c.id).where(runs.c.parent_run_id == parent_id, runs.c.child_key == key)
-    )
+    found = connection.scalar(sa.select(runs.c.id).where(runs.c.parent_run_id == parent_id, runs.c.child_key == key))
     if found is None and (parent is None or parent.status in ("completed", "failed", "cancelled")):
         status = parent.status if parent else "gone"
         raise TransitionError(
@@ -274,11 +267,7 @@ def _found_child(connection: sa.Connection, wanted: Start) -> str | None:
 
 def _take_key(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str) -> bool:
     """Insert the key, or wait for the transaction that is inserting it and answer False."""
-    statement: Any
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as insert_or_not
-    else:
-        from sqlalchemy.dialects.sqlite import insert as insert_or_not  # type: ignore[assignment]
+    insert_or_not: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert_or_not(start_keys).values(
         workflow=wanted.spec.name,
         key=wanted.key,

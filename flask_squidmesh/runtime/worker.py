@@ -7,11 +7,9 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
 from ..store import claiming
 from ..store.claiming import Claim
-from ..store.tables import Process
+from .beats import forget, record_beat
 from .claiming_work import claim_due
 from .deliveries import perform
 from .performing import deliver
@@ -21,7 +19,6 @@ from .waking import Listener
 if TYPE_CHECKING:
     from .runtime import Runtime
 
-processes = Process.__table__
 
 NOTIFIED_POLL_SECONDS = 5.0
 RELAY_SECONDS = 15.0
@@ -141,19 +138,13 @@ class Worker:
                 return
 
     def _beat(self) -> None:
-        runtime, now = self._runtime, self._runtime.clock.now()
-        mine = processes.c.id == runtime.worker_name
-        with runtime.database.write() as connection:
-            if connection.execute(sa.update(processes).where(mine).values(seen_at=now)).rowcount == 0:
-                row = {"kind": "worker", "queue": self._queue, "threads": self._threads}
-                connection.execute(
-                    sa.insert(processes).values(id=runtime.worker_name, started_at=now, seen_at=now, **row)
-                )
+        record_beat(self._runtime, "worker", self._runtime.worker_name, queue=self._queue, threads=self._threads)
 
     def _leave(self) -> None:
         try:
-            with self._runtime.in_context(), self._runtime.database.write() as connection:
-                claiming.put_back(connection, list(self._ready), self._runtime.clock.now())
-                connection.execute(sa.delete(processes).where(processes.c.id == self._runtime.worker_name))
+            with self._runtime.in_context():
+                with self._runtime.database.write() as connection:
+                    claiming.put_back(connection, list(self._ready), self._runtime.clock.now())
+                forget(self._runtime, self._runtime.worker_name)
         except Exception as error:
             logger.warning("squidmesh: the worker could not sign off (%s)", type(error).__name__)

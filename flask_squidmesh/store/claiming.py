@@ -12,12 +12,8 @@ import sqlalchemy as sa
 from ..engine.facts import Performed, RunFact, StepFact
 from .database import Database
 from .loading import RUN_COLUMNS, RUN_NAMES, STEP_COLUMNS, STEP_NAMES
-from .tables import Dispatch, Run, StepRun
+from .tables import dispatches, runs, step_runs
 from .writing import RELAY_GRACE
-
-runs = Run.__table__
-step_runs = StepRun.__table__
-dispatches = Dispatch.__table__
 
 _FACTS = [
     dispatches.c.id.label("dispatch_id"),
@@ -73,14 +69,10 @@ class Claim:
 
     def performed(self, input: Mapping[str, Any] | None = None) -> Performed:
         """The attempt, as it ends now."""
-        return Performed(
-            number=self.visit.attempts, worker=self.worker, started_at=self.started_at, input=input
-        )
+        return Performed(number=self.visit.attempts, worker=self.worker, started_at=self.started_at, input=input)
 
 
-def due_work(
-    connection: sa.Connection, database: Database, queue: str, *, limit: int, take_over: bool
-) -> list[Work]:
+def due_work(connection: sa.Connection, database: Database, queue: str, *, limit: int, take_over: bool) -> list[Work]:
     """Due dispatches of the queue that nobody else is looking at, oldest first, with their runs locked.
 
     take_over: whether those whose claim has expired are among them.
@@ -99,9 +91,7 @@ def due_work(
     return [_work(row) for row in connection.execute(query).mappings()]
 
 
-def work_for(
-    connection: sa.Connection, database: Database, run_id: str, kind: str, step: str | None
-) -> Work | None:
+def work_for(connection: sa.Connection, database: Database, run_id: str, kind: str, step: str | None) -> Work | None:
     """The dispatch that a delivery for this run and step concerns: the one that is due first. Lock the run before."""
     now = database.now()
     query = (
@@ -147,9 +137,7 @@ def next_due(connection: sa.Connection, database: Database, queue: str) -> dict[
     return {kind: (due - at).total_seconds() for kind, due, at in connection.execute(query)}
 
 
-def renew(
-    connection: sa.Connection, database: Database, claim_ids: Collection[str], timeout: timedelta
-) -> set[str]:
+def renew(connection: sa.Connection, database: Database, claim_ids: Collection[str], timeout: timedelta) -> set[str]:
     """Put off the end of these claims, and answer those that still are somebody's."""
     statement = (
         sa.update(dispatches)
@@ -180,7 +168,9 @@ def claiming(claim: Claim, database: Database, timeout: timedelta) -> list[Any]:
             status="running",
             attempts=claim.visit.attempts,
             due_at=None,
-            started_at=sa.func.coalesce(step_runs.c.started_at, sa.literal(claim.started_at, step_runs.c.started_at.type)),
+            started_at=sa.func.coalesce(
+                step_runs.c.started_at, sa.literal(claim.started_at, step_runs.c.started_at.type)
+            ),
         ),
     ]
 

@@ -18,7 +18,7 @@ from ..errors import ConflictError
 from .tables import Timestamp
 
 Dialect = Literal["sqlite", "postgresql"]
-AnySession = Session | scoped_session[Session]
+AnySession = Session | scoped_session[Any]
 
 LOCK_WAIT_MS = 30_000
 BRIEF_LOCK_WAIT_MS = 300

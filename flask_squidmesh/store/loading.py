@@ -10,10 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from ..engine.facts import RunFact, StepFact
-from .tables import Run, StepRun
-
-runs = Run.__table__
-step_runs = StepRun.__table__
+from .tables import runs, step_runs
 
 RUN_NAMES = [field.name for field in fields(RunFact)]
 STEP_NAMES = [field.name for field in fields(StepFact)]
@@ -75,11 +72,11 @@ def visits(connection: sa.Connection, run_id: str, names: Collection[str]) -> di
     if not names:
         return {}
     query = (
-        sa.select(step_runs.c.step, sa.func.max(step_runs.c.visit))
+        sa.select(step_runs.c.step, sa.func.max(step_runs.c.visit).label("visits"))
         .where(step_runs.c.run_id == run_id, step_runs.c.kind == "step", step_runs.c.step.in_(names))
         .group_by(step_runs.c.step)
     )
-    return {step: visit for step, visit in connection.execute(query)}
+    return {row.step: row.visits for row in connection.execute(query)}
 
 
 def outputs(

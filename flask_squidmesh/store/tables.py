@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -20,7 +20,7 @@ PREFIX = "squidmesh_"
 
 
 class Timestamp(sa.TypeDecorator[datetime]):
-    """A time in UTC; SQLite, which keeps no zone, gives it back aware too."""
+    """A time, aware and in UTC, whatever the database and its connection make of zones."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -29,7 +29,9 @@ class Timestamp(sa.TypeDecorator[datetime]):
         return value if value is None or dialect.name != "sqlite" else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value if value is None or value.tzinfo is not None else value.replace(tzinfo=UTC)
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
 Json = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
@@ -356,3 +358,19 @@ class BulkJob(Base):
         _one_of("squidmesh_bulk_jobs", "status", ("pending", "running", "completed", "cancelled")),
         sa.Index("ix_squidmesh_bulk_jobs_created", "created_at", "id"),
     )
+
+
+def _table(owner: type[Base]) -> sa.Table:
+    return cast(sa.Table, owner.__table__)
+
+
+runs = _table(Run)
+step_runs = _table(StepRun)
+attempts = _table(Attempt)
+dispatches = _table(Dispatch)
+audit_events = _table(AuditEvent)
+control_calls = _table(ControlCall)
+start_keys = _table(StartKey)
+processes = _table(Process)
+schedules = _table(Schedule)
+bulk_jobs = _table(BulkJob)

@@ -12,13 +12,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from ..engine.changes import Changes, NewStepRun
 from .identity import new_id
-from .tables import Attempt, AuditEvent, Dispatch, Run, StepRun
-
-runs = Run.__table__
-step_runs = StepRun.__table__
-attempts = Attempt.__table__
-dispatches = Dispatch.__table__
-audit_events = AuditEvent.__table__
+from .tables import attempts, audit_events, dispatches, runs, step_runs
 
 RELAY_GRACE = timedelta(seconds=60)
 
@@ -175,9 +169,7 @@ def _audit(run_id: str, changes: Changes, now: datetime) -> list[UpdateBase]:
     )
 
 
-def _dispatches(
-    run_id: str, changes: Changes, held: Held | None, now: datetime, queue: str
-) -> list[UpdateBase]:
+def _dispatches(run_id: str, changes: Changes, held: Held | None, now: datetime, queue: str) -> list[UpdateBase]:
     ended = [key for key in changes.ended if held is None or key != held.step_run_id]
     new = [
         dispatch_row(run_id, row.id, row.kind, row.due_at or now, queue, now)
