@@ -25,8 +25,12 @@ def kind(value: Any) -> str:
 
 
 def located(parts: tuple[int | str, ...]) -> str:
-    """A location as one writes it: items[0].price."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+    """A location as one writes it: items[0].price. Parts that no database could store are escaped."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{_readable(part)}" for part in parts).removeprefix(".")
+
+
+def _readable(part: str) -> str:
+    return part if part.isprintable() else ascii(part)
 
 
 def sentence(error: ErrorDetails, *, skip: int = 0) -> str:

@@ -18,6 +18,7 @@ from .kinds import kind, located
 
 _Location = tuple[int | str, ...]
 _MOST_BITS = 10_000
+_DEEPEST = 20
 
 
 class ValueNotJsonError(ValueError):
@@ -105,7 +106,7 @@ def _decimals(value: Any, path: _Location) -> Iterator[tuple[_Location, Decimal]
 
 
 def _fault(leaf: Any) -> str | None:
-    if isinstance(leaf, (float, Decimal)) and not math.isfinite(leaf):
+    if (isinstance(leaf, float) and not math.isfinite(leaf)) or (isinstance(leaf, Decimal) and not leaf.is_finite()):
         return "a number must be finite, found NaN or an infinity"
     if isinstance(leaf, int) and leaf.bit_length() > _MOST_BITS:
         return "an integer must have less than 3000 digits"
@@ -117,21 +118,35 @@ def _fault(leaf: Any) -> str | None:
 
 
 def _culprit(value: Any, error: Exception) -> tuple[_Location, str]:
-    """The innermost part that cannot be converted by itself."""
+    """The innermost part that cannot be converted by itself, and why."""
+    path: list[int | str] = []
+    seen: set[int] = set()
+    while id(value) not in seen and len(path) < _DEEPEST:
+        seen.add(id(value))
+        found = _failing_child(value)
+        if found is None:
+            break
+        key, value, error = found
+        path.append(key)
+    return tuple(path), _reason(error)
+
+
+def _failing_child(value: Any) -> tuple[int | str, Any, Exception] | None:
     for key, each in _children(value):
         try:
-            _converted(key)
+            _converted({key: None})
             _converted(each)
-        except RecursionError:
-            break
-        except (ValueError, TypeError) as inner:
-            path, reason = _culprit(each, inner)
-            return (key if isinstance(key, (int, str)) else str(key), *path), reason
+        except (ValueError, TypeError, RecursionError) as error:
+            return key if isinstance(key, (int, str)) else str(key), each, error
+    return None
+
+
+def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeEncodeError):
-        return (), "text must not hold a lone surrogate"
+        return "text must not hold a lone surrogate"
     if isinstance(error, UnicodeDecodeError):
-        return (), "bytes must be UTF-8 text; encode others, in base64 for instance"
-    return (), str(error)
+        return "bytes must be UTF-8 text; encode others, in base64 for instance"
+    return str(error)
 
 
 def _children(value: Any) -> Iterable[tuple[Any, Any]]:
