@@ -184,5 +184,5 @@ def _counts(connection: sa.Connection, now: datetime, stuck_after: float) -> dic
         .where(Run.needs.is_(None), overdue(now, stuck_after))
     )
     query: sa.CompoundSelect[Any] = sa.union_all(by_need.group_by(Run.needs), stuck)
-    found: dict[str, int] = dict(connection.execute(query).tuples().all())
+    found = {row.kind: row.number for row in connection.execute(query)}
     return {kind: Count(value=found.get(kind, 0)) for kind in KINDS}

@@ -17,6 +17,7 @@ from flask_squidmesh.workflow import Approval, Manual, Pause, Retry, Step, Wait,
 from flask_squidmesh.workflow.registry import Registry
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=UTC)
+SOME_ID = "0b9df4c2-6a55-4f0e-8f6b-0d6a7f1d2c11"
 BOOM = {"type": "Boom", "message": "it broke", "code": None, "details": None, "traceback": None, "retryable": True}
 
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
 from flask_squidmesh.errors import RunNotFoundError
 from flask_squidmesh.reading.inspection import inspect
 from flask_squidmesh.reading.views import Run, StepView
-from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, REGISTRY, Rows, at, counted
+from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, REGISTRY, SOME_ID, Rows, at, counted
 
 
 def inspected(rows: Rows, run_id: UUID | str, **options: Any) -> Run:
@@ -21,7 +21,7 @@ def step(run: Run, name: str) -> StepView:
     return next(each for each in run.steps if each.step == name)
 
 
-@pytest.mark.parametrize("unknown", [str(uuid4()), "nonsense", "", None, 7])
+@pytest.mark.parametrize("unknown", [SOME_ID, "nonsense", "", None, 7])
 def test_an_unknown_or_malformed_id_is_no_run(rows: Rows, unknown: Any) -> None:
     with pytest.raises(RunNotFoundError):
         inspect(rows.connection, REGISTRY, unknown)
