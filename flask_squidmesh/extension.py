@@ -74,8 +74,9 @@ class SquidMesh:
         config = read_config(app.config)
         runtime = Runtime(app, self._registry, config, self._clock)
         app.extensions["squidmesh"] = runtime
-        if "sqlalchemy" in app.extensions:
-            schema.share(app.extensions["sqlalchemy"].metadatas[config.bind])
+        sqlalchemy = app.extensions.get("sqlalchemy")
+        if sqlalchemy is not None and config.bind in sqlalchemy.metadatas:
+            schema.share(sqlalchemy.metadatas[config.bind])
         app.cli.add_command(cli.group)
         if config.url_prefix is not None:
             app.register_blueprint(create_blueprint(self._hooks, url_prefix=config.url_prefix))

@@ -35,7 +35,7 @@ def check(runtime: Runtime) -> Iterator[Finding]:
     """Look at everything that runs need, from the settings to overdue work. Reads the database."""
     yield from _configuration(runtime)
     yield from _workflows(runtime)
-    if "sqlalchemy" not in runtime.app.extensions:
+    if "sqlalchemy" not in runtime.app.extensions or runtime.settings.bind not in runtime.host_db.engines:
         return
     try:
         with runtime.database.read() as connection:

@@ -50,19 +50,24 @@ class Runtime:
     @property
     def executor(self) -> Executor:
         """The host's executor. Raises ConfigurationError where there is none or it lacks methods."""
-        if self._executor is None:
-            self._executor = resolve(self.config.executor)
-        return self._executor
+        assert self.config
+        return self._resolved()
 
     def problems(self) -> list[str]:
         """What is missing or wrong, one sentence each."""
         found = list(missing(self.settings, self.app))
-        if self.settings.executor is not None and self._executor is None:
+        if self.settings.executor is not None:
             try:
-                resolve(self.settings.executor)
+                self._resolved()
             except ConfigurationError as error:
                 found.extend(error.problems)
         return found
+
+    def _resolved(self) -> Executor:
+        """The executor, made once."""
+        if self._executor is None:
+            self._executor = resolve(self.settings.executor)
+        return self._executor
 
     @property
     def host_db(self) -> SQLAlchemy:

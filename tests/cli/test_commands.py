@@ -185,6 +185,12 @@ def test_check_tells_of_an_executor_that_cannot_be_imported(shop_at, migrated_sq
     assert "wrong  configuration: SQUIDMESH_EXECUTOR leads to the module no_such_module_here" in result.output
 
 
+def test_check_tells_of_a_bind_that_is_not_there(shop_at, sqlite_url: str) -> None:
+    result = shop_at(sqlite_url, SQUIDMESH_EXECUTOR=Queue, SQUIDMESH_BIND="flows").run("check")
+    assert isinstance(result.exception, SystemExit)
+    assert "wrong  configuration: SQUIDMESH_BIND names the bind 'flows'" in result.output
+
+
 def test_check_tells_of_a_database_that_cannot_be_reached(shop_at, tmp_path: Path) -> None:
     result = shop_at(f"sqlite:///{tmp_path / 'no' / 'folder' / 'x.sqlite'}", SQUIDMESH_EXECUTOR=Queue).run("check")
     assert result.exit_code == 1

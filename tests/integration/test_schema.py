@@ -17,6 +17,7 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from flask_squidmesh import SquidMesh
 from flask_squidmesh.errors import SchemaError
 from flask_squidmesh.store import schema
 from flask_squidmesh.store.schema import SCHEMA, Schema, Step
@@ -89,8 +90,8 @@ def hosting(
 
     directory = folder / "migrations"
     migrate = Migrate(app, db, directory=str(directory), compare_server_default=True)
-    metadata = db.metadatas.setdefault(bind, sa.MetaData())
-    schema.share(metadata)
+    app.config["SQUIDMESH_BIND"] = bind
+    SquidMesh(app)
     with app.app_context():
         flask_migrate.init(multidb=multidb)
         yield Host(app, db, migrate, directory)

@@ -13,6 +13,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase
 
+from flask_squidmesh import SquidMesh
 from flask_squidmesh.config import KEYS, Config, DashboardConfig, missing, read_config
 from flask_squidmesh.errors import ConfigurationError
 from flask_squidmesh.executors.contract import Executor
@@ -229,3 +230,20 @@ def test_other_databases_are_refused_without_their_password(url: str) -> None:
     [problem] = missing(Config(executor="database"), a_host(url=url))
     assert f"reached through {url.partition(':')[0]}" in problem
     assert SECRET not in problem
+
+
+def test_the_executor_is_made_once() -> None:
+    made = []
+
+    class Counting(Queue):
+        def __init__(self) -> None:
+            made.append(self)
+
+    app = a_host()
+    app.config["SQUIDMESH_EXECUTOR"] = Counting
+    mesh = SquidMesh(app)
+    with app.app_context():
+        assert mesh.check_config() == []
+        assert mesh.config.executor is Counting
+        assert app.extensions["squidmesh"].executor is made[0]
+    assert len(made) == 1
