@@ -121,7 +121,9 @@ def list_schedules() -> None:
 @click.argument("workflow")
 @click.argument("trigger")
 @click.option(
-    "--window", type=datetime.fromisoformat, help="The time that the schedule meant; the last due one if left out."
+    "--window",
+    type=datetime.fromisoformat,
+    help="Which due time, as ISO 8601 (UTC without an offset); the last one if left out.",
 )
 @click.option("--signal-id", help="A name of your own for this activation.")
 def fire(workflow: str, trigger: str, window: datetime | None, signal_id: str | None) -> None:
