@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_squidmesh")
 
 
-def announce(runtime: Runtime, run: RunFact, changes: Changes) -> None:
-    """Tell what one decision about the run changed: its steps first, then the run's own move."""
+def announce(runtime: Runtime, run: RunFact, changes: Changes) -> dict[str, Any]:
+    """Tell what one decision about the run changed: its steps first, then the run's own move.
+
+    Answer the facts about the run that every signal carries.
+    """
     status = changes.run.get("status", run.status)
     facts = {
         "run_id": run.id,
@@ -30,6 +33,7 @@ def announce(runtime: Runtime, run: RunFact, changes: Changes) -> None:
         send(runtime, notice.signal, {**notice.data, **facts})
     if status != run.status:
         send(runtime, "run_transitioned", {**facts, "from_status": run.status})
+    return facts
 
 
 def send(runtime: Runtime, name: str, facts: Mapping[str, Any]) -> None:

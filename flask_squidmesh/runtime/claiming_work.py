@@ -18,6 +18,7 @@ from ..store.claiming import Claim, Work
 from ..store.identity import new_id
 from ..store.tables import dispatches, runs
 from ..workflow.spec import WorkflowSpec
+from .dispatching import HandOver
 from .performing import Recorded, after_commit, write
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _claim(
     if moved:
         touched: dict[str, Any] = {"revision": runs.c.revision + 1, "updated_at": now}
         connection.execute(sa.update(runs).where(runs.c.id == work.run.id).values(**touched, **moved))
-        settled.append(Recorded(run=work.run, changes=[Changes(run=moved)], wanted=[], onward=None))
+        settled.append(Recorded(run=work.run, changes=[Changes(run=moved)], handed=HandOver(), onward=None))
     return claim
 
 

@@ -19,6 +19,7 @@ from ..engine.changes import Changes
 from ..executors.contract import Payload
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..store.tables import dispatches, runs
+from .announcing import send
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -54,25 +55,42 @@ def intents(run_id: str, changes: Changes, released: Mapping[str, tuple[str, str
     return [Intent(run_id=run_id, kind=kind, step=step, due_at=due) for kind, step, due in [*new, *again, *later]]
 
 
-def hand_over_within(runtime: Runtime, connection: sa.Connection, wanted: Sequence[Intent]) -> list[Intent]:
-    """Hand over inside the transaction where the executor can, and answer what is left for after the commit."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver:
+    """What the executor took inside the transaction, with its metadata, and what is left for after the commit."""
+
+    taken: Sequence[tuple[Intent, Mapping[str, Any]]] = ()
+    left: Sequence[Intent] = ()
+
+
+def hand_over_within(runtime: Runtime, connection: sa.Connection, wanted: Sequence[Intent]) -> HandOver:
+    """Hand over inside the transaction where the executor can."""
     enqueue_in: Callable[..., Any] | None = getattr(runtime.executor, "enqueue_in", None)
-    if enqueue_in is None or not wanted:
-        return list(wanted)
-    left = []
+    if enqueue_in is None:
+        return HandOver(left=wanted)
+    taken, left = [], []
     for intent in wanted:
         try:
             with connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext():
-                enqueue_in(connection, intent.payload, schedule_in=_seconds(runtime, intent))
+                metadata = enqueue_in(connection, intent.payload, schedule_in=_seconds(runtime, intent))
+            taken.append((intent, metadata))
         except Exception as error:  # the host's code; its failure must not fail the run
             logger.warning("squidmesh: the executor could not hand over in the transaction (%s)", type(error).__name__)
             left.append(intent)
-    return left
+    return HandOver(taken=taken, left=left)
+
+
+def finish(runtime: Runtime, run: Mapping[str, Any], handed: HandOver) -> None:
+    """After the commit: tell what was taken, and hand over what is left. run: the facts that signals carry."""
+    if handed.taken or handed.left:
+        runtime.bell.ring()
+    for intent, metadata in handed.taken:
+        _tell(runtime, run, intent.step, metadata, _seconds(runtime, intent))
+    hand_over(runtime, handed.left)
 
 
 def hand_over(runtime: Runtime, wanted: Sequence[Intent]) -> None:
     """Hand over what was committed, one call for the steps of a run that are due together."""
-    runtime.bell.ring()
     by_run = sorted(wanted, key=lambda intent: intent.run_id)
     for run_id, of_run in groupby(by_run, key=lambda intent: intent.run_id):
         group = list(of_run)
@@ -86,17 +104,29 @@ def hand_over(runtime: Runtime, wanted: Sequence[Intent]) -> None:
 def _enqueue(runtime: Runtime, run: RunSummary | None, group: Iterable[Intent]) -> None:
     if run is None:
         return
-    executor = runtime.executor
+    facts = {name: getattr(run, name) for name in ("workflow", "trigger", "status", "current_step")}
     by_time: dict[tuple[str, float | None], list[str]] = {}
     for intent in group:
         by_time.setdefault((intent.kind, _seconds(runtime, intent)), []).append(intent.step)
     for (kind, seconds), steps in by_time.items():
-        if kind == "compensation":
-            executor.enqueue_compensation(run, schedule_in=seconds)
-        elif len(steps) == 1:
-            executor.enqueue_step(run, steps[0], schedule_in=seconds)
-        else:
-            executor.enqueue_steps(run, steps, schedule_in=seconds)
+        answers = _given(runtime, run, kind, steps, seconds)
+        for step, metadata in zip(steps, answers, strict=False):
+            _tell(runtime, {**facts, "run_id": run.id}, step, metadata, seconds)
+
+
+def _given(runtime: Runtime, run: RunSummary, kind: str, steps: Sequence[str], seconds: float | None) -> Sequence[Any]:
+    """Give the executor what is due together, and answer its metadata for each."""
+    executor = runtime.executor
+    if kind == "compensation":
+        return [executor.enqueue_compensation(run, schedule_in=seconds)]
+    if len(steps) == 1:
+        return [executor.enqueue_step(run, steps[0], schedule_in=seconds)]
+    return executor.enqueue_steps(run, steps, schedule_in=seconds)
+
+
+def _tell(runtime: Runtime, run: Mapping[str, Any], step: str, metadata: Any, seconds: float | None) -> None:
+    said = metadata if isinstance(metadata, Mapping) else {"result": metadata}
+    send(runtime, "run_dispatched", {"schedule_in": seconds, **said, "step": step, **run})
 
 
 def summary(runtime: Runtime, run_id: str) -> RunSummary | None:

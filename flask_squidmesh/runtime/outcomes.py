@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..engine.facts import Failure
@@ -13,6 +14,7 @@ from ..workflow.binding import BindingError
 from ..workflow.spec import RetryPolicy
 from ..workflow.values import ValueNotJsonError, to_json
 
+HERE = Path(__file__).parent
 MOST_TEXT = 2_000
 MOST_TRACEBACK = 20_000
 
@@ -67,9 +69,17 @@ def _error(exception: Exception, *, retryable: bool) -> dict[str, Any]:
         "message": storable(_message(exception)),
         "code": _text(getattr(exception, "code", None)),
         "details": _details(getattr(exception, "details", None)),
-        "traceback": storable("".join(traceback.format_exception(exception)), MOST_TRACEBACK),
+        "traceback": storable(_traceback(exception), MOST_TRACEBACK),
         "retryable": retryable,
     }
+
+
+def _traceback(exception: Exception) -> str:
+    """The exception's traceback without the frames through which we called the step."""
+    frame = exception.__traceback__
+    while frame is not None and Path(frame.tb_frame.f_code.co_filename).parent == HERE:
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(exception), exception, frame))
 
 
 def _complete(error: Mapping[str, Any]) -> dict[str, Any]:

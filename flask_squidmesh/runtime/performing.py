@@ -24,7 +24,7 @@ from ..store.tables import dispatches
 from ..workflow import conditions, templates
 from ..workflow.spec import WorkflowSpec
 from .announcing import announce, send
-from .dispatching import Intent, hand_over, hand_over_within, intents
+from .dispatching import HandOver, finish, hand_over_within, intents
 from .executing import RunState, execute
 from .outcomes import Completed, Outcome
 from .transactions import perform_in_transaction
@@ -43,7 +43,7 @@ class Recorded:
 
     run: RunFact
     changes: list[Changes]
-    wanted: list[Intent]
+    handed: HandOver
     onward: Claim | None
 
     @property
@@ -157,18 +157,16 @@ def write(
         changes.append(_halt(connection, progress))
         writing.apply(connection, run.id, changes[-1], now=now, queue=queue)
     wanted = [intent for each in changes for intent in intents(run.id, each, released)]
-    left = hand_over_within(runtime, connection, wanted)
-    return Recorded(run=run, changes=changes, wanted=left, onward=onward)
+    handed = hand_over_within(runtime, connection, wanted)
+    return Recorded(run=run, changes=changes, handed=handed, onward=onward)
 
 
 def after_commit(runtime: Runtime, recorded: Recorded) -> None:
     """Send the signals and hand over."""
+    facts: dict[str, Any] = {}
     for changes in recorded.changes:
-        announce(runtime, recorded.run, changes)
-    if recorded.wanted:
-        hand_over(runtime, recorded.wanted)
-    elif any(changes.entered or changes.dispatched for changes in recorded.changes):
-        runtime.bell.ring()
+        facts = announce(runtime, recorded.run, changes)
+    finish(runtime, facts, recorded.handed)
 
 
 def _halt(connection: sa.Connection, progress: Progress) -> Changes:

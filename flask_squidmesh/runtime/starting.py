@@ -26,7 +26,7 @@ from ..workflow import templates, values
 from ..workflow.payloads import validate
 from ..workflow.spec import TriggerSpec, WorkflowSpec
 from .announcing import announce, send
-from .dispatching import Intent, hand_over, hand_over_within, intents
+from .dispatching import HandOver, finish, hand_over_within, intents
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -59,7 +59,7 @@ class Started:
     new: bool
     run: RunFact | None = None
     changes: Changes | None = None
-    wanted: tuple[Intent, ...] = ()
+    handed: HandOver = HandOver()
     replayed_from: str | None = None
 
 
@@ -169,13 +169,13 @@ def insert(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: s
     if wanted.copied:
         connection.execute(sa.insert(step_runs), [{**row, "run_id": run_id} for row in wanted.copied])
     writing.apply(connection, run_id, progress.changes, now=now, queue=runtime.settings.queue)
-    left = hand_over_within(runtime, connection, intents(run_id, progress.changes))
+    handed = hand_over_within(runtime, connection, intents(run_id, progress.changes))
     return Started(
         run_id=run_id,
         new=True,
         run=run,
         changes=progress.changes,
-        wanted=tuple(left),
+        handed=handed,
         replayed_from=wanted.replayed_from,
     )
 
@@ -295,7 +295,7 @@ def tell(runtime: Runtime, started: Started) -> None:
     else:
         send(runtime, "run_created", facts)
     announce(runtime, run, changes)
-    hand_over(runtime, started.wanted)
+    finish(runtime, facts, started.handed)
 
 
 def _key(key: object) -> str | None:
