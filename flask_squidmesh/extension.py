@@ -18,7 +18,7 @@ from .dashboard.access import Hooks
 from .errors import ConfigurationError
 from .reading import explanation, graph, inspection, listing
 from .reading.views import Explanation, Graph, Run, RunPage
-from .runtime import control, dev_worker, replaying, starting
+from .runtime import control, dev_worker, log_records, replaying, starting
 from .runtime.deliveries import Delivery, perform
 from .runtime.runtime import Runtime, current_runtime
 from .store import schema
@@ -74,6 +74,7 @@ class SquidMesh:
         config = read_config(app.config)
         runtime = Runtime(app, self._registry, config, self._clock)
         app.extensions["squidmesh"] = runtime
+        log_records.write_for(app)
         sqlalchemy = app.extensions.get("sqlalchemy")
         if sqlalchemy is not None and config.bind in sqlalchemy.metadatas:
             schema.share(sqlalchemy.metadatas[config.bind])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -59,7 +59,7 @@ class Started:
     new: bool
     run: RunFact | None = None
     changes: Changes | None = None
-    handed: HandOver = HandOver()
+    handed: HandOver = field(default_factory=HandOver)
     replayed_from: str | None = None
 
 
