@@ -118,7 +118,6 @@ _ALL = (
         name="cancel",
         call=control.cancel,
         text="Cancel run",
-        tone="danger",
         fields="_cancel_field.html",
         extras=_compensate,
     ),

@@ -110,7 +110,7 @@ def is_live() -> bool:
 
 def short(run_id: str) -> str:
     """Enough of a run's id to recognise it."""
-    return f"{run_id[:8]}…{run_id[-4:]}"
+    return f"{run_id[:13]}…{run_id[-4:]}"
 
 
 def name_of(actor: Any) -> str:

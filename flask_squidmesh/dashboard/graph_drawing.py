@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..reading.views import Graph, GraphEdge, GraphNode
+from .marks import Mark, mark_of_status
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 190, 46, 30, 54, 24
 
@@ -15,6 +16,7 @@ class Box:
     """One step. x, y: its upper left corner."""
 
     node: GraphNode
+    mark: Mark
     x: int
     y: int
 
@@ -67,7 +69,12 @@ def _boxes(layers: list[list[GraphNode]], width: int) -> Iterator[Box]:
     for row, layer in enumerate(layers):
         taken = len(layer) * WIDTH + (len(layer) - 1) * GAP_X
         for column, node in enumerate(layer):
-            yield Box(node, (width - taken) // 2 + column * (WIDTH + GAP_X), MARGIN + row * (HEIGHT + GAP_Y))
+            yield Box(
+                node,
+                mark_of_status(node.status),
+                (width - taken) // 2 + column * (WIDTH + GAP_X),
+                MARGIN + row * (HEIGHT + GAP_Y),
+            )
 
 
 def _curve(edge: GraphEdge, boxes: Mapping[str, Box]) -> Curve:

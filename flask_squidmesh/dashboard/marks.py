@@ -41,12 +41,18 @@ MARKS: Mapping[str, Mark] = {
 UNREACHED = Mark("unreached", "Not yet")
 DONE = Mark("completed", "Done")
 UNDONE = Mark("completed", "Undone")
+_OF_STATUS = {"waiting": UNREACHED, "completed": DONE, "abandoned": Mark("stuck", "Abandoned")}
 _DECISIONS = {"approval": "decision", "pause": "paused", "interrupted": "stuck"}
 
 
 def mark_of(word: str) -> Mark:
     """The mark of an operator word; an unknown word is shown as it stands, without weight."""
     return MARKS.get(word) or Mark("pending", word.replace("_", " ").capitalize())
+
+
+def mark_of_status(status: str) -> Mark:
+    """The mark of a step's or an attempt's status, where nothing more is known of it."""
+    return _OF_STATUS.get(status) or mark_of(status)
 
 
 def mark_of_visit(visit: StepRunView, now: datetime) -> Mark:

@@ -7,7 +7,7 @@ import re
 from ..reading.filters import Filters as Selection
 
 _ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}", re.IGNORECASE)
-_SHORT_ID = re.compile(r"([0-9a-f]{8})…[0-9a-f]{4}", re.IGNORECASE)
+_SHORT_ID = re.compile(r"([0-9a-f]{8}-[0-9a-f]{4})…[0-9a-f]{4}", re.IGNORECASE)
 QUALIFIERS = frozenset({"step", "error", "workflow"})
 
 

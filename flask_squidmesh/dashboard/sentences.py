@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from ..reading.views import Explanation
 from .language import _, code, joined, plural
-from .times import duration, exact, stamp
+from .times import about, duration, exact, stamp
 
 Facts = Mapping[str, Any]
 
@@ -62,7 +62,7 @@ class Teller:
 
     def since(self, at: datetime) -> str:
         """How long ago."""
-        return duration((self.now - at).total_seconds())
+        return about((self.now - at).total_seconds())
 
 
 def error_text(error: Facts | None) -> Markup:
@@ -166,7 +166,7 @@ def _exact(teller: Teller, at: datetime) -> str:
 def _delayed(teller: Teller) -> Markup:
     if teller.details.get("dispatch") == "missing":
         return _("Nothing is queued for this run, so it cannot go on by itself")
-    late = duration(teller.details.get("late_by", 0))
+    late = about(teller.details.get("late_by", 0))
     if teller.details.get("executor_error"):
         return _("{step} could not be handed to a worker for {length}", step=teller.step, length=late)
     return _("No worker has taken {step} for {length}", step=teller.step, length=late)

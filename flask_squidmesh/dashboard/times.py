@@ -13,11 +13,19 @@ JUST_NOW = 3
 
 
 def duration(seconds: float) -> str:
-    """The two largest units of a length of time: "3 h 12 min", "12 s", "0.8 s"."""
+    """The two largest units of a length of time: "3 h 12 min", "12 s", "0.8 s", "35 ms"."""
+    if seconds < 0.1:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
     if seconds < 10:
-        return f"{max(seconds, 0):.1f} s".replace(".0 ", " ")
+        return f"{seconds:.1f} s".replace(".0 ", " ")
     parts = _parts(int(seconds))
     return " ".join(f"{amount} {unit}" for amount, unit in parts[:2] if amount)
+
+
+def about(seconds: float) -> str:
+    """The same in one unit, or in two below ten of the larger: "14 h", "3 h 12 min"."""
+    parts = _parts(int(seconds))
+    return " ".join(f"{amount} {unit}" for amount, unit in parts[: 1 if parts[0][0] > 9 else 2] if amount)
 
 
 def relative(at: datetime, now: datetime) -> Markup:
@@ -25,7 +33,7 @@ def relative(at: datetime, now: datetime) -> Markup:
     seconds = (now - at).total_seconds()
     if abs(seconds) < JUST_NOW:
         return _("just now")
-    length = _coarse(abs(seconds))
+    length = about(abs(seconds))
     return _("{length} ago", length=length) if seconds > 0 else _("in {length}", length=length)
 
 
@@ -52,12 +60,6 @@ def took(start: datetime | None, end: datetime | None, now: datetime) -> str:
 
 def _iso(at: datetime) -> str:
     return at.isoformat(timespec="seconds")
-
-
-def _coarse(seconds: float) -> str:
-    """One unit below ten of it would be too rough: 1 h 20 min, but 14 h."""
-    parts = _parts(int(seconds))
-    return " ".join(f"{amount} {unit}" for amount, unit in parts[: 1 if parts[0][0] > 9 else 2] if amount)
 
 
 def _parts(seconds: int) -> list[tuple[int, str]]:

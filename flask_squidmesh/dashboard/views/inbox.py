@@ -50,7 +50,7 @@ class Card:
     address: str
     mark: Mark
     why: Markup
-    since: datetime
+    since: Markup
     due: Markup | None
     overdue: bool
     buttons: list[Button]
@@ -97,7 +97,7 @@ def _card(item: InboxItem, kind: str | None, now: datetime) -> Card:
         address=url_for(".run", run_id=run.id),
         mark=mark_of(WORDS[item.kind]),
         why=reason(item, now),
-        since=item.since,
+        since=_since(item.since, now),
         due=_due(item.due_at, now) if item.due_at else None,
         overdue=item.overdue,
         buttons=inbox_buttons(item, back=url_for(".inbox", kind=kind)),
@@ -106,9 +106,15 @@ def _card(item: InboxItem, kind: str | None, now: datetime) -> Card:
     )
 
 
+def _since(since: datetime, now: datetime) -> Markup:
+    length = times.about((now - since).total_seconds())
+    shown = Markup('<time datetime="{}">{}</time>').format(since.isoformat(timespec="seconds"), length)
+    return _("waiting {length}", length=shown)
+
+
 def _due(due_at: datetime, now: datetime) -> Markup:
     if due_at <= now:
-        return _("<b>overdue by {length}</b>", length=times.duration((now - due_at).total_seconds()))
+        return _("<b>overdue by {length}</b>", length=times.about((now - due_at).total_seconds()))
     return _("due {time}", time=times.stamp(due_at, frame.zone(), now))
 
 

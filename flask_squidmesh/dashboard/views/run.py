@@ -17,7 +17,7 @@ from ..access import current_hooks, require
 from ..documents import Document, Documents, Failure
 from ..events import started, title_of
 from ..headers import keep_nowhere
-from ..marks import Mark, mark_of, mark_of_visit
+from ..marks import Mark, mark_of, mark_of_status, mark_of_visit
 from ..offers import offers
 from ..sentences import Teller
 
@@ -79,7 +79,7 @@ def _content(run: Run) -> dict[str, Any]:
         "attempts": _attempts(run),
         "audit": [started(run), *(run.audit_events or ())],
         "title_of": title_of,
-        "mark_of": mark_of,
+        "mark_of_status": mark_of_status,
         "links": _links(run),
         "drawing": graph_drawing.draw(data.graph_of(run.id)) if request.args.get("view") == "graph" else None,
         "version": version,

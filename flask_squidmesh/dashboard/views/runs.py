@@ -135,8 +135,8 @@ def _row(worded: data.WordedRun) -> Row:
         mark=mark_of(worded.word),
         title=run.subject or run.workflow,
         address=url_for(".run", run_id=run.id),
-        attempt=_("{number} of {most}", number=run.attempt, most=run.max_attempts) if run.attempt else "–",
-        took=times.took(run.started_at, run.finished_at, now),
+        attempt=_("{number} of {most}", number=run.attempt, most=run.max_attempts) if run.attempt else "",
+        took=times.took(run.started_at, run.finished_at, now) if run.started_at else "",
         when=_when(run, worded.word, now),
     )
 
@@ -152,7 +152,7 @@ def _when(run: RunSummary, word: str, now: datetime) -> Markup:
 
 def _due(due_at: datetime, now: datetime) -> Markup:
     if due_at < now:
-        return _("overdue by {length}", length=times.duration((now - due_at).total_seconds()))
+        return _("overdue by {length}", length=times.about((now - due_at).total_seconds()))
     return _("due {time}", time=times.stamp(due_at, frame.zone(), now))
 
 
