@@ -9,11 +9,12 @@ from flask_wtf import CSRFProtect
 from flask_squidmesh import SquidMesh
 
 from .access import mask_mail, may, order_links, who
+from .clock import clock
 from .models import User, db
 
 migrate = Migrate()
 csrf = CSRFProtect()
-mesh = SquidMesh(authorize=may, actor=who, redact=mask_mail, links=order_links)
+mesh = SquidMesh(authorize=may, actor=who, redact=mask_mail, links=order_links, clock=clock)
 
 login = LoginManager()
 login.login_view = "shop.login"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 
 from flask_login import UserMixin
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ForeignKey, MetaData, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from .clock import clock
 
 
 class Base(DeclarativeBase):
@@ -35,7 +37,7 @@ class Model(db.Model):  # type: ignore[name-defined,misc]
 
 def now() -> datetime:
     """The time in UTC, as the tables keep it."""
-    return datetime.now(UTC).replace(tzinfo=None)
+    return clock.now().replace(tzinfo=None)
 
 
 def euros(cents: int) -> Decimal:

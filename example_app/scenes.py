@@ -8,12 +8,13 @@ from sqlalchemy import select
 
 from flask_squidmesh import Workflow
 
+from .clock import hours_ago
 from .extensions import mesh
 from .gateway import client as gateway
 from .models import Order, Product, User, db
 from .people import BUYER, FINANCE, OPERATOR
 from .placing import place_order
-from .stage import hours_ago, later
+from .stage import later
 from .workflows import (
     CancellableWait,
     Checkout,

@@ -11,11 +11,13 @@ from threading import Thread
 from typing import TypeVar
 
 from flask import Flask, current_app
-from flask_squidmesh.runtime.worker import Worker
 
 from flask_squidmesh import Run
 from flask_squidmesh.runtime.runtime import current_runtime
+from flask_squidmesh.runtime.worker import Worker
+from flask_squidmesh.testing import drain
 
+from .clock import clock
 from .extensions import mesh
 from .gateway.client import GatewayBusy, mood
 from .gateway.server import running_gateway
@@ -53,6 +55,12 @@ def working(threads: int = 2) -> Iterator[None]:
     finally:
         worker.stop()
         thread.join()
+
+
+def later(seconds: float) -> None:
+    """Move the clock on and perform what is due then, in this thread."""
+    clock.advance(seconds)
+    drain()
 
 
 def wait_until(condition: Callable[[], T], what: str) -> T:

@@ -116,7 +116,6 @@ def running_gateway(file: Path, port: int = 0, slow_seconds: float = SLOW_SECOND
     """
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = make_server("127.0.0.1", port, create_gateway(file, slow_seconds), threaded=True)
-    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

@@ -9,7 +9,8 @@ from uuid import uuid4
 
 from sqlalchemy import select
 
-from flask_squidmesh import AuditEventView, Run, StepView, Workflow
+from flask_squidmesh import Run, Workflow
+from flask_squidmesh.reading.views import AuditEventView, StepView
 
 from ..extensions import mesh
 from ..gateway import client as gateway

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from sqlalchemy import select
+
+from flask_squidmesh import Payload
 
 from ..extensions import mesh
 from ..models import Mail, db
@@ -94,9 +98,13 @@ def saga() -> str:
 
 def cron_digest() -> str:
     """Fired by its schedule: one run for one window."""
-    window = "2026-11-20T08:00:00+00:00"
-    known = {run.id for run in mesh.list_runs(workflow=DailyDigest, limit=100).runs}
-    raise NotImplementedError(window, known)
+    window = datetime.now(UTC).isoformat()
+    signal = Payload.cron(DailyDigest, "daily_digest", intended_window=window)
+    first, again = mesh.perform(signal), mesh.perform(signal)
+    expect("the second delivery", (again.outcome, again.run_id), ("duplicate", first.run_id))
+    run = ended(first.run_id or "", "completed")
+    expect("trigger and channel", (run.trigger, run.payload["channel"]), ("daily_digest", "ops"))
+    return "one run for one window, although it was delivered twice"
 
 
 def retry() -> str:

@@ -1,0 +1,230 @@
+"""create the squidmesh tables"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = 'squidmesh_0001'
+down_revision = 'shop_0001'
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table('squidmesh_bulk_jobs',
+    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('action', sa.String(length=20), nullable=False),
+    sa.Column('status', sa.String(length=20), nullable=False),
+    sa.Column('actor', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('comment', sa.Text(), nullable=True),
+    sa.Column('selection', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=False),
+    sa.Column('results', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
+    sa.CheckConstraint("status IN ('pending', 'running', 'completed', 'cancelled')", name=op.f('ck_squidmesh_bulk_jobs_status')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_bulk_jobs'))
+    )
+    op.create_table('squidmesh_processes',
+    sa.Column('id', sa.String(length=200), nullable=False),
+    sa.Column('kind', sa.String(length=20), nullable=False),
+    sa.Column('queue', sa.String(length=200), nullable=False),
+    sa.Column('threads', sa.Integer(), nullable=False),
+    sa.Column('started_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('seen_at', sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint("kind IN ('worker', 'relay')", name=op.f('ck_squidmesh_processes_kind')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_processes'))
+    )
+    op.create_table('squidmesh_runs',
+    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('workflow', sa.String(length=200), nullable=False),
+    sa.Column('trigger', sa.String(length=200), nullable=False),
+    sa.Column('version', sa.String(length=200), nullable=True),
+    sa.Column('fingerprint', sa.String(length=64), nullable=False),
+    sa.Column('subject', sa.String(length=500), nullable=False),
+    sa.Column('status', sa.String(length=20), nullable=False),
+    sa.Column('payload', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=False),
+    sa.Column('schedule', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('actor', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('current_step', sa.String(length=200), nullable=True),
+    sa.Column('attempt', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('max_attempts', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('due_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('position', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('remaining', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('open_steps', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('retrying_steps', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('revision', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('needs', sa.String(length=20), nullable=True),
+    sa.Column('needs_count', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('needs_due_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('needs_since', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('error', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('error_fingerprint', sa.String(length=64), nullable=True),
+    sa.Column('compensation', sa.String(length=20), nullable=True),
+    sa.Column('parent_run_id', sa.Uuid(as_uuid=False), nullable=True),
+    sa.Column('parent_step', sa.String(length=200), nullable=True),
+    sa.Column('child_key', sa.String(length=200), nullable=True),
+    sa.Column('replayed_from_id', sa.Uuid(as_uuid=False), nullable=True),
+    sa.Column('replayed_as_id', sa.Uuid(as_uuid=False), nullable=True),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('started_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('acknowledged_at', sa.DateTime(timezone=True), nullable=True),
+    sa.CheckConstraint("status IN ('pending', 'running', 'retrying', 'paused', 'cancelling', 'completed', 'failed', 'cancelled')", name=op.f('ck_squidmesh_runs_status')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_runs')),
+    sa.UniqueConstraint('parent_run_id', 'child_key', name=op.f('uq_squidmesh_runs_child'))
+    )
+    op.create_table('squidmesh_schedules',
+    sa.Column('workflow', sa.String(length=200), nullable=False),
+    sa.Column('trigger', sa.String(length=200), nullable=False),
+    sa.Column('paused_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('fired_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('last_run_id', sa.Uuid(as_uuid=False), nullable=True),
+    sa.PrimaryKeyConstraint('workflow', 'trigger', name=op.f('pk_squidmesh_schedules'))
+    )
+    op.create_table('squidmesh_start_keys',
+    sa.Column('workflow', sa.String(length=200), nullable=False),
+    sa.Column('key', sa.String(length=200), nullable=False),
+    sa.Column('run_id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('payload_fingerprint', sa.String(length=64), nullable=False),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('workflow', 'key', name=op.f('pk_squidmesh_start_keys'))
+    )
+    op.create_table('squidmesh_audit_events',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('run_id', sa.Uuid(as_uuid=False), nullable=True),
+    sa.Column('type', sa.String(length=40), nullable=False),
+    sa.Column('step', sa.String(length=200), nullable=True),
+    sa.Column('visit', sa.Integer(), nullable=True),
+    sa.Column('actor', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('comment', sa.Text(), nullable=True),
+    sa.Column('metadata', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['run_id'], ['squidmesh_runs.id'], name=op.f('fk_squidmesh_audit_events_run_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_audit_events'))
+    )
+    op.create_table('squidmesh_control_calls',
+    sa.Column('run_id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('call', sa.String(length=20), nullable=False),
+    sa.Column('key', sa.String(length=200), nullable=False),
+    sa.Column('answer', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=False),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['run_id'], ['squidmesh_runs.id'], name=op.f('fk_squidmesh_control_calls_run_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('run_id', 'call', 'key', name=op.f('pk_squidmesh_control_calls'))
+    )
+    op.create_table('squidmesh_step_runs',
+    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('run_id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('kind', sa.String(length=20), nullable=False),
+    sa.Column('step', sa.String(length=200), nullable=False),
+    sa.Column('visit', sa.Integer(), nullable=False),
+    sa.Column('status', sa.String(length=20), nullable=False),
+    sa.Column('sees', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('position', sa.Integer(), nullable=True),
+    sa.Column('missing', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('attempts', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('abandoned', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('settings', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=False),
+    sa.Column('input', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('output', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('error', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('failure', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('recovery', sa.String(length=20), nullable=True),
+    sa.Column('decision', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('manual', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('due_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('decide_by', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('started_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
+    sa.CheckConstraint("kind IN ('step', 'compensation')", name=op.f('ck_squidmesh_step_runs_kind')),
+    sa.CheckConstraint("status IN ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled')", name=op.f('ck_squidmesh_step_runs_status')),
+    sa.ForeignKeyConstraint(['run_id'], ['squidmesh_runs.id'], name=op.f('fk_squidmesh_step_runs_run_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_step_runs')),
+    sa.UniqueConstraint('run_id', 'kind', 'step', 'visit', name=op.f('uq_squidmesh_step_runs_visit'))
+    )
+    op.create_table('squidmesh_attempts',
+    sa.Column('step_run_id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('number', sa.Integer(), nullable=False),
+    sa.Column('status', sa.String(length=20), nullable=False),
+    sa.Column('worker', sa.String(length=200), nullable=True),
+    sa.Column('error', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('started_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('finished_at', sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint("status IN ('completed', 'failed', 'abandoned')", name=op.f('ck_squidmesh_attempts_status')),
+    sa.CheckConstraint('number > 0', name=op.f('ck_squidmesh_attempts_number')),
+    sa.ForeignKeyConstraint(['step_run_id'], ['squidmesh_step_runs.id'], name=op.f('fk_squidmesh_attempts_step_run_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('step_run_id', 'number', name=op.f('pk_squidmesh_attempts'))
+    )
+    op.create_table('squidmesh_dispatches',
+    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('kind', sa.String(length=20), nullable=False),
+    sa.Column('run_id', sa.Uuid(as_uuid=False), nullable=True),
+    sa.Column('step_run_id', sa.Uuid(as_uuid=False), nullable=True),
+    sa.Column('payload', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('queue', sa.String(length=200), nullable=False),
+    sa.Column('due_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('claim_id', sa.Uuid(as_uuid=False), nullable=True),
+    sa.Column('claimed_by', sa.String(length=200), nullable=True),
+    sa.Column('claimed_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('relay_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('hand_overs', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('hand_over_error', sa.Text(), nullable=True),
+    sa.Column('held', sa.Text(), nullable=True),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint("kind IN ('step', 'compensation', 'cron')", name=op.f('ck_squidmesh_dispatches_kind')),
+    sa.ForeignKeyConstraint(['run_id'], ['squidmesh_runs.id'], name=op.f('fk_squidmesh_dispatches_run_id'), ondelete='CASCADE'),
+    sa.ForeignKeyConstraint(['step_run_id'], ['squidmesh_step_runs.id'], name=op.f('fk_squidmesh_dispatches_step_run_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_dispatches')),
+    sa.UniqueConstraint('step_run_id', name=op.f('uq_squidmesh_dispatches_step_run_id'))
+    )
+    op.create_index('ix_squidmesh_bulk_jobs_created', 'squidmesh_bulk_jobs', ['created_at', 'id'], unique=False)
+    op.create_index('ix_squidmesh_processes_seen', 'squidmesh_processes', ['seen_at'], unique=False)
+    op.create_index('ix_squidmesh_runs_created', 'squidmesh_runs', ['created_at', 'id'], unique=False)
+    op.create_index('ix_squidmesh_runs_error', 'squidmesh_runs', ['error_fingerprint', 'created_at', 'id'], unique=False, postgresql_where=sa.text('error_fingerprint IS NOT NULL'), sqlite_where=sa.text('error_fingerprint IS NOT NULL'))
+    op.create_index('ix_squidmesh_runs_needs', 'squidmesh_runs', ['needs', 'needs_since', 'id'], unique=False, postgresql_where=sa.text('needs IS NOT NULL'), sqlite_where=sa.text('needs IS NOT NULL'))
+    op.create_index('ix_squidmesh_runs_replayed_from', 'squidmesh_runs', ['replayed_from_id'], unique=False, postgresql_where=sa.text('replayed_from_id IS NOT NULL'), sqlite_where=sa.text('replayed_from_id IS NOT NULL'))
+    op.create_index('ix_squidmesh_runs_status', 'squidmesh_runs', ['status', 'created_at', 'id'], unique=False)
+    op.create_index('ix_squidmesh_runs_subject', 'squidmesh_runs', ['subject'], unique=False, postgresql_ops={'subject': 'varchar_pattern_ops'})
+    op.create_index('ix_squidmesh_runs_workflow', 'squidmesh_runs', ['workflow', 'created_at', 'id'], unique=False)
+    op.create_index('ix_squidmesh_start_keys_at', 'squidmesh_start_keys', ['at'], unique=False)
+    op.create_index('ix_squidmesh_audit_events_at', 'squidmesh_audit_events', ['at', 'id'], unique=False)
+    op.create_index('ix_squidmesh_audit_events_run', 'squidmesh_audit_events', ['run_id', 'id'], unique=False)
+    op.create_index('ix_squidmesh_step_runs_position', 'squidmesh_step_runs', ['run_id', 'position'], unique=False, postgresql_where=sa.text('position IS NOT NULL'), sqlite_where=sa.text('position IS NOT NULL'))
+    op.create_index('ix_squidmesh_dispatches_claim', 'squidmesh_dispatches', ['claim_id'], unique=False, postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
+    op.create_index('ix_squidmesh_dispatches_due', 'squidmesh_dispatches', ['queue', 'due_at'], unique=False)
+    op.create_index('ix_squidmesh_dispatches_relay', 'squidmesh_dispatches', ['relay_at'], unique=False)
+    op.create_index('ix_squidmesh_dispatches_run', 'squidmesh_dispatches', ['run_id'], unique=False)
+
+
+def downgrade() -> None:
+    op.drop_index('ix_squidmesh_dispatches_run', table_name='squidmesh_dispatches')
+    op.drop_index('ix_squidmesh_dispatches_relay', table_name='squidmesh_dispatches')
+    op.drop_index('ix_squidmesh_dispatches_due', table_name='squidmesh_dispatches')
+    op.drop_index('ix_squidmesh_dispatches_claim', table_name='squidmesh_dispatches', postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
+    op.drop_index('ix_squidmesh_step_runs_position', table_name='squidmesh_step_runs', postgresql_where=sa.text('position IS NOT NULL'), sqlite_where=sa.text('position IS NOT NULL'))
+    op.drop_index('ix_squidmesh_audit_events_run', table_name='squidmesh_audit_events')
+    op.drop_index('ix_squidmesh_audit_events_at', table_name='squidmesh_audit_events')
+    op.drop_index('ix_squidmesh_start_keys_at', table_name='squidmesh_start_keys')
+    op.drop_index('ix_squidmesh_runs_workflow', table_name='squidmesh_runs')
+    op.drop_index('ix_squidmesh_runs_subject', table_name='squidmesh_runs', postgresql_ops={'subject': 'varchar_pattern_ops'})
+    op.drop_index('ix_squidmesh_runs_status', table_name='squidmesh_runs')
+    op.drop_index('ix_squidmesh_runs_replayed_from', table_name='squidmesh_runs', postgresql_where=sa.text('replayed_from_id IS NOT NULL'), sqlite_where=sa.text('replayed_from_id IS NOT NULL'))
+    op.drop_index('ix_squidmesh_runs_needs', table_name='squidmesh_runs', postgresql_where=sa.text('needs IS NOT NULL'), sqlite_where=sa.text('needs IS NOT NULL'))
+    op.drop_index('ix_squidmesh_runs_error', table_name='squidmesh_runs', postgresql_where=sa.text('error_fingerprint IS NOT NULL'), sqlite_where=sa.text('error_fingerprint IS NOT NULL'))
+    op.drop_index('ix_squidmesh_runs_created', table_name='squidmesh_runs')
+    op.drop_index('ix_squidmesh_processes_seen', table_name='squidmesh_processes')
+    op.drop_index('ix_squidmesh_bulk_jobs_created', table_name='squidmesh_bulk_jobs')
+    op.drop_table('squidmesh_dispatches')
+    op.drop_table('squidmesh_attempts')
+    op.drop_table('squidmesh_step_runs')
+    op.drop_table('squidmesh_control_calls')
+    op.drop_table('squidmesh_audit_events')
+    op.drop_table('squidmesh_start_keys')
+    op.drop_table('squidmesh_schedules')
+    op.drop_table('squidmesh_runs')
+    op.drop_table('squidmesh_processes')
+    op.drop_table('squidmesh_bulk_jobs')
