@@ -32,8 +32,8 @@ class Retry:
     """How often a step is tried.
 
     max_attempts: in all, the first one counted. backoff: the delay between attempts, none if left out. jitter: a
-    fraction from 0 to 1 by which each delay varies at random. on: the exceptions that an irreversible step may be
-    retried on besides RetryStep.
+    fraction from 0 to 1 by which each delay varies at random. on: the exceptions to retry on besides RetryStep, all if
+    left out; an irreversible step is retried on none but these.
     """
 
     max_attempts: int

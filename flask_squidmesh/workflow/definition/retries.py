@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from datetime import timedelta
 from typing import Any
 
 from ..retries import Exponential, Fixed, Retry
 from ..spec import Backoff, RetryPolicy
+from .durations import is_number, read_duration
 
 
 def read_retry(retry: Any, place: str, problems: list[str]) -> RetryPolicy:
@@ -38,21 +37,20 @@ def _backoff(backoff: Any, place: str, problems: list[str]) -> Backoff | None:
     if not isinstance(backoff, (Exponential, Fixed)):
         problems.append(f"{place}: backoff={backoff!r} is unknown; write Exponential(1, 30) or Fixed(2)")
         return None
-    first = _seconds(backoff.delay if isinstance(backoff, Fixed) else backoff.first)
-    most = first if isinstance(backoff, Fixed) else _seconds(backoff.most)
-    if first is None or most is None or not 0 < first <= most:
+    first = read_duration(backoff.delay if isinstance(backoff, Fixed) else backoff.first)
+    most = first if isinstance(backoff, Fixed) else read_duration(backoff.most)
+    if first is None or most is None or first > most:
         problems.append(
-            f"{place}: {backoff!r} must have delays over 0 seconds, the first not over the most; "
+            f"{place}: {backoff!r} must have delays over 0 seconds, at most 100 years, the first not over the most; "
             "write Exponential(1, 30) or Fixed(2)"
         )
         return None
-    return Backoff(first=first, most=most)
+    return Backoff(first=first.total_seconds(), most=most.total_seconds())
 
 
 def _jitter(value: Any, place: str, problems: list[str]) -> float:
-    seconds = _seconds(value)
-    if seconds is not None and not isinstance(value, timedelta) and 0 <= seconds <= 1:
-        return seconds
+    if is_number(value) and 0 <= value <= 1:
+        return float(value)
     problems.append(f"{place}: jitter={value!r} must be a fraction from 0 to 1; write jitter=0.2")
     return 0.0
 
@@ -63,10 +61,3 @@ def _exceptions(value: Any, place: str, problems: list[str]) -> tuple[type[BaseE
         return classes
     problems.append(f"{place}: on={value!r} must be exception classes; write on=(GatewayBusy,)")
     return ()
-
-
-def _seconds(value: Any) -> float | None:
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if usable else None

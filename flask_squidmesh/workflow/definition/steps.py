@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from ..annotations import name_of, written
 from ..binding import ParametersError, parameters_of
 from ..elements import Approval, Log, ManualStep, Pause, Step, StepElement, Wait
 from ..spec import Compensation, Parameter, StepSpec
+from .durations import read_duration
 from .retries import read_retry
 from .settings import read_max_visits
 
@@ -131,14 +131,14 @@ class _Reader:
 
     def _wait(self, duration: Any) -> timedelta | None:
         return self._positive(
-            duration, f"must wait a positive time, found {duration!r}; write Wait(timedelta(hours=1))"
+            duration,
+            f"must wait a positive time of at most 100 years, found {duration!r}; write Wait(timedelta(hours=1))",
         )
 
     def _positive(self, value: Any, otherwise: str) -> timedelta | None:
-        found = _timedelta(value)
-        if found is None or found <= timedelta(0):
+        found = read_duration(value)
+        if found is None:
             self.fault(otherwise)
-            return None
         return found
 
     def _log(self, step: Log) -> StepSpec:
@@ -155,7 +155,9 @@ class _Reader:
             self.fault(f"the prompt {fault}")
         if step.permission is not None and not (isinstance(step.permission, str) and step.permission.strip()):
             self.fault(f'permission={step.permission!r} must be non-empty text; write permission="payments.review"')
-        otherwise = f"within={step.within!r} must be a positive time; write within=timedelta(hours=4)"
+        otherwise = (
+            f"within={step.within!r} must be a positive time of at most 100 years; write within=timedelta(hours=4)"
+        )
         return StepSpec(
             name=self.name,
             kind="approval" if isinstance(step, Approval) else "pause",
@@ -165,14 +167,3 @@ class _Reader:
             within=None if step.within is None else self._positive(step.within, otherwise),
             max_visits=self._visits(step),
         )
-
-
-def _timedelta(value: Any) -> timedelta | None:
-    if isinstance(value, timedelta):
-        return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    try:
-        return timedelta(seconds=value)
-    except OverflowError:
-        return None

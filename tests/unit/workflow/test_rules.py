@@ -466,15 +466,15 @@ STEPS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "backoff that shrinks": (
         Step(work, retry=Retry(2, backoff=Exponential(30, 1))),
         (
-            "retry: Exponential(first=30, most=1) must have delays over 0 seconds, the first not over the most; "
-            "write Exponential(1, 30) or Fixed(2)",
+            "retry: Exponential(first=30, most=1) must have delays over 0 seconds, at most 100 years, "
+            "the first not over the most; write Exponential(1, 30) or Fixed(2)",
         ),
     ),
     "backoff of nothing": (
         Step(work, compensate=undo, compensate_retry=Retry(2, backoff=Fixed(0))),
         (
-            "compensate_retry: Fixed(delay=0) must have delays over 0 seconds, the first not over the most; "
-            "write Exponential(1, 30) or Fixed(2)",
+            "compensate_retry: Fixed(delay=0) must have delays over 0 seconds, at most 100 years, "
+            "the first not over the most; write Exponential(1, 30) or Fixed(2)",
         ),
     ),
     "jitter": (
@@ -485,13 +485,19 @@ STEPS: dict[str, tuple[Any, tuple[str, ...]]] = {
         Step(work, retry=Retry(2, on=("Busy",))),  # type: ignore[arg-type]
         ("retry: on=('Busy',) must be exception classes; write on=(GatewayBusy,)",),
     ),
-    "wait": (Wait(0), ("must wait a positive time, found 0; write Wait(timedelta(hours=1))",)),
+    "wait": (Wait(0), ("must wait a positive time of at most 100 years, found 0; write Wait(timedelta(hours=1))",)),
     "endless wait": (
         Wait(float("inf")),
-        ("must wait a positive time, found inf; write Wait(timedelta(hours=1))",),
+        ("must wait a positive time of at most 100 years, found inf; write Wait(timedelta(hours=1))",),
     ),
-    "too long wait": (Wait(1e20), ("must wait a positive time, found 1e+20; write Wait(timedelta(hours=1))",)),
-    "wait of text": (Wait("1h"), ("must wait a positive time, found '1h'; write Wait(timedelta(hours=1))",)),  # type: ignore[arg-type]
+    "too long wait": (
+        Wait(1e20),
+        ("must wait a positive time of at most 100 years, found 1e+20; write Wait(timedelta(hours=1))",),
+    ),
+    "wait of text": (
+        Wait("1h"),  # type: ignore[arg-type]
+        ("must wait a positive time of at most 100 years, found '1h'; write Wait(timedelta(hours=1))",),
+    ),  # type: ignore[arg-type]
     "message": (Log("  "), ("the message must be non-empty text, found '  '",)),
     "message with an index": (
         Log("{order[0]} {0} {} {a!r} {b:>3}"),
@@ -520,7 +526,7 @@ STEPS: dict[str, tuple[Any, tuple[str, ...]]] = {
     ),
     "within": (
         Pause(within=timedelta(0)),
-        ("within=datetime.timedelta(0) must be a positive time; write within=timedelta(hours=4)",),
+        ("within=datetime.timedelta(0) must be a positive time of at most 100 years; write within=timedelta(hours=4)",),
     ),
     "approval alone": (
         Approval(),

@@ -1,0 +1,25 @@
+"""Times as their author wrote them."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any
+
+LONGEST = timedelta(days=36_500)
+
+
+def read_duration(value: Any) -> timedelta | None:
+    """A timedelta, or seconds, of more than nothing and at most a hundred years; None for anything else."""
+    if isinstance(value, timedelta):
+        found = value
+    elif not is_number(value) or abs(value) > LONGEST.total_seconds():
+        return None
+    else:
+        found = timedelta(seconds=value)
+    return found if timedelta(0) < found <= LONGEST else None
+
+
+def is_number(value: Any) -> bool:
+    """Whether the value is a finite number; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
