@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from typing import TYPE_CHECKING
 
-from flask import Flask
+from flask import Flask, request_started
 
 from .worker import Worker
 
@@ -19,16 +18,11 @@ def arrange(app: Flask, runtime: Runtime) -> None:
     """Start the worker with the first request, so that making the app starts no thread."""
     starting = threading.Lock()
 
-    @app.before_request
-    def begin() -> None:
-        if _is_reloader() or not starting.acquire(blocking=False):
-            return
-        _start(runtime)
+    def begin(_app: Flask, **_: object) -> None:
+        if starting.acquire(blocking=False):
+            _start(runtime)
 
-
-def _is_reloader() -> bool:
-    """The process that only watches files serves no requests, but make sure."""
-    return os.environ.get("WERKZEUG_RUN_MAIN") == "false"
+    request_started.connect(begin, sender=app, weak=False)
 
 
 def _start(runtime: Runtime) -> None:
