@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Never
 
 from .spec import Recovery
 
@@ -83,6 +83,10 @@ class Node:
 
     def __rshift__(self, target: Node | Chain) -> Chain:
         return RouteStart(self) >> target
+
+    def __rrshift__(self, start: Never) -> Chain:
+        """What stands before the arrow is no step: kept, so that it is refused together with all other faults."""
+        return Chain((Link(RouteStart(start), self),))
 
     @property
     def on_error(self) -> RouteStart:

@@ -31,7 +31,9 @@ class Body:
         return next((name for name, each in self.steps.items() if each is element), None)
 
     def label(self, element: Any) -> str:
-        """The name of a step of any class, or what else was found in its place."""
+        """The name of a step or trigger of any class, or what else was found in its place."""
+        if isinstance(element, Trigger):
+            return element.placed or type(element).__name__
         if not isinstance(element, StepElement):
             return repr(element)
         return self.name_of(element) or element.placed or _unplaced(element)

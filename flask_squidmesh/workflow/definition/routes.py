@@ -76,7 +76,7 @@ class _Reader:
         self.problems.append(f"transition {self.label}: {text}")
 
     def read_into(self, flow: Flow) -> None:
-        source, target = self._declared(self.source), self._target()
+        source, target = self._source(), self._target()
         possible = self._outcome_is_possible()
         self._check_recovery()
         condition = self._condition(self.start.when) if self.start.when else None
@@ -89,6 +89,11 @@ class _Reader:
             self._add(flow.routes[source], Route(target=target, condition=condition))
         elif possible:
             self._set_error(flow.routes[source], target)
+
+    def _source(self) -> str | None:
+        if not isinstance(self.source, StepElement):
+            self.fault("starts from something that is no step; flow starts with its first step, whatever the trigger")
+        return self._declared(self.source)
 
     def _declared(self, element: Any) -> str | None:
         name = self.body.name_of(element)

@@ -169,6 +169,11 @@ def a_foreign_step_in_flow() -> dict[str, Any]:
     return {"a": here, "flow": [here >> Step(other)]}
 
 
+def an_arrow_from_a_trigger() -> dict[str, Any]:
+    start, here = Manual(), Step(work)
+    return {"begin": start, "a": here, "flow": [start >> here]}  # type: ignore[operator]
+
+
 def a_foreign_step_in_after() -> dict[str, Any]:
     return {"a": Step(work, after=[Step(other)])}
 
@@ -497,7 +502,7 @@ STEPS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "wait of text": (
         Wait("1h"),  # type: ignore[arg-type]
         ("must wait a positive time of at most 100 years, found '1h'; write Wait(timedelta(hours=1))",),
-    ),  # type: ignore[arg-type]
+    ),
     "message": (Log("  "), ("the message must be non-empty text, found '  '",)),
     "message with an index": (
         Log("{order[0]} {0} {} {a!r} {b:>3}"),
@@ -569,6 +574,13 @@ FLOWS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "foreign step": (
         a_foreign_step_in_flow(),
         ("transition a >> Step(other): Step(other) is no step of this class; declare it in the class body",),
+    ),
+    "trigger": (
+        an_arrow_from_a_trigger(),
+        (
+            "transition Example.begin >> a: starts from something that is no step; "
+            "flow starts with its first step, whatever the trigger",
+        ),
     ),
     "chain that goes on from a route": (
         flowing(lambda a, b, c: [a >> b.on_error >> c]),
