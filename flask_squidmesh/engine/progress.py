@@ -236,6 +236,7 @@ class Progress:
                 self._leave(row)
         if self.status != "failed":
             self._clear_needs()
+        self._count()
 
     def compensate(self, completed: Sequence[StepFact]) -> None:
         """Undo completed steps, newest completion first, one after the other."""
@@ -568,10 +569,13 @@ class Progress:
         step, number = (visit.step, visit.visit) if visit else (None, None)
         self.changes.audit.append(NewAuditEvent(type=type, step=step, visit=number, **said))
 
+    def _count(self) -> None:
+        self.changes.run.update(open_steps=self._open, retrying_steps=self._retrying)
+
     def _settle(self) -> None:
         """Let the counts say what status the run has."""
         run = self.changes.run
-        run.update(open_steps=self._open, retrying_steps=self._retrying)
+        self._count()
         if self.status in TERMINAL:
             return
         if self.status == "cancelling":

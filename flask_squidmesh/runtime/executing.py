@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,8 @@ def _call(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, s
         given = bound.input
         output = step_output(_run(runtime, step.function, bound.arguments))
         return Completed(output={step.output: output} if step.output else output, input=given)
-    except Exception as exception:
+    except BaseException as exception:
+        _let_shutdown_through(exception)
         return Failed(failure=failure_of(exception, step.retry), input=given)
 
 
@@ -107,9 +109,16 @@ def _compensate(
         )
         given = bound.input
         return Completed(output=step_output(_run(runtime, undo.function, bound.arguments)), input=given)
-    except Exception as exception:
+    except BaseException as exception:
+        _let_shutdown_through(exception)
         policy = undo.retry if undo else claim.visit.retry
         return Failed(failure=failure_of(exception, policy), input=given)
+
+
+def _let_shutdown_through(exception: BaseException) -> None:
+    """Signals are raised in the main thread only; anywhere else SystemExit and its like are the step's own."""
+    if not isinstance(exception, Exception) and threading.current_thread() is threading.main_thread():
+        raise exception
 
 
 def _run(runtime: Runtime, function: Callable[..., Any] | None, arguments: Mapping[str, Any]) -> Any:

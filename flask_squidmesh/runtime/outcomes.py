@@ -38,7 +38,7 @@ class Failed:
 Outcome = Completed | Failed
 
 
-def failure_of(exception: Exception, policy: RetryPolicy) -> Failure:
+def failure_of(exception: BaseException, policy: RetryPolicy) -> Failure:
     """What an exception out of a step means for the step's retry policy."""
     match exception:
         case FailStep():
@@ -63,7 +63,7 @@ def storable(text: object, most: int = MOST_TEXT) -> str:
     return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 
-def _error(exception: Exception, *, retryable: bool) -> dict[str, Any]:
+def _error(exception: BaseException, *, retryable: bool) -> dict[str, Any]:
     return {
         "type": type(exception).__name__,
         "message": storable(_message(exception)),
@@ -74,7 +74,7 @@ def _error(exception: Exception, *, retryable: bool) -> dict[str, Any]:
     }
 
 
-def _traceback(exception: Exception) -> str:
+def _traceback(exception: BaseException) -> str:
     """The exception's traceback without the frames through which we called the step."""
     frame = exception.__traceback__
     while frame is not None and Path(frame.tb_frame.f_code.co_filename).parent == HERE:
@@ -86,7 +86,7 @@ def _complete(error: Mapping[str, Any]) -> dict[str, Any]:
     return {"code": None, "details": None, "traceback": None, "retryable": False, **error}
 
 
-def _message(exception: Exception) -> str:
+def _message(exception: BaseException) -> str:
     try:
         return str(exception)
     except Exception:  # a host's exception that cannot say what it is

@@ -6,7 +6,9 @@ Recording is one transaction: the outcome, the run's state, the audit, the next 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_squidmesh")
 
+PAUSE_SECONDS = 0.5
+_PAUSE = threading.Event()
 _RUN_NAMES = {field.name for field in fields(RunFact)}
 
 
@@ -93,20 +97,38 @@ def attempt(
             outcome, recorded = perform_in_transaction(runtime, spec, claim, state, recording)
         else:
             outcome = execute(runtime, spec, claim, state)
-            with runtime.database.write() as connection:
-                recorded = recording(connection, outcome)
+            recorded = _record_patiently(runtime, outcome, recording)
     except writing.ClaimLostError:
         logger.warning(
             "squidmesh: run %s: the claim on step %s was lost; its outcome is dropped", claim.run.id, claim.visit.step
         )
         return _present_status(runtime, claim), None
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+    except (KeyboardInterrupt, SystemExit):
         _put_back(runtime, claim)
         raise
     if isinstance(outcome, Completed):
         state.add(outcome.output)
     after_commit(runtime, recorded)
     return recorded.status, recorded.onward
+
+
+def _record_patiently(
+    runtime: Runtime, outcome: Outcome, recording: Callable[[sa.Connection, Outcome], Recorded]
+) -> Recorded:
+    """Record, and where the database is away try again for as long as the claim may live.
+
+    A commit whose answer was lost is found out by the fence: the second try meets a claim that has moved on.
+    """
+    until = time.monotonic() + runtime.settings.claim_timeout
+    while True:
+        try:
+            with runtime.database.write() as connection:
+                return recording(connection, outcome)
+        except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+            if time.monotonic() > until:
+                raise
+            logger.warning("squidmesh: an outcome could not be recorded yet (%s)", type(error).__name__)
+            _PAUSE.wait(PAUSE_SECONDS)
 
 
 def record(

@@ -189,16 +189,17 @@ def hold(connection: sa.Connection, work: Work, reason: str, until: datetime) ->
 def put_back(connection: sa.Connection, claims: Sequence[Claim], now: datetime) -> None:
     """Give claims back whose attempts have not begun."""
     for claim in claims:
-        connection.execute(
+        mine = connection.execute(
             sa.update(dispatches)
             .where(dispatches.c.id == claim.dispatch_id, dispatches.c.claim_id == claim.claim_id)
             .values(due_at=now, claim_id=None, claimed_by=None, claimed_at=None)
         )
-        connection.execute(
-            sa.update(step_runs)
-            .where(step_runs.c.id == claim.visit.id)
-            .values(status="pending", attempts=claim.visit.attempts - 1)
-        )
+        if mine.rowcount == 1:
+            connection.execute(
+                sa.update(step_runs)
+                .where(step_runs.c.id == claim.visit.id)
+                .values(status="pending", attempts=claim.visit.attempts - 1)
+            )
 
 
 def _joined() -> sa.FromClause:
