@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import Any, TypedDict
 from uuid import UUID
 
@@ -14,10 +15,11 @@ from ..engine.status import RUN_MOVES
 from ..errors import FilterError
 from ..store.tables import Run
 from ..workflow import Workflow
-from .words import OPERATOR_WORDS, STUCK_AFTER, word_column
+from .words import OPERATOR_WORDS, STUCK_AFTER, word_condition
 
 NEEDS = ("decision", "resume", "interrupted", "failed", "compensation_failed")
 _NO_STATUS = ("",)
+_BEFORE_COMPLETION = tuple(status for status in RUN_MOVES if status != "completed")
 _HIGHEST_CHARACTER = "\U0010ffff"
 
 Condition = sa.ColumnElement[bool]
@@ -49,10 +51,24 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Checked filters: the statuses they leave, empty for all, and the other conditions."""
+    """Checked filters: the statuses and workflows they leave, empty for all, and the other conditions."""
 
     statuses: tuple[str, ...]
-    conditions: tuple[Condition, ...]
+    workflows: tuple[str, ...]
+    others: tuple[Condition, ...]
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """All but the statuses."""
+        return (*([Run.workflow.in_(self.workflows)] if self.workflows else []), *self.others)
+
+    @property
+    def parts(self) -> list[tuple[Condition, ...]]:
+        """Conditions for each status of each workflow, which an index holds in order of creation."""
+        by_workflow = [[Run.workflow == name] for name in self.workflows] or [[]]
+        statuses = self.statuses or (tuple(RUN_MOVES) if self.workflows else ())
+        by_status = [[Run.status == status] for status in statuses] or [[]]
+        return [(*workflow, *status, *self.others) for workflow, status in product(by_workflow, by_status)]
 
 
 def select_by(connection: sa.Connection, filters: Filters) -> Selection:
@@ -63,15 +79,19 @@ def select_by(connection: sa.Connection, filters: Filters) -> Selection:
         raise FilterError(min(unknown), f"There is no filter {min(unknown)!r}. The filters are {known}.")
     given = {name: value for name, value in filters.items() if value is not None}
     conditions = [make(given[name], connection) for name, make in _CONDITIONS.items() if name in given]
-    return Selection(_statuses(given), (*conditions, *_word(given)))
+    return Selection(_statuses(given), _workflows(given), (*conditions, *_word(given)))
 
 
 def _statuses(given: Mapping[str, Any]) -> tuple[str, ...]:
     asked = _known("status", given["status"], tuple(RUN_MOVES)) if "status" in given else ()
+    if "step" in given and not asked:
+        asked = _BEFORE_COMPLETION
     if "word" not in given:
         return asked
-    possible = OPERATOR_WORDS[_known("word", given["word"], tuple(OPERATOR_WORDS))[0]]
-    return tuple(status for status in possible if not asked or status in asked) or _NO_STATUS
+    possible = OPERATOR_WORDS[_one("word", _known("word", given["word"], tuple(OPERATOR_WORDS)))]
+    if not asked or not possible:
+        return asked or possible
+    return tuple(status for status in possible if status in asked) or _NO_STATUS
 
 
 def _word(given: Mapping[str, Any]) -> tuple[Condition, ...]:
@@ -79,7 +99,8 @@ def _word(given: Mapping[str, Any]) -> tuple[Condition, ...]:
         return ()
     if "now" not in given:
         raise FilterError("now", "word= depends on the time. Pass now= with it.")
-    return (word_column(_moment("now", given["now"]), given.get("stuck_after", STUCK_AFTER)) == given["word"],)
+    word = _one("word", _names("word", given["word"]))
+    return (word_condition(word, _moment("now", given["now"]), given.get("stuck_after", STUCK_AFTER)),)
 
 
 def _names(filter: str, given: Any) -> tuple[str, ...]:
@@ -87,6 +108,12 @@ def _names(filter: str, given: Any) -> tuple[str, ...]:
     if not names or not all(isinstance(name, str) and name for name in names):
         raise FilterError(filter, f"{filter}={given!r} was given; expected a name, or several.")
     return tuple(dict.fromkeys(names))
+
+
+def _one(filter: str, names: tuple[str, ...]) -> str:
+    if len(names) != 1:
+        raise FilterError(filter, f"{filter}={names!r} was given; expected one only.")
+    return names[0]
 
 
 def _known(filter: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -103,11 +130,12 @@ def _moment(filter: str, given: Any) -> datetime:
     return given
 
 
-def _workflow(given: Any, _connection: sa.Connection) -> Condition:
-    if isinstance(given, type) and issubclass(given, Workflow):
-        spec = given.__squidmesh__
-        return Run.workflow.in_((spec.name, *spec.aliases))
-    return Run.workflow.in_(_names("workflow", given))
+def _workflows(given: Mapping[str, Any]) -> tuple[str, ...]:
+    workflow = given.get("workflow", ())
+    if isinstance(workflow, type) and issubclass(workflow, Workflow):
+        spec = workflow.__squidmesh__
+        return (spec.name, *spec.aliases)
+    return _names("workflow", workflow) if "workflow" in given else ()
 
 
 def _needs(given: Any, _connection: sa.Connection) -> Condition:
@@ -116,7 +144,7 @@ def _needs(given: Any, _connection: sa.Connection) -> Condition:
 
 def _subject(given: Any, connection: sa.Connection) -> Condition:
     """Each database has its own way to find a prefix by index."""
-    (prefix,) = _names("subject", given)[:1]
+    prefix = _one("subject", _names("subject", given))
     if connection.dialect.name == "postgresql":
         return Run.subject.startswith(prefix, autoescape=True)
     return Run.subject.between(prefix, prefix + _HIGHEST_CHARACTER)
@@ -138,7 +166,6 @@ def _equals(column: sa.orm.InstrumentedAttribute[Any], filter: str) -> Callable[
 
 
 _CONDITIONS: Mapping[str, Callable[[Any, sa.Connection], Condition]] = {
-    "workflow": _workflow,
     "needs": _needs,
     "subject": _subject,
     "run_id": _run_id,

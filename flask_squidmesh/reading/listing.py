@@ -12,7 +12,7 @@ from ..errors import FilterError
 from ..store.summaries import SUMMARY_COLUMNS, summary_of
 from ..store.tables import Id, Run, Timestamp
 from .cursors import cursor_of, place_of
-from .filters import Condition, Filters, select_by
+from .filters import Condition, Filters, Selection, select_by
 from .views import Count, RunPage
 from .words import OPERATOR_WORDS
 
@@ -36,8 +36,8 @@ def list_runs(
     if sort not in get_args(Sort):
         raise FilterError("sort", f"sort={sort!r} was given; expected newest or oldest.")
     selection = select_by(connection, filters)
-    conditions = (*selection.conditions, *([_behind(after, sort)] if after else []))
-    rows = connection.execute(_page(selection.statuses, conditions, sort, limit + 1)).mappings().all()
+    behind = [_behind(after, sort)] if after else []
+    rows = connection.execute(_page([(*part, *behind) for part in selection.parts], sort, limit + 1)).mappings().all()
     runs = tuple(summary_of(row) for row in rows[:limit])
     return RunPage(runs=runs, next=cursor_of(runs[-1].created_at, runs[-1].id) if len(rows) > limit else None)
 
@@ -45,6 +45,8 @@ def list_runs(
 def counts(connection: sa.Connection, *, limit: int = 10_000, **filters: Unpack[Filters]) -> dict[str, Count]:
     """How many runs each status has, in one query. Finished runs are counted up to the limit. Raises FilterError."""
     selection = select_by(connection, filters)
+    if filters.get("needs"):
+        return _counted_together(connection, selection)
     statuses = selection.statuses or tuple(RUN_MOVES)
     parts: dict[str, tuple[Condition, ...]] = {
         status: (Run.status == status, *selection.conditions) for status in RUN_MOVES if status in statuses
@@ -61,7 +63,8 @@ def word_counts(connection: sa.Connection, *, limit: int = 10_000, **filters: Un
     for word in OPERATOR_WORDS:
         one: Filters = {**filters, "word": word}
         selection = select_by(connection, one)
-        parts[word] = (Run.status.in_(selection.statuses), *selection.conditions)
+        narrowed = [Run.status.in_(selection.statuses)] if selection.statuses else []
+        parts[word] = (*narrowed, *selection.conditions)
     return _counted(connection, parts, ["completed", "failed", "cancelled"], limit)
 
 
@@ -78,23 +81,26 @@ def _behind(cursor: str, sort: Sort) -> Condition:
     return here < there if sort == "newest" else here > there
 
 
-def _page(statuses: tuple[str, ...], conditions: Sequence[Condition], sort: Sort, limit: int) -> sa.Select[Any]:
-    """Several statuses are read one by one, each by its index; else a planner may sort every run there is."""
-    if not statuses:
-        return _sorted(sa.select(*SUMMARY_COLUMNS).where(*conditions), Run.__table__, sort, limit)
-    parts = [
-        _sorted(sa.select(*SUMMARY_COLUMNS).where(Run.status == status, *conditions), Run.__table__, sort, limit)
-        for status in statuses
-    ]
-    if len(parts) == 1:
-        return parts[0]
-    merged = sa.union_all(*(sa.select(part.subquery()) for part in parts)).subquery()
+def _page(parts: Sequence[Sequence[Condition]], sort: Sort, limit: int) -> sa.Select[Any]:
+    """Parts are read one by one, each in order by its index; else a planner may sort every run there is."""
+    pages = [_sorted(sa.select(*SUMMARY_COLUMNS).where(*part), Run.__table__, sort, limit) for part in parts]
+    if len(pages) == 1:
+        return pages[0]
+    merged = sa.union_all(*(sa.select(page.subquery()) for page in pages)).subquery()
     return _sorted(sa.select(merged), merged, sort, limit)
 
 
 def _sorted(query: sa.Select[Any], source: sa.FromClause, sort: Sort, limit: int) -> sa.Select[Any]:
     order = (source.c.created_at, source.c.id)
     return query.order_by(*(column.desc() if sort == "newest" else column.asc() for column in order)).limit(limit)
+
+
+def _counted_together(connection: sa.Connection, selection: Selection) -> dict[str, Count]:
+    """Runs that need somebody are few and have an index of their own, which no status must distract from."""
+    query = sa.select(Run.status, sa.func.count().label("number")).where(*selection.conditions).group_by(Run.status)
+    found = {row.status: row.number for row in connection.execute(query)}
+    wanted = selection.statuses or tuple(RUN_MOVES)
+    return {status: Count(value=found.get(status, 0) if status in wanted else 0) for status in RUN_MOVES}
 
 
 def _counted(

@@ -117,7 +117,7 @@ class Run(Base):
         ),
         sa.Index("ix_squidmesh_runs_created", "created_at", "id"),
         sa.Index("ix_squidmesh_runs_status", "status", "created_at", "id"),
-        sa.Index("ix_squidmesh_runs_workflow", "workflow", "created_at", "id"),
+        sa.Index("ix_squidmesh_runs_workflow", "workflow", "status", "created_at", "id"),
         sa.Index("ix_squidmesh_runs_subject", "subject", postgresql_ops={"subject": "varchar_pattern_ops"}),
         sa.Index("ix_squidmesh_runs_needs", "needs", "needs_since", "id", **_where("needs IS NOT NULL")),
         sa.Index(

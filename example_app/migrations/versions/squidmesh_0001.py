@@ -189,7 +189,7 @@ def upgrade() -> None:
     op.create_index('ix_squidmesh_runs_replayed_from', 'squidmesh_runs', ['replayed_from_id'], unique=False, postgresql_where=sa.text('replayed_from_id IS NOT NULL'), sqlite_where=sa.text('replayed_from_id IS NOT NULL'))
     op.create_index('ix_squidmesh_runs_status', 'squidmesh_runs', ['status', 'created_at', 'id'], unique=False)
     op.create_index('ix_squidmesh_runs_subject', 'squidmesh_runs', ['subject'], unique=False, postgresql_ops={'subject': 'varchar_pattern_ops'})
-    op.create_index('ix_squidmesh_runs_workflow', 'squidmesh_runs', ['workflow', 'created_at', 'id'], unique=False)
+    op.create_index('ix_squidmesh_runs_workflow', 'squidmesh_runs', ['workflow', 'status', 'created_at', 'id'], unique=False)
     op.create_index('ix_squidmesh_start_keys_at', 'squidmesh_start_keys', ['at'], unique=False)
     op.create_index('ix_squidmesh_audit_events_at', 'squidmesh_audit_events', ['at', 'id'], unique=False)
     op.create_index('ix_squidmesh_audit_events_run', 'squidmesh_audit_events', ['run_id', 'id'], unique=False)
