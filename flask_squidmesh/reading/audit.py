@@ -8,10 +8,9 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from ..errors import FilterError
-from ..store.ids import run_id_of
 from ..store.tables import AuditEvent
 from .listing import check_limit
-from .records import Row
+from .records import Row, run_id_of
 from .views import AuditEventView, AuditPage
 
 

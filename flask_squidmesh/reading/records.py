@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ..engine.facts import RunFact, StepFact
 from ..errors import RunNotFoundError, UnknownWorkflowError
-from ..store.ids import run_id_of
+from ..store.identity import read_id
 from ..store.tables import Attempt, Dispatch, Run, StepRun
 from ..workflow.registry import Registry
 from ..workflow.spec import WorkflowSpec
@@ -65,6 +65,14 @@ def read_run(connection: sa.Connection, run_id: UUID | str) -> Row:
     if row is None:
         raise RunNotFoundError(run_id)
     return row
+
+
+def run_id_of(given: UUID | str) -> str:
+    """The id in its usual form. Raises RunNotFoundError for anything that is none."""
+    id = read_id(given)
+    if id is None:
+        raise RunNotFoundError(given)
+    return id
 
 
 def spec_of(registry: Registry, workflow: str) -> WorkflowSpec | None:
