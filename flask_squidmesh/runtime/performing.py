@@ -193,7 +193,8 @@ def after_commit(runtime: Runtime, recorded: Recorded) -> None:
 
 def _halt(connection: sa.Connection, progress: Progress) -> Changes:
     decided = progress.changes
-    progress.changes = Changes(run={"status": progress.status})
+    kept = ("status", "compensation")
+    progress.changes = Changes(run={name: value for name, value in decided.run.items() if name in kept})
     progress.stop(loading.open_steps(connection, progress.run.id))
     if progress.compensates:
         progress.compensate(loading.completed_steps(connection, progress.run.id))
