@@ -42,7 +42,7 @@ class Documents:
         settings = current_runtime().config.dashboard
         self._keys, self._limit = settings.redact_keys, settings.payload_inline_limit
         denied = refusal("payload", run)
-        self.refused = denied.reason if denied else None
+        self.refused = denied.reason if denied is not None else None
 
     def visible(self, value: Any, path: Path = ()) -> Any:
         """The value without what is redacted. path: where it stands in the run's JSON."""

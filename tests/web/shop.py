@@ -9,17 +9,21 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from pydantic import BaseModel
 
-from flask_squidmesh.clock import SettableClock
-from flask_squidmesh.config import read_config
-from flask_squidmesh.dashboard import Hooks, create_blueprint
-from flask_squidmesh.errors import FailStep, RetryStep
-from flask_squidmesh.executors.contract import Executor
-from flask_squidmesh.runtime import starting
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.runtime.runtime import Runtime
-from flask_squidmesh.workflow import Approval, Exponential, Manual, Pause, Retry, Step, Wait, Workflow
-from flask_squidmesh.workflow.registry import Registry
+from flask_squidmesh import (
+    Approval,
+    Executor,
+    Exponential,
+    FailStep,
+    Manual,
+    Pause,
+    Retry,
+    RetryStep,
+    SquidMesh,
+    Step,
+    Wait,
+    Workflow,
+)
+from flask_squidmesh.testing import SettableClock, drain
 
 CANARY = "canary-5f1e"
 
@@ -150,48 +154,49 @@ def allow_everything(action: str, run: Any, permission: str | None) -> bool:
     return True
 
 
-def make_app(url: str, *, hooks: Hooks | None = None, blueprint: bool = True, **settings: Any) -> Flask:
-    """An app with the tables' database at the URL. hooks: by default everybody may do everything as "dana"."""
+def make_app(url: str, *, hooks: dict[str, Any] | None = None, **settings: Any) -> Flask:
+    """An app on the database at the URL. hooks: by default everybody may do everything as "dana"."""
     app = Flask(__name__, static_folder=None)
     app.config.update(
-        SECRET_KEY="for tests only", SQLALCHEMY_DATABASE_URI=url, SQUIDMESH_EXECUTOR=Silent, TESTING=True, **settings
+        {
+            "SECRET_KEY": "for tests only",
+            "SQLALCHEMY_DATABASE_URI": url,
+            "SQUIDMESH_EXECUTOR": Silent,
+            "TESTING": True,
+            **settings,
+        }
     )
     SQLAlchemy(app)
-    registry = Registry()
-    registry.register(*WORKFLOWS)
-    app.extensions["squidmesh"] = Runtime(app, registry, read_config(app.config), SettableClock())
-    if blueprint:
-        hooks = hooks or Hooks(authorize=allow_everything, actor=lambda: "dana")
-        app.register_blueprint(create_blueprint(hooks, url_prefix="/squidmesh"))
+    given = {"authorize": allow_everything, "actor": lambda: "dana"} if hooks is None else hooks
+    mesh = SquidMesh(app, clock=SettableClock(), **given)
+    mesh.register(*WORKFLOWS)
+    app.extensions["mesh"] = mesh
     return app
 
 
-def runtime_of(app: Flask) -> Runtime:
-    """The app's runtime."""
-    runtime: Runtime = app.extensions["squidmesh"]
-    return runtime
+def mesh_of(app: Flask) -> SquidMesh:
+    """The app's SquidMesh."""
+    mesh: SquidMesh = app.extensions["mesh"]
+    return mesh
 
 
 def start(app: Flask, workflow: type[Workflow], order_id: str = "o-1", **payload: Any) -> str:
     """Start a run and work until nothing is due."""
     with app.app_context():
-        run_id = starting.start(runtime_of(app), workflow, {"order_id": order_id, **payload}, actor="buyer@shop.test")
+        run = mesh_of(app).start_run(workflow, {"order_id": order_id, **payload}, actor="buyer@shop.test")
     work(app)
-    return run_id
+    return run.id
 
 
 def work(app: Flask) -> None:
     """Perform everything that is due."""
-    runtime = runtime_of(app)
     with app.app_context():
-        while claims := claim_due(runtime, runtime.settings.queue, limit=10):
-            for claim in claims:
-                deliver(runtime, claim)
+        drain()
 
 
 def advance(app: Flask, by: timedelta) -> None:
     """Move the app's clock."""
-    clock = runtime_of(app).clock
+    clock = app.extensions["squidmesh"].clock
     assert isinstance(clock, SettableClock)
     clock.advance(by)
 

@@ -98,8 +98,13 @@ def _show(attempt: Attempt) -> Response:
 def _do(attempt: Attempt) -> Response:
     try:
         after = _call(attempt, _filled_in(attempt))
-    except (ConflictError, TransitionError):
+    except ConflictError:
         return _conflict(_attempt(attempt.run.id, attempt.action))
+    except TransitionError as error:
+        now = _attempt(attempt.run.id, attempt.action)
+        if not request.form.get("from_step") or (now.possible is None and not now.blocking):
+            return _conflict(now)
+        attempt.problems["from_step"] = str(error)
     except UnsafeReplayError as error:
         attempt.blocking = list(error.steps)
         require(attempt.right, attempt.run)

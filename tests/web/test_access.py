@@ -1,0 +1,202 @@
+"""Nothing is open that the host did not open, and each handler checks for itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask_login import LoginManager, UserMixin
+
+from flask_squidmesh import Deny
+from tests.web.shop import Checkout, Labels, make_app, start
+from tests.web.visiting import Visitor, forms_of, text_of
+
+READABLE = ["/", "/runs", "/workflows", "/help", "/pulse?view=inbox", "/pulse?view=runs"]
+OF_A_RUN = ["", ".json", "/approve", "/reject", "/resume", "/cancel", "/replay", "/acknowledge", "/retry", "/resolve"]
+
+
+def nobody(action: str, run: Any, permission: str | None) -> bool:
+    return False
+
+
+@pytest.mark.parametrize("path", [*READABLE, "/pulse?view=run&run_id={run}", *(f"/runs/{{run}}{end}" for end in OF_A_RUN)])
+def test_every_page_is_closed_unless_the_host_opens_it(make, path: str) -> None:
+    visitor = make({"actor": lambda: "dana"})
+    run_id = start(visitor.app, Checkout)
+    page = visitor.get(path.format(run=run_id))
+    assert page.status_code == 403
+    assert "@mesh.authorize" in page.text
+    assert "Order o-1" not in page.text
+
+
+@pytest.mark.parametrize("path", [*READABLE, "/pulse?view=run&run_id={run}", *(f"/runs/{{run}}{end}" for end in OF_A_RUN)])
+def test_every_page_asks_the_host(make, path: str) -> None:
+    visitor = make({"authorize": nobody, "actor": lambda: "dana"})
+    run_id = start(visitor.app, Checkout)
+    assert visitor.get(path.format(run=run_id)).status_code == 403
+
+
+def test_debug_mode_is_open_and_records_a_developer(migrated_sqlite_url: str) -> None:
+    app = make_app(migrated_sqlite_url, hooks={})
+    app.debug = True
+    visitor = Visitor(app)
+    run_id = start(app, Checkout)
+    assert visitor.send(f"/runs/{run_id}/approve").status_code == 303
+    assert visitor.events(run_id)[-1].actor == "developer"
+
+
+def readers(action: str, run: Any, permission: str | None) -> bool:
+    return action in ("list", "view")
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject", "cancel", "acknowledge", "replay"])
+def test_a_post_by_hand_is_refused_without_the_right(migrated_sqlite_url: str, verb: str) -> None:
+    rights = {"authorize": lambda *asked: True, "actor": lambda: "dana"}
+    app = make_app(migrated_sqlite_url, hooks={**rights, "authorize": lambda *asked: rights["authorize"](*asked)})
+    visitor = Visitor(app)
+    run_id = start(app, Checkout if verb in ("approve", "reject", "cancel") else Labels)
+    fields = visitor.form(f"/runs/{run_id}/{verb}")
+    before = visitor.status(run_id)
+    rights["authorize"] = readers
+    answer = visitor.send(f"/runs/{run_id}/{verb}", fields, comment="because")
+    assert answer.status_code == 403
+    assert visitor.status(run_id) == before
+    assert visitor.events(run_id)[-1].type == "refused"
+    assert visitor.events(run_id)[-1].actor == "dana"
+
+
+def test_a_refusal_stands_even_where_it_cannot_be_kept(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    visitor = make({"authorize": readers, "actor": lambda: "dana"})
+    run_id = start(visitor.app, Checkout)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no disk")
+
+    monkeypatch.setattr("flask_squidmesh.dashboard.data.record_refusal", broken)
+    assert visitor.send(f"/runs/{run_id}/approve", _footer(visitor)).status_code == 403
+
+
+def _footer(visitor: Visitor) -> dict[str, str]:
+    """The form that every page has, for its token."""
+    return forms_of(visitor.get("/runs").text)["/squidmesh/prefs"]
+
+
+def test_the_callback_is_told_action_run_and_permission(make) -> None:
+    asked: list[tuple[str, Any, str | None]] = []
+
+    def remember(action: str, run: Any, permission: str | None) -> bool:
+        asked.append((action, run and run.subject, permission))
+        return True
+
+    visitor = make({"authorize": remember, "actor": lambda: "dana"})
+    run_id = start(visitor.app, Checkout, "7")
+    fields = visitor.form(f"/runs/{run_id}/approve")
+    asked.clear()
+    visitor.send(f"/runs/{run_id}/approve", fields)
+    assert ("approve", "Order 7", "payments.review") in asked
+
+
+def only_reviewers(action: str, run: Any, permission: str | None) -> bool | Deny:
+    return Deny("It needs the role compliance.") if permission == "payments.review" else True
+
+
+def test_a_reason_for_refusing_is_shown_and_the_button_is_not(make) -> None:
+    visitor = make({"authorize": only_reviewers, "actor": lambda: "dana"})
+    run_id = start(visitor.app, Checkout, "7")
+    page = visitor.get(f"/runs/{run_id}").text
+    assert "You cannot: It needs the role compliance." in text_of(page)
+    assert f"/runs/{run_id}/approve" not in page
+    refused = visitor.get(f"/runs/{run_id}/approve")
+    assert refused.status_code == 403
+    assert "It needs the role compliance." in text_of(refused.text)
+
+
+def test_an_answer_that_is_no_bool_opens_nothing(make) -> None:
+    async def may(*_: object) -> bool:
+        return False
+
+    def coroutine(*asked: object) -> Any:
+        answer = may(*asked)
+        answer.close()
+        return answer
+
+    assert make({"authorize": coroutine}).get("/").status_code == 403
+
+
+def test_read_only_offers_no_action_and_takes_none(make) -> None:
+    visitor = make(SQUIDMESH_DASHBOARD_READ_ONLY=True)
+    run_id = start(visitor.app, Checkout, "7")
+    page = visitor.get(f"/runs/{run_id}").text
+    assert f"/runs/{run_id}/approve" not in page
+    assert "This dashboard is read-only." in text_of(page)
+    assert visitor.send(f"/runs/{run_id}/approve", _footer(visitor)).status_code == 403
+    assert visitor.status(run_id) == "paused"
+
+
+def test_single_actions_can_be_switched_off(make) -> None:
+    visitor = make(SQUIDMESH_DASHBOARD_DISABLED_ACTIONS=["cancel"])
+    run_id = start(visitor.app, Checkout, "7")
+    assert visitor.get(f"/runs/{run_id}/cancel").status_code == 403
+    assert visitor.get(f"/runs/{run_id}/approve").status_code == 200
+
+
+def test_nobody_acts_without_a_name(make) -> None:
+    visitor = make({"authorize": lambda *asked: True})
+    run_id = start(visitor.app, Checkout, "7")
+    page = visitor.get(f"/runs/{run_id}/approve")
+    assert page.status_code == 403
+    assert "mesh.actor" in page.text
+
+
+def test_the_right_to_view_is_not_the_right_to_see_data(make) -> None:
+    visitor = make({"authorize": readers, "actor": lambda: "dana"})
+    run_id = start(visitor.app, Checkout, "7")
+    page = visitor.read(f"/runs/{run_id}")
+    assert "You may not see the data of this run." in page
+    assert "leave at the door" not in page
+    assert visitor.get(f"/runs/{run_id}.json").status_code == 403
+
+
+class User(UserMixin):
+    id = "lee@shop.test"
+
+
+def _with_login(url: str) -> Visitor:
+    app = make_app(url, hooks={"authorize": nobody})
+    manager = LoginManager(app)
+    manager.login_view = "login"
+    manager.user_loader(lambda _id: User())
+    app.add_url_rule("/login", "login", lambda: "Log in")
+    return Visitor(app)
+
+
+def test_somebody_unknown_is_sent_to_the_hosts_log_in(migrated_sqlite_url: str) -> None:
+    visitor = _with_login(migrated_sqlite_url)
+    page = visitor.get("/runs")
+    assert page.status_code == 302
+    assert page.location.startswith("/login?next=")
+
+
+def test_htmx_is_sent_to_the_log_in_as_a_whole_page(migrated_sqlite_url: str) -> None:
+    visitor = _with_login(migrated_sqlite_url)
+    page = visitor.get("/pulse?view=inbox", headers={"HX-Request": "true"})
+    assert page.status_code == 200
+    assert page.headers["HX-Redirect"].startswith("/login?next=")
+    assert page.text == ""
+
+
+def test_somebody_known_but_not_allowed_reads_why(migrated_sqlite_url: str) -> None:
+    visitor = _with_login(migrated_sqlite_url)
+    with visitor.client.session_transaction() as session:
+        session["_user_id"] = "lee@shop.test"
+    assert visitor.get("/runs").status_code == 403
+
+
+def test_flask_logins_user_is_recorded_where_the_host_names_nobody(migrated_sqlite_url: str) -> None:
+    visitor = _with_login(migrated_sqlite_url)
+    visitor.app.extensions["mesh"].authorize(lambda *asked: True)
+    with visitor.client.session_transaction() as session:
+        session["_user_id"] = "lee@shop.test"
+    run_id = start(visitor.app, Checkout, "7")
+    visitor.send(f"/runs/{run_id}/approve")
+    assert visitor.events(run_id)[-1].actor == "lee@shop.test"
