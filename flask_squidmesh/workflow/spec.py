@@ -50,7 +50,8 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How many attempts in all, how far apart, and which exceptions an irreversible step may be retried on."""
+    """How many attempts in all, how far apart, and on which exceptions; on any where `on` is empty, but an irreversible
+    step only on those it names."""
 
     max_attempts: int = 1
     backoff: Backoff | None = None
