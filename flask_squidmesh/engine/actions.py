@@ -207,9 +207,12 @@ def _irreversible(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> f
     return frozenset(declared) | {row.step for row in step_runs if row.irreversible}
 
 
+_ENDING: Mapping[str, dict[str, Any]] = {**{status: {} for status in TERMINAL}, "cancelling": {"status": "cancelled"}}
+
+
 def _continuing(facts: ActionFacts, decision: OpenDecision) -> dict[str, Any]:
-    if facts.status in TERMINAL:
-        return {}
+    if facts.status in _ENDING:
+        return _ENDING[facts.status]
     if not decision.ok:
         return {"status": "completed"} if decision.final else {}
     irreversible = not facts.irreversible.isdisjoint(decision.ok)
@@ -219,8 +222,8 @@ def _continuing(facts: ActionFacts, decision: OpenDecision) -> dict[str, Any]:
 
 
 def _diverting(facts: ActionFacts, decision: OpenDecision) -> dict[str, Any]:
-    if facts.status in TERMINAL:
-        return {}
+    if facts.status in _ENDING:
+        return _ENDING[facts.status]
     if decision.error is None:
         return {"status": "failed", "compensates": list(facts.undoes)}
     return {"target": decision.error, "irreversible": decision.error in facts.irreversible}
@@ -252,6 +255,13 @@ def _on(kind: DecisionKind, leading: Callable[[ActionFacts, OpenDecision], dict[
     return rule
 
 
+_settle_by_retrying = _on("interrupted", _repeating, "not_interrupted")
+
+
+def _retry_step(facts: ActionFacts) -> _Possible | _No:
+    return _No("being_cancelled") if facts.status == "cancelling" else _settle_by_retrying(facts)
+
+
 def _cancel(facts: ActionFacts) -> _Possible | _No:
     if facts.status in TERMINAL:
         return _No("already_finished", {"status": facts.status})
@@ -264,7 +274,7 @@ def _cancel(facts: ActionFacts) -> _Possible | _No:
 def _replay(facts: ActionFacts) -> _Possible | _No:
     if facts.status not in TERMINAL:
         return _No("not_finished", {"status": facts.status})
-    if facts.compensation == "running":
+    if facts.compensation in ("requested", "running"):
         return _No("compensation_running")
     if facts.declared is None:
         return _No("workflow_unavailable")
@@ -296,7 +306,7 @@ _RULES: tuple[tuple[str, str, _Rule], ...] = (
     ("approve_run", "approve", _on("approval", _continuing, "no_open_approval")),
     ("reject_run", "reject", _on("approval", _diverting, "no_open_approval")),
     ("unblock_run", "resume", _on("pause", _continuing, "no_open_pause")),
-    ("retry_step", "retry", _on("interrupted", _repeating, "not_interrupted")),
+    ("retry_step", "retry", _retry_step),
     ("resolve_step", "resolve", _on("interrupted", _continuing, "not_interrupted")),
     ("fail_step", "fail", _on("interrupted", _diverting, "not_interrupted")),
     ("retry_compensation", "retry_compensation", _retry_compensation),

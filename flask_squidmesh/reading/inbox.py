@@ -46,7 +46,7 @@ def inbox(
     stuck = _stuck(connection, now, stuck_after, limit) if kind in (None, "stuck") else []
     decided = _with_decisions(connection, registry, needing, now)
     items = sorted([*decided, *failed, *stuck], key=lambda item: (not item.overdue, item.since))
-    return Inbox(items=tuple(items[:limit]), counts=_counts(connection, now, stuck_after))
+    return Inbox(items=tuple(items[:limit]), counts=inbox_counts(connection, now=now, stuck_after=stuck_after))
 
 
 def _needing(connection: sa.Connection, kind: str | None, now: datetime, limit: int) -> list[InboxItem]:
@@ -176,7 +176,8 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
     )
 
 
-def _counts(connection: sa.Connection, now: datetime, stuck_after: float) -> dict[str, Count]:
+def inbox_counts(connection: sa.Connection, *, now: datetime, stuck_after: float = STUCK_AFTER) -> dict[str, Count]:
+    """How much needs a person, by kind; one query."""
     by_need = sa.select(Run.needs.label("kind"), sa.func.count().label("number")).where(Run.needs.is_not(None))
     stuck = (
         sa.select(sa.literal("stuck"), sa.func.count(sa.distinct(Dispatch.run_id)))

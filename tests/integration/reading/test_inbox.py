@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flask_squidmesh.errors import FilterError
-from flask_squidmesh.reading.inbox import inbox
+from flask_squidmesh.reading.inbox import inbox, inbox_counts
 from flask_squidmesh.reading.views import Inbox, InboxItem
 from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, NOW, REGISTRY, Rows, at, counted
 
@@ -211,6 +211,16 @@ def test_it_takes_five_queries_however_much_there_is(rows: Rows) -> None:
         waiting(rows)
 
     assert len(statements) <= 5
+
+
+def test_the_counts_alone_are_one_query(rows: Rows) -> None:
+    approval(rows)
+
+    with counted(rows.connection) as statements:
+        found = inbox_counts(rows.connection, now=NOW)
+
+    assert len(statements) == 1
+    assert found == waiting(rows).counts
 
 
 def test_it_is_json(rows: Rows) -> None:

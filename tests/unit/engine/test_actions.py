@@ -71,7 +71,7 @@ def refusal(of: ActionFacts, call: str) -> Refusal:
         (facts("paused", decisions=(PAUSE,)), ["unblock_run", "cancel_run"]),
         (facts("paused", decisions=(INTERRUPTED,)), ["retry_step", "resolve_step", "fail_step", "cancel_run"]),
         (facts("running", decisions=(APPROVAL,)), ["approve_run", "reject_run", "cancel_run"]),
-        (facts("cancelling", decisions=(INTERRUPTED,)), ["retry_step", "resolve_step", "fail_step"]),
+        (facts("cancelling", decisions=(INTERRUPTED,)), ["resolve_step", "fail_step"]),
         (facts("paused", decisions=(APPROVAL,), declared=None), ["cancel_run"]),
         (facts("paused", decisions=(APPROVAL,), declared=frozenset({"capture"})), ["approve_run", "cancel_run"]),
         (facts("paused"), ["cancel_run"]),
@@ -113,6 +113,7 @@ def test_every_call_is_either_possible_or_refused_with_a_reason(status: str) -> 
         (facts("cancelling"), "cancel_run", "already_cancelling"),
         (facts("paused", decisions=(APPROVAL,), declared=None), "approve_run", "workflow_unavailable"),
         (facts("paused", decisions=(APPROVAL,), declared=frozenset({"capture"})), "reject_run", "target_unavailable"),
+        (facts("cancelling", decisions=(INTERRUPTED,)), "retry_step", "being_cancelled"),
         (facts("running"), "replay_run", "not_finished"),
         (facts("failed", compensation="running"), "replay_run", "compensation_running"),
         (facts("failed", declared=None), "replay_run", "workflow_unavailable"),
@@ -159,6 +160,11 @@ def test_what_a_decision_leads_to(decision: OpenDecision, call: str, leads_to: d
     found = action(facts("paused", decisions=(decision,)), call)
 
     assert (found.step, found.leads_to) == (decision.step, leads_to)
+
+
+@pytest.mark.parametrize("call", ["resolve_step", "fail_step"])
+def test_settling_the_last_step_of_a_run_that_is_cancelled_ends_it(call: str) -> None:
+    assert action(facts("cancelling", decisions=(INTERRUPTED,)), call).leads_to == {"status": "cancelled"}
 
 
 def test_cancelling_waits_for_what_is_executing() -> None:
