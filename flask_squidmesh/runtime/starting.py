@@ -275,7 +275,7 @@ def _take_key(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id
         payload_fingerprint=values.fingerprint(wanted.payload),
         at=runtime.clock.now(),
     )
-    return connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+    return connection.scalar(statement.on_conflict_do_nothing().returning(start_keys.c.key)) is not None
 
 
 def tell(runtime: Runtime, started: Started) -> None:
