@@ -76,6 +76,7 @@ def main() -> int:
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    say("Preparing the database; the first start also fills the shop.")
     with running_gateway(folder / "gateway.sqlite") as gateway:
         environment = {"GATEWAY_URL": gateway, "SHOP_INSTANCE": str(folder), "SHOP_SHOW_LOGINS": "true"}
         return prepare(environment) or run(port, folder, environment, stop)
@@ -106,7 +107,7 @@ def run(port: int, folder: Path, environment: Mapping[str, str], stop: Event) ->
         say(welcome(port, worker, folder))
         return watch(web, worker, stop)
     finally:
-        say("Stopping; the next start goes on from here.")
+        say(f"Stopping. Steps that are running get {GRACE_SECONDS} s to end; the next start goes on from here.")
         worker.stop()
         web.stop()
 

@@ -152,6 +152,35 @@ def checkout() -> str:
     return "approved, captured once, paid; sent back, refunded"
 
 
+def busy_checkout() -> str:
+    """Bought while the payment company is busy: asked again, authorised once."""
+    with mood("busy", calls=1):
+        order = order_of("teapot")
+        run = ended(order.run_id or "", "paused")
+    statuses = [attempt.status for attempt in step(run, "authorise").attempts]
+    expect("the attempts", statuses, ["failed", "completed"])
+    expect("the payment", asked(order), ["authorise"])
+    mesh.cancel_run(run.id, actor=OPERATOR.email, compensate=True)
+    run_once(run.id, "cancelled", compensation="completed")
+    expect("the order", state(order), "cancelled")
+    return "busy once, asked again, authorised once; cancelled with everything undone"
+
+
+def interrupted_checkout() -> str:
+    """Bought and captured, but the answer was lost: a person decides, with the payment company's word."""
+    order = order_of("teapot")
+    ended(order.run_id or "", "paused")
+    with mood("forgetful"):
+        mesh.approve_run(order.run_id or "", actor=FINANCE.email)
+        wait_until(lambda: mesh.explain_run(order.run_id or "").reason == "interrupted", "the capture is interrupted")
+    expect("the payment", asked(order), ["authorise", "capture"])
+    output = {"captured": "seen in the payment company's list"}
+    mesh.resolve_step(order.run_id or "", output=output, actor=OPERATOR.email, comment="The money has arrived.")
+    expect("the books", entries(ended(order.run_id or "", "completed")), ["sale"])
+    expect("order and payment", (state(order), asked(order)), ("paid", ["authorise", "capture"]))
+    return "capture sent, answer lost, interrupted; resolved by the operator, captured once"
+
+
 def rejected_checkout() -> str:
     """Bought and rejected."""
     before = stock("teapot")
@@ -191,6 +220,8 @@ WALKS = (
     cancelled_wait,
     cancelled_count,
     checkout,
+    busy_checkout,
+    interrupted_checkout,
     rejected_checkout,
     declined_checkout,
 )

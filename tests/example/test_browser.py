@@ -37,8 +37,13 @@ def test_buy_approve_with_a_comment_and_see_it_completed(
     page.get_by_label("Comment").fill("Known customer, called back.")
     page.get_by_role("button", name="Approve").click()
 
+    expect(page.get_by_text("Approved. The run continues at settle.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing needs you.")).to_be_visible()
+    page.get_by_role("link", name="Runs", exact=True).click()
+    page.get_by_role("link", name="Order o-1").click()
+    expect(page.get_by_role("heading", name="Order o-1")).to_be_visible()
+    expect(page.get_by_text("Completed").first).to_be_visible(timeout=15_000)
     expect(page.get_by_text("Known customer, called back.").first).to_be_visible()
-    expect(page.get_by_text("Completed").first).to_be_visible()
     expect(page.get_by_text("fiona@shop.test").first).to_be_visible()
 
     page.goto(f"{shop}/orders/o-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -58,19 +59,19 @@ def test_seeding_twice_seeds_once(shop: Flask) -> None:
     assert first.exit_code == 0, first.output
     with shop.app_context():
         seeded = {run.id: run.status for run in mesh.list_runs(limit=100).runs}
-    assert set(seeded.values()) == {"completed", "failed", "cancelled", "paused", "retrying", "running", "pending"}
+    assert set(seeded.values()) == {"completed", "failed", "cancelled", "paused", "retrying", "pending"}
     again = runner.invoke(args=["seed"])
     assert "Seeded" not in again.output
     with shop.app_context():
         assert {run.id: run.status for run in mesh.list_runs(limit=100).runs} == seeded
 
 
-def test_seeding_leaves_every_kind_of_need(shop: Flask) -> None:
+def test_seeding_leaves_every_kind_of_need_and_one_that_is_overdue(shop: Flask) -> None:
     from example_app.extensions import mesh
 
-    shop.test_cli_runner().invoke(args=["seed"])
+    seeded = shop.test_cli_runner().invoke(args=["seed"])
+    assert seeded.exit_code == 0, seeded.output
     with shop.app_context():
-        needs = {run.needs.kind for run in mesh.list_runs(limit=100).runs if run.needs}
-        overdue = [run for run in mesh.list_runs(limit=100).runs if run.needs and run.needs.due_at]
-    assert needs == {"decision", "resume", "interrupted", "failed", "compensation_failed"}
-    assert any(run.needs.due_at < run.needs.since.now(run.needs.since.tzinfo) for run in overdue if run.needs.due_at)
+        needs = [run.needs for run in mesh.list_runs(limit=100).runs if run.needs]
+    assert {need.kind for need in needs} == {"decision", "resume", "interrupted", "failed", "compensation_failed"}
+    assert [need.kind for need in needs if need.due_at and need.due_at < datetime.now(UTC)] == ["decision"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from flask import Flask
 
+from flask_squidmesh import RunSummary
 from tests.example.visiting import Visitor, text_of
 
 Eventually = Callable[..., object]
@@ -60,12 +61,12 @@ def test_more_than_there_is_is_refused_with_a_sentence(shop: Flask, visitor: Cal
 def test_an_order_that_cannot_be_started_is_not_placed(
     shop: Flask, visitor: Callable[[str], Visitor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from example_app import placing
+    from example_app.extensions import mesh
 
     def refuse(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(placing.mesh, "start_run", refuse)
+    monkeypatch.setattr(mesh, "start_run", refuse)
     shop.config["PROPAGATE_EXCEPTIONS"] = False
     ben = visitor("ben")
     buy(ben, "kettle")
@@ -143,7 +144,7 @@ def test_the_gateway_page_changes_the_payment_company(shop: Flask, visitor: Call
     ben = visitor("ben")
     ben.open("/gateway")
     ben.send("/gateway", mode="busy")
-    assert "It is so now , for 3 calls more" in text_of(ben.page)
+    assert "for 3 calls more" in text_of(ben.page)
 
 
 def buy(visitor: Visitor, sku: str, quantity: str = "1") -> None:
@@ -152,7 +153,7 @@ def buy(visitor: Visitor, sku: str, quantity: str = "1") -> None:
     visitor.send("/orders", quantity=quantity)
 
 
-def runs(app: Flask) -> list:
+def runs(app: Flask) -> list[RunSummary]:
     """All runs there are."""
     from example_app.extensions import mesh
 
