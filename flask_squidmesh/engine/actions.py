@@ -137,8 +137,9 @@ def decision_token(status: str, decisions: Sequence[OpenDecision]) -> str:
 
 def open_decisions(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> tuple[OpenDecision, ...]:
     """The decisions that are open now. spec: the workflow as it is now, None where it is not registered."""
+    completed = frozenset(row.step for row in step_runs if row.kind == "step" and row.status == "completed")
     return tuple(
-        _opened(step_run, step_run.decision, spec)
+        _opened(step_run, step_run.decision, spec, completed)
         for step_run in step_runs
         if step_run.status == "paused" and step_run.decision
     )
@@ -161,9 +162,11 @@ def action_facts(run: RunFact, step_runs: Sequence[StepFact], spec: WorkflowSpec
     )
 
 
-def _opened(step_run: StepFact, decision: Mapping[str, Any], spec: WorkflowSpec | None) -> OpenDecision:
+def _opened(
+    step_run: StepFact, decision: Mapping[str, Any], spec: WorkflowSpec | None, completed: frozenset[str]
+) -> OpenDecision:
     compensation = step_run.kind == "compensation"
-    ok = () if compensation else _followers(step_run, decision, spec)
+    ok = () if compensation else _followers(step_run, decision, spec, completed)
     return OpenDecision(
         step=step_run.step,
         visit=step_run.visit,
@@ -176,16 +179,23 @@ def _opened(step_run: StepFact, decision: Mapping[str, Any], spec: WorkflowSpec 
     )
 
 
-def _followers(step_run: StepFact, decision: Mapping[str, Any], spec: WorkflowSpec | None) -> tuple[str, ...]:
+def _followers(
+    step_run: StepFact, decision: Mapping[str, Any], spec: WorkflowSpec | None, completed: frozenset[str]
+) -> tuple[str, ...]:
     if decision.get("ok") is not None:
         return (decision["ok"],)
     if spec is None or step_run.step not in spec.steps:
         return ()
     if spec.style == "dependency":
-        return spec.dependents[step_run.step]
+        return _released(step_run.step, spec, completed)
     if decision["kind"] == "interrupted":
         return tuple(dict.fromkeys(route.target for route in spec.steps[step_run.step].ok))
     return ()
+
+
+def _released(step: str, spec: WorkflowSpec, completed: frozenset[str]) -> tuple[str, ...]:
+    """The steps that wait for this one alone."""
+    return tuple(name for name in spec.dependents[step] if completed.issuperset({*spec.steps[name].after} - {step}))
 
 
 def _failed_compensations(step_runs: Sequence[StepFact]) -> tuple[str, ...]:

@@ -249,7 +249,15 @@ class Parallel(Workflow):
     right = Step(work, after=[review])
 
 
-CHECKOUT, PARALLEL = Checkout.__squidmesh__, Parallel.__squidmesh__
+class Joined(Workflow):
+    place = Manual(Order)
+
+    legal = Approval(prompt="Legal?", after=[])
+    money = Approval(prompt="Money?", after=[])
+    done = Step(work, after=[legal, money])
+
+
+CHECKOUT, PARALLEL, JOINED = Checkout.__squidmesh__, Parallel.__squidmesh__, Joined.__squidmesh__
 
 
 def run(status: str = "paused", **columns: Any) -> RunFact:
@@ -323,6 +331,15 @@ def test_where_an_open_decision_leads(
 
     assert (tuple(sorted(found.ok)), found.final, found.error) == expected
     assert found.permission == "pay"
+
+
+def test_a_join_follows_only_once_everything_else_is_done() -> None:
+    first = row("legal", "paused", decision=asked("approval"))
+
+    (waiting,) = open_decisions([first], JOINED)
+    (last,) = open_decisions([first, row("money")], JOINED)
+
+    assert (waiting.ok, last.ok) == ((), ("done",))
 
 
 def test_a_decision_that_was_taken_is_not_open() -> None:
