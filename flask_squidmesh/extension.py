@@ -298,7 +298,7 @@ class SquidMesh:
         assert runtime.config
         if session is not None:
             return inspection.inspect(
-                runtime.database.joined(session), runtime.registry, run_id, include_history=include_history
+                runtime.database.seen_by(session), runtime.registry, run_id, include_history=include_history
             )
         with runtime.database.read() as connection:
             return inspection.inspect(connection, runtime.registry, run_id, include_history=include_history)

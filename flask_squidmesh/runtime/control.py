@@ -30,8 +30,9 @@ from ..store.database import AnySession
 from ..store.identity import new_id, read_id
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_from, summary_of
 from ..store.tables import audit_events, control_calls, runs, step_runs
-from ..workflow import conditions, values
+from ..workflow import conditions
 from ..workflow.spec import WorkflowSpec
+from .deciders import comment_of, decider_of, key_of, output_of
 from .performing import Recorded, after_commit, surroundings, write
 from .starting import in_transaction
 
@@ -117,7 +118,7 @@ def resolve_step(
     runtime: Runtime, run_id: Any, *, output: Any = None, step: str | None = None, **said: Any
 ) -> RunSummary:
     """Say that an interrupted step took effect, with this output."""
-    return _act(runtime, "resolve_step", run_id, partial(_resolve_step, step, values.step_output(output)), **said)
+    return _act(runtime, "resolve_step", run_id, partial(_resolve_step, step, output), **said)
 
 
 def fail_step(
@@ -190,31 +191,7 @@ def call_on(
     if found is None:
         raise RunNotFoundError(run_id)
     decider = decider_of(actor, comment, metadata, actor_required=actor_required)
-    return Call(name=name, run_id=found, decider=decider, expected=expected, key=key)
-
-
-def decider_of(actor: Any, comment: Any, metadata: Any, *, actor_required: bool) -> Decider:
-    """Who acts and what they say. Raises ManualActionError naming the first that does not fit."""
-    if actor is None and actor_required:
-        raise ManualActionError("actor", "actor is required: pass who decides, as text or as a mapping.")
-    if actor is not None and not (
-        isinstance(actor, str | Mapping) and (actor.strip() if isinstance(actor, str) else actor)
-    ):
-        raise ManualActionError("actor", f"actor must be text or a mapping that is not empty, not {_kind(actor)}.")
-    if comment is not None and not (isinstance(comment, str) and comment.strip()):
-        raise ManualActionError(
-            "comment", f"comment must be text that is not blank, or left out, not {_kind(comment)}."
-        )
-    if metadata is not None and not isinstance(metadata, Mapping):
-        raise ManualActionError("metadata", f"metadata must be a mapping, or left out, not {_kind(metadata)}.")
-    try:
-        return Decider(actor=values.to_json(actor), comment=values.to_json(comment), metadata=values.to_json(metadata))
-    except values.ValueNotJsonError as unfit:
-        raise ManualActionError("metadata", f"What was said cannot be stored. {unfit}") from unfit
-
-
-def _kind(value: Any) -> str:
-    return "an empty one" if value in ("", {}) else f"a {type(value).__name__}"
+    return Call(name=name, run_id=found, decider=decider, expected=expected, key=key_of(key))
 
 
 def _acted(runtime: Runtime, connection: sa.Connection, call: Call, deed: Deed) -> Acted:
@@ -320,10 +297,11 @@ def _retry_step(step: str | None, acting: Acting) -> Any:
     return _recorded(acting, progress)
 
 
-def _resolve_step(step: str | None, output: Mapping[str, Any], acting: Acting) -> Any:
+def _resolve_step(step: str | None, output: Any, acting: Acting) -> Any:
+    kept = output_of(output)
     visit, others = _open_decision(acting, ("interrupted",), step)
     key = (visit.decision or {}).get("output")
-    kept = {key: dict(output)} if key else dict(output)
+    kept = {key: kept} if key else kept
     progress = acting.progress(_around(acting, _following(acting.known, visit.step), others, kept, visit.step))
     progress.resolve(visit, kept, acting.call.decider)
     return _recorded(acting, progress)
@@ -331,7 +309,7 @@ def _resolve_step(step: str | None, output: Mapping[str, Any], acting: Acting) -
 
 def _fail_step(step: str | None, reason: str | None, acting: Acting) -> Any:
     visit, others = _open_decision(acting, ("interrupted",), step)
-    said = reason or acting.call.decider.comment or "An operator said that the step failed."
+    said = comment_of(reason, "reason") or acting.call.decider.comment or "An operator said that the step failed."
     progress = acting.progress(_around(acting, _following(acting.known, visit.step), others))
     progress.give_up(visit, error("FailedByOperator", said, code="failed_by_operator"), acting.call.decider)
     return _recorded(acting, progress)

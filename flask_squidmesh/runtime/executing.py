@@ -6,6 +6,7 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,10 @@ from ..store.claiming import Claim
 from ..store.tables import runs, step_runs
 from ..workflow.binding import bind, needed_by, needed_keys
 from ..workflow.context import CompensationContext, StepContext
-from ..workflow.spec import Compensation, StepSpec, WorkflowSpec
+from ..workflow.spec import Compensation, Parameter, RetryPolicy, StepSpec, WorkflowSpec
 from ..workflow.templates import render
 from ..workflow.values import step_output
-from .outcomes import Completed, Failed, Outcome, failure_of
+from .outcomes import Completed, Failed, Outcome, check_output, failure_of
 from .starting import start_child
 
 if TYPE_CHECKING:
@@ -80,39 +81,47 @@ def execute_here(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunS
 
 
 def _call(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, step: StepSpec) -> Outcome:
-    given: dict[str, Any] | None = None
-    try:
-        seen = state.at(claim, needed_keys(step))
-        context = StepContext(**_context(runtime, claim, state))
-        bound = bind(
-            step.parameters, payload=claim.payload, state=seen, context=context, payload_model=_model(spec, claim)
-        )
-        given = bound.input
-        output = step_output(_run(runtime, step.function, bound.arguments))
-        return Completed(output={step.output: output} if step.output else output, input=given)
-    except BaseException as exception:
-        _let_shutdown_through(exception)
-        return Failed(failure=failure_of(exception, step.retry), input=given)
+    assert step.function is not None
+    called = _Callee(function=step.function, parameters=step.parameters, retry=step.retry, key=step.output)
+    return _invoke(runtime, spec, claim, state, called, StepContext(**_context(runtime, claim, state)))
 
 
 def _compensate(
     runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, undo: Compensation | None
 ) -> Outcome:
-    given: dict[str, Any] | None = None
+    if undo is None:
+        gone = LookupError(f"Step {claim.visit.step} no longer declares how it is undone.")
+        return Failed(failure=failure_of(gone, claim.visit.retry))
+    called = _Callee(function=undo.function, parameters=undo.parameters, retry=undo.retry)
+    context = CompensationContext(**_context(runtime, claim, state), **_undone(runtime, claim))
+    return _invoke(runtime, spec, claim, state, called, context)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Callee:
+    """A function of the host's, and under which key its output is kept."""
+
+    function: Callable[..., Any]
+    parameters: tuple[Parameter, ...]
+    retry: RetryPolicy
+    key: str | None = None
+
+
+def _invoke(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, called: _Callee, context: StepContext
+) -> Outcome:
+    """Bind, call and catch. The state is read before, because a database that is away is no failure of the step."""
+    seen, given = state.at(claim, needed_by(called.parameters)), None
     try:
-        if undo is None:
-            raise LookupError(f"Step {claim.visit.step} no longer declares how it is undone.")
-        seen = state.at(claim, needed_by(undo.parameters))
-        context = CompensationContext(**_context(runtime, claim, state), **_undone(runtime, claim))
-        bound = bind(
-            undo.parameters, payload=claim.payload, state=seen, context=context, payload_model=_model(spec, claim)
-        )
+        model = _model(spec, claim)
+        bound = bind(called.parameters, payload=claim.payload, state=seen, context=context, payload_model=model)
         given = bound.input
-        return Completed(output=step_output(_run(runtime, undo.function, bound.arguments)), input=given)
+        output = step_output(_run(runtime, called.function, bound.arguments))
+        check_output(output, runtime.settings.max_payload_bytes)
+        return Completed(output={called.key: output} if called.key else output, input=given)
     except BaseException as exception:
         _let_shutdown_through(exception)
-        policy = undo.retry if undo else claim.visit.retry
-        return Failed(failure=failure_of(exception, policy), input=given)
+        return Failed(failure=failure_of(exception, called.retry), input=given)
 
 
 def _let_shutdown_through(exception: BaseException) -> None:
@@ -121,8 +130,7 @@ def _let_shutdown_through(exception: BaseException) -> None:
         raise exception
 
 
-def _run(runtime: Runtime, function: Callable[..., Any] | None, arguments: Mapping[str, Any]) -> Any:
-    assert function is not None
+def _run(runtime: Runtime, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     plain = function.func if isinstance(function, partial) else function
     if inspect.iscoroutinefunction(plain):
         return runtime.app.ensure_sync(function)(**arguments)

@@ -12,7 +12,7 @@ from ..engine.facts import Failure
 from ..errors import FailStep, RetryStep
 from ..workflow.binding import BindingError
 from ..workflow.spec import RetryPolicy
-from ..workflow.values import ValueNotJsonError, to_json
+from ..workflow.values import ValueNotJsonError, size_of, to_json
 
 HERE = Path(__file__).parent
 MOST_TEXT = 2_000
@@ -55,6 +55,16 @@ def failure_of(exception: BaseException, policy: RetryPolicy) -> Failure:
             named = isinstance(exception, policy.on)
             final = bool(policy.on) and not named
             return Failure(error=_error(exception, retryable=not final), final=final, asked=named, certain=named)
+
+
+def check_output(output: Mapping[str, Any], most: int) -> None:
+    """Raise ValueNotJsonError where an output is larger than SQUIDMESH_MAX_PAYLOAD_BYTES."""
+    size = size_of(output)
+    if size > most:
+        raise ValueNotJsonError(
+            "",
+            f"a step returned {size} bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows {most}; store it elsewhere",
+        )
 
 
 def storable(text: object, most: int = MOST_TEXT) -> str:

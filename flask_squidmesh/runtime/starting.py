@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -23,9 +22,10 @@ from ..store.identity import new_id
 from ..store.joining import after_commit
 from ..store.tables import runs, start_keys, step_runs
 from ..workflow import templates, values
-from ..workflow.payloads import validate
+from ..workflow.payloads import validate, without_generated
 from ..workflow.spec import TriggerSpec, WorkflowSpec
 from .announcing import announce, send
+from .deciders import actor_of, key_of
 from .dispatching import HandOver, finish, hand_over_within, intents
 
 if TYPE_CHECKING:
@@ -37,12 +37,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """A run to be started: everything is valid, nothing is written."""
+    """A run to be started: everything is valid, nothing is written. `said` is what starts with one key must share."""
 
     spec: WorkflowSpec
     trigger: TriggerSpec
     payload: Mapping[str, Any]
     key: str | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
     actor: Any = None
     schedule: Mapping[str, Any] | None = None
     parent: tuple[str, str, str] | None = None
@@ -79,7 +80,9 @@ def start(
     chosen = trigger_of(spec, trigger)
     valid = validate(chosen, payload, now=runtime.clock.now())
     check_size(valid, config.max_payload_bytes)
-    wanted = Start(spec=spec, trigger=chosen, payload=valid, key=_key(idempotency_key), actor=_actor(actor))
+    said = without_generated(chosen, payload, valid)
+    key, who = key_of(idempotency_key), actor_of(actor)
+    wanted = Start(spec=spec, trigger=chosen, payload=valid, said=said, key=key, actor=who)
     return begin(runtime, wanted, session).run_id
 
 
@@ -94,7 +97,7 @@ def trigger_of(spec: WorkflowSpec, name: str | None) -> TriggerSpec:
 
 def check_size(payload: Mapping[str, Any], most: int) -> None:
     """Raise PayloadError where the payload is larger than SQUIDMESH_MAX_PAYLOAD_BYTES."""
-    size = len(json.dumps(payload, ensure_ascii=False).encode())
+    size = values.size_of(payload)
     if size > most:
         raise PayloadError(
             f"The payload is {size} bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows {most}. "
@@ -110,7 +113,7 @@ def start_child(
     chosen = trigger_of(spec, trigger)
     valid = validate(chosen, payload, now=runtime.clock.now())
     check_size(valid, runtime.settings.max_payload_bytes)
-    parent = (claim.run.id, claim.visit.step, key)
+    parent = (claim.run.id, claim.visit.step, key_of(key) or "")
     wanted = Start(spec=spec, trigger=chosen, payload=valid, actor=claim.run.actor, parent=parent)
     session = runtime.host_db.session if claim.visit.settings.get("transaction") else None
     return begin(runtime, wanted, session).run_id
@@ -237,12 +240,12 @@ def _found(connection: sa.Connection, wanted: Start) -> str | None:
         return None
     row = connection.execute(
         sa.select(start_keys.c.run_id, start_keys.c.payload_fingerprint).where(
-            start_keys.c.workflow == wanted.spec.name, start_keys.c.key == wanted.key
+            start_keys.c.workflow.in_((wanted.spec.name, *wanted.spec.aliases)), start_keys.c.key == wanted.key
         )
     ).first()
     if row is None:
         return None
-    if row.payload_fingerprint != values.fingerprint(wanted.payload):
+    if row.payload_fingerprint != values.fingerprint(wanted.said):
         raise ConflictError(
             f"Run {row.run_id} of workflow {wanted.spec.name} was started with this idempotency key and another "
             "payload. Use the same payload, or another key.",
@@ -272,7 +275,7 @@ def _take_key(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id
         workflow=wanted.spec.name,
         key=wanted.key,
         run_id=run_id,
-        payload_fingerprint=values.fingerprint(wanted.payload),
+        payload_fingerprint=values.fingerprint(wanted.said),
         at=runtime.clock.now(),
     )
     return connection.scalar(statement.on_conflict_do_nothing().returning(start_keys.c.key)) is not None
@@ -296,15 +299,3 @@ def tell(runtime: Runtime, started: Started) -> None:
         send(runtime, "run_created", facts)
     announce(runtime, run, changes)
     finish(runtime, facts, started.handed)
-
-
-def _key(key: object) -> str | None:
-    if key is None:
-        return None
-    if not isinstance(key, str) or not key.strip() or len(key) > 200:
-        raise ConflictError("An idempotency key is text of 1 to 200 characters that is not blank. Pass such a text.")
-    return key
-
-
-def _actor(actor: Any) -> Any:
-    return None if actor is None else values.to_json(actor)

@@ -36,8 +36,6 @@ def perform_in_transaction(
     with runtime.in_context():
         session = runtime.host_db.session()
         connection = runtime.database.joined(session)
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
         with _kept_open(session) as kept:
             outcome = execute_here(runtime, spec, claim, state)
         outcome = _judged(outcome, kept, spec, claim)

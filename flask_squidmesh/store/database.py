@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
@@ -45,7 +45,10 @@ def open_engine(host: sa.Engine) -> sa.Engine:
 
 def _prepare_sqlite(dbapi: sqlite3.Connection, _record: object) -> None:
     dbapi.isolation_level = None
-    for pragma in (f"busy_timeout={LOCK_WAIT_MS}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    dbapi.execute(f"PRAGMA busy_timeout={BRIEF_LOCK_WAIT_MS}")
+    with suppress(sqlite3.OperationalError):  # another holds the lock just now; a later connection changes the mode
+        dbapi.execute("PRAGMA journal_mode=WAL")
+    for pragma in (f"busy_timeout={LOCK_WAIT_MS}", "synchronous=NORMAL", "foreign_keys=ON"):
         dbapi.execute(f"PRAGMA {pragma}")
 
 
@@ -158,7 +161,18 @@ class Database:
                 connection.rollback()
 
     def joined(self, session: AnySession) -> sa.Connection:
-        """The connection of the caller's transaction; we never commit it."""
+        """The connection of the caller's transaction, which can write from here on; we never commit it.
+
+        SQLite's driver begins no transaction for a read, so that two would decide on the same rows at once.
+        """
+        connection = self.seen_by(session)
+        raw: Any = connection.connection.driver_connection
+        if self.dialect == "sqlite" and not raw.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return connection
+
+    def seen_by(self, session: AnySession) -> sa.Connection:
+        """The connection of the caller's transaction, to read from."""
         bind = self._bind()
         return session.connection(bind_arguments={"bind": bind}) if bind is not None else session.connection()
 

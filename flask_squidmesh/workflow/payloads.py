@@ -55,6 +55,20 @@ def validate(
     return _resolved(trigger, instance)
 
 
+def without_generated(trigger: TriggerSpec, payload: Any, resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved payload without what factories filled in, which differs from one start to the next."""
+    if trigger.model is None:
+        return dict(resolved)
+    if isinstance(payload, trigger.model):
+        given = payload.model_fields_set
+    else:
+        names = _names(trigger.model)
+        given = {names[key] for key in _mapping(trigger, payload) if key in names}
+    made = {name for name, each in trigger.model.model_fields.items() if each.default_factory is not None}
+    left_out = made - given | trigger.model.model_computed_fields.keys()
+    return {key: value for key, value in resolved.items() if key not in left_out}
+
+
 def _mapping(trigger: TriggerSpec, payload: Any) -> Mapping[Any, Any]:
     if payload is None:
         return {}

@@ -69,6 +69,11 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def size_of(value: Any) -> int:
+    """How many bytes plain JSON data takes as text."""
+    return len(json.dumps(value, ensure_ascii=False).encode())
+
+
 def _is_data(value: Any) -> bool:
     return is_dataclass(value) and not isinstance(value, type)
 

@@ -1,0 +1,78 @@
+"""Who calls, and what they say: checked before anything is looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..engine.facts import Decider
+from ..errors import ConflictError, ManualActionError
+from ..workflow import values
+
+LONGEST_KEY = 200
+
+
+def decider_of(actor: Any, comment: Any, metadata: Any, *, actor_required: bool) -> Decider:
+    """Who acts and what they say. Raises ManualActionError naming the first that does not fit."""
+    if actor is None and actor_required:
+        raise ManualActionError("actor", "actor is required: pass who decides, as text or as a mapping.")
+    return Decider(actor=actor_of(actor), comment=comment_of(comment), metadata=_metadata(metadata))
+
+
+def actor_of(actor: Any) -> Any:
+    """The actor as JSON data, None where nobody is named. Raises ManualActionError."""
+    fits = isinstance(actor, str | Mapping) and bool(actor.strip() if isinstance(actor, str) else actor)
+    if actor is not None and not fits:
+        raise ManualActionError("actor", f"actor must be text or a mapping that is not empty, not {_kind(actor)}.")
+    return _stored("actor", actor)
+
+
+def comment_of(comment: Any, name: str = "comment") -> str | None:
+    """What is said in words. Raises ManualActionError."""
+    if comment is not None and not (isinstance(comment, str) and comment.strip()):
+        raise ManualActionError(name, f"{name} must be text that is not blank, or left out, not {_kind(comment)}.")
+    said: str | None = _stored(name, comment)
+    return said
+
+
+def output_of(output: Any) -> dict[str, Any]:
+    """What an interrupted step would have returned. Raises ManualActionError."""
+    try:
+        return values.step_output(output)
+    except values.ValueNotJsonError as unfit:
+        raise ManualActionError("output", f"output must be what the step could have returned. {unfit}") from unfit
+
+
+def key_of(key: object) -> str | None:
+    """An idempotency key. Raises ConflictError."""
+    if key is None:
+        return None
+    if not isinstance(key, str) or not key.strip() or len(key) > LONGEST_KEY or _unfit(key):
+        raise ConflictError(
+            f"An idempotency key is text of 1 to {LONGEST_KEY} characters that is not blank. Pass such a text."
+        )
+    return key
+
+
+def _metadata(metadata: Any) -> Any:
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise ManualActionError("metadata", f"metadata must be a mapping, or left out, not {_kind(metadata)}.")
+    return _stored("metadata", metadata)
+
+
+def _stored(name: str, said: Any) -> Any:
+    if unfit := _unfit(said):
+        raise ManualActionError(name, f"{name} cannot be stored. {unfit}")
+    return values.to_json(said)
+
+
+def _unfit(said: Any) -> str | None:
+    try:
+        values.to_json(said)
+    except values.ValueNotJsonError as unfit:
+        return str(unfit)
+    return None
+
+
+def _kind(value: Any) -> str:
+    return "an empty one" if value in ("", {}) else f"a {type(value).__name__}"

@@ -1,0 +1,202 @@
+"""A host with the extension on a given database, for tests of what runs do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from pydantic import BaseModel
+
+from flask_squidmesh import Delivery, Executor, Run, SquidMesh, StepContext, Workflow
+from flask_squidmesh.runtime.runtime import Runtime
+from flask_squidmesh.store import tables
+from flask_squidmesh.testing import SettableClock, drain
+
+Outcome = BaseException | Mapping[str, Any] | Callable[[StepContext], Any] | None
+
+
+class Order(BaseModel):
+    order_id: str = "o-1"
+    amount: int = 5
+
+
+class Script:
+    """What steps do, and what they were called with: `calls` holds their names, `contexts` what they were told."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.contexts: list[StepContext] = []
+
+    def does(self, name: str, *outcomes: Outcome) -> Callable[..., Any]:
+        """A step function: raises or returns one outcome after the other, then the last one for ever.
+
+        :param outcomes: An exception, what to return, or a function of the context.
+        """
+        plan: list[Outcome] = list(outcomes) or [None]
+
+        def act(ctx: StepContext) -> Any:
+            self.calls.append(name)
+            self.contexts.append(ctx)
+            outcome = plan.pop(0) if len(plan) > 1 else plan[0]
+            if callable(outcome):
+                return outcome(ctx)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome
+
+        act.__name__ = act.__qualname__ = name
+        return act
+
+
+class Recording(Executor):
+    """A host's queue that keeps what it was given until a test delivers it."""
+
+    def __init__(self, *, continues: bool = False) -> None:
+        self.given: list[tuple[dict[str, Any], float | None]] = []
+        self.failing: Exception | None = None
+        self._continues = continues
+
+    def enqueue(self, payload: Any, *, schedule_in: float | None = None) -> dict[str, Any]:
+        if self.failing is not None:
+            raise self.failing
+        self.given.append((dict(payload), schedule_in))
+        return {"job_id": len(self.given)}
+
+    def continues(self, run: Any, step: str) -> bool:
+        return self._continues
+
+    @property
+    def steps(self) -> list[str]:
+        """The steps handed over so far; compensations as "undo"."""
+        return [payload.get("step", "undo") for payload, _ in self.given]
+
+
+class Shop:
+    """One app on one database, with its own clock and workflows."""
+
+    def __init__(self, url: str, *workflows: type[Workflow], executor: Any = "database", **settings: Any) -> None:
+        self.url, self.db, self.clock = url, SQLAlchemy(), SettableClock()
+        self.mesh = SquidMesh(clock=self.clock)
+        self.mesh.register(*workflows)
+        self.app = Flask("shop")
+        self.app.config.update(SQLALCHEMY_DATABASE_URI=url, SQUIDMESH_EXECUTOR=executor, SQUIDMESH_URL_PREFIX=None)
+        self.app.config.update({f"SQUIDMESH_{name.upper()}": value for name, value in settings.items()})
+        self.db.init_app(self.app)
+        self.mesh.init_app(self.app)
+
+    @property
+    def runtime(self) -> Runtime:
+        runtime: Runtime = self.app.extensions["squidmesh"]
+        return runtime
+
+    def start(self, workflow: type[Workflow], payload: Any = None, **options: Any) -> str:
+        """Start a run and return its id."""
+        return self.mesh.start_run(workflow, {} if payload is None else payload, **options).id
+
+    def run(self, workflow: type[Workflow], payload: Any = None, **options: Any) -> str:
+        """Start a run, perform what is due and return its id."""
+        run_id = self.start(workflow, payload, **options)
+        drain()
+        return run_id
+
+    def later(self, by: timedelta | float) -> int:
+        """Move the clock and perform what is due then."""
+        self.clock.advance(by)
+        return drain()
+
+    def look(self, run_id: str) -> Run:
+        """The run with everything."""
+        return self.mesh.inspect_run(run_id, include_history=True)
+
+    def status(self, run_id: str) -> str:
+        return self.mesh.inspect_run(run_id).status
+
+    def events(self, run_id: str) -> list[str]:
+        """The types of the run's audit events."""
+        return [event.type for event in self.look(run_id).audit_events or ()]
+
+    def visits(self, run_id: str) -> list[tuple[str, str]]:
+        """Every step run as (step, status), compensations as ("undo step", status)."""
+        rows = self.rows(tables.step_runs, tables.step_runs.c.run_id == run_id)
+        ordered = sorted(rows, key=lambda row: (row.created_at, row.id))
+        return [(row.step if row.kind == "step" else f"undo {row.step}", row.status) for row in ordered]
+
+    def rows(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> list[Any]:
+        with self.runtime.database.read() as connection:
+            return list(connection.execute(sa.select(table).where(*where)))
+
+    def deliver(self, run_id: str, step: str | None = None) -> Delivery:
+        """What a queued job does."""
+        if step is None:
+            return self.mesh.perform({"kind": "compensation", "run_id": run_id})
+        return self.mesh.perform({"kind": "step", "run_id": run_id, "step": step})
+
+    @contextmanager
+    def counted(self) -> Iterator[Counter[str]]:
+        """Count commits and statements that reach the database meanwhile."""
+        counts: Counter[str] = Counter()
+
+        def commit(_connection: sa.Connection) -> None:
+            counts["commits"] += 1
+
+        def statement(*_: Any) -> None:
+            counts["statements"] += 1
+
+        engine = self.runtime.database.engine
+        sa.event.listen(engine, "commit", commit)
+        sa.event.listen(engine, "before_cursor_execute", statement)
+        try:
+            yield counts
+        finally:
+            sa.event.remove(engine, "commit", commit)
+            sa.event.remove(engine, "before_cursor_execute", statement)
+
+
+def check_rows(shop: Shop) -> None:
+    """Assert what must hold of the stored rows between transactions."""
+    runs = shop.rows(tables.runs)
+    step_runs = shop.rows(tables.step_runs)
+    dispatched = {row.step_run_id: row for row in shop.rows(tables.dispatches) if row.kind != "cron"}
+    for run in runs:
+        mine = [row for row in step_runs if row.run_id == run.id]
+        _check_counters(run, mine)
+        _check_dispatches(run, mine, dispatched)
+        positions = sorted(row.position for row in mine if row.position is not None)
+        assert positions == list(range(1, run.position + 1))
+    assert dispatched.keys() <= {row.id for row in step_runs}
+
+
+def _check_counters(run: Any, rows: list[Any]) -> None:
+    steps = [row for row in rows if row.kind == "step"]
+    going = [row for row in steps if row.status == "running" or (row.status == "pending" and not row.missing)]
+    retrying = [row for row in going if row.status == "pending" and row.attempts and row.due_at is not None]
+    asking = [row for row in rows if row.status == "paused"]
+    assert run.open_steps == len(going), (run.status, run.open_steps, [(row.step, row.status) for row in steps])
+    assert run.retrying_steps == len(retrying)
+    if run.status in ("completed", "failed", "cancelled"):
+        assert not [row for row in steps if row.status == "pending"]
+    else:
+        assert run.needs_count == len(asking)
+        assert (run.needs is None) == (not asking)
+    if run.status == "paused":
+        assert not going
+        assert asking
+    if run.status == "retrying":
+        assert len(going) == len(retrying) > 0
+
+
+def _check_dispatches(run: Any, rows: list[Any], dispatched: Mapping[str, Any]) -> None:
+    for row in rows:
+        step_is_due = row.kind == "step" and row.status in ("pending", "running") and not row.missing
+        if step_is_due or (row.kind == "compensation" and row.status == "running"):
+            assert row.id in dispatched, (run.status, row.kind, row.step, row.status)
+        elif row.kind == "step" or row.status != "pending":
+            assert row.id not in dispatched, (run.status, row.kind, row.step, row.status)
+    undoing = [row for row in rows if row.kind == "compensation" and row.id in dispatched]
+    assert len(undoing) == (1 if run.compensation == "running" else 0)
