@@ -200,7 +200,8 @@ class SquidMesh:
         """
         runtime = self._ready()
         if workflow is not None:
-            filters["workflow"] = runtime.registry.get(workflow).name
+            spec = runtime.registry.get(workflow)
+            filters["workflow"] = (spec.name, *spec.aliases)
         with runtime.database.read() as connection:
             return listing.list_runs(connection, limit=limit, after=after, **filters)
 

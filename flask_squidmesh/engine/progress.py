@@ -448,12 +448,13 @@ class Progress:
         self._enter(route.target, failure=reason)
 
     def _interrupt(self, visit: StepFact, reason: Mapping[str, Any], given: Mapping[str, Any] | None) -> None:
+        route = self.spec.steps[visit.step].error if self.spec.style == "flow" else None
         decision = {
             "kind": "interrupted",
             "prompt": None,
             "permission": visit.settings.get("permission"),
             "ok": None,
-            "error": None,
+            "error": route.target if route else None,
             "output": visit.settings.get("output"),
         }
         self.changes.update(visit.id, status="paused", decision=decision, error=reason, due_at=None)
