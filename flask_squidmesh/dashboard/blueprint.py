@@ -41,6 +41,7 @@ def create_blueprint(hooks: Hooks, *, name: str = "squidmesh", url_prefix: str) 
         dashboard.add_url_rule(rule, endpoint, view, methods=methods)
     dashboard.before_request(_before)
     dashboard.after_request(headers.apply)
+    dashboard.after_request(preferences.keep_live)
     dashboard.context_processor(frame)
     failures.register(dashboard)
     return dashboard

@@ -117,6 +117,7 @@ _REFUSALS: Mapping[str, Callable[[Facts], Markup]] = {
     "not_interrupted": _always("not now: no step was interrupted"),
     "workflow_unavailable": _always("not here: this process does not know the workflow"),
     "target_unavailable": _target_gone,
+    "being_cancelled": _always("not now: the run is being cancelled"),
     "already_cancelling": _always("already asked for: the run stops as soon as the attempt in progress ends"),
     "not_finished": _always("not now: the run has not ended"),
     "compensation_running": _always("not now: steps are just being undone"),

@@ -15,7 +15,7 @@ from ..reading.audit import events
 from ..reading.explanation import explain
 from ..reading.filters import Filters as Selection
 from ..reading.graph import graph
-from ..reading.inbox import inbox
+from ..reading.inbox import inbox, inbox_counts
 from ..reading.inspection import inspect
 from ..reading.views import AuditEventView, Count, Explanation, Graph, Inbox, Run, RunPage
 from ..reading.words import stuck_among, word_of
@@ -43,7 +43,9 @@ class WordedPage:
 
 def needs_count() -> int:
     """How many runs need a person."""
-    return sum(count.value for count in inbox_of(None, 1).counts.values())
+    with _connected() as connection:
+        counts = inbox_counts(connection, now=current_runtime().clock.now())
+    return sum(count.value for count in counts.values())
 
 
 def inbox_of(kind: str | None, most: int) -> Inbox:
@@ -145,5 +147,10 @@ def _worded(connection: sa.Connection, page: RunPage) -> tuple[WordedRun, ...]:
 
 @contextmanager
 def _connected() -> Iterator[sa.Connection]:
-    with current_runtime().database.read() as connection:
+    """A connection that gives up a query that takes too long; SQLite knows no such limit."""
+    database = current_runtime().database
+    with database.read() as connection:
+        if database.dialect == "postgresql":
+            limit = str(current_runtime().config.dashboard.query_timeout_ms)
+            connection.execute(sa.select(sa.func.set_config("statement_timeout", limit, True)))
         yield connection

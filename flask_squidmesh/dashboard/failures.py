@@ -17,6 +17,7 @@ from .csrf import ForeignForm, NoSecretKey
 from .language import _
 
 Answer = tuple[str, int] | Response
+MISSING_TABLE_OR_COLUMN, QUERY_CANCELLED = ("42P01", "42703"), "57014"
 logger = logging.getLogger(__name__)
 
 
@@ -70,12 +71,18 @@ def store_failed(error: SQLAlchemyError) -> Answer:
     """A failure that means missing tables says so; any other is logged, because its text may hold values."""
     if isinstance(error, (OperationalError, ProgrammingError)) and _means_missing_tables(error):
         return _page("no_tables.html", 500, _("The tables are missing or old"), message=None)
+    if _sqlstate(error) == QUERY_CANCELLED:
+        return _page("too_slow.html", 503, _("This takes too long"))
     logger.error("the run store did not answer", exc_info=error)
     return _page("store_failed.html", 503, _("The run store did not answer"))
 
 
+def _sqlstate(error: SQLAlchemyError) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
+
+
 def _means_missing_tables(error: DBAPIError) -> bool:
-    return getattr(error.orig, "sqlstate", None) in ("42P01", "42703") or str(error.orig).startswith("no such ")
+    return _sqlstate(error) in MISSING_TABLE_OR_COLUMN or str(error.orig).startswith("no such ")
 
 
 def _keep(error: access.Refused) -> None:

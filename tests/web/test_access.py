@@ -19,7 +19,9 @@ def nobody(action: str, run: Any, permission: str | None) -> bool:
     return False
 
 
-@pytest.mark.parametrize("path", [*READABLE, "/pulse?view=run&run_id={run}", *(f"/runs/{{run}}{end}" for end in OF_A_RUN)])
+@pytest.mark.parametrize(
+    "path", [*READABLE, "/pulse?view=run&run_id={run}", *(f"/runs/{{run}}{end}" for end in OF_A_RUN)]
+)
 def test_every_page_is_closed_unless_the_host_opens_it(make, path: str) -> None:
     visitor = make({"actor": lambda: "dana"})
     run_id = start(visitor.app, Checkout)
@@ -29,7 +31,9 @@ def test_every_page_is_closed_unless_the_host_opens_it(make, path: str) -> None:
     assert "Order o-1" not in page.text
 
 
-@pytest.mark.parametrize("path", [*READABLE, "/pulse?view=run&run_id={run}", *(f"/runs/{{run}}{end}" for end in OF_A_RUN)])
+@pytest.mark.parametrize(
+    "path", [*READABLE, "/pulse?view=run&run_id={run}", *(f"/runs/{{run}}{end}" for end in OF_A_RUN)]
+)
 def test_every_page_asks_the_host(make, path: str) -> None:
     visitor = make({"authorize": nobody, "actor": lambda: "dana"})
     run_id = start(visitor.app, Checkout)
@@ -51,7 +55,7 @@ def readers(action: str, run: Any, permission: str | None) -> bool:
 
 @pytest.mark.parametrize("verb", ["approve", "reject", "cancel", "acknowledge", "replay"])
 def test_a_post_by_hand_is_refused_without_the_right(migrated_sqlite_url: str, verb: str) -> None:
-    rights = {"authorize": lambda *asked: True, "actor": lambda: "dana"}
+    rights: dict[str, Any] = {"authorize": lambda *asked: True, "actor": lambda: "dana"}
     app = make_app(migrated_sqlite_url, hooks={**rights, "authorize": lambda *asked: rights["authorize"](*asked)})
     visitor = Visitor(app)
     run_id = start(app, Checkout if verb in ("approve", "reject", "cancel") else Labels)
@@ -157,7 +161,7 @@ def test_the_right_to_view_is_not_the_right_to_see_data(make) -> None:
     assert visitor.get(f"/runs/{run_id}.json").status_code == 403
 
 
-class User(UserMixin):
+class User(UserMixin):  # type: ignore[misc]
     id = "lee@shop.test"
 
 

@@ -18,6 +18,13 @@ def change() -> Response:
     return response
 
 
+def keep_live(response: Response) -> Response:
+    """Remember that the reader paused refreshing, or began it again, by the link in the bar."""
+    if request.args.get("live") in ("0", "1"):
+        remember(response, frame.LIVE_COOKIE, request.args["live"])
+    return response
+
+
 def remember(response: Response, cookie: str, value: str) -> None:
     """Keep a preference for a year, on the dashboard's pages only."""
     response.set_cookie(

@@ -1,0 +1,96 @@
+"""No form counts that another site made, with the host's CSRF protection and without it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask_wtf.csrf import CSRFProtect
+
+from flask_squidmesh.dashboard import csrf
+from tests.web.shop import Checkout, make_app, start
+from tests.web.visiting import Visitor, forms_of, text_of
+
+
+def test_a_form_without_a_token_does_nothing(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout)
+    fields = visitor.form(f"/runs/{run_id}/approve")
+    del fields[csrf.FIELD]
+    answer = visitor.send(f"/runs/{run_id}/approve", fields)
+    assert answer.status_code == 400
+    assert "Nothing was done" in text_of(answer.text)
+    assert visitor.status(run_id) == "paused"
+
+
+def test_a_token_of_another_session_does_nothing(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout)
+    theirs = Visitor(visitor.app).form(f"/runs/{run_id}/approve")
+    visitor.form(f"/runs/{run_id}/approve")
+    assert visitor.send(f"/runs/{run_id}/approve", theirs).status_code == 400
+    assert visitor.status(run_id) == "paused"
+
+
+@pytest.mark.parametrize(("age", "answer"), [(timedelta(hours=2), 303), (timedelta(hours=13), 400)])
+def test_a_form_lives_for_a_working_day(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch, age: timedelta, answer: int
+) -> None:
+    run_id = start(visitor.app, Checkout)
+    fields = visitor.form(f"/runs/{run_id}/approve")
+    later = datetime.now(UTC) + age
+    monkeypatch.setattr("itsdangerous.timed.time.time", later.timestamp)
+    assert visitor.send(f"/runs/{run_id}/approve", fields).status_code == answer
+
+
+@pytest.mark.parametrize(
+    ("site", "answer"), [("same-origin", 303), ("same-site", 400), ("cross-site", 400), ("none", 400)]
+)
+def test_the_browser_says_where_a_form_comes_from(visitor: Visitor, site: str, answer: int) -> None:
+    run_id = start(visitor.app, Checkout)
+    fields = visitor.form(f"/runs/{run_id}/approve")
+    sent = visitor.client.post(f"/squidmesh/runs/{run_id}/approve", data=fields, headers={"Sec-Fetch-Site": site})
+    assert sent.status_code == answer
+
+
+def test_without_a_secret_key_one_can_read_but_not_act(make) -> None:
+    visitor = make(SECRET_KEY=None)
+    run_id = start(visitor.app, Checkout)
+    assert "SECRET_KEY" in visitor.read(f"/runs/{run_id}/approve")
+    answer = visitor.client.post(f"/squidmesh/runs/{run_id}/approve", data={})
+    assert answer.status_code == 500
+    assert "SECRET_KEY" in text_of(answer.text)
+    assert visitor.status(run_id) == "paused"
+
+
+def _protected(url: str, **settings: Any) -> Visitor:
+    app = make_app(url, **settings)
+    CSRFProtect(app)
+    return Visitor(app)
+
+
+@pytest.mark.parametrize("checks_by_default", [True, False])
+def test_the_hosts_own_protection_counts(migrated_sqlite_url: str, checks_by_default: bool) -> None:
+    visitor = _protected(
+        migrated_sqlite_url, WTF_CSRF_CHECK_DEFAULT=checks_by_default, WTF_CSRF_FIELD_NAME="house_token"
+    )
+    run_id = start(visitor.app, Checkout)
+    fields = visitor.form(f"/runs/{run_id}/approve")
+    assert csrf.FIELD not in fields
+    bare = {name: value for name, value in fields.items() if name != "house_token"}
+    refused = visitor.send(f"/runs/{run_id}/approve", bare)
+    assert refused.status_code == 400
+    assert "Nothing was done" in text_of(refused.text)
+    assert visitor.status(run_id) == "paused"
+    assert visitor.send(f"/runs/{run_id}/approve", fields).status_code == 303
+
+
+def test_the_hosts_protection_on_https_wants_a_referrer_and_gets_it(migrated_sqlite_url: str) -> None:
+    visitor = _protected(migrated_sqlite_url)
+    run_id = start(visitor.app, Checkout)
+    path, site = f"/squidmesh/runs/{run_id}/approve", {"base_url": "https://shop.test"}
+    page = visitor.client.get(path, **site)
+    assert page.headers["Referrer-Policy"] == "same-origin"
+    fields = forms_of(page.text)[path]
+    assert visitor.client.post(path, data=fields, **site).status_code == 400
+    sent = visitor.client.post(path, data=fields, headers={"Referer": f"https://shop.test{path}"}, **site)
+    assert sent.status_code == 303

@@ -1,0 +1,259 @@
+"""What the pages show, and that looking changes nothing."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from html import unescape
+
+import pytest
+import sqlalchemy as sa
+
+from flask_squidmesh.store.tables import Base
+from tests.web.shop import (
+    Billing,
+    Checkout,
+    Labels,
+    Packing,
+    Payout,
+    Reminder,
+    advance,
+    fill,
+    make_app,
+    start,
+    work,
+)
+from tests.web.visiting import Visitor, text_of
+
+
+@pytest.fixture
+def everywhere(migrated_url: str) -> Visitor:
+    """On SQLite and on PostgreSQL."""
+    return Visitor(make_app(migrated_url))
+
+
+def test_the_inbox_lists_what_needs_a_person_overdue_first(everywhere: Visitor) -> None:
+    start(everywhere.app, Packing, "early")
+    start(everywhere.app, Checkout, "late")
+    start(everywhere.app, Reminder, "quiet")
+    start(everywhere.app, Labels, "broken")
+    start(everywhere.app, Payout, "half")
+    advance(everywhere.app, timedelta(hours=5))
+    page = everywhere.read("/")
+    order = [page.index(name) for name in ("Order late", "Parcel early", "Label broken", "Payout half")]
+    assert order == sorted(order)
+    assert "quiet" not in page
+    assert "overdue by 1 h" in page
+    assert "Capture 120 EUR for order late?" in page
+    assert "Approve continues at capture , which cannot be undone ; Reject goes to decline" in page
+
+
+def test_the_count_of_what_needs_a_person_is_in_navigation_and_title(visitor: Visitor) -> None:
+    start(visitor.app, Checkout, "7")
+    start(visitor.app, Labels, "8")
+    page = visitor.get("/runs").text
+    assert "<title>(2) Runs" in page
+    assert '<span class="count hot">2</span>' in page
+
+
+def test_what_was_settled_elsewhere_is_gone_at_the_next_look(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    assert "Order 7" in visitor.read("/")
+    with visitor.app.app_context():
+        visitor.app.extensions["mesh"].reject_run(run_id, actor="lee")
+    assert "Order 7" not in visitor.read("/")
+
+
+def test_an_empty_inbox_says_what_is_going_on(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    visitor.send(f"/runs/{run_id}/approve")
+    work(visitor.app)
+    start(visitor.app, Reminder, "8")
+    page = visitor.read("/")
+    assert "Nothing needs you. Last decision: dana, just now . 1 run is in progress." in page
+
+
+def test_failures_of_one_kind_are_one_item(visitor: Visitor) -> None:
+    for _ in range(3):
+        start(visitor.app, Labels, "same")
+    page = visitor.read("/")
+    assert "2 more runs failed the same way" in page
+    assert "See all 3" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("word=decision", {"Order 88213"}),
+        ("word=paused", {"Parcel 441"}),
+        ("word=stuck", {"Payout 12"}),
+        ("word=failed", {"Label 90017", "Bill 90018"}),
+        ("word=retrying", {"Shipment 90030"}),
+        ("word=waiting", {"Reminder 77"}),
+        ("workflow=billing", {"Bill 90018"}),
+        ("step=review", {"Order 88213"}),
+        ("q=Order", {"Order 88213"}),
+        ("q=step:take", {"Bill 90018"}),
+        ("q=workflow:packing", {"Parcel 441"}),
+        ("since=1h&word=decision", {"Order 88213"}),
+    ],
+)
+def test_every_filter_is_in_the_address(visitor: Visitor, query: str, expected: set[str]) -> None:
+    fill(visitor.app)
+    subjects = ("Order 88213", "Parcel 441", "Payout 12", "Label 90017", "Bill 90018", "Shipment 90030", "Reminder 77")
+    page = visitor.read(f"/runs?{query}")
+    assert {subject for subject in subjects if subject in page} == expected
+
+
+def test_a_run_is_found_by_its_id_by_how_it_begins_and_as_it_is_shown(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    for text in (run_id, run_id[:13], f"{run_id[:13]}…{run_id[-4:]}"):
+        assert "Order 7" in visitor.read(f"/runs?q={text}")
+
+
+def test_a_search_that_means_nothing_says_what_does(visitor: Visitor) -> None:
+    start(visitor.app, Checkout, "7")
+    assert "Search takes a run id" in visitor.read("/runs?after=nonsense")
+
+
+def test_a_list_without_matches_offers_to_remove_each_filter(visitor: Visitor) -> None:
+    start(visitor.app, Checkout, "7")
+    page = visitor.get("/runs?workflow=billing&q=Order").text
+    assert "No run matches." in page
+    assert 'href="/squidmesh/runs?q=Order"' in page
+    assert 'href="/squidmesh/runs?workflow=billing"' in page
+
+
+def test_a_new_installation_is_told_how_to_begin(visitor: Visitor) -> None:
+    assert "mesh.start_run(" in visitor.read("/runs")
+
+
+def test_pages_of_a_list_follow_each_other_without_gap_or_repeat(make) -> None:
+    visitor = make(SQUIDMESH_DASHBOARD_PAGE_SIZES=[2])
+    for number in range(5):
+        start(visitor.app, Reminder, f"n{number}")
+    seen, path = [], "/runs"
+    while path:
+        page = visitor.get(path.removeprefix("/squidmesh")).text
+        seen += [word for word in text_of(page).split() if word.startswith("n") and word[1:].isdigit()]
+        path = _older(page)
+    assert seen == ["n4", "n3", "n2", "n1", "n0"]
+
+
+def _older(page: str) -> str:
+    found = re.search(r'href="([^"]+)" rel="next"', page)
+    return unescape(found[1]) if found else ""
+
+
+def test_counts_are_capped_and_say_so(make) -> None:
+    visitor = make(SQUIDMESH_DASHBOARD_COUNT_LIMIT=1)
+    start(visitor.app, Labels, "7")
+    start(visitor.app, Labels, "8")
+    assert "Failed 1+" in visitor.read("/runs")
+
+
+def test_the_run_page_explains_shows_and_offers(everywhere: Visitor) -> None:
+    run_id = start(everywhere.app, Checkout, "7")
+    page = everywhere.read(f"/runs/{run_id}")
+    for text in (
+        "It waits for a decision at review , due in 3 h",
+        "Question: Capture 120 EUR for order 7?",
+        "Approve continues at capture , which cannot be undone",
+        "Cancel run stops the run here, for good; you choose whether reserve is undone",
+        "Replay not now: the run has not ended",
+        "buyer@shop.test started the run",
+    ):
+        assert text in page
+
+
+def test_a_failed_step_shows_its_own_frames_first(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Labels, "7")
+    page = visitor.read(f"/runs/{run_id}")
+    assert "label failed: ValueError: the label printer of 7 is out of paper" in page
+    assert "Traceback, 1 frame of yours" in page
+    assert page.index("in broken") < page.index("Everything, as Python prints it")
+
+
+def test_a_step_is_chosen_by_the_address(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    assert '"reservation": "r-7"' not in visitor.read(f"/runs/{run_id}")
+    assert '"reservation": "r-7"' in visitor.read(f"/runs/{run_id}?step=reserve")
+
+
+def test_undone_steps_are_shown_as_such(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Billing, "7")
+    page = visitor.read(f"/runs/{run_id}")
+    assert "Undone hold undoing" in page
+
+
+def test_the_graph_names_every_step(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    page = visitor.read(f"/runs/{run_id}?view=graph")
+    assert all(step in page for step in ("reserve", "review", "capture", "receipt", "decline", "reject"))
+
+
+def test_workflows_are_listed_with_their_runs(visitor: Visitor) -> None:
+    start(visitor.app, Checkout, "7")
+    page = visitor.read("/workflows")
+    assert "Reserve, have it reviewed, capture." in page
+    assert "Decision 1" in page
+
+
+def test_links_of_the_host_stand_with_the_run(make) -> None:
+    visitor = make({"authorize": lambda *asked: True, "links": lambda run: [("Logs", f"/logs/{run.id}")]})
+    run_id = start(visitor.app, Checkout, "7")
+    assert f'<a href="/logs/{run_id}">Logs</a>' in visitor.get(f"/runs/{run_id}").text
+
+
+def test_title_environment_and_way_back_are_the_hosts(make) -> None:
+    visitor = make(
+        SQUIDMESH_DASHBOARD_TITLE="Acme", SQUIDMESH_DASHBOARD_ENVIRONMENT="PROD", SQUIDMESH_DASHBOARD_BACK_URL="/app"
+    )
+    page = visitor.get("/runs").text
+    assert "Runs · Acme PROD</title>" in page
+    assert 'href="/app"' in page
+
+
+def test_times_are_in_the_hosts_zone(make) -> None:
+    visitor = make(SQUIDMESH_DASHBOARD_TIMEZONE="Asia/Tokyo")
+    run_id = start(visitor.app, Checkout, "7")
+    assert " JST" in visitor.read(f"/runs/{run_id}")
+
+
+def _dump(visitor: Visitor) -> dict[str, list[tuple[object, ...]]]:
+    with visitor.app.app_context(), visitor.app.extensions["squidmesh"].database.read() as connection:
+        return {
+            table.name: [tuple(row) for row in connection.execute(sa.select(table))]
+            for table in Base.metadata.sorted_tables
+        }
+
+
+def test_looking_changes_nothing(visitor: Visitor) -> None:
+    ids = fill(visitor.app)
+    before = _dump(visitor)
+    verbs = ("approve", "reject", "resume", "cancel", "replay", "acknowledge", "retry", "resolve", "fail")
+    for run_id in ids.values():
+        for path in ("", ".json", "?view=graph", "?live=0", *(f"/{verb}" for verb in verbs), "/retry-compensation"):
+            visitor.get(f"/runs/{run_id}{path}")
+    for path in ("/", "/runs", "/workflows", "/help", "/pulse?view=inbox", "/pulse?view=runs", "/prefs"):
+        visitor.get(path)
+    assert _dump(visitor) == before
+
+
+def test_a_list_needs_few_queries(visitor: Visitor) -> None:
+    fill(visitor.app)
+    for path, most in (("/runs", 5), ("/", 8)):
+        assert len(_queries(visitor, path)) <= most, path
+
+
+def _queries(visitor: Visitor, path: str) -> list[str]:
+    statements: list[str] = []
+    engine = visitor.app.extensions["squidmesh"].database.engine
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.extend([] if statement.startswith("BEGIN") else [statement])
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    visitor.get(path)
+    sa.event.remove(engine, "before_cursor_execute", note)
+    return statements

@@ -1,0 +1,108 @@
+"""The poll of a page answers nothing while nothing has changed, and ends with the run."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+from tests.web.shop import Checkout, Labels, Reminder, start, work
+from tests.web.visiting import Visitor, forms_of, text_of
+
+
+def _pulse(page: str) -> str:
+    found = re.search(r'id="pulse"[^>]*hx-get="/squidmesh([^"]+)"', page)
+    assert found, "the page has no poll"
+    return unescape(found[1])
+
+
+def test_an_unchanged_page_gets_an_empty_answer(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    for path in ("/", "/runs", f"/runs/{run_id}", "/runs?word=decision"):
+        answer = visitor.get(_pulse(visitor.get(path).text))
+        assert (answer.status_code, answer.text) == (204, "")
+
+
+def test_the_inbox_brings_what_is_new(visitor: Visitor) -> None:
+    address = _pulse(visitor.get("/").text)
+    start(visitor.app, Checkout, "7")
+    answer = visitor.get(address)
+    assert answer.status_code == 200
+    assert 'id="inbox-list"' in answer.text
+    assert "Order 7" in text_of(answer.text)
+    assert 'data-count="1"' in answer.text
+    assert visitor.get(_pulse(answer.text)).status_code == 204
+
+
+def test_the_list_updates_rows_and_announces_new_ones(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    address = _pulse(visitor.get("/runs").text)
+    start(visitor.app, Labels, "8")
+    visitor.send(f"/runs/{run_id}/approve")
+    work(visitor.app)
+    answer = visitor.get(address)
+    assert "1 new run. Show it" in text_of(answer.text)
+    assert f'id="row-{run_id}" hx-swap-oob="true"' in answer.text
+    again = visitor.get(_pulse(answer.text))
+    assert again.status_code == 204
+
+
+def test_an_older_page_announces_nothing(make) -> None:
+    visitor = make(SQUIDMESH_DASHBOARD_PAGE_SIZES=[1])
+    start(visitor.app, Reminder, "1")
+    start(visitor.app, Reminder, "2")
+    older = re.search(r'href="/squidmesh([^"]+)" rel="next"', visitor.get("/runs").text)
+    assert older
+    address = _pulse(visitor.get(unescape(older[1])).text)
+    start(visitor.app, Reminder, "3")
+    assert "new run" not in text_of(visitor.get(address).text)
+
+
+def test_a_run_brings_its_verdict_but_leaves_the_inspector(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    address = _pulse(visitor.get(f"/runs/{run_id}?step=reserve").text)
+    visitor.send(f"/runs/{run_id}/reject", comment="no")
+    answer = visitor.get(address)
+    assert answer.status_code == 200
+    for part in ("run-head", "verdict", "rail", "attempts", "audit", "pulse"):
+        assert f'id="{part}"' in answer.text
+    assert 'id="inspector"' not in answer.text
+
+
+def test_a_finished_run_is_told_once_and_then_no_more(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    address = _pulse(visitor.get(f"/runs/{run_id}").text)
+    visitor.send(f"/runs/{run_id}/approve")
+    work(visitor.app)
+    answer = visitor.get(address)
+    assert answer.status_code == 286
+    assert "It is completed" in text_of(answer.text)
+    assert 'id="pulse"' not in visitor.get(f"/runs/{run_id}").text
+
+
+def test_pausing_is_remembered_without_a_script(visitor: Visitor) -> None:
+    start(visitor.app, Checkout, "7")
+    assert 'id="pulse"' in visitor.get("/runs").text
+    page = visitor.get("/runs?live=0")
+    assert 'id="pulse"' not in page.text
+    assert "Go live" in text_of(page.text)
+    assert 'id="pulse"' not in visitor.get("/").text
+    visitor.get("/runs?live=1")
+    assert 'id="pulse"' in visitor.get("/").text
+
+
+def test_a_poll_for_nothing_we_have_is_an_unknown_page(visitor: Visitor) -> None:
+    assert visitor.get("/pulse?view=nonsense").status_code == 404
+
+
+def test_the_theme_is_remembered_and_drawn_by_the_server(visitor: Visitor) -> None:
+    form = forms_of(visitor.get("/help").text)["/squidmesh/prefs"]
+    answer = visitor.client.post("/squidmesh/prefs", data={**form, "theme": "dark", "next": "/squidmesh/help"})
+    assert (answer.status_code, answer.location) == (303, "/squidmesh/help")
+    assert 'data-theme="dark"' in visitor.get("/").text
+    visitor.client.post("/squidmesh/prefs", data={**form, "theme": "system"})
+    assert "data-theme" not in visitor.get("/").text
+
+
+def test_filtering_with_htmx_tells_the_clean_address(visitor: Visitor) -> None:
+    answer = visitor.get("/runs?q=&workflow=checkout&since=&step=", headers={"HX-Request": "true"})
+    assert answer.headers["HX-Push-Url"] == "/squidmesh/runs?workflow=checkout"

@@ -1,0 +1,211 @@
+"""Every state, reason and action has words, and none shows the engine's."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from flask_squidmesh.config import WRITING_ACTIONS
+from flask_squidmesh.dashboard import consequences, events, filters, json_text, search, times, tracebacks
+from flask_squidmesh.dashboard.actions import ACTIONS
+from flask_squidmesh.dashboard.marks import MARKS
+from flask_squidmesh.dashboard.redaction import REDACTED, redacted
+from flask_squidmesh.dashboard.sentences import REASONS, Teller
+from flask_squidmesh.engine import actions
+from flask_squidmesh.engine.actions import NextAction, Refusal
+from flask_squidmesh.reading import reasons
+from flask_squidmesh.reading.views import Explanation
+from flask_squidmesh.reading.words import OPERATOR_WORDS
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+ERROR = {"type": "GatewayTimeout", "message": "504 from the bank"}
+LOST = {"worker": "w-3", "claimed_at": NOW, "claim_expired_at": NOW, "claim_timeout": 30.0}
+DELAY = {"due_at": NOW, "late_by": 90.0, "queue": "mail", "hand_overs": 2, "executor_error": "redis is away"}
+FACTS: dict[str, dict[str, Any]] = {
+    "paused_for_approval": {"decide_by": NOW + timedelta(hours=1), "deadline": "on_time", "open_decisions": ["a#1"]},
+    "paused_for_manual_action": {"decide_by": NOW - timedelta(hours=1), "deadline": "overdue"},
+    "interrupted": {"irreversible": True, "attempts": 1, "worker": "w-3", "last_error": ERROR},
+    "waiting_for_retry": {"next_attempt_number": 3, "max_attempts": 5, "due_at": NOW, "last_error": ERROR},
+    "retry_exhausted": {"latest_attempt_number": 5, "max_attempts": 5, "last_error": ERROR},
+    "step_failed": {"last_error": ERROR},
+    "waiting_for_dependencies": {"waiting_on": ["account"]},
+    "step_running": {"attempt_number": 1, "worker": "w-3", "also_running": ["other"]},
+    "waiting_until": {"until": NOW + timedelta(days=2)},
+    "dispatch_delayed": DELAY,
+    "worker_lost": LOST,
+    "definition_mismatch": {"held": "no step capture in version 2"},
+    "compensating": {"last_error": ERROR, "worker_lost": LOST},
+    "compensation_failed": {"last_error": ERROR, "compensation_failures": [{"step": "reserve", "error": ERROR}]},
+    "cancelling": {"waiting_on": ["capture"], "dispatch_delayed": DELAY},
+}
+
+
+def _teller(reason: str) -> Teller:
+    explanation = Explanation(
+        run_id="r",
+        status="running",
+        reason=reason,
+        step="capture",
+        details=FACTS.get(reason, {}),
+        next_actions=(),
+        refusals=(),
+        evidence={"workflow_definition": {"available": True, "changed": True}},
+    )
+    return Teller(explanation, NOW, ZoneInfo("UTC"))
+
+
+@pytest.mark.parametrize("reason", sorted(REASONS))
+def test_a_reason_is_a_sentence(reason: str) -> None:
+    teller = _teller(reason)
+    text = str(teller.headline) + " ".join(map(str, teller.evidence))
+    assert teller.headline
+    assert "_" not in text
+    assert "None" not in text
+
+
+def test_every_reason_that_reading_gives_has_its_sentence() -> None:
+    source = "".join(path.read_text() for path in Path(reasons.__file__).parent.glob("*.py"))
+    given = set(re.findall(r'(?:word=|about\(\w+, |word = |else )"([a-z_]+)"', source)) - {"missing"}
+    assert len(given) > 15
+    assert given <= REASONS
+
+
+def test_every_word_has_a_mark_and_no_two_look_alike() -> None:
+    assert set(MARKS) == set(OPERATOR_WORDS)
+    shapes = [mark.shape for mark in MARKS.values()]
+    assert len(set(shapes)) == len(shapes)
+
+
+def test_every_action_on_a_run_has_a_page() -> None:
+    without_page = {"start", "bulk", "schedule_run", "schedule_pause", "replay_irreversible"}
+    assert set(ACTIONS) == set(WRITING_ACTIONS) - without_page
+
+
+@pytest.mark.parametrize("name", sorted(ACTIONS))
+def test_every_action_tells_its_consequence_and_what_was_done(name: str) -> None:
+    facts = {"target": "capture", "irreversible": True, "compensates": ["reserve"]}
+    action = NextAction(name, action=name, step="review", leads_to=facts)
+    assert consequences.consequence(action)
+    assert consequences.done(name, "running", "capture")
+
+
+REFUSALS: dict[str, Any] = {
+    "target_unavailable": {"targets": ["gone"]},
+    "unsafe_replay": {"blocked_by": [{"step": "capture"}]},
+}
+
+
+def test_every_refusal_says_why() -> None:
+    source = Path(actions.__file__).read_text()
+    given = set(re.findall(r'_No\(\s*"([a-z_]+)"', source)) | {"no_open_approval", "no_open_pause", "not_interrupted"}
+    unsaid = consequences.why_not(Refusal(call="x", action="approve", reason="something else"))
+    for reason in given:
+        refusal = Refusal(call="x", action="approve", reason=reason, details=REFUSALS.get(reason, {}))
+        assert consequences.why_not(refusal) != unsaid, reason
+
+
+def test_every_audit_event_has_a_title() -> None:
+    assert all("_" not in events._TITLES[type].replace("{action}", "").replace("{step}", "") for type in events.TYPES)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.012, "12 ms"),
+        (0.8, "0.8 s"),
+        (3, "3 s"),
+        (12.4, "12 s"),
+        (124, "2 min 4 s"),
+        (11520, "3 h 12 min"),
+        (187200, "2 d 4 h"),
+        (86400, "1 d"),
+        (3600 + 5, "1 h"),
+    ],
+)
+def test_durations_in_words(seconds: float, text: str) -> None:
+    assert times.duration(seconds) == text
+
+
+def test_times_in_relation_to_now() -> None:
+    assert times.relative(NOW - timedelta(minutes=22), NOW) == "22 min ago"
+    assert times.relative(NOW + timedelta(seconds=41), NOW) == "in 41 s"
+    assert times.relative(NOW, NOW) == "just now"
+
+
+def test_a_time_is_exact_and_relative_at_once() -> None:
+    shown = times.stamp(NOW - timedelta(days=400), ZoneInfo("Europe/Berlin"), NOW)
+    assert 'datetime="2025-10-18T12:00:00+00:00"' in shown
+    assert 'title="18 Oct 2025 14:00:00 CEST"' in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "selection"),
+    [
+        ("", {}),
+        ("01a203ec", {"run_id": "01a203ec"}),
+        ("01a203ec-0a04-7839-a6fe-65e9e1b57e80", {"run_id": "01a203ec-0a04-7839-a6fe-65e9e1b57e80"}),
+        ("step: capture", {"step": "capture"}),
+        ("error:abc", {"error": "abc"}),
+        ("Workflow:checkout", {"workflow": "checkout"}),
+        ("Order: 7", {"subject": "Order: 7"}),
+        ("cafe", {"subject": "cafe"}),
+    ],
+)
+def test_a_search_means_something_that_has_an_index(text: str, selection: dict[str, str]) -> None:
+    assert search.selected(text) == selection
+
+
+def test_unknown_words_in_the_address_are_left_out() -> None:
+    found = filters.Filters.of({"since": "ever", "size": "1000000", "q": "  x  "}, (25, 50))
+    assert (found.since, found.size, found.q) == ("", None, "x")
+
+
+def test_hiding_reaches_into_lists_and_spares_empty_values() -> None:
+    value = {"cards": [{"token": "x", "kind": "visa"}], "token": None, "nested": {"TOKEN": {"a": 1}}}
+    hidden = redacted(value, keys=[re.compile("token", re.IGNORECASE)])
+    assert hidden == {"cards": [{"token": REDACTED, "kind": "visa"}], "token": None, "nested": {"TOKEN": REDACTED}}
+
+
+def test_the_hosts_say_has_the_path_of_each_value() -> None:
+    paths: list[Any] = []
+
+    def remember(path: Any, value: Any) -> Any:
+        paths.append(path)
+        return value
+
+    redacted({"a": [{"b": 1}]}, keys=[], replace=remember, path=("payload",))
+    assert paths == [("payload",), ("payload", "a"), ("payload", "a", 0), ("payload", "a", 0, "b")]
+
+
+def test_json_on_a_page_is_indented_marked_and_cut() -> None:
+    shown = json_text.shown({"a": [1, True, None], "b": REDACTED, "c": {}, "d": "<i>" + "x" * 500})
+    assert '"a": [\n    1,\n    true,\n    null\n  ]'.replace('"', "&#34;") in shown
+    assert '<span class="red">redacted</span>' in shown
+    assert "&lt;i&gt;" in shown
+    assert "103 more characters" in shown
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "/srv/.venv/lib/python3.12/site-packages/flask_squidmesh/runtime/executing.py", line 80, in execute
+    result = function()
+  File "/srv/shop/steps.py", line 12, in capture
+    gateway.capture()
+    ~~~~~~~^^
+  File "/srv/.venv/lib/python3.12/site-packages/httpx/_client.py", line 3, in post
+    raise Timeout
+httpx.Timeout: too late
+"""
+
+
+def test_own_frames_are_told_from_those_of_libraries() -> None:
+    read = tracebacks.read(TRACEBACK)
+    assert len(read.own) == 1
+    assert "shop/steps.py" in read.own[0]
+    assert "too late" not in read.own[0]
+    assert len(read.others) == 2
+    assert read.whole == TRACEBACK
