@@ -42,7 +42,8 @@ def completed() -> None:
         for sku in ("kettle", "darjeeling"):
             _approved(sku)
         later(SETTLE_SECONDS)
-        _start(RetryVerification, {"attempt_id": "exercise-1"})
+        _start(RetryVerification, {"attempt_id": "1"})
+        later(0)
         later(1)
 
 
@@ -126,7 +127,7 @@ def paused() -> None:
 def unfinished() -> None:
     """runs that wait, that are retried in an hour, and one that takes ten minutes"""
     _start(CancellableWait, {"account_id": BUYER.email})
-    _start(RetryVerification, {"attempt_id": "exercise-2", "delay": 3600})
+    _start(RetryVerification, {"attempt_id": "2", "delay": 3600})
     later(0)
     _start(StockCount, {"seconds": 600})
 

@@ -17,10 +17,10 @@ GLANCE_SECONDS = 1.0
 class Count(BaseModel):
     """How long the count takes."""
 
-    seconds: float = Field(default=60, gt=0)
+    seconds: int = Field(default=60, gt=0)
 
 
-def count_shelves(ctx: StepContext, seconds: float) -> dict[str, int]:
+def count_shelves(ctx: StepContext, seconds: int) -> dict[str, int]:
     """Count slowly. An operator who cancels the run ends the count within a second."""
     done = time.monotonic() + seconds
     while (left := done - time.monotonic()) > 0 and not (ctx.cancelled or ctx.lost):
