@@ -147,7 +147,7 @@ class FilterError(SquidMeshError, ValueError):
         super().__init__(message)
 
 
-class FailStep(Exception):  # noqa: N818 - a signal, not an error
+class FailStep(Exception):
     """Raise it in a step to fail at once: no retry, straight to the error route or the end of the run.
 
     message: what went wrong, for people. code: a short stable name for programs. details: anything JSON can hold.
@@ -158,7 +158,7 @@ class FailStep(Exception):  # noqa: N818 - a signal, not an error
         super().__init__(message)
 
 
-class RetryStep(Exception):  # noqa: N818 - a signal, not an error
+class RetryStep(Exception):
     """Raise it in a step to fail this attempt and have the step's retry policy try again.
 
     message: what went wrong, for people. after: seconds until the next attempt, instead of the policy's delay.
