@@ -5,7 +5,8 @@ from __future__ import annotations
 from .clock import SettableClock
 from .runtime.claiming_work import claim_due
 from .runtime.performing import deliver
-from .runtime.runtime import current_runtime
+from .runtime.runtime import Runtime, current_runtime
+from .runtime.scheduling import activate_next
 
 __all__ = ["SettableClock", "drain"]
 
@@ -18,10 +19,16 @@ def drain(*, limit: int = 1_000) -> int:
     """
     runtime = current_runtime()
     done = 0
-    while claims := claim_due(runtime, runtime.config.queue, limit=10, take_over=True):
-        for claim in claims:
-            done += 1
-            if done > limit:
-                raise RuntimeError(f"drain performed {limit} deliveries and there is more; is a workflow looping?")
-            deliver(runtime, claim)
+    while _performed_one(runtime):
+        done += 1
+        if done > limit:
+            raise RuntimeError(f"drain performed {limit} deliveries and there is more; is a workflow looping?")
     return done
+
+
+def _performed_one(runtime: Runtime) -> bool:
+    queue = runtime.config.queue
+    for claim in claim_due(runtime, queue, limit=1, take_over=True):
+        deliver(runtime, claim)
+        return True
+    return activate_next(runtime, queue)

@@ -34,6 +34,7 @@ class RunFact:
     acknowledged_at: datetime | None
     started_at: datetime | None
     actor: Any
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

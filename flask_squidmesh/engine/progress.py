@@ -85,13 +85,13 @@ class Progress:
             self.changes.run["remaining"] = len(self.spec.steps)
         self._settle()
 
-    def begin_after(self, done: Collection[str], step: str) -> None:
+    def begin_after(self, done: Collection[str], step: str, failure: Mapping[str, Any] | None = None) -> None:
         """Begin at one step, with the outputs of what came before copied: a replay from there.
 
-        done: in dependency style, the steps that were copied.
+        done: in dependency style, the steps that were copied. failure: what led there before, by an error route.
         """
         if self.spec.style == "flow":
-            self._enter(step)
+            self._enter(step, failure=failure)
         else:
             self.changes.run["remaining"] = len(self.spec.steps) - len(done)
             for each in self.spec.steps.values():
@@ -161,7 +161,7 @@ class Progress:
             self._give_up(visit, reason, None, was_open=False)
             self._settle()
             return
-        self._close(visit, "completed", output=_decision_output(event, decision, decider, self.now), error=None)
+        self._close(visit, "completed", output=decision_output(event, decision, decider, self.now), error=None)
         self._record_output(visit)
         target = decision.get("error" if event == "rejected" else "ok")
         if self.spec.style == "dependency":
@@ -176,6 +176,8 @@ class Progress:
         """An operator says that an interrupted step's effect did happen, with this output."""
         self._answer(visit, "resolved", decider)
         self._close(visit, "completed", output=dict(output), error=None)
+        if self.status not in TERMINAL:
+            self.changes.run["error"] = None
         self._record_output(visit)
         self._advance(visit)
 
@@ -323,19 +325,16 @@ class Progress:
         self.changes.run["remaining"] = remaining
         for name in self.spec.dependents[step]:
             self._count_down(name)
-        if remaining == 0:
+        if self._open == 0 and self._needs == 0:
             self._finish()
 
     def _count_down(self, name: str) -> None:
-        after = len(self.spec.steps[name].after)
         row = self.around.joins.get(name)
-        if after == 1:
-            self._enter(name)
-        elif row is None:
-            self._enter(name, missing=after - 1)
+        if row is None:
+            self._enter(name, missing=len(self.spec.steps[name].after) - 1)
         elif row.missing > 1:
             self.changes.update(row.id, missing=row.missing - 1)
-        else:
+        elif row.missing == 1:
             self._open_join(row)
 
     def _open_join(self, row: StepFact) -> None:
@@ -463,7 +462,8 @@ class Progress:
         self.changes.ended.append(visit.id)
         self._leave(visit)
         self._audit("interrupted", visit, metadata={"error": reason.get("message")})
-        self.changes.run.update(current_step=visit.step, error=dict(reason))
+        if self.status not in TERMINAL:
+            self.changes.run.update(current_step=visit.step, error=dict(reason))
         self._need("interrupted")
 
     def _fail_run(self, step: str, reason: Mapping[str, Any]) -> None:
@@ -546,12 +546,18 @@ class Progress:
 
     def _restate_needs(self) -> None:
         """Say what is still open once a decision was taken."""
+        failed = self.run.needs if self.run.needs in ("failed", "compensation_failed") else None
         self._clear_needs()
+        if failed:
+            self._need(failed, count=1, since=self.run.needs_since)
         for row in self.around.decisions:
             kind = (row.decision or {}).get("kind")
-            self._need({"approval": "decision", "pause": "resume"}.get(str(kind), "interrupted"), due=row.decide_by)
+            word = {"approval": "decision", "pause": "resume"}.get(str(kind), "interrupted")
+            self._need(word, due=row.decide_by, since=row.started_at)
 
-    def _need(self, kind: str, *, count: int | None = None, due: datetime | None = None) -> None:
+    def _need(
+        self, kind: str, *, count: int | None = None, due: datetime | None = None, since: datetime | None = None
+    ) -> None:
         run = self.changes.run
         dues = [when for when in (run.get("needs_due_at", self.run.needs_due_at), due) if when is not None]
         ranked = ("compensation_failed", "failed", "interrupted", "decision", "resume")
@@ -560,7 +566,8 @@ class Progress:
         run["needs"] = min((word for word in (present, kind) if word), key=ranked.index)
         run["needs_count"] = self._needs
         run["needs_due_at"] = min(dues, default=None) if kind not in ("failed", "compensation_failed") else None
-        run["needs_since"] = run.get("needs_since", self.run.needs_since) or self.now
+        began = [when for when in (run.get("needs_since", self.run.needs_since), since) if when is not None]
+        run["needs_since"] = min(began, default=self.now)
 
     def _clear_needs(self) -> None:
         self._needs = 0
@@ -594,7 +601,8 @@ def _ordered(rows: Sequence[StepFact]) -> list[StepFact]:
     return sorted(rows, key=lambda row: int(row.settings.get("order", 0)))
 
 
-def _decision_output(event: str, decision: Mapping[str, Any], decider: Decider, now: datetime) -> dict[str, Any]:
+def decision_output(event: str, decision: Mapping[str, Any], decider: Decider, now: datetime) -> dict[str, Any]:
+    """What a decision adds to the run's state, under its key."""
     output: dict[str, Any] = {}
     if decision.get("kind") == "approval":
         output = {"decision": event, "actor": decider.actor, "decided_at": now.isoformat()}

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ..store.tables import Process
+from ..store.writing import INSERTS
 
 if TYPE_CHECKING:
     from .runtime import Runtime
-
-INSERTS: Final[dict[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 def relay_name() -> str:

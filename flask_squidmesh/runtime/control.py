@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ..engine.actions import action_facts, allowed, decision_token, open_decisions
 from ..engine.facts import Decider, RunFact, StepFact
 from ..engine.failures import error
-from ..engine.progress import Neighbourhood, Progress
+from ..engine.progress import STOPPING, Neighbourhood, Progress, decision_output
 from ..engine.status import TERMINAL
 from ..errors import (
     ConflictError,
@@ -282,16 +282,16 @@ def _decide(event: str, kinds: Sequence[str], step: str | None, acting: Acting) 
             f"it would continue at step {target}, which workflow {spec.name} does not declare any more."
         )
     following = {target} if target else set(spec.dependents.get(visit.step, ()))
-    around = _around(acting, following, others)
-    progress = acting.progress(around)
+    output = decision_output(event, decision, acting.call.decider, acting.runtime.clock.now())
+    progress = acting.progress(_around(acting, following, others, output))
     progress.decide(visit, event, acting.call.decider)
     return _recorded(acting, progress)
 
 
 def _retry_step(step: str | None, acting: Acting) -> Any:
     visit, others = _open_decision(acting, ("interrupted",), step)
-    if acting.run.status == "cancelling":
-        raise acting.refuse("the run is being cancelled, so its step is not attempted again.")
+    if acting.run.status in STOPPING:
+        raise acting.refuse(f"the run is {acting.run.status}, so its step is not attempted again.")
     progress = acting.progress(Neighbourhood(decisions=others))
     progress.try_again(visit, acting.call.decider)
     return _recorded(acting, progress)

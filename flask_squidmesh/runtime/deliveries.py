@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..engine.status import TERMINAL
@@ -11,11 +11,14 @@ from ..executors.contract import Payload, check_payload
 from ..store import claiming, loading
 from ..store.claiming import Claim, Work
 from .claiming_work import take
-from .performing import Recorded, after_commit, deliver
+from .dispatching import Intent, hand_over
+from .performing import Recorded, after_commit, deliver, skipped
 from .scheduling import activate
 
 if TYPE_CHECKING:
     from .runtime import Runtime
+
+SHORTEST_WAIT = 1.0
 
 Outcome = Literal["executed", "too_early", "duplicate", "held", "unknown_run", "cancelled"]
 
@@ -52,7 +55,7 @@ def perform(runtime: Runtime, payload: Any) -> Delivery:
         status = deliver(runtime, found)
         return Delivery(outcome="executed", run_id=found.run.id, step=step, attempt=found.visit.attempts, status=status)
     if found == "too_early" and work is not None:
-        runtime.executor.enqueue(checked, schedule_in=max(work.wait, 1.0))
+        _put_off(runtime, work)
     return Delivery(outcome=found, run_id=checked["run_id"], step=step, status=status)
 
 
@@ -73,7 +76,17 @@ def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | Outcome, Work | 
     status = settled[-1].status if settled else work.run.status
     if claim is not None:
         return claim, work, status
+    if status == "cancelled":
+        return "cancelled", work, status
     return ("duplicate" if settled or status in TERMINAL else "held"), work, status
+
+
+def _put_off(runtime: Runtime, work: Work) -> None:
+    """Have the delivery made again when its time, or the end of another's claim, has come."""
+    if work.claim_id is not None:
+        skipped(runtime, work)
+    due = runtime.clock.now() + timedelta(seconds=max(work.wait, SHORTEST_WAIT))
+    hand_over(runtime, [Intent(run_id=work.run.id, kind=work.visit.kind, step=work.visit.step, due_at=due)])
 
 
 def _may_take_over(runtime: Runtime) -> bool:

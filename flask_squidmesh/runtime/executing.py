@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -126,7 +127,7 @@ def _invoke(
 
 def _let_shutdown_through(exception: BaseException) -> None:
     """Signals are raised in the main thread only; anywhere else SystemExit and its like are the step's own."""
-    if not isinstance(exception, Exception) and threading.current_thread() is threading.main_thread():
+    if not isinstance(exception, Exception | CancelledError) and threading.current_thread() is threading.main_thread():
         raise exception
 
 

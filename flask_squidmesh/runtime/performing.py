@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -19,8 +19,8 @@ from ..engine.changes import Changes, NewStepRun
 from ..engine.facts import RunFact, StepFact
 from ..engine.progress import Neighbourhood, Progress
 from ..engine.status import TERMINAL
-from ..store import loading, writing
-from ..store.claiming import Claim
+from ..store import claiming, loading, writing
+from ..store.claiming import Claim, Work
 from ..store.identity import new_id
 from ..store.tables import dispatches
 from ..workflow import conditions, templates
@@ -76,20 +76,23 @@ def _deliver(runtime: Runtime, claim: Claim) -> str:
     try:
         while onward is not None:
             steps_left -= 1
-            may_continue = steps_left > 0 and runtime.clock.now() < until
-            status, onward = attempt(runtime, spec, onward, state, may_continue=may_continue)
+            status, onward = attempt(runtime, spec, onward, state, until=until if steps_left > 0 else None)
     finally:
         runtime.claims.release(claim.claim_id)
     return status
 
 
 def attempt(
-    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, *, may_continue: bool
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, *, until: datetime | None
 ) -> tuple[str, Claim | None]:
-    """Run one attempt and record it. Answer the run's status, and the claim on the next step if it goes on."""
+    """Run one attempt and record it. Answer the run's status, and the claim on the next step if it goes on.
+
+    until: the time up to which this delivery may go on with another step; None where this is its last.
+    """
     _started(runtime, claim)
 
     def recording(connection: sa.Connection, outcome: Outcome) -> Recorded:
+        may_continue = until is not None and runtime.clock.now() < until
         return record(runtime, connection, spec, claim, outcome, may_continue=may_continue)
 
     try:
@@ -141,7 +144,7 @@ def record(
     may_continue: bool,
 ) -> Recorded:
     """Write the outcome and what follows from it. Raises ClaimLostError where the claim is somebody else's now."""
-    run = loading.run_fact(connection, claim.run.id, lock=True)
+    run = claiming.run_under(connection, claim)
     if run is None:
         raise writing.ClaimLostError
     around = _around(connection, spec, run, claim, outcome)
@@ -186,8 +189,10 @@ def write(
 def after_commit(runtime: Runtime, recorded: Recorded) -> None:
     """Send the signals and hand over."""
     facts: dict[str, Any] = {}
+    run = recorded.run
     for changes in recorded.changes:
-        facts = announce(runtime, recorded.run, changes)
+        facts = announce(runtime, run, changes)
+        run = replace(run, status=facts["status"])
     finish(runtime, facts, recorded.handed)
 
 
@@ -207,13 +212,21 @@ def _in_place(runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, 
     if changes.run.get("status", run.status) in TERMINAL | {"cancelling"}:
         return None
     row = next((row for row in changes.entered if _may_follow(spec, row)), None)
-    if row is None or claim.visit.id not in changes.ended or not runtime.executor.continues(run, row.step):
+    if row is None or claim.visit.id not in changes.ended or not _continues(runtime, run, row.step):
         return None
     row.claimed = True
     if spec.style == "flow":
         changes.run["attempt"] = 1
     after = replace(run, **{name: value for name, value in changes.run.items() if name in _RUN_NAMES})
     return replace(claim, run=after, visit=_visit_of(run, row), started_at=runtime.clock.now())
+
+
+def _continues(runtime: Runtime, run: RunFact, step: str) -> bool:
+    try:
+        return bool(runtime.executor.continues(run, step))
+    except Exception:  # the host's code; the step that was done is recorded all the same
+        logger.exception("squidmesh: run %s: the executor could not say whether to go on with step %s", run.id, step)
+        return False
 
 
 def _may_follow(spec: WorkflowSpec, row: NewStepRun) -> bool:
@@ -280,11 +293,14 @@ def surroundings(
     steps = [spec.steps[name] for name in following if name in spec.steps]
     wanted = keys.union(*(templates.names(step.prompt) for step in steps if step.prompt))
     missing = wanted - output.keys()
+    redeployed = run.fingerprint != spec.fingerprint
+    entered = {step.name for step in steps if redeployed or step.name in spec.revisited}
+    joined = {step.name for step in steps if len(step.after) > 1 or (redeployed and step.after)}
     outputs = loading.outputs(connection, run.id, sees=run.position, keys=missing) if missing else {}
     return Neighbourhood(
         state={**payload, **outputs, **output} if wanted else {},
-        visits=loading.visits(connection, run.id, {step.name for step in steps} & spec.revisited),
-        joins=loading.joins(connection, run.id, {step.name for step in steps if len(step.after) > 1}),
+        visits=loading.visits(connection, run.id, entered),
+        joins=loading.joins(connection, run.id, joined),
         decisions=decisions,
     )
 
@@ -294,6 +310,14 @@ def _started(runtime: Runtime, claim: Claim) -> None:
     facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts}
     base = {"run_id": run.id, "workflow": run.workflow, "trigger": run.trigger, "status": run.status}
     send(runtime, "step_started", {**base, **facts, "current_step": run.current_step})
+
+
+def skipped(runtime: Runtime, work: Work) -> None:
+    """Tell that a delivery met another one's live claim."""
+    run, visit = work.run, work.visit
+    facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts, "reason": "already_running"}
+    base = {"run_id": run.id, "workflow": run.workflow, "trigger": run.trigger, "status": run.status}
+    send(runtime, "step_skipped", {**base, **facts, "current_step": run.current_step})
 
 
 def _put_back(runtime: Runtime, claim: Claim) -> None:

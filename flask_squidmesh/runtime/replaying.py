@@ -94,7 +94,14 @@ def _start(acting: Acting, copied: Collection[StepFact], from_step: str | None) 
         replayed_from=run.id,
         copied=tuple(_rows(acting.connection, copied)),
         at_step=from_step,
+        failure=_failure_before(acting.rows, from_step),
     )
+
+
+def _failure_before(rows: Sequence[StepFact], step: str | None) -> Mapping[str, Any] | None:
+    """The error that led to the step's last visit, if an error route did."""
+    visits = [row for row in rows if row.kind == "step" and row.step == step]
+    return max(visits, key=lambda row: row.visit).failure if visits else None
 
 
 def _rows(connection: sa.Connection, copied: Collection[StepFact]) -> list[dict[str, Any]]:

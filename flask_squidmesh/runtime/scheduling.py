@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ..errors import UnknownTriggerError
-from ..store import tables
+from ..errors import SquidMeshError, UnknownTriggerError
+from ..store import claiming, tables
+from ..store.writing import INSERTS
 from ..workflow.payloads import validate
 from ..workflow.schedule import last_due, next_due
 from ..workflow.spec import TriggerSpec, WorkflowSpec
-from .starting import Start, begin, trigger_of
+from .starting import Start, Started, in_transaction, tell, trigger_of, written
 
 if TYPE_CHECKING:
     from .runtime import Runtime
+
+
+PUT_OFF = timedelta(seconds=60)
+
+logger = logging.getLogger("flask_squidmesh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,29 +98,73 @@ def activate(
 ) -> tuple[str | None, bool]:
     """As `fire`, and whether the run is new."""
     assert runtime.config
-    spec = runtime.registry.get(workflow)
-    chosen = trigger_of(spec, trigger)
-    if chosen.kind != "cron" or chosen.expression is None or chosen.timezone is None:
-        raise UnknownTriggerError(f"Trigger {trigger} of workflow {spec.name} is no cron trigger; use start_run.")
-    now = runtime.clock.now()
-    window = intended_window or last_due(chosen.expression, chosen.timezone, now) or now
-    window = window if window.tzinfo else window.replace(tzinfo=UTC)
-    identity = signal_id or window.astimezone(UTC).isoformat()
-    started = begin(
-        runtime,
-        Start(
-            spec=spec,
-            trigger=chosen,
-            payload=validate(chosen, None, window=window, now=now),
-            key=None if chosen.idempotency == "none" else f"cron:{chosen.name}:{identity}",
-            actor=f"schedule {chosen.name}",
-            schedule=_metadata(spec, chosen, window, signal_id, now),
-        ),
+    spec, chosen = _cron_trigger(runtime, workflow, trigger)
+    start = _wanted(runtime, spec, chosen, intended_window, signal_id)
+    started = in_transaction(
+        runtime, None, lambda connection: _activated(runtime, connection, start), partial(tell, runtime)
     )
-    if started.new:
-        _remember(runtime, spec.name, chosen.name, started.run_id, now)
     skipped = not started.new and chosen.idempotency == "skip"
     return (None if skipped else started.run_id), started.new
+
+
+def activate_next(runtime: Runtime, queue: str) -> bool:
+    """Start the run of the queue's next due activation; False where none is due.
+
+    The activation goes with the run's own transaction. One that this process cannot start is put off, not lost.
+    """
+    with runtime.database.write() as connection:
+        due = claiming.due_activation(connection, runtime.database, queue)
+        if due is None:
+            return False
+        try:
+            started = _activated(runtime, connection, _wanted_by(runtime, due.payload))
+        except SquidMeshError as error:
+            logger.warning("squidmesh: a cron activation is put off: %s", error)
+            claiming.put_off(connection, due.id, str(error), runtime.clock.now() + PUT_OFF)
+            return True
+        connection.execute(sa.delete(tables.dispatches).where(tables.dispatches.c.id == due.id))
+    tell(runtime, started)
+    return True
+
+
+def _wanted_by(runtime: Runtime, payload: Mapping[str, Any]) -> Start:
+    spec, chosen = _cron_trigger(runtime, payload["workflow"], payload["trigger"])
+    window = payload.get("intended_window")
+    return _wanted(runtime, spec, chosen, datetime.fromisoformat(window) if window else None, payload.get("signal_id"))
+
+
+def _cron_trigger(runtime: Runtime, workflow: str, trigger: str) -> tuple[WorkflowSpec, TriggerSpec]:
+    spec = runtime.registry.get(workflow)
+    chosen = trigger_of(spec, trigger)
+    if chosen.kind != "cron":
+        raise UnknownTriggerError(f"Trigger {trigger} of workflow {spec.name} is no cron trigger; use start_run.")
+    return spec, chosen
+
+
+def _wanted(
+    runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, intended: datetime | None, signal_id: str | None
+) -> Start:
+    assert chosen.expression is not None
+    assert chosen.timezone is not None
+    now = runtime.clock.now()
+    window = intended or last_due(chosen.expression, chosen.timezone, now) or now
+    window = window if window.tzinfo else window.replace(tzinfo=UTC)
+    identity = signal_id or window.astimezone(UTC).isoformat()
+    return Start(
+        spec=spec,
+        trigger=chosen,
+        payload=validate(chosen, None, window=window, now=now),
+        key=None if chosen.idempotency == "none" else f"cron:{chosen.name}:{identity}",
+        actor=f"schedule {chosen.name}",
+        schedule=_metadata(spec, chosen, window, signal_id, now),
+    )
+
+
+def _activated(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Started:
+    started = written(runtime, connection, wanted)
+    if started.new:
+        _remember(runtime, connection, wanted, started.run_id)
+    return started
 
 
 def _metadata(
@@ -129,9 +182,9 @@ def _metadata(
     }
 
 
-def _remember(runtime: Runtime, workflow: str, trigger: str, run_id: str, now: datetime) -> None:
-    mine = sa.and_(tables.schedules.c.workflow == workflow, tables.schedules.c.trigger == trigger)
-    values = {"fired_at": now, "last_run_id": run_id}
-    with runtime.database.write() as connection:
-        if connection.execute(sa.update(tables.schedules).where(mine).values(**values)).rowcount == 0:
-            connection.execute(sa.insert(tables.schedules).values(workflow=workflow, trigger=trigger, **values))
+def _remember(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str) -> None:
+    values = {"fired_at": runtime.clock.now(), "last_run_id": run_id}
+    statement = INSERTS[runtime.database.dialect](tables.schedules).values(
+        workflow=wanted.spec.name, trigger=wanted.trigger.name, **values
+    )
+    connection.execute(statement.on_conflict_do_update(index_elements=["workflow", "trigger"], set_=values))

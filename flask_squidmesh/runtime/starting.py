@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ..engine.changes import Changes
 from ..engine.facts import RunFact
@@ -50,6 +49,7 @@ class Start:
     replayed_from: str | None = None
     copied: tuple[Mapping[str, Any], ...] = ()
     at_step: str | None = None
+    failure: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def start_child(
 def begin(runtime: Runtime, wanted: Start, session: AnySession | None = None) -> Started:
     """Write the run, in a transaction of our own or in the session's; hand over once that is committed."""
     started: Started = in_transaction(
-        runtime, session, lambda connection: _written(runtime, connection, wanted), partial(tell, runtime)
+        runtime, session, lambda connection: written(runtime, connection, wanted), partial(tell, runtime)
     )
     return started
 
@@ -145,7 +145,8 @@ def in_transaction(
     return result
 
 
-def _written(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Started:
+def written(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Started:
+    """Write the run, or find the one that its key has started."""
     found = _found(connection, wanted)
     if found is not None:
         return Started(run_id=found, new=False)
@@ -165,7 +166,7 @@ def insert(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: s
     visits = _copied_visits(wanted)
     progress = Progress(wanted.spec, run, now=now, new_id=new_id, around=Neighbourhood(state=state, visits=visits))
     if wanted.at_step is not None:
-        progress.begin_after({row["step"] for row in wanted.copied}, wanted.at_step)
+        progress.begin_after({row["step"] for row in wanted.copied}, wanted.at_step, wanted.failure)
     else:
         progress.begin()
     connection.execute(sa.insert(runs).values(_row(wanted, run, now)))
@@ -203,6 +204,7 @@ def _new_fact(wanted: Start, run_id: str) -> RunFact:
             "status": "pending",
             "position": len(wanted.copied),
             "actor": wanted.actor,
+            "fingerprint": wanted.spec.fingerprint,
         }
     )
 
@@ -270,8 +272,7 @@ def _found_child(connection: sa.Connection, wanted: Start) -> str | None:
 
 def _take_key(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str) -> bool:
     """Insert the key, or wait for the transaction that is inserting it and answer False."""
-    insert_or_not: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert_or_not(start_keys).values(
+    statement = writing.INSERTS[connection.dialect.name](start_keys).values(
         workflow=wanted.spec.name,
         key=wanted.key,
         run_id=run_id,

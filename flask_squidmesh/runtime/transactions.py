@@ -38,10 +38,9 @@ def perform_in_transaction(
         connection = runtime.database.joined(session)
         with _kept_open(session) as kept:
             outcome = execute_here(runtime, spec, claim, state)
-        outcome = _judged(outcome, kept, spec, claim)
+        outcome = _flushed(session, _judged(outcome, kept, spec, claim), spec, claim)
         if isinstance(outcome, Completed):
             try:
-                session.flush()
                 recorded = record(connection, outcome)
                 session.commit()
                 return outcome, recorded
@@ -52,6 +51,16 @@ def perform_in_transaction(
         session.rollback()
     with runtime.database.write() as connection:
         return outcome, record(connection, outcome)
+
+
+def _flushed(session: Session, outcome: Outcome, spec: WorkflowSpec, claim: Claim) -> Outcome:
+    """Send the step's own rows to the database, so that what it refuses is the step's failure."""
+    if isinstance(outcome, Completed):
+        try:
+            session.flush()
+        except Exception as error:
+            return Failed(failure=failure_of(error, spec.steps[claim.visit.step].retry), input=outcome.input)
+    return outcome
 
 
 def _judged(outcome: Outcome, kept: dict[str, bool], spec: WorkflowSpec, claim: Claim) -> Outcome:

@@ -11,9 +11,9 @@ from ..store import claiming
 from ..store.claiming import Claim
 from .beats import forget, record_beat
 from .claiming_work import claim_due
-from .deliveries import perform
 from .performing import deliver
 from .relaying import relay
+from .scheduling import activate_next
 from .waking import Listener
 
 if TYPE_CHECKING:
@@ -90,10 +90,21 @@ class Worker:
                 while not self._stopping.is_set():
                     if self._ready or self._look():
                         return self._ready.popleft()
+                self._give_back()
                 return None
         finally:
             with self._counting:
                 self._idle -= 1
+
+    def _give_back(self) -> None:
+        """Let others have at once what was claimed and not begun, however long the running steps take."""
+        claims = list(self._ready)
+        self._ready.clear()
+        try:
+            with self._runtime.database.write() as connection:
+                claiming.put_back(connection, claims, self._runtime.clock.now())
+        except Exception as error:  # the claims expire
+            logger.warning("squidmesh: claimed work could not be put back (%s)", type(error).__name__)
 
     def _look(self) -> bool:
         """Claim as much as there are idle threads; sleep where there is nothing."""
@@ -110,21 +121,12 @@ class Worker:
         with self._runtime.database.read() as connection:
             due = claiming.next_due(connection, self._runtime.database, self._queue)
         if due.get("cron", 1.0) <= 0:
-            self._activate()
+            activate_next(self._runtime, self._queue)
             return
         poll = self._runtime.settings.poll_interval
         poll = max(poll, NOTIFIED_POLL_SECONDS) if self._runtime.database.dialect == "postgresql" else poll
         soonest = min(due.values(), default=poll)
         self._runtime.bell.wait(min(soonest, poll) if soonest > 0 else min(poll, OUTAGE_SECONDS))
-
-    def _activate(self) -> None:
-        with self._runtime.database.write() as connection:
-            payloads = claiming.due_activations(connection, self._runtime.database, self._queue)
-        for payload in payloads:
-            try:
-                perform(self._runtime, payload)
-            except Exception:
-                logger.exception("squidmesh: a cron activation failed: %s", dict(payload))
 
     def _keep_beating(self) -> None:
         while True:
@@ -143,8 +145,6 @@ class Worker:
     def _leave(self) -> None:
         try:
             with self._runtime.in_context():
-                with self._runtime.database.write() as connection:
-                    claiming.put_back(connection, list(self._ready), self._runtime.clock.now())
                 forget(self._runtime, self._runtime.worker_name)
         except Exception as error:
             logger.warning("squidmesh: the worker could not sign off (%s)", type(error).__name__)

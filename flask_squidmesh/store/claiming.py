@@ -72,6 +72,23 @@ class Claim:
         return Performed(number=self.visit.attempts, worker=self.worker, started_at=self.started_at, input=input)
 
 
+def run_under(connection: sa.Connection, claim: Claim) -> RunFact | None:
+    """The run of the claim, both locked until the transaction ends; None where the claim is gone or has moved on."""
+    query = (
+        sa.select(*RUN_COLUMNS)
+        .join_from(runs, dispatches, dispatches.c.run_id == runs.c.id)
+        .where(
+            runs.c.id == claim.run.id,
+            dispatches.c.id == claim.dispatch_id,
+            dispatches.c.claim_id == claim.claim_id,
+            dispatches.c.step_run_id == claim.visit.id,
+        )
+        .with_for_update(of=(runs, dispatches))
+    )
+    row = connection.execute(query).mappings().first()
+    return RunFact(**row) if row else None
+
+
 def due_work(connection: sa.Connection, database: Database, queue: str, *, limit: int, take_over: bool) -> list[Work]:
     """Due dispatches of the queue that nobody else is looking at, oldest first, with their runs locked.
 
@@ -111,19 +128,25 @@ def work_for(connection: sa.Connection, database: Database, run_id: str, kind: s
     return _work(row, due=bool(row["due"]), wait=max(wait, 0.0))
 
 
-def due_activations(connection: sa.Connection, database: Database, queue: str) -> list[Mapping[str, Any]]:
-    """Take the payloads of due cron activations. They go with this transaction."""
+def due_activation(connection: sa.Connection, database: Database, queue: str) -> Any:
+    """The cron activation of the queue that is due first, locked: a row of its id and payload, or None."""
     query = (
         sa.select(dispatches.c.id, dispatches.c.payload)
         .where(dispatches.c.queue == queue, dispatches.c.kind == "cron", dispatches.c.due_at <= database.now())
         .order_by(dispatches.c.due_at)
-        .limit(10)
+        .limit(1)
         .with_for_update(skip_locked=True)
     )
-    rows = connection.execute(query).all()
-    if rows:
-        connection.execute(sa.delete(dispatches).where(dispatches.c.id.in_([row.id for row in rows])))
-    return [row.payload for row in rows]
+    return connection.execute(query).first()
+
+
+def put_off(connection: sa.Connection, dispatch_id: str, reason: str, until: datetime) -> None:
+    """Look at a cron activation again later."""
+    connection.execute(
+        sa.update(dispatches)
+        .where(dispatches.c.id == dispatch_id)
+        .values(held=reason, due_at=until, relay_at=until + RELAY_GRACE)
+    )
 
 
 def next_due(connection: sa.Connection, database: Database, queue: str) -> dict[str, float]:
@@ -176,13 +199,11 @@ def claiming(claim: Claim, database: Database, timeout: timedelta) -> list[Any]:
 
 
 def hold(connection: sa.Connection, work: Work, reason: str, until: datetime) -> None:
-    """Put work back that this process does not know how to do."""
+    """Put work back that this process does not know how to do. A claim on it stays, for others to settle."""
     connection.execute(
         sa.update(dispatches)
         .where(dispatches.c.id == work.dispatch_id)
-        .values(
-            held=reason, due_at=until, relay_at=until + RELAY_GRACE, claim_id=None, claimed_by=None, claimed_at=None
-        )
+        .values(held=reason, due_at=until, relay_at=until + RELAY_GRACE)
     )
 
 
