@@ -158,6 +158,12 @@ class Shop:
             sa.event.remove(engine, "before_cursor_execute", statement)
 
 
+def error_of(run: Run) -> Mapping[str, Any]:
+    """The run's error, which there must be."""
+    assert run.last_error is not None
+    return run.last_error
+
+
 def check_rows(shop: Shop) -> None:
     """Assert what must hold of the stored rows between transactions."""
     runs = shop.rows(tables.runs)

@@ -77,8 +77,8 @@ def _error(exception: BaseException, *, retryable: bool) -> dict[str, Any]:
     return {
         "type": type(exception).__name__,
         "message": storable(_message(exception)),
-        "code": _text(getattr(exception, "code", None)),
-        "details": _details(getattr(exception, "details", None)),
+        "code": _text(_said(exception, "code")),
+        "details": _details(_said(exception, "details")),
         "traceback": storable(_traceback(exception), MOST_TRACEBACK),
         "retryable": retryable,
     }
@@ -101,6 +101,13 @@ def _message(exception: BaseException) -> str:
         return str(exception)
     except Exception:  # a host's exception that cannot say what it is
         return f"{type(exception).__name__} (its text could not be made)"
+
+
+def _said(exception: BaseException, name: str) -> Any:
+    try:
+        return getattr(exception, name, None)
+    except Exception:  # a property of a host's exception
+        return None
 
 
 def _text(value: object) -> str | None:
