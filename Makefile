@@ -3,7 +3,7 @@ ENVIRONMENT := $(PYTHON) tools/environment.py
 export UV_SYSTEM_CERTS := true
 PYTEST := bin/python -m pytest --numprocesses=logical --maxprocesses=8
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint pictures clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -23,6 +23,10 @@ lint: ## check style, types and import rules
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
+
+pictures: ## take the pictures in docs/images anew
+	@$(ENVIRONMENT) .venv dev
+	.venv/bin/python tools/pictures.py
 
 clean: ## remove the environments and what was built
 	rm -rf .venv .venv-* dist static/vendor .hypothesis .*_cache
