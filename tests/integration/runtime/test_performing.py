@@ -737,7 +737,7 @@ def test_a_pause_in_a_chain_ends_the_delivery(open_shop: OpenShop, script: Scrip
 def test_steps_have_a_database_session_of_their_own(open_shop: OpenShop, script: Script) -> None:
     sessions = []
     workflow = single(script, lambda ctx: sessions.append(shop.db.session()))
-    shop = open_shop(workflow)
+    shop: Shop = open_shop(workflow)
     mine = shop.db.session()
     shop.run(workflow)
     assert sessions[0] is not mine

@@ -1,0 +1,164 @@
+"""Two at once on two real connections: one wins, the other is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flask_squidmesh import Approval, ConflictError, Manual, Step, TransitionError, Workflow
+from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.testing import drain
+from tests.shop import Order, Recording, Script, Shop
+
+OpenShop = Callable[..., Shop]
+
+
+def reviewing(script: Script) -> type[Workflow]:
+    class Reviewing(Workflow):
+        place = Manual(Order)
+        review = Approval("Capture?")
+        capture = Step(script.does("capture"))
+        decline = Step(script.does("decline"))
+        flow = [review >> capture, review.on_reject >> decline]
+
+    return Reviewing
+
+
+def at_once(shop: Shop, *calls: Callable[[], Any]) -> list[Any]:
+    """Make the calls in threads of their own, at one moment; answer what each returned or raised."""
+    barrier = threading.Barrier(len(calls))
+    answers: list[Any] = [None] * len(calls)
+
+    def make(number: int, call: Callable[[], Any]) -> None:
+        with shop.app.app_context():
+            barrier.wait(10)
+            try:
+                answers[number] = call()
+            except Exception as error:
+                answers[number] = error
+
+    threads = [threading.Thread(target=make, args=each) for each in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return answers
+
+
+def joined(shop: Shop, call: Callable[..., Any], *arguments: Any, **said: Any) -> Callable[[], Any]:
+    """The call in the host's session, and its commit."""
+
+    def act() -> Any:
+        answer = call(*arguments, session=shop.db.session, **said)
+        shop.db.session.commit()
+        return answer
+
+    return act
+
+
+@pytest.mark.parametrize("in_session", [False, True])
+@pytest.mark.parametrize("rival", ["approve_run", "reject_run", "cancel_run"])
+def test_of_two_decisions_one_wins_and_the_other_is_told(
+    open_shop: OpenShop, script: Script, rival: str, in_session: bool
+) -> None:
+    workflow = reviewing(script)
+    shop = open_shop(workflow)
+    for _ in range(3):
+        run_id = shop.run(workflow)
+        calls = [
+            joined(shop, call, run_id, actor="lee", expected="review#1")
+            if in_session
+            else lambda call=call: call(run_id, actor="lee", expected="review#1")
+            for call in (shop.mesh.approve_run, getattr(shop.mesh, rival))
+        ]
+        answers = at_once(shop, *calls)
+        lost = [answer for answer in answers if isinstance(answer, Exception)]
+        decided = [event for event in shop.events(run_id) if event != "paused"]
+        if rival == "cancel_run" and not lost:
+            assert decided == ["approved", "cancelled"]
+        else:
+            assert len(lost) == 1, answers
+            assert isinstance(lost[0], ConflictError), lost
+            assert len(decided) == 1
+    drain()
+    assert all(script.calls.count(step) <= 3 for step in ("capture", "decline"))
+
+
+def test_of_two_calls_with_one_key_one_acts_and_both_are_answered(open_shop: OpenShop, script: Script) -> None:
+    workflow = reviewing(script)
+    shop = open_shop(workflow)
+    run_id = shop.run(workflow)
+    first, second = at_once(
+        shop, *[lambda: shop.mesh.approve_run(run_id, actor="lee", idempotency_key="k") for _ in range(2)]
+    )
+    assert first == second
+    assert shop.events(run_id) == ["paused", "approved"]
+
+
+def test_of_two_workers_one_gets_the_step(open_shop: OpenShop, script: Script) -> None:
+    class Working(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work"))
+
+    shop = open_shop(Working)
+    for _ in range(3):
+        shop.start(Working)
+        claims = at_once(shop, *[lambda: claim_due(shop.runtime, "squidmesh", limit=1) for _ in range(2)])
+        assert sorted(map(len, claims)) == [0, 1]
+        from flask_squidmesh.runtime.performing import deliver
+
+        for claim in [*claims[0], *claims[1]]:
+            deliver(shop.runtime, claim)
+
+
+def test_of_two_deliveries_one_is_executed(open_shop: OpenShop, script: Script) -> None:
+    class Working(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work"))
+
+    shop = open_shop(Working, executor=Recording())
+    for number in range(1, 4):
+        run_id = shop.start(Working)
+        deliveries = at_once(shop, *[lambda run_id=run_id: shop.deliver(run_id, "work") for _ in range(2)])
+        outcomes = sorted(each.outcome for each in deliveries)
+        assert outcomes[0] in ("duplicate", "executed")
+        assert "executed" in outcomes
+        assert outcomes in (["duplicate", "executed"], ["executed", "too_early"])
+        assert len(script.calls) == number
+
+
+def test_siblings_that_end_at_once_open_their_join_once(open_shop: OpenShop, script: Script) -> None:
+    barrier = threading.Barrier(2)
+
+    class Joining(Workflow):
+        place = Manual(Order)
+        left = Step(script.does("left", lambda ctx: barrier.wait(10) and None), after=[])
+        right = Step(script.does("right", lambda ctx: barrier.wait(10) and None), after=[])
+        join = Step(script.does("join"), after=[left, right])
+
+    shop = open_shop(Joining, executor=Recording())
+    for number in range(1, 4):
+        run_id = shop.start(Joining)
+        deliveries = at_once(
+            shop,
+            lambda run_id=run_id: shop.deliver(run_id, "left"),
+            lambda run_id=run_id: shop.deliver(run_id, "right"),
+        )
+        assert [each.outcome for each in deliveries] == ["executed", "executed"]
+        assert shop.deliver(run_id, "join").status == "completed"
+        assert script.calls.count("join") == number
+
+
+def test_a_late_refusal_is_a_transition_error_without_a_token(open_shop: OpenShop, script: Script) -> None:
+    workflow = reviewing(script)
+    shop = open_shop(workflow)
+    run_id = shop.run(workflow)
+    answers = at_once(
+        shop,
+        lambda: shop.mesh.approve_run(run_id, actor="lee"),
+        lambda: shop.mesh.reject_run(run_id, actor="dana"),
+    )
+    assert [type(answer) for answer in answers].count(TransitionError) == 1
