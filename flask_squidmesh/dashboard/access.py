@@ -10,7 +10,7 @@ from flask import Blueprint, Response, current_app, request
 from htmx_flask.requests import HtmxHeaders
 from htmx_flask.response import make_response
 from markupsafe import Markup
-from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import Forbidden, HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from ..config import READING_ACTIONS
@@ -122,7 +122,10 @@ def login_instead() -> AnyResponse | None:
 
     if current_user.is_authenticated:
         return None
-    answer = current_app.make_response(_login_manager().unauthorized())
+    try:
+        answer = current_app.make_response(_login_manager().unauthorized())
+    except HTTPException as error:
+        return error.get_response()
     return _followed_by_htmx(answer) if HtmxHeaders(request.headers) else answer
 
 

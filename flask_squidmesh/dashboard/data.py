@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..engine.status import UNFINISHED
+from ..errors import FilterError, RunNotFoundError
 from ..reading import listing
 from ..reading.audit import events
 from ..reading.explanation import explain
@@ -17,7 +18,7 @@ from ..reading.filters import Filters as Selection
 from ..reading.graph import graph
 from ..reading.inbox import inbox, inbox_counts
 from ..reading.inspection import inspect
-from ..reading.views import AuditEventView, Count, Explanation, Graph, Inbox, Run, RunPage
+from ..reading.views import AuditEventView, Count, Explanation, Graph, Inbox, Run
 from ..reading.words import stuck_among, word_of
 from ..runtime.runtime import current_runtime
 from ..store.summaries import RunSummary
@@ -72,7 +73,7 @@ def runs_page(selection: Selection, *, size: int, after: str | None) -> WordedPa
     """One page of runs, newest first. Raises FilterError."""
     with _connected() as connection:
         page = listing.list_runs(connection, limit=size, after=after, **selection)
-        return WordedPage(_worded(connection, page), page.next)
+        return WordedPage(_worded(connection, list(page.runs)), page.next)
 
 
 def word_counts(selection: Selection) -> Mapping[str, Count]:
@@ -108,11 +109,22 @@ def graph_of(run_id: str) -> Graph:
         return graph(connection, current_runtime().registry, run_id)
 
 
-def word(run: RunSummary) -> str:
-    """The word for a run's state."""
-    now = current_runtime().clock.now()
+def worded(run: RunSummary) -> WordedRun:
+    """The run with the word for its state."""
     with _connected() as connection:
-        return word_of(run, now, stuck=bool(stuck_among(connection, [run], now)))
+        return _worded(connection, [run])[0]
+
+
+def worded_run(run_id: str) -> WordedRun:
+    """The run in one line, with the word for its state. Raises RunNotFoundError."""
+    with _connected() as connection:
+        try:
+            found = listing.list_runs(connection, run_id=run_id, limit=1).runs
+        except FilterError:
+            found = ()
+        if not found or found[0].id != run_id:
+            raise RunNotFoundError(run_id)
+        return _worded(connection, list(found))[0]
 
 
 def specs() -> list[WorkflowSpec]:
@@ -139,10 +151,10 @@ def record_refusal(run_id: str | None, action: str, actor: Any, reason: str) -> 
         )
 
 
-def _worded(connection: sa.Connection, page: RunPage) -> tuple[WordedRun, ...]:
+def _worded(connection: sa.Connection, runs: list[RunSummary]) -> tuple[WordedRun, ...]:
     now = current_runtime().clock.now()
-    stuck = stuck_among(connection, list(page.runs), now)
-    return tuple(WordedRun(run, word_of(run, now, stuck=run.id in stuck)) for run in page.runs)
+    stuck = stuck_among(connection, runs, now)
+    return tuple(WordedRun(run, word_of(run, now, stuck=run.id in stuck)) for run in runs)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from ..reading.views import Run
 from ..runtime.runtime import current_runtime
+from ..store.summaries import RunSummary
 from . import json_text, tracebacks
 from .access import current_hooks, refusal
 from .redaction import Path, redacted
@@ -34,27 +35,27 @@ class Failure:
     traceback: tracebacks.Traceback | None
 
 
+def visible(run: RunSummary, value: Any, path: Path) -> Any:
+    """The value without what is redacted. path: where it stands in the run's JSON."""
+    redact = current_hooks().redact
+    replace = (lambda place, item: redact(place, item, run)) if redact else None
+    return redacted(value, keys=current_runtime().config.dashboard.redact_keys, replace=replace, path=path)
+
+
 class Documents:
     """What one person may see of one run. `refused` is the reason why they may not see its data, or None."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        settings = current_runtime().config.dashboard
-        self._keys, self._limit = settings.redact_keys, settings.payload_inline_limit
+        self._limit = current_runtime().config.dashboard.payload_inline_limit
         denied = refusal("payload", run)
         self.refused = denied.reason if denied is not None else None
-
-    def visible(self, value: Any, path: Path = ()) -> Any:
-        """The value without what is redacted. path: where it stands in the run's JSON."""
-        redact = current_hooks().redact
-        replace = (lambda place, item: redact(place, item, self._run)) if redact else None
-        return redacted(value, keys=self._keys, replace=replace, path=path)
 
     def document(self, value: Any, *path: str | int) -> Document | None:
         """The value for a page; None where there is nothing, or nothing that the person may see."""
         if self.refused or not value:
             return None
-        seen = self.visible(value, path)
+        seen = visible(self._run, value, path)
         size = json_text.size(seen)
         return Document(json_text.shown(seen) if size <= self._limit else None, size)
 
@@ -62,7 +63,7 @@ class Documents:
         """The error for a page: its message for everybody who may see the run, the rest for who may see its data."""
         if not error:
             return None
-        seen = self.visible(dict(error), path)
+        seen = visible(self._run, dict(error), path)
         traceback = None if self.refused else seen.get("traceback")
         return Failure(
             type=str(seen.get("type") or ""),

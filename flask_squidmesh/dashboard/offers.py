@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,11 +77,11 @@ def inbox_buttons(item: InboxItem, back: str) -> list[Button]:
     ]
 
 
-def permission(run: Run, step: str | None) -> str | None:
-    """The permission that the decision at the step asks for, whether it is open or taken."""
+def decision_at(run: Run, step: str | None) -> Mapping[str, Any] | None:
+    """The last decision at the step, open or taken; None where there never was one."""
     for step_run in reversed(run.step_runs or ()):
         if step_run.step == step and step_run.kind == "step" and step_run.decision:
-            return step_run.decision.get("permission")
+            return step_run.decision
     return None
 
 
@@ -93,7 +93,7 @@ def _after_failure(item: InboxItem) -> list[NextAction]:
 
 def _offer(run: Run, possible: NextAction, several: bool) -> Offer:
     label = _label(possible.action, possible.step, several)
-    denied = refusal(possible.action, run, permission(run, possible.step))
+    denied = refusal(possible.action, run, (decision_at(run, possible.step) or {}).get("permission"))
     if denied is not None:
         return Offer(label, _("{leads}. You cannot: {reason}", leads=consequence(possible), reason=denied.reason))
     return Offer(label, consequence(possible), _button(run, possible.action, possible.step, several))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 _FRAME = re.compile(r'^  File "(?P<path>[^"]+)", line ', re.MULTILINE)
 _OF_LIBRARIES = re.compile(r"[/\\](site-packages|dist-packages|lib[/\\]python3\.\d+|flask_squidmesh)[/\\]|^<frozen ")
@@ -21,7 +22,7 @@ class Traceback:
 def read(text: str) -> Traceback:
     """Take the text of traceback.format_exception apart."""
     starts = [match.start() for match in _FRAME.finditer(text)]
-    frames = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    frames = [text[start:end] for start, end in pairwise([*starts, len(text)])]
     own = [_frame_alone(frame) for frame in frames if not _is_of_library(frame)]
     others = [_frame_alone(frame) for frame in frames if _is_of_library(frame)]
     return Traceback(tuple(own), tuple(others), text)

@@ -139,6 +139,16 @@ class Reminder(Workflow):
     flow = [patience >> tell]
 
 
+class Import(Workflow):
+    """Let two people look at the same goods."""
+
+    subject = "Import {order_id}"
+    declare = Manual(Order)
+    customs = Approval(prompt="Are the papers of {order_id} complete?", permission="customs", after=[])
+    quality = Approval(prompt="Is {order_id} sound?", permission="quality", after=[])
+    store = Step(send_receipt, after=[customs, quality])
+
+
 class Payout(Workflow):
     """Pay the seller; once begun it cannot be undone."""
 
@@ -147,7 +157,7 @@ class Payout(Workflow):
     transfer = Step(broken, irreversible=True)
 
 
-WORKFLOWS = (Checkout, Packing, Labels, Billing, Shipping, Reminder, Payout)
+WORKFLOWS = (Checkout, Packing, Labels, Billing, Shipping, Reminder, Import, Payout)
 
 
 def allow_everything(action: str, run: Any, permission: str | None) -> bool:

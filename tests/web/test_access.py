@@ -8,7 +8,7 @@ import pytest
 from flask_login import LoginManager, UserMixin
 
 from flask_squidmesh import Deny
-from tests.web.shop import Checkout, Labels, make_app, start
+from tests.web.shop import Checkout, Import, Labels, make_app, start
 from tests.web.visiting import Visitor, forms_of, text_of
 
 READABLE = ["/", "/runs", "/workflows", "/help", "/pulse?view=inbox", "/pulse?view=runs"]
@@ -115,6 +115,19 @@ def test_a_reason_for_refusing_is_shown_and_the_button_is_not(make) -> None:
     assert "It needs the role compliance." in text_of(refused.text)
 
 
+def test_each_open_decision_asks_for_its_own_permission(make) -> None:
+    def customs_officers(action: str, run: Any, permission: str | None) -> bool:
+        return permission in (None, "customs")
+
+    visitor = make({"authorize": customs_officers, "actor": lambda: "dana"})
+    run_id = start(visitor.app, Import, "7")
+    assert visitor.get(f"/runs/{run_id}/approve?step=customs").status_code == 200
+    assert visitor.get(f"/runs/{run_id}/approve?step=quality").status_code == 403
+    fields = visitor.form(f"/runs/{run_id}/approve?step=customs")
+    assert visitor.send(f"/runs/{run_id}/approve", fields, step="quality").status_code == 403
+    assert "Approve quality…" not in visitor.read(f"/runs/{run_id}")
+
+
 def test_an_answer_that_is_no_bool_opens_nothing(make) -> None:
     async def may(*_: object) -> bool:
         return False
@@ -187,6 +200,12 @@ def test_htmx_is_sent_to_the_log_in_as_a_whole_page(migrated_sqlite_url: str) ->
     assert page.status_code == 200
     assert page.headers["HX-Redirect"].startswith("/login?next=")
     assert page.text == ""
+
+
+def test_a_host_without_a_log_in_page_answers_as_it_always_does(migrated_sqlite_url: str) -> None:
+    visitor = _with_login(migrated_sqlite_url)
+    visitor.app.login_manager.login_view = None  # type: ignore[attr-defined]
+    assert visitor.get("/runs").status_code == 401
 
 
 def test_somebody_known_but_not_allowed_reads_why(migrated_sqlite_url: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.web.shop import Billing, Checkout, Labels, Packing, Payout, Shipping, start, work
+from tests.web.shop import Billing, Checkout, Import, Labels, Packing, Payout, Shipping, start, work
 from tests.web.visiting import Visitor, text_of
 
 
@@ -194,3 +194,36 @@ def test_what_is_not_possible_says_why(visitor: Visitor) -> None:
 def test_an_unknown_action_is_an_unknown_page(visitor: Visitor) -> None:
     run_id = start(visitor.app, Shipping, "7")
     assert visitor.get(f"/runs/{run_id}/explode").status_code == 404
+
+
+def test_where_several_decisions_are_open_one_says_which(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Import, "7")
+    assert "Several steps wait. Which one? customs quality" in visitor.read(f"/runs/{run_id}/approve")
+    page = visitor.read(f"/runs/{run_id}")
+    assert "Approve customs…" in page
+    assert "Approve quality…" in page
+    assert visitor.send(f"/runs/{run_id}/approve?step=quality").status_code == 303
+    assert [event.step for event in visitor.events(run_id) if event.type == "approved"] == ["quality"]
+
+
+def test_a_decision_is_never_taken_without_its_step(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Import, "7")
+    fields = visitor.form(f"/runs/{run_id}/approve?step=quality")
+    del fields["step"]
+    assert visitor.send(f"/runs/{run_id}/approve", fields).status_code != 303
+    assert not [event for event in visitor.events(run_id) if event.type == "approved"]
+
+
+def test_a_step_that_was_never_asked_about_cannot_be_decided(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    fields = visitor.form(f"/runs/{run_id}/approve")
+    answer = visitor.send(f"/runs/{run_id}/approve", fields, step="capture", expected="capture#1")
+    assert answer.status_code == 409
+    assert visitor.status(run_id) == "paused"
+
+
+def test_the_page_of_an_action_shows_question_and_payload(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    page = visitor.read(f"/runs/{run_id}/approve")
+    assert "Question: Capture 120 EUR for order 7?" in page
+    assert '"note": "leave at the door"' in page

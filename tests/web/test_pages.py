@@ -23,7 +23,7 @@ from tests.web.shop import (
     start,
     work,
 )
-from tests.web.visiting import Visitor, text_of
+from tests.web.visiting import Visitor, queries, text_of
 
 
 @pytest.fixture
@@ -243,17 +243,4 @@ def test_looking_changes_nothing(visitor: Visitor) -> None:
 def test_a_list_needs_few_queries(visitor: Visitor) -> None:
     fill(visitor.app)
     for path, most in (("/runs", 5), ("/", 8)):
-        assert len(_queries(visitor, path)) <= most, path
-
-
-def _queries(visitor: Visitor, path: str) -> list[str]:
-    statements: list[str] = []
-    engine = visitor.app.extensions["squidmesh"].database.engine
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.extend([] if statement.startswith("BEGIN") else [statement])
-
-    sa.event.listen(engine, "before_cursor_execute", note)
-    visitor.get(path)
-    sa.event.remove(engine, "before_cursor_execute", note)
-    return statements
+        assert len(queries(visitor, path)) <= most, path

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flask_squidmesh.dashboard import REDACTED
-from tests.web.shop import CANARY, Billing, Checkout, start, work
+from tests.web.shop import CANARY, Billing, Checkout, Labels, start, work
 from tests.web.visiting import Visitor, text_of
 
 
@@ -85,3 +85,13 @@ def test_markup_in_data_stays_text(visitor: Visitor) -> None:
         page = visitor.get(path).text
         assert "<script>alert" not in page
         assert "<img" not in page
+
+
+def test_the_host_hides_the_words_of_errors_too(make) -> None:
+    def hide(path: tuple[str | int, ...], value: Any, run: Any) -> Any:
+        return REDACTED if path[-1:] in (("message",), ("traceback",)) else value
+
+    visitor = make({"authorize": lambda *asked: True, "actor": lambda: "dana", "redact": hide})
+    run_id = start(visitor.app, Labels, "7")
+    for path in ("/", f"/runs/{run_id}", f"/runs/{run_id}.json"):
+        assert "out of paper" not in visitor.get(path).text, path

@@ -6,7 +6,7 @@ import re
 from html import unescape
 
 from tests.web.shop import Checkout, Labels, Reminder, start, work
-from tests.web.visiting import Visitor, forms_of, text_of
+from tests.web.visiting import Visitor, forms_of, queries, text_of
 
 
 def _pulse(page: str) -> str:
@@ -20,6 +20,12 @@ def test_an_unchanged_page_gets_an_empty_answer(visitor: Visitor) -> None:
     for path in ("/", "/runs", f"/runs/{run_id}", "/runs?word=decision"):
         answer = visitor.get(_pulse(visitor.get(path).text))
         assert (answer.status_code, answer.text) == (204, "")
+
+
+def test_an_unchanged_run_is_told_from_two_queries(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    address = _pulse(visitor.get(f"/runs/{run_id}").text)
+    assert len(queries(visitor, address)) <= 2
 
 
 def test_the_inbox_brings_what_is_new(visitor: Visitor) -> None:

@@ -7,6 +7,7 @@ from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
+import sqlalchemy as sa
 from flask import Flask
 from werkzeug.test import TestResponse
 
@@ -76,3 +77,17 @@ class Visitor:
         """The run's audit events."""
         with self.app.app_context():
             return list(self.app.extensions["mesh"].inspect_run(run_id, include_history=True).audit_events)
+
+
+def queries(visitor: Visitor, path: str) -> list[str]:
+    """The statements that a page needs."""
+    statements: list[str] = []
+    engine = visitor.app.extensions["squidmesh"].database.engine
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.extend([] if statement.startswith("BEGIN") else [statement])
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    visitor.get(path)
+    sa.event.remove(engine, "before_cursor_execute", note)
+    return statements

@@ -19,11 +19,12 @@ from .. import data, frame
 from ..access import Refused, current_actor, require
 from ..actions import BY_VERB, Action, Invalid
 from ..consequences import consequence, done, irreversible, why_not
+from ..documents import Documents
 from ..events import title_of
 from ..headers import keep_nowhere
 from ..language import _
 from ..marks import mark_of
-from ..offers import CONFIRMED_REPLAY, UNSAFE, permission
+from ..offers import CONFIRMED_REPLAY, UNSAFE, decision_at
 
 Facts = Mapping[str, Any]
 
@@ -56,6 +57,11 @@ class Attempt:
         return next((each for each in self.explanation.refusals if each.action == self.action.name), None)
 
     @property
+    def decision(self) -> Facts:
+        """What is, or was, asked at the step; empty where nothing ever was."""
+        return decision_at(self.run, self.step) or {}
+
+    @property
     def comment_required(self) -> bool:
         """Whether it takes words."""
         return self.right in current_runtime().config.dashboard.comment_required
@@ -68,7 +74,7 @@ def act(run_id: str, verb: str) -> Response:
         abort(404)
     attempt = _attempt(run_id, action)
     require("view", attempt.run)
-    require(attempt.right, attempt.run, permission(attempt.run, attempt.step))
+    require(attempt.right, attempt.run, attempt.decision.get("permission"))
     if current_actor() is None:
         raise Refused(action.name, _("Nobody would be recorded as having done it: the app has to give mesh.actor."))
     return _do(attempt) if request.method == "POST" else _show(attempt)
@@ -96,6 +102,8 @@ def _show(attempt: Attempt) -> Response:
 
 
 def _do(attempt: Attempt) -> Response:
+    if attempt.action.on_step and not attempt.decision:
+        return _show(attempt)
     try:
         after = _call(attempt, _filled_in(attempt))
     except ConflictError:
@@ -166,6 +174,8 @@ def _done(attempt: Attempt, after: RunSummary) -> Response:
 def _form(attempt: Attempt, status: int) -> Response:
     shown = {
         "leads": consequence(attempt.possible) if attempt.possible else None,
+        "prompt": attempt.decision.get("prompt"),
+        "payload": Documents(attempt.run).document(attempt.run.payload, "payload"),
         "blocking": irreversible(attempt.blocking),
         "confirm_with": attempt.blocking[0]["step"] if attempt.blocking else None,
         "undoes": list((attempt.possible.leads_to if attempt.possible else {}).get("compensates", ())),
@@ -193,7 +203,7 @@ def _conflict(attempt: Attempt) -> Response:
     shown = {
         "event": events[-1] if events else None,
         "title_of": title_of,
-        "mark": mark_of(data.word(attempt.run)),
+        "mark": mark_of(data.worded(attempt.run).word),
         "why": why_not(attempt.refusal) if attempt.refusal else None,
     }
     return _page("conflict.html", 409, attempt, shown)

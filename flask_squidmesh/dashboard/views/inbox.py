@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from ...store.summaries import RunSummary
 from .. import data, frame, times
 from ..access import require
 from ..chips import Chip
+from ..documents import visible
 from ..language import _, plural
 from ..marks import Mark, mark_of
 from ..offers import Button, inbox_buttons
@@ -30,7 +31,7 @@ WORDS: Mapping[str, str] = {
     "failed": "failed",
     "compensation_failed": "failed",
 }
-CHIPS: Mapping[str, str] = {
+NAMES: Mapping[str, str] = {
     "decision": "Decision",
     "resume": "Paused",
     "interrupted": "Interrupted",
@@ -61,22 +62,28 @@ class Card:
 def show() -> str:
     """The page."""
     require("list")
-    return render_template("squidmesh/inbox.html", **_content())
+    return render_template("squidmesh/inbox.html", **_content(_read()))
 
 
 def refreshed(version: str) -> str | None:
     """The parts of the page that have changed since this version, None where nothing has."""
     require("list")
-    content = _content()
-    if content["version"] == version:
+    inbox = _read()
+    if _version(inbox) == version:
         return None
-    return render_template("squidmesh/_pulse_inbox.html", swapped=True, **content)
+    return render_template("squidmesh/_pulse_inbox.html", swapped=True, **_content(inbox))
 
 
-def _content() -> dict[str, Any]:
-    kind = request.args.get("kind") if request.args.get("kind") in WORDS else None
-    inbox, now = data.inbox_of(kind, MOST), current_runtime().clock.now()
-    version = _version(inbox)
+def _kind() -> str | None:
+    return request.args.get("kind") if request.args.get("kind") in WORDS else None
+
+
+def _read() -> Inbox:
+    return data.inbox_of(_kind(), MOST)
+
+
+def _content(inbox: Inbox) -> dict[str, Any]:
+    kind, now, version = _kind(), current_runtime().clock.now(), _version(inbox)
     return {
         "kind": kind,
         "cards": [_card(item, kind, now) for item in inbox.items],
@@ -84,7 +91,6 @@ def _content() -> dict[str, Any]:
         "most": MOST if len(inbox.items) == MOST else None,
         "last_decision": data.last_decision() if not inbox.items else None,
         "in_progress": _in_progress(),
-        "version": version,
         "pulse": frame.pulse("inbox", version, current_runtime().config.dashboard.poll_list, kind=kind),
     }
 
@@ -95,8 +101,8 @@ def _card(item: InboxItem, kind: str | None, now: datetime) -> Card:
         run=run,
         title=run.subject or run.workflow,
         address=url_for(".run", run_id=run.id),
-        mark=mark_of(WORDS[item.kind]),
-        why=reason(item, now),
+        mark=_mark(item.kind),
+        why=reason(replace(item, error=visible(run, item.error, ("error",))), now),
         since=_since(item.since, now),
         due=_due(item.due_at, now) if item.due_at else None,
         overdue=item.overdue,
@@ -123,9 +129,12 @@ def _chips(inbox: Inbox, kind: str | None) -> list[Chip]:
     chips = [Chip(None, every, url_for(".inbox"), kind is None)]
     for name, count in inbox.counts.items():
         if count.value or name == kind:
-            mark = Mark(mark_of(WORDS[name]).shape, CHIPS[name])
-            chips.append(Chip(mark, count, url_for(".inbox", kind=name), name == kind))
+            chips.append(Chip(_mark(name), count, url_for(".inbox", kind=name), name == kind))
     return chips
+
+
+def _mark(kind: str) -> Mark:
+    return Mark(mark_of(WORDS[kind]).shape, NAMES[kind])
 
 
 def _in_progress() -> Markup:

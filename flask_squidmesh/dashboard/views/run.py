@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from flask import current_app, render_template, request
+from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from ...engine.status import TERMINAL
-from ...reading.views import AttemptView, Run, StepRunView
+from ...reading.views import AttemptView, Explanation, Run, StepRunView
 from ...runtime.runtime import current_runtime
 from .. import data, frame, graph_drawing, rail
 from ..access import current_hooks, require
-from ..documents import Document, Documents, Failure
+from ..documents import Document, Documents, Failure, visible
 from ..events import started, title_of
 from ..headers import keep_nowhere
 from ..marks import Mark, mark_of, mark_of_status, mark_of_visit
 from ..offers import offers
-from ..sentences import Teller
+from ..sentences import Teller, error_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,30 +48,34 @@ def as_json(run_id: str) -> Response:
     require("view", run)
     require("payload", run)
     document = {**run.to_dict(), "explanation": data.explanation(run_id).to_dict()}
-    return keep_nowhere(current_app.make_response(Documents(run).visible(document)))
+    return keep_nowhere(current_app.make_response(visible(run, document, ())))
 
 
 def refreshed(run_id: str, version: str) -> tuple[str, bool] | None:
     """The parts that have changed since this version, and whether it was the last time; None where nothing has."""
-    run = data.run(run_id)
-    require("view", run)
-    content = _content(run)
-    if content["version"] == version:
+    glimpse = data.worded_run(run_id)
+    require("view", glimpse.run)
+    if _version(glimpse) == version:
         return None
-    return render_template("squidmesh/_pulse_run.html", swapped=True, **content), _is_over(run)
+    run = data.run(run_id)
+    return render_template("squidmesh/_pulse_run.html", swapped=True, **_content(run)), _is_over(run)
+
+
+def _version(worded: data.WordedRun) -> str:
+    """What the page shows, in short; a deadline that has passed shows too."""
+    needs = worded.run.needs
+    late = bool(needs and needs.due_at and needs.due_at <= current_runtime().clock.now())
+    return f"{worded.run.revision}.{worded.word}.{late:d}"
 
 
 def _content(run: Run) -> dict[str, Any]:
     now, explanation = current_runtime().clock.now(), data.explanation(run.id)
-    documents, teller = Documents(run), Teller(explanation, now, frame.zone())
-    chosen = _chosen(run)
-    version = f"{run.revision}.{explanation.reason}"
+    documents, chosen, worded = Documents(run), _chosen(run), data.worded(run)
     return {
         "run": run,
         "title": run.subject or run.workflow,
-        "mark": mark_of(data.word(run)),
-        "explanation": explanation,
-        "teller": teller,
+        "mark": mark_of(worded.word),
+        "teller": Teller(_visible(run, explanation), now, frame.zone()),
         "offers": offers(run, explanation),
         "lines": rail.lines(run, now),
         "documents": documents,
@@ -82,9 +87,13 @@ def _content(run: Run) -> dict[str, Any]:
         "mark_of_status": mark_of_status,
         "links": _links(run),
         "drawing": graph_drawing.draw(data.graph_of(run.id)) if request.args.get("view") == "graph" else None,
-        "version": version,
-        "pulse": None if _is_over(run) else _pulse(run, version, chosen),
+        "pulse": None if _is_over(run) else _pulse(run, _version(worded), chosen),
     }
+
+
+def _visible(run: Run, explanation: Explanation) -> Explanation:
+    hidden = {name: visible(run, getattr(explanation, name), ("explanation", name)) for name in ("details", "evidence")}
+    return replace(explanation, **hidden)
 
 
 def _is_over(run: Run) -> bool:
@@ -130,9 +139,14 @@ def _last_error(visit: StepRunView) -> Any:
     return visit.error or next((attempt.error for attempt in reversed(visit.attempts) if attempt.error), None)
 
 
-def _attempts(run: Run) -> list[tuple[StepRunView, AttemptView]]:
-    found = [(step_run, attempt) for step_run in run.step_runs or () for attempt in step_run.attempts]
-    return sorted(found, key=lambda pair: pair[1].started_at)
+def _attempts(run: Run) -> list[tuple[StepRunView, AttemptView, Markup | None]]:
+    """Each with the text of its error, in the order they began."""
+    found = [
+        (step_run, attempt, error_text(visible(run, attempt.error, ("attempts", "error"))) if attempt.error else None)
+        for step_run in run.step_runs or ()
+        for attempt in step_run.attempts
+    ]
+    return sorted(found, key=lambda row: row[1].started_at)
 
 
 def _links(run: Run) -> list[tuple[str, str]]:

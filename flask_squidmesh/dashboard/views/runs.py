@@ -56,7 +56,7 @@ def refreshed(version: str) -> str | None:
     """The parts of the page that have changed since this version, None where nothing has."""
     require("list")
     content = _content(_filters())
-    return None if content["version"] == version else render_template("squidmesh/_pulse_runs.html", **content)
+    return None if content.get("version") == version else render_template("squidmesh/_pulse_runs.html", **content)
 
 
 def _content(filters: Filters) -> dict[str, Any]:
