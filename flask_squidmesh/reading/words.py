@@ -82,7 +82,7 @@ def overdue(now: datetime, stuck_after: float = STUCK_AFTER) -> Condition:
     unclaimed = Dispatch.claim_id.is_(None)
     return sa.or_(
         Dispatch.due_at < now - timedelta(seconds=stuck_after),
-        sa.and_(unclaimed, Dispatch.held.is_not(None)),
+        Dispatch.held.is_not(None),
         sa.and_(unclaimed, Dispatch.hand_over_error.is_not(None), Dispatch.due_at <= now),
     )
 

@@ -68,7 +68,8 @@ def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | Outcome, Work | 
         work = claiming.work_for(connection, runtime.database, run.id, payload["kind"], payload.get("step"))
         if work is None:
             return ("cancelled" if run.status == "cancelled" else "duplicate"), None, run.status
-        if not work.due or (work.claim_id and not _may_take_over(runtime)):
+        expired = work.due and (work.claim_id is None or _may_take_over(runtime))
+        if not expired and not _is_stale(runtime, work):
             return "too_early", work, run.status
         claim = take(runtime, connection, work, settled)
     for recorded in settled:
@@ -91,6 +92,14 @@ def _put_off(runtime: Runtime, work: Work) -> None:
 
 def _may_take_over(runtime: Runtime) -> bool:
     return runtime.database.contact.unbroken_for(runtime.settings.claim_timeout)
+
+
+def _is_stale(runtime: Runtime, work: Work) -> bool:
+    """Whether the step has been running for longer than the host allows, although its worker renews the claim."""
+    timeout = runtime.settings.stale_step_timeout
+    if timeout is None or work.claimed_at is None:
+        return False
+    return (runtime.clock.now() - work.claimed_at).total_seconds() >= timeout
 
 
 def _activated(runtime: Runtime, payload: Payload) -> Delivery:

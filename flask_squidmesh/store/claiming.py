@@ -199,7 +199,7 @@ def claiming(claim: Claim, database: Database, timeout: timedelta) -> list[Any]:
 
 
 def hold(connection: sa.Connection, work: Work, reason: str, until: datetime) -> None:
-    """Put work back that this process does not know how to do. A claim on it stays, for others to settle."""
+    """Put work back that this process does not know how to do. A lost claim stays, for those to settle who know."""
     connection.execute(
         sa.update(dispatches)
         .where(dispatches.c.id == work.dispatch_id)

@@ -31,7 +31,7 @@ def _lost(situation: Situation, work: Row) -> dict[str, Any]:
 def definition_mismatch(situation: Situation) -> Reason | None:
     """A worker put the work back because it does not know the workflow or the step."""
     for row, work in situation.outstanding:
-        if work["held"] is not None and not work["claim_id"]:
+        if work["held"] is not None:
             return about(row, "definition_mismatch", {"held": work["held"], "again_at": work["due_at"]})
     return None
 
@@ -65,10 +65,10 @@ def trouble_of(situation: Situation, row: Row | None) -> dict[str, Any]:
     work = situation.record.dispatches.get(row["id"]) if row else None
     if work is None:
         return {}
-    if work["claim_id"]:
-        return {"worker_lost": _lost(situation, work)} if work["due_at"] <= situation.now else {}
     if work["held"] is not None:
         return {"definition_mismatch": work["held"]}
+    if work["claim_id"]:
+        return {"worker_lost": _lost(situation, work)} if work["due_at"] <= situation.now else {}
     return {"dispatch_delayed": _delay(situation, work)} if _is_delayed(situation, work) else {}
 
 
