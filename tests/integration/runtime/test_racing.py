@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from flask_squidmesh import Approval, ConflictError, Manual, Step, TransitionError, Workflow
+from flask_squidmesh import Approval, ConflictError, Manual, Step, StepContext, TransitionError, Workflow
 from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.runtime.performing import deliver
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
@@ -48,6 +50,11 @@ def at_once(shop: Shop, *calls: Callable[[], Any]) -> list[Any]:
     return answers
 
 
+def alone(_: Shop, call: Callable[..., Any], *arguments: Any, **said: Any) -> Callable[[], Any]:
+    """The call in a transaction of its own."""
+    return partial(call, *arguments, **said)
+
+
 def joined(shop: Shop, call: Callable[..., Any], *arguments: Any, **said: Any) -> Callable[[], Any]:
     """The call in the host's session, and its commit."""
 
@@ -69,9 +76,7 @@ def test_of_two_decisions_one_wins_and_the_other_is_told(
     for _ in range(3):
         run_id = shop.run(workflow)
         calls = [
-            joined(shop, call, run_id, actor="lee", expected="review#1")
-            if in_session
-            else lambda call=call: call(run_id, actor="lee", expected="review#1")
+            (joined if in_session else alone)(shop, call, run_id, actor="lee", expected="review#1")
             for call in (shop.mesh.approve_run, getattr(shop.mesh, rival))
         ]
         answers = at_once(shop, *calls)
@@ -91,9 +96,7 @@ def test_of_two_calls_with_one_key_one_acts_and_both_are_answered(open_shop: Ope
     workflow = reviewing(script)
     shop = open_shop(workflow)
     run_id = shop.run(workflow)
-    first, second = at_once(
-        shop, *[lambda: shop.mesh.approve_run(run_id, actor="lee", idempotency_key="k") for _ in range(2)]
-    )
+    first, second = at_once(shop, *[partial(shop.mesh.approve_run, run_id, actor="lee", idempotency_key="k")] * 2)
     assert first == second
     assert shop.events(run_id) == ["paused", "approved"]
 
@@ -106,10 +109,8 @@ def test_of_two_workers_one_gets_the_step(open_shop: OpenShop, script: Script) -
     shop = open_shop(Working)
     for _ in range(3):
         shop.start(Working)
-        claims = at_once(shop, *[lambda: claim_due(shop.runtime, "squidmesh", limit=1) for _ in range(2)])
+        claims = at_once(shop, *[partial(claim_due, shop.runtime, "squidmesh", limit=1)] * 2)
         assert sorted(map(len, claims)) == [0, 1]
-        from flask_squidmesh.runtime.performing import deliver
-
         for claim in [*claims[0], *claims[1]]:
             deliver(shop.runtime, claim)
 
@@ -122,7 +123,7 @@ def test_of_two_deliveries_one_is_executed(open_shop: OpenShop, script: Script) 
     shop = open_shop(Working, executor=Recording())
     for number in range(1, 4):
         run_id = shop.start(Working)
-        deliveries = at_once(shop, *[lambda run_id=run_id: shop.deliver(run_id, "work") for _ in range(2)])
+        deliveries = at_once(shop, *[partial(shop.deliver, run_id, "work")] * 2)
         outcomes = sorted(each.outcome for each in deliveries)
         assert outcomes[0] in ("duplicate", "executed")
         assert "executed" in outcomes
@@ -133,20 +134,19 @@ def test_of_two_deliveries_one_is_executed(open_shop: OpenShop, script: Script) 
 def test_siblings_that_end_at_once_open_their_join_once(open_shop: OpenShop, script: Script) -> None:
     barrier = threading.Barrier(2)
 
+    def meet(_: StepContext) -> None:
+        barrier.wait(10)
+
     class Joining(Workflow):
         place = Manual(Order)
-        left = Step(script.does("left", lambda ctx: barrier.wait(10) and None), after=[])
-        right = Step(script.does("right", lambda ctx: barrier.wait(10) and None), after=[])
+        left = Step(script.does("left", meet), after=[])
+        right = Step(script.does("right", meet), after=[])
         join = Step(script.does("join"), after=[left, right])
 
     shop = open_shop(Joining, executor=Recording())
     for number in range(1, 4):
         run_id = shop.start(Joining)
-        deliveries = at_once(
-            shop,
-            lambda run_id=run_id: shop.deliver(run_id, "left"),
-            lambda run_id=run_id: shop.deliver(run_id, "right"),
-        )
+        deliveries = at_once(shop, *[partial(shop.deliver, run_id, step) for step in ("left", "right")])
         assert [each.outcome for each in deliveries] == ["executed", "executed"]
         assert shop.deliver(run_id, "join").status == "completed"
         assert script.calls.count("join") == number
