@@ -131,7 +131,7 @@ def test_a_refresh_spares_what_somebody_is_using(quick: Flask, live_server: Serv
     comment.fill("half a sen")
     with page.expect_response(lambda answer: "/pulse" in answer.url and answer.status == 200):
         start(quick, Labels, "8")
-    page.locator("#changed a").wait_for(state="attached")
+    page.locator("#changed a").wait_for()
     assert comment.input_value() == "half a sen"
     assert comment.evaluate("field => field === document.activeElement")
     assert page.get_by_role("link", name="Label 8").count() == 0

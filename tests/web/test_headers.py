@@ -61,7 +61,7 @@ def test_a_template_has_no_inline_script_or_style(template: Path) -> None:
 
 
 def test_scripts_are_small() -> None:
-    assert len((STATIC / "squidmesh.js").read_bytes()) < 5_000
+    assert len((STATIC / "squidmesh.js").read_bytes()) < 4_096
 
 
 def test_assets_are_kept_for_ever_and_change_their_address(visitor: Visitor) -> None:
