@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-import os
+import secrets
+import threading
 import time
 import uuid
 
+_TAIL_BITS = 74
+_guard = threading.Lock()
+_last = (0, 0)
+
 
 def new_id() -> str:
-    """A UUID of version 7 (RFC 9562): milliseconds since 1970, then random bits."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 7 << 76
-    return str(uuid.UUID(int=value & ~(0x3 << 62) | 2 << 62))
+    """A UUID of version 7 (RFC 9562): milliseconds since 1970, then random bits, rising within a millisecond."""
+    moment, tail = _next()
+    value = moment << 80 | 7 << 76 | (tail >> 62) << 64 | 0x2 << 62 | tail & (1 << 62) - 1
+    return str(uuid.UUID(int=value))
+
+
+def _next() -> tuple[int, int]:
+    """A random step, not one of 1, keeps processes apart that were forked within a millisecond."""
+    global _last
+    with _guard:
+        fresh = (time.time_ns() // 1_000_000, secrets.randbits(_TAIL_BITS - 1))
+        step = (_last[0], _last[1] + 1 + secrets.randbits(32))
+        _last = fresh if fresh[0] > _last[0] else step
+        return _last
 
 
 def read_id(text: object) -> str | None:
