@@ -39,7 +39,7 @@ NAMES: Mapping[str, str] = {
     "failed": "Failed",
     "compensation_failed": "Not undone",
 }
-MOST = 50
+MOST = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
