@@ -10,6 +10,7 @@ from typing import Any
 
 from ..engine.facts import Failure
 from ..errors import FailStep, RetryStep
+from ..tools.contract import ToolError
 from ..workflow.binding import BindingError
 from ..workflow.spec import RetryPolicy
 from ..workflow.values import ValueNotJsonError, size_of, to_json
@@ -46,6 +47,8 @@ def failure_of(exception: BaseException, policy: RetryPolicy) -> Failure:
         case RetryStep():
             error = _error(exception, retryable=True)
             return Failure(error=error, asked=True, certain=True, after=exception.after)
+        case ToolError():
+            return _tool_failure(exception, policy)
         case BindingError():
             return Failure(error=_complete(exception.error), final=True, certain=True)
         case ValueNotJsonError():
@@ -55,6 +58,19 @@ def failure_of(exception: BaseException, policy: RetryPolicy) -> Failure:
             named = isinstance(exception, policy.on)
             final = bool(policy.on) and not named
             return Failure(error=_error(exception, retryable=not final), final=final, asked=named, certain=named)
+
+
+def _tool_failure(exception: ToolError, policy: RetryPolicy) -> Failure:
+    """A policy that names ToolError speaks for an irreversible step too."""
+    named = isinstance(exception, policy.on)
+    retryable = exception.retryable and (named or not policy.on)
+    return Failure(
+        error=_error(exception, retryable=retryable),
+        final=not retryable,
+        asked=named and retryable,
+        certain=named and (retryable or exception.certain),
+        after=exception.retry_after,
+    )
 
 
 def check_output(output: Mapping[str, Any], most: int) -> None:

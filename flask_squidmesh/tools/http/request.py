@@ -1,0 +1,147 @@
+"""What a step asks for, checked before anything is sent."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+from pydantic_core import to_jsonable_python
+
+from ..contract import ToolError
+from .hiding import Secrets
+
+NAME: Final = "http"
+EVERY_HOST: Final = "*"
+KEYS: Final = ("method", "url", "headers", "params", "json", "content", "timeout")
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """A request that may be sent. timeout: seconds. secrets: what must not be seen of it."""
+
+    message: httpx.Request
+    timeout: float
+    secrets: Secrets
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether the method promises to change nothing on the other side."""
+        return self.message.method in SAFE_METHODS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRules:
+    """What an adapter allows and adds: hosts as "name" or "name:port", headers, and the usual timeout in seconds."""
+
+    allowed_hosts: frozenset[str]
+    headers: Mapping[str, str]
+    timeout: float
+
+    def check(self, asked: Mapping[str, Any]) -> HttpRequest:
+        """The request that is meant. Raises ToolError of kind invalid_request, which never quotes what is secret."""
+        _check_keys(asked)
+        url = _url(asked.get("url"), asked.get("params"))
+        self._check_host(url)
+        timeout = self.timeout if asked.get("timeout") is None else _timeout(asked["timeout"])
+        headers = {"user-agent": "flask-squidmesh", **_lowered(self.headers), **_headers(asked.get("headers"))}
+        message = _message(_method(asked.get("method")), url, headers, _body(asked, headers), timeout)
+        return HttpRequest(message=message, timeout=timeout, secrets=Secrets.of(url, headers))
+
+    def _check_host(self, url: httpx.URL) -> None:
+        host = url.host if url.port is None else f"{url.host}:{url.port}"
+        if EVERY_HOST not in self.allowed_hosts and host not in self.allowed_hosts:
+            listed = ", ".join(sorted(self.allowed_hosts)) or "none is"
+            raise _invalid(f"the host {host} is not among the allowed ones ({listed}). Add it to allowed_hosts")
+
+
+def is_timeout(value: object) -> bool:
+    """Whether the value is a number of seconds that a call can be limited to."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+
+
+def _invalid(fault: str) -> ToolError:
+    return ToolError(f"The HTTP request was not sent: {fault}.", adapter=NAME, kind="invalid_request", certain=True)
+
+
+def _check_keys(asked: Mapping[str, Any]) -> None:
+    unknown = sorted(str(key) for key in asked if key not in KEYS)
+    if unknown:
+        raise _invalid(f"it has unknown keys ({', '.join(unknown)}). Known are {', '.join(KEYS)}")
+    if asked.get("json") is not None and asked.get("content") is not None:
+        raise _invalid("it has both json and content. Give one of them")
+
+
+def _method(value: Any) -> str:
+    if not isinstance(value, str) or not (value.isascii() and value.isalpha()):
+        raise _invalid('its method is missing or no word. Give one such as "GET"')
+    return value.upper()
+
+
+def _url(value: Any, params: Any) -> httpx.URL:
+    if not isinstance(value, str) or not value:
+        raise _invalid("its url is missing or empty. Give a whole one, such as https://example.com/orders")
+    try:
+        url = httpx.URL(value)
+    except httpx.InvalidURL:
+        raise _invalid("its url cannot be read. Give a whole one, such as https://example.com/orders") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise _invalid("its url does not begin with http:// or https:// and a host")
+    if url.userinfo:
+        raise _invalid("its url holds a user name or password. Send them in the Authorization header")
+    return url.copy_with(fragment=None) if params is None else _with_params(url, params)
+
+
+def _with_params(url: httpx.URL, params: Any) -> httpx.URL:
+    if not isinstance(params, Mapping):
+        raise _invalid(f"its params are of type {type(params).__name__}. Give a mapping")
+    return url.copy_with(fragment=None).copy_merge_params(dict(params))
+
+
+def _headers(value: Any) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise _invalid(f"its headers are of type {type(value).__name__}. Give a mapping of texts")
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise _invalid(f"its header {name} is of type {type(text).__name__}. Give text")
+    return _lowered(value)
+
+
+def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): text for name, text in headers.items()}
+
+
+def _timeout(value: Any) -> float:
+    if not is_timeout(value):
+        raise _invalid("its timeout is not a number of seconds greater than 0")
+    return float(value)
+
+
+def _body(asked: Mapping[str, Any], headers: dict[str, str]) -> bytes | str | None:
+    """The body as it is sent; one made of JSON says so in the headers."""
+    content = asked.get("content")
+    if content is not None and not isinstance(content, bytes | str):
+        raise _invalid(f"its content is of type {type(content).__name__}. Give bytes or text, or use json")
+    if asked.get("json") is None:
+        return content
+    headers.setdefault("content-type", "application/json")
+    try:
+        return json.dumps(to_jsonable_python(asked["json"]), allow_nan=False, separators=(",", ":"))
+    except ValueError as error:
+        raise _invalid(f"its json cannot be written as JSON ({type(error).__name__})") from None
+
+
+def _message(
+    method: str, url: httpx.URL, headers: Mapping[str, str], body: bytes | str | None, timeout: float
+) -> httpx.Request:
+    limits = httpx.Timeout(timeout).as_dict()
+    try:
+        return httpx.Request(method, url, headers=headers, content=body, extensions={"timeout": limits})
+    except (UnicodeError, ValueError, TypeError) as error:
+        raise _invalid(f"its headers cannot be sent ({type(error).__name__})") from None

@@ -1,0 +1,356 @@
+"""What the HTTP adapter sends, what it answers, and what it lets nobody see."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import httpx
+import pytest
+
+from flask_squidmesh.tools import ToolError, ToolResult, invoke
+from flask_squidmesh.tools.http import HttpAdapter
+
+from .conftest import Server
+
+NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
+SECRET = "sw0rdf1sh"
+
+
+class StoppedClock:
+    offset = timedelta(0)
+
+    def now(self) -> datetime:
+        return NOW
+
+
+@pytest.fixture
+def http(server: Server) -> HttpAdapter:
+    return HttpAdapter(allowed_hosts=[server.host], clock=StoppedClock())
+
+
+def failed(call: Callable[[], ToolResult]) -> ToolError:
+    with pytest.raises(ToolError) as caught:
+        call()
+    return caught.value
+
+
+def seen_in(error: ToolError) -> str:
+    """Everything of an error that is stored with a step."""
+    return "".join(traceback.format_exception(error)) + json.dumps(error.to_dict())
+
+
+# -- what is sent ------------------------------------------------------------------------------------------------
+
+
+def test_method_query_headers_and_json_are_sent(server: Server, http: HttpAdapter) -> None:
+    http.post(
+        server.url("/orders?source=web"),
+        params={"page": 2},
+        headers={"Idempotency-Key": "o-1"},
+        json={"amount": Decimal("5.10")},
+    )
+    method, path, headers, body = server.asked[0]
+    assert (method, path) == ("POST", "/orders?source=web&page=2")
+    assert (headers["idempotency-key"], headers["content-type"]) == ("o-1", "application/json")
+    assert json.loads(body) == {"amount": "5.10"}
+
+
+def test_content_is_sent_as_it_is(server: Server, http: HttpAdapter) -> None:
+    http.put(server.url(), content=b"<order/>", headers={"Content-Type": "text/xml"})
+    _, _, headers, body = server.asked[0]
+    assert (headers["content-type"], body) == ("text/xml", b"<order/>")
+
+
+def test_headers_of_the_adapter_are_sent_unless_the_call_gives_its_own(server: Server) -> None:
+    http = HttpAdapter(allowed_hosts=[server.host], headers={"Authorization": "Bearer one", "X-Shop": "tea"})
+    http.get(server.url(), headers={"authorization": "Bearer two"})
+    headers = server.asked[0][2]
+    assert (headers["authorization"], headers["x-shop"]) == ("Bearer two", "tea")
+
+
+@pytest.mark.parametrize("name", ["get", "post", "put", "patch", "delete"])
+def test_each_method_has_a_name(server: Server, http: HttpAdapter, name: str) -> None:
+    getattr(http, name)(server.url())
+    assert server.asked[0][0] == name.upper()
+
+
+def test_it_is_an_adapter(server: Server, http: HttpAdapter) -> None:
+    result = invoke(http, {"method": "GET", "url": server.url("/a")}, {"run_id": "r-1"})
+    assert (result.adapter, result.payload["status"]) == ("http", 200)
+    assert result.metadata == {"method": "GET", "url": server.url("/a")}
+
+
+# -- what is refused before it is sent ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ({"url": "https://shop.example"}, "method"),
+        ({"method": "", "url": "https://shop.example"}, "method"),
+        ({"method": "GET /x", "url": "https://shop.example"}, "method"),
+        ({"method": "GET"}, "url"),
+        ({"method": "GET", "url": ""}, "url"),
+        ({"method": "GET", "url": "https://shop.example:port/"}, "url"),
+        ({"method": "GET", "url": "/orders"}, "https://"),
+        ({"method": "GET", "url": "file:///etc/passwd"}, "https://"),
+        ({"method": "GET", "url": "https://dana:sw0rdf1sh@shop.example"}, "Authorization"),
+        ({"method": "GET", "url": "https://other.example"}, "other.example"),
+        ({"method": "GET", "url": "https://shop.example:8443"}, "shop.example:8443"),
+        ({"method": "GET", "url": "https://shop.example.other.example"}, "allowed_hosts"),
+        ({"method": "GET", "url": "https://shop.example", "timeout": 0}, "timeout"),
+        ({"method": "GET", "url": "https://shop.example", "timeout": float("nan")}, "timeout"),
+        ({"method": "GET", "url": "https://shop.example", "headers": ["a"]}, "headers"),
+        ({"method": "GET", "url": "https://shop.example", "headers": {"X-Count": 1}}, "X-Count"),
+        ({"method": "GET", "url": "https://shop.example", "headers": {"X-Name": "ü€"}}, "headers"),
+        ({"method": "GET", "url": "https://shop.example", "params": "a=1"}, "params"),
+        ({"method": "POST", "url": "https://shop.example", "json": {}, "content": b""}, "both"),
+        ({"method": "POST", "url": "https://shop.example", "json": {"a": float("inf")}}, "json"),
+        ({"method": "POST", "url": "https://shop.example", "json": {"a": object()}}, "json"),
+        ({"method": "POST", "url": "https://shop.example", "content": {"a": 1}}, "content"),
+        ({"method": "GET", "url": "https://shop.example", "retries": 3}, "retries"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_not_sent(request_: dict[str, Any], said: str) -> None:
+    def sent(request: httpx.Request) -> httpx.Response:
+        raise AssertionError("it was sent")
+
+    http = HttpAdapter(allowed_hosts=["shop.example"], transport=httpx.MockTransport(sent))
+    error = failed(lambda: http.invoke(request_))
+    assert (error.kind, error.retryable, error.certain) == ("invalid_request", False, True)
+    assert said in error.message
+    assert SECRET not in seen_in(error)
+
+
+def test_no_host_is_allowed_unless_listed() -> None:
+    assert failed(lambda: HttpAdapter(allowed_hosts=[]).get("https://shop.example")).kind == "invalid_request"
+
+
+def test_a_star_allows_every_host(server: Server) -> None:
+    assert HttpAdapter(allowed_hosts=["*"]).get(server.url()).payload["status"] == 200
+
+
+def test_hosts_are_compared_without_case() -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(204))
+    http = HttpAdapter(allowed_hosts=["Shop.Example"], transport=transport)
+    assert http.get("https://SHOP.example:443/").payload["status"] == 204
+
+
+@pytest.mark.parametrize("settings", [{"timeout": 0}, {"timeout": None}, {"max_response_bytes": 0}])
+def test_an_adapter_without_limits_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="without limit"):
+        HttpAdapter(allowed_hosts=["*"], **settings)
+
+
+def test_one_text_is_no_list_of_hosts() -> None:
+    with pytest.raises(ValueError, match=r"\['shop.example'\]"):
+        HttpAdapter(allowed_hosts="shop.example")
+
+
+# -- what comes back ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "parsed"),
+    [
+        ("application/json", '{"id": 7}', {"id": 7}),
+        ("application/problem+json; charset=utf-8", "[1]", [1]),
+        ("application/json", "{broken", "{broken"),
+        ("application/json", "[NaN]", "[NaN]"),
+        ("application/json", "", ""),
+        ("text/plain", '{"id": 7}', '{"id": 7}'),
+        ("text/plain; charset=latin-1", "Käse".encode("latin-1"), "Käse"),
+        ("application/octet-stream", b"\xff\xfe", "\ufffd\ufffd"),
+    ],
+)
+def test_the_body_is_json_where_it_is_json(
+    server: Server, http: HttpAdapter, kind: str, body: bytes | str, parsed: Any
+) -> None:
+    server.replies(200, body, Content_Type=kind)
+    result = http.get(server.url())
+    assert result.payload["body"] == parsed
+    assert result.payload["headers"]["content-type"] == kind
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed(server: Server, http: HttpAdapter) -> None:
+    server.replies(302, Location="http://elsewhere.example/")
+    payload = http.get(server.url()).payload
+    assert (payload["status"], payload["headers"]["location"]) == (302, "http://elsewhere.example/")
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "retryable", "certain"),
+    [
+        (400, False, True),
+        (404, False, True),
+        (408, True, True),
+        (429, True, True),
+        (500, True, False),
+        (503, True, False),
+        (599, True, False),
+    ],
+)
+def test_other_statuses_say_whether_to_try_again(
+    server: Server, http: HttpAdapter, status: int, retryable: bool, certain: bool
+) -> None:
+    server.replies(status, '{"why": "because"}', Content_Type="application/json", X_Request_Id="q-1")
+    error = failed(lambda: http.post(server.url("/orders")))
+    assert (error.kind, error.retryable, error.certain) == ("http", retryable, certain)
+    assert error.details["status"] == status
+    assert error.details["body"] == {"why": "because"}
+    assert error.details["headers"]["x-request-id"] == "q-1"
+    assert (error.details["method"], error.details["url"]) == ("POST", server.url("/orders"))
+    assert str(status) in error.message
+    assert len(server.asked) == 1, "a call is one request"
+
+
+def test_reading_has_no_effect_whatever_comes_back(server: Server, http: HttpAdapter) -> None:
+    server.replies(500)
+    assert failed(lambda: http.get(server.url())).certain
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
+        (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0),
+        ("9" * 40, 86_400.0),
+        (format_datetime(NOW + timedelta(days=900), usegmt=True), 86_400.0),
+        ("-5", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_kept_in_seconds(server: Server, http: HttpAdapter, header: str, seconds: float | None) -> None:
+    server.replies(429, Retry_After=header)
+    assert failed(lambda: http.get(server.url())).retry_after == seconds
+
+
+def test_a_long_body_of_an_error_is_cut(server: Server, http: HttpAdapter) -> None:
+    server.replies(500, "x" * 5_000, Content_Type="text/plain")
+    body = failed(lambda: http.get(server.url())).details["body"]
+    assert len(body) == 2_000
+    assert body.endswith("…")
+
+
+def test_an_answer_that_is_too_large_is_refused(server: Server) -> None:
+    server.replies(200, b"x" * 2_000)
+    http = HttpAdapter(allowed_hosts=[server.host], max_response_bytes=1_999)
+    error = failed(lambda: http.post(server.url()))
+    assert (error.kind, error.retryable, error.certain) == ("response_too_large", False, False)
+    assert "1999" in error.message
+    assert HttpAdapter(allowed_hosts=[server.host], max_response_bytes=2_000).post(server.url())
+
+
+# -- when nothing comes back -------------------------------------------------------------------------------------
+
+
+def test_a_server_that_does_not_answer_is_a_timeout(server: Server, http: HttpAdapter) -> None:
+    server.answer = lambda handler: server.released.wait(20)  # type: ignore[assignment]
+    error = failed(lambda: http.post(server.url(), timeout=0.1))
+    assert (error.kind, error.retryable, error.certain) == ("timeout", True, False)
+    assert "0.1 seconds" in error.message
+
+
+def test_a_server_that_trickles_is_a_timeout(server: Server, http: HttpAdapter) -> None:
+    def trickle(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while not server.released.wait(0.02):
+            handler.wfile.write(b".")
+
+    server.answer = trickle
+    assert failed(lambda: http.get(server.url(), timeout=0.2)).kind == "timeout"
+
+
+def test_a_port_where_nobody_listens_is_a_transport_error_and_surely_had_no_effect() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{taken.getsockname()[1]}"
+        error = failed(lambda: HttpAdapter(allowed_hosts=[host]).post(f"http://{host}/"))
+    assert (error.kind, error.retryable, error.certain) == ("transport", True, True)
+    assert error.details["reason"] == "ConnectError"
+
+
+def test_a_connection_that_breaks_is_a_transport_error_and_may_have_had_an_effect(
+    server: Server, http: HttpAdapter
+) -> None:
+    server.answer = lambda handler: handler.connection.shutdown(socket.SHUT_RDWR)
+    error = failed(lambda: http.post(server.url()))
+    assert (error.kind, error.retryable, error.certain) == ("transport", True, False)
+    assert len(server.asked) == 1, "a call is one request"
+
+
+def test_a_connect_timeout_surely_had_no_effect() -> None:
+    def never(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectTimeout("too late", request=request)
+
+    http = HttpAdapter(allowed_hosts=["shop.example"], transport=httpx.MockTransport(never))
+    error = failed(lambda: http.post("https://shop.example/"))
+    assert (error.kind, error.certain) == ("timeout", True)
+
+
+# -- what nobody may see -----------------------------------------------------------------------------------------
+
+
+def test_secrets_do_not_come_back_in_what_is_stored(server: Server) -> None:
+    def echo(handler: BaseHTTPRequestHandler) -> None:
+        said = f"you sent {handler.headers['Authorization']} to {handler.path}".encode()
+        handler.send_response(403)
+        handler.send_header("Set-Cookie", f"session={SECRET}")
+        handler.send_header("X-Echo", handler.headers["Authorization"])
+        handler.send_header("Content-Length", str(len(said)))
+        handler.end_headers()
+        handler.wfile.write(said)
+
+    server.answer = echo
+    http = HttpAdapter(allowed_hosts=[server.host], headers={"Authorization": f"Bearer {SECRET}"})
+    error = failed(lambda: http.get(server.url("/orders"), params={"api_key": f"{SECRET}2", "page": "3"}))
+    assert SECRET not in seen_in(error)
+    assert error.details["url"] == server.url("/orders?api_key=[redacted]&page=[redacted]")
+    assert "you sent" in error.details["body"]
+
+
+def test_secrets_do_not_come_back_when_the_call_breaks(server: Server, http: HttpAdapter) -> None:
+    server.answer = lambda handler: handler.connection.shutdown(socket.SHUT_RDWR)
+    error = failed(lambda: http.get(server.url(f"/?token={SECRET}"), headers={"Authorization": SECRET}))
+    assert SECRET not in seen_in(error)
+
+
+def test_a_header_with_a_line_break_is_refused_without_being_quoted(server: Server, http: HttpAdapter) -> None:
+    error = failed(lambda: http.get(server.url(), headers={"Authorization": f"{SECRET}\r\nX-Other: 1"}))
+    assert (error.kind, error.certain) == ("invalid_request", True)
+    assert SECRET not in seen_in(error)
+    assert server.asked == []
+
+
+def test_what_a_result_tells_of_its_request_has_no_secrets(server: Server, http: HttpAdapter) -> None:
+    metadata = http.get(server.url(f"/orders?token={SECRET}"), headers={"Authorization": SECRET}).metadata
+    assert SECRET not in json.dumps(dict(metadata))
+
+
+# -- without httpx -----------------------------------------------------------------------------------------------
+
+
+def test_without_httpx_the_contract_is_there_and_the_adapter_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("flask_squidmesh.tools")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    importlib.import_module("flask_squidmesh.tools")
+    with pytest.raises(ImportError, match=r"flask-squidmesh\[http\]"):
+        importlib.import_module("flask_squidmesh.tools.http")
