@@ -95,5 +95,5 @@ def _keep(error: access.Refused) -> None:
 
 
 def _page(template: str, status: int, heading: str, **values: Any) -> Answer:
-    shown = {"heading": heading, "debug": current_app.debug, "address": request.path, **values}
+    shown = {"heading": heading, "debug": current_app.debug, "address": request.script_root + request.path, **values}
     return render_template(f"squidmesh/{template}", **shown), status

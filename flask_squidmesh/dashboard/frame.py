@@ -80,7 +80,7 @@ def frame() -> dict[str, Any]:
         "token": csrf.token(),
         "actor": access.current_actor() if not access.is_closed() else None,
         "name_of": name_of,
-        "here": request.full_path.rstrip("?"),
+        "here": request.script_root + request.full_path.rstrip("?"),
         "short": short,
         "ago": partial(times.stamp, zone=zone(), now=now),
         "exact": partial(times.stamp, zone=zone(), now=now, show="exact"),

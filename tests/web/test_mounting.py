@@ -22,7 +22,7 @@ def _links(page: str) -> list[str]:
 def test_below_a_script_name_every_link_leads_there(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     outer = Client(DispatcherMiddleware(Flask("outer"), {"/shop": visitor.app.wsgi_app}))
-    for path in ("/", "/runs", f"/runs/{run_id}", f"/runs/{run_id}/approve"):
+    for path in ("/", "/runs", f"/runs/{run_id}", f"/runs/{run_id}/approve", "/nowhere"):
         page = outer.get(f"/shop/squidmesh{path}").text
         assert _links(page)
         assert all(link.startswith("/shop/squidmesh") for link in _links(page))
