@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from ..store.claiming import Claim
 from ..workflow.spec import WorkflowSpec
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 
 Record = Callable[[sa.Connection, Outcome], "Recorded"]
+
+
+# What the database says at the end of a transaction that it refuses, or that an error which was swallowed has spoiled.
+SPOILED = (sa.exc.IntegrityError, sa.exc.InternalError, sa.exc.PendingRollbackError)
 
 
 class TransactionEndedError(RuntimeError):
@@ -44,7 +48,7 @@ def perform_in_transaction(
                 recorded = record(connection, outcome)
                 session.commit()
                 return outcome, recorded
-            except sa.exc.IntegrityError as error:
+            except SPOILED as error:
                 outcome = Failed(failure=failure_of(error, spec.steps[claim.visit.step].retry), input=outcome.input)
             finally:
                 session.rollback()
@@ -67,14 +71,14 @@ def _judged(outcome: Outcome, kept: dict[str, bool], spec: WorkflowSpec, claim: 
     if kept["open"] or isinstance(outcome, Failed):
         return outcome
     ended = TransactionEndedError(
-        f"Step {claim.visit.step} rolled back its transaction itself. Raise FailStep or RetryStep instead."
+        f"Step {claim.visit.step} ended its transaction itself. Raise FailStep or RetryStep instead."
     )
     return Failed(failure=failure_of(ended, spec.steps[claim.visit.step].retry), input=outcome.input)
 
 
 @contextmanager
 def _kept_open(session: Session) -> Iterator[dict[str, bool]]:
-    """Refuse commits inside the block, and notice rollbacks."""
+    """Refuse commits inside the block, and notice where the transaction ends otherwise."""
     kept = {"open": True}
 
     def refuse(committing: Session) -> None:
@@ -84,13 +88,13 @@ def _kept_open(session: Session) -> Iterator[dict[str, bool]]:
                 "so it must not commit by itself. Remove the commit, or remove transaction=True."
             )
 
-    def notice(_session: Session, ended: Any) -> None:
-        kept["open"] = kept["open"] and ended.nested
+    def notice(_session: Session, ended: SessionTransaction) -> None:
+        kept["open"] = kept["open"] and ended.parent is not None
 
     sa.event.listen(session, "before_commit", refuse)
-    sa.event.listen(session, "after_soft_rollback", notice)
+    sa.event.listen(session, "after_transaction_end", notice)
     try:
         yield kept
     finally:
         sa.event.remove(session, "before_commit", refuse)
-        sa.event.remove(session, "after_soft_rollback", notice)
+        sa.event.remove(session, "after_transaction_end", notice)
