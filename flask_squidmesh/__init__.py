@@ -1,6 +1,6 @@
 """Durable business workflows inside a Flask app, with a dashboard for the people who operate them."""
 
-from .dashboard.access import Deny
+from .dashboard import REDACTED, Deny
 from .errors import (
     ConfigurationError,
     ConflictError,
@@ -40,6 +40,7 @@ from .workflow import (
 )
 
 __all__ = [
+    "REDACTED",
     "Approval",
     "CompensationContext",
     "ConfigurationError",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -119,8 +118,7 @@ class SquidMesh:
 
     def dashboard(self, *, name: str, url_prefix: str, authorize: Callable[..., Any] | None = None) -> Blueprint:
         """A further mount of the dashboard, to be registered by the host; with an `authorize` of its own if given."""
-        hooks = self._hooks if authorize is None else replace(self._hooks, authorize=authorize)
-        return create_blueprint(hooks, name=name, url_prefix=url_prefix)
+        return create_blueprint(self._hooks, name=name, url_prefix=url_prefix, authorize=authorize)
 
     # -- configuration -----------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, request
@@ -51,9 +51,10 @@ class Hooks:
 
 
 class Dashboard(Blueprint):
-    """One mount, with the hooks that count for it."""
+    """One mount: the hooks that count for it, and an `authorize` of its own if it has one."""
 
     hooks: Hooks
+    own_authorize: Authorize | None
 
 
 class Refused(Forbidden):
@@ -66,7 +67,8 @@ class Refused(Forbidden):
 
 def current_hooks() -> Hooks:
     """The hooks of the mount that answers the current request."""
-    return cast(Dashboard, current_app.blueprints[request.blueprint or ""]).hooks
+    mount = cast(Dashboard, current_app.blueprints[request.blueprint or ""])
+    return replace(mount.hooks, authorize=mount.own_authorize) if mount.own_authorize else mount.hooks
 
 
 def is_closed() -> bool:

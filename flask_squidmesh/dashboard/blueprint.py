@@ -8,7 +8,7 @@ from typing import Any
 from flask import abort, request
 
 from . import csrf, failures, headers, static_files
-from .access import Dashboard, Hooks
+from .access import Authorize, Dashboard, Hooks
 from .assets import TEMPLATES
 from .frame import frame
 from .views import acting, help, inbox, preferences, pulse, run, runs, workflows
@@ -29,14 +29,16 @@ ROUTES: list[tuple[str, str, Callable[..., Any], list[str]]] = [
 ]
 
 
-def create_blueprint(hooks: Hooks, *, name: str = "squidmesh", url_prefix: str) -> Dashboard:
+def create_blueprint(
+    hooks: Hooks, *, name: str = "squidmesh", url_prefix: str, authorize: Authorize | None = None
+) -> Dashboard:
     """A dashboard, a new one each time, to be registered on one app.
 
     hooks: who may do what, and what else the host has to say. name: of the blueprint, and so of its endpoints.
-    url_prefix: where it is mounted, such as "/squidmesh".
+    url_prefix: where it is mounted, such as "/squidmesh". authorize: instead of that of the hooks.
     """
     dashboard = Dashboard(name, __name__, template_folder=str(TEMPLATES), url_prefix=url_prefix)
-    dashboard.hooks = hooks
+    dashboard.hooks, dashboard.own_authorize = hooks, authorize
     for rule, endpoint, view, methods in ROUTES:
         dashboard.add_url_rule(rule, endpoint, view, methods=methods)
     dashboard.before_request(_before)
