@@ -16,6 +16,7 @@ from .audit import events_of
 from .records import Record, read_record, step_facts
 from .states import merged_outputs
 from .steps import step_run_views, step_views
+from .timeline import timeline
 from .views import Run
 
 
@@ -27,10 +28,12 @@ def inspect(connection: sa.Connection, registry: Registry, run_id: UUID | str, *
     record = read_record(connection, registry, run_id)
     history: dict[str, Any] = {}
     if include_history:
+        audit_events = events_of(connection, record.run["id"])
         history = {
             "steps": step_views(record),
             "step_runs": step_run_views(record),
-            "audit_events": events_of(connection, record.run["id"]),
+            "audit_events": audit_events,
+            "timeline": timeline(record, audit_events),
         }
     return Run(
         **_summary_values(summary_of(record.run)),

@@ -102,8 +102,28 @@ class AuditEventView(View):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimelineEvent(View):
+    """One thing that happened to a run.
+
+    type: started; entered, compensation_planned; attempt_started, attempt_completed, attempt_failed,
+    attempt_abandoned; the types of audit events; completed, failed or cancelled for the end. kind: step or
+    compensation, for what concerns a step run. details: facts, such as {"due_at"} or {"error"}.
+    """
+
+    at: datetime
+    type: str
+    kind: str | None = None
+    step: str | None = None
+    visit: int | None = None
+    attempt: int | None = None
+    actor: Any = None
+    comment: str | None = None
+    details: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run(RunSummary):
-    """One run in full. steps, step_runs and audit_events are None unless asked for with include_history=True.
+    """One run in full. steps, step_runs, audit_events and timeline are None unless asked for with include_history=True.
 
     context: the outputs so far, merged, newest wins. last_error: {type, message, code, details, traceback, retryable}.
     decision: the token to pass as `expected` to a control call.
@@ -119,6 +139,7 @@ class Run(RunSummary):
     steps: tuple[StepView, ...] | None = None
     step_runs: tuple[StepRunView, ...] | None = None
     audit_events: tuple[AuditEventView, ...] | None = None
+    timeline: tuple[TimelineEvent, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
