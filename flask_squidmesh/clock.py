@@ -30,14 +30,14 @@ class SystemClock:
 
 
 class SettableClock:
-    """A clock that tests move: it runs with the machine's clock, shifted by what `advance` added."""
+    """A clock that tests move: it runs on with the machine's clock, from wherever it was moved."""
 
     def __init__(self) -> None:
         self._offset = timedelta(0)
 
     @property
     def offset(self) -> timedelta:
-        """What has been added so far."""
+        """How far it stands from the machine's clock."""
         return self._offset
 
     def now(self) -> datetime:
@@ -47,3 +47,9 @@ class SettableClock:
     def advance(self, by: timedelta | float) -> None:
         """Move the clock forward by a timedelta or by seconds."""
         self._offset += by if isinstance(by, timedelta) else timedelta(seconds=by)
+
+    def move_to(self, time: datetime) -> None:
+        """Move the clock to this time, forward or back. Raises ValueError for a time without a zone."""
+        if time.tzinfo is None:
+            raise ValueError(f"The clock cannot move to {time}, which has no zone. Write datetime(..., tzinfo=UTC).")
+        self._offset = time - datetime.now(UTC)

@@ -138,6 +138,10 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection whose reads belong to one transaction."""
+        lent = self._lent_by_host()
+        if lent is not None:
+            yield lent
+            return
         with self._watched(), self.engine.connect() as connection:
             yield connection
 
@@ -152,6 +156,8 @@ class Database:
                 yield connection
             return
         blocked_by_host = self._host_holds_write_lock()
+        if blocked_by_host and self.shared_connection:
+            raise ConflictError(_PASS_SESSION)
         with self._turn, self._watched(), self.engine.connect() as connection:
             self._begin_immediate(connection, blocked_by_host)
             try:
@@ -190,6 +196,11 @@ class Database:
             raise
         self.contact.made()
 
+    def _lent_by_host(self) -> sa.Connection | None:
+        """In memory, the connection of the host's open transaction, which closing one of our own would roll back."""
+        session = self._host_session() if self.shared_connection else None
+        return self.seen_by(session) if session is not None and session.in_transaction() else None
+
     def _host_holds_write_lock(self) -> bool:
         session = self._host_session()
         if session is None or not session.in_transaction():
@@ -199,8 +210,6 @@ class Database:
 
     def _begin_immediate(self, connection: sa.Connection, blocked_by_host: bool) -> None:
         if self.shared_connection:
-            if blocked_by_host:
-                raise ConflictError(_PASS_SESSION)
             return
         raw: Any = connection.connection.driver_connection
         if blocked_by_host:
