@@ -113,7 +113,7 @@ def start_child(
     chosen = trigger_of(spec, trigger)
     valid = validate(chosen, payload, now=runtime.clock.now())
     check_size(valid, runtime.settings.max_payload_bytes)
-    parent = (claim.run.id, claim.visit.step, key_of(key) or "")
+    parent = (claim.run.id, claim.visit.step, key_of(key or "") or "")
     wanted = Start(spec=spec, trigger=chosen, payload=valid, actor=claim.run.actor, parent=parent)
     session = runtime.host_db.session if claim.visit.settings.get("transaction") else None
     return begin(runtime, wanted, session).run_id

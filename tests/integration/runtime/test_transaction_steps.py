@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -50,12 +50,16 @@ class Ledger:
 
 
 @pytest.fixture
-def ledger(open_shop: OpenShop, script: Script) -> Iterator[Ledger]:
+def ledger(open_shop: OpenShop, script: Script) -> Ledger:
     return Ledger(open_shop, script)
 
 
 def test_rows_and_completion_are_one_commit(ledger: Ledger, script: Script) -> None:
-    shop = ledger.open(lambda ctx: ledger.add(1) or {"posted": 1})
+    def work(ctx: StepContext) -> dict[str, int]:
+        ledger.add(1)
+        return {"posted": 1}
+
+    shop = ledger.open(work)
     run_id = shop.run(ledger.workflow)
     assert (ledger.rows, shop.status(run_id), script.calls) == ([1], "completed", ["before", "after"])
     assert shop.look(run_id).context == {"posted": 1}

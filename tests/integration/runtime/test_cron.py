@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from flask_squidmesh import Cron, Manual, Step, UnknownTriggerError, UnknownWorkflowError, Workflow, scheduled_day
+from flask_squidmesh.runtime import scheduling
+from flask_squidmesh.store import tables
+from flask_squidmesh.testing import drain
+from tests.shop import Order, Recording, Script, Shop
+
+OpenShop = Callable[..., Shop]
+
+
+class Digest(BaseModel):
+    channel: str = "ops"
+    day: date = Field(default_factory=scheduled_day)
+    made_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+def digesting(script: Script, **options: Any) -> type[Workflow]:
+    class Digesting(Workflow):
+        by_hand = Manual(Digest)
+        daily = Cron("0 9 * * *", Digest, timezone="Europe/Berlin", **options)
+        deliver = Step(script.does("deliver", lambda ctx: {"seen": dict(ctx.state)}))
+
+    return Digesting
+
+
+WINDOW = datetime(2026, 3, 9, 8, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def fire(open_shop: OpenShop, script: Script) -> Callable[..., Any]:
+    """Fire the daily trigger of a shop made with the trigger's options."""
+    shops: dict[str, Shop] = {}
+
+    def fire(idempotency: str = "return_existing", **options: Any) -> Any:
+        if "shop" not in shops:
+            shops["shop"] = open_shop(digesting(script, idempotency=idempotency))
+        return scheduling.fire(shops["shop"].runtime, "digesting", "daily", **options)
+
+    return fire
+
+
+def runs(script: Script) -> int:
+    return len({context.run_id for context in script.contexts})
+
+
+def test_a_window_is_started_once(fire: Callable[..., Any], script: Script) -> None:
+    first = fire(intended_window=WINDOW)
+    assert fire(intended_window=WINDOW) == first
+    assert fire(intended_window=WINDOW.astimezone()) == first
+    assert fire(intended_window=WINDOW.replace(tzinfo=None)) == first
+    assert fire(intended_window=WINDOW + timedelta(days=1)) != first
+    drain()
+    assert runs(script) == 2
+
+
+def test_a_second_start_may_be_skipped(fire: Callable[..., Any], script: Script) -> None:
+    assert fire("skip", intended_window=WINDOW)
+    assert fire("skip", intended_window=WINDOW) is None
+    drain()
+    assert runs(script) == 1
+
+
+def test_or_every_start_may_count(fire: Callable[..., Any], script: Script) -> None:
+    assert fire("none", intended_window=WINDOW) != fire("none", intended_window=WINDOW)
+
+
+def test_a_signal_names_the_activation_instead_of_the_window(fire: Callable[..., Any]) -> None:
+    first = fire(signal_id="tick-1", intended_window=WINDOW)
+    assert fire(signal_id="tick-1", intended_window=WINDOW + timedelta(days=1)) == first
+    assert fire(signal_id="tick-2", intended_window=WINDOW) != first
+
+
+def test_without_a_window_the_last_due_time_is_it(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(workflow := digesting(script))
+    first = scheduling.fire(shop.runtime, "digesting", "daily")
+    assert scheduling.fire(shop.runtime, "digesting", "daily") == first
+    shop.clock.advance(timedelta(days=1))
+    assert scheduling.fire(shop.runtime, "digesting", "daily") != first
+    assert workflow
+
+
+def test_the_payload_comes_from_defaults_and_knows_the_scheduled_day(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(digesting(script))
+    run_id = scheduling.fire(
+        shop.runtime, "digesting", "daily", intended_window=datetime(2026, 3, 9, 23, 30, tzinfo=UTC), signal_id="t"
+    )
+    assert run_id is not None
+    drain()
+    run = shop.look(run_id)
+    assert (run.payload["day"], run.payload["channel"], run.trigger) == ("2026-03-10", "ops", "daily")
+    assert run.schedule is not None
+    assert run.schedule["intended_window"] == "2026-03-09T23:30:00+00:00"
+    assert (run.schedule["signal_id"], run.schedule["timezone"]) == ("t", "Europe/Berlin")
+    assert run.context["seen"]["schedule"]["trigger"] == "daily"
+    assert "schedule" not in run.payload
+
+
+def test_what_fired_last_is_remembered(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(digesting(script))
+    [before] = scheduling.schedules(shop.runtime)
+    assert (before.fired_at, before.expression) == (None, "0 9 * * *")
+    run_id = scheduling.fire(shop.runtime, "digesting", "daily", intended_window=WINDOW)
+    [after] = scheduling.schedules(shop.runtime)
+    assert after.fired_at is not None
+    assert after.last_run_id == run_id
+    assert after.next_due is not None
+    assert after.next_due > shop.clock.now()
+
+
+def test_two_processes_that_fire_at_once_start_one_run(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(digesting(script))
+    barrier, fired = threading.Barrier(2), []
+
+    def fire(window: datetime) -> None:
+        with shop.app.app_context():
+            barrier.wait(10)
+            fired.append(scheduling.fire(shop.runtime, "digesting", "daily", intended_window=window))
+
+    for windows in ([WINDOW, WINDOW], [WINDOW + timedelta(days=1), WINDOW + timedelta(days=2)]):
+        threads = [threading.Thread(target=fire, args=[window]) for window in windows]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert len(fired) == 4
+    assert len(set(fired)) == 3
+
+
+@pytest.mark.parametrize(
+    ("workflow", "trigger", "expected"),
+    [
+        ("nowhere", "daily", UnknownWorkflowError),
+        ("digesting", "nightly", UnknownTriggerError),
+        ("digesting", "by_hand", UnknownTriggerError),
+    ],
+)
+def test_only_declared_cron_triggers_fire(
+    migrated_sqlite_url: str, script: Script, workflow: str, trigger: str, expected: type[Exception]
+) -> None:
+    shop = Shop(migrated_sqlite_url, digesting(script))
+    with shop.app.app_context(), pytest.raises(expected):
+        scheduling.fire(shop.runtime, workflow, trigger)
+    shop.runtime.database.dispose()
+
+
+# -- by way of the executor --------------------------------------------------------------------------------------
+
+
+def test_a_queue_is_given_the_activation_and_brings_it_back(open_shop: OpenShop, script: Script) -> None:
+    queue = Recording()
+    shop = open_shop(workflow := digesting(script), executor=queue)
+    shop.mesh.enqueue_cron(workflow, "daily", intended_window=WINDOW, signal_id="tick")
+    [(payload, _)] = queue.given
+    assert payload == {
+        "kind": "cron",
+        "workflow": "digesting",
+        "trigger": "daily",
+        "intended_window": WINDOW.isoformat(),
+        "signal_id": "tick",
+    }
+    delivery = shop.mesh.perform(payload)
+    assert (delivery.outcome, delivery.status) == ("executed", "pending")
+    again = shop.mesh.perform(payload)
+    assert (again.outcome, again.run_id) == ("duplicate", delivery.run_id)
+
+
+def test_a_plain_activation_works(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(workflow := digesting(script), executor=Recording())
+    shop.mesh.enqueue_cron(workflow, "daily")
+    assert shop.mesh.perform({"kind": "cron", "workflow": "digesting", "trigger": "daily"}).outcome == "executed"
+
+
+def test_the_database_executor_keeps_activations_until_they_are_due(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(workflow := digesting(script))
+    shop.mesh.enqueue_cron(workflow, "daily", schedule_in=60)
+    shop.mesh.enqueue_cron(workflow, "daily", signal_id="now")
+    drain()
+    assert runs(script) == 1
+    shop.later(61)
+    assert runs(script) == 2
+    assert shop.rows(tables.dispatches) == []
+
+
+def test_an_activation_that_this_process_does_not_know_is_put_off_and_not_lost(
+    open_shop: OpenShop, script: Script
+) -> None:
+    class Other(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work"))
+
+    shop = open_shop(workflow := digesting(script))
+    shop.mesh.enqueue_cron(workflow, "daily")
+    older = Shop(shop.url, Other)
+    with older.app.app_context():
+        drain()
+        [dispatch] = older.rows(tables.dispatches)
+        assert "digesting" in dispatch.held
+    older.runtime.database.dispose()
+    shop.later(61)
+    assert runs(script) == 1
+
+
+def test_an_activation_goes_with_the_runs_own_transaction(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = open_shop(workflow := digesting(script, idempotency="none"))
+    shop.mesh.enqueue_cron(workflow, "daily")
+    with monkeypatch.context() as patched:
+        patched.setattr(scheduling, "_remember", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            drain()
+    assert shop.rows(tables.runs) == []
+    drain()
+    assert runs(script) == 1

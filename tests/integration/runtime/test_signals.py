@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_squidmesh import (
+    Approval,
+    FailStep,
+    Fixed,
+    Manual,
+    Retry,
+    RetryStep,
+    Step,
+    StepContext,
+    Workflow,
+    signals,
+)
+from flask_squidmesh.testing import drain
+from tests.shop import Order, Recording, Script, Shop
+
+OpenShop = Callable[..., Shop]
+NAMES = tuple(name for name in vars(signals) if name.startswith(("run_", "step_", "manual_")))
+
+
+class Ear:
+    """Hears every signal, of every app."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, dict[str, Any]]] = []
+        self.senders: set[Flask] = set()
+        self._hearing = [self._hear(name) for name in NAMES]
+
+    def _hear(self, name: str) -> Callable[..., None]:
+        def hear(app: Flask, **facts: Any) -> None:
+            self.senders.add(app)
+            self.heard.append((name, facts))
+
+        getattr(signals, name).connect(hear)
+        return hear
+
+    @property
+    def told(self) -> list[str]:
+        """Each signal with what it is about."""
+        return [f"{name} {self._about(name, facts)}" for name, facts in self.heard]
+
+    @staticmethod
+    def _about(name: str, facts: dict[str, Any]) -> str:
+        if name == "run_transitioned":
+            return f"{facts['from_status']}-{facts['status']}"
+        if name in ("run_created", "run_replayed"):
+            return str(facts["status"])
+        return f"{facts['step']}"
+
+
+@pytest.fixture
+def ear() -> Iterator[Ear]:
+    ear = Ear()
+    yield ear
+    for name, hear in zip(NAMES, ear._hearing, strict=True):
+        getattr(signals, name).disconnect(hear)
+
+
+def test_a_run_is_told_in_order(open_shop: OpenShop, script: Script, ear: Ear) -> None:
+    class Telling(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a", RetryStep("busy"), None), retry=Retry(2, backoff=Fixed(5)))
+        review = Approval("Good?")
+        b = Step(script.does("b", FailStep("no")))
+        stop = Step(script.does("stop"))
+        flow = [a >> review >> b, review.on_reject >> stop]
+
+    shop = open_shop(Telling)
+    run_id = shop.run(Telling)
+    shop.later(6)
+    shop.mesh.approve_run(run_id, actor="lee", comment="fine")
+    drain()
+    told = [each for each in ear.told if not each.startswith("run_dispatched")]
+    assert told == [
+        "run_created pending",
+        "run_transitioned pending-running",
+        "step_started a",
+        "step_failed a",
+        "step_retry_scheduled a",
+        "run_transitioned running-retrying",
+        "run_transitioned retrying-running",
+        "step_started a",
+        "step_completed a",
+        "step_started review",
+        "run_transitioned running-paused",
+        "manual_action_taken review",
+        "step_completed review",
+        "run_transitioned paused-running",
+        "step_started b",
+        "step_failed b",
+        "run_transitioned running-failed",
+    ]
+    assert ear.senders == {shop.app}
+    assert all(facts["run_id"] == run_id and facts["workflow"] == "telling" for _, facts in ear.heard)
+    assert all({"trigger", "status", "current_step"} <= facts.keys() for _, facts in ear.heard)
+    by_name = dict(ear.heard)
+    assert (by_name["step_retry_scheduled"]["delay"], by_name["step_retry_scheduled"]["attempt"]) == (5, 1)
+    assert by_name["step_failed"]["error"]["message"] == "no"
+    assert by_name["step_failed"]["duration"] >= 0
+    assert by_name["manual_action_taken"]["comment"] == "fine"
+
+
+def test_a_failure_with_compensation_is_told_once(open_shop: OpenShop, script: Script, ear: Ear) -> None:
+    class Saga(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a"), compensate=script.does("undo"))
+        b = Step(script.does("b", FailStep("no")))
+        flow = [a >> b]
+
+    shop = open_shop(Saga)
+    shop.run(Saga)
+    assert ear.told.count("run_transitioned running-failed") == 1
+
+
+def test_a_dispatch_tells_the_executors_metadata(open_shop: OpenShop, script: Script, ear: Ear) -> None:
+    class One(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a"))
+
+    shop = open_shop(One, executor=Recording())
+    shop.start(One)
+    [(_, facts)] = [each for each in ear.heard if each[0] == "run_dispatched"]
+    assert (facts["job_id"], facts["step"], facts["schedule_in"]) == (1, "a", None)
+
+
+def test_what_was_rolled_back_is_never_told(open_shop: OpenShop, script: Script, ear: Ear) -> None:
+    class One(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a"))
+
+    shop = open_shop(One)
+    shop.mesh.start_run(One, {}, session=shop.db.session)
+    assert ear.heard == []
+    shop.db.session.rollback()
+    assert ear.heard == []
+    shop.mesh.start_run(One, {}, session=shop.db.session)
+    shop.db.session.commit()
+    assert ear.told[0] == "run_created pending"
+
+
+def test_what_is_told_can_be_read_already(open_shop: OpenShop, script: Script) -> None:
+    class One(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a"))
+
+    shop = open_shop(One)
+    seen = []
+
+    def look(app: Flask, *, run_id: str, **_: Any) -> None:
+        seen.append(shop.mesh.inspect_run(run_id).status)
+
+    with signals.step_completed.connected_to(look, sender=shop.app):
+        shop.run(One)
+    assert seen == ["completed"]
+
+
+def test_a_subscriber_that_raises_harms_nobody(
+    open_shop: OpenShop, script: Script, ear: Ear, caplog: pytest.LogCaptureFixture
+) -> None:
+    class One(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a"))
+
+    def break_(app: Flask, **_: Any) -> None:
+        raise RuntimeError("broken subscriber")
+
+    shop = open_shop(One)
+    with signals.run_created.connected_to(break_), signals.step_completed.connected_to(break_):
+        run_id = shop.run(One)
+    assert shop.status(run_id) == "completed"
+    assert "run_transitioned running-completed" in ear.told
+    assert "a subscriber to step_completed raised" in caplog.text
+
+
+def test_a_delivery_that_meets_a_live_claim_is_told_as_skipped(open_shop: OpenShop, script: Script, ear: Ear) -> None:
+    def work(ctx: StepContext) -> None:
+        assert shop.deliver(ctx.run_id, "work_").outcome == "too_early"
+
+    class One(Workflow):
+        place = Manual(Order)
+        work_ = Step(work)
+
+    shop: Shop = open_shop(One, executor=Recording())
+    shop.deliver(shop.start(One), "work_")
+    [(_, facts)] = [each for each in ear.heard if each[0] == "step_skipped"]
+    assert (facts["step"], facts["reason"]) == ("work_", "already_running")
+
+
+def test_a_replay_is_told_with_its_source(open_shop: OpenShop, script: Script, ear: Ear) -> None:
+    class One(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a"))
+
+    shop = open_shop(One)
+    run_id = shop.run(One)
+    again = shop.mesh.replay_run(run_id)
+    [(_, facts)] = [each for each in ear.heard if each[0] == "run_replayed"]
+    assert (facts["run_id"], facts["replayed_from_id"]) == (again.id, run_id)
