@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from flask_squidmesh.engine.failures import error, fingerprint
+
+
+def test_an_error_of_our_own_has_every_part() -> None:
+    assert error("Rejected", "no", code="rejected") == {
+        "type": "Rejected",
+        "message": "no",
+        "code": "rejected",
+        "details": None,
+        "traceback": None,
+        "retryable": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("order 17 not found", "order 4711 not found"),
+        ("run 01890a5d-ac96-774b-bcce-b302099a8057", "run 01890a5d-ac96-774b-bcce-b302099a8058"),
+        ("object at 0x7f3a", "object at 0xdead"),
+        ("token deadbeefdeadbeef", "token 0123456789abcdef"),
+    ],
+)
+def test_errors_that_differ_in_numbers_and_ids_are_the_same(one: str, other: str) -> None:
+    assert fingerprint("w", "s", {"type": "E", "message": one}) == fingerprint(
+        "w", "s", {"type": "E", "message": other}
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("v", "s", {"type": "E", "message": "no"}),
+        ("w", "t", {"type": "E", "message": "no"}),
+        ("w", None, {"type": "E", "message": "no"}),
+        ("w", "s", {"type": "F", "message": "no"}),
+        ("w", "s", {"type": "E", "message": "yes"}),
+        ("w", "s", {"type": "E", "message": "no", "code": "c"}),
+    ],
+)
+def test_errors_elsewhere_or_of_another_kind_are_not(other: tuple[str, str | None, dict[str, str]]) -> None:
+    assert fingerprint("w", "s", {"type": "E", "message": "no"}) != fingerprint(*other)
+
+
+def test_an_error_without_a_text_has_a_fingerprint_too() -> None:
+    assert len(fingerprint("w", None, {})) == 32
