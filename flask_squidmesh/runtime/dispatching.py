@@ -6,7 +6,7 @@ A hand-over that fails is written down and made again by the relay; it never fai
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,14 +18,16 @@ import sqlalchemy as sa
 from ..engine.changes import Changes
 from ..executors.contract import Payload
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
-from ..store.tables import dispatches, runs
+from ..store.tables import dispatches, runs, step_runs
 from .announcing import send
+from .outcomes import storable
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
 
-RETRY_HAND_OVER = timedelta(seconds=10)
+FIRST_RETRY = timedelta(seconds=10)
+LONGEST_RETRY = timedelta(hours=1)
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -98,7 +100,7 @@ def hand_over(runtime: Runtime, wanted: Sequence[Intent]) -> None:
             _enqueue(runtime, summary(runtime, run_id), group)
         except Exception as error:  # the host's code; the relay hands over again
             logger.warning("squidmesh: work for run %s could not be handed over (%s)", run_id, type(error).__name__)
-            _note_failure(runtime, run_id, f"{type(error).__name__}: {error}")
+            _note_failure(runtime, run_id, {intent.step for intent in group}, f"{type(error).__name__}: {error}")
 
 
 def _enqueue(runtime: Runtime, run: RunSummary | None, group: Iterable[Intent]) -> None:
@@ -143,14 +145,19 @@ def _seconds(runtime: Runtime, intent: Intent) -> float | None:
     return seconds if seconds > 0 else None
 
 
-def _note_failure(runtime: Runtime, run_id: str, error: str) -> None:
+def _note_failure(runtime: Runtime, run_id: str, steps: Collection[str], error: str) -> None:
+    """Write the failure down, and have the relay try again after a growing while."""
+    concerned = sa.select(step_runs.c.id).where(step_runs.c.run_id == run_id, step_runs.c.step.in_(steps))
+    mine = sa.and_(dispatches.c.step_run_id.in_(concerned), dispatches.c.claim_id.is_(None))
     with runtime.database.write() as connection:
+        tries: int = connection.scalar(sa.select(sa.func.max(dispatches.c.hand_overs)).where(mine)) or 0
+        after = min(FIRST_RETRY * 2 ** min(tries, 10), LONGEST_RETRY)
         connection.execute(
             sa.update(dispatches)
-            .where(dispatches.c.run_id == run_id, dispatches.c.claim_id.is_(None))
+            .where(mine)
             .values(
-                hand_over_error=error[:2000],
+                hand_over_error=storable(error),
                 hand_overs=dispatches.c.hand_overs + 1,
-                relay_at=runtime.clock.now() + RETRY_HAND_OVER,
+                relay_at=runtime.clock.now() + after,
             )
         )

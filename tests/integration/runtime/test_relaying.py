@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from flask_squidmesh import FailStep, Manual, Step, Wait, Workflow
+from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.runtime.relaying import relay
+from flask_squidmesh.store import tables
+from tests.shop import Order, Recording, Script, Shop
+
+OpenShop = Callable[..., Shop]
+
+
+def single(script: Script) -> type[Workflow]:
+    class Single(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work"))
+
+    return Single
+
+
+def test_what_nobody_takes_is_handed_over_again_less_and_less_often(open_shop: OpenShop, script: Script) -> None:
+    queue, workflow = Recording(), single(script)
+    shop = open_shop(workflow, executor=queue)
+    run_id = shop.start(workflow)
+    assert relay(shop.runtime) == 0
+    times = []
+    for minute in range(1, 40):
+        shop.clock.advance(60)
+        if relay(shop.runtime):
+            times.append(minute)
+    assert times[0] <= 2
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] >= 8
+    assert len(queue.given) == 1 + len(times)
+    assert all(payload == {"kind": "step", "run_id": run_id, "step": "work"} for payload, _ in queue.given)
+    assert shop.deliver(run_id, "work").status == "completed"
+    assert relay(shop.runtime) == 0
+
+
+def test_a_failed_hand_over_is_made_again_soon(open_shop: OpenShop, script: Script) -> None:
+    queue, workflow = Recording(), single(script)
+    shop = open_shop(workflow, executor=queue)
+    queue.failing = ConnectionError("a\0way")
+    shop.start(workflow)
+    shop.clock.advance(9)
+    assert relay(shop.runtime) == 0
+    shop.clock.advance(2)
+    assert relay(shop.runtime) == 1
+    shop.clock.advance(11)
+    assert relay(shop.runtime) == 0
+    queue.failing = None
+    shop.clock.advance(60)
+    assert relay(shop.runtime) == 1
+    assert queue.steps == ["work"]
+
+
+def test_a_failed_hand_over_of_one_step_leaves_the_others_alone(open_shop: OpenShop, script: Script) -> None:
+    class Fan(Workflow):
+        place = Manual(Order)
+        settle = Wait(3600, after=[])
+        a = Step(script.does("a"), after=[])
+        b = Step(script.does("b"), after=[a])
+
+    queue = Recording()
+    shop = open_shop(Fan, executor=queue)
+    run_id = shop.start(Fan)
+    queue.failing = ConnectionError("away")
+    shop.deliver(run_id, "a")
+    errors = {row.hand_over_error for row in shop.rows(tables.dispatches)}
+    assert errors == {None, "ConnectionError: away"}
+
+
+def test_a_wait_is_not_handed_over_before_its_time(open_shop: OpenShop, script: Script) -> None:
+    class Waiting(Workflow):
+        place = Manual(Order)
+        settle = Wait(3600)
+
+    shop = open_shop(Waiting, executor=Recording())
+    shop.start(Waiting)
+    shop.clock.advance(3599)
+    assert relay(shop.runtime) == 0
+    shop.clock.advance(62)
+    assert relay(shop.runtime) == 1
+
+
+def test_a_lost_claim_is_handed_over_for_others_to_take(open_shop: OpenShop, script: Script) -> None:
+    queue, workflow = Recording(), single(script)
+    shop = open_shop(workflow, executor=queue)
+    run_id = shop.start(workflow)
+    claim_due(shop.runtime, "squidmesh", limit=1)
+    shop.clock.advance(91)
+    assert relay(shop.runtime) == 1
+    assert shop.deliver(run_id, "work").attempt == 2
+
+
+def test_compensations_are_handed_over_again_by_their_method(open_shop: OpenShop, script: Script) -> None:
+    class Saga(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a"), compensate=script.does("undo"))
+        b = Step(script.does("b", FailStep("no")))
+        flow = [a >> b]
+
+    queue = Recording(continues=True)
+    shop = open_shop(Saga, executor=queue)
+    shop.deliver(shop.start(Saga), "a")
+    shop.clock.advance(61)
+    assert relay(shop.runtime) == 1
+    assert queue.steps == ["a", "undo", "undo"]
+
+
+@pytest.mark.parametrize("many", [150])
+def test_a_round_is_bounded(open_shop: OpenShop, script: Script, many: int) -> None:
+    workflow = single(script)
+    shop = open_shop(workflow, executor=Recording())
+    for _ in range(many):
+        shop.start(workflow)
+    shop.clock.advance(61)
+    assert [relay(shop.runtime), relay(shop.runtime), relay(shop.runtime)] == [100, many - 100, 0]
