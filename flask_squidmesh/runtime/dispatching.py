@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -100,7 +100,8 @@ def hand_over(runtime: Runtime, wanted: Sequence[Intent]) -> None:
             _enqueue(runtime, summary(runtime, run_id), group)
         except Exception as error:  # the host's code; the relay hands over again
             logger.warning("squidmesh: work for run %s could not be handed over (%s)", run_id, type(error).__name__)
-            _note_failure(runtime, run_id, {intent.step for intent in group}, f"{type(error).__name__}: {error}")
+            with suppress(sa.exc.SQLAlchemyError):  # the relay looks at the row in its time all the same
+                _note_failure(runtime, run_id, {intent.step for intent in group}, f"{type(error).__name__}: {error}")
 
 
 def _enqueue(runtime: Runtime, run: RunSummary | None, group: Iterable[Intent]) -> None:

@@ -1,0 +1,117 @@
+"""The database is away for a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from flask_squidmesh import Manual, Step, Workflow
+from flask_squidmesh.runtime import dispatching, performing
+from flask_squidmesh.store import loading
+from flask_squidmesh.testing import drain
+from tests.shop import Order, Recording, Script, Shop
+
+OpenShop = Callable[..., Shop]
+AWAY = sa.exc.OperationalError("COMMIT", {}, Exception("the database is away"))
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask again at once."""
+    monkeypatch.setattr(performing, "PAUSE_SECONDS", 0.01)
+
+
+def chain(script: Script) -> type[Workflow]:
+    class Chain(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a", {"a": 1}))
+        b = Step(script.does("b", {"b": 2}))
+        flow = [a >> b]
+
+    return Chain
+
+
+@contextmanager
+def failing_commits(engine: sa.Engine, at: int, *, after: bool) -> Iterator[None]:
+    """Have one commit fail, with or without effect."""
+    plain, seen = engine.dialect.do_commit, [0]
+
+    def commit(dbapi: Any) -> None:
+        seen[0] += 1
+        if seen[0] != at or after:
+            plain(dbapi)
+        if seen[0] == at:
+            raise AWAY
+
+    vars(engine.dialect)["do_commit"] = commit
+    try:
+        yield
+    finally:
+        del vars(engine.dialect)["do_commit"]
+
+
+def test_an_outcome_waits_for_the_database(open_shop: OpenShop, script: Script) -> None:
+    workflow = chain(script)
+    shop = open_shop(workflow)
+    run_id = shop.start(workflow)
+    with failing_commits(shop.runtime.database.engine, 2, after=False):
+        drain()
+    assert (shop.status(run_id), script.calls) == ("completed", ["a", "b"])
+
+
+def test_a_commit_whose_answer_was_lost_is_not_made_twice(open_shop: OpenShop, script: Script) -> None:
+    workflow = chain(script)
+    shop = open_shop(workflow)
+    run_id = shop.start(workflow)
+    with failing_commits(shop.runtime.database.engine, 2, after=True):
+        drain()
+    assert (shop.visits(run_id), script.calls) == ([("a", "completed"), ("b", "running")], ["a"])
+    shop.later(31)
+    assert (shop.status(run_id), script.calls) == ("completed", ["a", "b"])
+
+
+def test_reading_the_state_in_vain_is_no_failure_of_the_step(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(a: int) -> dict[str, int]:
+        return {"seen": a}
+
+    class Reading(Workflow):
+        place = Manual(Order)
+        first = Step(script.does("first", {"a": 1}))
+        work_ = Step(work)
+        flow = [first >> work_]
+
+    def away(*_: Any, **__: Any) -> None:
+        raise AWAY
+
+    shop = open_shop(Reading, delivery_steps=1)
+    run_id = shop.start(Reading)
+    with monkeypatch.context() as patched:
+        patched.setattr(loading, "outputs", away)
+        with pytest.raises(sa.exc.OperationalError):
+            drain()
+    assert shop.visits(run_id) == [("first", "completed"), ("work_", "running")]
+    shop.later(31)
+    run = shop.look(run_id)
+    assert (run.status, run.context) == ("completed", {"a": 1, "seen": 1})
+
+
+def test_a_hand_over_while_the_database_is_away_fails_no_start(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def away(*_: Any, **__: Any) -> None:
+        raise AWAY
+
+    workflow = chain(script)
+    shop = open_shop(workflow, executor=Recording())
+    with monkeypatch.context() as patched:
+        patched.setattr(dispatching, "summary", away)
+        patched.setattr(dispatching, "_note_failure", away)
+        run_id = shop.start(workflow)
+    assert shop.status(run_id) == "pending"
