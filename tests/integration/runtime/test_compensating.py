@@ -229,3 +229,14 @@ def test_the_function_that_undoes_may_be_gone_after_a_deploy(open_shop: OpenShop
     assert script.calls[-1] == "undo_a"
     [row] = later.rows(tables.step_runs, tables.step_runs.c.kind == "compensation", tables.step_runs.c.step == "b")
     assert "no longer declares" in row.error["message"]
+
+
+def test_a_compensation_delivered_twice_is_done_once(open_shop: OpenShop, script: Script) -> None:
+    queue, workflow = Recording(continues=True), saga(script)
+    shop = open_shop(workflow, executor=queue)
+    run_id = shop.start(workflow)
+    shop.deliver(run_id, "a")
+    done = ["executed", "executed", "executed", "duplicate", "duplicate"]
+    assert [shop.deliver(run_id).outcome for _ in done] == done
+    assert script.calls[5:] == ["undo_c", "undo_b", "undo_a"]
+    assert shop.look(run_id).compensation == "completed"

@@ -391,3 +391,25 @@ def test_a_failed_run_is_acknowledged_once(open_shop: OpenShop, script: Script) 
     with pytest.raises(TransitionError):
         shop.mesh.acknowledge_run(run_id, actor="lee")
     assert shop.events(run_id) == ["acknowledged"]
+
+
+def test_a_decision_stands_though_its_hand_over_fails(open_shop: OpenShop, script: Script) -> None:
+    queue, workflow = Recording(), reviewing(script)
+    shop = open_shop(workflow, executor=queue)
+    run_id = shop.start(workflow)
+    queue.failing = ConnectionError("the queue is away")
+    answer = shop.mesh.approve_run(run_id, actor="lee")
+    assert (answer.status, answer.current_step) == ("running", "capture")
+    assert shop.events(run_id) == ["paused", "approved"]
+    assert shop.deliver(run_id, "capture").status == "completed"
+
+
+def test_an_overdue_decision_stays_open(open_shop: OpenShop, script: Script) -> None:
+    workflow = reviewing(script, within=timedelta(hours=1))
+    shop = open_shop(workflow)
+    run_id = shop.run(workflow)
+    shop.later(timedelta(days=30))
+    assert (shop.status(run_id), shop.events(run_id)) == ("paused", ["paused"])
+    shop.mesh.approve_run(run_id, actor="lee")
+    drain()
+    assert shop.status(run_id) == "completed"

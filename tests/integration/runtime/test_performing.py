@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 
 from flask_squidmesh import (
     Approval,
@@ -25,6 +26,9 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
+from flask_squidmesh.runtime import performing
+from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.runtime.performing import deliver
 from flask_squidmesh.store import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop, error_of
@@ -741,3 +745,72 @@ def test_steps_have_a_database_session_of_their_own(open_shop: OpenShop, script:
     mine = shop.db.session()
     shop.run(workflow)
     assert sessions[0] is not mine
+
+
+def test_a_run_that_ends_with_a_wait_completes_after_it(open_shop: OpenShop, script: Script) -> None:
+    class Resting(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work"))
+        rest = Wait(60)
+        flow = [work >> rest]
+
+    shop = open_shop(Resting)
+    run_id = shop.run(Resting)
+    shop.later(59)
+    assert shop.status(run_id) == "running"
+    shop.later(2)
+    assert shop.status(run_id) == "completed"
+
+
+def test_a_shutdown_in_the_middle_of_a_step_frees_the_step_at_once(open_shop: OpenShop, script: Script) -> None:
+    workflow = single(script, KeyboardInterrupt(), None)
+    shop = open_shop(workflow)
+    run_id = shop.start(workflow)
+    with pytest.raises(KeyboardInterrupt):
+        shop.deliver(run_id, "work")
+    [claim] = claim_due(shop.runtime, "squidmesh", limit=1, take_over=True)
+    assert (claim.visit.step, claim.visit.attempts) == ("work", 2)
+    assert shop.events(run_id) == ["abandoned"]
+    assert deliver(shop.runtime, claim) == "completed"
+
+
+def test_an_outcome_is_recorded_once_the_database_is_back(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow = single(script)
+    shop = open_shop(workflow)
+    away = [sa.exc.OperationalError("COMMIT", {}, OSError("gone")) for _ in range(2)]
+    record = performing.record
+
+    def recording(*given: Any, **more: Any) -> Any:
+        if away:
+            raise away.pop()
+        return record(*given, **more)
+
+    monkeypatch.setattr(performing, "record", recording)
+    monkeypatch.setattr(performing, "PAUSE_SECONDS", 0.01)
+    assert shop.status(shop.run(workflow)) == "completed"
+    assert script.calls == ["work"]
+
+
+def test_an_executor_that_fails_within_the_transaction_spoils_nothing(open_shop: OpenShop, script: Script) -> None:
+    class Spoiling(Recording):
+        def enqueue_in(self, connection: sa.Connection, payload: Any, *, schedule_in: float | None) -> dict[str, Any]:
+            connection.execute(sa.text("SELECT * FROM no_such_table"))
+            return {}
+
+    queue, workflow = Spoiling(), single(script)
+    shop = open_shop(workflow, executor=queue)
+    run_id = shop.start(workflow)
+    assert queue.steps == ["work"]
+    assert shop.deliver(run_id, "work").status == "completed"
+
+
+def test_a_step_runs_outside_every_transaction(open_shop: OpenShop, script: Script) -> None:
+    def connections(_: StepContext) -> dict[str, int]:
+        pool: Any = shop.runtime.database.engine.pool
+        return {"open": pool.checkedout()}
+
+    workflow = single(script, connections)
+    shop: Shop = open_shop(workflow)
+    assert shop.look(shop.run(workflow)).context == {"open": 0}

@@ -203,3 +203,22 @@ def test_a_replay_is_told_with_its_source(open_shop: OpenShop, script: Script, e
     again = shop.mesh.replay_run(run_id)
     [(_, facts)] = [each for each in ear.heard if each[0] == "run_replayed"]
     assert (facts["run_id"], facts["replayed_from_id"]) == (again.id, run_id)
+
+
+def test_signals_become_records_with_their_facts(
+    open_shop: OpenShop, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Logged(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a", FailStep("no")))
+
+    shop = open_shop(Logged)
+    with caplog.at_level("DEBUG", "flask_squidmesh"):
+        run_id = shop.run(Logged)
+    records = [each for each in caplog.records if getattr(each, "run_id", None) == run_id]
+    assert {"run created", "step started", "step failed", "run went from running to failed"} <= {
+        each.getMessage().partition(": ")[2] for each in records
+    }
+    [failed] = [each for each in records if each.getMessage().endswith(": step failed")]
+    told = {key: getattr(failed, key) for key in ("workflow", "step", "attempt")}
+    assert (told, failed.levelname) == ({"workflow": "logged", "step": "a", "attempt": 1}, "WARNING")

@@ -1,0 +1,34 @@
+"""Setting an app up."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_squidmesh import ConfigurationError, SquidMesh
+
+
+def app_on(url: str, **settings: Any) -> Flask:
+    app = Flask("shop")
+    app.config.update(SQLALCHEMY_DATABASE_URI=url, **settings)
+    SQLAlchemy().init_app(app)
+    return app
+
+
+def test_a_second_squid_mesh_on_one_app_is_refused() -> None:
+    app = app_on("sqlite://")
+    SquidMesh(app)
+    with pytest.raises(ConfigurationError, match="has a Squid Mesh already"):
+        SquidMesh(app)
+
+
+def test_setting_an_app_up_reads_no_database_and_starts_no_thread() -> None:
+    app = app_on("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
+    before = threading.active_count()
+    SquidMesh(app)
+    assert threading.active_count() == before
+    assert app.extensions["squidmesh"].app is app
