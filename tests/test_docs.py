@@ -7,14 +7,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
+from blinker import NamedSignal
 from pydantic import BaseModel, SecretStr
 
 import flask_squidmesh
-from flask_squidmesh import DefinitionError, cli, config
+from flask_squidmesh import DefinitionError, cli, config, errors, signals
+from flask_squidmesh.engine.actions import ActionFacts, judge
+from flask_squidmesh.runtime.deliveries import Outcome
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -199,3 +202,30 @@ def test_the_names_that_are_hidden_by_default_are_listed() -> None:
 def test_every_action_is_named() -> None:
     named = set(re.findall(r"`(\w+)`", (ROOT / "docs/settings.md").read_text(encoding="utf-8")))
     assert set(config.ACTIONS) <= named
+
+
+def listed(page: str, heading: str) -> list[str]:
+    """The names in the first column of the table that begins with this heading."""
+    _, _, table = (ROOT / "docs" / page).read_text(encoding="utf-8").partition(f"| {heading} |")
+    return re.findall(r"^\| `(\w+)", table.partition("\n\n")[0], re.MULTILINE)
+
+
+def test_every_signal_is_explained() -> None:
+    sent = {name for name, each in vars(signals).items() if isinstance(each, NamedSignal)}
+    assert set(listed("running.md", "Signal")) == sent
+
+
+def test_every_outcome_of_a_delivery_is_explained() -> None:
+    assert sorted(listed("executors.md", "Outcome")) == sorted(get_args(Outcome))
+
+
+def test_every_control_call_is_explained_and_no_other() -> None:
+    possible, refused = judge(ActionFacts(status="running"))
+    calls = {*map(str, possible), *(each.call for each in refused)}
+    assert set(listed("running.md", "Call")) == calls
+
+
+def test_every_error_is_listed() -> None:
+    page = (ROOT / "docs/running.md").read_text(encoding="utf-8")
+    tree = re.findall(r"^[├└]── (\w+)", page, re.MULTILINE)
+    assert {"SquidMeshError", *tree} == {name for name in vars(errors) if name.endswith("Error")}
