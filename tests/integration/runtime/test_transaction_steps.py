@@ -262,3 +262,35 @@ def test_a_chain_goes_on_in_place_after_it(ledger: Ledger) -> None:
     shop = ledger.open(lambda ctx: None)
     shop.start(ledger.workflow)
     assert drain() == 1
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_crash_on_either_side_of_the_commit_keeps_both_or_neither(ledger: Ledger, after: bool) -> None:
+    def work(ctx: StepContext) -> dict[str, int]:
+        session = ledger.shop.db.session()
+        commit = session.commit
+
+        def die() -> None:
+            if after:
+                commit()
+            raise Killed
+
+        if ctx.attempt == 1:
+            session.commit = die  # type: ignore[method-assign]
+        ledger.add(ctx.attempt)
+        return {"posted": ctx.attempt}
+
+    shop = ledger.open(work)
+    run_id = shop.start(ledger.workflow)
+    with pytest.raises(Killed):
+        drain()
+    assert ledger.rows == ([1] if after else [])
+    shop.runtime.claims = type(shop.runtime.claims)(shop.runtime)
+    shop.later(shop.runtime.settings.claim_timeout + 1)
+    run = shop.look(run_id)
+    assert (run.status, run.context) == ("completed", {"posted": 1 if after else 2})
+    assert ledger.rows == [1 if after else 2]
