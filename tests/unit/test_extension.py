@@ -32,3 +32,15 @@ def test_setting_an_app_up_reads_no_database_and_starts_no_thread() -> None:
     SquidMesh(app)
     assert threading.active_count() == before
     assert app.extensions["squidmesh"].app is app
+
+
+def test_what_is_missing_is_returned_by_one_and_raised_by_the_other() -> None:
+    mesh = SquidMesh()
+    app = app_on("sqlite://", SQUIDMESH_BIND="nowhere")
+    mesh.init_app(app)
+    with app.app_context():
+        problems = mesh.check_config()
+        with pytest.raises(ConfigurationError) as caught:
+            _ = mesh.config
+    assert len(problems) == 2
+    assert list(caught.value.problems) == problems

@@ -268,3 +268,22 @@ def test_a_step_added_to_the_end_after_a_deploy_is_performed(open_shop: OpenShop
     later.clock.advance(61)
     drain()
     assert (script.calls, later.status(run_id)) == (["a", "c"], "completed")
+
+
+def test_a_join_of_three_begins_with_the_last_of_them(open_shop: OpenShop, script: Script) -> None:
+    class Three(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a"), after=[])
+        b = Step(script.does("b"), after=[])
+        c = Step(script.does("c"), after=[])
+        join = Step(script.does("join"), after=[a, b, c])
+
+    queue = Recording()
+    shop = open_shop(Three, executor=queue)
+    run_id = shop.start(Three)
+    for step in ("b", "a"):
+        shop.deliver(run_id, step)
+        assert shop.deliver(run_id, "join").outcome == "duplicate"
+    shop.deliver(run_id, "c")
+    assert shop.deliver(run_id, "join").status == "completed"
+    assert script.calls == ["b", "a", "c", "join"]

@@ -360,3 +360,8 @@ def test_the_tables_may_be_on_another_bind(migrated_sqlite_url: str, sqlite_data
         drain()
         assert [mesh.inspect_run(run.id).status for run in (own, joined)] == ["completed", "completed"]
         app.extensions["squidmesh"].database.dispose()
+
+
+def test_without_a_name_the_first_trigger_is_taken(shop: Shop) -> None:
+    assert shop.mesh.start_run(Plain).trigger == "place"
+    assert shop.mesh.start_run(Plain, {"order_id": "o", "amount": 1}, trigger="by_hand").trigger == "by_hand"
