@@ -116,6 +116,14 @@ def current_actor() -> str | dict[str, Any] | None:
     return "developer" if current_app.debug else None
 
 
+def shown_actor() -> str | dict[str, Any] | None:
+    """Who acts, to show or to note; None where the host cannot say, as of somebody who is not logged in."""
+    try:
+        return current_actor()
+    except Exception:  # the hook is asked about somebody whom it need not know
+        return None
+
+
 def login_instead() -> AnyResponse | None:
     """The host's log-in page for a person whom Flask-Login does not know; None where that is not the matter."""
     if _login_manager() is None or is_closed():

@@ -44,7 +44,9 @@ def refused(error: access.Refused) -> Answer:
 
 
 def foreign_form(error: ForeignForm | CSRFError) -> Answer:
-    return _page("foreign_form.html", 400, _("This form does not count"), reason=error.description)
+    """The log-in for somebody unknown, whose session has perhaps ended, else a page with the reason."""
+    described = {"reason": error.description}
+    return access.login_instead() or _page("foreign_form.html", 400, _("This form was not accepted"), **described)
 
 
 def no_secret_key(_error: NoSecretKey) -> Answer:
@@ -89,7 +91,7 @@ def _keep(error: access.Refused) -> None:
     """The refusal stands whether or not it could be kept."""
     run_id = (request.view_args or {}).get("run_id")
     try:
-        data.record_refusal(run_id, error.action, access.current_actor(), error.reason)
+        data.record_refusal(run_id, error.action, access.shown_actor(), error.reason)
     except Exception:
         logger.exception("a refused attempt could not be kept in the audit")
 

@@ -78,7 +78,7 @@ def frame() -> dict[str, Any]:
         "theme": _theme(),
         "themes": [("system", _("System")), ("light", _("Light")), ("dark", _("Dark"))],
         "token": csrf.token(),
-        "actor": access.current_actor() if not access.is_closed() else None,
+        "actor": access.shown_actor() if not access.is_closed() else None,
         "name_of": name_of,
         "here": request.script_root + request.full_path.rstrip("?"),
         "short": short,

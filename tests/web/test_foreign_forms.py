@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from flask import redirect
+from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 
 from flask_squidmesh.dashboard import csrf
@@ -82,6 +84,28 @@ def test_the_hosts_own_protection_counts(migrated_sqlite_url: str, checks_by_def
     assert "Nothing was done" in text_of(refused.text)
     assert visitor.status(run_id) == "paused"
     assert visitor.send(f"/runs/{run_id}/approve", fields).status_code == 303
+
+
+def test_a_form_sent_after_the_session_has_ended_leads_to_the_log_in(migrated_sqlite_url: str) -> None:
+    def somebody() -> str:
+        return str(current_user.email)
+
+    visitor = _protected(migrated_sqlite_url, hooks={"authorize": lambda *_: False, "actor": somebody})
+    logins = LoginManager(visitor.app)
+    logins.user_loader(lambda _: None)
+    logins.unauthorized_handler(lambda: redirect("/login"))
+    run_id = start(visitor.app, Checkout)
+    sent = visitor.client.post(f"/squidmesh/runs/{run_id}/approve", data={"expected": "review#1"})
+    assert (sent.status_code, sent.location) == (302, "/login")
+    assert visitor.status(run_id) == "paused"
+
+
+def test_an_actor_hook_that_knows_nobody_does_not_break_the_pages(make) -> None:
+    def nobody() -> str:
+        raise AttributeError("an anonymous person has no email")
+
+    visitor = make({"actor": nobody})
+    assert "There is no such page" in text_of(visitor.get("/nonsense").text)
 
 
 def test_the_hosts_protection_on_https_wants_a_referrer_and_gets_it(migrated_sqlite_url: str) -> None:
