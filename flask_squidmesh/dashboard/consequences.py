@@ -59,7 +59,7 @@ def _cancels(facts: Facts) -> Markup:
         return _("stops the run as soon as {steps} ends", steps=joined(list(facts["executing"])))
     kept = facts.get("compensates")
     text = _("stops the run here, for good")
-    return text + _("; you choose whether {steps} is undone", steps=joined(list(kept))) if kept else text
+    return text + _("; you choose whether to undo {steps}", steps=joined(list(kept))) if kept else text
 
 
 def _replays(_facts: Facts) -> Markup:
@@ -98,7 +98,7 @@ def _compensating(facts: Facts) -> Markup:
 
 
 def _target_gone(facts: Facts) -> Markup:
-    return _("not possible: {steps} is no longer declared in this workflow", steps=joined(list(facts["targets"])))
+    return _("not possible: this workflow no longer declares {steps}", steps=joined(list(facts["targets"])))
 
 
 def _unsafe(facts: Facts) -> Markup:

@@ -14,6 +14,7 @@ from ..store.summaries import RunSummary
 from . import json_text, tracebacks
 from .access import current_hooks, refusal
 from .redaction import Path, redacted
+from .sentences import error_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,7 @@ class Document:
 class Failure:
     """An error for reading."""
 
-    type: str
-    message: str
+    text: Markup
     code: str | None
     details: Document | None
     traceback: tracebacks.Traceback | None
@@ -66,8 +66,7 @@ class Documents:
         seen = visible(self._run, dict(error), path)
         traceback = None if self.refused else seen.get("traceback")
         return Failure(
-            type=str(seen.get("type") or ""),
-            message=str(seen.get("message") or ""),
+            text=error_text(seen),
             code=seen.get("code"),
             details=self.document(error.get("details"), *path, "details"),
             traceback=tracebacks.read(str(traceback)) if traceback else None,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..reading.views import Graph, GraphEdge, GraphNode
-from .marks import Mark, mark_of_status
+from .marks import PASSED_BY, UNREACHED, Mark, mark_of_status
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 190, 46, 30, 54, 24
 
@@ -41,12 +41,12 @@ class Drawing:
     curves: tuple[Curve, ...]
 
 
-def draw(graph: Graph) -> Drawing:
-    """Place the graph."""
+def draw(graph: Graph, *, over: bool) -> Drawing:
+    """Place the graph. over: whether the run has ended, so that what it has not reached it never will."""
     layers = _layers(graph)
     widest = max((len(layer) for layer in layers), default=1)
     width = 2 * MARGIN + widest * WIDTH + (widest - 1) * GAP_X + 2 * MARGIN
-    boxes = {box.node.id: box for box in _boxes(layers, width)}
+    boxes = {box.node.id: box for box in _boxes(layers, width, over)}
     height = 2 * MARGIN + len(layers) * HEIGHT + max(len(layers) - 1, 0) * GAP_Y
     return Drawing(width, height, tuple(boxes.values()), tuple(_curve(edge, boxes) for edge in graph.edges))
 
@@ -65,16 +65,21 @@ def _layers(graph: Graph) -> list[list[GraphNode]]:
     return layers
 
 
-def _boxes(layers: list[list[GraphNode]], width: int) -> Iterator[Box]:
+def _boxes(layers: list[list[GraphNode]], width: int, over: bool) -> Iterator[Box]:
     for row, layer in enumerate(layers):
         taken = len(layer) * WIDTH + (len(layer) - 1) * GAP_X
         for column, node in enumerate(layer):
             yield Box(
                 node,
-                mark_of_status(node.status),
+                _mark(node, over),
                 (width - taken) // 2 + column * (WIDTH + GAP_X),
                 MARGIN + row * (HEIGHT + GAP_Y),
             )
+
+
+def _mark(node: GraphNode, over: bool) -> Mark:
+    mark = mark_of_status(node.status)
+    return PASSED_BY if over and mark is UNREACHED else mark
 
 
 def _curve(edge: GraphEdge, boxes: Mapping[str, Box]) -> Curve:

@@ -39,6 +39,7 @@ MARKS: Mapping[str, Mark] = {
     "cancelled": Mark("cancelled", "Cancelled", "Somebody stopped it."),
 }
 UNREACHED = Mark("unreached", "Not yet")
+PASSED_BY = Mark("unreached", "Not reached")
 DONE = Mark("completed", "Done")
 UNDONE = Mark("completed", "Undone")
 _OF_STATUS = {"waiting": UNREACHED, "completed": DONE, "abandoned": Mark("stuck", "Abandoned")}

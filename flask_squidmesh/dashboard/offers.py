@@ -19,6 +19,10 @@ from .language import _, code
 
 CONFIRMED_REPLAY = "replay_irreversible"
 UNSAFE = "unsafe_replay"
+_AFTER_FAILURE: Mapping[str, tuple[str, ...]] = {
+    "failed": ("replay", "acknowledge"),
+    "compensation_failed": ("retry_compensation", "replay", "acknowledge"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +90,7 @@ def decision_at(run: Run, step: str | None) -> Mapping[str, Any] | None:
 
 
 def _after_failure(item: InboxItem) -> list[NextAction]:
-    if item.kind not in ("failed", "compensation_failed"):
-        return []
-    return [NextAction(action, action=action) for action in ("replay", "acknowledge")]
+    return [NextAction(action, action=action) for action in _AFTER_FAILURE.get(item.kind, ())]
 
 
 def _offer(run: Run, possible: NextAction, several: bool) -> Offer:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ..reading.views import AttemptView, Run, StepRunView, StepView
 from .language import _, plural
-from .marks import UNREACHED, Mark, mark_of_visit
+from .marks import PASSED_BY, UNREACHED, Mark, mark_of_visit
 from .times import duration
 
 NARROWEST = 1.0
@@ -61,7 +61,7 @@ def lines(run: Run, now: datetime) -> list[Line]:
     span = Span(run.created_at, run.finished_at or now)
     reached = {step_run.step for step_run in step_runs}
     made = [_line(run, step_run, span, now) for step_run in step_runs]
-    return made + [_unreached(step) for step in steps if step.step not in reached]
+    return made + [_unreached(run, step) for step in steps if step.step not in reached]
 
 
 def _line(run: Run, step_run: StepRunView, span: Span, now: datetime) -> Line:
@@ -77,9 +77,10 @@ def _line(run: Run, step_run: StepRunView, span: Span, now: datetime) -> Line:
     )
 
 
-def _unreached(step: StepView) -> Line:
+def _unreached(run: Run, step: StepView) -> Line:
+    mark = PASSED_BY if run.finished_at else UNREACHED
     note = _("cannot be undone") if step.recovery.get("irreversible") else ""
-    return Line(step=step.step, visit=0, kind="step", mark=UNREACHED, bars=(), spoken=_("Not reached yet"), note=note)
+    return Line(step=step.step, visit=0, kind="step", mark=mark, bars=(), spoken=_(mark.label), note=note)
 
 
 def _bars(step_run: StepRunView, span: Span, now: datetime) -> Iterator[Bar]:

@@ -59,7 +59,7 @@ def _more(item: InboxItem) -> Iterator[Markup]:
 def _interrupted(item: InboxItem, _now: datetime) -> Markup:
     decision = _first(item)
     step = code(decision.step) if decision else _("A step")
-    text = "{step} was interrupted and nobody knows how far it came. Look what happened, then say how it goes on."
+    text = "{step} was interrupted and nobody knows how far it got. Find out what happened, then say how it goes on."
     return _(text, step=step)
 
 

@@ -12,9 +12,10 @@ from markupsafe import Markup
 
 from ..reading.views import Explanation
 from .language import _, code, joined, plural
-from .times import about, duration, exact, stamp
+from .times import JUST_NOW, about, duration, exact, stamp
 
 Facts = Mapping[str, Any]
+_SAID_BY_STEPS = ("FailStep", "RetryStep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,17 @@ class Teller:
 
 
 def error_text(error: Facts | None) -> Markup:
-    """An error's type and message."""
+    """An error's type and message; the message alone where the step itself put it into words."""
     if not error:
         return _("no error was recorded")
-    text = ": ".join(str(error[part]) for part in ("type", "message") if error.get(part))
-    return Markup("<code>{}</code>").format(text)
+    own_words = error.get("type") in _SAID_BY_STEPS and error.get("message")
+    parts = ("message",) if own_words else ("type", "message")
+    return Markup("<code>{}</code>").format(": ".join(str(error[part]) for part in parts if error.get(part)))
+
+
+def attempt_of(number: int, most: int) -> Markup:
+    """Which attempt of how many. Abandoned ones come on top of those a step is allowed, and then it stands alone."""
+    return _("{number} of {most}", number=number, most=most) if number <= most else _("{number}", number=number)
 
 
 def _approval(teller: Teller) -> Markup:
@@ -111,12 +118,12 @@ def _no_workflow(teller: Teller) -> Markup:
 
 
 def _retry(teller: Teller) -> Markup:
+    due, number = teller.details["due_at"], teller.details["next_attempt_number"]
     return _(
-        "{step} failed and is tried again {time}, attempt {number} of {most}",
+        "{step} failed and is tried again {time}, attempt {attempt}",
         step=teller.step,
-        time=teller.time(teller.details["due_at"]),
-        number=teller.details["next_attempt_number"],
-        most=teller.details.get("max_attempts", "?"),
+        time=teller.time(due) if (due - teller.now).total_seconds() >= JUST_NOW else _("now"),
+        attempt=attempt_of(number, teller.details.get("max_attempts", number)),
     )
 
 
@@ -241,6 +248,8 @@ def _evidence(teller: Teller) -> Iterator[Markup]:
     yield from _about_delay(teller)
     if teller.explanation.reason in ("waiting_for_retry", "interrupted", "compensating", "compensation_failed"):
         yield _("Last error: {error}", error=teller.error)
+    if details.get("undone"):
+        yield _("Undone since: {steps}", steps=joined(list(details["undone"])))
     if details.get("held"):
         yield _("The worker said: {text}", text=details["held"])
     if details.get("also_running"):

@@ -9,17 +9,22 @@ from html import unescape
 import pytest
 import sqlalchemy as sa
 
+from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.store.tables import Base
 from tests.web.shop import (
     Billing,
     Checkout,
     Labels,
+    Order,
     Packing,
     Payout,
     Reminder,
     advance,
+    broken,
     fill,
     make_app,
+    mesh_of,
+    reserve,
     start,
     work,
 )
@@ -159,7 +164,7 @@ def test_the_run_page_explains_shows_and_offers(everywhere: Visitor) -> None:
         "It waits for a decision at review , due in 3 h",
         "Question: Capture 120 EUR for order 7?",
         "Approve continues at capture , which cannot be undone",
-        "Cancel run stops the run here, for good; you choose whether reserve is undone",
+        "Cancel run stops the run here, for good; you choose whether to undo reserve",
         "Replay not now: the run has not ended",
         "buyer@shop.test started the run",
     ):
@@ -184,6 +189,30 @@ def test_undone_steps_are_shown_as_such(visitor: Visitor) -> None:
     run_id = start(visitor.app, Billing, "7")
     page = visitor.read(f"/runs/{run_id}")
     assert "Undone hold undoing" in page
+    assert "Undone since: hold" in page
+
+
+def test_what_a_run_that_has_ended_did_not_reach_is_not_said_to_come_yet(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    assert "Not yet" in visitor.read(f"/runs/{run_id}")
+    visitor.send(f"/runs/{run_id}/approve")
+    work(visitor.app)
+    for view in ("", "?view=graph"):
+        page = visitor.read(f"/runs/{run_id}{view}")
+        assert "Not reached" in page
+        assert "Not yet" not in page
+
+
+def test_what_could_not_be_undone_can_be_tried_again_from_the_inbox(visitor: Visitor) -> None:
+    class Refund(Workflow):
+        refund = Manual(Order)
+        hold = Step(reserve, compensate=broken)
+        send = Step(broken)
+        flow = [hold >> send]
+
+    mesh_of(visitor.app).register(Refund)
+    start(visitor.app, Refund, "7")
+    assert "Try again to undo…" in visitor.read("/")
 
 
 def test_the_graph_names_every_step(visitor: Visitor) -> None:

@@ -63,7 +63,7 @@ def test_an_older_page_announces_nothing(make) -> None:
     assert "new run" not in text_of(visitor.get(address).text)
 
 
-def test_a_run_brings_its_verdict_but_leaves_the_inspector(visitor: Visitor) -> None:
+def test_a_run_brings_its_verdict_but_leaves_a_chosen_step(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     address = _pulse(visitor.get(f"/runs/{run_id}?step=reserve").text)
     visitor.send(f"/runs/{run_id}/reject", comment="no")
@@ -72,6 +72,24 @@ def test_a_run_brings_its_verdict_but_leaves_the_inspector(visitor: Visitor) -> 
     for part in ("run-head", "verdict", "rail", "attempts", "audit", "pulse"):
         assert f'id="{part}"' in answer.text
     assert 'id="inspector"' not in answer.text
+
+
+def test_where_no_step_was_chosen_the_inspector_follows_the_run(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    address = _pulse(visitor.get(f"/runs/{run_id}").text)
+    visitor.send(f"/runs/{run_id}/approve")
+    work(visitor.app)
+    inspector = re.search(r'<section[^>]*id="inspector".*?</section>', visitor.get(address).text, re.DOTALL)
+    assert inspector
+    assert "Done" in text_of(inspector[0])
+
+
+def test_a_part_that_a_script_brings_offers_to_copy(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    page = visitor.get(f"/runs/{run_id}").text
+    assert 'data-copy="run-id" hidden' in page
+    visitor.send(f"/runs/{run_id}/approve")
+    assert 'data-copy="run-id">' in visitor.get(_pulse(page)).text
 
 
 def test_a_finished_run_is_told_once_and_then_no_more(visitor: Visitor) -> None:

@@ -20,7 +20,7 @@ from ..events import started, title_of
 from ..headers import keep_nowhere
 from ..marks import Mark, mark_of, mark_of_status, mark_of_visit
 from ..offers import offers
-from ..sentences import Teller, error_text
+from ..sentences import Teller, attempt_of, error_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +82,18 @@ def _content(run: Run) -> dict[str, Any]:
         "chosen": _inspected(run, chosen, documents, now) if chosen else None,
         "payload": documents.document(run.payload, "payload"),
         "attempts": _attempts(run),
+        "attempt_of": attempt_of,
         "audit": [started(run), *(run.audit_events or ())],
         "title_of": title_of,
         "mark_of_status": mark_of_status,
         "links": _links(run),
-        "drawing": graph_drawing.draw(data.graph_of(run.id)) if request.args.get("view") == "graph" else None,
+        "drawing": _drawing(run) if request.args.get("view") == "graph" else None,
         "pulse": None if _is_over(run) else _pulse(run, _version(worded), chosen),
     }
+
+
+def _drawing(run: Run) -> graph_drawing.Drawing:
+    return graph_drawing.draw(data.graph_of(run.id), over=run.finished_at is not None)
 
 
 def _visible(run: Run, explanation: Explanation) -> Explanation:

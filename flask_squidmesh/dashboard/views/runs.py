@@ -25,6 +25,7 @@ from ..chips import Chip
 from ..filters import Filters, periods
 from ..language import _, plural
 from ..marks import MARKS, Mark, mark_of
+from ..sentences import attempt_of
 
 NONE = Count(value=0)
 
@@ -135,7 +136,7 @@ def _row(worded: data.WordedRun) -> Row:
         mark=mark_of(worded.word),
         title=run.subject or run.workflow,
         address=url_for(".run", run_id=run.id),
-        attempt=_("{number} of {most}", number=run.attempt, most=run.max_attempts) if run.attempt else "",
+        attempt=attempt_of(run.attempt, run.max_attempts) if run.attempt else "",
         took=times.took(run.started_at, run.finished_at, now) if run.started_at else "",
         when=_when(run, worded.word, now),
     )

@@ -38,7 +38,14 @@ def _compensations(situation: Situation) -> dict[str, Any]:
 
 def finished(situation: Situation) -> Reason | None:
     """The run completed or was cancelled."""
-    return Reason(word=situation.status) if situation.status in ("completed", "cancelled") else None
+    if situation.status not in ("completed", "cancelled"):
+        return None
+    return Reason(word=situation.status, details=_undone(situation))
+
+
+def _undone(situation: Situation) -> dict[str, Any]:
+    undone = [row["step"] for row in situation.record.compensations if row["status"] == "completed"]
+    return {"undone": undone} if undone else {}
 
 
 def failed(situation: Situation) -> Reason | None:
@@ -47,7 +54,7 @@ def failed(situation: Situation) -> Reason | None:
         return None
     run = situation.record.run
     row = situation.last_visit(run["current_step"])
-    details: dict[str, Any] = {"last_error": run["error"]}
+    details: dict[str, Any] = {"last_error": run["error"], **_undone(situation)}
     if row is not None and _exhausted(row):
         details |= {"max_attempts": row["settings"]["max_attempts"], "latest_attempt_number": row["attempts"]}
         return about(row, "retry_exhausted", details)
