@@ -76,7 +76,7 @@ def _mapping(trigger: TriggerSpec, payload: Any) -> Mapping[Any, Any]:
         return {} if trigger.model and isinstance(payload, trigger.model) else payload.model_dump()
     if isinstance(payload, Mapping):
         return payload
-    text = f"must be a mapping or a {trigger.model.__name__}" if trigger.model else "must be empty"
+    text = f"must be a mapping or an instance of {trigger.model.__name__}" if trigger.model else "must be empty"
     raise PayloadError(
         f"The payload of trigger {trigger.name} {text}, found {kind(payload)}.", invalid_types={_WHOLE: text}
     )

@@ -163,7 +163,7 @@ def test_check_is_content_with_a_whole_installation(shop_at, migrated_url: str) 
     assert result.exit_code == 0, result.output
     assert "wrong" not in result.output
     assert "ok     workflows: greeting" in result.output
-    assert "ok     squidmesh_dispatches: 1 rows" in result.output
+    assert "ok     squidmesh_dispatches: 1 row" in result.output
     assert "runs a day" in result.output
 
 

@@ -174,7 +174,7 @@ def test_nested_faults_are_named_within_their_field() -> None:
 
 @pytest.mark.parametrize("payload", [[], "text", 3])
 def test_a_payload_must_be_a_mapping(payload: Any) -> None:
-    assert refused(Order, payload).invalid_types == {"payload": "must be a mapping or a Order"}
+    assert refused(Order, payload).invalid_types == {"payload": "must be a mapping or an instance of Order"}
     assert refused(None, payload).invalid_types == {"payload": "must be empty"}
 
 
