@@ -814,3 +814,19 @@ def test_a_step_runs_outside_every_transaction(open_shop: OpenShop, script: Scri
     workflow = single(script, connections)
     shop: Shop = open_shop(workflow)
     assert shop.look(shop.run(workflow)).context == {"open": 0}
+
+
+def test_success_after_a_retry_clears_the_error(open_shop: OpenShop, script: Script) -> None:
+    class Recovering(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work", RetryStep("busy", after=60), None), retry=Retry(2))
+        hold = Pause()
+        flow = [work >> hold]
+
+    shop = open_shop(Recovering)
+    run_id = shop.run(Recovering)
+    run = shop.look(run_id)
+    assert (run.status, run.current_step, error_of(run)["message"]) == ("retrying", "work", "busy")
+    shop.later(61)
+    run = shop.look(run_id)
+    assert (run.status, run.last_error) == ("paused", None)
