@@ -830,3 +830,18 @@ def test_success_after_a_retry_clears_the_error(open_shop: OpenShop, script: Scr
     shop.later(61)
     run = shop.look(run_id)
     assert (run.status, run.last_error) == ("paused", None)
+
+
+def test_attempts_are_numbered_from_one_and_a_completed_step_is_not_repeated(
+    open_shop: OpenShop, script: Script
+) -> None:
+    workflow = single(script, OSError("1"), OSError("2"), None, retry=Retry(5))
+    shop = open_shop(workflow, executor=Recording())
+    run_id = shop.start(workflow)
+    outcomes = [shop.deliver(run_id, "work").outcome for _ in range(6)]
+    assert outcomes == ["executed"] * 3 + ["duplicate"] * 3
+    [visit] = shop.look(run_id).step_runs or ()
+    assert [(each.attempt_number, each.status) for each in visit.attempts] == [
+        *((1, "failed"), (2, "failed"), (3, "completed")),
+    ]
+    assert script.calls == ["work"] * 3
