@@ -7,7 +7,7 @@ else.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -196,7 +196,7 @@ class Progress:
 
     def cancel(self, decider: Decider, open_rows: Sequence[StepFact], *, compensate: bool) -> None:
         """An operator cancels: what is not executing ends now, what is executing ends the run when it ends."""
-        self._audit("cancelled", actor=decider.actor, comment=decider.comment, metadata=decider.metadata)
+        self._told("cancelled", decider)
         self.changes.run.update(status="cancelling", due_at=None, compensation="requested" if compensate else None)
         self.stop(open_rows)
         self._settle()
@@ -204,7 +204,7 @@ class Progress:
     def retry_compensation(self, decider: Decider) -> None:
         """An operator has the failed compensations tried again."""
         failed = [row for row in _ordered(self.around.compensations) if row.status == "failed"]
-        self._audit("compensation_retried", actor=decider.actor, comment=decider.comment, metadata=decider.metadata)
+        self._told("compensation_retried", decider)
         for row in failed:
             self.changes.update(row.id, status="pending", error=None, finished_at=None, abandoned=0)
         self.changes.run["compensation"] = "running"
@@ -216,13 +216,13 @@ class Progress:
     def replayed(self, decider: Decider, run_id: str) -> None:
         """An operator had the run replayed as another."""
         said = {**(decider.metadata or {}), "run_id": run_id}
-        self._audit("replayed", actor=decider.actor, comment=decider.comment, metadata=said)
+        self._told("replayed", replace(decider, metadata=said))
         self.changes.run["replayed_as_id"] = run_id
         self._clear_needs()
 
     def acknowledge(self, decider: Decider) -> None:
         """An operator has taken note of the failure."""
-        self._audit("acknowledged", actor=decider.actor, comment=decider.comment, metadata=decider.metadata)
+        self._told("acknowledged", decider)
         self.changes.run["acknowledged_at"] = self.now
         self._clear_needs()
 
@@ -476,6 +476,7 @@ class Progress:
             finished_at=self.now,
             due_at=None,
         )
+        self._clear_needs()
         self._need("failed", count=1)
 
     def _finish(self) -> None:
@@ -543,6 +544,12 @@ class Progress:
             began = visit.started_at or self.now
             self._end_attempt(visit, Performed(number=1, worker=None, started_at=began), "completed")
         self._restate_needs()
+
+    def _told(self, event: str, decider: Decider) -> None:
+        """A person did something to the run as a whole."""
+        said = {"actor": decider.actor, "comment": decider.comment, "metadata": decider.metadata}
+        self._audit(event, **said)
+        self.changes.notice("manual_action_taken", action=event, **said)
 
     def _restate_needs(self) -> None:
         """Say what is still open once a decision was taken."""

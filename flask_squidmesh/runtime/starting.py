@@ -16,7 +16,7 @@ from ..engine.progress import Neighbourhood, Progress
 from ..errors import ConflictError, PayloadError, TransitionError, UnknownTriggerError
 from ..store import loading, writing
 from ..store.claiming import Claim
-from ..store.database import AnySession
+from ..store.database import AnySession, explaining_missing_tables
 from ..store.identity import new_id
 from ..store.joining import after_commit
 from ..store.tables import runs, start_keys, step_runs
@@ -140,7 +140,8 @@ def in_transaction(
         then(result)
         return result
     session.flush()
-    result = work(runtime.database.joined(session))
+    with explaining_missing_tables():
+        result = work(runtime.database.joined(session))
     after_commit(session, partial(then, result))
     return result
 
@@ -153,7 +154,8 @@ def written(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Start
     run_id = new_id()
     if wanted.key is not None and not _take_key(runtime, connection, wanted, run_id):
         found = _found(connection, wanted)
-        assert found is not None
+        if found is None:
+            raise ConflictError("Another transaction is just starting a run with this idempotency key. Try again.")
         return Started(run_id=found, new=False)
     return insert(runtime, connection, wanted, run_id)
 

@@ -162,6 +162,16 @@ def test_without_a_route_the_run_fails_and_what_was_done_is_undone() -> None:
     assert deciding.changes.run["compensation"] == "running"
 
 
+def test_a_failure_needs_a_person_from_now_on_whatever_was_open_before() -> None:
+    before = NOW - timedelta(days=1)
+    deciding = progress(
+        GRAPH, run(open_steps=1, needs="decision", needs_count=2, needs_since=before, needs_due_at=before)
+    )
+    deciding.fail(visit("a", settings=settings("a", GRAPH)), Failure(error=ERROR), DONE)
+    needs = {name: deciding.changes.run[name] for name in ("needs", "needs_count", "needs_since", "needs_due_at")}
+    assert needs == {"needs": "failed", "needs_count": 1, "needs_since": NOW, "needs_due_at": None}
+
+
 def test_compensations_follow_each_other_and_one_that_fails_stops_none() -> None:
     first = visit("a", kind="compensation", id="c-1", settings={"order": 0, "kind": "compensation"})
     second = visit("b", kind="compensation", id="c-2", status="pending", attempts=0, settings={"order": 1})
