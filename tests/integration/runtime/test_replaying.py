@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, Field
 
 from flask_squidmesh import (
     Approval,
@@ -238,3 +239,22 @@ def test_a_replay_by_key_makes_one_run(open_shop: OpenShop, script: Script) -> N
     run_id = shop.run(Plain)
     first = shop.mesh.replay_run(run_id, idempotency_key="k", expected="completed")
     assert shop.mesh.replay_run(run_id, idempotency_key="k", expected="completed").id == first.id
+
+
+def test_a_replay_takes_the_payload_as_it_was_stored(open_shop: OpenShop, script: Script) -> None:
+    numbers = iter(range(1, 9))
+
+    class Numbered(BaseModel):
+        number: int = Field(default_factory=lambda: next(numbers), le=1)
+
+    class Counted(Workflow):
+        place = Manual(Numbered)
+        work = Step(script.does("work"))
+
+    shop = open_shop(Counted)
+    run_id = shop.run(Counted)
+    again = shop.mesh.replay_run(run_id)
+    drain()
+    run = shop.look(again.id)
+    assert (run.status, run.payload) == ("completed", {"number": 1})
+    assert next(numbers) == 2
