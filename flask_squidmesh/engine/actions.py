@@ -269,6 +269,8 @@ _settle_by_retrying = _on("interrupted", _repeating, "not_interrupted")
 
 
 def _retry_step(facts: ActionFacts) -> _Possible | _No:
+    if facts.status in TERMINAL:
+        return _No("already_finished", {"status": facts.status})
     return _No("being_cancelled") if facts.status == "cancelling" else _settle_by_retrying(facts)
 
 

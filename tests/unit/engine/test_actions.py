@@ -383,5 +383,5 @@ def test_an_interrupted_compensation_is_settled_although_the_run_has_ended() -> 
     rows = [row("reserve", "paused", kind="compensation", decision=asked("interrupted"))]
     given = action_facts(run("failed", needs="interrupted", compensation="running"), rows, CHECKOUT)
 
-    assert list(allowed(given)) == ["retry_step", "resolve_step", "fail_step"]
+    assert list(allowed(given)) == ["resolve_step", "fail_step"]
     assert action(given, "fail_step").leads_to == {}
