@@ -116,6 +116,11 @@ class SquidMesh:
         self._hooks.links = hook
         return hook
 
+    def csp_nonce(self, hook: Hook) -> Hook:
+        """Decorator: `hook()` returns the nonce of the current response, where the host's policy demands one."""
+        self._hooks.csp_nonce = hook
+        return hook
+
     def dashboard(self, *, name: str, url_prefix: str, authorize: Callable[..., Any] | None = None) -> Blueprint:
         """A further mount of the dashboard, to be registered by the host; with an `authorize` of its own if given."""
         return create_blueprint(self._hooks, name=name, url_prefix=url_prefix, authorize=authorize)

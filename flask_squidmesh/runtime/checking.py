@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from ..executors.database import DatabaseExecutor
 from ..store import schema
 from ..store.measuring import runs_per_day, table_sizes
-from ..store.tables import Dispatch, Process
+from ..store.tables import ADVICE, Dispatch, Process
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -73,7 +73,7 @@ def _live(runtime: Runtime, connection: sa.Connection) -> Iterator[Finding]:
     problems = schema.verify(connection)
     if problems:
         yield from (_wrong("schema", problem) for problem in problems)
-        yield _wrong("schema", schema.ADVICE)
+        yield _wrong("schema", ADVICE)
         return
     yield _right("schema", f"version {schema.SCHEMA.version}")
     now: datetime = connection.execute(sa.select(runtime.database.now())).scalar_one()

@@ -38,13 +38,13 @@ def claim_due(runtime: Runtime, queue: str, *, limit: int, take_over: bool | Non
     settled: list[Recorded] = []
     with runtime.database.write() as connection:
         found = claiming.due_work(connection, runtime.database, queue, limit=limit, take_over=take_over)
-        claims = [claim for work in _one_a_run(found) if (claim := take(runtime, connection, work, settled))]
+        claims = [claim for work in one_a_run(found) if (claim := take(runtime, connection, work, settled))]
     for recorded in settled:
         after_commit(runtime, recorded)
     return claims
 
 
-def _one_a_run(found: Iterable[Work]) -> list[Work]:
+def one_a_run(found: Iterable[Work]) -> list[Work]:
     """The facts of the run hold for one decision only."""
     return list({work.run.id: work for work in reversed(list(found))}.values())[::-1]
 
@@ -57,15 +57,23 @@ def take(runtime: Runtime, connection: sa.Connection, work: Work, settled: list[
         claiming.hold(connection, work, reason, runtime.clock.now() + HOLD)
         return None
     if work.claim_id is not None:
-        recorded, again = _abandon(runtime, connection, spec, work)
-        settled.append(recorded)
-        if not again:
+        if not give_up_lost(runtime, connection, work, settled):
             return None
         work = replace(work, run=loading.run_fact(connection, work.run.id) or work.run)
     if work.visit.kind == "step" and work.run.status in TERMINAL | {"cancelling"}:
         connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.dispatch_id))
         return None
     return _claim(runtime, connection, spec, work, settled)
+
+
+def give_up_lost(runtime: Runtime, connection: sa.Connection, work: Work, settled: list[Recorded]) -> bool:
+    """Settle the attempt whose claim was lost, and answer whether the step may be attempted again."""
+    spec = _known(runtime, work)
+    if spec is None:
+        return False
+    recorded, again = _abandon(runtime, connection, spec, work)
+    settled.append(recorded)
+    return again
 
 
 def _known(runtime: Runtime, work: Work) -> WorkflowSpec | None:

@@ -10,6 +10,7 @@ from ..errors import ConflictError, ManualActionError
 from ..workflow import values
 
 LONGEST_KEY = 200
+LONGEST_COMMENT = 10_000
 
 
 def decider_of(actor: Any, comment: Any, metadata: Any, *, actor_required: bool) -> Decider:
@@ -31,6 +32,8 @@ def comment_of(comment: Any, name: str = "comment") -> str | None:
     """What is said in words. Raises ManualActionError."""
     if comment is not None and not (isinstance(comment, str) and comment.strip()):
         raise ManualActionError(name, f"{name} must be text that is not blank, or left out, not {_kind(comment)}.")
+    if comment is not None and len(comment) > LONGEST_COMMENT:
+        raise ManualActionError(name, f"{name} has {len(comment):,} characters; say it in {LONGEST_COMMENT:,} at most.")
     said: str | None = _stored(name, comment)
     return said
 

@@ -83,10 +83,14 @@ def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | Outcome, Work | 
 
 
 def _put_off(runtime: Runtime, work: Work) -> None:
-    """Have the delivery made again when its time, or the end of another's claim, has come."""
+    """Have the delivery made again when its time, or the end of another's claim, has come.
+
+    A claim that has expired but may not be taken yet is looked at again after a whole timeout.
+    """
     if work.claim_id is not None:
         skipped(runtime, work)
-    due = runtime.clock.now() + timedelta(seconds=max(work.wait, SHORTEST_WAIT))
+    seconds = runtime.settings.claim_timeout if work.due else max(work.wait, SHORTEST_WAIT)
+    due = runtime.clock.now() + timedelta(seconds=seconds)
     hand_over(runtime, [Intent(run_id=work.run.id, kind=work.visit.kind, step=work.visit.step, due_at=due)])
 
 

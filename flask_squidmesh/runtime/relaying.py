@@ -1,4 +1,4 @@
-"""Handing over again what no worker has taken."""
+"""Handing over again what no worker has taken, and what a dead worker held."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from ..store import claiming
 from ..store.tables import dispatches, step_runs
+from .claiming_work import give_up_lost, one_a_run
 from .dispatching import Intent, hand_over
+from .performing import Recorded, after_commit
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -20,11 +23,34 @@ BATCH = 100
 
 
 def relay(runtime: Runtime) -> int:
-    """Hand over dispatches that are overdue, each with a growing interval, and return how many there were.
+    """Hand over what is overdue, each with a growing interval, and what dead workers held; return how many there were.
 
     Two relays at once are harmless: each takes the rows that the other does not, and a delivery too many does nothing.
     """
     assert runtime.config
+    return take_from_dead_workers(runtime) + _hand_over_overdue(runtime)
+
+
+def take_from_dead_workers(runtime: Runtime) -> int:
+    """Settle attempts whose claim has expired and have their steps delivered again, by a process that performs them."""
+    if not runtime.database.contact.unbroken_for(runtime.settings.claim_timeout):
+        return 0
+    settled: list[Recorded] = []
+    with runtime.database.write() as connection:
+        lost = claiming.lost_work(connection, runtime.database, limit=BATCH)
+        freed = [work for work in one_a_run(lost) if give_up_lost(runtime, connection, work, settled)]
+        for work in freed:
+            claiming.free(connection, work, runtime.clock.now())
+    for recorded in settled:
+        after_commit(runtime, recorded)
+    hand_over(
+        runtime,
+        [Intent(run_id=work.run.id, kind=work.visit.kind, step=work.visit.step, due_at=None) for work in freed],
+    )
+    return len(freed)
+
+
+def _hand_over_overdue(runtime: Runtime) -> int:
     with runtime.database.write() as connection:
         query = (
             sa.select(

@@ -198,6 +198,31 @@ def claiming(claim: Claim, database: Database, timeout: timedelta) -> list[Any]:
     ]
 
 
+def lost_work(connection: sa.Connection, database: Database, *, limit: int) -> list[Work]:
+    """Work of any queue whose claim has expired and that nobody else is looking at, with its runs locked."""
+    query = (
+        sa.select(*_FACTS)
+        .select_from(_joined())
+        .where(dispatches.c.claim_id.is_not(None), dispatches.c.due_at <= database.now())
+        .order_by(dispatches.c.due_at)
+        .limit(limit)
+        .with_for_update(of=(dispatches, runs), skip_locked=True)
+    )
+    return [_work(row) for row in connection.execute(query).mappings()]
+
+
+def free(connection: sa.Connection, work: Work, now: datetime) -> None:
+    """Let whoever is next take the step up, now that its lost attempt is settled."""
+    connection.execute(
+        sa.update(dispatches)
+        .where(dispatches.c.id == work.dispatch_id)
+        .values(due_at=now, relay_at=now + RELAY_GRACE, claim_id=None, claimed_by=None, claimed_at=None)
+    )
+    connection.execute(
+        sa.update(step_runs).where(step_runs.c.id == work.visit.id).values(status="pending", due_at=None)
+    )
+
+
 def hold(connection: sa.Connection, work: Work, reason: str, until: datetime) -> None:
     """Put work back that this process does not know how to do. A lost claim stays, for those to settle who know."""
     connection.execute(

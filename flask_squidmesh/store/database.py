@@ -14,12 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
 from ..clock import Clock
-from ..errors import ConflictError
-from .tables import Timestamp
+from ..errors import ConflictError, SchemaError
+from .tables import ADVICE, PREFIX, Timestamp
 
 Dialect = Literal["sqlite", "postgresql"]
 AnySession = Session | scoped_session[Any]
 
+UNDEFINED = ("42P01", "42703")
 LOCK_WAIT_MS = 30_000
 BRIEF_LOCK_WAIT_MS = 300
 
@@ -86,6 +87,24 @@ class Contact:
 
     def _moment(self) -> float:
         return time.monotonic() + self._clock.offset.total_seconds()
+
+
+@contextmanager
+def explaining_missing_tables() -> Iterator[None]:
+    """Turn the driver's complaint about a table or column of ours into SchemaError with the commands to run."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        if _lacks_something_of_ours(error):
+            reason = str(error.orig).strip().partition("\n")[0]
+            raise SchemaError(f"The database is not ready for Squid Mesh: {reason}.\n{ADVICE}") from error
+        raise
+
+
+def _lacks_something_of_ours(error: sa.exc.DBAPIError) -> bool:
+    text, state = str(error.orig), getattr(error.orig, "sqlstate", None)
+    absent = state in UNDEFINED or "no such table" in text or "no such column" in text or "has no column" in text
+    return absent and PREFIX in text
 
 
 class Database:
@@ -190,7 +209,8 @@ class Database:
     @contextmanager
     def _watched(self) -> Iterator[None]:
         try:
-            yield
+            with explaining_missing_tables():
+                yield
         except (sa.exc.OperationalError, sa.exc.InterfaceError):
             self.contact.lost()
             raise

@@ -22,9 +22,7 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy.dialects import postgresql
 
 from ..errors import SchemaError
-from .tables import PREFIX, Base, Timestamp
-
-ADVICE: Final = "Run:\n  flask squidmesh install\n  flask db upgrade"
+from .tables import ADVICE, PREFIX, Base, Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.schema import conv
 
 PREFIX = "squidmesh_"
+ADVICE = "Run:\n  flask squidmesh install\n  flask db upgrade"
 
 
 class Timestamp(sa.TypeDecorator[datetime]):
