@@ -188,6 +188,7 @@ def test_a_target_that_is_gone_is_refused(open_shop: OpenShop, script: Script) -
         ({"actor": "a\0b"}, "actor"),
         ({"actor": "lee", "comment": ""}, "comment"),
         ({"actor": "lee", "comment": 7}, "comment"),
+        ({"actor": "lee", "comment": "x" * 10_001}, "comment"),
         ({"actor": "lee", "comment": "a\0b"}, "comment"),
         ({"actor": "lee", "metadata": "text"}, "metadata"),
         ({"actor": "lee", "metadata": {"a": float("nan")}}, "metadata"),
