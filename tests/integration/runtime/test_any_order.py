@@ -32,6 +32,7 @@ from flask_squidmesh import (
 )
 from flask_squidmesh.engine.status import RUN_MOVES, TERMINAL
 from flask_squidmesh.errors import SquidMeshError, TransitionError
+from flask_squidmesh.runtime import relaying
 from flask_squidmesh.runtime.claiming_work import claim_due
 from flask_squidmesh.runtime.performing import deliver
 from flask_squidmesh.store import tables
@@ -134,6 +135,10 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def end(self) -> None:
         deliver(self.shop.runtime, self.held.pop(0))
+
+    @rule()
+    def relay(self) -> None:
+        relaying.relay(self.shop.runtime)
 
     @rule(seconds=st.sampled_from([6, 11, 31]))
     def wait(self, seconds: int) -> None:
