@@ -162,7 +162,6 @@ _TIMEZONE = _Kind('the name of a time zone such as "Europe/Berlin"', _read_timez
 _ACTIONS = _Kind(f"a list of actions, each one of {', '.join(ACTIONS)}", _listed(_read_action))
 _SIZES = _Kind("a list of whole numbers, 1 or more, not empty", _read_sizes)
 _PATTERNS = _Kind("a list of regular expressions", _listed(_read_pattern))
-_STEPS = _Kind("a mapping of workflow names to lists of step names", _mapped(_listed(_read_text)))
 _RETENTION = _Kind(
     "a timedelta, or a mapping of statuses or workflow names to timedelta (None keeps for ever)", _read_retention
 )
@@ -184,8 +183,8 @@ class DashboardConfig:
     the default. count_limit: beyond it a count reads "10,000+". bulk_limit: how many runs one action may take.
     query_timeout_ms: milliseconds after which a search is given up (PostgreSQL). payload_inline_limit: bytes of a
     value that are shown at once. redact_keys: patterns of names whose values are hidden, case aside.
-    comment_required: actions that need words. four_eyes: steps by workflow that nobody may approve in a run they
-    started. csp: "auto", a policy by directive, or None for no header. shortcuts: whether keys act.
+    comment_required: actions that need words.
+    csp: "auto", a policy by directive, or None for no header. shortcuts: whether keys act.
     """
 
     title: str = _setting(_TEXT, "Workflows")
@@ -204,7 +203,6 @@ class DashboardConfig:
     payload_inline_limit: int = _setting(_COUNT, 16_384)
     redact_keys: tuple[re.Pattern[str], ...] = _setting(_PATTERNS, _PATTERNS.read(SECRET_KEYS))
     comment_required: tuple[str, ...] = _setting(_ACTIONS, ("reject", "cancel", "replay_irreversible"))
-    four_eyes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata={"kind": _STEPS})
     csp: Literal["auto"] | Mapping[str, str] | None = _setting(_or_none(_POLICY), "auto")
     shortcuts: bool = _setting(_SWITCH, True)
 

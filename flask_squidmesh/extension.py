@@ -20,6 +20,7 @@ from .reading.views import Explanation, Graph, Run, RunPage
 from .runtime import control, dev_worker, log_records, replaying, starting
 from .runtime.deliveries import Delivery, perform
 from .runtime.runtime import Runtime, current_runtime
+from .runtime.scheduling import cron_trigger
 from .store import schema
 from .store.database import AnySession
 from .store.summaries import RunSummary
@@ -283,11 +284,14 @@ class SquidMesh:
         intended_window: datetime | None = None,
         signal_id: str | None = None,
     ) -> Any:
-        """Hand a cron activation to the executor, as the host's scheduler does when a trigger is due."""
+        """Hand a cron activation to the executor, as the host's scheduler does when a trigger is due.
+
+        Raises UnknownWorkflowError, and UnknownTriggerError for a trigger that is no cron trigger.
+        """
         runtime = self._ready()
-        name = runtime.registry.get(workflow).name
+        spec, chosen = cron_trigger(runtime, workflow, trigger)
         return runtime.executor.enqueue_cron(
-            name, trigger, schedule_in=schedule_in, intended_window=intended_window, signal_id=signal_id
+            spec.name, chosen.name, schedule_in=schedule_in, intended_window=intended_window, signal_id=signal_id
         )
 
     @staticmethod

@@ -28,7 +28,7 @@ class Neighbourhood:
 
     state: values for conditions and prompts. visits: how often the run has entered the steps that may follow.
     joins: rows of dependents that count their dependencies. decisions: the other open decisions of the run.
-    compensations: all compensation rows of the run.
+    compensations: all compensation rows of the run. hides: whether prompts may not show what has this name.
     """
 
     state: Mapping[str, Any] = field(default_factory=dict)
@@ -36,6 +36,7 @@ class Neighbourhood:
     joins: Mapping[str, StepFact] = field(default_factory=dict)
     decisions: Sequence[StepFact] = ()
     compensations: Sequence[StepFact] = ()
+    hides: Callable[[str], bool] = lambda name: False
 
 
 class Progress:
@@ -391,7 +392,7 @@ class Progress:
         ok = step.ok[0].target if step.ok else None
         decision = {
             "kind": step.kind,
-            "prompt": templates.render(step.prompt, self.around.state) if step.prompt else None,
+            "prompt": templates.render(step.prompt, self.around.state, self.around.hides) if step.prompt else None,
             "permission": step.permission,
             "ok": ok,
             "error": step.error.target if step.error else None,

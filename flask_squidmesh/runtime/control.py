@@ -372,6 +372,7 @@ def _around(
 ) -> Neighbourhood:
     step = acting.known.steps.get(leaving) if leaving else None
     return surroundings(
+        acting.runtime,
         acting.connection,
         acting.known,
         acting.run,

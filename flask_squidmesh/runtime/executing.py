@@ -75,7 +75,7 @@ def execute_here(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunS
     if claim.visit.kind == "compensation":
         return _compensate(runtime, spec, claim, state, step.compensate)
     if step.kind == "log":
-        return _log(claim, state, step)
+        return _log(runtime, claim, state, step)
     if step.kind == "wait":
         return Completed(output={})
     return _call(runtime, spec, claim, state, step)
@@ -138,8 +138,8 @@ def _run(runtime: Runtime, function: Callable[..., Any], arguments: Mapping[str,
     return function(**arguments)
 
 
-def _log(claim: Claim, state: RunState, step: StepSpec) -> Completed:
-    message = render(step.message or "", state.at(claim, needed_keys(step)))
+def _log(runtime: Runtime, claim: Claim, state: RunState, step: StepSpec) -> Completed:
+    message = render(step.message or "", state.at(claim, needed_keys(step)), runtime.hides)
     facts = {"run_id": claim.run.id, "workflow": claim.run.workflow, "step": step.name, "attempt": claim.visit.attempts}
     logger.log(getattr(logging, step.level.upper()), "%s", message, extra=facts)
     return Completed(output={})

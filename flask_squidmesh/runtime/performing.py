@@ -147,7 +147,7 @@ def record(
     run = claiming.run_under(connection, claim)
     if run is None:
         raise writing.ClaimLostError
-    around = _around(connection, spec, run, claim, outcome)
+    around = _around(runtime, connection, spec, run, claim, outcome)
     progress = Progress(spec, run, now=runtime.clock.now(), new_id=new_id, around=around)
     performed = claim.performed(outcome.input)
     if isinstance(outcome, Completed):
@@ -256,7 +256,7 @@ def _visit_of(run: RunFact, row: NewStepRun) -> StepFact:
 
 
 def _around(
-    connection: sa.Connection, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome
+    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome
 ) -> Neighbourhood:
     """Read what deciding about this outcome needs, and no more."""
     visit = claim.visit
@@ -268,6 +268,7 @@ def _around(
     following = {route.target for route in step.ok} | ({step.error.target} if step.error else set())
     output = outcome.output if isinstance(outcome, Completed) else {}
     return surroundings(
+        runtime,
         connection,
         spec,
         run,
@@ -279,6 +280,7 @@ def _around(
 
 
 def surroundings(
+    runtime: Runtime,
     connection: sa.Connection,
     spec: WorkflowSpec,
     run: RunFact,
@@ -302,6 +304,7 @@ def surroundings(
         visits=loading.visits(connection, run.id, entered),
         joins=loading.joins(connection, run.id, joined),
         decisions=decisions,
+        hides=runtime.hides,
     )
 
 

@@ -75,6 +75,10 @@ class Runtime:
         db: SQLAlchemy = self.app.extensions["sqlalchemy"]
         return db
 
+    def hides(self, name: str) -> bool:
+        """Whether what has this name is secret, so that subjects, prompts and log messages leave it out."""
+        return any(pattern.search(name) for pattern in self.settings.dashboard.redact_keys)
+
     def in_context(self) -> Any:
         """An app context of our own, with a database session of its own."""
         return self.app.app_context()

@@ -98,7 +98,7 @@ def activate(
 ) -> tuple[str | None, bool]:
     """As `fire`, and whether the run is new."""
     assert runtime.config
-    spec, chosen = _cron_trigger(runtime, workflow, trigger)
+    spec, chosen = cron_trigger(runtime, workflow, trigger)
     start = _wanted(runtime, spec, chosen, intended_window, signal_id)
     started = in_transaction(
         runtime, None, lambda connection: _activated(runtime, connection, start), partial(tell, runtime)
@@ -127,13 +127,57 @@ def activate_next(runtime: Runtime, queue: str) -> bool:
     return True
 
 
+def fire_due(runtime: Runtime, since: datetime) -> list[str]:
+    """Start the run of every schedule whose window has come, once for all workers, and return the new runs' ids.
+
+    since: windows before then are left alone where a schedule has never fired, so that a first deploy starts nothing
+    old. After a pause of all workers only the last window is made up for.
+    """
+    return [run_id for spec, chosen in declared(runtime) if (run_id := _fire_due(runtime, spec, chosen, since))]
+
+
+def _fire_due(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, since: datetime) -> str | None:
+    assert chosen.expression is not None
+    assert chosen.timezone is not None
+    due = last_due(chosen.expression, chosen.timezone, runtime.clock.now())
+    if due is None or (due <= since and not _has_fired(runtime, spec, chosen)):
+        return None
+    with runtime.database.write() as connection:
+        row = _locked(runtime, connection, spec, chosen)
+        if row.paused_at is not None or due <= (row.fired_at or since):
+            return None
+        wanted = _wanted(runtime, spec, chosen, due, None)
+        started = _activated(runtime, connection, wanted)
+        if not started.new:
+            _remember(runtime, connection, wanted, started.run_id)
+    tell(runtime, started)
+    return started.run_id if started.new else None
+
+
+def _has_fired(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec) -> bool:
+    with runtime.database.read() as connection:
+        return connection.scalar(sa.select(tables.schedules.c.fired_at).where(_mine(spec, chosen))) is not None
+
+
+def _locked(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, chosen: TriggerSpec) -> sa.Row[Any]:
+    """The schedule's row, made where there is none; its lock lets one worker at a time fire it."""
+    statement = INSERTS[runtime.database.dialect](tables.schedules).values(workflow=spec.name, trigger=chosen.name)
+    connection.execute(statement.on_conflict_do_nothing())
+    return connection.execute(sa.select(tables.schedules).where(_mine(spec, chosen)).with_for_update()).one()
+
+
+def _mine(spec: WorkflowSpec, chosen: TriggerSpec) -> sa.ColumnElement[bool]:
+    return sa.and_(tables.schedules.c.workflow == spec.name, tables.schedules.c.trigger == chosen.name)
+
+
 def _wanted_by(runtime: Runtime, payload: Mapping[str, Any]) -> Start:
-    spec, chosen = _cron_trigger(runtime, payload["workflow"], payload["trigger"])
+    spec, chosen = cron_trigger(runtime, payload["workflow"], payload["trigger"])
     window = payload.get("intended_window")
     return _wanted(runtime, spec, chosen, datetime.fromisoformat(window) if window else None, payload.get("signal_id"))
 
 
-def _cron_trigger(runtime: Runtime, workflow: str, trigger: str) -> tuple[WorkflowSpec, TriggerSpec]:
+def cron_trigger(runtime: Runtime, workflow: Any, trigger: str) -> tuple[WorkflowSpec, TriggerSpec]:
+    """The workflow and its cron trigger. Raises UnknownWorkflowError, and UnknownTriggerError for any other trigger."""
     spec = runtime.registry.get(workflow)
     chosen = trigger_of(spec, trigger)
     if chosen.kind != "cron":

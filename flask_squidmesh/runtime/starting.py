@@ -166,12 +166,13 @@ def insert(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: s
     run = _new_fact(wanted, run_id)
     state = {**wanted.payload, **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()}}
     visits = _copied_visits(wanted)
-    progress = Progress(wanted.spec, run, now=now, new_id=new_id, around=Neighbourhood(state=state, visits=visits))
+    around = Neighbourhood(state=state, visits=visits, hides=runtime.hides)
+    progress = Progress(wanted.spec, run, now=now, new_id=new_id, around=around)
     if wanted.at_step is not None:
         progress.begin_after({row["step"] for row in wanted.copied}, wanted.at_step, wanted.failure)
     else:
         progress.begin()
-    connection.execute(sa.insert(runs).values(_row(wanted, run, now)))
+    connection.execute(sa.insert(runs).values(_row(wanted, run, now, runtime.hides)))
     if wanted.copied:
         connection.execute(sa.insert(step_runs), [{**row, "run_id": run_id} for row in wanted.copied])
     writing.apply(connection, run_id, progress.changes, now=now, queue=runtime.settings.queue)
@@ -211,9 +212,9 @@ def _new_fact(wanted: Start, run_id: str) -> RunFact:
     )
 
 
-def _row(wanted: Start, run: RunFact, now: datetime) -> dict[str, Any]:
+def _row(wanted: Start, run: RunFact, now: datetime, hides: Callable[[str], bool]) -> dict[str, Any]:
     spec = wanted.spec
-    title = templates.render(spec.subject, wanted.payload) if spec.subject else spec.title
+    title = templates.render(spec.subject, wanted.payload, hides) if spec.subject else spec.title
     parent_run_id, parent_step, child_key = wanted.parent or (None, None, None)
     return {
         "id": run.id,

@@ -13,7 +13,7 @@ from .beats import forget, record_beat
 from .claiming_work import claim_due
 from .performing import deliver
 from .relaying import relay
-from .scheduling import activate_next
+from .scheduling import activate_next, fire_due
 from .waking import Listener
 
 if TYPE_CHECKING:
@@ -129,11 +129,13 @@ class Worker:
         self._runtime.bell.wait(min(soonest, poll) if soonest > 0 else min(poll, OUTAGE_SECONDS))
 
     def _keep_beating(self) -> None:
+        since = self._runtime.clock.now()
         while True:
             try:
                 with self._runtime.in_context():
                     self._beat()
                     relay(self._runtime)
+                    fire_due(self._runtime, since)
             except Exception as error:
                 logger.warning("squidmesh: the worker's beat failed (%s)", type(error).__name__)
             if self._stopping.wait(RELAY_SECONDS):

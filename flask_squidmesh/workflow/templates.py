@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from string import Formatter
 from typing import Any
 
 _ABSENT = "–"
+_HIDDEN = "[redacted]"
 _LONGEST = 500
 
 
@@ -35,13 +36,30 @@ def names(template: str) -> frozenset[str]:
     return frozenset(name for _, name, _, _ in Formatter().parse(template) if name)
 
 
-def render(template: str, values: Mapping[str, Any]) -> str:
-    """The template with its names replaced, a missing or null one by "–", cut to 500 characters."""
+def render(template: str, values: Mapping[str, Any], hides: Callable[[str], bool] = lambda name: False) -> str:
+    """The template with its names replaced, a missing or null one by "–", cut to 500 characters.
+
+    hides: whether what stands under a name, at any depth, is not to be shown.
+    """
     text = "".join(
-        literal + (_shown(values.get(name)) if name is not None else "")
+        literal + (_shown(_revealed(name, values.get(name), hides)) if name is not None else "")
         for literal, name, _, _ in Formatter().parse(template)
     )
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _revealed(name: str, value: Any, hides: Callable[[str], bool]) -> Any:
+    if value is None:
+        return None
+    if hides(name):
+        return _HIDDEN
+    match value:
+        case Mapping():
+            return {key: _revealed(str(key), item, hides) for key, item in value.items()}
+        case list() | tuple():
+            return [_revealed(name, item, hides) for item in value]
+        case _:
+            return value
 
 
 def _shown(value: Any) -> str:

@@ -83,7 +83,6 @@ def test_values_are_read(key: str, value: Any, read: Any) -> None:
         ("TIMEZONE", "Europe/Berlin", "Europe/Berlin"),
         ("PAGE_SIZES", [10, 20], (10, 20)),
         ("DISABLED_ACTIONS", ["cancel"], ("cancel",)),
-        ("FOUR_EYES", {"checkout": ["review"]}, {"checkout": ("review",)}),
         ("CSP", None, None),
         ("CSP", {"default-src": "'self'"}, {"default-src": "'self'"}),
         ("SHORTCUTS", False, False),
@@ -119,7 +118,6 @@ def test_dashboard_values_are_read(key: str, value: Any, read: Any) -> None:
         ("DASHBOARD_DISABLED_ACTIONS", "cancel", "a list of actions"),
         ("DASHBOARD_DISABLED_ACTIONS", ["canel"], "a list of actions"),
         ("DASHBOARD_REDACT_KEYS", ["("], "regular expressions"),
-        ("DASHBOARD_FOUR_EYES", {"checkout": "review"}, "lists of step names"),
         ("DASHBOARD_CSP", "default-src", '"auto"'),
     ],
 )

@@ -221,3 +221,65 @@ def test_an_activation_goes_with_the_runs_own_transaction(
     assert shop.rows(tables.runs) == []
     drain()
     assert runs(script) == 1
+
+
+def test_a_worker_fires_a_schedule_when_its_window_comes(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(digesting(script))
+    since = shop.clock.now()
+    assert scheduling.fire_due(shop.runtime, since) == []
+    shop.clock.advance(timedelta(days=1))
+
+    (run_id,) = scheduling.fire_due(shop.runtime, since)
+    assert scheduling.fire_due(shop.runtime, since) == []
+
+    run = shop.look(run_id)
+    assert run.schedule is not None
+    assert since < datetime.fromisoformat(run.schedule["intended_window"]) <= shop.clock.now()
+    shop.clock.advance(timedelta(days=3))
+    assert len(scheduling.fire_due(shop.runtime, shop.clock.now())) == 1
+
+
+def test_a_first_worker_starts_nothing_old(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(digesting(script))
+    shop.clock.advance(timedelta(days=2))
+
+    assert scheduling.fire_due(shop.runtime, shop.clock.now()) == []
+
+
+@pytest.mark.parametrize("idempotency", ["return_existing", "skip", "none"])
+def test_of_two_workers_one_fires_a_window(open_shop: OpenShop, script: Script, idempotency: str) -> None:
+    shop = open_shop(digesting(script, idempotency=idempotency))
+    since = shop.clock.now()
+    shop.clock.advance(timedelta(days=1))
+    together, fired = threading.Barrier(2), []
+
+    def fire() -> None:
+        with shop.app.app_context():
+            together.wait(10)
+            fired.extend(scheduling.fire_due(shop.runtime, since))
+
+    threads = [threading.Thread(target=fire) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(fired) == 1
+
+
+def test_a_paused_schedule_is_not_fired(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(digesting(script))
+    since = shop.clock.now()
+    with shop.runtime.database.write() as connection:
+        row = {"workflow": "digesting", "trigger": "daily", "paused_at": since}
+        connection.execute(tables.schedules.insert().values(row))
+    shop.clock.advance(timedelta(days=1))
+
+    assert scheduling.fire_due(shop.runtime, since) == []
+
+
+def test_only_cron_triggers_are_handed_to_the_executor(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(digesting(script), executor=Recording())
+    with pytest.raises(UnknownTriggerError, match="no cron trigger"):
+        shop.mesh.enqueue_cron("digesting", "by_hand")
+    with pytest.raises(UnknownTriggerError, match="has no trigger"):
+        shop.mesh.enqueue_cron("digesting", "nightly")

@@ -9,7 +9,6 @@ import pytest
 from flask_squidmesh import FailStep, Manual, Step, TransitionError, Workflow
 from flask_squidmesh.runtime.claiming_work import claim_due
 from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.store import tables
 from flask_squidmesh.store.claiming import Claim
 from tests.shop import Order, Script, Shop
 
