@@ -190,8 +190,9 @@ def rejected_checkout() -> str:
     expect("order and stock", (state(order), stock("teapot")), ("rejected", before))
     expect("the payment", asked(order), ["authorise", "void"])
     mails = db.session.scalars(select(Mail.subject).where(Mail.order_id == order.id)).all()
-    expect("what the buyer was told", mails, [f"We could not accept order {order.number}: card reported stolen"])
-    return "authorisation voided, stock released, the buyer told why"
+    expect("what the buyer was told", mails, [f"We could not accept order {order.number}: {order.reason}"])
+    expect("the comment stays with the run", [mail for mail in mails if "stolen" in mail], [])
+    return "authorisation voided, stock released, the buyer told"
 
 
 def declined_checkout() -> str:

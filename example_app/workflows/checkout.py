@@ -93,12 +93,15 @@ def send_receipt(ctx: StepContext, order_id: str, email: str, amount: Decimal) -
     db.session.commit()
 
 
-def release_and_tell(ctx: StepContext, order_id: str, email: str, payment_id: str, review: dict[str, Any]) -> None:
-    """After a rejection: give up the authorisation, put the goods back and tell the buyer why."""
+def release_and_tell(ctx: StepContext, order_id: str, email: str, payment_id: str) -> None:
+    """After a rejection: give up the authorisation, put the goods back and tell the buyer.
+
+    The comment of whoever rejected is for colleagues; the buyer gets a sentence of the shop.
+    """
     gateway.void(payment_id, idempotency_key=ctx.idempotency_key)
     order = Order.numbered(order_id)
     put_back(order)
-    order.state, order.reason = "rejected", review.get("comment") or "Our finance team could not accept the payment."
+    order.state, order.reason = "rejected", "Our finance team could not accept the payment."
     send_once(ctx.idempotency_key, email, f"We could not accept order {order_id}: {order.reason}", order)
     db.session.commit()
 

@@ -90,11 +90,13 @@ def installed_version(script: ScriptDirectory) -> int:
 
 
 def verify(connection: sa.Connection) -> list[str]:
-    """What the live database lacks of our tables, columns and indexes, one sentence each."""
+    """What the live database lacks of our tables, columns and indexes, one sentence each; one where it has none."""
     inspector = sa.inspect(connection)
     present = set(inspector.get_table_names())
     missing = [table.name for table in Base.metadata.sorted_tables if table.name not in present]
     whole = [table for table in Base.metadata.sorted_tables if table.name in present]
+    if not whole:
+        return [f"None of the {len(missing)} tables is there."]
     return [
         *(f"The table {name} is missing." for name in missing),
         *(sentence for table in whole for sentence in _table_problems(inspector, table)),

@@ -151,8 +151,8 @@ def test_an_app_without_squid_mesh_is_told_so(shop_at, sqlite_url: str) -> None:
 
 def test_several_apps_have_the_commands(shop_at, sqlite_url: str, migrated_sqlite_url: str) -> None:
     empty, migrated = shop_at(sqlite_url), shop_at(migrated_sqlite_url)
-    assert "table squidmesh_runs is missing" in empty.run("check").output
-    assert "table squidmesh_runs is missing" not in migrated.run("check").output
+    assert "None of the 10 tables is there" in empty.run("check").output
+    assert "tables is there" not in migrated.run("check").output
 
 
 def test_check_is_content_with_a_whole_installation(shop_at, migrated_url: str) -> None:
@@ -173,7 +173,7 @@ def test_check_tells_everything_that_is_wrong(shop_at, database_url: str) -> Non
     for said in (
         "wrong  configuration: SQUIDMESH_EXECUTOR is not set",
         "wrong  workflows: None is registered",
-        "wrong  schema: The table squidmesh_runs is missing.",
+        "wrong  schema: None of the 10 tables is there.",
         "flask squidmesh install\n         flask db upgrade",
         "things are wrong.",
     ):
