@@ -1,0 +1,180 @@
+"""Workflows out of plans, and a record of everything their steps do."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from flask_squidmesh import (
+    Approval,
+    FailStep,
+    Fixed,
+    Log,
+    Manual,
+    Pause,
+    Retry,
+    RetryStep,
+    Step,
+    StepContext,
+    Wait,
+    Workflow,
+)
+from flask_squidmesh.workflow.context import CompensationContext
+from tests.integration.state_machine.plans import BACKOFF_SECONDS, WAIT_SECONDS, StepPlan, WorkflowPlan, step_name
+from tests.shop import Order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call of a step function or of a compensation, and what it was told."""
+
+    run_id: str
+    kind: str
+    step: str
+    visit: int
+    attempt: int
+    key: str
+    saw: str
+
+
+Choose = Callable[[Call, int, tuple[str, ...]], str]
+
+
+def in_turn(call: Call, number: int, outcomes: tuple[str, ...]) -> str:
+    """The outcomes one after the other, whichever attempt it is, and then the last one for ever."""
+    return outcomes[min(number, len(outcomes)) - 1]
+
+
+@dataclass
+class Effects:
+    """What was done outside the database, which no crash takes back.
+
+    choose: which outcome the n-th call of a function in a run has. write: keeps a row of the host's for a step with
+    transaction=True. began, ended: called within each call, before it is recorded and after.
+    """
+
+    write: Callable[[Call], None]
+    choose: Choose = in_turn
+    began: Callable[[StepPlan, Call], None] = lambda plan, call: None
+    ended: Callable[[StepPlan, Call], None] = lambda plan, call: None
+    calls: list[Call] = field(default_factory=list)
+    counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+    def of(self, plan: StepPlan, name: str) -> Callable[..., dict[str, Any]]:
+        """The function of a step."""
+
+        def act(ctx: StepContext) -> dict[str, Any]:
+            return self._called(plan, "step", ctx, plan.outcomes)
+
+        act.__name__ = name
+        return act
+
+    def undoing(self, plan: StepPlan, name: str) -> Callable[..., dict[str, Any]]:
+        """The function that undoes a step."""
+
+        def undo(ctx: CompensationContext) -> dict[str, Any]:
+            return self._called(plan, "compensation", ctx, plan.undo)
+
+        undo.__name__ = f"undo_{name}"
+        return undo
+
+    def _called(self, plan: StepPlan, kind: str, ctx: StepContext, outcomes: tuple[str, ...]) -> dict[str, Any]:
+        call = Call(
+            run_id=ctx.run_id,
+            kind=kind,
+            step=ctx.step,
+            visit=ctx.visit,
+            attempt=ctx.attempt,
+            key=ctx.idempotency_key,
+            saw=json.dumps([ctx.state, ctx.failure, ctx.actor], sort_keys=True),
+        )
+        self.began(plan, call)
+        counted = (call.run_id, kind, call.step)
+        self.counts[counted] += 1
+        self.calls.append(call)
+        if plan.transaction and kind == "step":
+            self.write(call)
+        self.ended(plan, call)
+        return _come_to(self.choose(call, self.counts[counted], outcomes), call)
+
+
+def _come_to(outcome: str, call: Call) -> dict[str, Any]:
+    match outcome:
+        case "retry":
+            raise RetryStep("busy")
+        case "later":
+            raise RetryStep("busy", after=2 * BACKOFF_SECONDS)
+        case "fail":
+            raise FailStep("declined", code="declined")
+        case "boom":
+            raise RuntimeError("out of order")
+        case "unfit":
+            return {"unfit": object()}
+    return output_of(outcome, call.step, call.visit)
+
+
+def output_of(outcome: str, step: str, visit: int) -> dict[str, Any]:
+    """What a call that went well returns."""
+    return {"again": outcome == "again", "by": f"{step}#{visit}"}
+
+
+def build(name: str, plan: WorkflowPlan, effects: Effects) -> type[Workflow]:
+    """The workflow class that a plan describes."""
+    steps: dict[str, Any] = {}
+    for index, each in enumerate(plan.steps):
+        after = [steps[step_name(other)] for other in each.after] if plan.style == "dependency" else None
+        steps[step_name(index)] = _step(each, step_name(index), after, effects)
+    body: dict[str, Any] = {"place": Manual(Order), "max_visits": 3, **steps}
+    if plan.style == "flow":
+        body["flow"] = _flow(plan, list(steps.values()))
+    return type(name, (Workflow,), {"__module__": __name__, **body})
+
+
+def _step(plan: StepPlan, name: str, after: list[Any] | None, effects: Effects) -> Any:
+    output = f"{name}_output" if plan.keyed else None
+    within = WAIT_SECONDS if plan.within else None
+    match plan.kind:
+        case "wait":
+            return Wait(WAIT_SECONDS, after=after)
+        case "log":
+            return Log("at {order_id}", level="debug", after=after)
+        case "pause":
+            return Pause("Hold {order_id}?", output=output, within=within, after=after)
+        case "approval":
+            return Approval("Go on with {order_id}?", output=output, within=within, after=after)
+    return Step(effects.of(plan, name), output=output, after=after, **_options(plan, name, effects))
+
+
+def _options(plan: StepPlan, name: str, effects: Effects) -> Mapping[str, Any]:
+    backoff = Fixed(BACKOFF_SECONDS) if plan.backoff else None
+    undo: Mapping[str, Any] = {}
+    if plan.undo:
+        undo = {
+            "compensate": effects.undoing(plan, name),
+            "compensate_retry": Retry(plan.undo_attempts, backoff=backoff),
+        }
+    return {
+        "retry": Retry(plan.attempts, backoff=backoff),
+        "irreversible": plan.irreversible,
+        "compensatable": None if plan.compensatable else False,
+        "transaction": plan.transaction,
+        **undo,
+    }
+
+
+def _flow(plan: WorkflowPlan, steps: list[Any]) -> list[Any]:
+    lines = [steps[0]] if len(steps) == 1 else [first >> second for first, second in pairwise(steps)]
+    for step, each in zip(steps, plan.steps, strict=True):
+        if each.when is not None:
+            path = f"{step.output}.again" if step.output else "again"
+            lines.append(step.when(path, equals=True) >> steps[each.when])
+        if each.error is not None:
+            route = step.on_error(recovery=each.recovery) if each.recovery else step.on_error
+            lines.append(route >> steps[each.error])
+        if each.reject is not None:
+            lines.append(step.on_reject >> steps[each.reject])
+    return lines

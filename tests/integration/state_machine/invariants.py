@@ -1,0 +1,208 @@
+"""What must hold of the stored rows and of the effects, whatever has happened."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from flask_squidmesh.engine.status import RUN_MOVES, TERMINAL
+from flask_squidmesh.store import tables
+from tests.integration.state_machine.operators import EVENTS
+from tests.integration.state_machine.world import LEDGER, World
+from tests.shop import check_rows
+
+
+class Watcher:
+    """Looks at one world after everything that happens in it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._statuses: dict[str, str] = {}
+        self._announced = 0
+        self._checked = 0
+
+    def check(self) -> None:
+        """Assert everything below, where anything was committed since."""
+        world, rows = self._world, self._world.shop.rows
+        if world.fate.commits == self._checked:
+            return
+        self._checked = world.fate.commits
+        check_rows(world.shop)
+        seen = Rows(rows(tables.runs), rows(tables.step_runs), rows(tables.attempts), rows(tables.dispatches))
+        self._check_moves(seen)
+        check_attempts(seen)
+        check_irreversible(seen, rows(tables.audit_events))
+        check_effects(world, seen)
+        check_ledger(world, seen)
+        check_compensations(seen)
+        check_needs(seen)
+        check_audit(world, seen)
+
+    def _check_moves(self, seen: Rows) -> None:
+        for move in self._world.moves[self._announced :]:
+            assert move.after in RUN_MOVES[move.before], move  # type: ignore[index]
+        self._announced = len(self._world.moves)
+        for run_id, before in self._statuses.items():
+            after = seen.runs[run_id].status
+            assert after == before or after in reachable(before), (run_id, before, after)
+        self._statuses = {run.id: run.status for run in seen.runs.values()}
+
+
+class Rows:
+    """All rows as one moment has left them. A replay's copies of completed visits are not among its visits."""
+
+    def __init__(self, runs: Iterable[Any], step_runs: Iterable[Any], attempts: Iterable[Any], work: Iterable[Any]):
+        self.runs = {run.id: run for run in runs}
+        self.all = list(step_runs)
+        self.visits = [row for row in self.all if row.created_at >= self.runs[row.run_id].created_at]
+        self.attempts: dict[str, list[Any]] = defaultdict(list)
+        for attempt in sorted(attempts, key=lambda row: row.number):
+            self.attempts[attempt.step_run_id].append(attempt)
+        self.claims = {row.step_run_id: row for row in work if row.claim_id is not None}
+
+    def called(self, row: Any) -> tuple[str, str, str, int]:
+        """What the visit is called in the effects."""
+        return (row.run_id, row.kind, row.step, row.visit)
+
+
+def reachable(status: str) -> set[str]:
+    """Where legal moves lead to in the end."""
+    found: set[str] = set()
+    waiting = [status]
+    while waiting:
+        onward = RUN_MOVES[waiting.pop()] - found  # type: ignore[index]
+        found |= onward
+        waiting += onward
+    return found
+
+
+def check_attempts(seen: Rows) -> None:
+    """Every attempt that began has one row once it has ended, and until then one claim."""
+    for row in seen.visits:
+        ended = seen.attempts[row.id]
+        numbers = [attempt.number for attempt in ended]
+        assert numbers == list(range(1, len(numbers) + 1)), (row.step, numbers)
+        assert (row.status == "running") == (row.id in seen.claims), (row.kind, row.step, row.status)
+        assert "completed" not in [attempt.status for attempt in ended[:-1]], (row.step, numbers)
+        if row.settings["kind"] not in ("pause", "approval"):
+            assert row.attempts == len(ended) + (row.id in seen.claims), (row.step, row.status, row.attempts, numbers)
+            assert (row.status == "completed") == (_completed(ended) or _resolved(row)), (row.step, row.status)
+
+
+def _completed(ended: list[Any]) -> bool:
+    return bool(ended) and ended[-1].status == "completed"
+
+
+def _resolved(row: Any) -> bool:
+    return bool(row.manual) and row.manual["event"] == "resolved"
+
+
+def check_irreversible(seen: Rows, events: Iterable[Any]) -> None:
+    """An irreversible step is attempted again only where it asked for it, or a person did."""
+    retried = Counter((event.run_id, event.step, event.visit) for event in events if event.type == "retried")
+    for row in seen.visits:
+        if row.kind == "step" and row.settings["irreversible"]:
+            asked = [each for each in seen.attempts[row.id] if each.error and each.error["type"] == "RetryStep"]
+            allowed = 1 + len(asked) + retried[row.run_id, row.step, row.visit]
+            assert row.attempts <= allowed, (row.step, row.attempts, allowed)
+
+
+def check_effects(world: World, seen: Rows) -> None:
+    """Each attempt calls its function once, completed visits are not attempted again, and all see the same state."""
+    calls = world.effects.calls
+    twice = [call for call, times in Counter((call.key, call.attempt) for call in calls).items() if times > 1]
+    assert not twice, twice
+    saw: dict[str, str] = {}
+    for call in calls:
+        assert saw.setdefault(call.key, call.saw) == call.saw, (call, saw[call.key])
+    attempted = {(call.run_id, call.kind, call.step, call.visit, call.attempt) for call in calls}
+    rows = {seen.called(row): row for row in seen.visits}
+    for *called, number in attempted:
+        row = rows[tuple(called)]  # type: ignore[index]
+        assert number <= row.attempts, (called, number, row.attempts)
+    for row in seen.visits:
+        functional = row.kind == "compensation" or row.settings["kind"] == "function"
+        for attempt in seen.attempts[row.id] if functional else ():
+            assert attempt.status == "abandoned" or (*seen.called(row), attempt.number) in attempted, attempt
+
+
+def check_ledger(world: World, seen: Rows) -> None:
+    """The host's row of a transaction step is there exactly where an attempt of it completed."""
+    with world.shop.runtime.database.read() as connection:
+        written = Counter(tuple(row) for row in connection.execute(LEDGER.select()))
+    expected = Counter(
+        (row.run_id, row.step, row.visit, attempt.number)
+        for row in seen.visits
+        for attempt in seen.attempts[row.id]
+        if row.kind == "step" and row.settings["transaction"] and attempt.status == "completed"
+    )
+    assert written == expected, (written, expected)
+
+
+def check_compensations(seen: Rows) -> None:
+    """A failed run undoes every completed visit that can be undone, one after the other, newest first."""
+    for run in seen.runs.values():
+        rows = [row for row in seen.all if row.run_id == run.id]
+        undoing = sorted((row for row in rows if row.kind == "compensation"), key=lambda row: row.settings["order"])
+        undoable = {
+            (row.step, row.visit)
+            for row in rows
+            if row.kind == "step" and row.status == "completed" and row.settings["compensate"]
+        }
+        planned = [(row.step, row.visit) for row in undoing]
+        assert len(planned) == len(set(planned))
+        if run.status == "failed" or (run.status == "cancelled" and run.compensation):
+            assert set(planned) == undoable, (run.status, run.compensation, planned, undoable)
+        else:
+            assert not planned, (run.status, planned)
+        begun = [row.attempts > 0 for row in undoing]
+        assert begun == sorted(begun, reverse=True), planned
+        states = {row.status for row in undoing}
+        assert run.compensation == _compensation_of(states, run), (run.status, run.compensation, states)
+
+
+def _compensation_of(states: set[str], run: Any) -> str | None:
+    if not states:
+        return "requested" if run.status == "cancelling" and run.compensation else None
+    if states & {"pending", "running"}:
+        return "running"
+    return "failed" if "failed" in states else "completed"
+
+
+def check_needs(seen: Rows) -> None:
+    """Whatever waits for a person is shown as waiting."""
+    for run in seen.runs.values():
+        asking = [row for row in seen.all if row.run_id == run.id and row.status == "paused"]
+        assert run.needs or not asking, (run.status, [row.step for row in asking])
+        assert bool(run.needs) == bool(run.needs_count), (run.needs, run.needs_count)
+        if run.status == "failed" and not run.acknowledged_at and not run.replayed_as_id:
+            assert run.needs in ("failed", "compensation_failed"), run.needs
+
+
+def check_audit(world: World, seen: Rows) -> None:
+    """Every decision that was taken stands in the audit once, and so does every lost attempt."""
+    events = world.shop.rows(tables.audit_events)
+    told = Counter((event.run_id, event.type) for event in events if event.type in EVENTS)
+    assert told == +world.decided, (told, world.decided)
+    lost = Counter(
+        (row.run_id, row.step, row.visit)
+        for row in seen.visits
+        for attempt in seen.attempts[row.id]
+        if attempt.status == "abandoned"
+    )
+    assert Counter((each.run_id, each.step, each.visit) for each in events if each.type == "abandoned") == lost
+    asked = Counter((row.run_id, row.step, row.visit) for row in seen.visits if _was_asked(row))
+    assert Counter((each.run_id, each.step, each.visit) for each in events if each.type == "paused") == asked
+
+
+def _was_asked(row: Any) -> bool:
+    return row.settings["kind"] in ("pause", "approval") and row.decision is not None
+
+
+def check_end(world: World) -> None:
+    """Nothing is left to do, and every run has ended."""
+    world.check_ended()
+    for run in world.shop.rows(tables.runs):
+        assert run.status in TERMINAL
+        assert run.compensation not in ("running", "requested")

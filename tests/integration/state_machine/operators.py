@@ -1,0 +1,209 @@
+"""People who look at runs and decide, rightly or not, once or twice, on what they see or saw before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import pytest
+from hypothesis import strategies as st
+
+from flask_squidmesh import ConflictError, Run, RunSummary, SquidMeshError
+from flask_squidmesh.engine.actions import NextAction
+from flask_squidmesh.engine.status import TERMINAL
+from flask_squidmesh.reading.views import Explanation
+from flask_squidmesh.store import tables
+from tests.integration.state_machine.mishaps import Mishap
+from tests.integration.state_machine.world import World
+
+CALLS: Final[Mapping[str, str]] = {
+    "approve_run": "approved",
+    "reject_run": "rejected",
+    "unblock_run": "resumed",
+    "retry_step": "retried",
+    "resolve_step": "resolved",
+    "fail_step": "failed_by_operator",
+    "retry_compensation": "compensation_retried",
+    "cancel_run": "cancelled",
+    "replay_run": "replayed",
+    "acknowledge_run": "acknowledged",
+}
+EVENTS: Final = frozenset(CALLS.values())
+ACTOR: Final = "dana"
+
+How = Literal["alone", "joined", "rolled back"]
+
+
+def options(call: str) -> st.SearchStrategy[dict[str, Any]]:
+    """What the call may be given beside who decides."""
+    match call:
+        case "cancel_run":
+            return st.fixed_dictionaries({"compensate": st.booleans()})
+        case "resolve_step":
+            return st.fixed_dictionaries({"output": st.sampled_from([None, {"again": True}])})
+        case "replay_run":
+            steps = st.sampled_from([None, None, "s0", "s1", "s2"])
+            return st.fixed_dictionaries({"from_step": steps, "allow_irreversible": st.booleans()})
+    return st.just({})
+
+
+class Operator:
+    """Makes control calls, and knows what must come of each."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._answers: dict[tuple[str, str, str], RunSummary] = {}
+        self._tokens: dict[str, str] = {}
+
+    def decide(
+        self,
+        run_id: str,
+        call: str,
+        given: Mapping[str, Any],
+        *,
+        which: int,
+        seen: Literal["nothing", "now", "before"],
+        key: str | None,
+        how: How,
+        mishap: Mishap | None,
+    ) -> None:
+        """Make one call, and assert that it does exactly what the run's explanation says."""
+        explained, run = self._explained(run_id), self._world.shop.mesh.inspect_run(run_id)
+        offered = [action for action in explained.next_actions if action == call]
+        said = {**given, **self._token(run, seen)}
+        if key is not None:
+            said["idempotency_key"] = key
+        if offered and offered[which % len(offered)].step is not None:
+            said["step"] = offered[which % len(offered)].step
+        stored = self._answers.get((run_id, call, key)) if key else None
+        if stored is not None:
+            self._repeats(run_id, call, said, stored)
+        elif self._is_stale(call, run, said.get("expected")):
+            self._refused(run_id, call, said, ConflictError)
+        elif offered or self._is_beyond(call, given):
+            self._called(run_id, call, said, how, mishap, certain=bool(offered) and not given.get("from_step"))
+        else:
+            self._refused(run_id, call, said, SquidMeshError)
+
+    def try_everything(self, run_id: str) -> None:
+        """Assert that what is offered would succeed and lead to what it says, and that nothing else would."""
+        explained = self._explained(run_id)
+        offered = {str(action) for action in explained.next_actions}
+        for action in explained.next_actions:
+            self._would_succeed(run_id, action)
+        for call in CALLS.keys() - offered:
+            with pytest.raises(SquidMeshError):
+                self._in_session(run_id, call, {}, commit=False)
+
+    def _explained(self, run_id: str) -> Explanation:
+        explained = self._world.shop.mesh.explain_run(run_id)
+        offered = {str(action) for action in explained.next_actions}
+        assert {refusal.call for refusal in explained.refusals} == CALLS.keys() - offered
+        return explained
+
+    def _token(self, run: Run, seen: str) -> dict[str, str]:
+        before = self._tokens.get(run.id, "s0#7")
+        self._tokens[run.id] = run.decision
+        return {} if seen == "nothing" else {"expected": run.decision if seen == "now" else before}
+
+    def _is_stale(self, call: str, run: Run, expected: str | None) -> bool:
+        if expected is None:
+            return False
+        return run.status in TERMINAL if call == "cancel_run" else expected != run.decision
+
+    def _is_beyond(self, call: str, given: Mapping[str, Any]) -> bool:
+        """Whether the call asks for more than the explanation speaks of, so that it may succeed or not."""
+        return call == "replay_run" and bool(given.get("from_step") or given.get("allow_irreversible"))
+
+    def _called(
+        self, run_id: str, call: str, said: Mapping[str, Any], how: How, mishap: Mishap | None, *, certain: bool
+    ) -> None:
+        commits = self._world.fate.commits
+        answer: RunSummary | None = None
+        alive = False
+        try:
+            with self._world.process(mishap):
+                answer = self._made(run_id, call, said, how)
+                alive = True
+        except SquidMeshError:
+            assert not certain, (call, said)
+            assert self._world.fate.commits == commits
+            return
+        if how == "rolled back":
+            assert self._world.fate.commits == commits
+        elif alive and answer is not None:
+            self._decided(run_id, call, said, answer)
+        elif self._world.fate.commits > commits:
+            self._was_left(run_id, call)
+
+    def _decided(self, run_id: str, call: str, said: Mapping[str, Any], answer: RunSummary) -> None:
+        self._world.decided[run_id, CALLS[call]] += 1
+        if "idempotency_key" in said:
+            self._answers[run_id, call, said["idempotency_key"]] = answer
+        if call == "replay_run":
+            self._world.runs.append(answer.id)
+        assert answer.status == self._world.shop.status(answer.id)
+
+    def _was_left(self, run_id: str, call: str) -> None:
+        """The process died in the call, after it was made."""
+        self._world.decided[run_id, CALLS[call]] += 1
+        known = {row.id for row in self._world.shop.rows(tables.runs)}
+        self._world.runs += sorted(known - set(self._world.runs))
+        for row in self._world.shop.rows(tables.control_calls, tables.control_calls.c.run_id == run_id):
+            self._answers.setdefault((run_id, row.call, row.key), row.answer)
+
+    def _made(self, run_id: str, call: str, said: Mapping[str, Any], how: How) -> RunSummary:
+        if how != "alone":
+            return self._in_session(run_id, call, said, commit=how == "joined")
+        answer: RunSummary = getattr(self._world.shop.mesh, call)(run_id, actor=ACTOR, **said)
+        return answer
+
+    def _in_session(self, run_id: str, call: str, said: Mapping[str, Any], *, commit: bool) -> RunSummary:
+        session = self._world.shop.db.session
+        try:
+            answer: RunSummary = getattr(self._world.shop.mesh, call)(run_id, actor=ACTOR, session=session, **said)
+            if commit:
+                session.commit()
+            return answer
+        finally:
+            session.rollback()
+
+    def _repeats(self, run_id: str, call: str, said: Mapping[str, Any], stored: Any) -> None:
+        before = self._rows(run_id)
+        answer = getattr(self._world.shop.mesh, call)(run_id, actor=ACTOR, **said)
+        assert answer == stored or answer.to_dict() == stored
+        assert self._rows(run_id) == before
+
+    def _refused(self, run_id: str, call: str, said: Mapping[str, Any], error: type[Exception]) -> None:
+        commits = self._world.fate.commits
+        with pytest.raises(error):
+            getattr(self._world.shop.mesh, call)(run_id, actor=ACTOR, **said)
+        assert self._world.fate.commits == commits
+
+    def _would_succeed(self, run_id: str, action: NextAction) -> None:
+        said = {} if action.step is None else {"step": action.step}
+        answer = self._in_session(run_id, str(action), said, commit=False)
+        if "status" in action.leads_to:
+            assert answer.status == action.leads_to["status"], (action, answer.status)
+
+    def _rows(self, run_id: str) -> Any:
+        shop = self._world.shop
+        return [
+            shop.rows(tables.runs, tables.runs.c.id == run_id),
+            sorted(shop.rows(tables.step_runs, tables.step_runs.c.run_id == run_id), key=lambda row: row.id),
+            sorted(shop.rows(tables.dispatches, tables.dispatches.c.run_id == run_id), key=lambda row: row.id),
+            sorted(shop.rows(tables.audit_events, tables.audit_events.c.run_id == run_id), key=lambda row: row.id),
+        ]
+
+
+def settle(world: World, run_id: str) -> bool:
+    """Decide whatever is open in the run, one decision of each step. Answer whether there was anything."""
+    run = world.shop.look(run_id)
+    opened = [row for row in run.step_runs or () if row.status == "paused"]
+    for row in opened:
+        call = {"approval": "approve_run", "pause": "unblock_run"}.get((row.decision or {})["kind"], "fail_step")
+        getattr(world.shop.mesh, call)(run_id, step=row.step, actor=ACTOR)
+        world.decided[run_id, CALLS[call]] += 1
+        if world.shop.status(run_id) in TERMINAL:
+            break
+    return bool(opened)

@@ -1,0 +1,158 @@
+"""A host whose workers, queue, operators and clock do as they are told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from flask_squidmesh import Delivery, signals
+from flask_squidmesh.engine.status import TERMINAL
+from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.runtime.performing import deliver
+from flask_squidmesh.store import tables
+from flask_squidmesh.store.claiming import Claim
+from flask_squidmesh.testing import drain
+from tests.integration.state_machine.building import Call, Choose, Effects, build, in_turn
+from tests.integration.state_machine.mishaps import Fate, Mishap, What
+from tests.integration.state_machine.plans import StepPlan, WorkflowPlan
+from tests.shop import Recording, Shop
+
+QUEUE = "squidmesh"
+CLAIM_SECONDS = 30.0
+LATER = 35.0
+LONG = 3_700.0
+MOST_ROUNDS = 60
+
+LEDGER = sa.table("ledger", sa.column("run_id"), sa.column("step"), sa.column("visit"), sa.column("attempt"))
+_CREATE_LEDGER = "CREATE TABLE IF NOT EXISTS ledger (run_id TEXT, step TEXT, visit INTEGER, attempt INTEGER)"
+
+
+@dataclass(frozen=True)
+class Move:
+    """A run's move, as it was announced."""
+
+    run_id: str
+    before: str
+    after: str
+
+
+class World:
+    """One host with workflows, on a database that is emptied first. Use it as a context manager."""
+
+    def __init__(
+        self,
+        url: str,
+        plans: Sequence[WorkflowPlan],
+        *,
+        choose: Choose = in_turn,
+        continues: bool = True,
+        **settings: Any,
+    ) -> None:
+        self.effects = Effects(write=self._write, choose=choose, began=self._call_begins, ended=self._call_ends)
+        self.workflows = [build(f"Plan{number}", plan, self.effects) for number, plan in enumerate(plans)]
+        self.queue = Recording(continues=continues)
+        self.shop = Shop(url, *self.workflows, executor=self.queue, **settings)
+        self.fate = Fate(self._befall)
+        self.claims: list[Claim] = []
+        self.runs: list[str] = []
+        self.moves: list[Move] = []
+        self.decided: Counter[tuple[str, str]] = Counter()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> World:
+        shop = self.shop
+        self._stack.callback(shop.runtime.database.dispose)
+        self._stack.enter_context(shop.app.app_context())
+        self._stack.callback(shop.db.engine.dispose)
+        with shop.runtime.database.write() as connection:
+            connection.exec_driver_sql(_CREATE_LEDGER)
+            for table in (LEDGER, *reversed(tables.Base.metadata.sorted_tables)):
+                connection.execute(sa.delete(table))
+        for engine in {shop.db.engine, shop.runtime.database.engine}:
+            self.fate.watch(engine)
+        self._stack.enter_context(signals.run_transitioned.connected_to(self._moved, sender=shop.app))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    # -- what a process does -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def process(self, mishap: Mishap | None) -> Iterator[None]:
+        """A process does something and may die of it."""
+        try:
+            with self.fate.has(mishap):
+                yield
+        finally:
+            self.shop.db.session.remove()
+
+    def claim(self, *, limit: int = 1, take_over: bool | None = True) -> None:
+        """A worker claims work and keeps it for a while."""
+        self.claims += claim_due(self.shop.runtime, QUEUE, limit=limit, take_over=take_over)
+
+    def work(self, claim: Claim) -> None:
+        """The worker goes on with what it has claimed, however late."""
+        deliver(self.shop.runtime, claim)
+
+    def take_turn(self) -> None:
+        """Some worker claims the next piece of work and performs it."""
+        for claim in claim_due(self.shop.runtime, QUEUE, limit=1, take_over=True):
+            deliver(self.shop.runtime, claim)
+
+    def perform(self, payload: Any) -> Delivery:
+        """The host's queue delivers a job."""
+        return self.shop.mesh.perform(payload)
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def come_to_rest(self, decide: Any) -> None:
+        """Nothing goes wrong any more: perform everything, and have a person decide whatever is open."""
+        self.queue.failing = None
+        for _ in range(MOST_ROUNDS):
+            self.shop.clock.advance(LONG)
+            drain()
+            decided = [decide(self, run_id) for run_id in self.runs]
+            if not any(decided) and not self.shop.rows(tables.dispatches):
+                return
+        raise AssertionError(f"work goes on for ever: {[self.shop.visits(run_id) for run_id in self.runs]}")
+
+    def check_ended(self) -> None:
+        """Every run has come to an end."""
+        unfinished = [row for row in self.shop.rows(tables.runs) if row.status not in TERMINAL]
+        assert not unfinished, [(row.status, self.shop.visits(row.id)) for row in unfinished]
+
+    # -- what happens within -----------------------------------------------------------------------------------
+
+    def _call_begins(self, plan: StepPlan, call: Call) -> None:
+        self._present = (plan, call)
+        self.fate.call_begins()
+
+    def _call_ends(self, plan: StepPlan, call: Call) -> None:
+        self._present = (plan, call)
+        self.fate.call_ends()
+
+    def _befall(self, what: What) -> None:
+        plan, call = self._present
+        if plan.transaction and call.kind == "step":
+            return  # it holds SQLite's only write lock
+        if what == "is cancelled":
+            if self.shop.status(call.run_id) not in TERMINAL | {"cancelling"}:
+                self.shop.mesh.cancel_run(call.run_id, actor="in the meantime")
+                self.decided[call.run_id, "cancelled"] += 1
+        else:
+            self.shop.clock.advance(LATER)
+        if what == "is taken over":
+            self.take_turn()
+
+    def _write(self, call: Call) -> None:
+        values = {"run_id": call.run_id, "step": call.step, "visit": call.visit, "attempt": call.attempt}
+        self.shop.db.session.execute(sa.insert(LEDGER).values(values))
+
+    def _moved(self, _app: object, *, run_id: str, from_status: str, status: str, **_: object) -> None:
+        self.moves.append(Move(run_id, from_status, status))
