@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..engine.changes import Changes
-from ..engine.progress import Neighbourhood, Progress
+from ..engine.neighbourhood import Neighbourhood
+from ..engine.progress import Progress
 from ..engine.status import TERMINAL
 from ..errors import UnknownWorkflowError
 from ..store import claiming, loading

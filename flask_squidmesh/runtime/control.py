@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from ..engine.actions import action_facts, allowed, decision_token, open_decisions
 from ..engine.facts import Decider, RunFact, StepFact
 from ..engine.failures import error
-from ..engine.progress import STOPPING, Neighbourhood, Progress, decision_output
+from ..engine.neighbourhood import Neighbourhood
+from ..engine.progress import STOPPING, Progress, decision_output
 from ..engine.status import TERMINAL
 from ..errors import (
     ConflictError,

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from ..engine.changes import Changes, NewStepRun
 from ..engine.facts import RunFact, StepFact
-from ..engine.progress import Neighbourhood, Progress
+from ..engine.neighbourhood import Neighbourhood
+from ..engine.progress import Progress
 from ..engine.status import TERMINAL
 from ..store import claiming, loading, writing
 from ..store.claiming import Claim, Work

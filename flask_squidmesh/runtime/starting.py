@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from ..engine.changes import Changes
 from ..engine.facts import RunFact
-from ..engine.progress import Neighbourhood, Progress
+from ..engine.neighbourhood import Neighbourhood
+from ..engine.progress import Progress
 from ..errors import ConflictError, PayloadError, TransitionError, UnknownTriggerError
 from ..store import loading, writing
 from ..store.claiming import Claim

@@ -11,7 +11,8 @@ import pytest
 from flask_squidmesh import Approval, Fixed, Manual, Pause, Retry, Step, Wait, Workflow
 from flask_squidmesh.engine.changes import Changes
 from flask_squidmesh.engine.facts import Decider, Failure, Performed, RunFact, settings_of
-from flask_squidmesh.engine.progress import Neighbourhood, Progress
+from flask_squidmesh.engine.neighbourhood import Neighbourhood
+from flask_squidmesh.engine.progress import Progress
 from flask_squidmesh.engine.status import RUN_MOVES
 from flask_squidmesh.workflow.spec import WorkflowSpec
 from tests.unit.engine.facts import run, visit
