@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from flask_squidmesh.engine.facts import settings_of
-from flask_squidmesh.store.tables import Attempt, AuditEvent, Dispatch, Run, StepRun
+from flask_squidmesh.store.tables import Run, attempts, audit_events, dispatches, runs, step_runs
 from flask_squidmesh.workflow import Approval, Manual, Pause, Retry, Step, Wait, Workflow
 from flask_squidmesh.workflow.registry import Registry
 
@@ -115,7 +115,7 @@ class Rows:
             "started_at": created,
             **columns,
         }
-        self.connection.execute(sa.insert(Run).values(**values))
+        self.connection.execute(sa.insert(runs).values(**values))
         return str(values["id"])
 
     def step(self, run_id: str, step: str, **columns: Any) -> str:
@@ -136,7 +136,7 @@ class Rows:
             **columns,
             "settings": {**settings, **columns.get("settings", {})},
         }
-        self.connection.execute(sa.insert(StepRun).values(**values))
+        self.connection.execute(sa.insert(step_runs).values(**values))
         return str(values["id"])
 
     def completed(self, run_id: str, step: str, position: int, output: Any = None, **more: Any) -> str:
@@ -165,7 +165,7 @@ class Rows:
             "created_at": NOW,
             **columns,
         }
-        self.connection.execute(sa.insert(Dispatch).values(**values))
+        self.connection.execute(sa.insert(dispatches).values(**values))
         return str(values["id"])
 
     def claim(self, run_id: str, step_run_id: str, *, expires: float = 20, **columns: Any) -> str:
@@ -178,11 +178,11 @@ class Rows:
         values = {"worker": "worker-1", "error": BOOM if status == "failed" else None}
         times = {"started_at": at(-20 + number), "finished_at": at(-19 + number)}
         row = {"step_run_id": step_run_id, "number": number, "status": status, **values, **times, **columns}
-        self.connection.execute(sa.insert(Attempt).values(**row))
+        self.connection.execute(sa.insert(attempts).values(**row))
 
     def event(self, run_id: str | None, type: str, **columns: Any) -> None:
         """A line of the audit."""
-        self.connection.execute(sa.insert(AuditEvent).values(run_id=run_id, type=type, at=NOW, **columns))
+        self.connection.execute(sa.insert(audit_events).values(run_id=run_id, type=type, at=NOW, **columns))
 
 
 @contextmanager

@@ -145,9 +145,9 @@ def test_a_join_that_opens_as_a_wait_waits_from_then_on(open_shop: OpenShop, scr
     shop = open_shop(Waiting)
     run_id = shop.run(Waiting)
     shop.later(101)
-    shop.later(98)
+    shop.later(50)
     assert script.calls == ["a"]
-    shop.later(3)
+    shop.later(51)
     assert shop.status(run_id) == "completed"
 
 

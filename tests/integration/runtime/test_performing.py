@@ -283,15 +283,15 @@ def due_in(shop: Shop, run_id: str) -> float:
 
 
 def test_backoff_doubles_up_to_the_most(open_shop: OpenShop, script: Script) -> None:
-    workflow = single(script, OSError("no"), retry=Retry(5, backoff=Exponential(2, 10)))
+    workflow = single(script, OSError("no"), retry=Retry(5, backoff=Exponential(20, 100)))
     shop = open_shop(workflow)
     run_id = shop.run(workflow)
-    for delay in (2, 4, 8, 10):
+    for delay in (20, 40, 80, 100):
         assert shop.status(run_id) == "retrying"
-        assert delay - 1 < due_in(shop, run_id) <= delay
-        shop.later(delay - 1)
+        assert delay - 10 < due_in(shop, run_id) <= delay
+        shop.later(delay - 10)
         calls = len(script.calls)
-        shop.later(1)
+        shop.later(10)
         assert len(script.calls) == calls + 1
     assert shop.status(run_id) == "failed"
     assert [context.attempt for context in script.contexts] == [1, 2, 3, 4, 5]

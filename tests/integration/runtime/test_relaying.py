@@ -47,11 +47,11 @@ def test_a_failed_hand_over_is_made_again_soon(open_shop: OpenShop, script: Scri
     shop = open_shop(workflow, executor=queue)
     queue.failing = ConnectionError("a\0way")
     shop.start(workflow)
-    shop.clock.advance(9)
+    shop.clock.advance(3)
     assert relay(shop.runtime) == 0
-    shop.clock.advance(2)
+    shop.clock.advance(8)
     assert relay(shop.runtime) == 1
-    shop.clock.advance(11)
+    shop.clock.advance(12)
     assert relay(shop.runtime) == 0
     queue.failing = None
     shop.clock.advance(60)
@@ -82,9 +82,9 @@ def test_a_wait_is_not_handed_over_before_its_time(open_shop: OpenShop, script: 
 
     shop = open_shop(Waiting, executor=Recording())
     shop.start(Waiting)
-    shop.clock.advance(3599)
+    shop.clock.advance(3500)
     assert relay(shop.runtime) == 0
-    shop.clock.advance(62)
+    shop.clock.advance(161)
     assert relay(shop.runtime) == 1
 
 
