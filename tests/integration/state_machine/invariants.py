@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from flask_squidmesh.engine.status import RUN_MOVES, TERMINAL
@@ -99,13 +100,20 @@ def _resolved(row: Any) -> bool:
 
 
 def check_irreversible(seen: Rows, events: Iterable[Any]) -> None:
-    """An irreversible step is attempted again only where it asked for it, or a person did."""
+    """An irreversible step is tried again only where it asked for it, or a person did; else a person has to look."""
     retried = Counter((event.run_id, event.step, event.visit) for event in events if event.type == "retried")
     for row in seen.visits:
         if row.kind == "step" and row.settings["irreversible"]:
             asked = [each for each in seen.attempts[row.id] if each.error and each.error["type"] == "RetryStep"]
             allowed = 1 + len(asked) + retried[row.run_id, row.step, row.visit]
             assert row.attempts <= allowed, (row.step, row.attempts, allowed)
+            assert row.status != "failed" or _surely_failed(row, seen.attempts[row.id]), (row.step, row.error)
+
+
+def _surely_failed(row: Any, ended: list[Any]) -> bool:
+    """Whether the step itself said that it had no effect, or a person did."""
+    said = bool(row.manual) and row.manual["event"] == "failed"
+    return said or ended[-1].error["type"] in ("RetryStep", "FailStep")
 
 
 def check_effects(world: World, seen: Rows) -> None:
@@ -156,6 +164,10 @@ def check_compensations(seen: Rows) -> None:
             assert set(planned) == undoable, (run.status, run.compensation, planned, undoable)
         else:
             assert not planned, (run.status, planned)
+        positions = {(row.step, row.visit): row.position for row in rows if row.kind == "step"}
+        for first, second in pairwise(undoing):
+            together = first.created_at == second.created_at
+            assert not together or positions[first.step, first.visit] > positions[second.step, second.visit], planned
         begun = [row.attempts > 0 for row in undoing]
         assert begun == sorted(begun, reverse=True), planned
         states = {row.status for row in undoing}

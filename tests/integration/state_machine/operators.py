@@ -138,11 +138,13 @@ class Operator:
 
     def _decided(self, run_id: str, call: str, said: Mapping[str, Any], answer: RunSummary) -> None:
         self._world.decided[run_id, CALLS[call]] += 1
-        if "idempotency_key" in said:
-            self._answers[run_id, call, said["idempotency_key"]] = answer
         if call == "replay_run":
             self._world.runs.append(answer.id)
         assert answer.status == self._world.shop.status(answer.id)
+        if "idempotency_key" in said:
+            self._answers[run_id, call, said["idempotency_key"]] = answer
+            self._repeats(run_id, call, said, answer)
+        self.try_everything(run_id)
 
     def _was_left(self, run_id: str, call: str) -> None:
         """The process died in the call, after it was made."""

@@ -57,6 +57,7 @@ class AnyWorkflow(RuleBasedStateMachine):
         self.world.__enter__()
         self.opened = True
         self.watcher, self.operator = Watcher(self.world), Operator(self.world)
+        self.world.meanwhile = self.operator.try_everything
         self.keys: dict[tuple[int, str], str] = {}
         for number in range(len(plans)):
             self._start(number, "alone", None, None)
@@ -201,13 +202,19 @@ class AnyWorkflow(RuleBasedStateMachine):
         run_id = self.world.runs[which % len(self.world.runs)]
         self.operator.decide(run_id, *call, which=step, seen=seen, key=key, how=how, mishap=mishap)
 
-    @rule(which=which, offer=which, step=which, how=st.sampled_from(["alone", "joined"]), mishap=deaths())
-    def decide_as_offered(self, which: int, offer: int, step: int, how: How, mishap: Mishap | None) -> None:
+    @rule(
+        which=which,
+        offer=which,
+        key=st.sampled_from([None, "one", "two", "three"]),
+        how=st.sampled_from(["alone", "joined"]),
+        mishap=deaths(),
+    )
+    def decide_as_offered(self, which: int, offer: int, key: str | None, how: How, mishap: Mishap | None) -> None:
         run_id = self.world.runs[which % len(self.world.runs)]
         offered = [call for call in self.world.shop.mesh.explain_run(run_id).next_actions if call != "cancel_run"]
         if offered:
             call = str(offered[offer % len(offered)])
-            self.operator.decide(run_id, call, {}, which=step, seen="now", key=None, how=how, mishap=mishap)
+            self.operator.decide(run_id, call, {}, which=offer, seen="now", key=key, how=how, mishap=mishap)
 
     @rule(which=which)
     def decide_what_is_open(self, which: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +62,8 @@ class World:
         self.runs: list[str] = []
         self.moves: list[Move] = []
         self.decided: Counter[tuple[str, str]] = Counter()
+        self.meanwhile: Callable[[str], None] = lambda run_id: None
+        self._faults: list[Exception] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> World:
@@ -91,6 +93,8 @@ class World:
                 yield
         finally:
             self.shop.db.session.remove()
+        if self._faults:
+            raise self._faults.pop()
 
     def claim(self, *, limit: int = 1, take_over: bool | None = True) -> None:
         """A worker claims work and keeps it for a while."""
@@ -141,14 +145,27 @@ class World:
         plan, call = self._present
         if plan.transaction and call.kind == "step":
             return  # it holds SQLite's only write lock
-        if what == "is cancelled":
-            if self.shop.status(call.run_id) not in TERMINAL | {"cancelling"}:
-                self.shop.mesh.cancel_run(call.run_id, actor="in the meantime")
-                self.decided[call.run_id, "cancelled"] += 1
-        else:
-            self.shop.clock.advance(LATER)
-        if what == "is taken over":
-            self.take_turn()
+        try:
+            self._befall_call(what, call)
+        except Exception as fault:  # which the runtime would take for the step's own failure
+            self._faults.append(fault)
+
+    def _befall_call(self, what: What, call: Call) -> None:
+        match what:
+            case "is cancelled":
+                self._cancel(call.run_id)
+            case "is taken over":
+                self.shop.clock.advance(LATER)
+                self.take_turn()
+            case "is slow":
+                self.take_turn()
+                self.take_turn()
+        self.meanwhile(call.run_id)
+
+    def _cancel(self, run_id: str) -> None:
+        if self.shop.status(run_id) not in TERMINAL | {"cancelling"}:
+            self.shop.mesh.cancel_run(run_id, actor="in the meantime")
+            self.decided[run_id, "cancelled"] += 1
 
     def _write(self, call: Call) -> None:
         values = {"run_id": call.run_id, "step": call.step, "visit": call.visit, "attempt": call.attempt}
