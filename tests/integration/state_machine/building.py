@@ -90,7 +90,7 @@ class Effects:
             visit=ctx.visit,
             attempt=ctx.attempt,
             key=ctx.idempotency_key,
-            saw=json.dumps([ctx.state, ctx.failure, ctx.actor], sort_keys=True),
+            saw=json.dumps(ctx.state, sort_keys=True),
         )
         self.began(plan, call)
         counted = (call.run_id, kind, call.step)

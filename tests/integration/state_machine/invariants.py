@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
@@ -10,6 +11,7 @@ from typing import Any
 from flask_squidmesh.engine.status import RUN_MOVES, TERMINAL
 from flask_squidmesh.store import tables
 from tests.integration.state_machine.operators import EVENTS
+from tests.integration.state_machine.plans import WAIT_SECONDS
 from tests.integration.state_machine.world import LEDGER, World
 from tests.shop import check_rows
 
@@ -33,8 +35,10 @@ class Watcher:
         seen = Rows(rows(tables.runs), rows(tables.step_runs), rows(tables.attempts), rows(tables.dispatches))
         self._check_moves(seen)
         check_attempts(seen)
+        check_times(seen)
         check_irreversible(seen, rows(tables.audit_events))
         check_effects(world, seen)
+        check_error_routes(seen)
         check_ledger(world, seen)
         check_compensations(seen)
         check_needs(seen)
@@ -57,6 +61,9 @@ class Rows:
         self.runs = {run.id: run for run in runs}
         self.all = list(step_runs)
         self.visits = [row for row in self.all if row.created_at >= self.runs[row.run_id].created_at]
+        self.outputs: dict[str, list[Any]] = defaultdict(list)
+        for row in sorted((row for row in self.all if row.position), key=lambda row: row.position):
+            self.outputs[row.run_id].append(row)
         self.attempts: dict[str, list[Any]] = defaultdict(list)
         for attempt in sorted(attempts, key=lambda row: row.number):
             self.attempts[attempt.step_run_id].append(attempt)
@@ -99,6 +106,18 @@ def _resolved(row: Any) -> bool:
     return bool(row.manual) and row.manual["event"] == "resolved"
 
 
+def check_times(seen: Rows) -> None:
+    """Nobody is early: neither after a wait nor at the next attempt."""
+    for row in seen.visits:
+        ended = seen.attempts[row.id]
+        if row.settings["kind"] == "wait" and ended:
+            assert (ended[0].started_at - row.created_at).total_seconds() >= WAIT_SECONDS, row.step
+        planned = [each for each in ended if each.status == "failed" and each.number < row.settings["max_attempts"]]
+        for each in planned if row.manual is None else ():
+            paused = [(later.started_at - each.finished_at).total_seconds() for later in ended[each.number :]]
+            assert not paused or paused[0] >= (row.settings["first"] or 0), (row.step, each.number)
+
+
 def check_irreversible(seen: Rows, events: Iterable[Any]) -> None:
     """An irreversible step is tried again only where it asked for it, or a person did; else a person has to look."""
     retried = Counter((event.run_id, event.step, event.visit) for event in events if event.type == "retried")
@@ -117,15 +136,15 @@ def _surely_failed(row: Any, ended: list[Any]) -> bool:
 
 
 def check_effects(world: World, seen: Rows) -> None:
-    """Each attempt calls its function once, completed visits are not attempted again, and all see the same state."""
+    """Each attempt calls its function once, completed visits are not attempted again, and what one sees is fixed."""
     calls = world.effects.calls
     twice = [call for call, times in Counter((call.key, call.attempt) for call in calls).items() if times > 1]
     assert not twice, twice
-    saw: dict[str, str] = {}
-    for call in calls:
-        assert saw.setdefault(call.key, call.saw) == call.saw, (call, saw[call.key])
-    attempted = {(call.run_id, call.kind, call.step, call.visit, call.attempt) for call in calls}
     rows = {seen.called(row): row for row in seen.visits}
+    for call in calls:
+        state = _state(world, seen, rows[call.run_id, call.kind, call.step, call.visit])
+        assert call.saw == json.dumps(state, sort_keys=True), (call, state)
+    attempted = {(call.run_id, call.kind, call.step, call.visit, call.attempt) for call in calls}
     for *called, number in attempted:
         row = rows[tuple(called)]  # type: ignore[index]
         assert number <= row.attempts, (called, number, row.attempts)
@@ -133,6 +152,25 @@ def check_effects(world: World, seen: Rows) -> None:
         functional = row.kind == "compensation" or row.settings["kind"] == "function"
         for attempt in seen.attempts[row.id] if functional else ():
             assert attempt.status == "abandoned" or (*seen.called(row), attempt.number) in attempted, attempt
+
+
+def _state(world: World, seen: Rows, row: Any) -> dict[str, Any]:
+    """What every attempt of the visit must be given: the payload and what had completed when the visit was made."""
+    spec = world.shop.runtime.registry.get(seen.runs[row.run_id].workflow)
+    everything = spec.style == "flow" or row.kind == "compensation"
+    state = dict(seen.runs[row.run_id].payload)
+    for other in seen.outputs[row.run_id]:
+        if other.position <= row.sees and (everything or other.step in spec.ancestors[row.step]):
+            state |= other.output
+    return state
+
+
+def check_error_routes(seen: Rows) -> None:
+    """What follows a failure is told of it."""
+    failed = {(row.run_id, row.finished_at): row.error for row in seen.visits if row.status == "failed"}
+    for row in seen.visits:
+        if row.kind == "step":
+            assert row.failure == failed.get((row.run_id, row.created_at), row.failure), row.step
 
 
 def check_ledger(world: World, seen: Rows) -> None:
