@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 GIVEN = os.environ.get("SQUIDMESH_TEST_ROUNDS")
 
-ROUNDS: Final = range(int(GIVEN or 5))
+ROUNDS: Final = range(int(GIVEN or 2))
 
 EXTENT: Final = settings(
     max_examples=10,
