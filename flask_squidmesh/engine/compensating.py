@@ -66,7 +66,7 @@ class Compensating(Entering):
             self._dispatch(waiting[0])
         elif failed or any(row.status == "failed" for row in others):
             self.changes.run["compensation"] = "failed"
-            self._need("compensation_failed", count=1)
+            self._need("compensation_failed")
         else:
             self.changes.run["compensation"] = "completed"
 

@@ -78,7 +78,7 @@ class Entering(Ledger):
         self.changes.update(row.id, missing=0, sees=self.changes.run.get("position", self.run.position))
         if step.manual:
             decision, decide_by = self._decision(step)
-            self.changes.update(row.id, status="paused", decision=decision, decide_by=decide_by)
+            self.changes.update(row.id, status="paused", decision=decision, decide_by=decide_by, started_at=self.now)
             self._ask(row.step, row.visit, decision, decide_by)
             return
         due = self.now + step.duration if step.duration else self.now
@@ -152,7 +152,7 @@ class Entering(Ledger):
             due_at=None,
         )
         self._clear_needs()
-        self._need("failed", count=1)
+        self._need("failed")
 
     def _finish(self) -> None:
         self.changes.run.update(

@@ -35,6 +35,7 @@ class RunFact:
     started_at: datetime | None
     actor: Any
     fingerprint: str = ""
+    replayed_as_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from .facts import Decider, Performed, RunFact, StepFact
 from .neighbourhood import Neighbourhood
 from .status import TERMINAL
 
+FAILURES = ("compensation_failed", "failed")
+
 
 class Ledger:
     """The changes of one decision about one run, and the counters that say which status follows."""
@@ -89,28 +91,26 @@ class Ledger:
         self._audit(event, **said)
         self.changes.notice("manual_action_taken", action=event, **said)
 
-    def _restate_needs(self) -> None:
-        """Say what is still open once a decision was taken."""
-        failed = self.run.needs if self.run.needs in ("failed", "compensation_failed") else None
+    def _restate_needs(self, noted: bool = False) -> None:
+        """Say what is still open once a decision was taken. noted: whether somebody has taken note of the failure."""
+        failed = self.run.needs if self.run.needs in FAILURES and not noted else None
         self._clear_needs()
         if failed:
-            self._need(failed, count=1, since=self.run.needs_since)
+            self._need(failed, since=self.run.needs_since)
         for row in self.around.decisions:
             kind = (row.decision or {}).get("kind")
             word = {"approval": "decision", "pause": "resume"}.get(str(kind), "interrupted")
             self._need(word, due=row.decide_by, since=row.started_at)
 
-    def _need(
-        self, kind: str, *, count: int | None = None, due: datetime | None = None, since: datetime | None = None
-    ) -> None:
+    def _need(self, kind: str, *, due: datetime | None = None, since: datetime | None = None) -> None:
         run = self.changes.run
         dues = [when for when in (run.get("needs_due_at", self.run.needs_due_at), due) if when is not None]
-        ranked = ("compensation_failed", "failed", "interrupted", "decision", "resume")
+        ranked = (*FAILURES, "interrupted", "decision", "resume")
         present = run.get("needs", self.run.needs)
-        self._needs = self._needs + 1 if count is None else count
+        self._needs += not (kind in FAILURES and present in FAILURES)
         run["needs"] = min((word for word in (present, kind) if word), key=ranked.index)
         run["needs_count"] = self._needs
-        run["needs_due_at"] = min(dues, default=None) if kind not in ("failed", "compensation_failed") else None
+        run["needs_due_at"] = min(dues, default=None) if kind not in FAILURES else None
         began = [when for when in (run.get("needs_since", self.run.needs_since), since) if when is not None]
         run["needs_since"] = min(began, default=self.now)
 

@@ -128,9 +128,10 @@ class Progress(Compensating):
         for row in failed:
             self.changes.update(row.id, status="pending", error=None, finished_at=None, abandoned=0)
         self.changes.run["compensation"] = "running"
-        self._clear_needs()
-        if self.run.status == "failed" and not self.run.acknowledged_at:
-            self._need("failed", count=1)
+        noted = self.run.acknowledged_at or self.run.replayed_as_id
+        self._restate_needs(noted=True)
+        if self.run.status == "failed" and not noted:
+            self._need("failed", since=self.run.needs_since)
         self._dispatch(failed[0])
 
     def replayed(self, decider: Decider, run_id: str) -> None:
@@ -138,13 +139,13 @@ class Progress(Compensating):
         said = {**(decider.metadata or {}), "run_id": run_id}
         self._told("replayed", replace(decider, metadata=said))
         self.changes.run["replayed_as_id"] = run_id
-        self._clear_needs()
+        self._restate_needs(noted=True)
 
     def acknowledge(self, decider: Decider) -> None:
         """An operator has taken note of the failure."""
         self._told("acknowledged", decider)
         self.changes.run["acknowledged_at"] = self.now
-        self._clear_needs()
+        self._restate_needs(noted=True)
 
     def stop(self, rows: Sequence[StepFact]) -> None:
         """End the step runs that are not executing."""

@@ -329,7 +329,8 @@ def _retry_compensation(acting: Acting) -> Any:
     if acting.run.compensation != "failed":
         raise acting.refuse("no compensation of this run has failed.")
     compensations = [row for row in acting.rows if row.kind == "compensation"]
-    progress = acting.progress(Neighbourhood(compensations=compensations))
+    decisions = loading.decisions(acting.rows)
+    progress = acting.progress(Neighbourhood(compensations=compensations, decisions=decisions))
     progress.retry_compensation(acting.call.decider)
     return _recorded(acting, progress)
 
@@ -337,7 +338,7 @@ def _retry_compensation(acting: Acting) -> Any:
 def _acknowledge(acting: Acting) -> Any:
     if acting.run.needs not in ("failed", "compensation_failed"):
         raise acting.refuse("the run does not wait for anybody to take note of a failure.")
-    progress = acting.progress()
+    progress = acting.progress(Neighbourhood(decisions=loading.decisions(acting.rows)))
     progress.acknowledge(acting.call.decider)
     return _recorded(acting, progress)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..engine.facts import StepFact
+from ..engine.neighbourhood import Neighbourhood
 from ..engine.replay import copied_steps, unsafe_steps
 from ..engine.status import TERMINAL
 from ..errors import UnsafeReplayError
@@ -52,7 +53,7 @@ def _replay(
     if blocking and not allow_irreversible:
         raise UnsafeReplayError(blocking)
     started = insert(acting.runtime, acting.connection, _start(acting, copied, from_step))
-    progress = acting.progress()
+    progress = acting.progress(Neighbourhood(decisions=loading.decisions(acting.rows)))
     progress.replayed(acting.call.decider, started.run_id)
     recorded = write(acting.runtime, acting.connection, progress)
     return started.run_id, [partial(after_commit, acting.runtime, recorded), partial(tell, acting.runtime, started)]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flask_squidmesh import FailStep, Manual, Step, TransitionError, Workflow
+from flask_squidmesh import Approval, FailStep, Manual, Step, TransitionError, Workflow
 from flask_squidmesh.runtime.claiming_work import claim_due
 from flask_squidmesh.runtime.performing import deliver
 from flask_squidmesh.store.claiming import Claim
@@ -40,3 +40,86 @@ def test_a_step_that_was_lost_when_its_run_failed_is_not_offered_again(open_shop
     with pytest.raises(TransitionError) as refused:
         shop.mesh.retry_step(run_id, actor="lee")
     assert refused.value.allowed == ("resolve_step", "fail_step", "acknowledge_run")
+
+
+def failed_beside_an_interrupted_step(open_shop: OpenShop, script: Script) -> tuple[Shop, str]:
+    class Beside(Workflow):
+        place = Manual(Order)
+        begin = Step(script.does("begin"), compensate=script.does("undo", FailStep("stuck"), None), after=[])
+        charge = Step(script.does("charge"), irreversible=True, after=[begin])
+        check = Step(script.does("check", FailStep("no")), after=[begin])
+
+    shop = open_shop(Beside, delivery_steps=1)
+    run_id = shop.start(Beside)
+    deliver(shop.runtime, claim_of(shop, "begin"))
+    deliver(shop.runtime, claim_of(shop, "check"))
+    shop.later(TIMEOUT + 1)
+    return shop, run_id
+
+
+def needs_of(shop: Shop, run_id: str) -> tuple[str, int] | None:
+    needs = shop.mesh.inspect_run(run_id).needs
+    return (needs.kind, needs.count) if needs else None
+
+
+def test_an_interrupted_step_is_not_hidden_by_taking_note_of_the_failure(open_shop: OpenShop, script: Script) -> None:
+    shop, run_id = failed_beside_an_interrupted_step(open_shop, script)
+    shop.mesh.acknowledge_run(run_id, actor="lee")
+    assert needs_of(shop, run_id) == ("interrupted", 1)
+    shop.mesh.fail_step(run_id, actor="lee")
+    assert needs_of(shop, run_id) is None
+
+
+def test_an_interrupted_step_is_not_hidden_by_a_replay(open_shop: OpenShop, script: Script) -> None:
+    shop, run_id = failed_beside_an_interrupted_step(open_shop, script)
+    shop.mesh.replay_run(run_id, actor="lee", allow_irreversible=True)
+    assert needs_of(shop, run_id) == ("interrupted", 1)
+
+
+def test_an_interrupted_step_is_not_hidden_by_compensating_again(open_shop: OpenShop, script: Script) -> None:
+    shop, run_id = failed_beside_an_interrupted_step(open_shop, script)
+    shop.mesh.retry_compensation(run_id, actor="lee")
+    shop.later(0)
+    assert (shop.look(run_id).compensation, needs_of(shop, run_id)) == ("completed", ("failed", 2))
+    shop.mesh.acknowledge_run(run_id, actor="lee")
+    assert needs_of(shop, run_id) == ("interrupted", 1)
+
+
+def test_a_replayed_run_stays_out_of_what_needs_a_person_once_it_is_compensated(
+    open_shop: OpenShop, script: Script
+) -> None:
+    class Failing(Workflow):
+        place = Manual(Order)
+        begin = Step(script.does("begin"), compensate=script.does("undo", FailStep("stuck"), FailStep("stuck"), None))
+        check = Step(script.does("check", FailStep("no"), None))
+        flow = [begin >> check]
+
+    shop = open_shop(Failing)
+    run_id = shop.run(Failing)
+    shop.mesh.replay_run(run_id, actor="lee")
+    for compensation, needs in (("failed", ("compensation_failed", 1)), ("completed", None)):
+        shop.mesh.retry_compensation(run_id, actor="lee")
+        shop.later(0)
+        assert (shop.look(run_id).compensation, needs_of(shop, run_id)) == (compensation, needs)
+
+
+def test_a_decision_behind_a_join_waits_since_it_was_asked_for(open_shop: OpenShop, script: Script) -> None:
+    class Joined(Workflow):
+        place = Manual(Order)
+        left = Step(script.does("left"), after=[])
+        right = Step(script.does("right"), after=[])
+        legal = Approval("Legal?", after=[left, right])
+        money = Approval("Money?", after=[left, right])
+
+    shop = open_shop(Joined)
+    run_id = shop.run(Joined)
+    before = shop.mesh.inspect_run(run_id).needs
+    shop.clock.advance(600)
+    shop.mesh.approve_run(run_id, step="legal", actor="lee")
+    run = shop.look(run_id)
+    assert before is not None
+    assert run.needs is not None
+    assert run.needs.since == before.since
+    [attempt] = next(row.attempts for row in run.step_runs or () if row.step == "legal")
+    assert attempt.finished_at is not None
+    assert (attempt.finished_at - attempt.started_at).total_seconds() >= 600
