@@ -5,7 +5,7 @@ PYTEST := bin/python -m pytest --numprocesses=logical --maxprocesses=8
 
 TOUCHING_SQLALCHEMY := tests/cli tests/integration tests/example/test_smoke.py --ignore=tests/integration/state_machine
 
-.PHONY: help demo test lint pictures clean
+.PHONY: help demo test lint pictures translations clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -29,6 +29,10 @@ lint: ## check style, types and import rules
 pictures: ## take the pictures in docs/images anew
 	@$(ENVIRONMENT) .venv dev
 	.venv/bin/python tools/pictures.py
+
+translations: ## bring the translations in line with the texts of the pages
+	@$(ENVIRONMENT) .venv dev
+	.venv/bin/python tools/translations.py
 
 clean: ## remove the environments and what was built
 	rm -rf .venv .venv-* dist static/vendor .hypothesis .*_cache

@@ -30,6 +30,7 @@ WRITING_ACTIONS: Final = (
     *("retry", "resolve", "fail", "retry_compensation", "acknowledge", "bulk", "schedule_run", "schedule_pause"),
 )
 ACTIONS: Final = (*READING_ACTIONS, *WRITING_ACTIONS)
+LOCALES: Final = ("en", "de")
 DATABASES: Final = (("postgresql", "psycopg"), ("sqlite", "pysqlite"))
 SECRET_KEYS: Final = (
     r"pass(word|wd|phrase)",
@@ -126,6 +127,11 @@ def _read_action(value: Any) -> str:
     return str(value)
 
 
+def _read_locale(value: Any) -> str:
+    _fits(value in LOCALES)
+    return str(value)
+
+
 def _read_pattern(value: Any) -> re.Pattern[str]:
     try:
         return re.compile(_read_text(value), re.IGNORECASE)
@@ -159,6 +165,7 @@ _POSITIVE_SECONDS = _Kind("a number of seconds above 0", _read_positive_seconds)
 _EXECUTOR = _Kind('an import string such as "shop.jobs:ShopExecutor", a class or an instance', _read_executor)
 _PREFIX = _Kind('a path such as "/squidmesh", without a slash at its end', _read_prefix)
 _TIMEZONE = _Kind('the name of a time zone such as "Europe/Berlin"', _read_timezone)
+_LOCALE = _Kind(f"one of {', '.join(LOCALES)}", _read_locale)
 _ACTIONS = _Kind(f"a list of actions, each one of {', '.join(ACTIONS)}", _listed(_read_action))
 _SIZES = _Kind("a list of whole numbers, 1 or more, not empty", _read_sizes)
 _PATTERNS = _Kind("a list of regular expressions", _listed(_read_pattern))
@@ -178,7 +185,7 @@ class DashboardConfig:
 
     title: shown in the header and the tab. environment: a badge beside it, such as "staging". back_url: where the
     header leads back to. read_only: no page offers or takes an action. disabled_actions: actions that are never
-    offered or taken. timezone: in which times are shown. locale: of numbers and dates; None asks the browser.
+    offered or taken. timezone: in which times are shown. locale: the language; None asks Flask-Babel or the browser.
     poll_list, poll_run: seconds between refreshes of lists and of a run. page_sizes: what a list offers; the first is
     the default. count_limit: beyond it a count reads "10,000+". bulk_limit: how many runs one action may take.
     query_timeout_ms: milliseconds after which a search is given up (PostgreSQL). payload_inline_limit: bytes of a
@@ -193,7 +200,7 @@ class DashboardConfig:
     read_only: bool = _setting(_SWITCH, False)
     disabled_actions: tuple[str, ...] = _setting(_ACTIONS, ())
     timezone: str = _setting(_TIMEZONE, "UTC")
-    locale: str | None = _setting(_or_none(_TEXT), None)
+    locale: str | None = _setting(_or_none(_LOCALE), None)
     poll_list: float = _setting(_POSITIVE_SECONDS, 5.0)
     poll_run: float = _setting(_POSITIVE_SECONDS, 2.0)
     page_sizes: tuple[int, ...] = _setting(_SIZES, (25, 50, 100))

@@ -1,4 +1,4 @@
-"""Makes a virtual environment with this project in it; does nothing while pyproject.toml stays as it was.
+"""Makes a virtual environment with this project in it; does nothing while what it is made of stays as it was.
 
 usage: python3 tools/environment.py FOLDER EXTRA [REQUIREMENT ...]
 """
@@ -12,7 +12,10 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-DESCRIPTION = [PROJECT / "pyproject.toml", PROJECT / "hatch_build.py"]
+DESCRIPTION = [
+    *(PROJECT / "pyproject.toml", PROJECT / "hatch_build.py"),
+    *sorted(PROJECT.glob("flask_squidmesh/translations/*/LC_MESSAGES/*.po")),
+]
 VENDORED = PROJECT / "static" / "vendor" / "htmx.min.js"
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from ..runtime import control, replaying
 from ..store.summaries import RunSummary
-from .language import _
+from .language import N_, _
 
 Form = Mapping[str, str]
 
@@ -75,15 +75,15 @@ def _reason(form: Form) -> dict[str, Any]:
 
 
 _ALL = (
-    Action(verb="approve", name="approve", call=control.approve, text="Approve", tone="go", key="a", on_step=True),
-    Action(verb="reject", name="reject", call=control.reject, text="Reject", tone="danger", key="x", on_step=True),
-    Action(verb="resume", name="resume", call=control.unblock, text="Resume", tone="go", on_step=True),
-    Action(verb="retry", name="retry", call=control.retry_step, text="Run the step again", on_step=True),
+    Action(verb="approve", name="approve", call=control.approve, text=N_("Approve"), tone="go", key="a", on_step=True),
+    Action(verb="reject", name="reject", call=control.reject, text=N_("Reject"), tone="danger", key="x", on_step=True),
+    Action(verb="resume", name="resume", call=control.unblock, text=N_("Resume"), tone="go", on_step=True),
+    Action(verb="retry", name="retry", call=control.retry_step, text=N_("Run the step again"), on_step=True),
     Action(
         verb="resolve",
         name="resolve",
         call=control.resolve_step,
-        text="Count the step as done",
+        text=N_("Count the step as done"),
         on_step=True,
         fields="_output_field.html",
         extras=_output,
@@ -92,7 +92,7 @@ _ALL = (
         verb="fail",
         name="fail",
         call=control.fail_step,
-        text="Count the step as failed",
+        text=N_("Count the step as failed"),
         tone="danger",
         on_step=True,
         fields="_reason_field.html",
@@ -102,22 +102,22 @@ _ALL = (
         verb="retry-compensation",
         name="retry_compensation",
         call=control.retry_compensation,
-        text="Try again to undo",
+        text=N_("Try again to undo"),
     ),
     Action(
         verb="replay",
         name="replay",
         call=replaying.replay,
-        text="Replay",
+        text=N_("Replay"),
         fields="_replay_fields.html",
         extras=_from_step,
     ),
-    Action(verb="acknowledge", name="acknowledge", call=control.acknowledge, text="Acknowledge"),
+    Action(verb="acknowledge", name="acknowledge", call=control.acknowledge, text=N_("Acknowledge")),
     Action(
         verb="cancel",
         name="cancel",
         call=control.cancel,
-        text="Cancel run",
+        text=N_("Cancel run"),
         fields="_cancel_field.html",
         extras=_compensate,
     ),

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ..engine.actions import NextAction, Refusal
-from .language import _, code, joined, plural
+from .language import N_, _, code, joined, plural
 
 Facts = Mapping[str, Any]
 
@@ -111,42 +111,42 @@ def _always(text: str) -> Callable[[Facts], Markup]:
 
 
 _REFUSALS: Mapping[str, Callable[[Facts], Markup]] = {
-    "already_finished": _always("not possible: the run has ended"),
-    "no_open_approval": _always("not now: no approval is open"),
-    "no_open_pause": _always("not now: the run does not stand at a pause"),
-    "not_interrupted": _always("not now: no step was interrupted"),
-    "workflow_unavailable": _always("not here: this process does not know the workflow"),
+    "already_finished": _always(N_("not possible: the run has ended")),
+    "no_open_approval": _always(N_("not now: no approval is open")),
+    "no_open_pause": _always(N_("not now: the run does not stand at a pause")),
+    "not_interrupted": _always(N_("not now: no step was interrupted")),
+    "workflow_unavailable": _always(N_("not here: this process does not know the workflow")),
     "target_unavailable": _target_gone,
-    "being_cancelled": _always("not now: the run is being cancelled"),
-    "already_cancelling": _always("already asked for: the run stops as soon as the attempt in progress ends"),
-    "not_finished": _always("not now: the run has not ended"),
-    "compensation_running": _always("not now: steps are just being undone"),
+    "being_cancelled": _always(N_("not now: the run is being cancelled")),
+    "already_cancelling": _always(N_("already asked for: the run stops as soon as the attempt in progress ends")),
+    "not_finished": _always(N_("not now: the run has not ended")),
+    "compensation_running": _always(N_("not now: steps are just being undone")),
     "unsafe_replay": _unsafe,
-    "no_failed_compensation": _always("not needed: nothing failed to be undone"),
-    "not_failed": _always("not needed: the run has not failed"),
-    "already_acknowledged": _always("not needed: somebody has acknowledged it"),
-    "already_replayed": _always("not needed: it was replayed"),
+    "no_failed_compensation": _always(N_("not needed: nothing failed to be undone")),
+    "not_failed": _always(N_("not needed: the run has not failed")),
+    "already_acknowledged": _always(N_("not needed: somebody has acknowledged it")),
+    "already_replayed": _always(N_("not needed: it was replayed")),
 }
 
 _DONE: Mapping[str, str] = {
-    "approve": "Approved.",
-    "reject": "Rejected.",
-    "resume": "Resumed.",
-    "retry": "The step runs again.",
-    "resolve": "Resolved.",
-    "fail": "The step counts as failed.",
-    "cancel": "Cancel was asked for.",
-    "replay": "This is the new run.",
-    "retry_compensation": "Undoing is tried again.",
-    "acknowledge": "Acknowledged.",
+    "approve": N_("Approved."),
+    "reject": N_("Rejected."),
+    "resume": N_("Resumed."),
+    "retry": N_("The step runs again."),
+    "resolve": N_("Resolved."),
+    "fail": N_("The step counts as failed."),
+    "cancel": N_("Cancel was asked for."),
+    "replay": N_("This is the new run."),
+    "retry_compensation": N_("Undoing is tried again."),
+    "acknowledge": N_("Acknowledged."),
 }
 
 _WHEREABOUTS: Mapping[str, str] = {
-    "paused": "It waits for a person.",
-    "cancelling": "It stops as soon as the attempt in progress ends.",
-    "completed": "The run is completed.",
-    "failed": "The run has failed.",
-    "cancelled": "The run is cancelled.",
+    "paused": N_("It waits for a person."),
+    "cancelling": N_("It stops as soon as the attempt in progress ends."),
+    "completed": N_("The run is completed."),
+    "failed": N_("The run has failed."),
+    "cancelled": N_("The run is cancelled."),
 }
 
 

@@ -8,27 +8,27 @@ from markupsafe import Markup
 
 from ..reading.views import AuditEventView
 from ..store.summaries import RunSummary
-from .language import _, code
+from .language import N_, _, code
 
 _TITLES: Mapping[str, str] = {
-    "started": "started the run",
-    "paused": "paused at {step}",
-    "resumed": "resumed {step}",
-    "approved": "approved {step}",
-    "rejected": "rejected {step}",
-    "cancelled": "cancelled the run",
-    "replayed": "replayed it as a new run",
-    "compensation_routed": "{step} failed; a compensating step follows",
-    "undo_routed": "{step} failed; an undoing step follows",
-    "abandoned": "an attempt at {step} was abandoned",
-    "interrupted": "{step} was interrupted",
-    "retried": "had {step} run again",
-    "resolved": "counted {step} as done",
-    "failed_by_operator": "counted {step} as failed",
-    "compensation_retried": "had undoing tried again",
-    "acknowledged": "acknowledged the failure",
-    "revealed": "revealed a hidden value",
-    "refused": "tried to {action} without the right to",
+    "started": N_("started the run"),
+    "paused": N_("paused at {step}"),
+    "resumed": N_("resumed {step}"),
+    "approved": N_("approved {step}"),
+    "rejected": N_("rejected {step}"),
+    "cancelled": N_("cancelled the run"),
+    "replayed": N_("replayed it as a new run"),
+    "compensation_routed": N_("{step} failed; a compensating step follows"),
+    "undo_routed": N_("{step} failed; an undoing step follows"),
+    "abandoned": N_("an attempt at {step} was abandoned"),
+    "interrupted": N_("{step} was interrupted"),
+    "retried": N_("had {step} run again"),
+    "resolved": N_("counted {step} as done"),
+    "failed_by_operator": N_("counted {step} as failed"),
+    "compensation_retried": N_("had undoing tried again"),
+    "acknowledged": N_("acknowledged the failure"),
+    "revealed": N_("revealed a hidden value"),
+    "refused": N_("tried to {action} without the right to"),
 }
 TYPES = frozenset(_TITLES)
 

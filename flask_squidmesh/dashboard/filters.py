@@ -10,14 +10,14 @@ from typing import Any
 from flask import url_for
 from markupsafe import Markup
 
-from .language import _
+from .language import N_, _
 
 PERIODS: Mapping[str, tuple[timedelta | None, str]] = {
-    "": (None, "Any time"),
-    "1h": (timedelta(hours=1), "1 hour"),
-    "24h": (timedelta(days=1), "24 hours"),
-    "7d": (timedelta(days=7), "7 days"),
-    "30d": (timedelta(days=30), "30 days"),
+    "": (None, N_("Any time")),
+    "1h": (timedelta(hours=1), N_("1 hour")),
+    "24h": (timedelta(days=1), N_("24 hours")),
+    "7d": (timedelta(days=7), N_("7 days")),
+    "30d": (timedelta(days=30), N_("30 days")),
 }
 LONGEST = 200
 
@@ -89,12 +89,12 @@ class Filters:
 
 
 _NAMES: Mapping[str, str] = {
-    "word": "status",
-    "workflow": "workflow",
-    "q": "search",
-    "since": "started within",
-    "step": "step",
-    "error": "error",
+    "word": N_("status"),
+    "workflow": N_("workflow"),
+    "q": N_("search"),
+    "since": N_("started within"),
+    "step": N_("step"),
+    "error": N_("error"),
 }
 
 

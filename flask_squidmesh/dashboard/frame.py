@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..errors import SquidMeshError
 from ..runtime.runtime import current_runtime
 from . import access, csrf, data, headers, static_files, times
-from .language import _, plural
+from .language import _, current_language, plural
 
 THEMES = ("system", "light", "dark")
 THEME_COOKIE, LIVE_COOKIE = "squidmesh_theme", "squidmesh_live"
@@ -66,7 +66,7 @@ def frame() -> dict[str, Any]:
         "_": _,
         "plural": plural,
         "settings": settings,
-        "language": settings.locale or "en",
+        "language": current_language(),
         "direction": "ltr",
         "asset": static_files.address,
         "nonce": headers.nonce(),

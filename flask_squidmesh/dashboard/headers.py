@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 
 from ..runtime.runtime import current_runtime
 from .access import current_hooks
+from .language import is_negotiated
 
 POLICY: Mapping[str, str] = {
     "default-src": "'none'",
@@ -30,6 +31,8 @@ def apply(response: Response) -> Response:
         response.headers["Content-Security-Policy"] = "; ".join(f"{name} {value}" for name, value in policy.items())
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers["X-Content-Type-Options"] = "nosniff"
+    if is_negotiated():
+        response.vary.add("Accept-Language")
     if "Cache-Control" not in response.headers:
         response.headers["Cache-Control"] = "private, no-cache"
     return response

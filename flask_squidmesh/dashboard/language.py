@@ -1,23 +1,54 @@
-"""The one seam through which every word on a page passes."""
+"""The language of the pages: every word on a page passes through here."""
 
 from __future__ import annotations
 
+from functools import cache
+from gettext import NullTranslations, translation
+from pathlib import Path
 from typing import Any
 
+from flask import current_app, has_request_context, request
 from markupsafe import Markup
+
+from ..config import LOCALES
+from ..runtime.runtime import current_runtime
+
+DOMAIN = "squidmesh"
+TRANSLATIONS = Path(__file__).resolve().parent.parent / "translations"
+_KEPT = "squidmesh.language"
+
+
+def N_(text: str) -> str:
+    """A text that is translated later, where it is shown."""
+    return text
 
 
 def _(text: str, /, **values: Any) -> Markup:
-    """The text with its {names} filled in and their values escaped.
+    """The text in the reader's language, with its {names} filled in and their values escaped.
 
     text: trusted, as it stands in the code; it may hold markup.
     """
-    return Markup(text).format(**values)
+    return Markup(_catalogue(current_language()).gettext(text)).format(**values) if text else Markup("")
 
 
 def plural(count: int, one: str, many: str, /, **values: Any) -> Markup:
-    """`one` for a count of 1, else `many`; {count} is filled in."""
-    return _(one if count == 1 else many, count=count, **values)
+    """`one` for a count of 1, else `many`, as the reader's language counts; {count} is filled in."""
+    return Markup(_catalogue(current_language()).ngettext(one, many, count)).format(count=count, **values)
+
+
+def current_language() -> str:
+    """The language of the page: what SQUIDMESH_DASHBOARD_LOCALE says, else the host's Flask-Babel, else the reader's
+    browser, as far as there is a translation; else English."""
+    if not has_request_context():
+        return LOCALES[0]
+    language: str = request.environ.setdefault(_KEPT, None) or _chosen()
+    request.environ[_KEPT] = language
+    return language
+
+
+def is_negotiated() -> bool:
+    """Whether the language depends on what the reader's browser asks for."""
+    return current_runtime().settings.dashboard.locale is None and "babel" not in current_app.extensions
 
 
 def code(value: object) -> Markup:
@@ -28,3 +59,24 @@ def code(value: object) -> Markup:
 def joined(items: list[Markup] | list[str]) -> Markup:
     """The names in bold, with commas between them."""
     return Markup(", ").join(code(item) for item in items)
+
+
+def _chosen() -> str:
+    fixed = current_runtime().settings.dashboard.locale
+    if fixed is not None:
+        return fixed
+    if "babel" in current_app.extensions:
+        return _of_host()
+    return request.accept_languages.best_match(LOCALES) or LOCALES[0]
+
+
+def _of_host() -> str:
+    from flask_babel import get_locale
+
+    locale = get_locale()
+    return locale.language if locale and locale.language in LOCALES else LOCALES[0]
+
+
+@cache
+def _catalogue(language: str) -> NullTranslations:
+    return translation(DOMAIN, TRANSLATIONS, [language], fallback=True)

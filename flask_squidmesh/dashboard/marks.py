@@ -9,7 +9,7 @@ from datetime import datetime
 from markupsafe import Markup
 
 from ..reading.views import StepRunView
-from .language import _
+from .language import N_, _
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +26,23 @@ class Mark:
 
 
 MARKS: Mapping[str, Mark] = {
-    "decision": Mark("needs", "Decision", "An approval is open: somebody has to approve or reject."),
-    "paused": Mark("paused", "Paused", "The run stands still until somebody resumes it."),
-    "stuck": Mark("stuck", "Stuck", "Work was interrupted, or no worker takes it; an operator has to look."),
-    "failed": Mark("failed", "Failed", "The run ended with an error; replay it or acknowledge it."),
-    "retrying": Mark("retrying", "Retrying", "The last attempt failed and the next one is scheduled."),
-    "waiting": Mark("waiting", "Waiting", "A timer or another step has to pass first."),
-    "running": Mark("running", "Running", "A worker is at it."),
-    "pending": Mark("pending", "Pending", "It is queued and no worker has taken it yet."),
-    "cancelling": Mark("cancelling", "Cancelling", "It stops as soon as the attempt in progress ends."),
-    "completed": Mark("completed", "Completed", "It reached its end."),
-    "cancelled": Mark("cancelled", "Cancelled", "Somebody stopped it."),
+    "decision": Mark("needs", N_("Decision"), N_("An approval is open: somebody has to approve or reject.")),
+    "paused": Mark("paused", N_("Paused"), N_("The run stands still until somebody resumes it.")),
+    "stuck": Mark("stuck", N_("Stuck"), N_("Work was interrupted, or no worker takes it; an operator has to look.")),
+    "failed": Mark("failed", N_("Failed"), N_("The run ended with an error; replay it or acknowledge it.")),
+    "retrying": Mark("retrying", N_("Retrying"), N_("The last attempt failed and the next one is scheduled.")),
+    "waiting": Mark("waiting", N_("Waiting"), N_("A timer or another step has to pass first.")),
+    "running": Mark("running", N_("Running"), N_("A worker is at it.")),
+    "pending": Mark("pending", N_("Pending"), N_("It is queued and no worker has taken it yet.")),
+    "cancelling": Mark("cancelling", N_("Cancelling"), N_("It stops as soon as the attempt in progress ends.")),
+    "completed": Mark("completed", N_("Completed"), N_("It reached its end.")),
+    "cancelled": Mark("cancelled", N_("Cancelled"), N_("Somebody stopped it.")),
 }
-UNREACHED = Mark("unreached", "Not yet")
-PASSED_BY = Mark("unreached", "Not reached")
-DONE = Mark("completed", "Done")
-UNDONE = Mark("completed", "Undone")
-_OF_STATUS = {"waiting": UNREACHED, "completed": DONE, "abandoned": Mark("stuck", "Abandoned")}
+UNREACHED = Mark("unreached", N_("Not yet"))
+PASSED_BY = Mark("unreached", N_("Not reached"))
+DONE = Mark("completed", N_("Done"))
+UNDONE = Mark("completed", N_("Undone"))
+_OF_STATUS = {"waiting": UNREACHED, "completed": DONE, "abandoned": Mark("stuck", N_("Abandoned"))}
 _DECISIONS = {"approval": "decision", "pause": "paused", "interrupted": "stuck"}
 
 

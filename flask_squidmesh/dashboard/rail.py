@@ -9,12 +9,18 @@ from datetime import datetime
 from markupsafe import Markup
 
 from ..reading.views import AttemptView, Run, StepRunView, StepView
-from .language import _, plural
+from .language import N_, _, plural
 from .marks import PASSED_BY, UNREACHED, Mark, mark_of_visit
 from .times import duration
 
 NARROWEST = 1.0
 _ENDINGS = {"completed": "completed", "failed": "failed", "abandoned": "stuck", "running": "running"}
+_SPOKEN = {
+    "completed": N_("completed"),
+    "failed": N_("failed"),
+    "abandoned": N_("abandoned"),
+    "running": N_("running"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ def _line(run: Run, step_run: StepRunView, span: Span, now: datetime) -> Line:
 def _unreached(run: Run, step: StepView) -> Line:
     mark = PASSED_BY if run.finished_at else UNREACHED
     note = _("cannot be undone") if step.recovery.get("irreversible") else ""
-    return Line(step=step.step, visit=0, kind="step", mark=mark, bars=(), spoken=_(mark.label), note=note)
+    return Line(step=step.step, visit=0, kind="step", mark=mark, bars=(), spoken=mark.label, note=note)
 
 
 def _bars(step_run: StepRunView, span: Span, now: datetime) -> Iterator[Bar]:
@@ -109,7 +115,7 @@ def _spoken(step_run: StepRunView, now: datetime) -> Markup:
         _(
             "attempt {number} {status} after {length}",
             number=attempt.attempt_number,
-            status=_(attempt.status),
+            status=_(_SPOKEN.get(attempt.status, attempt.status)),
             length=duration(((attempt.finished_at or now) - attempt.started_at).total_seconds()),
         )
         for attempt in step_run.attempts

@@ -11,7 +11,7 @@ from ..engine.actions import NextAction
 from ..reading.views import DecisionView, InboxItem
 from .actions import ACTIONS
 from .consequences import consequence
-from .language import _, code, plural
+from .language import N_, _, code, plural
 from .sentences import error_text
 from .times import about
 
@@ -22,11 +22,11 @@ def reason(item: InboxItem, now: datetime) -> Markup:
 
 
 def _decision(item: InboxItem, _now: datetime) -> Markup:
-    return Markup(" ").join([*_question(item, "{step} asks for a decision."), *_leading(item), *_more(item)])
+    return Markup(" ").join([*_question(item, N_("{step} asks for a decision.")), *_leading(item), *_more(item)])
 
 
 def _resume(item: InboxItem, _now: datetime) -> Markup:
-    return Markup(" ").join([*_question(item, "It is paused at {step}."), *_leading(item), *_more(item)])
+    return Markup(" ").join([*_question(item, N_("It is paused at {step}.")), *_leading(item), *_more(item)])
 
 
 def _question(item: InboxItem, without_prompt: str) -> Iterator[Markup]:
@@ -59,7 +59,9 @@ def _more(item: InboxItem) -> Iterator[Markup]:
 def _interrupted(item: InboxItem, _now: datetime) -> Markup:
     decision = _first(item)
     step = code(decision.step) if decision else _("A step")
-    text = "{step} was interrupted and nobody knows how far it got. Find out what happened, then say how it goes on."
+    text = N_(
+        "{step} was interrupted and nobody knows how far it got. Find out what happened, then say how it goes on."
+    )
     return _(text, step=step)
 
 
@@ -84,9 +86,9 @@ def _stuck(item: InboxItem, now: datetime) -> Markup:
 
 
 _STUCK: Mapping[str, str] = {
-    "worker_lost": "The worker of {step} has been silent for {late} and no other has taken it over from {queue}.",
-    "definition_mismatch": "{step} is held back: the workers of {queue} run another version of this workflow.",
-    "dispatch_delayed": "No worker has taken {step} from the queue {queue} for {late}. Is one running?",
+    "worker_lost": N_("The worker of {step} has been silent for {late} and no other has taken it over from {queue}."),
+    "definition_mismatch": N_("{step} is held back: the workers of {queue} run another version of this workflow."),
+    "dispatch_delayed": N_("No worker has taken {step} from the queue {queue} for {late}. Is one running?"),
 }
 
 _SENTENCES: Mapping[str, Callable[[InboxItem, datetime], Markup]] = {

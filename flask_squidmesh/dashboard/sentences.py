@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from ..reading.views import Explanation
-from .language import _, code, joined, plural
+from .language import N_, _, code, joined, plural
 from .times import JUST_NOW, about, duration, exact, stamp
 
 Facts = Mapping[str, Any]
@@ -99,9 +99,9 @@ def _deadline(teller: Teller) -> Markup:
 
 def _interrupted(teller: Teller) -> Markup:
     if teller.details.get("irreversible"):
-        text = "{step} was interrupted, and nobody knows whether its effect, which cannot be undone, took place"
+        text = N_("{step} was interrupted, and nobody knows whether its effect, which cannot be undone, took place")
     else:
-        text = "{step} was interrupted {count} times in a row"
+        text = N_("{step} was interrupted {count} times in a row")
     return _(text, step=teller.step, count=teller.details.get("attempts", 0))
 
 
@@ -236,8 +236,8 @@ _HEADLINES: Mapping[str, Callable[[Teller], Markup]] = {
     "compensating": _compensating,
     "compensation_failed": _compensation_failed,
     "cancelling": _cancelling,
-    "completed": _always("It is completed"),
-    "cancelled": _always("It was cancelled"),
+    "completed": _always(N_("It is completed")),
+    "cancelled": _always(N_("It was cancelled")),
 }
 REASONS = frozenset(_HEADLINES)
 

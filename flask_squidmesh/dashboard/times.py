@@ -6,10 +6,14 @@ from datetime import datetime, tzinfo
 
 from markupsafe import Markup
 
-from .language import _
+from .language import N_, _
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 JUST_NOW = 3
+MONTHS = (
+    *(N_("Jan"), N_("Feb"), N_("Mar"), N_("Apr"), N_("May"), N_("Jun")),
+    *(N_("Jul"), N_("Aug"), N_("Sep"), N_("Oct"), N_("Nov"), N_("Dec")),
+)
 
 
 def duration(seconds: float) -> str:
@@ -41,7 +45,7 @@ def exact(at: datetime, zone: tzinfo, now: datetime) -> str:
     """Day, time to the second and zone; the year where it is not this one."""
     local = at.astimezone(zone)
     year = "" if local.year == now.astimezone(zone).year else f" {local.year}"
-    return f"{local.day} {local:%b}{year} {local:%H:%M:%S %Z}"
+    return f"{local.day} {_(MONTHS[local.month - 1])}{year} {local:%H:%M:%S %Z}"
 
 
 def stamp(at: datetime | None, zone: tzinfo, now: datetime, *, show: str = "relative") -> Markup:
