@@ -129,6 +129,14 @@ class Run(Base):
             **_where("error_fingerprint IS NOT NULL"),
         ),
         sa.Index("ix_squidmesh_runs_replayed_from", "replayed_from_id", **_where("replayed_from_id IS NOT NULL")),
+        sa.Index(
+            "ix_squidmesh_runs_finished",
+            "workflow",
+            "status",
+            "finished_at",
+            "id",
+            **_where("finished_at IS NOT NULL"),
+        ),
     )
 
 
@@ -290,7 +298,10 @@ class ControlCall(Base):
 
 
 class StartKey(Base):
-    """The run that an idempotency key started. It outlives the run, so it has no foreign key."""
+    """The run that an idempotency key started. It outlives the run, so it has no foreign key.
+
+    `pruned_at`: when the run was deleted; the key is remembered for SQUIDMESH_KEY_RETENTION from then on.
+    """
 
     __tablename__ = "squidmesh_start_keys"
 
@@ -299,10 +310,12 @@ class StartKey(Base):
     run_id: Mapped[str] = mapped_column(Id)
     payload_fingerprint: Mapped[str] = mapped_column(sa.String(64))
     at: Mapped[datetime] = mapped_column(Timestamp)
+    pruned_at: Mapped[datetime | None] = mapped_column(Timestamp)
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("workflow", "key", name=conv("pk_squidmesh_start_keys")),
-        sa.Index("ix_squidmesh_start_keys_at", "at"),
+        sa.Index("ix_squidmesh_start_keys_run", "run_id"),
+        sa.Index("ix_squidmesh_start_keys_pruned", "pruned_at", **_where("pruned_at IS NOT NULL")),
     )
 
 

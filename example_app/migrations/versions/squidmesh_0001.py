@@ -91,6 +91,7 @@ def upgrade() -> None:
     sa.Column('run_id', sa.Uuid(as_uuid=False), nullable=False),
     sa.Column('payload_fingerprint', sa.String(length=64), nullable=False),
     sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('pruned_at', sa.DateTime(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('workflow', 'key', name=op.f('pk_squidmesh_start_keys'))
     )
     op.create_table('squidmesh_audit_events',
@@ -185,12 +186,14 @@ def upgrade() -> None:
     op.create_index('ix_squidmesh_processes_seen', 'squidmesh_processes', ['seen_at'], unique=False)
     op.create_index('ix_squidmesh_runs_created', 'squidmesh_runs', ['created_at', 'id'], unique=False)
     op.create_index('ix_squidmesh_runs_error', 'squidmesh_runs', ['error_fingerprint', 'created_at', 'id'], unique=False, postgresql_where=sa.text('error_fingerprint IS NOT NULL'), sqlite_where=sa.text('error_fingerprint IS NOT NULL'))
+    op.create_index('ix_squidmesh_runs_finished', 'squidmesh_runs', ['workflow', 'status', 'finished_at', 'id'], unique=False, postgresql_where=sa.text('finished_at IS NOT NULL'), sqlite_where=sa.text('finished_at IS NOT NULL'))
     op.create_index('ix_squidmesh_runs_needs', 'squidmesh_runs', ['needs', 'needs_since', 'id'], unique=False, postgresql_where=sa.text('needs IS NOT NULL'), sqlite_where=sa.text('needs IS NOT NULL'))
     op.create_index('ix_squidmesh_runs_replayed_from', 'squidmesh_runs', ['replayed_from_id'], unique=False, postgresql_where=sa.text('replayed_from_id IS NOT NULL'), sqlite_where=sa.text('replayed_from_id IS NOT NULL'))
     op.create_index('ix_squidmesh_runs_status', 'squidmesh_runs', ['status', 'created_at', 'id'], unique=False)
     op.create_index('ix_squidmesh_runs_subject', 'squidmesh_runs', ['subject'], unique=False, postgresql_ops={'subject': 'varchar_pattern_ops'})
     op.create_index('ix_squidmesh_runs_workflow', 'squidmesh_runs', ['workflow', 'status', 'created_at', 'id'], unique=False)
-    op.create_index('ix_squidmesh_start_keys_at', 'squidmesh_start_keys', ['at'], unique=False)
+    op.create_index('ix_squidmesh_start_keys_pruned', 'squidmesh_start_keys', ['pruned_at'], unique=False, postgresql_where=sa.text('pruned_at IS NOT NULL'), sqlite_where=sa.text('pruned_at IS NOT NULL'))
+    op.create_index('ix_squidmesh_start_keys_run', 'squidmesh_start_keys', ['run_id'], unique=False)
     op.create_index('ix_squidmesh_audit_events_at', 'squidmesh_audit_events', ['at', 'id'], unique=False)
     op.create_index('ix_squidmesh_audit_events_run', 'squidmesh_audit_events', ['run_id', 'id'], unique=False)
     op.create_index('ix_squidmesh_step_runs_position', 'squidmesh_step_runs', ['run_id', 'position'], unique=False, postgresql_where=sa.text('position IS NOT NULL'), sqlite_where=sa.text('position IS NOT NULL'))
@@ -208,12 +211,14 @@ def downgrade() -> None:
     op.drop_index('ix_squidmesh_step_runs_position', table_name='squidmesh_step_runs', postgresql_where=sa.text('position IS NOT NULL'), sqlite_where=sa.text('position IS NOT NULL'))
     op.drop_index('ix_squidmesh_audit_events_run', table_name='squidmesh_audit_events')
     op.drop_index('ix_squidmesh_audit_events_at', table_name='squidmesh_audit_events')
-    op.drop_index('ix_squidmesh_start_keys_at', table_name='squidmesh_start_keys')
+    op.drop_index('ix_squidmesh_start_keys_run', table_name='squidmesh_start_keys')
+    op.drop_index('ix_squidmesh_start_keys_pruned', table_name='squidmesh_start_keys', postgresql_where=sa.text('pruned_at IS NOT NULL'), sqlite_where=sa.text('pruned_at IS NOT NULL'))
     op.drop_index('ix_squidmesh_runs_workflow', table_name='squidmesh_runs')
     op.drop_index('ix_squidmesh_runs_subject', table_name='squidmesh_runs', postgresql_ops={'subject': 'varchar_pattern_ops'})
     op.drop_index('ix_squidmesh_runs_status', table_name='squidmesh_runs')
     op.drop_index('ix_squidmesh_runs_replayed_from', table_name='squidmesh_runs', postgresql_where=sa.text('replayed_from_id IS NOT NULL'), sqlite_where=sa.text('replayed_from_id IS NOT NULL'))
     op.drop_index('ix_squidmesh_runs_needs', table_name='squidmesh_runs', postgresql_where=sa.text('needs IS NOT NULL'), sqlite_where=sa.text('needs IS NOT NULL'))
+    op.drop_index('ix_squidmesh_runs_finished', table_name='squidmesh_runs', postgresql_where=sa.text('finished_at IS NOT NULL'), sqlite_where=sa.text('finished_at IS NOT NULL'))
     op.drop_index('ix_squidmesh_runs_error', table_name='squidmesh_runs', postgresql_where=sa.text('error_fingerprint IS NOT NULL'), sqlite_where=sa.text('error_fingerprint IS NOT NULL'))
     op.drop_index('ix_squidmesh_runs_created', table_name='squidmesh_runs')
     op.drop_index('ix_squidmesh_processes_seen', table_name='squidmesh_processes')
