@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from ..store import claiming
 from ..store.claiming import Claim
-from .beats import forget, record_beat
 from .claiming_work import claim_due
 from .performing import deliver
-from .relaying import relay
-from .scheduling import activate_next, fire_due
+from .scheduling import activate_next
+from .upkeep import Upkeep
 from .waking import Listener
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 
 NOTIFIED_POLL_SECONDS = 5.0
-RELAY_SECONDS = 15.0
 OUTAGE_SECONDS = 1.0
 
 logger = logging.getLogger("flask_squidmesh")
@@ -45,19 +43,14 @@ class Worker:
     def run(self) -> None:
         """Work until `stop`; then finish the steps that run and put back the rest."""
         listener = self._listener()
-        self._runtime.claims.on_beat.append(self._beat)
-        beating = threading.Thread(target=self._keep_beating, name="squidmesh-beat", daemon=True)
-        beating.start()
         threads = [
             threading.Thread(target=self._work, name=f"squidmesh-worker-{number}") for number in range(self._threads)
         ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self._runtime.claims.on_beat.remove(self._beat)
-        beating.join()
-        self._leave()
+        with Upkeep(self._runtime, queue=self._queue, threads=self._threads):
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
         if listener is not None:
             listener.stop()
 
@@ -127,26 +120,3 @@ class Worker:
         poll = max(poll, NOTIFIED_POLL_SECONDS) if self._runtime.database.dialect == "postgresql" else poll
         soonest = min(due.values(), default=poll)
         self._runtime.bell.wait(min(soonest, poll) if soonest > 0 else min(poll, OUTAGE_SECONDS))
-
-    def _keep_beating(self) -> None:
-        since = self._runtime.clock.now()
-        while True:
-            try:
-                with self._runtime.in_context():
-                    self._beat()
-                    relay(self._runtime)
-                    fire_due(self._runtime, since)
-            except Exception as error:
-                logger.warning("squidmesh: the worker's beat failed (%s)", type(error).__name__)
-            if self._stopping.wait(RELAY_SECONDS):
-                return
-
-    def _beat(self) -> None:
-        record_beat(self._runtime, "worker", self._runtime.worker_name, queue=self._queue, threads=self._threads)
-
-    def _leave(self) -> None:
-        try:
-            with self._runtime.in_context():
-                forget(self._runtime, self._runtime.worker_name)
-        except Exception as error:
-            logger.warning("squidmesh: the worker could not sign off (%s)", type(error).__name__)

@@ -1,0 +1,69 @@
+"""What every process that performs steps does beside them: it says that it lives, relays, and fires schedules."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from .beats import forget, record_beat
+from .relaying import relay
+from .scheduling import fire_due
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+
+LONGEST_INTERVAL_SECONDS = 15.0
+
+logger = logging.getLogger("flask_squidmesh")
+
+
+class Upkeep:
+    """Does it from a thread of its own for as long as the `with` block lasts, however busy the process is.
+
+    queue: whose work the process takes. threads: how many steps it performs at once.
+    """
+
+    def __init__(self, runtime: Runtime, *, queue: str, threads: int) -> None:
+        self._runtime, self._queue, self._threads = runtime, queue, threads
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="squidmesh-upkeep", daemon=True)
+
+    def __enter__(self) -> Upkeep:
+        """Begin."""
+        self._runtime.claims.on_beat.append(self._beat)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End, and take the process off the list of those that live."""
+        self._ended.set()
+        self._runtime.claims.on_beat.remove(self._beat)
+        self._thread.join()
+        self._sign_off()
+
+    def _run(self) -> None:
+        since = self._runtime.clock.now()
+        # A process may take over from the dead only while its silences stay shorter than a claim holds.
+        interval = min(LONGEST_INTERVAL_SECONDS, self._runtime.settings.claim_timeout / 2)
+        while True:
+            try:
+                with self._runtime.in_context():
+                    self._beat()
+                    relay(self._runtime)
+                    fire_due(self._runtime, since)
+            except Exception as error:
+                logger.warning("squidmesh: the worker's upkeep failed (%s)", type(error).__name__)
+            if self._ended.wait(interval):
+                return
+
+    def _beat(self) -> None:
+        record_beat(self._runtime, "worker", self._runtime.worker_name, queue=self._queue, threads=self._threads)
+
+    def _sign_off(self) -> None:
+        try:
+            with self._runtime.in_context():
+                forget(self._runtime, self._runtime.worker_name)
+        except Exception as error:
+            logger.warning("squidmesh: the worker could not sign off (%s)", type(error).__name__)
