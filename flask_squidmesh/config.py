@@ -225,7 +225,8 @@ class Config:
     a run pauses as interrupted. stale_step_timeout: after which a step may be reclaimed although its worker lives;
     None for never. delivery_steps, delivery_seconds: how much of a chain one delivery may do. max_payload_bytes: of
     one payload or output as JSON. retention: how long ended runs are kept, by status or workflow name, the workflow's
-    own period first; None keeps all. poll_interval: between a worker's looks where nothing wakes it.
+    own period first; None keeps all. key_retention: for which the start key of a run that was pruned is remembered.
+    poll_interval: between a worker's looks where nothing wakes it.
     """
 
     executor: Any = field(default=None, metadata={"kind": _or_none(_EXECUTOR)})
@@ -240,6 +241,7 @@ class Config:
     delivery_seconds: float = _setting(_POSITIVE_SECONDS, 30.0)
     max_payload_bytes: int = _setting(_COUNT, 1_000_000)
     retention: Mapping[str, timedelta | None] | None = _setting(_or_none(_RETENTION), None)
+    key_retention: float = _setting(_SECONDS, 2_592_000.0)
     poll_interval: float = _setting(_POSITIVE_SECONDS, 1.0)
     dashboard: DashboardConfig = field(default_factory=DashboardConfig)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -17,8 +17,9 @@ from .dashboard.access import Hooks
 from .errors import ConfigurationError
 from .reading import explanation, graph, inspection, listing
 from .reading.views import Explanation, Graph, Run, RunPage
-from .runtime import control, dev_worker, log_records, replaying, starting
+from .runtime import control, dev_worker, log_records, pruning, replaying, starting
 from .runtime.deliveries import Delivery, perform
+from .runtime.pruning import PruneReport
 from .runtime.runtime import Runtime, current_runtime
 from .runtime.scheduling import cron_trigger
 from .store import schema
@@ -156,7 +157,7 @@ class SquidMesh:
         who starts it. session: join its transaction; nothing runs unless it commits.
 
         Raises UnknownWorkflowError, UnknownTriggerError, PayloadError, and ConflictError where the key was used with
-        another payload. Nothing is written then.
+        another payload or for a run that was pruned. Nothing is written then.
         """
         runtime = current_runtime()
         run_id = starting.start(
@@ -264,6 +265,39 @@ class SquidMesh:
     def acknowledge_run(self, run_id: RunId, **said: Any) -> RunSummary:
         """Take a failed run out of what needs a person."""
         return control.acknowledge(current_runtime(), run_id, **said)
+
+    # -- keeping house -----------------------------------------------------------------------------------------
+
+    def prune(
+        self,
+        *,
+        older_than: timedelta,
+        status: str | Iterable[str] = "completed",
+        workflow: type[Workflow] | str | None = None,
+        including_unacknowledged: bool = False,
+        dry_run: bool = False,
+        batch: int = pruning.BATCH,
+        actor: Actor | None = None,
+    ) -> PruneReport:
+        """Delete runs that ended so long ago, with all that belongs to them; never one that is linked to a live run.
+
+        older_than: since they ended. status: one or several of completed, failed and cancelled. workflow: only this
+        one's. including_unacknowledged: failures too that nobody has taken note of. dry_run: delete nothing, only say
+        what would go. batch: how many runs one transaction looks at. actor: who asks, for the audit.
+
+        Returns how many went and how many stay, and why. Raises FilterError, and UnknownWorkflowError for a workflow
+        that is not registered and has no runs.
+        """
+        return pruning.prune(
+            self._ready(),
+            older_than=older_than,
+            status=status,
+            workflow=workflow,
+            including_unacknowledged=including_unacknowledged,
+            dry_run=dry_run,
+            batch=batch,
+            actor=actor,
+        )
 
     # -- work --------------------------------------------------------------------------------------------------
 

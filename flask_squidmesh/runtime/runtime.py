@@ -18,6 +18,7 @@ from ..executors.resolving import resolve
 from ..store.database import Database, open_engine
 from ..workflow.registry import Registry
 from .keeping_claims import ClaimKeeper
+from .retention import Retention
 from .waking import Bell
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Runtime:
         self.worker_name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self.database = Database(self._open_engine, clock, self._host_session, self._bind)
         self.claims = ClaimKeeper(self)
+        self.retention = Retention(self)
         self._executor: Executor | None = None
         self._complete = False
 

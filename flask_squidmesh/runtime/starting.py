@@ -55,10 +55,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A run that was written, and what is to be done after the commit. `new` is False where a key found it."""
+    """A run that was written, and what is to be done after the commit. `new` is False where a key found it, `pruned`
+    is True where that run has been deleted since."""
 
     run_id: str
     new: bool
+    pruned: bool = False
     run: RunFact | None = None
     changes: Changes | None = None
     handed: HandOver = field(default_factory=HandOver)
@@ -84,7 +86,14 @@ def start(
     said = without_generated(chosen, payload, valid)
     key, who = key_of(idempotency_key), actor_of(actor)
     wanted = Start(spec=spec, trigger=chosen, payload=valid, said=said, key=key, actor=who)
-    return begin(runtime, wanted, session).run_id
+    started = begin(runtime, wanted, session)
+    if started.pruned:
+        raise ConflictError(
+            f"Run {started.run_id} of workflow {spec.name} was started with this idempotency key and has been pruned "
+            "since, so it cannot be returned. Use another key to start a new run.",
+            current=started.run_id,
+        )
+    return started.run_id
 
 
 def trigger_of(spec: WorkflowSpec, name: str | None) -> TriggerSpec:
@@ -151,13 +160,13 @@ def written(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Start
     """Write the run, or find the one that its key has started."""
     found = _found(connection, wanted)
     if found is not None:
-        return Started(run_id=found, new=False)
+        return found
     run_id = new_id()
     if wanted.key is not None and not _take_key(runtime, connection, wanted, run_id):
         found = _found(connection, wanted)
         if found is None:
             raise ConflictError("Another transaction is just starting a run with this idempotency key. Try again.")
-        return Started(run_id=found, new=False)
+        return found
     return insert(runtime, connection, wanted, run_id)
 
 
@@ -238,14 +247,15 @@ def _row(wanted: Start, run: RunFact, now: datetime, hides: Callable[[str], bool
     }
 
 
-def _found(connection: sa.Connection, wanted: Start) -> str | None:
+def _found(connection: sa.Connection, wanted: Start) -> Started | None:
     """The run that this key, or this child's key, has started before."""
     if wanted.parent is not None:
-        return _found_child(connection, wanted)
+        child = _found_child(connection, wanted)
+        return None if child is None else Started(run_id=child, new=False)
     if wanted.key is None:
         return None
     row = connection.execute(
-        sa.select(start_keys.c.run_id, start_keys.c.payload_fingerprint).where(
+        sa.select(start_keys.c.run_id, start_keys.c.payload_fingerprint, start_keys.c.pruned_at).where(
             start_keys.c.workflow.in_((wanted.spec.name, *wanted.spec.aliases)), start_keys.c.key == wanted.key
         )
     ).first()
@@ -257,7 +267,7 @@ def _found(connection: sa.Connection, wanted: Start) -> str | None:
             "payload. Use the same payload, or another key.",
             current=row.run_id,
         )
-    return str(row.run_id)
+    return Started(run_id=row.run_id, new=False, pruned=row.pruned_at is not None)
 
 
 def _found_child(connection: sa.Connection, wanted: Start) -> str | None:

@@ -1,4 +1,5 @@
-"""What every process that performs steps does beside them: it says that it lives, relays, and fires schedules."""
+"""What every process that performs steps does beside them: it says that it lives, relays, fires schedules, and
+keeps to SQUIDMESH_RETENTION."""
 
 from __future__ import annotations
 
@@ -53,6 +54,7 @@ class Upkeep:
                     self._beat()
                     relay(self._runtime)
                     fire_due(self._runtime, since)
+                    self._runtime.retention.keep(self._ended.wait)
             except Exception as error:
                 logger.warning("squidmesh: the worker's upkeep failed (%s)", type(error).__name__)
             if self._ended.wait(interval):

@@ -1,0 +1,214 @@
+"""Deleting runs that ended long ago, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from ..engine.status import TERMINAL
+from ..errors import FilterError, UnknownWorkflowError
+from ..store import pruning
+from ..store.pruning import BEGINNING, Ended, Stretch
+from ..store.summaries import plain
+from ..store.tables import audit_events
+from .deciders import actor_of
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+BATCH: Final = 500
+MOST_A_BATCH: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneGroup:
+    """Runs of one workflow and status that went, or that stay for one reason. oldest, newest: when they ended.
+
+    kept: None for those that went; else why they stay: undoing, executing, needs, parent, child, replay or busy.
+    """
+
+    workflow: str
+    status: str
+    kept: str | None
+    runs: int
+    oldest: datetime
+    newest: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneReport:
+    """What pruning did, or would do."""
+
+    dry_run: bool
+    groups: tuple[PruneGroup, ...]
+
+    @property
+    def pruned(self) -> int:
+        """How many runs went, or would go."""
+        return sum(group.runs for group in self.groups if group.kept is None)
+
+    @property
+    def kept(self) -> int:
+        """How many runs are old enough and stay."""
+        return sum(group.runs for group in self.groups if group.kept is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return {**plain(asdict(self)), "pruned": self.pruned, "kept": self.kept}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The next runs of a stretch, and why some of them stay."""
+
+    found: Sequence[Ended]
+    kept: dict[str, str]
+
+    @property
+    def gone(self) -> list[Ended]:
+        """Those that went, or would go."""
+        return [run for run in self.found if run.id not in self.kept]
+
+
+def prune(
+    runtime: Runtime,
+    *,
+    older_than: timedelta,
+    status: str | Iterable[str] = "completed",
+    workflow: Any = None,
+    including_unacknowledged: bool = False,
+    dry_run: bool = False,
+    batch: int = BATCH,
+    actor: Any = None,
+    progress: Callable[[int], object] = lambda _: None,
+) -> PruneReport:
+    """Delete runs that ended so long ago; see `SquidMesh.prune`. progress: told how many runs each batch deleted."""
+    assert runtime.config
+    who, statuses = actor_of(actor), _statuses(status)
+    _check(older_than, batch)
+    before = runtime.clock.now() - older_than
+    groups: dict[tuple[Stretch, str | None], PruneGroup] = {}
+    for stretch in stretches(runtime, names_of(runtime, workflow), statuses):
+        for done in batches(
+            runtime,
+            stretch,
+            lambda: before,
+            size=batch,
+            unacknowledged=including_unacknowledged,
+            dry_run=dry_run,
+        ):
+            _count(groups, stretch, done)
+            progress(len(done.gone))
+    report = PruneReport(dry_run=dry_run, groups=tuple(groups.values()))
+    if report.pruned and not dry_run:
+        _audit(runtime, report, before, who)
+    forget_keys(runtime)
+    return report
+
+
+def batches(
+    runtime: Runtime,
+    stretch: Stretch,
+    before: Callable[[], datetime],
+    *,
+    size: int,
+    unacknowledged: bool = False,
+    dry_run: bool = False,
+) -> Iterator[Batch]:
+    """Delete the stretch's runs that ended before this time, each batch in a transaction of its own."""
+    place, transaction = BEGINNING, runtime.database.read if dry_run else runtime.database.write
+    while True:
+        with transaction() as connection:
+            found = pruning.ended(connection, stretch, before=before(), after=place, limit=size, lock=not dry_run)
+            kept = pruning.kept(connection, found, unacknowledged=unacknowledged, lock=not dry_run)
+            batch = Batch(found=found, kept=kept)
+            if batch.gone and not dry_run:
+                pruning.delete(connection, batch.gone, runtime.clock.now())
+        if found:
+            yield batch
+        if len(found) < size:
+            return
+        place = (found[-1].finished_at, found[-1].id)
+
+
+def names_of(runtime: Runtime, workflow: Any) -> list[str] | None:
+    """The names that the workflow's runs may have; None for those of all. Raises UnknownWorkflowError.
+
+    A workflow that is registered no more is known by the runs it has left.
+    """
+    if workflow is None:
+        return None
+    try:
+        spec = runtime.registry.get(workflow)
+    except UnknownWorkflowError:
+        if workflow in stored_names(runtime):
+            return [workflow]
+        raise
+    return [spec.name, *spec.aliases]
+
+
+def stored_names(runtime: Runtime) -> list[str]:
+    """The workflows that have ended runs."""
+    with runtime.database.read() as connection:
+        return list(pruning.workflows(connection))
+
+
+def stretches(runtime: Runtime, names: Iterable[str] | None, statuses: Iterable[str]) -> list[Stretch]:
+    """The ended runs of these workflows, or of all, in these statuses."""
+    chosen = stored_names(runtime) if names is None else list(names)
+    return [Stretch(workflow=name, status=status) for name in chosen for status in statuses]
+
+
+def forget_keys(runtime: Runtime) -> int:
+    """Delete the start keys of runs that were pruned longer ago than SQUIDMESH_KEY_RETENTION, and return how many."""
+    before = runtime.clock.now() - timedelta(seconds=runtime.settings.key_retention)
+    total = 0
+    while True:
+        with runtime.database.write() as connection:
+            forgotten = pruning.forget_keys(connection, before=before, limit=BATCH)
+        total += forgotten
+        if forgotten < BATCH:
+            return total
+
+
+def _check(older_than: timedelta, batch: int) -> None:
+    if older_than < timedelta(0):
+        raise FilterError("older_than", f"older_than is {older_than}; pass how long ago, which is not negative.")
+    if not 1 <= batch <= MOST_A_BATCH:
+        raise FilterError("batch", f"batch is {batch}; pass 1 to {MOST_A_BATCH:,} runs a transaction.")
+
+
+def _statuses(status: str | Iterable[str]) -> list[str]:
+    chosen = [status] if isinstance(status, str) else list(dict.fromkeys(status))
+    wrong = [each for each in chosen if each not in TERMINAL]
+    if wrong or not chosen:
+        found = ", ".join(map(repr, wrong)) or "none"
+        raise FilterError("status", f"status is {found}; only runs that are {', '.join(sorted(TERMINAL))} can go.")
+    return chosen
+
+
+def _count(groups: dict[tuple[Stretch, str | None], PruneGroup], stretch: Stretch, done: Batch) -> None:
+    """Runs come oldest first."""
+    for run in done.found:
+        reason, ended = done.kept.get(run.id), run.finished_at
+        group = groups.get((stretch, reason)) or PruneGroup(
+            workflow=stretch.workflow, status=stretch.status, kept=reason, runs=0, oldest=ended, newest=ended
+        )
+        groups[stretch, reason] = replace(group, runs=group.runs + 1, newest=ended)
+
+
+def _audit(runtime: Runtime, report: PruneReport, before: datetime, who: Any) -> None:
+    went = [group for group in report.groups if group.kept is None]
+    data = {
+        "runs": report.pruned,
+        "ended_before": before.isoformat(),
+        "status": sorted({group.status for group in went}),
+        "workflow": sorted({group.workflow for group in went}),
+    }
+    with runtime.database.write() as connection:
+        row = {"type": "pruned", "actor": who, "metadata": data, "at": runtime.clock.now()}
+        connection.execute(sa.insert(audit_events).values(row))
