@@ -72,6 +72,11 @@ def _read_count(value: Any) -> int:
     return int(value)
 
 
+def _read_whole(value: Any) -> int:
+    _fits(isinstance(value, int) and not isinstance(value, bool))
+    return int(value)
+
+
 def _read_seconds(value: Any) -> float:
     _fits(isinstance(value, int | float | timedelta) and not isinstance(value, bool))
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
@@ -160,9 +165,11 @@ def _or_none(kind: _Kind) -> _Kind:
 _TEXT = _Kind("text that is not empty", _read_text)
 _SWITCH = _Kind("True or False", _read_switch)
 _COUNT = _Kind("a whole number, 1 or more", _read_count)
+_WHOLE = _Kind("a whole number", _read_whole)
 _SECONDS = _Kind("a number of seconds, 0 or more", _read_seconds)
 _POSITIVE_SECONDS = _Kind("a number of seconds above 0", _read_positive_seconds)
 _EXECUTOR = _Kind('an import string such as "shop.jobs:ShopExecutor", a class or an instance', _read_executor)
+_APP = _Kind('an import string such as "shop.jobs:queue", or the App itself', _read_executor)
 _PREFIX = _Kind('a path such as "/squidmesh", without a slash at its end', _read_prefix)
 _TIMEZONE = _Kind('the name of a time zone such as "Europe/Berlin"', _read_timezone)
 _LOCALE = _Kind(f"one of {', '.join(LOCALES)}", _read_locale)
@@ -226,7 +233,8 @@ class Config:
     None for never. delivery_steps, delivery_seconds: how much of a chain one delivery may do. max_payload_bytes: of
     one payload or output as JSON. retention: how long ended runs are kept, by status or workflow name, the workflow's
     own period first; None keeps all. key_retention: for which the start key of a run that was pruned is remembered.
-    poll_interval: between a worker's looks where nothing wakes it.
+    poll_interval: between a worker's looks where nothing wakes it. procrastinate_app: the host's own Procrastinate App;
+    None to have one made. procrastinate_priority: of the jobs among those of the same queue.
     """
 
     executor: Any = field(default=None, metadata={"kind": _or_none(_EXECUTOR)})
@@ -243,6 +251,8 @@ class Config:
     retention: Mapping[str, timedelta | None] | None = _setting(_or_none(_RETENTION), None)
     key_retention: float = _setting(_SECONDS, 2_592_000.0)
     poll_interval: float = _setting(_POSITIVE_SECONDS, 1.0)
+    procrastinate_app: Any = field(default=None, metadata={"kind": _or_none(_APP)})
+    procrastinate_priority: int = _setting(_WHOLE, 0)
     dashboard: DashboardConfig = field(default_factory=DashboardConfig)
 
 
@@ -279,7 +289,7 @@ def missing(config: Config, app: Flask) -> Iterator[str]:
     if "sqlalchemy" not in app.extensions:
         yield "Flask-SQLAlchemy is not set up on this app. Call db.init_app(app) first."
         return
-    url = _database_url(config, app)
+    url = database_url(config, app)
     if url is None:
         yield f"SQUIDMESH_BIND names the bind {config.bind!r}, which SQLALCHEMY_BINDS does not have. Add it there."
     elif (url.get_backend_name(), url.get_driver_name()) not in DATABASES:
@@ -295,7 +305,7 @@ def missing(config: Config, app: Flask) -> Iterator[str]:
         )
 
 
-def _database_url(config: Config, app: Flask) -> URL | None:
+def database_url(config: Config, app: Flask) -> URL | None:
     """Where our tables are; None where there is no such bind."""
     binds = {None: app.config.get("SQLALCHEMY_DATABASE_URI")} | (app.config.get("SQLALCHEMY_BINDS") or {})
     found = binds.get(config.bind)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 from uuid import UUID
 
 from ..errors import PayloadError
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+    from flask import Flask
+
     from ..workflow.declaration import Workflow
 
 Metadata = Mapping[str, Any]
@@ -77,6 +80,9 @@ class Executor(ABC):
     transaction, under a savepoint; it returns metadata too.
     """
 
+    worker_command: ClassVar[str | None] = None
+    """What starts the workers, where they beat and relay by themselves as those of the ready-made executors do."""
+
     @abstractmethod
     def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Metadata:
         """Queue a job that calls `mesh.perform(payload)`.
@@ -113,6 +119,14 @@ class Executor(ABC):
     def continues(self, run: Identified, step: str) -> bool:
         """Whether a delivery may go on with this step in place, instead of queueing it. False unless overridden."""
         return False
+
+    def missing(self, app: Flask) -> Iterable[str]:
+        """What the app's configuration lacks for this executor, one sentence each; ConfigurationError names them."""
+        return ()
+
+    def verify(self, connection: sa.Connection) -> Iterable[str]:
+        """What the live database lacks for this executor, one sentence each; `flask squidmesh check` tells them."""
+        return ()
 
 
 def check_payload(payload: object) -> Payload:

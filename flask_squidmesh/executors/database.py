@@ -22,6 +22,8 @@ class DatabaseExecutor(Executor):
     A step's dispatch is a row already, so handing it over means waking a worker. A cron activation becomes a row.
     """
 
+    worker_command = "flask squidmesh worker"
+
     def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Mapping[str, Any]:
         """Wake a worker for a step or a compensation; write a row for a cron activation."""
         runtime = current_app.extensions["squidmesh"]

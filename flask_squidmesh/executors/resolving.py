@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -12,8 +13,12 @@ from .contract import Executor, Identified, Metadata, Payload
 if TYPE_CHECKING:
     from ..workflow.declaration import Workflow
 
-READY_MADE: Final = {"database": "flask_squidmesh.executors.database:DatabaseExecutor"}
-PLANNED: Final = {"procrastinate": "Procrastinate", "celery": "Celery"}
+SETTING: Final = "SQUIDMESH_EXECUTOR"
+READY_MADE: Final = {
+    "database": "flask_squidmesh.executors.database:DatabaseExecutor",
+    "procrastinate": "flask_squidmesh.executors.procrastinate:ProcrastinateExecutor",
+}
+PLANNED: Final = {"celery": "Celery"}
 METHODS: Final = ("enqueue_step", "enqueue_steps", "enqueue_compensation", "enqueue_cron")
 
 
@@ -59,8 +64,8 @@ class ForeignExecutor(Executor):
 def resolve(setting: Any) -> Executor:
     """The executor that SQUIDMESH_EXECUTOR means.
 
-    setting: "database", an import string ("shop.jobs:ShopExecutor" or with a dot), a class, which is made without
-    arguments, or an instance. A class that is no `Executor` will do when it has all four enqueue_ methods.
+    setting: the name of a ready-made one, an import string ("shop.jobs:ShopExecutor" or with a dot), a class, which is
+    made without arguments, or an instance. A class that is no `Executor` will do when it has all four enqueue_ methods.
 
     Raises ConfigurationError when it cannot be imported or made, or lacks methods, and names them.
     """
@@ -107,29 +112,43 @@ def _imported(name: str) -> Any:
             f"SQUIDMESH_EXECUTOR is {name!r}, but this version has no ready-made executor for {PLANNED[name]}. "
             'Set it to "database", or to an Executor of your own that queues a job there.'
         )
-    module_name, _, attribute = READY_MADE.get(name, name).replace(":", ".").rpartition(".")
-    if not module_name or not attribute:
+    if name in READY_MADE:
+        return _ready_made(name)
+    if not re.search(r"\w[.:]\w", name):
         raise ConfigurationError(
-            'SQUIDMESH_EXECUTOR is a text that is neither "database" nor an import string. '
-            'Write it like "shop.jobs:ShopExecutor".'
+            f"SQUIDMESH_EXECUTOR is a text that is neither one of {', '.join(map(repr, READY_MADE))} nor an import "
+            'string. Write it like "shop.jobs:ShopExecutor".'
         )
-    return _attribute(_module(module_name), attribute)
+    return imported(SETTING, name)
 
 
-def _module(name: str) -> Any:
+def _ready_made(name: str) -> Any:
+    module, _, attribute = READY_MADE[name].partition(":")
     try:
-        return import_module(name)
-    except Exception as error:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"SQUIDMESH_EXECUTOR leads to the module {name}, whose import failed ({type(error).__name__}: {error}). "
-            "Correct the name, or mend the module."
+            f"SQUIDMESH_EXECUTOR is {name!r}, which needs the package {error.name}, but it is not installed. "
+            f"Run: pip install 'flask-squidmesh[{name}]'"
         ) from error
 
 
-def _attribute(module: Any, name: str) -> Any:
+def imported(setting: str, name: str) -> Any:
+    """What an import string leads to, such as "shop.jobs:ShopExecutor" or the same with a dot.
+
+    setting: the key it was found under. Raises ConfigurationError where it leads nowhere.
+    """
+    module_name, _, attribute = name.replace(":", ".").rpartition(".")
     try:
-        return getattr(module, name)
+        module = import_module(module_name)
+    except Exception as error:
+        raise ConfigurationError(
+            f"{setting} leads to the module {module_name}, whose import failed ({type(error).__name__}: {error}). "
+            "Correct the name, or mend the module."
+        ) from error
+    try:
+        return getattr(module, attribute)
     except AttributeError:
         raise ConfigurationError(
-            f"SQUIDMESH_EXECUTOR leads to {name} in the module {module.__name__}, which has no such name. Correct it."
+            f"{setting} leads to {attribute} in the module {module_name}, which has no such name. Correct it."
         ) from None

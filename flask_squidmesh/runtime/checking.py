@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
-from ..executors.database import DatabaseExecutor
 from ..store import schema
 from ..store.measuring import runs_per_day, table_sizes
 from ..store.tables import ADVICE, Dispatch, Process
@@ -78,6 +77,7 @@ def _live(runtime: Runtime, connection: sa.Connection) -> Iterator[Finding]:
     yield _right("schema", f"version {schema.SCHEMA.version}")
     now: datetime = connection.execute(sa.select(runtime.database.now())).scalar_one()
     if not runtime.problems():
+        yield from (_wrong("executor", problem) for problem in runtime.executor.verify(connection))
         yield from _beats(runtime, connection, now)
     yield from _dispatches(runtime, connection, now)
     yield from _sizes(connection, now)
@@ -87,8 +87,8 @@ def _beats(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterat
     """Workers relay too, so that a relay is needed only where none of them serves the queue."""
     queue, silence = runtime.settings.queue, max(WORKER_SILENCE, timedelta(seconds=runtime.settings.claim_timeout))
     worker, relay = (_last_beat(connection, kind, queue) for kind in ("worker", "relay"))
-    if isinstance(runtime.executor, DatabaseExecutor):
-        advice = f"Keep `flask squidmesh worker` running for the queue {queue!r}."
+    if runtime.executor.worker_command is not None:
+        advice = f"Keep `{runtime.executor.worker_command}` running for the queue {queue!r}."
         yield _beat("workers", worker, now, silence, advice)
     elif worker is None or now - worker > silence:
         yield _beat("relay", relay, now, RELAY_SILENCE, "Run `flask squidmesh relay` every minute, as a periodic job.")

@@ -17,8 +17,11 @@ from ..executors.contract import Executor
 from ..executors.resolving import resolve
 from ..store.database import Database, open_engine
 from ..workflow.registry import Registry
+from .deliveries import Delivery, perform
 from .keeping_claims import ClaimKeeper
+from .queue_progress import QueueProgress
 from .retention import Retention
+from .upkeep import Upkeep
 from .waking import Bell
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ class Runtime:
         self.worker_name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self.database = Database(self._open_engine, clock, self._host_session, self._bind)
         self.claims = ClaimKeeper(self)
+        self.queue_progress = QueueProgress()
         self.retention = Retention(self)
         self._executor: Executor | None = None
         self._complete = False
@@ -60,7 +64,7 @@ class Runtime:
         found = list(missing(self.settings, self.app))
         if self.settings.executor is not None:
             try:
-                self._resolved()
+                found.extend(self._resolved().missing(self.app))
             except ConfigurationError as error:
                 found.extend(error.problems)
         return found
@@ -84,6 +88,14 @@ class Runtime:
     def in_context(self) -> Any:
         """An app context of our own, with a database session of its own."""
         return self.app.app_context()
+
+    def perform(self, payload: Any) -> Delivery:
+        """Do what a queued job asks for; see `SquidMesh.perform`."""
+        return perform(self, payload)
+
+    def upkeep(self, *, threads: int) -> Upkeep:
+        """What a worker process of the ready-made executors does beside performing, while the `with` block lasts."""
+        return Upkeep(self, queue=self.config.queue, threads=threads)
 
     def _open_engine(self) -> sa.Engine:
         with self.app.app_context():
