@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask
 
-from .commands import gateway_command, seed_command, smoke_command
+from .commands import COMMANDS
 from .extensions import csrf, login, mesh, migrate
 from .models import db
 from .settings import settings
@@ -35,6 +35,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     login.init_app(app)
     mesh.init_app(app)
     app.register_blueprint(blueprint)
-    for command in (gateway_command, seed_command, smoke_command):
+    for command in COMMANDS:
         app.cli.add_command(command)
     return app

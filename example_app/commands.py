@@ -32,11 +32,56 @@ def seed_command() -> None:
         click.echo(line)
 
 
-@click.command("smoke")
-@with_appcontext
-def smoke_command() -> None:
-    """Walk every workflow to its end and say what happened; exit code 1 where it should have been something else."""
-    from .smoke import smoke
+process_option = click.option(
+    "--process",
+    is_flag=True,
+    help="Have a worker process of SQUIDMESH_EXECUTOR perform the steps, instead of a thread. Other executors than "
+    "`database` always have one.",
+)
 
-    if not smoke(click.echo):
+
+@click.command("smoke")
+@process_option
+@with_appcontext
+def smoke_command(process: bool) -> None:
+    """Walk through all that an operator can see and say what happened; exit code 1 where it should have been else."""
+    from .checks.smoke import smoke
+
+    _finish(smoke(click.echo, process=process))
+
+
+@click.command("resilience")
+@click.option(
+    "--signal",
+    "endings",
+    multiple=True,
+    type=click.Choice(["SIGTERM", "SIGKILL"]),
+    default=["SIGTERM", "SIGKILL"],
+    show_default=True,
+    help="How the worker is ended; may be given twice.",
+)
+@with_appcontext
+def resilience_command(endings: tuple[str, ...]) -> None:
+    """End the worker of SQUIDMESH_EXECUTOR in the middle of runs, start it again, and see that nothing is lost."""
+    from .checks.resilience import resilience
+
+    _finish(resilience(click.echo, endings))
+
+
+@click.command("soak")
+@click.option("--runs", default=12, show_default=True, type=click.IntRange(min=3), help="How many payment recoveries.")
+@process_option
+@with_appcontext
+def soak_command(runs: int, process: bool) -> None:
+    """Start many runs at once and see all of them through, with some replayed, retried and cancelled."""
+    from .checks.soak import soak
+
+    _finish(soak(click.echo, runs, process=process))
+
+
+def _finish(passed: bool) -> None:
+    if not passed:
         raise SystemExit(1)
+
+
+COMMANDS = (gateway_command, seed_command, smoke_command, resilience_command, soak_command)

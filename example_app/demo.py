@@ -8,62 +8,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
+from . import engines
 from .gateway.server import running_gateway
 from .people import PASSWORD, PEOPLE
+from .processes import GRACE_SECONDS, ROOT, Child
 
-ROOT = Path(__file__).parent.parent
-FLASK = [sys.executable, "-m", "flask", "--app", "example_app"]
 HOST = "127.0.0.1"
 START_SECONDS = 30
-GRACE_SECONDS = 10
-
-
-@dataclass
-class Child:
-    """A process of the demo. Its output goes to a file."""
-
-    name: str
-    command: list[str]
-    environment: Mapping[str, str]
-    log: Path
-    process: subprocess.Popen[bytes] = field(init=False)
-
-    def start(self) -> None:
-        """Start it, out of the terminal's reach, so that Ctrl-C comes to the demo alone and it can stop in order."""
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [*FLASK, *self.command],
-                cwd=ROOT,
-                env={**os.environ, **self.environment},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def ended(self) -> str | None:
-        """How it ended, in words; None while it runs."""
-        code = self.process.poll()
-        if code is None:
-            return None
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-
-    def stop(self) -> None:
-        """Ask it to stop, and wait until it has; after a grace period it is killed."""
-        self.process.terminate()
-        try:
-            self.process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 def main() -> int:
@@ -85,9 +42,7 @@ def main() -> int:
 def prepare(environment: Mapping[str, str]) -> int:
     """Bring the database up to date and fill it the first time. Returns an exit code."""
     for command in (["db", "upgrade"], ["seed"]):
-        done = subprocess.run(
-            [*FLASK, *command], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
-        )
+        done = engines.flask_command(command, environment)
         if done.returncode:
             say(f"`flask --app example_app {' '.join(command)}` failed:\n{done.stdout}{done.stderr}")
             return 1
@@ -96,9 +51,10 @@ def prepare(environment: Mapping[str, str]) -> int:
 
 def run(port: int, folder: Path, environment: Mapping[str, str], stop: Event) -> int:
     """Run web server and worker until asked to stop, or until the web server ends by itself."""
-    serve = ["run", "--host", HOST, "--port", str(port), "--no-reload", "--no-debugger"]
+    serve = (*engines.FLASK, "run", "--host", HOST, "--port", str(port), "--no-reload", "--no-debugger")
     web = Child("web server", serve, environment, folder / "web.log")
-    worker = Child("worker", ["squidmesh", "worker", "--threads", "4"], environment, folder / "worker.log")
+    executor = os.environ.get("SQUIDMESH_EXECUTOR", "database")
+    worker = engines.worker(executor, environment, folder / "worker.log")
     web.start()
     worker.start()
     try:
@@ -152,8 +108,7 @@ def answers(port: int, web: Child, stop: Event) -> bool:
 
 def told(child: Child) -> int:
     """Say how a process ended and what it wrote last; the exit code for that."""
-    last = child.log.read_text(errors="replace").splitlines()[-20:]
-    say("\n".join([f"The {child.name} {child.ended or 'does not answer'}. Its last lines:", *last]))
+    say(f"The {child.name} {child.ended or 'does not answer'}. Its last lines:\n{child.last_lines}")
     return 1
 
 

@@ -1,4 +1,4 @@
-"""The shop in one process, for smoke and seed: its payment company, a worker, and waiting for what they do."""
+"""The shop with a payment company and a worker of its own, for checks and seed, and waiting for what they do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
@@ -17,13 +18,15 @@ from flask_squidmesh.runtime.runtime import current_runtime
 from flask_squidmesh.runtime.worker import Worker
 from flask_squidmesh.testing import drain
 
+from . import engines
 from .clock import clock
 from .extensions import mesh
 from .gateway.client import GatewayBusy, mood
 from .gateway.server import running_gateway
+from .processes import Child
 
-DEADLINE_SECONDS = 20.0
 POLL_SECONDS = 0.05
+PATIENCE_WITH_PROCESSES = 90.0
 
 T = TypeVar("T")
 
@@ -32,16 +35,56 @@ class Late(Exception):
     """What was waited for did not come about in time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A second app on the same database. worker: its process; None where a thread of this process performs steps."""
+
+    app: Flask
+    worker: Child | None
+
+    @property
+    def last_words(self) -> str:
+        """What the worker's process wrote last."""
+        return self.worker.last_lines if self.worker else ""
+
+
 @contextmanager
-def own_stage() -> Iterator[Flask]:
-    """A second app on the same database with a queue and a payment company of its own: no other worker joins in."""
+def own_stage(queue: str, *, process: bool = False, claim_timeout: float | None = None) -> Iterator[Stage]:
+    """Set a stage up: a queue and a payment company of its own, so that no other worker joins in.
+
+    :param queue: The queue's name.
+    :param process: Whether a worker process performs the steps. Executors other than `database` always have one.
+    :param claim_timeout: As SQUIDMESH_CLAIM_TIMEOUT; the app's own where left out.
+    """
+    executor = current_app.config["SQUIDMESH_EXECUTOR"]
+    with tempfile.TemporaryDirectory() as folder, running_gateway(Path(folder) / "gateway.sqlite") as gateway:
+        app = _app_on(queue, gateway, claim_timeout)
+        with app.app_context(), ExitStack() as stack:
+            if process or executor != "database":
+                app.config["SHOP_PATIENCE_SECONDS"] = max(PATIENCE_WITH_PROCESSES, app.config["SHOP_PATIENCE_SECONDS"])
+                worker = engines.worker(executor, _environment_of(app), Path(folder) / "worker.log")
+                worker.start()
+                stack.callback(worker.stop)
+                yield Stage(app, worker)
+            else:
+                stack.enter_context(working())
+                yield Stage(app, None)
+
+
+def _app_on(queue: str, gateway: str, claim_timeout: float | None) -> Flask:
     from . import create_app
 
-    with tempfile.TemporaryDirectory() as folder, running_gateway(Path(folder) / "gateway.sqlite") as gateway:
-        database = current_app.config["SQLALCHEMY_DATABASE_URI"]
-        app = create_app({"SQLALCHEMY_DATABASE_URI": database, "SQUIDMESH_QUEUE": "smoke", "GATEWAY_URL": gateway})
-        with app.app_context(), working():
-            yield app
+    same = ("SQLALCHEMY_DATABASE_URI", "SQUIDMESH_EXECUTOR", "SQUIDMESH_CLAIM_TIMEOUT", "SECRET_KEY")
+    config = {name: current_app.config[name] for name in same}
+    config |= {"SQUIDMESH_QUEUE": queue, "GATEWAY_URL": gateway}
+    return create_app(config | ({"SQUIDMESH_CLAIM_TIMEOUT": claim_timeout} if claim_timeout else {}))
+
+
+def _environment_of(app: Flask) -> dict[str, str]:
+    """What brings a process to the same settings."""
+    names = ("SQUIDMESH_QUEUE", "SQUIDMESH_CLAIM_TIMEOUT", "GATEWAY_URL", "SECRET_KEY")
+    environment = {name: str(app.config[name]) for name in names}
+    return environment | {"DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"], "SHOP_INSTANCE": app.instance_path}
 
 
 @contextmanager
@@ -66,12 +109,13 @@ def later(seconds: float) -> None:
 def wait_until(condition: Callable[[], T], what: str) -> T:
     """Ask until the answer is true, and return it.
 
-    :raises Late: It was not true in time.
+    :raises Late: It was not true within SHOP_PATIENCE_SECONDS.
     """
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    patience = current_app.config["SHOP_PATIENCE_SECONDS"]
+    deadline = time.monotonic() + patience
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            raise Late(f"{what}: not so within {DEADLINE_SECONDS:g} s")
+            raise Late(f"{what}: not so within {patience:g} s")
         time.sleep(POLL_SECONDS)
     return answer
 

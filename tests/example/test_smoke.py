@@ -14,8 +14,8 @@ def test_every_walk_goes_as_it_should(shop: Flask) -> None:
 
 
 def test_a_walk_that_saw_something_else_is_told_and_fails(shop: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    from example_app import smoke
-    from example_app.smoke.looking import expect
+    from example_app.checks import smoke
+    from example_app.checks.looking import expect
 
     def odd() -> str:
         expect("the sum", 4, 5)

@@ -8,11 +8,11 @@ from sqlalchemy import select
 
 from flask_squidmesh import Payload
 
-from ..extensions import mesh
-from ..models import Mail, db
-from ..people import BUYER, FINANCE, OPERATOR
-from ..stage import run_once, wait_until
-from ..workflows import (
+from ...extensions import mesh
+from ...models import Mail, db
+from ...people import BUYER, FINANCE, OPERATOR
+from ...stage import run_once, wait_until
+from ...workflows import (
     CancellableWait,
     DailyDigest,
     DependencyRecovery,
@@ -24,7 +24,7 @@ from ..workflows import (
     SagaCheckout,
     StockCount,
 )
-from .looking import asked, ended, entries, expect, history, invoice, mood, order_of, start, state, step, stock
+from ..looking import asked, ended, entries, expect, history, invoice, mood, order_of, start, state, step, stock
 
 
 def payment_recovery() -> str:
