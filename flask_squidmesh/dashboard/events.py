@@ -27,6 +27,9 @@ _TITLES: Mapping[str, str] = {
     "failed_by_operator": N_("counted {step} as failed"),
     "compensation_retried": N_("had undoing tried again"),
     "acknowledged": N_("acknowledged the failure"),
+    "child_pruned": N_("pruned a run that this one had started"),
+    "repaired": N_("repaired its rows"),
+    "pruned": N_("pruned ended runs"),
     "revealed": N_("revealed a hidden value"),
     "refused": N_("tried to {action} without the right to"),
 }

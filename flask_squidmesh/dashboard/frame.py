@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..errors import SquidMeshError
 from ..runtime.runtime import current_runtime
 from . import access, csrf, data, headers, static_files, times
+from .actors import name_of
 from .language import _, current_language, plural
 
 THEMES = ("system", "light", "dark")
@@ -111,13 +112,6 @@ def is_live() -> bool:
 def short(run_id: str) -> str:
     """Enough of a run's id to recognise it."""
     return f"{run_id[:13]}…{run_id[-4:]}"
-
-
-def name_of(actor: Any) -> str:
-    """How an actor is called: its label, else its id, else all of it."""
-    if isinstance(actor, dict):
-        return str(actor.get("label") or actor.get("id") or ", ".join(str(value) for value in actor.values()))
-    return str(actor) if actor else _("nobody")
 
 
 def local_path(target: str | None) -> str | None:

@@ -10,15 +10,20 @@ from flask import url_for
 from markupsafe import Markup
 
 from ..engine.actions import NextAction
-from ..reading.views import Explanation, InboxItem, Run
+from ..engine.approving import objection
+from ..reading.views import DecisionView, Explanation, InboxItem, Run
 from ..store.summaries import RunSummary
-from .access import may, refusal
+from .access import may, refusal, shown_actor
 from .actions import ACTIONS
 from .consequences import consequence, why_not
-from .language import _, code
+from .language import N_, _, code
 
 CONFIRMED_REPLAY = "replay_irreversible"
 UNSAFE = "unsafe_replay"
+_OBJECTIONS: Mapping[str, str] = {
+    "starter": N_("You started this run, and somebody else has to approve."),
+    "again": N_("You have approved, and another person has to approve too."),
+}
 _AFTER_FAILURE: Mapping[str, tuple[str, ...]] = {
     "failed": ("replay", "acknowledge"),
     "compensation_failed": ("retry_compensation", "replay", "acknowledge"),
@@ -73,12 +78,20 @@ def offers(run: Run, explanation: Explanation) -> Offers:
 def inbox_buttons(item: InboxItem, back: str) -> list[Button]:
     """What the person can do about an item. back: where the page of the action returns to."""
     permissions = {decision.step: decision.permission for decision in item.decisions}
+    decisions = {decision.step: approvers_of(decision) for decision in item.decisions}
     several = len(permissions) > 1
     return [
         _button(item.run, action.action, action.step, several, next=back)
         for action in (*item.next_actions, *_after_failure(item))
         if may(action.action, item.run, permissions.get(action.step or ""))
+        and not may_not_approve(action.action, decisions.get(action.step or ""), item.run)
     ]
+
+
+def may_not_approve(action: str, decision: Mapping[str, Any] | None, run: RunSummary) -> Markup | None:
+    """Why this approval has to be another person's; None where it need not."""
+    found = objection(decision or {}, run.actor, shown_actor()) if action == "approve" else None
+    return _(_OBJECTIONS[found]) if found else None
 
 
 def decision_at(run: Run, step: str | None) -> Mapping[str, Any] | None:
@@ -89,15 +102,22 @@ def decision_at(run: Run, step: str | None) -> Mapping[str, Any] | None:
     return None
 
 
+def approvers_of(decision: DecisionView) -> dict[str, Any]:
+    """What says who may approve."""
+    return {"not_starter": decision.not_starter, "given": decision.given}
+
+
 def _after_failure(item: InboxItem) -> list[NextAction]:
     return [NextAction(action, action=action) for action in _AFTER_FAILURE.get(item.kind, ())]
 
 
 def _offer(run: Run, possible: NextAction, several: bool) -> Offer:
     label = _label(possible.action, possible.step, several)
-    denied = refusal(possible.action, run, (decision_at(run, possible.step) or {}).get("permission"))
-    if denied is not None:
-        return Offer(label, _("{leads}. You cannot: {reason}", leads=consequence(possible), reason=denied.reason))
+    decision = decision_at(run, possible.step) or {}
+    denied = refusal(possible.action, run, decision.get("permission"))
+    why = denied.reason if denied else may_not_approve(possible.action, decision, run)
+    if why is not None:
+        return Offer(label, _("{leads}. You cannot: {reason}", leads=consequence(possible), reason=why))
     return Offer(label, consequence(possible), _button(run, possible.action, possible.step, several))
 
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from ..reading.views import Explanation
+from .actors import name_of
 from .language import N_, _, code, joined, plural
 from .times import JUST_NOW, about, duration, exact, stamp
 
@@ -244,6 +245,7 @@ REASONS = frozenset(_HEADLINES)
 
 def _evidence(teller: Teller) -> Iterator[Markup]:
     details = teller.details
+    yield from _about_approvals(details)
     yield from _about_worker(teller)
     yield from _about_delay(teller)
     if teller.explanation.reason in ("waiting_for_retry", "interrupted", "compensating", "compensation_failed"):
@@ -257,6 +259,14 @@ def _evidence(teller: Teller) -> Iterator[Markup]:
     if details.get("open_decisions"):
         yield _("Several decisions are open: {steps}", steps=joined(_steps_of(details["open_decisions"])))
     yield from _about_definition(teller)
+
+
+def _about_approvals(details: Facts) -> Iterator[Markup]:
+    if "approvals" in details:
+        people = ", ".join(name_of(each["actor"]) for each in details["given"]) or _("nobody yet")
+        yield _("It takes {count} people; approved by: {people}", count=details["approvals"], people=people)
+    if details.get("not_starter"):
+        yield _("Whoever started the run may not approve")
 
 
 def _steps_of(decisions: list[str]) -> list[str]:

@@ -132,6 +132,8 @@ class Entering(Ledger):
             "ok": ok,
             "error": step.error.target if step.error else None,
             "output": step.output,
+            **({"approvals": step.approvals} if step.approvals > 1 else {}),
+            **({"not_starter": True} if step.not_starter else {}),
         }
         return decision, self.now + step.within if step.within else None
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ..workflow.spec import ErrorRoute
+from .approving import given, wanted, with_approval
 from .compensating import Compensating, in_order
 from .facts import Decider, Failure, Performed, StepFact
 from .failures import error
@@ -91,6 +92,13 @@ class Progress(Compensating):
         else:
             self._enter(target)
         self._settle()
+
+    def approve_in_part(self, visit: StepFact, decider: Decider) -> None:
+        """An operator approved, and others have to approve too."""
+        self.changes.update(visit.id, decision=with_approval(visit.decision or {}, decider, self.now))
+        said = {"actor": decider.actor, "comment": decider.comment, "metadata": decider.metadata}
+        self._audit("approved", visit, **said)
+        self.changes.notice("manual_action_taken", action="approved", step=visit.step, visit=visit.visit, **said)
 
     def resolve(self, visit: StepFact, output: Mapping[str, Any], decider: Decider) -> None:
         """An operator says that an interrupted step's effect did happen, with this output."""
@@ -246,5 +254,6 @@ def decision_output(event: str, decision: Mapping[str, Any], decider: Decider, n
         output = {"decision": event, "actor": decider.actor, "decided_at": now.isoformat()}
         output |= {"comment": decider.comment} if decider.comment is not None else {}
         output |= {"metadata": dict(decider.metadata)} if decider.metadata is not None else {}
+        output |= {"approved_before": [dict(each) for each in given(decision)]} if wanted(decision) > 1 else {}
     key = decision.get("output")
     return {key: output} if key else output

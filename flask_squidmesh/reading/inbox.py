@@ -10,6 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ..engine.actions import ActionFacts, decision_actions, open_decisions
+from ..engine.approving import given, wanted
 from ..errors import FilterError
 from ..store.summaries import SUMMARY_COLUMNS, summary_of
 from ..store.tables import Dispatch, Run, StepRun
@@ -169,6 +170,9 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
         kind=decision["kind"],
         prompt=decision.get("prompt"),
         permission=decision.get("permission"),
+        approvals=wanted(decision),
+        given=tuple(given(decision)),
+        not_starter=bool(decision.get("not_starter")),
         targets={"ok": decision.get("ok"), "error": decision.get("error")},
         asked_at=row["created_at"],
         decide_by=row["decide_by"],

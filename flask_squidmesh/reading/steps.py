@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..engine.approving import given, wanted
 from ..engine.facts import settings_of
 from ..workflow.spec import StepSpec, WorkflowSpec
 from .records import Record, Row
@@ -116,7 +117,15 @@ def decision_view(row: Row) -> dict[str, Any] | None:
         "permission": decision.get("permission"),
         "targets": {"ok": decision.get("ok"), "error": decision.get("error")},
         "output_key": decision.get("output"),
+        **approvers(decision),
     }
+
+
+def approvers(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """Who has to approve and who has; empty where one approval of anybody is enough."""
+    several, not_starter = wanted(decision) > 1, bool(decision.get("not_starter"))
+    asked: dict[str, Any] = {"approvals": wanted(decision), "given": list(given(decision))} if several else {}
+    return {**asked, "not_starter": True} if not_starter else asked
 
 
 def _step_view(record: Record, name: str, row: Row | None) -> StepView:

@@ -126,7 +126,8 @@ class Run(RunSummary):
     """One run in full. steps, step_runs, audit_events and timeline are None unless asked for with include_history=True.
 
     context: the outputs so far, merged, newest wins. last_error: {type, message, code, details, traceback, retryable}.
-    decision: the token to pass as `expected` to a control call.
+    decision: the token to pass as `expected` to a control call. children: the runs it started. pruned: those of its
+    parent, its children and its replays that have been deleted.
     """
 
     payload: Mapping[str, Any]
@@ -136,6 +137,7 @@ class Run(RunSummary):
     fingerprint: str
     decision: str
     children: tuple[str, ...]
+    pruned: tuple[str, ...] = ()
     steps: tuple[StepView, ...] | None = None
     step_runs: tuple[StepRunView, ...] | None = None
     audit_events: tuple[AuditEventView, ...] | None = None
@@ -241,7 +243,8 @@ class AuditPage(View):
 class DecisionView(View):
     """An open decision. kind: pause, approval or interrupted. targets: {ok, error}, None for the run's end.
 
-    deadline: on_time, due_soon or overdue; None where none is set.
+    deadline: on_time, due_soon or overdue; None where none is set. approvals: how many people have to approve. given:
+    their approvals so far, each {actor, comment, at}. not_starter: whether the person who started the run may not.
     """
 
     step: str
@@ -249,6 +252,9 @@ class DecisionView(View):
     kind: str
     prompt: str | None
     permission: str | None
+    approvals: int
+    given: tuple[Mapping[str, Any], ...]
+    not_starter: bool
     targets: Mapping[str, Any]
     asked_at: datetime
     decide_by: datetime | None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..engine.actions import action_facts, allowed, decision_token, open_decisions
+from ..engine.approving import identity, is_last, objection, wanted
 from ..engine.facts import Decider, RunFact, StepFact
 from ..engine.failures import error
 from ..engine.neighbourhood import Neighbourhood
@@ -277,6 +278,12 @@ def _recorded(acting: Acting, progress: Progress) -> tuple[str, list[Callable[[]
 def _decide(event: str, kinds: Sequence[str], step: str | None, acting: Acting) -> Any:
     visit, others = _open_decision(acting, kinds, step)
     decision = visit.decision or {}
+    if event == "approved":
+        _check_approver(acting, visit.step, decision)
+        if not is_last(decision):
+            progress = acting.progress()
+            progress.approve_in_part(visit, acting.call.decider)
+            return _recorded(acting, progress)
     spec, target = acting.known, decision.get("error" if event == "rejected" else "ok")
     if target is not None and target not in spec.steps:
         raise acting.refuse(
@@ -287,6 +294,19 @@ def _decide(event: str, kinds: Sequence[str], step: str | None, acting: Acting) 
     progress = acting.progress(_around(acting, following, others, output))
     progress.decide(visit, event, acting.call.decider)
     return _recorded(acting, progress)
+
+
+def _check_approver(acting: Acting, step: str, decision: Mapping[str, Any]) -> None:
+    """Raise ManualActionError where the approval has to be another person's."""
+    person = identity(acting.call.decider.actor)
+    match objection(decision, acting.run.actor, acting.call.decider.actor):
+        case "starter":
+            why = f"{person} started this run, and step {step} takes the approval of somebody else"
+        case "again":
+            why = f"{person} has approved step {step} already, and it takes {wanted(decision)} different people"
+        case _:
+            return
+    raise ManualActionError("actor", f"approve_run: {why}. Nothing was done.")
 
 
 def _retry_step(step: str | None, acting: Acting) -> Any:

@@ -14,7 +14,7 @@ from ..engine.changes import Changes
 from ..engine.facts import RunFact
 from ..engine.neighbourhood import Neighbourhood
 from ..engine.progress import Progress
-from ..errors import ConflictError, PayloadError, TransitionError, UnknownTriggerError
+from ..errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnknownTriggerError
 from ..store import loading, writing
 from ..store.claiming import Claim
 from ..store.database import AnySession, explaining_missing_tables
@@ -85,6 +85,7 @@ def start(
     check_size(valid, config.max_payload_bytes)
     said = without_generated(chosen, payload, valid)
     key, who = key_of(idempotency_key), actor_of(actor)
+    check_starter(spec, chosen, who)
     wanted = Start(spec=spec, trigger=chosen, payload=valid, said=said, key=key, actor=who)
     started = begin(runtime, wanted, session)
     if started.pruned:
@@ -103,6 +104,17 @@ def trigger_of(spec: WorkflowSpec, name: str | None) -> TriggerSpec:
     if name not in spec.triggers:
         raise UnknownTriggerError(f"Workflow {spec.name} has no trigger {name!r}; it has: {', '.join(spec.triggers)}.")
     return spec.triggers[name]
+
+
+def check_starter(spec: WorkflowSpec, trigger: TriggerSpec, actor: Any) -> None:
+    """Raise ManualActionError where nobody is said to start a run that somebody else has to approve."""
+    asking = [step.name for step in spec.steps.values() if step.not_starter]
+    if asking and actor is None and trigger.kind == "manual":
+        raise ManualActionError(
+            "actor",
+            f"Step {asking[0]} of workflow {spec.name} takes the approval of somebody other than the person who "
+            "starts the run, so that person must be known: pass actor=.",
+        )
 
 
 def check_size(payload: Mapping[str, Any], most: int) -> None:

@@ -132,5 +132,10 @@ class Approval(ManualStep):
 
     prompt: what that person reads; may hold top-level names of the state. output: the key the decision is kept under.
     permission: what the dashboard asks the host's access callback for. within: when the decision is due, as a
-    timedelta or seconds from the start of the wait.
+    timedelta or seconds from the start of the wait. approvals: how many different people have to approve; one
+    rejection is enough. not_starter: whether the person who started the run may not approve.
     """
+
+    _: KW_ONLY
+    approvals: int = 1
+    not_starter: bool = False

@@ -104,6 +104,8 @@ class StepSpec:
     within: timedelta | None = None
     duration: timedelta | None = None
     prompt: str | None = None
+    approvals: int = 1
+    not_starter: bool = False
     message: str | None = None
     level: Literal["debug", "info", "warning", "error"] = "info"
     max_visits: int | None = None

@@ -24,7 +24,7 @@ from ..events import title_of
 from ..headers import keep_nowhere
 from ..language import _
 from ..marks import mark_of
-from ..offers import CONFIRMED_REPLAY, UNSAFE, decision_at
+from ..offers import CONFIRMED_REPLAY, UNSAFE, decision_at, may_not_approve
 
 Facts = Mapping[str, Any]
 
@@ -75,6 +75,9 @@ def act(run_id: str, verb: str) -> Response:
     attempt = _attempt(run_id, action)
     require("view", attempt.run)
     require(attempt.right, attempt.run, attempt.decision.get("permission"))
+    objection = may_not_approve(action.name, attempt.decision, attempt.run)
+    if objection is not None and attempt.possible is not None:
+        raise Refused(action.name, objection)
     if current_actor() is None:
         raise Refused(action.name, _("Nobody would be recorded as having done it: the app has to give mesh.actor."))
     return _do(attempt) if request.method == "POST" else _show(attempt)

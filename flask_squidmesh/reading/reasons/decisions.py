@@ -8,6 +8,7 @@ from typing import Any
 from ...engine.status import TERMINAL
 from ..deadlines import deadline
 from ..records import Row
+from ..steps import approvers
 from .situation import Reason, Situation, about
 
 
@@ -63,5 +64,5 @@ def _targets(decision: Mapping[str, Any]) -> dict[str, Any]:
 
 def _asked(situation: Situation, row: Row) -> dict[str, Any]:
     decision, decide_by = row["decision"], row["decide_by"]
-    asked = {"prompt": decision.get("prompt"), "permission": decision.get("permission")}
+    asked = {"prompt": decision.get("prompt"), "permission": decision.get("permission"), **approvers(decision)}
     return {**asked, "decide_by": decide_by, "deadline": deadline(row["created_at"], decide_by, situation.now)}

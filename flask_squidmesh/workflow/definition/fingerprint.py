@@ -29,6 +29,7 @@ def _step(step: StepSpec) -> dict[str, Any]:
         "compensatable": step.compensatable,
         "compensate": [compensate.name, _retry(compensate.retry)] if compensate else None,
         "transaction": step.transaction,
+        "approvals": [step.approvals, step.not_starter],
         "duration": step.duration,
         "max_visits": step.max_visits,
     }

@@ -18,6 +18,7 @@ from .durations import read_duration
 from .retries import read_retry
 from .settings import read_max_visits
 
+MOST_APPROVALS = 20
 _LEVELS = ("debug", "info", "warning", "error")
 _Models = Sequence[type[BaseModel]]
 
@@ -166,4 +167,13 @@ class _Reader:
             permission=step.permission,
             within=None if step.within is None else self._positive(step.within, otherwise),
             max_visits=self._visits(step),
+            **(self._approvers(step) if isinstance(step, Approval) else {}),
         )
+
+    def _approvers(self, step: Approval) -> dict[str, Any]:
+        count, not_starter = step.approvals, step.not_starter
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_APPROVALS:
+            self.fault(f"approvals={count!r} must be a whole number from 1 to {MOST_APPROVALS}; write approvals=2")
+        if not isinstance(not_starter, bool):
+            self.fault(f"not_starter={not_starter!r} must be True or False; write not_starter=True")
+        return {"approvals": count, "not_starter": not_starter}

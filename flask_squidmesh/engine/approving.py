@@ -1,0 +1,49 @@
+"""Approvals that not everybody may give, or that several people have to give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from .facts import Decider
+
+Objection = Literal["starter", "again"]
+
+
+def identity(actor: Any) -> str | None:
+    """What tells people apart: the text, or a mapping's "id", else all of the mapping. None for nobody."""
+    if isinstance(actor, Mapping):
+        return str(actor["id"]) if actor.get("id") is not None else json.dumps(actor, sort_keys=True)
+    return None if actor is None else str(actor)
+
+
+def objection(decision: Mapping[str, Any], starter: Any, actor: Any) -> Objection | None:
+    """Why this person may not give the approval: they started the run, or have given theirs. None where they may."""
+    person = identity(actor)
+    if decision.get("not_starter") and person is not None and person == identity(starter):
+        return "starter"
+    return "again" if person in {identity(each["actor"]) for each in given(decision)} else None
+
+
+def given(decision: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The approvals that were given so far, each {actor, comment, at}."""
+    found: Sequence[Mapping[str, Any]] = decision.get("given") or ()
+    return found
+
+
+def wanted(decision: Mapping[str, Any]) -> int:
+    """How many people have to approve."""
+    return int(decision.get("approvals") or 1)
+
+
+def is_last(decision: Mapping[str, Any]) -> bool:
+    """Whether one more approval is enough."""
+    return len(given(decision)) + 1 >= wanted(decision)
+
+
+def with_approval(decision: Mapping[str, Any], decider: Decider, now: datetime) -> dict[str, Any]:
+    """The decision with one more approval."""
+    said = {"actor": decider.actor, "comment": decider.comment, "at": now.isoformat()}
+    return {**decision, "given": [*given(decision), said]}

@@ -1,0 +1,54 @@
+"""Approvals that the person at the page may not give."""
+
+from __future__ import annotations
+
+from flask_squidmesh import Approval, Manual, Step, Workflow
+from tests.web.shop import Order
+from tests.web.visiting import Visitor, text_of
+
+
+def note() -> None:
+    pass
+
+
+class Payouts(Workflow):
+    order = Manual(Order)
+    review = Approval("Pay?", approvals=2, not_starter=True)
+    pay = Step(note)
+    refuse = Step(note)
+    flow = [review >> pay, review.on_reject >> refuse]
+
+
+def started(visitor: Visitor, actor: str) -> str:
+    with visitor.app.app_context():
+        mesh = visitor.app.extensions["mesh"]
+        if "payouts" not in [spec.name for spec in visitor.app.extensions["squidmesh"].registry]:
+            mesh.register(Payouts)
+        return str(mesh.start_run(Payouts, {"order_id": "7"}, actor=actor).id)
+
+
+def test_who_started_the_run_is_not_offered_its_approval(visitor: Visitor) -> None:
+    run_id = started(visitor, "dana")
+    page = visitor.read(f"/runs/{run_id}")
+    assert "You started this run, and somebody else has to approve." in page
+    assert f"/runs/{run_id}/approve" not in visitor.get(f"/runs/{run_id}").text
+    assert f"/runs/{run_id}/reject" in visitor.get(f"/runs/{run_id}").text
+
+
+def test_an_approval_posted_by_hand_is_refused_and_kept_in_the_audit(visitor: Visitor) -> None:
+    run_id, other = started(visitor, "dana"), started(visitor, "kim")
+    fields = visitor.form(f"/runs/{other}/approve")
+    answer = visitor.send(f"/runs/{run_id}/approve", {**fields, "expected": "review#1"})
+    assert answer.status_code == 403
+    assert "somebody else has to approve" in text_of(answer.text)
+    assert visitor.status(run_id) == "paused"
+    assert "tried to approve" in visitor.read(f"/runs/{run_id}")
+
+
+def test_the_second_approval_is_another_persons(visitor: Visitor) -> None:
+    run_id = started(visitor, "kim")
+    visitor.send(f"/runs/{run_id}/approve")
+    page = visitor.read(f"/runs/{run_id}")
+    assert "It takes 2 people; approved by: dana" in page
+    assert "You have approved, and another person has to approve too." in page
+    assert visitor.get(f"/runs/{run_id}/approve").status_code == 403
