@@ -52,10 +52,8 @@ def one_a_run(found: Iterable[Work]) -> list[Work]:
 
 def take(runtime: Runtime, connection: sa.Connection, work: Work, settled: list[Recorded]) -> Claim | None:
     """Claim the work, or settle it where it cannot be performed. What was settled is told after the commit."""
-    spec = _known(runtime, work)
+    spec = _known_or_held(runtime, connection, work)
     if spec is None:
-        reason = f"This process knows no step {work.visit.step} of workflow {work.run.workflow}."
-        claiming.hold(connection, work, reason, runtime.clock.now() + HOLD)
         return None
     if work.claim_id is not None:
         if not give_up_lost(runtime, connection, work, settled):
@@ -64,17 +62,27 @@ def take(runtime: Runtime, connection: sa.Connection, work: Work, settled: list[
     if work.visit.kind == "step" and work.run.status in TERMINAL | {"cancelling"}:
         connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.dispatch_id))
         return None
+    runtime.queue_progress.taken(runtime, connection, work)
     return _claim(runtime, connection, spec, work, settled)
 
 
 def give_up_lost(runtime: Runtime, connection: sa.Connection, work: Work, settled: list[Recorded]) -> bool:
     """Settle the attempt whose claim was lost, and answer whether the step may be attempted again."""
-    spec = _known(runtime, work)
+    spec = _known_or_held(runtime, connection, work)
     if spec is None:
         return False
     recorded, again = _abandon(runtime, connection, spec, work)
     settled.append(recorded)
     return again
+
+
+def _known_or_held(runtime: Runtime, connection: sa.Connection, work: Work) -> WorkflowSpec | None:
+    """The workflow of the work; where this process does not know it the work is put back, so that others come first."""
+    spec = _known(runtime, work)
+    if spec is None:
+        reason = f"This process knows no step {work.visit.step} of workflow {work.run.workflow}."
+        claiming.hold(connection, work, reason, runtime.clock.now() + HOLD)
+    return spec
 
 
 def _known(runtime: Runtime, work: Work) -> WorkflowSpec | None:

@@ -91,8 +91,11 @@ def finish(runtime: Runtime, run: Mapping[str, Any], handed: HandOver) -> None:
     hand_over(runtime, handed.left)
 
 
-def hand_over(runtime: Runtime, wanted: Sequence[Intent]) -> None:
-    """Hand over what was committed, one call for the steps of a run that are due together."""
+def hand_over(runtime: Runtime, wanted: Sequence[Intent], *, repeated: bool = False) -> None:
+    """Hand over what was committed, one call for the steps of a run that are due together.
+
+    repeated: whether the relay has counted this hand-over already.
+    """
     by_run = sorted(wanted, key=lambda intent: intent.run_id)
     for run_id, of_run in groupby(by_run, key=lambda intent: intent.run_id):
         group = list(of_run)
@@ -101,7 +104,8 @@ def hand_over(runtime: Runtime, wanted: Sequence[Intent]) -> None:
         except Exception as error:  # the host's code; the relay hands over again
             logger.warning("squidmesh: work for run %s could not be handed over (%s)", run_id, type(error).__name__)
             with suppress(sa.exc.SQLAlchemyError):  # the relay looks at the row in its time all the same
-                _note_failure(runtime, run_id, {intent.step for intent in group}, f"{type(error).__name__}: {error}")
+                steps, said = {intent.step for intent in group}, f"{type(error).__name__}: {error}"
+                _note_failure(runtime, run_id, steps, said, counted=repeated)
 
 
 def _enqueue(runtime: Runtime, run: RunSummary | None, group: Iterable[Intent]) -> None:
@@ -146,19 +150,20 @@ def _seconds(runtime: Runtime, intent: Intent) -> float | None:
     return seconds if seconds > 0 else None
 
 
-def _note_failure(runtime: Runtime, run_id: str, steps: Collection[str], error: str) -> None:
+def _note_failure(runtime: Runtime, run_id: str, steps: Collection[str], error: str, *, counted: bool) -> None:
     """Write the failure down, and have the relay try again after a growing while."""
     concerned = sa.select(step_runs.c.id).where(step_runs.c.run_id == run_id, step_runs.c.step.in_(steps))
     mine = sa.and_(dispatches.c.step_run_id.in_(concerned), dispatches.c.claim_id.is_(None))
     with runtime.database.write() as connection:
         tries: int = connection.scalar(sa.select(sa.func.max(dispatches.c.hand_overs)).where(mine)) or 0
-        after = min(FIRST_RETRY * 2 ** min(tries, 10), LONGEST_RETRY)
+        before = tries - 1 if counted else tries
+        after = min(FIRST_RETRY * 2 ** max(0, min(before, 10)), LONGEST_RETRY)
         connection.execute(
             sa.update(dispatches)
             .where(mine)
             .values(
                 hand_over_error=storable(error),
-                hand_overs=dispatches.c.hand_overs + 1,
+                hand_overs=dispatches.c.hand_overs + (0 if counted else 1),
                 relay_at=runtime.clock.now() + after,
             )
         )

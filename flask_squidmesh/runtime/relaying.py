@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from ..store import claiming
-from ..store.tables import dispatches, step_runs
+from ..store import claiming, queues
+from ..store.tables import dispatches
 from .claiming_work import give_up_lost, one_a_run
 from .dispatching import Intent, hand_over
 from .performing import Recorded, after_commit
@@ -23,7 +23,9 @@ BATCH = 100
 
 
 def relay(runtime: Runtime) -> int:
-    """Hand over what is overdue, each with a growing interval, and what dead workers held; return how many there were.
+    """Hand over again what a queue has lost, and what dead workers held; return how many there were.
+
+    What merely waits in a long queue is left there. The intervals between repeats grow.
 
     Two relays at once are harmless: each takes the rows that the other does not, and a delivery too many does nothing.
     """
@@ -52,24 +54,19 @@ def take_from_dead_workers(runtime: Runtime) -> int:
 
 def _hand_over_overdue(runtime: Runtime) -> int:
     with runtime.database.write() as connection:
-        query = (
-            sa.select(
-                dispatches.c.id, dispatches.c.run_id, dispatches.c.kind, dispatches.c.hand_overs, step_runs.c.step
-            )
-            .join(step_runs, step_runs.c.id == dispatches.c.step_run_id)
-            .where(dispatches.c.relay_at <= runtime.database.now())
-            .order_by(dispatches.c.relay_at)
-            .limit(BATCH)
-            .with_for_update(of=dispatches, skip_locked=True)
-        )
-        overdue = connection.execute(query).all()
+        overdue = queues.overdue(connection, runtime.database, limit=BATCH)
         for row in overdue:
             interval = min(FIRST_INTERVAL * 2 ** min(row.hand_overs, 10), LONGEST_INTERVAL)
             connection.execute(
                 sa.update(dispatches)
                 .where(dispatches.c.id == row.id)
-                .values(hand_overs=row.hand_overs + 1, relay_at=runtime.clock.now() + interval)
+                .values(
+                    hand_overs=row.hand_overs + 1,
+                    hand_over_error=None,
+                    relay_at=runtime.database.now(interval),
+                )
             )
     if overdue:
-        hand_over(runtime, [Intent(run_id=row.run_id, kind=row.kind, step=row.step, due_at=None) for row in overdue])
+        wanted = [Intent(run_id=row.run_id, kind=row.kind, step=row.step, due_at=None) for row in overdue]
+        hand_over(runtime, wanted, repeated=True)
     return len(overdue)

@@ -21,6 +21,8 @@ _FACTS = [
     dispatches.c.claimed_by.label("dispatch_claimed_by"),
     dispatches.c.claimed_at.label("dispatch_claimed_at"),
     dispatches.c.due_at.label("dispatch_due_at"),
+    dispatches.c.created_at.label("dispatch_created_at"),
+    dispatches.c.queue.label("dispatch_queue"),
     runs.c.payload.label("run_payload"),
     runs.c.schedule.label("run_schedule"),
     *(column.label(f"run_{name}") for name, column in zip(RUN_NAMES, RUN_COLUMNS, strict=True)),
@@ -34,6 +36,9 @@ class Work:
     has it, `due` says whether its time, or the end of the claim, has come, `wait` the seconds until then."""
 
     dispatch_id: str
+    queue: str
+    due_at: datetime
+    created_at: datetime
     claim_id: str | None
     claimed_by: str | None
     claimed_at: datetime | None
@@ -43,6 +48,11 @@ class Work:
     schedule: Mapping[str, Any] | None
     due: bool = True
     wait: float = 0.0
+
+    @property
+    def came_in_turn(self) -> bool:
+        """Whether it went straight into the queue: nobody had it before, and it had no time to wait for."""
+        return self.claim_id is None and self.due_at <= self.created_at
 
     @property
     def lost(self) -> Performed:
@@ -257,6 +267,9 @@ def _joined() -> sa.FromClause:
 def _work(row: sa.RowMapping, *, due: bool = True, wait: float = 0.0) -> Work:
     return Work(
         dispatch_id=row["dispatch_id"],
+        queue=row["dispatch_queue"],
+        due_at=row["dispatch_due_at"],
+        created_at=row["dispatch_created_at"],
         claim_id=row["dispatch_claim_id"],
         claimed_by=row["dispatch_claimed_by"],
         claimed_at=row["dispatch_claimed_at"],

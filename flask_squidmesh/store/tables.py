@@ -251,7 +251,12 @@ class Dispatch(Base):
         sa.UniqueConstraint("step_run_id", name=conv("uq_squidmesh_dispatches_step_run_id")),
         _one_of("squidmesh_dispatches", "kind", ("step", "compensation", "cron")),
         sa.Index("ix_squidmesh_dispatches_due", "queue", "due_at"),
-        sa.Index("ix_squidmesh_dispatches_relay", "relay_at"),
+        sa.Index("ix_squidmesh_dispatches_relay", "queue", "relay_at"),
+        sa.Index(
+            "ix_squidmesh_dispatches_obstructed",
+            "relay_at",
+            **_where("hand_over_error IS NOT NULL OR held IS NOT NULL"),
+        ),
         sa.Index("ix_squidmesh_dispatches_run", "run_id"),
         sa.Index("ix_squidmesh_dispatches_claim", "claim_id", **_where("claim_id IS NOT NULL")),
     )
@@ -338,6 +343,21 @@ class Process(Base):
     )
 
 
+class Queue(Base):
+    """How far a queue has come: when a dispatch of it was last taken, and when the youngest of those was due.
+
+    It is written now and then by whoever takes work, so that the relay can tell a long queue from a lost hand-over.
+    """
+
+    __tablename__ = "squidmesh_queues"
+
+    queue: Mapped[str] = mapped_column(Name)
+    taken_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    taken_upto: Mapped[datetime | None] = mapped_column(Timestamp)
+
+    __table_args__ = (sa.PrimaryKeyConstraint("queue", name=conv("pk_squidmesh_queues")),)
+
+
 class Schedule(Base):
     """What is remembered of a cron trigger: whether it is paused, and when it last fired."""
 
@@ -386,5 +406,6 @@ audit_events = _table(AuditEvent)
 control_calls = _table(ControlCall)
 start_keys = _table(StartKey)
 processes = _table(Process)
+queues = _table(Queue)
 schedules = _table(Schedule)
 bulk_jobs = _table(BulkJob)

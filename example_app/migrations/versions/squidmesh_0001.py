@@ -36,6 +36,12 @@ def upgrade() -> None:
     sa.CheckConstraint("kind IN ('worker', 'relay')", name=op.f('ck_squidmesh_processes_kind')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_processes'))
     )
+    op.create_table('squidmesh_queues',
+    sa.Column('queue', sa.String(length=200), nullable=False),
+    sa.Column('taken_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('taken_upto', sa.DateTime(timezone=True), nullable=True),
+    sa.PrimaryKeyConstraint('queue', name=op.f('pk_squidmesh_queues'))
+    )
     op.create_table('squidmesh_runs',
     sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
     sa.Column('workflow', sa.String(length=200), nullable=False),
@@ -199,13 +205,15 @@ def upgrade() -> None:
     op.create_index('ix_squidmesh_step_runs_position', 'squidmesh_step_runs', ['run_id', 'position'], unique=False, postgresql_where=sa.text('position IS NOT NULL'), sqlite_where=sa.text('position IS NOT NULL'))
     op.create_index('ix_squidmesh_dispatches_claim', 'squidmesh_dispatches', ['claim_id'], unique=False, postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
     op.create_index('ix_squidmesh_dispatches_due', 'squidmesh_dispatches', ['queue', 'due_at'], unique=False)
-    op.create_index('ix_squidmesh_dispatches_relay', 'squidmesh_dispatches', ['relay_at'], unique=False)
+    op.create_index('ix_squidmesh_dispatches_obstructed', 'squidmesh_dispatches', ['relay_at'], unique=False, postgresql_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL'), sqlite_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL'))
+    op.create_index('ix_squidmesh_dispatches_relay', 'squidmesh_dispatches', ['queue', 'relay_at'], unique=False)
     op.create_index('ix_squidmesh_dispatches_run', 'squidmesh_dispatches', ['run_id'], unique=False)
 
 
 def downgrade() -> None:
     op.drop_index('ix_squidmesh_dispatches_run', table_name='squidmesh_dispatches')
     op.drop_index('ix_squidmesh_dispatches_relay', table_name='squidmesh_dispatches')
+    op.drop_index('ix_squidmesh_dispatches_obstructed', table_name='squidmesh_dispatches', postgresql_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL'), sqlite_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL'))
     op.drop_index('ix_squidmesh_dispatches_due', table_name='squidmesh_dispatches')
     op.drop_index('ix_squidmesh_dispatches_claim', table_name='squidmesh_dispatches', postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
     op.drop_index('ix_squidmesh_step_runs_position', table_name='squidmesh_step_runs', postgresql_where=sa.text('position IS NOT NULL'), sqlite_where=sa.text('position IS NOT NULL'))
@@ -231,5 +239,6 @@ def downgrade() -> None:
     op.drop_table('squidmesh_start_keys')
     op.drop_table('squidmesh_schedules')
     op.drop_table('squidmesh_runs')
+    op.drop_table('squidmesh_queues')
     op.drop_table('squidmesh_processes')
     op.drop_table('squidmesh_bulk_jobs')

@@ -1,0 +1,31 @@
+"""Noting now and then how far a queue has come, without a commit of its own."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+
+from ..store.claiming import Work
+from ..store.queues import note_taken
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+NOTE_EVERY: Final = timedelta(seconds=5)
+
+
+class QueueProgress:
+    """What this process has noted of each queue, so that it writes once in a few seconds however much it takes."""
+
+    def __init__(self) -> None:
+        self._noted: dict[str, datetime] = {}
+
+    def taken(self, runtime: Runtime, connection: sa.Connection, work: Work) -> None:
+        """The work was claimed in this transaction."""
+        now = runtime.clock.now()
+        last = self._noted.get(work.queue)
+        if work.came_in_turn and (last is None or abs(now - last) >= NOTE_EVERY):
+            self._noted[work.queue] = now
+            note_taken(connection, runtime.database, work.queue, work.due_at)
