@@ -79,6 +79,8 @@ class SquidMesh:
         sqlalchemy = app.extensions.get("sqlalchemy")
         if sqlalchemy is not None and config.bind in sqlalchemy.metadatas:
             schema.share(sqlalchemy.metadatas[config.bind])
+        if config.executor == "procrastinate" and "migrate" in app.extensions:
+            schema.spare(app.extensions["migrate"].configure_args, "procrastinate_")
         app.cli.add_command(cli.group)
         if config.url_prefix is not None:
             app.register_blueprint(create_blueprint(self._hooks, url_prefix=config.url_prefix))

@@ -60,6 +60,21 @@ def share(metadata: sa.MetaData) -> None:
             table.to_metadata(metadata)
 
 
+def spare(options: dict[str, Any], prefix: str) -> None:
+    """Have autogenerating leave tables alone that another library made, whose names begin with the prefix.
+
+    options: what Flask-Migrate gives to Alembic; an `include_object` of the host's in it is asked too.
+    """
+    hosts = options.get("include_object")
+
+    def include_object(item: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
+        if kind == "table" and reflected and compare_to is None and (name or "").startswith(prefix):
+            return False
+        return hosts is None or bool(hosts(item, name, kind, reflected, compare_to))
+
+    options["include_object"] = include_object
+
+
 def install(
     script: ScriptDirectory, *, head: str | None = None, bind: str | None = None, schema: Schema = SCHEMA
 ) -> list[Path]:
