@@ -1,0 +1,53 @@
+"""The points at which a process can die, counted as they are passed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Points:
+    """What the present life has passed, in order. It dies at one of them, once."""
+
+    def __init__(self) -> None:
+        self.begin(0)
+
+    def begin(self, at: int) -> None:
+        """A new life begins. at: where it dies, counted from 1; 0 for nowhere."""
+        self.at = at
+        self.passed: list[str] = []
+
+    @contextmanager
+    def around(self, what: str) -> Iterator[None]:
+        """Before and after this."""
+        self.passes(f"before {what}")
+        yield
+        self.passes(f"after {what}")
+
+    def passes(self, where: str) -> None:
+        """Die here, or go on."""
+        self.passed.append(where)
+        if len(self.passed) == self.at:
+            raise Killed
+
+    def watch(self, engine: sa.Engine) -> None:
+        """Every commit of the engine has a point on either side from now on."""
+        plain = engine.dialect.do_commit
+
+        def commit(dbapi: Any) -> None:
+            try:
+                self.passes("before a commit")
+            except Killed:
+                dbapi.rollback()  # as the server does when the connection drops
+                raise
+            plain(dbapi)
+            self.passes("after a commit")
+
+        engine.dialect.do_commit = commit  # type: ignore[method-assign,assignment]

@@ -1,0 +1,13 @@
+"""Every shape by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from . import deciding, failing, going, starting
+from .shape import Shape
+
+SHAPES: Final[Mapping[str, Shape]] = {
+    shape.name: shape for module in (going, deciding, failing, starting) for shape in module.SHAPES
+}

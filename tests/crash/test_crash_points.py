@@ -1,0 +1,32 @@
+"""A process that dies before or after a commit, a hand-over or an effect: the runs come to the same end.
+
+Here a sample of the points is tried, another each time SQUIDMESH_TEST_SEED is; `make crash` tries them all.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Final
+
+import pytest
+
+from tests.databases import PostgresDatabases, SqliteDatabases
+
+from .deliveries import DELIVERIES
+from .shapes.all_shapes import SHAPES
+from .trying import Life
+
+SEED: Final = os.environ.get("SQUIDMESH_TEST_SEED", "1")
+POINTS_EACH: Final = 2
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_crash_at_any_point_changes_no_end(
+    shape: str, databases: SqliteDatabases | PostgresDatabases, migrated_url: str
+) -> None:
+    chosen = random.Random(f"{SEED} {shape} {type(databases).__name__}")
+    with Life(shape, chosen.choice(list(DELIVERIES)), migrated_url) as life:
+        for at in sorted(chosen.sample(range(1, len(life.points) + 1), POINTS_EACH)):
+            wrong = life.wrong_after_death_at(at)
+            assert wrong is None, f"SQUIDMESH_TEST_SEED={SEED}: {wrong}"
