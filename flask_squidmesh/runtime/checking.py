@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from ..store import schema
 from ..store.measuring import runs_per_day, table_sizes
 from ..store.tables import ADVICE, Dispatch, Process
+from .beats import FORGOTTEN_AFTER
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -86,7 +87,8 @@ def _live(runtime: Runtime, connection: sa.Connection) -> Iterator[Finding]:
 def _beats(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[Finding]:
     """Workers relay too, so that a relay is needed only where none of them serves the queue."""
     queue, silence = runtime.settings.queue, max(WORKER_SILENCE, timedelta(seconds=runtime.settings.claim_timeout))
-    worker, relay = (_last_beat(connection, kind, queue) for kind in ("worker", "relay"))
+    since = now - FORGOTTEN_AFTER
+    worker, relay = (_last_beat(connection, kind, queue, since) for kind in ("worker", "relay"))
     if runtime.executor.worker_command is not None:
         advice = f"Keep `{runtime.executor.worker_command}` running for the queue {queue!r}."
         yield _beat("workers", worker, now, silence, advice)
@@ -96,8 +98,10 @@ def _beats(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterat
         yield _beat("workers", worker, now, silence, "")
 
 
-def _last_beat(connection: sa.Connection, kind: str, queue: str) -> datetime | None:
-    of_kind = (Process.kind == kind) & ((Process.queue == queue) | (Process.kind == "relay"))
+def _last_beat(connection: sa.Connection, kind: str, queue: str, since: datetime) -> datetime | None:
+    of_kind = (
+        (Process.kind == kind) & ((Process.queue == queue) | (Process.kind == "relay")) & (Process.seen_at > since)
+    )
     return connection.scalar(sa.select(sa.func.max(Process.seen_at, type_=Process.seen_at.type)).where(of_kind))
 
 

@@ -203,6 +203,7 @@ def test_check_tells_of_a_database_that_cannot_be_reached(shop_at, tmp_path: Pat
         ("database", [], "wrong  workers: None has been seen. Keep `flask squidmesh worker` running"),
         ("database", [("worker", 600)], "wrong  workers: Last seen 10 minutes ago"),
         ("database", [("relay", 0)], "wrong  workers: None has been seen"),
+        ("database", [("worker", 90_000)], "wrong  workers: None has been seen"),
         ("database", [("worker", 5)], "ok     workers: seen 5 seconds ago"),
         (Queue, [], "wrong  relay: None has been seen. Run `flask squidmesh relay` every minute"),
         (Queue, [("relay", 7200)], "wrong  relay: Last seen 2 hours ago"),
@@ -215,6 +216,15 @@ def test_check_misses_beats(shop_at, migrated_url: str, executor: Any, beats: An
     for kind, ago in beats:
         shop.beat(kind, ago)
     assert said in shop.run("check").output
+
+
+def test_a_beat_takes_processes_off_the_list_that_were_not_seen_for_a_day(shop_at, migrated_url: str) -> None:
+    shop = shop_at(migrated_url, Greeting, SQUIDMESH_EXECUTOR=Queue)
+    shop.beat("worker", 90_000)
+    shop.beat("worker", 80_000)
+    shop.run("relay")
+    with shop.runtime.database.read() as connection:
+        assert sorted(connection.scalars(sa.select(Process.kind))) == ["relay", "worker"]
 
 
 def test_a_worker_of_another_queue_does_not_count(shop_at, migrated_sqlite_url: str) -> None:
