@@ -234,7 +234,8 @@ class Config:
     one payload or output as JSON. retention: how long ended runs are kept, by status or workflow name, the workflow's
     own period first; None keeps all. key_retention: for which the start key of a run that was pruned is remembered.
     poll_interval: between a worker's looks where nothing wakes it. procrastinate_app: the host's own Procrastinate App;
-    None to have one made. procrastinate_priority: of the jobs among those of the same queue.
+    None to have one made. procrastinate_priority: of the jobs among those of the same queue. celery_app: the host's
+    Celery app; None where it is `app.extensions["celery"]`.
     """
 
     executor: Any = field(default=None, metadata={"kind": _or_none(_EXECUTOR)})
@@ -253,6 +254,7 @@ class Config:
     poll_interval: float = _setting(_POSITIVE_SECONDS, 1.0)
     procrastinate_app: Any = field(default=None, metadata={"kind": _or_none(_APP)})
     procrastinate_priority: int = _setting(_WHOLE, 0)
+    celery_app: Any = field(default=None, metadata={"kind": _or_none(_APP)})
     dashboard: DashboardConfig = field(default_factory=DashboardConfig)
 
 

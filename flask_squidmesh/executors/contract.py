@@ -83,6 +83,10 @@ class Executor(ABC):
     worker_command: ClassVar[str | None] = None
     """What starts the workers, where they beat and relay by themselves as those of the ready-made executors do."""
 
+    longest_delay: ClassVar[float | None] = None
+    """The most seconds that a step is handed over ahead of its time; what is due later is left to the relay until then.
+    None where the queue holds jobs for as long as it takes."""
+
     @abstractmethod
     def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Metadata:
         """Queue a job that calls `mesh.perform(payload)`.

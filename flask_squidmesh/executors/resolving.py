@@ -17,8 +17,8 @@ SETTING: Final = "SQUIDMESH_EXECUTOR"
 READY_MADE: Final = {
     "database": "flask_squidmesh.executors.database:DatabaseExecutor",
     "procrastinate": "flask_squidmesh.executors.procrastinate:ProcrastinateExecutor",
+    "celery": "flask_squidmesh.executors.celery:CeleryExecutor",
 }
-PLANNED: Final = {"celery": "Celery"}
 METHODS: Final = ("enqueue_step", "enqueue_steps", "enqueue_compensation", "enqueue_cron")
 
 
@@ -107,11 +107,6 @@ def _made(owner: type[Any]) -> Any:
 
 
 def _imported(name: str) -> Any:
-    if name in PLANNED:
-        raise ConfigurationError(
-            f"SQUIDMESH_EXECUTOR is {name!r}, but this version has no ready-made executor for {PLANNED[name]}. "
-            'Set it to "database", or to an Executor of your own that queues a job there.'
-        )
     if name in READY_MADE:
         return _ready_made(name)
     if not re.search(r"\w[.:]\w", name):

@@ -34,14 +34,29 @@ class Runtime:
     def __init__(self, app: Flask, registry: Registry, config: Config, clock: Clock) -> None:
         self.app, self.registry, self.clock = app, registry, clock
         self.settings = config
+        self._complete = False
+        self._begin_process()
+
+    def _begin_process(self) -> None:
+        """Make what belongs to one process."""
         self.bell = Bell()
         self.worker_name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
-        self.database = Database(self._open_engine, clock, self._host_session, self._bind)
+        self.database = Database(self._open_engine, self.clock, self._host_session, self._bind)
         self.claims = ClaimKeeper(self)
         self.queue_progress = QueueProgress()
         self.retention = Retention(self)
         self._executor: Executor | None = None
-        self._complete = False
+
+    def forked(self) -> None:
+        """Begin anew in a process that was forked off, which can share no connection, thread or lock with its parent.
+
+        The connections are forgotten, not closed: the parent goes on using them.
+        """
+        with self.in_context():
+            for engine in self.host_db.engines.values():
+                engine.dispose(close=False)
+        self.database.forget_connections()
+        self._begin_process()
 
     @property
     def config(self) -> Config:

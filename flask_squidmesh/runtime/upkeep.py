@@ -28,6 +28,7 @@ class Upkeep:
 
     def __init__(self, runtime: Runtime, *, queue: str, threads: int) -> None:
         self._runtime, self._queue, self._threads = runtime, queue, threads
+        self._since = runtime.clock.now()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="squidmesh-upkeep", daemon=True)
 
@@ -44,16 +45,20 @@ class Upkeep:
         self._thread.join()
         self._sign_off()
 
+    def once(self) -> None:
+        """Relay and fire schedules now."""
+        with self._runtime.in_context():
+            relay(self._runtime)
+            fire_due(self._runtime, self._since)
+
     def _run(self) -> None:
-        since = self._runtime.clock.now()
         # A process may take over from the dead only while its silences stay shorter than a claim holds.
         interval = min(LONGEST_INTERVAL_SECONDS, self._runtime.settings.claim_timeout / 2)
         while True:
             try:
                 with self._runtime.in_context():
                     self._beat()
-                    relay(self._runtime)
-                    fire_due(self._runtime, since)
+                    self.once()
                     self._runtime.retention.keep(self._ended.wait)
             except Exception as error:
                 logger.warning("squidmesh: the worker's upkeep failed (%s)", type(error).__name__)

@@ -206,6 +206,11 @@ class Database:
         if self._engine is not None and self._engine.dialect.name == "sqlite" and not self.shared_connection:
             self._engine.dispose()
 
+    def forget_connections(self) -> None:
+        """Leave every connection to the process that this one was forked from."""
+        if self._engine is not None:
+            self._engine.dispose(close=False)
+
     @contextmanager
     def _watched(self) -> Iterator[None]:
         try:
