@@ -17,7 +17,7 @@ from .dashboard.access import Hooks
 from .errors import ConfigurationError
 from .reading import explanation, graph, inspection, listing
 from .reading.views import Explanation, Graph, Run, RunPage
-from .runtime import control, dev_worker, log_records, pruning, replaying, starting
+from .runtime import control, dev_worker, log_records, pruning, replaying, schedule_control, starting
 from .runtime.deliveries import Delivery, perform
 from .runtime.pruning import PruneReport
 from .runtime.runtime import Runtime, current_runtime
@@ -329,6 +329,22 @@ class SquidMesh:
         return runtime.executor.enqueue_cron(
             spec.name, chosen.name, schedule_in=schedule_in, intended_window=intended_window, signal_id=signal_id
         )
+
+    def pause_schedule(
+        self, workflow: type[Workflow] | str, trigger: str, *, actor: Any, comment: str | None = None
+    ) -> None:
+        """Have a cron trigger start nothing until it is resumed; it is recorded in the audit.
+
+        What a queue delivers for it meanwhile is dropped. Raises ManualActionError, UnknownWorkflowError,
+        UnknownTriggerError, and TransitionError where it is paused already.
+        """
+        schedule_control.pause(self._ready(), workflow, trigger, actor=actor, comment=comment)
+
+    def resume_schedule(
+        self, workflow: type[Workflow] | str, trigger: str, *, actor: Any, comment: str | None = None
+    ) -> None:
+        """Have a paused cron trigger start runs again, from its next window on. Raises as pause_schedule."""
+        schedule_control.resume(self._ready(), workflow, trigger, actor=actor, comment=comment)
 
     @staticmethod
     def _ready() -> Runtime:

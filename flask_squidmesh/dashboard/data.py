@@ -21,8 +21,8 @@ from ..reading.inspection import inspect
 from ..reading.views import AuditEventView, Count, Explanation, Graph, Inbox, Run
 from ..reading.words import stuck_among, word_of
 from ..runtime.runtime import current_runtime
+from ..store import auditing
 from ..store.summaries import RunSummary
-from ..store.tables import AuditEvent
 from ..workflow.spec import WorkflowSpec
 
 
@@ -140,15 +140,9 @@ def workflows() -> list[str]:
 def record_refusal(run_id: str | None, action: str, actor: Any, reason: str) -> None:
     """Keep in the audit that somebody tried what they may not do."""
     with current_runtime().database.write() as connection:
-        connection.execute(
-            sa.insert(AuditEvent).values(
-                run_id=run_id,
-                type="refused",
-                actor=actor,
-                data={"action": action, "reason": reason},
-                at=current_runtime().clock.now(),
-            )
-        )
+        now = current_runtime().clock.now()
+        said = {"action": action, "reason": reason}
+        auditing.note(connection, "refused", actor=actor, at=now, run_id=run_id, data=said)
 
 
 def _worded(connection: sa.Connection, runs: list[RunSummary]) -> tuple[WordedRun, ...]:

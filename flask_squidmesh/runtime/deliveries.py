@@ -114,6 +114,7 @@ def _activated(runtime: Runtime, payload: Payload) -> Delivery:
         payload["trigger"],
         intended_window=datetime.fromisoformat(window) if window else None,
         signal_id=payload.get("signal_id"),
+        even_paused=False,
     )
     with runtime.database.read() as connection:
         run = loading.run_fact(connection, run_id) if run_id else None

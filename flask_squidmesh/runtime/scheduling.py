@@ -95,16 +95,24 @@ def activate(
     *,
     intended_window: datetime | None = None,
     signal_id: str | None = None,
+    even_paused: bool = True,
 ) -> tuple[str | None, bool]:
-    """As `fire`, and whether the run is new."""
+    """As `fire`, and whether the run is new. even_paused: False for what a queue delivers, not a person."""
     assert runtime.config
     spec, chosen = cron_trigger(runtime, workflow, trigger)
-    start = _wanted(runtime, spec, chosen, intended_window, signal_id)
+    wanted = wanted_start(runtime, spec, chosen, intended_window, signal_id)
+    write = activated if even_paused else _activated_unless_paused
     started = in_transaction(
-        runtime, None, lambda connection: _activated(runtime, connection, start), partial(tell, runtime)
+        runtime, None, lambda connection: write(runtime, connection, wanted), partial(_tell, runtime)
     )
-    skipped = not started.new and chosen.idempotency == "skip"
-    return (None if skipped else started.run_id), started.new
+    if started is None or (not started.new and chosen.idempotency == "skip"):
+        return None, False
+    return started.run_id, started.new
+
+
+def _tell(runtime: Runtime, started: Started | None) -> None:
+    if started is not None:
+        tell(runtime, started)
 
 
 def activate_next(runtime: Runtime, queue: str) -> bool:
@@ -117,14 +125,19 @@ def activate_next(runtime: Runtime, queue: str) -> bool:
         if due is None:
             return False
         try:
-            started = _activated(runtime, connection, _wanted_by(runtime, due.payload))
+            started = _activated_unless_paused(runtime, connection, _wanted_by(runtime, due.payload))
         except SquidMeshError as error:
             logger.warning("squidmesh: a cron activation is put off: %s", error)
             claiming.put_off(connection, due.id, str(error), runtime.clock.now() + PUT_OFF)
             return True
         connection.execute(sa.delete(tables.dispatches).where(tables.dispatches.c.id == due.id))
-    tell(runtime, started)
+    _tell(runtime, started)
     return True
+
+
+def _activated_unless_paused(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Started | None:
+    row = locked_schedule(runtime, connection, wanted.spec, wanted.trigger)
+    return None if row.paused_at is not None else activated(runtime, connection, wanted)
 
 
 def fire_due(runtime: Runtime, since: datetime) -> list[str]:
@@ -143,11 +156,12 @@ def _fire_due(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, since: 
     if due is None or (due <= since and not _has_fired(runtime, spec, chosen)):
         return None
     with runtime.database.write() as connection:
-        row = _locked(runtime, connection, spec, chosen)
-        if row.paused_at is not None or due <= (row.fired_at or since):
+        row = locked_schedule(runtime, connection, spec, chosen)
+        passed = max(filter(None, (row.fired_at or since, row.resumed_at)))
+        if row.paused_at is not None or due <= passed:
             return None
-        wanted = _wanted(runtime, spec, chosen, due, None)
-        started = _activated(runtime, connection, wanted)
+        wanted = wanted_start(runtime, spec, chosen, due, None)
+        started = activated(runtime, connection, wanted)
         if not started.new:
             _remember(runtime, connection, wanted, started.run_id)
     tell(runtime, started)
@@ -156,24 +170,29 @@ def _fire_due(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, since: 
 
 def _has_fired(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec) -> bool:
     with runtime.database.read() as connection:
-        return connection.scalar(sa.select(tables.schedules.c.fired_at).where(_mine(spec, chosen))) is not None
+        return connection.scalar(sa.select(tables.schedules.c.fired_at).where(of_schedule(spec, chosen))) is not None
 
 
-def _locked(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, chosen: TriggerSpec) -> sa.Row[Any]:
+def locked_schedule(
+    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, chosen: TriggerSpec
+) -> sa.Row[Any]:
     """The schedule's row, made where there is none; its lock lets one worker at a time fire it."""
     statement = INSERTS[runtime.database.dialect](tables.schedules).values(workflow=spec.name, trigger=chosen.name)
     connection.execute(statement.on_conflict_do_nothing())
-    return connection.execute(sa.select(tables.schedules).where(_mine(spec, chosen)).with_for_update()).one()
+    return connection.execute(sa.select(tables.schedules).where(of_schedule(spec, chosen)).with_for_update()).one()
 
 
-def _mine(spec: WorkflowSpec, chosen: TriggerSpec) -> sa.ColumnElement[bool]:
+def of_schedule(spec: WorkflowSpec, chosen: TriggerSpec) -> sa.ColumnElement[bool]:
+    """The condition on the schedule's row."""
     return sa.and_(tables.schedules.c.workflow == spec.name, tables.schedules.c.trigger == chosen.name)
 
 
 def _wanted_by(runtime: Runtime, payload: Mapping[str, Any]) -> Start:
     spec, chosen = cron_trigger(runtime, payload["workflow"], payload["trigger"])
     window = payload.get("intended_window")
-    return _wanted(runtime, spec, chosen, datetime.fromisoformat(window) if window else None, payload.get("signal_id"))
+    return wanted_start(
+        runtime, spec, chosen, datetime.fromisoformat(window) if window else None, payload.get("signal_id")
+    )
 
 
 def cron_trigger(runtime: Runtime, workflow: Any, trigger: str) -> tuple[WorkflowSpec, TriggerSpec]:
@@ -185,9 +204,10 @@ def cron_trigger(runtime: Runtime, workflow: Any, trigger: str) -> tuple[Workflo
     return spec, chosen
 
 
-def _wanted(
+def wanted_start(
     runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, intended: datetime | None, signal_id: str | None
 ) -> Start:
+    """The start that an activation asks for."""
     assert chosen.expression is not None
     assert chosen.timezone is not None
     now = runtime.clock.now()
@@ -204,7 +224,8 @@ def _wanted(
     )
 
 
-def _activated(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Started:
+def activated(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Started:
+    """Write the run and remember it with its schedule."""
     started = written(runtime, connection, wanted)
     if started.new:
         _remember(runtime, connection, wanted, started.run_id)

@@ -263,7 +263,7 @@ class Dispatch(Base):
 
 
 class AuditEvent(Base):
-    """What somebody or something decided, with or without a run."""
+    """What somebody or something decided, with or without a run. `actor_id` finds what one person did."""
 
     __tablename__ = "squidmesh_audit_events"
 
@@ -273,6 +273,7 @@ class AuditEvent(Base):
     step: Mapped[str | None] = mapped_column(Name)
     visit: Mapped[int | None] = mapped_column()
     actor: Mapped[Any | None] = mapped_column(Json)
+    actor_id: Mapped[str | None] = mapped_column(Name)
     comment: Mapped[str | None] = mapped_column(sa.Text)
     data: Mapped[dict[str, Any] | None] = mapped_column("metadata", Json)
     at: Mapped[datetime] = mapped_column(Timestamp)
@@ -282,6 +283,8 @@ class AuditEvent(Base):
         _run_id("squidmesh_audit_events"),
         sa.Index("ix_squidmesh_audit_events_run", "run_id", "id"),
         sa.Index("ix_squidmesh_audit_events_at", "at", "id"),
+        sa.Index("ix_squidmesh_audit_events_type", "type", "id"),
+        sa.Index("ix_squidmesh_audit_events_actor", "actor_id", "id", **_where("actor_id IS NOT NULL")),
     )
 
 
@@ -359,13 +362,17 @@ class Queue(Base):
 
 
 class Schedule(Base):
-    """What is remembered of a cron trigger: whether it is paused, and when it last fired."""
+    """What is remembered of a cron trigger: whether it is paused, and when it last fired.
+
+    `resumed_at`: windows from before then are left out.
+    """
 
     __tablename__ = "squidmesh_schedules"
 
     workflow: Mapped[str] = mapped_column(Name)
     trigger: Mapped[str] = mapped_column(Name)
     paused_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    resumed_at: Mapped[datetime | None] = mapped_column(Timestamp)
     fired_at: Mapped[datetime | None] = mapped_column(Timestamp)
     last_run_id: Mapped[str | None] = mapped_column(Id)
 

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
 from ..engine.changes import Changes, NewStepRun
+from .auditing import actor_key
 from .identity import new_id
 from .tables import attempts, audit_events, dispatches, runs, step_runs
 
@@ -162,6 +163,7 @@ def _audit(run_id: str, changes: Changes, now: datetime) -> list[UpdateBase]:
                 "step": row.step,
                 "visit": row.visit,
                 "actor": row.actor,
+                "actor_id": actor_key(row.actor),
                 "comment": row.comment,
                 "metadata": row.metadata,
                 "at": now,

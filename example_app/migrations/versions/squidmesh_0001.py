@@ -87,6 +87,7 @@ def upgrade() -> None:
     sa.Column('workflow', sa.String(length=200), nullable=False),
     sa.Column('trigger', sa.String(length=200), nullable=False),
     sa.Column('paused_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('resumed_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('fired_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('last_run_id', sa.Uuid(as_uuid=False), nullable=True),
     sa.PrimaryKeyConstraint('workflow', 'trigger', name=op.f('pk_squidmesh_schedules'))
@@ -107,6 +108,7 @@ def upgrade() -> None:
     sa.Column('step', sa.String(length=200), nullable=True),
     sa.Column('visit', sa.Integer(), nullable=True),
     sa.Column('actor', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('actor_id', sa.String(length=200), nullable=True),
     sa.Column('comment', sa.Text(), nullable=True),
     sa.Column('metadata', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
     sa.Column('at', sa.DateTime(timezone=True), nullable=False),
@@ -200,8 +202,10 @@ def upgrade() -> None:
     op.create_index('ix_squidmesh_runs_workflow', 'squidmesh_runs', ['workflow', 'status', 'created_at', 'id'], unique=False)
     op.create_index('ix_squidmesh_start_keys_pruned', 'squidmesh_start_keys', ['pruned_at'], unique=False, postgresql_where=sa.text('pruned_at IS NOT NULL'), sqlite_where=sa.text('pruned_at IS NOT NULL'))
     op.create_index('ix_squidmesh_start_keys_run', 'squidmesh_start_keys', ['run_id'], unique=False)
+    op.create_index('ix_squidmesh_audit_events_actor', 'squidmesh_audit_events', ['actor_id', 'id'], unique=False, postgresql_where=sa.text('actor_id IS NOT NULL'), sqlite_where=sa.text('actor_id IS NOT NULL'))
     op.create_index('ix_squidmesh_audit_events_at', 'squidmesh_audit_events', ['at', 'id'], unique=False)
     op.create_index('ix_squidmesh_audit_events_run', 'squidmesh_audit_events', ['run_id', 'id'], unique=False)
+    op.create_index('ix_squidmesh_audit_events_type', 'squidmesh_audit_events', ['type', 'id'], unique=False)
     op.create_index('ix_squidmesh_step_runs_position', 'squidmesh_step_runs', ['run_id', 'position'], unique=False, postgresql_where=sa.text('position IS NOT NULL'), sqlite_where=sa.text('position IS NOT NULL'))
     op.create_index('ix_squidmesh_dispatches_claim', 'squidmesh_dispatches', ['claim_id'], unique=False, postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
     op.create_index('ix_squidmesh_dispatches_due', 'squidmesh_dispatches', ['queue', 'due_at'], unique=False)
@@ -217,8 +221,10 @@ def downgrade() -> None:
     op.drop_index('ix_squidmesh_dispatches_due', table_name='squidmesh_dispatches')
     op.drop_index('ix_squidmesh_dispatches_claim', table_name='squidmesh_dispatches', postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
     op.drop_index('ix_squidmesh_step_runs_position', table_name='squidmesh_step_runs', postgresql_where=sa.text('position IS NOT NULL'), sqlite_where=sa.text('position IS NOT NULL'))
+    op.drop_index('ix_squidmesh_audit_events_type', table_name='squidmesh_audit_events')
     op.drop_index('ix_squidmesh_audit_events_run', table_name='squidmesh_audit_events')
     op.drop_index('ix_squidmesh_audit_events_at', table_name='squidmesh_audit_events')
+    op.drop_index('ix_squidmesh_audit_events_actor', table_name='squidmesh_audit_events', postgresql_where=sa.text('actor_id IS NOT NULL'), sqlite_where=sa.text('actor_id IS NOT NULL'))
     op.drop_index('ix_squidmesh_start_keys_run', table_name='squidmesh_start_keys')
     op.drop_index('ix_squidmesh_start_keys_pruned', table_name='squidmesh_start_keys', postgresql_where=sa.text('pruned_at IS NOT NULL'), sqlite_where=sa.text('pruned_at IS NOT NULL'))
     op.drop_index('ix_squidmesh_runs_workflow', table_name='squidmesh_runs')

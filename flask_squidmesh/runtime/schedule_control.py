@@ -1,0 +1,79 @@
+"""What people do with schedules: pause and resume them, and start their run now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ..errors import TransitionError
+from ..store import auditing, tables
+from ..store.identity import new_id
+from .deciders import decider_of
+from .scheduling import activated, cron_trigger, locked_schedule, of_schedule, wanted_start
+from .starting import Started, in_transaction, tell
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+
+def pause(runtime: Runtime, workflow: Any, trigger: str, *, actor: Any, comment: str | None = None) -> None:
+    """Have the schedule start nothing until it is resumed."""
+    _set(runtime, workflow, trigger, paused=True, actor=actor, comment=comment)
+
+
+def resume(runtime: Runtime, workflow: Any, trigger: str, *, actor: Any, comment: str | None = None) -> None:
+    """Have the schedule start runs again, from its next window on; those that passed meanwhile are left out."""
+    _set(runtime, workflow, trigger, paused=False, actor=actor, comment=comment)
+
+
+def run_now(runtime: Runtime, workflow: Any, trigger: str, *, actor: Any, comment: str | None = None) -> str:
+    """Start the schedule's run once more, now, paused or not, and return its id."""
+    assert runtime.config
+    decider = decider_of(actor, comment, None, actor_required=True)
+    spec, chosen = cron_trigger(runtime, workflow, trigger)
+    wanted = replace(wanted_start(runtime, spec, chosen, None, f"now:{new_id()}"), actor=decider.actor)
+
+    def write(connection: sa.Connection) -> Started:
+        started = activated(runtime, connection, wanted)
+        _note(runtime, connection, "schedule_run", spec.name, trigger, decider, started.run_id)
+        return started
+
+    started: Started = in_transaction(runtime, None, write, partial(tell, runtime))
+    return started.run_id
+
+
+def _set(runtime: Runtime, workflow: Any, trigger: str, *, paused: bool, actor: Any, comment: str | None) -> None:
+    assert runtime.config
+    decider = decider_of(actor, comment, None, actor_required=True)
+    spec, chosen = cron_trigger(runtime, workflow, trigger)
+    now = runtime.clock.now()
+    with runtime.database.write() as connection:
+        row = locked_schedule(runtime, connection, spec, chosen)
+        if (row.paused_at is not None) == paused:
+            raise TransitionError(
+                f"The schedule {trigger} of {spec.name} is {'paused already' if paused else 'not paused'}. "
+                "Nothing was done.",
+                status="paused" if paused else "on",
+                allowed=("resume_schedule",) if paused else ("pause_schedule",),
+            )
+        values = {"paused_at": now} if paused else {"paused_at": None, "resumed_at": now}
+        connection.execute(sa.update(tables.schedules).where(of_schedule(spec, chosen)).values(values))
+        event = "schedule_paused" if paused else "schedule_resumed"
+        _note(runtime, connection, event, spec.name, trigger, decider)
+
+
+def _note(
+    runtime: Runtime,
+    connection: sa.Connection,
+    event: str,
+    workflow: str,
+    trigger: str,
+    decider: Any,
+    run_id: str | None = None,
+) -> None:
+    said = {"workflow": workflow, "trigger": trigger}
+    at = runtime.clock.now()
+    auditing.note(connection, event, actor=decider.actor, at=at, run_id=run_id, comment=decider.comment, data=said)

@@ -1,0 +1,35 @@
+"""Audit events as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from ..engine.approving import identity
+from .tables import audit_events
+
+LONGEST_KEY: Final = 200
+
+
+def actor_key(actor: Any) -> str | None:
+    """What the events of one person are found by."""
+    found = identity(actor)
+    return found[:LONGEST_KEY] if found else None
+
+
+def note(
+    connection: sa.Connection,
+    type: str,
+    *,
+    actor: Any,
+    at: datetime,
+    run_id: str | None = None,
+    comment: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Keep one event that no decision about a run brings with it, such as a refusal."""
+    said = {"actor": actor, "actor_id": actor_key(actor), "comment": comment, "metadata": dict(data or {})}
+    connection.execute(sa.insert(audit_events).values(run_id=run_id, type=type, at=at, **said))

@@ -1,0 +1,95 @@
+"""Pausing a schedule, resuming it, and starting its run by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from flask_squidmesh import Cron, ManualActionError, Step, TransitionError, UnknownTriggerError, Workflow
+from flask_squidmesh.runtime import schedule_control
+from flask_squidmesh.runtime.scheduling import fire, fire_due, schedules
+from flask_squidmesh.store import tables
+from tests.shop import Script, Shop
+
+OpenShop = Callable[..., Shop]
+NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def shop(open_shop: OpenShop, script: Script) -> Shop:
+    class Digest(Workflow):
+        hourly = Cron("0 * * * *")
+        send = Step(script.does("send"))
+
+    shop = open_shop(Digest)
+    shop.clock.move_to(NOON)
+    return shop
+
+
+def started(shop: Shop) -> int:
+    return len(fire_due(shop.runtime, NOON - timedelta(hours=1)))
+
+
+def audit(shop: Shop) -> list[Any]:
+    return [(row.type, row.actor, row.comment, row.metadata) for row in shop.rows(tables.audit_events)]
+
+
+def test_a_paused_schedule_starts_nothing(shop: Shop) -> None:
+    shop.mesh.pause_schedule("digest", "hourly", actor="dana", comment="stock-taking")
+    assert started(shop) == 0
+    named = {"workflow": "digest", "trigger": "hourly"}
+    assert audit(shop) == [("schedule_paused", "dana", "stock-taking", named)]
+
+
+def test_what_a_queue_delivers_for_a_paused_schedule_is_dropped(shop: Shop) -> None:
+    shop.mesh.pause_schedule("digest", "hourly", actor="dana")
+    shop.mesh.enqueue_cron("digest", "hourly")
+    shop.later(0)
+    assert shop.rows(tables.dispatches) == []
+    delivery = shop.mesh.perform({"kind": "cron", "workflow": "digest", "trigger": "hourly"})
+    assert (delivery.outcome, delivery.run_id) == ("duplicate", None)
+    assert shop.rows(tables.runs) == []
+
+
+def test_a_resumed_schedule_goes_on_with_its_next_window(shop: Shop) -> None:
+    shop.mesh.pause_schedule("digest", "hourly", actor="dana")
+    shop.clock.advance(3 * 3600 + 60)
+    shop.mesh.resume_schedule("digest", "hourly", actor="dana")
+    assert started(shop) == 0
+    shop.clock.advance(3600)
+    assert started(shop) == 1
+
+
+def test_a_person_may_start_the_run_meanwhile(shop: Shop) -> None:
+    shop.mesh.pause_schedule("digest", "hourly", actor="dana")
+    assert fire(shop.runtime, "digest", "hourly") is not None
+    run_id = schedule_control.run_now(shop.runtime, "digest", "hourly", actor="dana")
+    assert shop.mesh.inspect_run(run_id).actor == "dana"
+
+
+def test_running_now_is_one_more_run_each_time(shop: Shop) -> None:
+    assert started(shop) == 1
+    ids = {schedule_control.run_now(shop.runtime, "digest", "hourly", actor="dana") for _ in range(2)}
+    assert len(ids) == 2
+    assert schedules(shop.runtime)[0].last_run_id in ids
+    assert [event[0] for event in audit(shop)] == ["schedule_run", "schedule_run"]
+
+
+def test_pausing_twice_is_told(shop: Shop) -> None:
+    with pytest.raises(TransitionError, match="not paused"):
+        shop.mesh.resume_schedule("digest", "hourly", actor="dana")
+    shop.mesh.pause_schedule("digest", "hourly", actor="dana")
+    with pytest.raises(TransitionError, match="paused already") as refused:
+        shop.mesh.pause_schedule("digest", "hourly", actor="lee")
+    assert refused.value.allowed == ("resume_schedule",)
+
+
+def test_it_takes_somebody_and_a_schedule(shop: Shop) -> None:
+    with pytest.raises(ManualActionError):
+        shop.mesh.pause_schedule("digest", "hourly", actor=None)
+    with pytest.raises(UnknownTriggerError):
+        shop.mesh.pause_schedule("digest", "weekly", actor="dana")
+    assert audit(shop) == []
