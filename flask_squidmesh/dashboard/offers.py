@@ -115,7 +115,7 @@ def _offer(run: Run, possible: NextAction, several: bool) -> Offer:
     label = _label(possible.action, possible.step, several)
     decision = decision_at(run, possible.step) or {}
     denied = refusal(possible.action, run, decision.get("permission"))
-    why = denied.reason if denied else may_not_approve(possible.action, decision, run)
+    why = denied.reason if denied is not None else may_not_approve(possible.action, decision, run)
     if why is not None:
         return Offer(label, _("{leads}. You cannot: {reason}", leads=consequence(possible), reason=why))
     return Offer(label, consequence(possible), _button(run, possible.action, possible.step, several))
