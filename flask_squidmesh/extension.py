@@ -14,7 +14,7 @@ from .clock import Clock, SystemClock
 from .config import Config, read_config
 from .dashboard import create_blueprint
 from .dashboard.access import Hooks
-from .errors import ConfigurationError
+from .errors import ConfigurationError, UnknownWorkflowError
 from .reading import explanation, graph, inspection, listing
 from .reading.views import Explanation, Graph, Run, RunPage
 from .runtime import control, dev_worker, log_records, pruning, replaying, schedule_control, starting
@@ -195,20 +195,20 @@ class SquidMesh:
     def list_runs(
         self,
         *,
-        workflow: type[Workflow] | str | None = None,
+        workflow: type[Workflow] | str | Iterable[str] | None = None,
         limit: int = 50,
         after: str | None = None,
         **filters: Any,
     ) -> RunPage:
         """One page of runs, newest first.
 
-        filters: status, needs, trigger, subject, error, step, since, until, run_id; see `reading.filters.Filters`.
-        limit: at most 500. after: `next` of the page before. Raises FilterError for a filter that makes no sense.
+        workflow: class or name, also one that is registered no more. filters: status, needs, trigger, subject, error,
+        step, since, until, run_id; see `reading.filters.Filters`. limit: at most 500. after: `next` of the page
+        before. Raises FilterError for a filter that makes no sense.
         """
         runtime = self._ready()
         if workflow is not None:
-            spec = runtime.registry.get(workflow)
-            filters["workflow"] = (spec.name, *spec.aliases)
+            filters["workflow"] = self._stored_names(runtime, workflow)
         with runtime.database.read() as connection:
             return listing.list_runs(connection, limit=limit, after=after, **filters)
 
@@ -351,6 +351,15 @@ class SquidMesh:
         runtime = current_runtime()
         assert runtime.config
         return runtime
+
+    @staticmethod
+    def _stored_names(runtime: Runtime, workflow: Any) -> Any:
+        """The names that the workflow's runs may have; a workflow that was removed has left its runs behind."""
+        try:
+            spec = runtime.registry.get(workflow)
+        except UnknownWorkflowError:
+            return workflow
+        return (spec.name, *spec.aliases)
 
     def _inspect(
         self, runtime: Runtime, run_id: RunId, *, include_history: bool = False, session: AnySession | None = None

@@ -95,11 +95,11 @@ class Shop:
         runtime: Runtime = self.app.extensions["squidmesh"]
         return runtime
 
-    def start(self, workflow: type[Workflow], payload: Any = None, **options: Any) -> str:
+    def start(self, workflow: type[Workflow] | str, payload: Any = None, **options: Any) -> str:
         """Start a run and return its id."""
         return self.mesh.start_run(workflow, {} if payload is None else payload, **options).id
 
-    def run(self, workflow: type[Workflow], payload: Any = None, **options: Any) -> str:
+    def run(self, workflow: type[Workflow] | str, payload: Any = None, **options: Any) -> str:
         """Start a run, perform what is due and return its id."""
         run_id = self.start(workflow, payload, **options)
         drain()

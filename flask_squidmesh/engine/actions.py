@@ -167,6 +167,7 @@ def _opened(
 ) -> OpenDecision:
     compensation = step_run.kind == "compensation"
     ok = () if compensation else _followers(step_run, decision, spec, completed)
+    interrupted = decision["kind"] == "interrupted" and not compensation
     return OpenDecision(
         step=step_run.step,
         visit=step_run.visit,
@@ -174,7 +175,7 @@ def _opened(
         compensation=compensation,
         ok=ok,
         final=not ok and not compensation and (spec is None or spec.style == "flow"),
-        error=decision.get("error"),
+        error=_error_route(step_run.step, spec) if interrupted else decision.get("error"),
         permission=decision.get("permission"),
     )
 
@@ -184,13 +185,18 @@ def _followers(
 ) -> tuple[str, ...]:
     if decision.get("ok") is not None:
         return (decision["ok"],)
-    if spec is None or step_run.step not in spec.steps:
+    if spec is None or (spec.style == "flow" and decision["kind"] != "interrupted"):
         return ()
+    if step_run.step not in spec.steps:
+        return (step_run.step,)  # nothing says any more what follows it, so the step itself is the target that is gone
     if spec.style == "dependency":
         return _released(step_run.step, spec, completed)
-    if decision["kind"] == "interrupted":
-        return tuple(dict.fromkeys(route.target for route in spec.steps[step_run.step].ok))
-    return ()
+    return tuple(dict.fromkeys(route.target for route in spec.steps[step_run.step].ok))
+
+
+def _error_route(name: str, spec: WorkflowSpec | None) -> str | None:
+    step = spec.steps.get(name) if spec else None
+    return step.error.target if step and step.error else None
 
 
 def _released(step: str, spec: WorkflowSpec, completed: frozenset[str]) -> tuple[str, ...]:

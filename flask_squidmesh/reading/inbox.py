@@ -174,9 +174,9 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
         given=tuple(given(decision)),
         not_starter=bool(decision.get("not_starter")),
         targets={"ok": decision.get("ok"), "error": decision.get("error")},
-        asked_at=row["created_at"],
+        asked_at=row["started_at"] or row["created_at"],
         decide_by=row["decide_by"],
-        deadline=deadline(row["created_at"], row["decide_by"], now),
+        deadline=deadline(row["started_at"] or row["created_at"], row["decide_by"], now),
     )
 
 

@@ -192,7 +192,8 @@ def call_on(
     found = read_id(run_id)
     if found is None:
         raise RunNotFoundError(run_id)
-    decider = decider_of(actor, comment, metadata, actor_required=actor_required)
+    most = runtime.settings.max_payload_bytes
+    decider = decider_of(actor, comment, metadata, actor_required=actor_required, most=most)
     return Call(name=name, run_id=found, decider=decider, expected=expected, key=key_of(key))
 
 
@@ -289,6 +290,8 @@ def _decide(event: str, kinds: Sequence[str], step: str | None, acting: Acting) 
         raise acting.refuse(
             f"it would continue at step {target}, which workflow {spec.name} does not declare any more."
         )
+    if spec.style == "dependency" and event != "rejected":
+        _check_declared(acting, visit)
     following = {target} if target else set(spec.dependents.get(visit.step, ()))
     output = decision_output(event, decision, acting.call.decider, acting.runtime.clock.now())
     progress = acting.progress(_around(acting, following, others, output))
@@ -313,14 +316,17 @@ def _retry_step(step: str | None, acting: Acting) -> Any:
     visit, others = _open_decision(acting, ("interrupted",), step)
     if acting.run.status in STOPPING:
         raise acting.refuse(f"the run is {acting.run.status}, so its step is not attempted again.")
+    _check_declared(acting, visit)
     progress = acting.progress(Neighbourhood(decisions=others))
     progress.try_again(visit, acting.call.decider)
     return _recorded(acting, progress)
 
 
 def _resolve_step(step: str | None, output: Any, acting: Acting) -> Any:
-    kept = output_of(output)
+    kept = output_of(output, acting.runtime.settings.max_payload_bytes)
     visit, others = _open_decision(acting, ("interrupted",), step)
+    if acting.run.status not in STOPPING:
+        _check_declared(acting, visit)
     key = (visit.decision or {}).get("output")
     kept = {key: kept} if key else kept
     progress = acting.progress(_around(acting, _following(acting.known, visit.step), others, kept, visit.step))
@@ -375,6 +381,12 @@ def _open_decision(acting: Acting, kinds: Sequence[str], step: str | None) -> tu
         names = ", ".join(row.step for row in fitting)
         raise ManualActionError("step", f"{acting.call.name}: several steps wait ({names}). Pass step= to say which.")
     return fitting[0], [row for row in opened if row.id != fitting[0].id]
+
+
+def _check_declared(acting: Acting, visit: StepFact) -> None:
+    """Refuse to go on from a step of which nothing says any more what it does and what follows it."""
+    if visit.step not in acting.known.steps:
+        raise acting.refuse(f"workflow {acting.known.name} does not declare step {visit.step} any more.")
 
 
 def _following(spec: WorkflowSpec, name: str) -> set[str]:

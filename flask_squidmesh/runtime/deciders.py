@@ -13,19 +13,19 @@ LONGEST_KEY = 200
 LONGEST_COMMENT = 10_000
 
 
-def decider_of(actor: Any, comment: Any, metadata: Any, *, actor_required: bool) -> Decider:
-    """Who acts and what they say. Raises ManualActionError naming the first that does not fit."""
+def decider_of(actor: Any, comment: Any, metadata: Any, *, actor_required: bool, most: int) -> Decider:
+    """Who acts and what they say; most: bytes of JSON. Raises ManualActionError naming the first that does not fit."""
     if actor is None and actor_required:
         raise ManualActionError("actor", "actor is required: pass who decides, as text or as a mapping.")
-    return Decider(actor=actor_of(actor), comment=comment_of(comment), metadata=_metadata(metadata))
+    return Decider(actor=actor_of(actor, most), comment=comment_of(comment), metadata=_metadata(metadata, most))
 
 
-def actor_of(actor: Any) -> Any:
-    """The actor as JSON data, None where nobody is named. Raises ManualActionError."""
+def actor_of(actor: Any, most: int) -> Any:
+    """The actor as JSON data, None where nobody is named; most: bytes of it. Raises ManualActionError."""
     fits = isinstance(actor, str | Mapping) and bool(actor.strip() if isinstance(actor, str) else actor)
     if actor is not None and not fits:
         raise ManualActionError("actor", f"actor must be text or a mapping that is not empty, not {_kind(actor)}.")
-    return _stored("actor", actor)
+    return _small("actor", _stored("actor", actor), most)
 
 
 def comment_of(comment: Any, name: str = "comment") -> str | None:
@@ -38,10 +38,11 @@ def comment_of(comment: Any, name: str = "comment") -> str | None:
     return said
 
 
-def output_of(output: Any) -> dict[str, Any]:
-    """What an interrupted step would have returned. Raises ManualActionError."""
+def output_of(output: Any, most: int) -> dict[str, Any]:
+    """What an interrupted step would have returned; most: bytes of JSON. Raises ManualActionError."""
     try:
-        return values.step_output(output)
+        kept: dict[str, Any] = _small("output", values.step_output(output), most)
+        return kept
     except values.ValueNotJsonError as unfit:
         raise ManualActionError("output", f"output must be what the step could have returned. {unfit}") from unfit
 
@@ -57,16 +58,27 @@ def key_of(key: object) -> str | None:
     return key
 
 
-def _metadata(metadata: Any) -> Any:
+def _metadata(metadata: Any, most: int) -> Any:
     if metadata is not None and not isinstance(metadata, Mapping):
         raise ManualActionError("metadata", f"metadata must be a mapping, or left out, not {_kind(metadata)}.")
-    return _stored("metadata", metadata)
+    return _small("metadata", _stored("metadata", metadata), most)
 
 
 def _stored(name: str, said: Any) -> Any:
     if unfit := _unfit(said):
         raise ManualActionError(name, f"{name} cannot be stored. {unfit}")
     return values.to_json(said)
+
+
+def _small(name: str, said: Any, most: int) -> Any:
+    size = values.size_of(said)
+    if size > most:
+        raise ManualActionError(
+            name,
+            f"{name} is {size} bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows {most}. "
+            "Store the data elsewhere and pass a reference to it.",
+        )
+    return said
 
 
 def _unfit(said: Any) -> str | None:

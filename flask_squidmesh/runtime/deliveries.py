@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..engine.status import TERMINAL
+from ..errors import UnknownTriggerError, UnknownWorkflowError
 from ..executors.contract import Payload, check_payload
 from ..store import claiming, loading
 from ..store.claiming import Claim, Work
 from .claiming_work import take
 from .dispatching import Intent, hand_over
 from .performing import Recorded, after_commit, deliver, skipped
-from .scheduling import activate
+from .scheduling import PUT_OFF, activate, cron_trigger
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
 SHORTEST_WAIT = 1.0
+
+logger = logging.getLogger("flask_squidmesh")
 
 Outcome = Literal["executed", "too_early", "duplicate", "held", "unknown_run", "cancelled"]
 
@@ -107,15 +111,19 @@ def _is_stale(runtime: Runtime, work: Work) -> bool:
 
 
 def _activated(runtime: Runtime, payload: Payload) -> Delivery:
-    window = payload.get("intended_window")
-    run_id, new = activate(
-        runtime,
-        payload["workflow"],
-        payload["trigger"],
-        intended_window=datetime.fromisoformat(window) if window else None,
-        signal_id=payload.get("signal_id"),
-        even_paused=False,
-    )
+    text = payload.get("intended_window")
+    workflow, trigger, signal_id = payload["workflow"], payload["trigger"], payload.get("signal_id")
+    window = datetime.fromisoformat(text) if text else None
+    try:
+        cron_trigger(runtime, workflow, trigger)
+    except (UnknownWorkflowError, UnknownTriggerError) as unknown:
+        logger.warning("squidmesh: a cron activation is put off: %s", unknown)
+        seconds = PUT_OFF.total_seconds()
+        runtime.executor.enqueue_cron(
+            workflow, trigger, schedule_in=seconds, intended_window=window, signal_id=signal_id
+        )
+        return Delivery(outcome="held")
+    run_id, new = activate(runtime, workflow, trigger, intended_window=window, signal_id=signal_id, even_paused=False)
     with runtime.database.read() as connection:
         run = loading.run_fact(connection, run_id) if run_id else None
     return Delivery(outcome="executed" if new else "duplicate", run_id=run_id, status=run.status if run else None)

@@ -88,7 +88,7 @@ def prune(
 ) -> PruneReport:
     """Delete runs that ended so long ago; see `SquidMesh.prune`. progress: told how many runs each batch deleted."""
     assert runtime.config
-    who, statuses = actor_of(actor), _statuses(status)
+    who, statuses = actor_of(actor, runtime.settings.max_payload_bytes), _statuses(status)
     _check(older_than, batch)
     before = runtime.clock.now() - older_than
     groups: dict[tuple[Stretch, str | None], PruneGroup] = {}

@@ -16,10 +16,10 @@ from ..errors import UnsafeReplayError
 from ..store import loading
 from ..store.identity import new_id
 from ..store.summaries import RunSummary
-from ..store.tables import step_runs
+from ..store.tables import runs, step_runs
 from .control import Acting, act, call_on
 from .performing import after_commit, write
-from .starting import Start, insert, tell, trigger_of
+from .starting import Start, insert, tell
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -87,10 +87,12 @@ def _copied(acting: Acting, from_step: str | None) -> list[StepFact]:
 
 def _start(acting: Acting, copied: Collection[StepFact], from_step: str | None) -> Start:
     spec, run = acting.known, acting.run
+    stored = acting.connection.execute(sa.select(runs.c.payload, runs.c.schedule).where(runs.c.id == run.id)).one()
     return Start(
         spec=spec,
-        trigger=trigger_of(spec, run.trigger),
-        payload=loading.payload_of(acting.connection, run.id),
+        trigger=run.trigger,
+        payload=stored.payload,
+        schedule=stored.schedule,
         actor=acting.call.decider.actor if acting.call.decider.actor is not None else run.actor,
         replayed_from=run.id,
         copied=tuple(_rows(acting.connection, copied)),

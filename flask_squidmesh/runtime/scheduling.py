@@ -15,7 +15,7 @@ from ..errors import SquidMeshError, UnknownTriggerError
 from ..store import claiming, tables
 from ..store.writing import INSERTS
 from ..workflow.payloads import validate
-from ..workflow.schedule import last_due, next_due
+from ..workflow.schedule import last_due, metadata, next_due
 from ..workflow.spec import TriggerSpec, WorkflowSpec
 from .starting import Start, Started, in_transaction, tell, trigger_of, written
 
@@ -216,11 +216,11 @@ def wanted_start(
     identity = signal_id or window.astimezone(UTC).isoformat()
     return Start(
         spec=spec,
-        trigger=chosen,
+        trigger=chosen.name,
         payload=validate(chosen, None, window=window, now=now),
         key=None if chosen.idempotency == "none" else f"cron:{chosen.name}:{identity}",
         actor=f"schedule {chosen.name}",
-        schedule=_metadata(spec, chosen, window, signal_id, now),
+        schedule=metadata(spec.name, chosen, window=window, now=now, signal_id=signal_id),
     )
 
 
@@ -232,24 +232,9 @@ def activated(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Sta
     return started
 
 
-def _metadata(
-    spec: WorkflowSpec, trigger: TriggerSpec, window: datetime, signal_id: str | None, now: datetime
-) -> dict[str, Any]:
-    return {
-        "workflow": spec.name,
-        "trigger": trigger.name,
-        "expression": trigger.expression,
-        "timezone": trigger.timezone,
-        "intended_window": window.isoformat(),
-        "received_at": now.isoformat(),
-        "signal_id": signal_id,
-        "idempotency": trigger.idempotency,
-    }
-
-
 def _remember(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str) -> None:
     values = {"fired_at": runtime.clock.now(), "last_run_id": run_id}
     statement = INSERTS[runtime.database.dialect](tables.schedules).values(
-        workflow=wanted.spec.name, trigger=wanted.trigger.name, **values
+        workflow=wanted.spec.name, trigger=wanted.trigger, **values
     )
     connection.execute(statement.on_conflict_do_update(index_elements=["workflow", "trigger"], set_=values))

@@ -23,6 +23,7 @@ from ..store.joining import after_commit
 from ..store.tables import runs, start_keys, step_runs
 from ..workflow import templates, values
 from ..workflow.payloads import validate, without_generated
+from ..workflow.schedule import metadata
 from ..workflow.spec import TriggerSpec, WorkflowSpec
 from .announcing import announce, send
 from .deciders import actor_of, key_of
@@ -40,7 +41,7 @@ class Start:
     """A run to be started: everything is valid, nothing is written. `said` is what starts with one key must share."""
 
     spec: WorkflowSpec
-    trigger: TriggerSpec
+    trigger: str
     payload: Mapping[str, Any]
     key: str | None = None
     said: Mapping[str, Any] = field(default_factory=dict)
@@ -84,9 +85,10 @@ def start(
     valid = validate(chosen, payload, now=runtime.clock.now())
     check_size(valid, config.max_payload_bytes)
     said = without_generated(chosen, payload, valid)
-    key, who = key_of(idempotency_key), actor_of(actor)
+    key, who = key_of(idempotency_key), actor_of(actor, config.max_payload_bytes)
     check_starter(spec, chosen, who)
-    wanted = Start(spec=spec, trigger=chosen, payload=valid, said=said, key=key, actor=who)
+    schedule = _schedule_of(runtime, spec, chosen)
+    wanted = Start(spec=spec, trigger=chosen.name, payload=valid, said=said, key=key, actor=who, schedule=schedule)
     started = begin(runtime, wanted, session)
     if started.pruned:
         raise ConflictError(
@@ -136,9 +138,22 @@ def start_child(
     valid = validate(chosen, payload, now=runtime.clock.now())
     check_size(valid, runtime.settings.max_payload_bytes)
     parent = (claim.run.id, claim.visit.step, key_of(key or "") or "")
-    wanted = Start(spec=spec, trigger=chosen, payload=valid, actor=claim.run.actor, parent=parent)
+    wanted = Start(
+        spec=spec,
+        trigger=chosen.name,
+        payload=valid,
+        actor=claim.run.actor,
+        parent=parent,
+        schedule=_schedule_of(runtime, spec, chosen),
+    )
     session = runtime.host_db.session if claim.visit.settings.get("transaction") else None
     return begin(runtime, wanted, session).run_id
+
+
+def _schedule_of(runtime: Runtime, spec: WorkflowSpec, trigger: TriggerSpec) -> dict[str, Any] | None:
+    """A cron trigger's steps count on the schedule's facts, also where a person starts the run."""
+    now = runtime.clock.now()
+    return metadata(spec.name, trigger, window=now, now=now) if trigger.kind == "cron" else None
 
 
 def begin(runtime: Runtime, wanted: Start, session: AnySession | None = None) -> Started:
@@ -225,7 +240,7 @@ def _new_fact(wanted: Start, run_id: str) -> RunFact:
             **counters,
             "id": run_id,
             "workflow": wanted.spec.name,
-            "trigger": wanted.trigger.name,
+            "trigger": wanted.trigger,
             "status": "pending",
             "position": len(wanted.copied),
             "actor": wanted.actor,

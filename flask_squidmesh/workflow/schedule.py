@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
+
+if TYPE_CHECKING:
+    from .spec import TriggerSpec
 
 # CronSim reads a repeated hour as its first turn, so a search starts well before it and drops what is not wanted.
 _MARGIN = timedelta(hours=3)
@@ -50,6 +53,25 @@ def last_due(expression: str, timezone: str, now: datetime) -> datetime | None:
         if due <= now:
             return due
     return None
+
+
+def metadata(
+    workflow: str, trigger: TriggerSpec, *, window: datetime, now: datetime, signal_id: str | None = None
+) -> dict[str, Any]:
+    """What steps find in their state under "schedule".
+
+    window: the time the schedule meant; where a person starts the run, the time of the start.
+    """
+    return {
+        "workflow": workflow,
+        "trigger": trigger.name,
+        "expression": trigger.expression,
+        "timezone": trigger.timezone,
+        "intended_window": window.isoformat(),
+        "received_at": now.isoformat(),
+        "signal_id": signal_id,
+        "idempotency": trigger.idempotency,
+    }
 
 
 def _walk(expression: str, timezone: str, start: datetime, *, reverse: bool) -> Iterator[datetime]:

@@ -65,4 +65,5 @@ def _targets(decision: Mapping[str, Any]) -> dict[str, Any]:
 def _asked(situation: Situation, row: Row) -> dict[str, Any]:
     decision, decide_by = row["decision"], row["decide_by"]
     asked = {"prompt": decision.get("prompt"), "permission": decision.get("permission"), **approvers(decision)}
-    return {**asked, "decide_by": decide_by, "deadline": deadline(row["created_at"], decide_by, situation.now)}
+    since = row["started_at"] or row["created_at"]
+    return {**asked, "decide_by": decide_by, "deadline": deadline(since, decide_by, situation.now)}

@@ -209,6 +209,28 @@ def test_a_sibling_that_fails_after_the_failure_changes_nothing(open_shop: OpenS
     assert (run.status, run.last_error["message"], run.current_step) == ("failed", "first", "bad")
 
 
+def test_a_compensation_starts_no_children(open_shop: OpenShop, script: Script) -> None:
+    class Child(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("child"))
+
+    class Parent(Workflow):
+        place = Manual(Order)
+        reserve = Step(
+            script.does("reserve"), compensate=script.does("undo", lambda ctx: ctx.start_child(Child, key="k"))
+        )
+        fail = Step(script.does("fail", FailStep("no")))
+        flow = [reserve >> fail]
+
+    shop = open_shop(Parent, Child)
+    run = shop.look(shop.run(Parent))
+    assert run.compensation == "failed"
+    [undone] = [row for row in run.step_runs or () if row.kind == "compensation"]
+    assert undone.error is not None
+    assert "Children are started by steps of a live run" in undone.error["message"]
+    assert len(shop.rows(tables.runs)) == 1
+
+
 def test_the_function_that_undoes_may_be_gone_after_a_deploy(open_shop: OpenShop, script: Script) -> None:
     workflow = saga(script, undo_b=(OSError("no"),), retry_b=Retry(2, backoff=Fixed(60)))
     shop = open_shop(workflow)

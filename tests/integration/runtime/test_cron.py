@@ -104,6 +104,30 @@ def test_the_payload_comes_from_defaults_and_knows_the_scheduled_day(open_shop: 
     assert "schedule" not in run.payload
 
 
+def test_a_replay_keeps_what_the_schedule_said(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(digesting(script))
+    run_id = scheduling.fire(shop.runtime, "digesting", "daily", intended_window=WINDOW, signal_id="t")
+    assert run_id is not None
+    drain()
+    again = shop.mesh.replay_run(run_id, actor="lee").id
+    drain()
+    assert shop.look(again).context["seen"]["schedule"] == shop.look(run_id).context["seen"]["schedule"]
+    assert scheduling.fire(shop.runtime, "digesting", "daily", signal_id="t") == run_id
+
+
+def test_a_person_may_start_by_a_cron_trigger(open_shop: OpenShop, script: Script) -> None:
+    workflow = digesting(script)
+    shop = open_shop(workflow)
+    run = shop.look(shop.run(workflow, trigger="daily", actor="lee"))
+    now = shop.clock.now()
+    assert run.context["seen"]["schedule"]["expression"] == "0 9 * * *"
+    assert now - timedelta(minutes=1) < datetime.fromisoformat(run.context["seen"]["schedule"]["intended_window"]) < now
+    assert run.actor == "lee"
+    drain()
+    assert scheduling.fire(shop.runtime, "digesting", "daily") != run.id
+    assert shop.look(shop.run(workflow)).schedule is None
+
+
 def test_what_fired_last_is_remembered(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(digesting(script))
     [before] = scheduling.schedules(shop.runtime)
@@ -171,6 +195,20 @@ def test_a_queue_is_given_the_activation_and_brings_it_back(open_shop: OpenShop,
     assert (delivery.outcome, delivery.status) == ("executed", "pending")
     again = shop.mesh.perform(payload)
     assert (again.outcome, again.run_id) == ("duplicate", delivery.run_id)
+
+
+@pytest.mark.parametrize(("workflow", "trigger"), [("nowhere", "daily"), ("digesting", "by_hand")])
+def test_an_activation_that_the_process_of_a_queue_does_not_know_is_put_back(
+    open_shop: OpenShop, script: Script, workflow: str, trigger: str
+) -> None:
+    queue = Recording()
+    shop = open_shop(digesting(script), executor=queue)
+    payload = {"kind": "cron", "workflow": workflow, "trigger": trigger, "intended_window": WINDOW.isoformat()}
+    assert shop.mesh.perform(payload).outcome == "held"
+    assert queue.given == [(payload, 60)]
+    queue.failing = OSError("the queue is away")
+    with pytest.raises(OSError, match="away"):
+        shop.mesh.perform(payload)
 
 
 def test_a_plain_activation_works(open_shop: OpenShop, script: Script) -> None:

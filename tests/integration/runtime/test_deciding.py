@@ -206,6 +206,18 @@ def test_what_is_said_must_fit(migrated_sqlite_url: str, script: Script, said: d
     shop.runtime.database.dispose()
 
 
+@pytest.mark.parametrize("field", ["actor", "metadata"])
+def test_what_is_said_may_not_be_too_large(open_shop: OpenShop, script: Script, field: str) -> None:
+    workflow = reviewing(script)
+    shop = open_shop(workflow, max_payload_bytes=100)
+    run_id = shop.run(workflow)
+    said: dict[str, Any] = {"actor": "lee", field: {"much": "x" * 100}}
+    with pytest.raises(ManualActionError, match="SQUIDMESH_MAX_PAYLOAD_BYTES allows 100") as caught:
+        shop.mesh.approve_run(run_id, **said)
+    assert caught.value.field == field
+    assert shop.status(run_id) == "paused"
+
+
 @pytest.mark.parametrize("run_id", ["nonsense", "", 7, None])
 def test_an_id_that_is_none_is_no_run(migrated_sqlite_url: str, script: Script, run_id: Any) -> None:
     shop = Shop(migrated_sqlite_url, reviewing(script))

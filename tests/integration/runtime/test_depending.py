@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -19,6 +20,7 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
+from flask_squidmesh.reading.inbox import inbox
 from flask_squidmesh.store import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop, error_of
@@ -199,6 +201,26 @@ def test_needs_keep_since_when_the_oldest_decision_waits(open_shop: OpenShop, sc
     assert before is not None
     assert after is not None
     assert (after.since - before.since).total_seconds() < 1  # type: ignore[operator]
+
+
+def test_a_decision_behind_a_join_has_its_time_from_when_it_was_asked_for(open_shop: OpenShop, script: Script) -> None:
+    class Reviewing(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work"), after=[])
+        settle = Wait(36_000, after=[])
+        review = Approval("Good?", after=[work, settle], within=timedelta(hours=1))
+
+    shop = open_shop(Reviewing)
+    run_id = shop.run(Reviewing)
+    shop.later(36_001)
+    asked = shop.clock.now()
+    assert shop.mesh.explain_run(run_id).details["deadline"] == "on_time"
+    with shop.runtime.database.read() as connection:
+        [item] = inbox(connection, shop.runtime.registry, now=asked).items
+    [decision] = item.decisions
+    assert (decision.deadline, asked - decision.asked_at < timedelta(minutes=1)) == ("on_time", True)
+    shop.clock.advance(timedelta(minutes=50))
+    assert shop.mesh.explain_run(run_id).details["deadline"] == "due_soon"
 
 
 def test_a_rejection_fails_a_dependency_run(open_shop: OpenShop, script: Script) -> None:

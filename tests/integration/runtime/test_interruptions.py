@@ -469,6 +469,15 @@ def test_an_output_that_no_step_could_return_is_refused(open_shop: OpenShop, scr
     assert shop.status(run_id) == "paused"
 
 
+def test_an_output_that_is_too_large_is_refused(open_shop: OpenShop, script: Script) -> None:
+    workflow = charging(script, OSError("unknown"), irreversible=True)
+    shop = open_shop(workflow, max_payload_bytes=100)
+    run_id = shop.run(workflow)
+    with pytest.raises(ManualActionError, match="SQUIDMESH_MAX_PAYLOAD_BYTES allows 100") as caught:
+        shop.mesh.resolve_step(run_id, output={"much": "x" * 100}, actor="lee")
+    assert caught.value.field == "output"
+
+
 def test_an_interrupted_step_in_a_dependency_run_lets_the_others_go_on(open_shop: OpenShop, script: Script) -> None:
     class Graph(Workflow):
         place = Manual(Order)
