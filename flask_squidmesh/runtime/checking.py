@@ -14,6 +14,7 @@ from ..store import schema
 from ..store.measuring import runs_per_day, table_sizes
 from ..store.tables import ADVICE, Dispatch, Process
 from .beats import FORGOTTEN_AFTER
+from .retention import unknown_keys
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -35,6 +36,7 @@ def check(runtime: Runtime) -> Iterator[Finding]:
     """Look at everything that runs need, from the settings to overdue work. Reads the database."""
     yield from _configuration(runtime)
     yield from _workflows(runtime)
+    yield from _retention(runtime)
     if "sqlalchemy" not in runtime.app.extensions or runtime.settings.bind not in runtime.host_db.engines:
         return
     try:
@@ -67,6 +69,21 @@ def _workflows(runtime: Runtime) -> Iterator[Finding]:
         yield _right("workflows", ", ".join(names))
     else:
         yield _wrong("workflows", "None is registered. Pass their classes to mesh.register.")
+
+
+def _retention(runtime: Runtime) -> Iterator[Finding]:
+    retention = runtime.settings.retention
+    unknown = unknown_keys(retention or {}, runtime.registry)
+    for key in unknown:
+        yield _wrong(
+            "retention",
+            f"SQUIDMESH_RETENTION names {key!r}, which is neither completed, failed or cancelled nor a registered "
+            "workflow. Correct the name, or take it out.",
+        )
+    if not retention:
+        yield _right("retention", "ended runs are kept for ever")
+    elif not unknown:
+        yield _right("retention", ", ".join(f"{key}: {period or 'for ever'}" for key, period in retention.items()))
 
 
 def _live(runtime: Runtime, connection: sa.Connection) -> Iterator[Finding]:
