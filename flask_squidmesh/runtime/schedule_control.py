@@ -32,7 +32,7 @@ def resume(runtime: Runtime, workflow: Any, trigger: str, *, actor: Any, comment
 def run_now(runtime: Runtime, workflow: Any, trigger: str, *, actor: Any, comment: str | None = None) -> str:
     """Start the schedule's run once more, now, paused or not, and return its id."""
     assert runtime.config
-    decider = decider_of(actor, comment, None, actor_required=True)
+    decider = decider_of(actor, comment, None, actor_required=True, most=runtime.settings.max_payload_bytes)
     spec, chosen = cron_trigger(runtime, workflow, trigger)
     wanted = replace(wanted_start(runtime, spec, chosen, None, f"now:{new_id()}"), actor=decider.actor)
 
@@ -47,11 +47,11 @@ def run_now(runtime: Runtime, workflow: Any, trigger: str, *, actor: Any, commen
 
 def _set(runtime: Runtime, workflow: Any, trigger: str, *, paused: bool, actor: Any, comment: str | None) -> None:
     assert runtime.config
-    decider = decider_of(actor, comment, None, actor_required=True)
+    decider = decider_of(actor, comment, None, actor_required=True, most=runtime.settings.max_payload_bytes)
     spec, chosen = cron_trigger(runtime, workflow, trigger)
     now = runtime.clock.now()
     with runtime.database.write() as connection:
-        row = locked_schedule(runtime, connection, spec, chosen)
+        row = locked_schedule(runtime, connection, spec, chosen.name)
         if (row.paused_at is not None) == paused:
             raise TransitionError(
                 f"The schedule {trigger} of {spec.name} is {'paused already' if paused else 'not paused'}. "
@@ -60,7 +60,7 @@ def _set(runtime: Runtime, workflow: Any, trigger: str, *, paused: bool, actor: 
                 allowed=("resume_schedule",) if paused else ("pause_schedule",),
             )
         values = {"paused_at": now} if paused else {"paused_at": None, "resumed_at": now}
-        connection.execute(sa.update(tables.schedules).where(of_schedule(spec, chosen)).values(values))
+        connection.execute(sa.update(tables.schedules).where(of_schedule(spec, chosen.name)).values(values))
         event = "schedule_paused" if paused else "schedule_resumed"
         _note(runtime, connection, event, spec.name, trigger, decider)
 

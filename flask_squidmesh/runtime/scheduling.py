@@ -156,7 +156,7 @@ def _fire_due(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, since: 
     if due is None or (due <= since and not _has_fired(runtime, spec, chosen)):
         return None
     with runtime.database.write() as connection:
-        row = locked_schedule(runtime, connection, spec, chosen)
+        row = locked_schedule(runtime, connection, spec, chosen.name)
         passed = max(filter(None, (row.fired_at or since, row.resumed_at)))
         if row.paused_at is not None or due <= passed:
             return None
@@ -170,21 +170,21 @@ def _fire_due(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, since: 
 
 def _has_fired(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec) -> bool:
     with runtime.database.read() as connection:
-        return connection.scalar(sa.select(tables.schedules.c.fired_at).where(of_schedule(spec, chosen))) is not None
+        return (
+            connection.scalar(sa.select(tables.schedules.c.fired_at).where(of_schedule(spec, chosen.name))) is not None
+        )
 
 
-def locked_schedule(
-    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, chosen: TriggerSpec
-) -> sa.Row[Any]:
+def locked_schedule(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, trigger: str) -> sa.Row[Any]:
     """The schedule's row, made where there is none; its lock lets one worker at a time fire it."""
-    statement = INSERTS[runtime.database.dialect](tables.schedules).values(workflow=spec.name, trigger=chosen.name)
+    statement = INSERTS[runtime.database.dialect](tables.schedules).values(workflow=spec.name, trigger=trigger)
     connection.execute(statement.on_conflict_do_nothing())
-    return connection.execute(sa.select(tables.schedules).where(of_schedule(spec, chosen)).with_for_update()).one()
+    return connection.execute(sa.select(tables.schedules).where(of_schedule(spec, trigger)).with_for_update()).one()
 
 
-def of_schedule(spec: WorkflowSpec, chosen: TriggerSpec) -> sa.ColumnElement[bool]:
+def of_schedule(spec: WorkflowSpec, trigger: str) -> sa.ColumnElement[bool]:
     """The condition on the schedule's row."""
-    return sa.and_(tables.schedules.c.workflow == spec.name, tables.schedules.c.trigger == chosen.name)
+    return sa.and_(tables.schedules.c.workflow == spec.name, tables.schedules.c.trigger == trigger)
 
 
 def _wanted_by(runtime: Runtime, payload: Mapping[str, Any]) -> Start:
