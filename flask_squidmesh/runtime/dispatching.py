@@ -115,7 +115,11 @@ def _enqueue(runtime: Runtime, run: RunSummary | None, group: Iterable[Intent]) 
     by_time: dict[tuple[str, float | None], list[str]] = {}
     for intent in group:
         by_time.setdefault((intent.kind, _seconds(runtime, intent)), []).append(intent.step)
+    longest = runtime.executor.longest_delay
     for (kind, seconds), steps in by_time.items():
+        if seconds is not None and longest is not None and seconds > longest:
+            _leave_to_relay(runtime, run.id, steps)
+            continue
         answers = _given(runtime, run, kind, steps, seconds)
         for step, metadata in zip(steps, answers, strict=False):
             _tell(runtime, {**facts, "run_id": run.id}, step, metadata, seconds)
@@ -150,10 +154,20 @@ def _seconds(runtime: Runtime, intent: Intent) -> float | None:
     return seconds if seconds > 0 else None
 
 
+def _leave_to_relay(runtime: Runtime, run_id: str, steps: Collection[str]) -> None:
+    """Have it handed over when its time has come: being looked at then tells that it is in no queue."""
+    with runtime.database.write() as connection:
+        connection.execute(sa.update(dispatches).where(_unclaimed(run_id, steps)).values(relay_at=dispatches.c.due_at))
+
+
+def _unclaimed(run_id: str, steps: Collection[str]) -> sa.ColumnElement[bool]:
+    concerned = sa.select(step_runs.c.id).where(step_runs.c.run_id == run_id, step_runs.c.step.in_(steps))
+    return sa.and_(dispatches.c.step_run_id.in_(concerned), dispatches.c.claim_id.is_(None))
+
+
 def _note_failure(runtime: Runtime, run_id: str, steps: Collection[str], error: str, *, counted: bool) -> None:
     """Write the failure down, and have the relay try again after a growing while."""
-    concerned = sa.select(step_runs.c.id).where(step_runs.c.run_id == run_id, step_runs.c.step.in_(steps))
-    mine = sa.and_(dispatches.c.step_run_id.in_(concerned), dispatches.c.claim_id.is_(None))
+    mine = _unclaimed(run_id, steps)
     with runtime.database.write() as connection:
         tries: int = connection.scalar(sa.select(sa.func.max(dispatches.c.hand_overs)).where(mine)) or 0
         before = tries - 1 if counted else tries

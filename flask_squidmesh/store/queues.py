@@ -36,7 +36,8 @@ def note_taken(connection: sa.Connection, database: Database, queue: str, due_at
 def overdue(connection: sa.Connection, database: Database, *, limit: int) -> list[Any]:
     """Dispatches whose hand-over is to be made again, locked: id, run_id, kind, hand_overs and step of each.
 
-    Those that are known to be in no queue come first: the executor refused them, or a process put them back or died.
+    Those that are known to be in no queue come first: the executor refused them or was not asked to hold them for so
+    long, or a process put them back or died.
     """
     found: list[Any] = []
     for condition in _conditions(connection, database):
@@ -50,7 +51,8 @@ def overdue(connection: sa.Connection, database: Database, *, limit: int) -> lis
 def _conditions(connection: sa.Connection, database: Database) -> Iterator[sa.ColumnElement[bool]]:
     """One for each index, so that nothing is read that is not handed over."""
     waited = dispatches.c.relay_at <= database.now()
-    yield waited & (dispatches.c.hand_over_error.is_not(None) | dispatches.c.held.is_not(None))
+    left_to_relay = dispatches.c.relay_at == dispatches.c.due_at
+    yield waited & (dispatches.c.hand_over_error.is_not(None) | dispatches.c.held.is_not(None) | left_to_relay)
     yield waited & dispatches.c.claim_id.is_not(None)
     for queue in _names(connection):
         passed = _passed(connection, database, queue)

@@ -255,7 +255,7 @@ class Dispatch(Base):
         sa.Index(
             "ix_squidmesh_dispatches_obstructed",
             "relay_at",
-            **_where("hand_over_error IS NOT NULL OR held IS NOT NULL"),
+            **_where("hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at"),
         ),
         sa.Index("ix_squidmesh_dispatches_run", "run_id"),
         sa.Index("ix_squidmesh_dispatches_claim", "claim_id", **_where("claim_id IS NOT NULL")),
