@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import strategies as st
 
 from flask_squidmesh import ConflictError, Run, RunSummary, SquidMeshError
@@ -92,8 +93,11 @@ class Operator:
         for action in explained.next_actions:
             self._would_succeed(run_id, action)
         for call in CALLS.keys() - offered:
-            with pytest.raises(SquidMeshError):
-                self._in_session(run_id, call, {}, commit=False)
+            self._would_be_refused(run_id, call, {})
+        of_step = {(str(action), action.step) for action in explained.next_actions if action.step}
+        steps = {row.step for row in self._world.shop.rows(tables.step_runs, tables.step_runs.c.run_id == run_id)}
+        for call, step in {(call, step) for call, _ in of_step for step in steps} - of_step:
+            self._would_be_refused(run_id, call, {"step": step})
 
     def _explained(self, run_id: str) -> Explanation:
         explained = self._world.shop.mesh.explain_run(run_id)
@@ -182,11 +186,19 @@ class Operator:
             getattr(self._world.shop.mesh, call)(run_id, actor=ACTOR, **said)
         assert self._world.fate.commits == commits
 
+    def _would_be_refused(self, run_id: str, call: str, said: Mapping[str, Any]) -> None:
+        with pytest.raises(SquidMeshError):
+            self._in_session(run_id, call, said, commit=False)
+
     def _would_succeed(self, run_id: str, action: NextAction) -> None:
         said = {} if action.step is None else {"step": action.step}
-        answer = self._in_session(run_id, str(action), said, commit=False)
-        if "status" in action.leads_to:
-            assert answer.status == action.leads_to["status"], (action, answer.status)
+        session = self._world.shop.db.session
+        try:
+            answer = getattr(self._world.shop.mesh, str(action))(run_id, actor=ACTOR, session=session, **said)
+            rows = session.execute(sa.select(tables.step_runs).where(tables.step_runs.c.run_id == run_id)).all()
+        finally:
+            session.rollback()
+        check_leads_to(action, answer, rows)
 
     def _rows(self, run_id: str) -> Any:
         shop = self._world.shop
@@ -196,6 +208,20 @@ class Operator:
             sorted(shop.rows(tables.dispatches, tables.dispatches.c.run_id == run_id), key=lambda row: row.id),
             sorted(shop.rows(tables.audit_events, tables.audit_events.c.run_id == run_id), key=lambda row: row.id),
         ]
+
+
+def check_leads_to(action: NextAction, answer: RunSummary, rows: Sequence[Any]) -> None:
+    """The call has led to what it said: the run's status, the steps that follow, the compensations in their order."""
+    expected = action.leads_to
+    assert answer.status == expected.get("status", answer.status), (action, answer.status)
+    steps = [row for row in rows if row.kind == "step"]
+    opened = {row.step for row in steps if row.status in ("pending", "running", "paused") and not row.missing}
+    targets = {expected["target"]} if "target" in expected else set(expected.get("targets", ()))
+    assert targets <= opened or answer.status == "failed", (action, targets, opened)
+    if expected.get("status") == "failed":
+        undoing = [row for row in rows if row.kind == "compensation"]
+        order = [row.step for row in sorted(undoing, key=lambda row: int(row.settings["order"]))]
+        assert order == expected["compensates"], (action, order)
 
 
 def settle(world: World, run_id: str) -> bool:

@@ -49,11 +49,19 @@ class AnyWorkflow(RuleBasedStateMachine):
     @initialize(
         plans=st.lists(workflows(), min_size=1, max_size=2),
         continues=st.booleans(),
+        by_queue=st.booleans(),
         steps=st.sampled_from([1, 2, 25]),
         abandoned=st.sampled_from([1, 2, 3]),
     )
-    def open(self, plans: list[WorkflowPlan], continues: bool, steps: int, abandoned: int) -> None:
-        self.world = World(self._url, plans, continues=continues, delivery_steps=steps, max_abandoned=abandoned)
+    def open(self, plans: list[WorkflowPlan], continues: bool, by_queue: bool, steps: int, abandoned: int) -> None:
+        self.world = World(
+            self._url,
+            plans,
+            continues=continues,
+            by_queue=by_queue,
+            delivery_steps=steps,
+            max_abandoned=abandoned,
+        )
         self.world.__enter__()
         self.opened = True
         self.watcher, self.operator = Watcher(self.world), Operator(self.world)

@@ -179,12 +179,13 @@ def test_a_disturbed_run_ends_like_an_undisturbed_one(number: int, migrated_url:
         happening=acts(),
         approves=st.lists(st.booleans(), min_size=1, max_size=3),
         continues=st.booleans(),
+        by_queue=st.booleans(),
     )
-    def lives(plan: WorkflowPlan, happening: list[Act], approves: list[bool], continues: bool) -> None:
+    def lives(plan: WorkflowPlan, happening: list[Act], approves: list[bool], continues: bool, by_queue: bool) -> None:
         opened = partial(World, migrated_url, [plan], choose=of_visit, continues=continues, max_abandoned=100)
         with opened() as world:
             expected = Life(world, plan, approves).ends()
-        with opened() as world:
+        with opened(by_queue=by_queue) as world:
             life = Life(world, plan, approves)
             for act in happening:
                 life.happens(act)

@@ -14,6 +14,7 @@ from flask_squidmesh import Delivery, signals
 from flask_squidmesh.engine.status import TERMINAL
 from flask_squidmesh.runtime.claiming_work import claim_due
 from flask_squidmesh.runtime.performing import deliver
+from flask_squidmesh.runtime.relaying import relay
 from flask_squidmesh.store import tables
 from flask_squidmesh.store.claiming import Claim
 from flask_squidmesh.testing import drain
@@ -51,11 +52,13 @@ class World:
         *,
         choose: Choose = in_turn,
         continues: bool = True,
+        by_queue: bool = False,
         **settings: Any,
     ) -> None:
+        """by_queue: whether it is the host's queue that brings runs to their end, and no worker."""
         self.effects = Effects(write=self._write, choose=choose, began=self._call_begins, ended=self._call_ends)
         self.workflows = [build(f"Plan{number}", plan, self.effects) for number, plan in enumerate(plans)]
-        self.queue = Recording(continues=continues)
+        self.queue, self._by_queue = Recording(continues=continues), by_queue
         self.shop = Shop(url, *self.workflows, executor=self.queue, **settings)
         self.fate = Fate(self._befall)
         self.claims: list[Claim] = []
@@ -120,11 +123,22 @@ class World:
         self.queue.failing = None
         for _ in range(MOST_ROUNDS):
             self.shop.clock.advance(LONG)
-            drain()
+            self._perform_what_is_due()
             decided = [decide(self, run_id) for run_id in self.runs]
             if not any(decided) and not self.shop.rows(tables.dispatches):
                 return
         raise AssertionError(f"work goes on for ever: {[self.shop.visits(run_id) for run_id in self.runs]}")
+
+    def _perform_what_is_due(self) -> None:
+        if not self._by_queue:
+            drain()
+            return
+        given = self.queue.given
+        given[:] = [(payload, None) for payload, _ in given]
+        relay(self.shop.runtime)
+        while job := next((job for job in given if job[1] is None), None):
+            given.remove(job)
+            self.perform(job[0])
 
     def check_ended(self) -> None:
         """Every run has come to an end."""
