@@ -1,7 +1,9 @@
-"""For a host's tests: an app in memory, a clock to move, performing what is due, and looking at what came of it."""
+"""For a host's tests: an app in memory, a clock to move, performing what is due, looking at what came of it,
+and trying an executor out."""
 
 from ..clock import SettableClock
 from .asserting import assert_audit, assert_compensated, assert_status, assert_steps
+from .conformance import check_executor
 from .draining import drain, work_through
 from .memory import Host, memory_app
 
@@ -12,6 +14,7 @@ __all__ = [
     "assert_compensated",
     "assert_status",
     "assert_steps",
+    "check_executor",
     "drain",
     "memory_app",
     "work_through",
