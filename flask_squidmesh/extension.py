@@ -18,7 +18,7 @@ from .errors import ConfigurationError, UnknownWorkflowError
 from .reading import explanation, graph, inspection, listing
 from .reading.views import Explanation, Graph, Run, RunPage
 from .runtime import control, dev_worker, log_records, pruning, replaying, schedule_control, starting
-from .runtime.deliveries import Delivery, perform
+from .runtime.deliveries import Delivery
 from .runtime.pruning import PruneReport
 from .runtime.runtime import Runtime, current_runtime
 from .runtime.scheduling import cron_trigger
@@ -309,7 +309,7 @@ class SquidMesh:
         A failed step is not a failed job: the Delivery says what happened. Raises PayloadError for a payload that the
         executor was never given, and the database's own errors where it is out of reach.
         """
-        return perform(current_runtime(), payload)
+        return current_runtime().perform(payload)
 
     def enqueue_cron(
         self,
