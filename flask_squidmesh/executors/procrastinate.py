@@ -22,7 +22,7 @@ from ..errors import ConfigurationError, SchemaError
 from .contract import Executor, Identified, Payload
 from .resolving import imported
 
-TASK: Final = "flask_squidmesh.perform"
+TASK: Final = "squidmesh.perform"
 SETTING: Final = "SQUIDMESH_PROCRASTINATE_APP"
 ADVICE: Final = (
     "The tables of Procrastinate are not in the database of the runs. Run, with the module that your workers name: "
