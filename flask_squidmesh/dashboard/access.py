@@ -149,7 +149,7 @@ def _login_manager() -> Any:
 
 
 def _switched_off(action: str) -> Markup | None:
-    settings = current_runtime().config.dashboard
+    settings = current_runtime().settings.dashboard
     if action in READING_ACTIONS:
         return None
     if settings.read_only:

@@ -11,7 +11,7 @@ from . import csrf, failures, headers, static_files
 from .access import Authorize, Dashboard, Hooks
 from .assets import TEMPLATES
 from .frame import frame
-from .views import acting, help, inbox, preferences, pulse, run, runs, workflows
+from .views import acting, audit, help, inbox, preferences, pulse, run, runs, schedules, workers, workflows
 
 GET, GET_POST, POST = ["GET"], ["GET", "POST"], ["POST"]
 ROUTES: list[tuple[str, str, Callable[..., Any], list[str]]] = [
@@ -21,6 +21,11 @@ ROUTES: list[tuple[str, str, Callable[..., Any], list[str]]] = [
     ("/runs/<run_id>.json", "run_json", run.as_json, GET),
     ("/runs/<run_id>/<verb>", "act", acting.act, GET_POST),
     ("/workflows", "workflows", workflows.show, GET),
+    ("/schedules", "schedules", schedules.show, GET),
+    ("/schedules/<workflow>/<trigger>/<verb>", "schedule", schedules.act, GET_POST),
+    ("/workers", "workers", workers.show, GET),
+    ("/audit", "audit", audit.show, GET),
+    ("/audit.csv", "audit_csv", audit.as_csv, GET),
     ("/help", "help", help.show, GET),
     ("/pulse", "pulse", pulse.answer, GET),
     ("/prefs", "preferences", preferences.change, POST),

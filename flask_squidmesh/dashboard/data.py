@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,12 +16,15 @@ from ..reading import listing
 from ..reading.audit import events
 from ..reading.explanation import explain
 from ..reading.filters import Filters as Selection
+from ..reading.fleet import Fleet, fleet
 from ..reading.graph import graph
 from ..reading.inbox import inbox, inbox_counts
 from ..reading.inspection import inspect
-from ..reading.views import AuditEventView, Count, Explanation, Graph, Inbox, Run
+from ..reading.views import AuditEventView, AuditPage, Count, Explanation, Graph, Inbox, Run
 from ..reading.words import stuck_among, word_of
+from ..runtime.checking import WORKER_SILENCE
 from ..runtime.runtime import current_runtime
+from ..runtime.scheduling import ScheduleView, schedules
 from ..store import auditing
 from ..store.summaries import RunSummary
 from ..workflow.spec import WorkflowSpec
@@ -125,6 +129,25 @@ def worded_run(run_id: str) -> WordedRun:
         if not found or found[0].id != run_id:
             raise RunNotFoundError(run_id)
         return _worded(connection, list(found))[0]
+
+
+def schedules_now() -> list[ScheduleView]:
+    """Every cron trigger of the registered workflows."""
+    return schedules(current_runtime())
+
+
+def fleet_now() -> Fleet:
+    """Queues and processes."""
+    settings = current_runtime().settings
+    silence = max(WORKER_SILENCE, timedelta(seconds=settings.claim_timeout))
+    with _connected() as connection:
+        return fleet(connection, now=current_runtime().clock.now(), silence=silence, queues=[settings.queue])
+
+
+def audit_page(*, after: str | None, size: int, **selection: str | None) -> AuditPage:
+    """One page of audit events, newest first. Raises FilterError, RunNotFoundError."""
+    with _connected() as connection:
+        return events(connection, limit=size, after=after, **selection)
 
 
 def specs() -> list[WorkflowSpec]:

@@ -31,16 +31,27 @@ _TITLES: Mapping[str, str] = {
     "repaired": N_("repaired its rows"),
     "pruned": N_("pruned ended runs"),
     "revealed": N_("revealed a hidden value"),
+    "schedule_paused": N_("paused the schedule {trigger} of {workflow}"),
+    "schedule_resumed": N_("resumed the schedule {trigger} of {workflow}"),
+    "schedule_run": N_("started the schedule {trigger} of {workflow} by hand"),
     "refused": N_("tried to {action} without the right to"),
 }
 TYPES = frozenset(_TITLES)
 
 
+def filterable() -> list[tuple[str, Markup]]:
+    """What the audit can be narrowed to, each with its words."""
+    blank = dict.fromkeys(("step", "action", "workflow", "trigger"), "…")
+    return [(type, _(text, **blank)) for type, text in _TITLES.items() if type != "started"]
+
+
 def title_of(event: AuditEventView) -> Markup:
     """What happened, as the rest of a sentence that the actor begins."""
-    action = str((event.metadata or {}).get("action", "act")).replace("_", " ")
+    said = event.metadata or {}
+    action = str(said.get("action", "act")).replace("_", " ")
     text = _TITLES.get(event.type, event.type.replace("_", " "))
-    return _(text, step=code(event.step or "?"), action=action)
+    names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger")}
+    return _(text, step=code(event.step or "?"), action=action, **names)
 
 
 def started(run: RunSummary) -> AuditEventView:

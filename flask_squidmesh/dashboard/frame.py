@@ -16,8 +16,16 @@ from ..errors import SquidMeshError
 from ..runtime.runtime import current_runtime
 from . import access, csrf, data, headers, static_files, times
 from .actors import name_of
-from .language import _, current_language, plural
+from .language import N_, _, current_language, plural
 
+PAGES = (
+    (".inbox", N_("Needs you"), "n", "list"),
+    (".runs", N_("Runs"), "r", "list"),
+    (".workflows", N_("Workflows"), "w", "list"),
+    (".schedules", N_("Schedules"), "s", "list"),
+    (".workers", N_("Workers"), "k", "list"),
+    (".audit", N_("Audit"), "a", "audit"),
+)
 THEMES = ("system", "light", "dark")
 THEME_COOKIE, LIVE_COOKIE = "squidmesh_theme", "squidmesh_live"
 HTMX = {
@@ -126,10 +134,10 @@ def _controls(text: Iterable[str]) -> bool:
 
 
 def _navigation() -> list[Item]:
-    pages = ((".inbox", _("Needs you"), "n"), (".runs", _("Runs"), "r"), (".workflows", _("Workflows"), "f"))
     return [
-        Item(label, url_for(endpoint), _is_here(endpoint), key, counts=endpoint == ".inbox")
-        for endpoint, label, key in pages
+        Item(_(label), url_for(endpoint), _is_here(endpoint), key, counts=endpoint == ".inbox")
+        for endpoint, label, key, right in PAGES
+        if right == "list" or access.may(right)
     ]
 
 

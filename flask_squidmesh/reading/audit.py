@@ -19,13 +19,14 @@ def events(
     *,
     run_id: UUID | str | None = None,
     type: str | None = None,
+    actor: str | None = None,
     limit: int = 50,
     after: str | None = None,
 ) -> AuditPage:
     """One page of audit events, newest first. One query.
 
-    run_id, type: only those of this run, or of this type. limit: 1 to 500. after: `next` of the page before. Raises
-    FilterError, and RunNotFoundError for what is no run id.
+    run_id, type, actor: only those of this run, of this type, by this person (the text, or the mapping's "id").
+    limit: 1 to 500. after: `next` of the page before. Raises FilterError, and RunNotFoundError for what is no run id.
     """
     check_limit(limit)
     query = sa.select(AuditEvent.__table__).order_by(AuditEvent.id.desc()).limit(limit + 1)
@@ -33,6 +34,8 @@ def events(
         query = query.where(AuditEvent.run_id == run_id_of(run_id))
     if type is not None:
         query = query.where(AuditEvent.type == type)
+    if actor is not None:
+        query = query.where(AuditEvent.actor_id == actor)
     if after is not None:
         query = query.where(AuditEvent.id < _place_of(after))
     found = [_view(row) for row in connection.execute(query).mappings()]

@@ -18,7 +18,7 @@ from .. import data, frame, times
 from ..access import require
 from ..chips import Chip
 from ..documents import visible
-from ..language import _, plural
+from ..language import N_, _, plural
 from ..marks import Mark, mark_of
 from ..offers import Button, inbox_buttons
 from ..reasons_to_look import reason
@@ -32,12 +32,12 @@ WORDS: Mapping[str, str] = {
     "compensation_failed": "failed",
 }
 NAMES: Mapping[str, str] = {
-    "decision": "Decision",
-    "resume": "Paused",
-    "interrupted": "Interrupted",
-    "stuck": "Stuck",
-    "failed": "Failed",
-    "compensation_failed": "Not undone",
+    "decision": N_("Decision"),
+    "resume": N_("Paused"),
+    "interrupted": N_("Interrupted"),
+    "stuck": N_("Stuck"),
+    "failed": N_("Failed"),
+    "compensation_failed": N_("Not undone"),
 }
 MOST = 30
 

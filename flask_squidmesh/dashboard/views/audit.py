@@ -1,0 +1,93 @@
+"""Audit: who did what, when and why, over all runs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+from flask import Response, render_template, request, url_for
+
+from ...engine.approving import identity
+from ...errors import FilterError, RunNotFoundError
+from ...reading.views import AuditEventView, AuditPage
+from .. import data
+from ..access import require
+from ..actors import name_of
+from ..events import filterable, title_of
+from ..headers import keep_nowhere
+
+SIZE, EXPORTED, PAGE = 50, 10_000, 500
+KEYS = {"run_id": "run", "type": "type", "actor": "actor"}
+COLUMNS = ("at", "actor", "type", "what", "step", "run_id", "comment")
+
+
+def show() -> str:
+    """The page."""
+    require("audit")
+    filters = _filters()
+    try:
+        page = data.audit_page(after=request.args.get("after"), size=SIZE, **filters)
+        problem = None
+    except (FilterError, RunNotFoundError) as error:
+        page, problem = AuditPage(events=(), next=None), str(error)
+    return render_template(
+        "squidmesh/audit.html",
+        events=page.events,
+        problem=problem,
+        filters=filters,
+        narrowed=any(filters.values()),
+        types=filterable,
+        title_of=title_of,
+        identity=identity,
+        older=_address(".audit", filters, after=page.next) if page.next else None,
+        newest=_address(".audit", filters),
+        first_page=not request.args.get("after"),
+        export=_address(".audit_csv", filters),
+    )
+
+
+def as_csv() -> Response:
+    """The newest events that match, as a table for a spreadsheet."""
+    require("audit")
+    require("export")
+    text = StringIO()
+    table = csv.writer(text)
+    table.writerow(COLUMNS)
+    table.writerows(_cells(event) for event in _all())
+    response = Response(text.getvalue(), mimetype="text/csv")
+    response.headers["Content-Disposition"] = 'attachment; filename="audit.csv"'
+    keep_nowhere(response)
+    return response
+
+
+def _filters() -> dict[str, str | None]:
+    return {name: request.args.get(key, "").strip() or None for name, key in KEYS.items()}
+
+
+def _address(endpoint: str, filters: dict[str, str | None], **more: Any) -> str:
+    query: dict[str, Any] = {KEYS[name]: value for name, value in filters.items() if value}
+    return url_for(endpoint, **query, **more)
+
+
+def _all() -> Iterator[AuditEventView]:
+    after, left = None, EXPORTED
+    while left > 0:
+        page = data.audit_page(after=after, size=min(PAGE, left), **_filters())
+        yield from page.events
+        after, left = page.next, left - len(page.events)
+        if after is None:
+            return
+
+
+def _cells(event: AuditEventView) -> list[str]:
+    who = name_of(event.actor) if event.actor else ""
+    what = title_of(event).striptags()
+    cells = [event.at.isoformat(), who, event.type, what, event.step or "", event.run_id or "", event.comment or ""]
+    return [_harmless(cell) for cell in cells]
+
+
+def _harmless(cell: str) -> str:
+    """Spreadsheets take a cell that begins like this for a formula."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

@@ -1,0 +1,149 @@
+"""Schedules: when each cron trigger is due, what it last did, and running or pausing it by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cronsim import CronSim
+from flask import abort, flash, redirect, render_template, request, url_for
+from markupsafe import Markup
+from werkzeug.wrappers import Response
+
+from ...errors import ManualActionError, TransitionError, UnknownTriggerError, UnknownWorkflowError
+from ...runtime import schedule_control
+from ...runtime.runtime import current_runtime
+from ...runtime.scheduling import ScheduleView
+from ...workflow.schedule import next_due
+from .. import asking, data
+from ..access import may, require
+from ..language import N_, _, code, current_language
+from ..offers import Button
+
+SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One schedule. words: the expression in English, None for readers of other languages."""
+
+    schedule: ScheduleView
+    title: str
+    words: str | None
+    following: list[datetime]
+    buttons: list[Button]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """Something a person does with a schedule."""
+
+    right: str
+    call: Callable[..., str | None]
+    text: str
+    sentence: str
+    done: str
+    tone: str = ""
+
+
+DEEDS = {
+    "run": Deed(
+        right="schedule_run",
+        call=schedule_control.run_now,
+        text=N_("Run now"),
+        sentence=N_("{trigger} of {workflow} starts one more run now. Its next time stays as it is."),
+        done=N_("This is the run that was started."),
+        tone="go",
+    ),
+    "pause": Deed(
+        right="schedule_pause",
+        call=schedule_control.pause,
+        text=N_("Pause"),
+        sentence=N_("{trigger} of {workflow} starts nothing until somebody resumes it; runs in progress go on."),
+        done=N_("The schedule is paused."),
+    ),
+    "resume": Deed(
+        right="schedule_pause",
+        call=schedule_control.resume,
+        text=N_("Resume"),
+        sentence=N_("{trigger} of {workflow} starts runs again, from its next time on; what passed is left out."),
+        done=N_("The schedule is on again."),
+        tone="go",
+    ),
+}
+
+
+def show() -> str:
+    """The page."""
+    require("list")
+    now = current_runtime().clock.now()
+    return render_template("squidmesh/schedules.html", rows=[_row(each, now) for each in data.schedules_now()])
+
+
+def act(workflow: str, trigger: str, verb: str) -> Response:
+    """Ask, and do it."""
+    deed = DEEDS.get(verb)
+    if deed is None:
+        abort(404)
+    actor = asking.actor_for(deed.right)
+    question = _question(deed, workflow, trigger)
+    if request.method == "GET":
+        return asking.page(question)
+    comment = asking.comment_for(question)
+    if question.problems:
+        return asking.page(question, 422)
+    try:
+        run_id = deed.call(current_runtime(), workflow, trigger, actor=actor, comment=comment)
+    except (UnknownWorkflowError, UnknownTriggerError):
+        abort(404)
+    except ManualActionError as error:
+        question.problems[error.field] = str(error)
+        return asking.page(question, 422)
+    except TransitionError:
+        flash(_("Somebody was faster; nothing was done."), "error")
+        return redirect(url_for(".schedules"), 303)
+    flash(_(deed.done), "success")
+    return redirect(url_for(".run", run_id=run_id) if run_id else url_for(".schedules"), 303)
+
+
+def _question(deed: Deed, workflow: str, trigger: str) -> asking.Question:
+    return asking.Question(
+        right=deed.right,
+        heading=Markup("{}: {}").format(_(deed.text), trigger),
+        sentence=_(deed.sentence, trigger=code(trigger), workflow=code(workflow)),
+        button=_(deed.text),
+        back=url_for(".schedules"),
+        tone=deed.tone,
+    )
+
+
+def _row(schedule: ScheduleView, now: datetime) -> Row:
+    return Row(
+        schedule=schedule,
+        title=schedule.trigger.replace("_", " ").capitalize(),
+        words=_words(schedule.expression, now),
+        following=_following(schedule, now),
+        buttons=[_button(schedule, verb) for verb in _verbs(schedule) if may(DEEDS[verb].right)],
+    )
+
+
+def _words(expression: str, now: datetime) -> str | None:
+    return CronSim(expression, now).explain() if current_language() == "en" else None
+
+
+def _following(schedule: ScheduleView, now: datetime) -> list[datetime]:
+    """The next times it is due; none while it is paused."""
+    times: list[datetime] = []
+    while schedule.paused_at is None and len(times) < SHOWN:
+        times.append(next_due(schedule.expression, schedule.timezone, times[-1] if times else now))
+    return times
+
+
+def _verbs(schedule: ScheduleView) -> tuple[str, ...]:
+    return ("run", "resume" if schedule.paused_at else "pause")
+
+
+def _button(schedule: ScheduleView, verb: str) -> Button:
+    address = url_for(".schedule", workflow=schedule.workflow, trigger=schedule.trigger, verb=verb)
+    return Button(_(DEEDS[verb].text).striptags(), address, DEEDS[verb].tone if verb != "run" else "", "")

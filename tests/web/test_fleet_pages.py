@@ -1,0 +1,143 @@
+"""Schedules, workers and the audit."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from flask_squidmesh import Cron, Step, Workflow
+from flask_squidmesh.runtime.beats import record_beat
+from tests.web.shop import Checkout, mesh_of, start
+from tests.web.visiting import Visitor, text_of
+
+
+def note() -> None:
+    pass
+
+
+class Nightly(Workflow):
+    nightly = Cron("0 3 * * *", timezone="Europe/Berlin")
+    tidy = Step(note)
+
+
+@pytest.fixture
+def nightly(visitor: Visitor) -> Visitor:
+    with visitor.app.app_context():
+        mesh_of(visitor.app).register(Nightly)
+    return visitor
+
+
+def test_a_schedule_shows_when_it_is_due(nightly: Visitor) -> None:
+    page = nightly.read("/schedules")
+    assert "nightly / nightly" in page
+    assert "0 3 * * * Europe/Berlin" in page
+    assert "It has not fired yet." in page
+
+
+def test_a_schedule_is_run_now_by_hand(nightly: Visitor) -> None:
+    answer = nightly.send("/schedules/nightly/nightly/run", comment="asked for by Kim")
+    assert answer.status_code == 303
+    run_id = answer.location.rpartition("/")[2]
+    assert nightly.status(run_id) == "pending"
+    assert "started the schedule nightly of nightly by hand" in nightly.read("/audit")
+    assert run_id[:13] in nightly.read("/schedules")
+
+
+def test_a_schedule_is_paused_and_resumed(nightly: Visitor) -> None:
+    nightly.send("/schedules/nightly/nightly/pause", comment="stock-taking")
+    page = nightly.read("/schedules")
+    assert "not before somebody resumes it" in page
+    nightly.send("/schedules/nightly/nightly/resume")
+    assert "not before somebody resumes it" not in nightly.read("/schedules")
+    audit = nightly.read("/audit")
+    assert "dana paused the schedule nightly of nightly stock-taking" in audit
+
+
+def test_pausing_twice_does_nothing_the_second_time(nightly: Visitor) -> None:
+    fields = nightly.form("/schedules/nightly/nightly/pause")
+    nightly.send("/schedules/nightly/nightly/pause", fields)
+    nightly.send("/schedules/nightly/nightly/pause", fields)
+    assert "Somebody was faster; nothing was done." in nightly.read("/schedules")
+
+
+@pytest.mark.parametrize("path", ["nightly/weekly/run", "missing/nightly/run", "nightly/nightly/delete"])
+def test_what_is_no_schedule_is_not_found(nightly: Visitor, path: str) -> None:
+    fields = nightly.form("/schedules/nightly/nightly/run")
+    assert nightly.send(f"/schedules/{path}", fields).status_code == 404
+
+
+@pytest.mark.parametrize("verb", ["run", "pause", "resume"])
+def test_schedules_are_left_alone_without_the_right(make, verb: str) -> None:
+    visitor = make(SQUIDMESH_DASHBOARD_DISABLED_ACTIONS=["schedule_run", "schedule_pause"])
+    with visitor.app.app_context():
+        mesh_of(visitor.app).register(Nightly)
+    assert f"/nightly/nightly/{verb}" not in visitor.get("/schedules").text
+    assert visitor.get(f"/schedules/nightly/nightly/{verb}").status_code == 403
+
+
+def test_a_comment_for_a_schedule_may_be_required(make) -> None:
+    visitor = make(SQUIDMESH_DASHBOARD_COMMENT_REQUIRED=["schedule_run"])
+    with visitor.app.app_context():
+        mesh_of(visitor.app).register(Nightly)
+    answer = visitor.send("/schedules/nightly/nightly/run", comment=" ")
+    assert (answer.status_code, "Say why" in text_of(answer.text)) == (422, True)
+
+
+def test_a_queue_with_work_and_no_worker_comes_first(visitor: Visitor) -> None:
+    with visitor.app.app_context():
+        mesh_of(visitor.app).start_run(Checkout, {"order_id": "7"}, actor="kim")
+    page = visitor.read("/workers")
+    assert "squidmesh No worker 1 step is due and no live worker takes it from this queue." in page
+    assert "No worker has told of itself." in page
+
+
+def test_a_silent_worker_is_told_from_a_live_one(visitor: Visitor) -> None:
+    runtime = visitor.app.extensions["squidmesh"]
+    with visitor.app.app_context():
+        record_beat(runtime, "worker", "host:1:a", queue="squidmesh", threads=4)
+    assert "Live host:1:a squidmesh 4" in visitor.read("/workers")
+    runtime.clock.advance(timedelta(minutes=5))
+    page = visitor.read("/workers")
+    assert "Silent host:1:a" in page
+    assert "none; last seen" in page
+
+
+def test_the_audit_is_narrowed_by_person_kind_and_run(visitor: Visitor) -> None:
+    run_id, other = start(visitor.app, Checkout, "7"), start(visitor.app, Checkout, "8")
+    with visitor.app.app_context():
+        mesh_of(visitor.app).approve_run(run_id, actor={"id": "lee", "label": "Lee L."}, comment="fine")
+        mesh_of(visitor.app).reject_run(other, actor="dana", comment="fraud")
+    lee, rejected, mine = (visitor.read(f"/audit?{query}") for query in ("actor=lee", "type=rejected", f"run={other}"))
+    assert ("Lee L. approved review" in lee, "fraud" in lee) == (True, False)
+    assert ("fraud" in rejected, "fine" in rejected) == (True, False)
+    assert ("fraud" in mine, "fine" in mine) == (True, False)
+    assert "Nothing matches." in visitor.read("/audit?actor=nobody")
+    assert "This search cannot be made." in visitor.read("/audit?run=nonsense")
+
+
+def test_the_audit_goes_back_page_by_page(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_squidmesh.dashboard.views.audit.SIZE", 1)
+    run_id = start(visitor.app, Checkout, "7")
+    with visitor.app.app_context():
+        mesh_of(visitor.app).approve_run(run_id, actor="lee")
+    newest = visitor.get("/audit").text
+    assert "paused at" not in text_of(newest).partition("Comment")[2]
+    assert "after=" in newest
+
+
+def test_the_audit_as_a_table_holds_no_formula(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    with visitor.app.app_context():
+        mesh_of(visitor.app).approve_run(run_id, actor="=HYPERLINK(1)", comment="@fine")
+    answer = visitor.get("/audit.csv")
+    assert answer.mimetype == "text/csv"
+    assert "'=HYPERLINK(1),approved,approved review,review" in answer.text
+    assert "'@fine" in answer.text
+
+
+def test_the_audit_takes_its_right(make) -> None:
+    visitor = make({"authorize": lambda action, run, permission: action in ("list", "view")})
+    assert visitor.get("/audit").status_code == 403
+    assert visitor.get("/audit.csv").status_code == 403
+    assert "/audit" not in visitor.get("/schedules").text
