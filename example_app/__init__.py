@@ -9,6 +9,8 @@ from typing import Any
 
 from flask import Flask
 
+from flask_squidmesh import SquidMesh
+
 from .commands import COMMANDS
 from .extensions import csrf, login, mesh, migrate
 from .models import db
@@ -21,10 +23,11 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 mesh.register(*WORKFLOWS)
 
 
-def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+def create_app(config: Mapping[str, Any] | None = None, mesh: SquidMesh = mesh) -> Flask:
     """Make the app.
 
     :param config: Settings that stand above those from the environment.
+    :param mesh: The workflows, and what the dashboard asks; those of this shop where left out.
     """
     app = Flask(__name__, instance_path=os.environ.get("SHOP_INSTANCE"))
     app.config.from_mapping(settings(Path(app.instance_path)))

@@ -1,4 +1,4 @@
-"""The shop's clock. It shows the machine's time; only the seed turns it back, to make runs of some hours ago."""
+"""The shop's clock. It shows the machine's time; seed and smoke turn it, to see what some hours make of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ clock = SettableClock()
 @contextmanager
 def hours_ago(hours: float) -> Iterator[None]:
     """Turn the clock back meanwhile."""
-    clock.advance(-hours * 3600)
+    with hours_later(-hours):
+        yield
+
+
+@contextmanager
+def hours_later(hours: float) -> Iterator[None]:
+    """Turn the clock forward meanwhile."""
+    clock.advance(hours * 3600)
     try:
         yield
     finally:

@@ -10,6 +10,9 @@ from .goods_return import GoodsReturn
 from .local_ledger_checkout import LocalLedgerCheckout
 from .manual_approval import ManualApproval
 from .payment_recovery import PaymentRecovery
+from .price_change import PriceChange
+from .reminders import Reminders
+from .restocking import Restocking
 from .retry_verification import RetryVerification
 from .saga_checkout import SagaCheckout
 from .stock_count import StockCount
@@ -26,6 +29,9 @@ WORKFLOWS = (
     RetryVerification,
     CancellableWait,
     StockCount,
+    PriceChange,
+    Restocking,
+    Reminders,
 )
 
 __all__ = [
@@ -38,6 +44,9 @@ __all__ = [
     "LocalLedgerCheckout",
     "ManualApproval",
     "PaymentRecovery",
+    "PriceChange",
+    "Reminders",
+    "Restocking",
     "RetryVerification",
     "SagaCheckout",
     "StockCount",

@@ -5,7 +5,50 @@ from __future__ import annotations
 from ...seed import seed_people, seed_products
 from ...stage import own_stage
 from .. import Say, walked
-from .walks import WALKS
+from . import deciding, deploying, examples, looking_back, mending, orders, repeating, stopping
+
+WALKS = (
+    examples.payment_recovery,
+    examples.dependency_recovery,
+    examples.manual_approval,
+    examples.manual_digest,
+    examples.ledger,
+    examples.saga,
+    examples.cron_digest,
+    examples.retry,
+    orders.checkout,
+    orders.busy_checkout,
+    orders.interrupted_checkout,
+    orders.rejected_checkout,
+    orders.declined_checkout,
+    deciding.rejection,
+    deciding.pause,
+    deciding.deadlines,
+    deciding.rework_loop,
+    deciding.endless_rework,
+    deciding.side_by_side,
+    deciding.side_by_side_rejected,
+    deciding.said_twice,
+    deciding.stale_page,
+    mending.attempted_again,
+    mending.counted_as_failed,
+    mending.acknowledged,
+    mending.failed_compensation,
+    stopping.cancelled_wait,
+    stopping.cancelled_count,
+    stopping.cancelled_and_undone,
+    repeating.replay,
+    repeating.guarded_replay,
+    repeating.partial_replay,
+    repeating.replay_of_what_was_undone,
+    repeating.one_start_for_one_key,
+    repeating.cron_by_command,
+    repeating.cron_through_the_queue,
+    repeating.child_runs,
+    looking_back.timeline,
+    looking_back.lists,
+    deploying.held_for_the_next_version,
+)
 
 
 def smoke(say: Say, *, process: bool = False) -> bool:
