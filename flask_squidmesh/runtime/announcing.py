@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .. import signals
@@ -14,6 +16,47 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 logger = logging.getLogger("flask_squidmesh")
+
+PATIENCE = 1.0
+
+
+class Turns:
+    """Has the decisions about a run told in the order they were taken, whichever threads of this process took them.
+
+    A turn is taken under the run's lock, so that the run's revision is its number. A decision waits only for those
+    that are committed and about to be told; one whose transaction was rolled back after all costs a second, once.
+    """
+
+    def __init__(self) -> None:
+        self._told = threading.Condition()
+        self._taken: dict[tuple[str, int], int] = {}
+
+    def take(self, run: RunFact) -> None:
+        """This thread has decided about the run, and tells of it after the commit."""
+        with self._told:
+            self._taken[run.id, run.revision] = threading.get_ident()
+
+    @contextmanager
+    def turn(self, run: RunFact) -> Iterator[None]:
+        """Wait until the decisions before this one have been told; the block tells this one."""
+        with self._told:
+            if not self._told.wait_for(lambda: not self._before(run), PATIENCE):
+                for number in self._before(run):
+                    del self._taken[run.id, number]
+        try:
+            yield
+        finally:
+            with self._told:
+                self._taken.pop((run.id, run.revision), None)
+                self._told.notify_all()
+
+    def _before(self, run: RunFact) -> list[int]:
+        me = threading.get_ident()
+        return [
+            number
+            for (id, number), thread in self._taken.items()
+            if id == run.id and number < run.revision and thread != me
+        ]
 
 
 def announce(runtime: Runtime, run: RunFact, changes: Changes) -> dict[str, Any]:

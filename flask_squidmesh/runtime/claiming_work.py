@@ -125,6 +125,7 @@ def _claim(
     if moved:
         touched: dict[str, Any] = {"revision": runs.c.revision + 1, "updated_at": now}
         connection.execute(sa.update(runs).where(runs.c.id == work.run.id).values(**touched, **moved))
+        runtime.turns.take(work.run)
         settled.append(Recorded(run=work.run, changes=[Changes(run=moved)], handed=HandOver(), onward=None))
     return claim
 

@@ -376,6 +376,8 @@ def _open_decision(acting: Acting, kinds: Sequence[str], step: str | None) -> tu
     if not fitting:
         wanted = {"approval": "an approval", "pause": "a pause", "interrupted": "an interrupted step"}[kinds[0]]
         where = f" at step {step}" if step else ""
+        elsewhere = [row.step for row in opened if (row.decision or {}).get("kind") in kinds]
+        where += f"; it has at: {', '.join(elsewhere)}" if elsewhere else ""
         raise acting.refuse(f"the run is {acting.run.status} and has no {wanted.split(' ', 1)[1]} open{where}.")
     if len(fitting) > 1:
         names = ", ".join(row.step for row in fitting)

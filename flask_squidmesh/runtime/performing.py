@@ -184,6 +184,7 @@ def write(
         writing.apply(connection, run.id, changes[-1], now=now, queue=queue)
     wanted = [intent for each in changes for intent in intents(run.id, each, released)]
     handed = hand_over_within(runtime, connection, wanted)
+    runtime.turns.take(run)
     return Recorded(run=run, changes=changes, handed=handed, onward=onward)
 
 
@@ -191,9 +192,10 @@ def after_commit(runtime: Runtime, recorded: Recorded) -> None:
     """Send the signals and hand over."""
     facts: dict[str, Any] = {}
     run = recorded.run
-    for changes in recorded.changes:
-        facts = announce(runtime, run, changes)
-        run = replace(run, status=facts["status"])
+    with runtime.turns.turn(run):
+        for changes in recorded.changes:
+            facts = announce(runtime, run, changes)
+            run = replace(run, status=facts["status"])
     finish(runtime, facts, recorded.handed)
 
 

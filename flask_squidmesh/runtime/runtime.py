@@ -17,6 +17,7 @@ from ..executors.contract import Executor
 from ..executors.resolving import resolve
 from ..store.database import Database, open_engine
 from ..workflow.registry import Registry
+from .announcing import Turns
 from .deliveries import Delivery, perform
 from .keeping_claims import ClaimKeeper
 from .queue_progress import QueueProgress
@@ -43,6 +44,7 @@ class Runtime:
         self.worker_name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self.database = Database(self._open_engine, self.clock, self._host_session, self._bind)
         self.claims = ClaimKeeper(self)
+        self.turns = Turns()
         self.queue_progress = QueueProgress()
         self.retention = Retention(self)
         self._executor: Executor | None = None

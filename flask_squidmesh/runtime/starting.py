@@ -214,6 +214,7 @@ def insert(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: s
         connection.execute(sa.insert(step_runs), [{**row, "run_id": run_id} for row in wanted.copied])
     writing.apply(connection, run_id, progress.changes, now=now, queue=runtime.settings.queue)
     handed = hand_over_within(runtime, connection, intents(run_id, progress.changes))
+    runtime.turns.take(run)
     return Started(
         run_id=run_id,
         new=True,
@@ -335,9 +336,10 @@ def tell(runtime: Runtime, started: Started) -> None:
         "status": changes.run.get("status", run.status),
         "current_step": changes.run.get("current_step"),
     }
-    if started.replayed_from:
-        send(runtime, "run_replayed", {**facts, "replayed_from_id": started.replayed_from})
-    else:
-        send(runtime, "run_created", facts)
-    announce(runtime, run, changes)
+    with runtime.turns.turn(run):
+        if started.replayed_from:
+            send(runtime, "run_replayed", {**facts, "replayed_from_id": started.replayed_from})
+        else:
+            send(runtime, "run_created", facts)
+        announce(runtime, run, changes)
     finish(runtime, facts, started.handed)

@@ -304,6 +304,13 @@ def test_work_that_was_put_back(rows: Rows) -> None:
     assert found.details["held"] == "This worker does not know step reserve."
 
 
+def test_work_that_was_put_back_is_told_before_its_delay(rows: Rows) -> None:
+    run_id = rows.run()
+    rows.dispatch(run_id, rows.step(run_id, "reserve"), held="This worker does not know it.", due_at=at(-3600))
+
+    assert explained(rows, run_id).reason == "definition_mismatch"
+
+
 def test_a_retry_that_is_due_later(rows: Rows) -> None:
     run_id = rows.run(status="retrying", current_step="capture")
     step_run = rows.step(run_id, "capture", attempts=1, error=BOOM, due_at=at(30))

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.reading.graph import graph
 from flask_squidmesh.reading.views import Graph, GraphNode
-from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, REGISTRY, Rows, counted
+from flask_squidmesh.workflow.registry import Registry
+from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, REGISTRY, Order, Rows, counted, tell
 
 
 def drawn(rows: Rows, run_id: str) -> Graph:
@@ -75,6 +77,35 @@ def test_a_rejection_takes_its_own_way(rows: Rows) -> None:
 
     assert (found["review:reject:decline"], found["review:ok:settle"]) == ("selected", "skipped")
     assert found["settle:ok:capture"] == "skipped"
+
+
+class Routed(Workflow):
+    place = Manual(Order)
+    check = Step(tell)
+    fix = Step(tell)
+    hold = Step(tell)
+    report = Step(tell)
+    flow = [
+        check.when("quantity", equals=1) >> fix,
+        check >> hold,
+        check.when("quantity", equals=2) >> report,
+        check.on_error >> fix,
+    ]
+
+
+def test_conditions_are_numbered_wherever_the_plain_route_stands_and_an_error_takes_its_own_way(rows: Rows) -> None:
+    registry = Registry()
+    registry.register(Routed)
+    run_id = rows.run(workflow="routed", status="running")
+    rows.step(run_id, "check", status="failed")
+    rows.step(run_id, "fix")
+
+    assert edges(graph(rows.connection, registry, run_id)) == {
+        "check:ok:fix:condition:0": "skipped",
+        "check:ok:hold": "skipped",
+        "check:ok:report:condition:1": "skipped",
+        "check:error:fix": "selected",
+    }
 
 
 @pytest.mark.parametrize(

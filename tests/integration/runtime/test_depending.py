@@ -17,6 +17,7 @@ from flask_squidmesh import (
     Retry,
     RetryStep,
     Step,
+    TransitionError,
     Wait,
     Workflow,
 )
@@ -231,6 +232,59 @@ def test_a_rejection_fails_a_dependency_run(open_shop: OpenShop, script: Script)
     run = shop.look(run_id)
     assert (run.status, error_of(run)["message"], error_of(run)["code"]) == ("failed", "too expensive", "rejected")
     assert shop.rows(tables.dispatches) == []
+
+
+def test_a_rejection_undoes_what_was_done_and_closes_other_decisions(open_shop: OpenShop, script: Script) -> None:
+    class Publishing(Workflow):
+        place = Manual(Order)
+        reserve = Step(script.does("reserve"), after=[], compensate=script.does("release"))
+        legal = Approval("Lawful?", after=[reserve])
+        finance = Approval("Affordable?", after=[reserve])
+        publish = Step(script.does("publish"), after=[legal, finance])
+
+    shop = open_shop(Publishing)
+    run_id = shop.run(Publishing)
+    answer = shop.mesh.reject_run(run_id, actor="lee", step="legal")
+    assert (answer.needs and answer.needs.kind, answer.compensation) == ("failed", "running")
+    drain()
+    assert shop.look(run_id).compensation == "completed"
+    states = dict(shop.visits(run_id))
+    assert (states["legal"], states["finance"], states["undo reserve"]) == ("failed", "cancelled", "completed")
+    assert script.calls == ["reserve", "release"]
+    with pytest.raises(TransitionError):
+        shop.mesh.approve_run(run_id, actor="lee", step="finance")
+
+
+def test_needs_name_the_earliest_due_time_of_those_that_are_open(open_shop: OpenShop, script: Script) -> None:
+    class Reviewing(Workflow):
+        place = Manual(Order)
+        late = Approval("Later?", after=[], within=timedelta(hours=9))
+        soon = Approval("Soon?", after=[], within=timedelta(hours=1))
+        some_day = Approval("Ever?", after=[])
+
+    shop = open_shop(Reviewing)
+    run_id = shop.run(Reviewing)
+
+    def hours() -> float | None:
+        needs = shop.look(run_id).needs
+        assert needs is not None
+        return round((needs.due_at - shop.clock.now()).total_seconds() / 3600) if needs.due_at else None
+
+    assert hours() == 1
+    shop.mesh.approve_run(run_id, actor="lee", step="soon")
+    assert hours() == 9
+    shop.mesh.approve_run(run_id, actor="lee", step="late")
+    assert hours() is None
+
+
+def test_a_decision_is_looked_for_at_the_step_that_is_named(open_shop: OpenShop, script: Script) -> None:
+    workflow = approving(script)
+    shop = open_shop(workflow)
+    run_id = shop.run(workflow)
+    for step in ("hold", "load", "nowhere"):
+        with pytest.raises(TransitionError, match=f"no approval open at step {step}; it has at: finance, legal"):
+            shop.mesh.approve_run(run_id, actor="lee", step=step)
+    assert shop.mesh.unblock_run(run_id).needs.count == 2  # type: ignore[union-attr]
 
 
 def test_a_join_may_be_a_decision(open_shop: OpenShop, script: Script) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from flask_squidmesh import (
     FailStep,
     Fixed,
     Manual,
+    Pause,
     Retry,
     RetryStep,
     Step,
@@ -18,6 +22,9 @@ from flask_squidmesh import (
     Workflow,
     signals,
 )
+from flask_squidmesh.runtime import announcing, performing
+from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.store import loading
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
@@ -107,6 +114,60 @@ def test_a_run_is_told_in_order(open_shop: OpenShop, script: Script, ear: Ear) -
     assert by_name["manual_action_taken"]["comment"] == "fine"
 
 
+def test_threads_tell_of_one_run_in_the_order_in_which_they_decided(
+    open_shop: OpenShop, script: Script, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Siblings(Workflow):
+        place = Manual(Order)
+        slow = Step(script.does("slow"), after=[])
+        fast = Step(script.does("fast"), after=[])
+
+    shop = open_shop(Siblings)
+    shop.start(Siblings)
+    claims = {claim.visit.step: claim for _ in range(2) for claim in claim_due(shop.runtime, "squidmesh", limit=1)}
+    committed, told, tell = threading.Event(), threading.Event(), performing.after_commit
+
+    def tell_later(*recorded: Any) -> None:
+        if threading.current_thread().name == "slow":
+            committed.set()
+            told.wait(0.3)
+        tell(*recorded)
+        told.set()
+
+    monkeypatch.setattr(performing, "after_commit", tell_later)
+    ear.heard.clear()
+    thread = threading.Thread(target=performing.deliver, args=(shop.runtime, claims["slow"]), name="slow")
+    thread.start()
+    assert committed.wait(10)
+    performing.deliver(shop.runtime, claims["fast"])
+    thread.join(10)
+    assert ear.told[-3:] == ["step_completed slow", "step_completed fast", "run_transitioned running-completed"]
+
+
+def test_a_decision_that_was_never_told_holds_others_up_once_only(
+    open_shop: OpenShop, script: Script, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reviewing(Workflow):
+        place = Manual(Order)
+        hold = Pause("Look")
+        again = Pause("Look again")
+        flow = [hold >> again]
+
+    monkeypatch.setattr(announcing, "PATIENCE", 0.01)
+    shop = open_shop(Reviewing)
+    run_id = shop.run(Reviewing)
+    with shop.runtime.database.read() as connection:
+        run = loading.run_fact(connection, run_id)
+    assert run is not None
+    thread = threading.Thread(target=shop.runtime.turns.take, args=(replace(run, revision=run.revision - 1),))
+    thread.start()
+    thread.join(10)
+    shop.mesh.unblock_run(run_id)
+    monkeypatch.setattr(announcing, "PATIENCE", 60)
+    shop.mesh.unblock_run(run_id)
+    assert ear.told[-1] == "run_transitioned paused-completed"
+
+
 def test_a_failure_with_compensation_is_told_once(open_shop: OpenShop, script: Script, ear: Ear) -> None:
     class Saga(Workflow):
         place = Manual(Order)
@@ -177,6 +238,28 @@ def test_a_subscriber_that_raises_harms_nobody(
     assert shop.status(run_id) == "completed"
     assert "run_transitioned running-completed" in ear.told
     assert "a subscriber to step_completed raised" in caplog.text
+
+
+def test_a_subscriber_that_raises_keeps_the_signal_from_nobody(open_shop: OpenShop, script: Script) -> None:
+    class One(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a"))
+
+    heard: list[int] = []
+
+    def listener(number: int) -> Callable[..., None]:
+        def listen(app: Flask, **_: Any) -> None:
+            heard.append(number)
+            raise RuntimeError("broken subscriber")
+
+        return listen
+
+    shop = open_shop(One)
+    with ExitStack() as stack:
+        for number in range(5):
+            stack.enter_context(signals.step_completed.connected_to(listener(number), sender=shop.app))
+        shop.run(One)
+    assert sorted(heard) == [0, 1, 2, 3, 4]
 
 
 def test_a_delivery_that_meets_a_live_claim_is_told_as_skipped(open_shop: OpenShop, script: Script, ear: Ear) -> None:
