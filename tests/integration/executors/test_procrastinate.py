@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import procrastinate
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -21,11 +22,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from flask_migrate import Migrate
 from procrastinate.schema import SchemaManager
+from procrastinate.testing import InMemoryConnector
 
 from flask_squidmesh import Cron, Manual, SquidMesh, Step, StepContext, Wait, Workflow
 from flask_squidmesh.executors.procrastinate import procrastinate_app
 from flask_squidmesh.runtime.checking import check
 from flask_squidmesh.signals import run_dispatched
+from flask_squidmesh.store import tables
 from tests.shop import Order, Script, Shop
 
 TOGETHER = 33
@@ -169,6 +172,33 @@ def test_as_many_steps_run_at_once_as_the_concurrency_says(shop: Shop) -> None:
 
     asyncio.run(deliver_all())
     assert {shop.status(run_id) for run_id in runs} == {"completed"}
+
+
+@pytest.mark.parametrize(
+    ("options", "threads"),
+    [({}, [3]), ({"queues": ["mail", "fast"], "concurrency": 5}, [5]), ({"queues": ["mail"]}, [])],
+)
+def test_workers_that_take_our_jobs_say_that_they_live(
+    shop: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    threads: list[int],
+    eventually: Callable[..., list[int]],
+) -> None:
+    own = procrastinate.App(connector=InMemoryConnector(), worker_defaults={"concurrency": 3})
+    host = Shop(shop.url, Greeting, executor="procrastinate", queue="fast", procrastinate_app=own)
+    seen: list[int] = []
+
+    def living() -> list[int]:
+        return [row.threads for row in host.rows(tables.Base.metadata.tables["squidmesh_processes"])]
+
+    async def work(**_: Any) -> None:
+        seen.extend(living() if not threads else eventually(living))
+
+    monkeypatch.setattr(own, "run_worker_async", work)
+    asyncio.run(procrastinate_app(host.app).run_worker_async(**options))
+    assert seen == threads
+    assert living() == []
 
 
 def test_without_procrastinates_tables_runs_wait_and_check_says_why(bare_shop: Shop) -> None:
@@ -339,6 +369,8 @@ def test_a_worker_performs_runs_fires_schedules_and_ends_what_it_is_at(
     eventually(lambda: "waiting 1" in host.output, timeout=30)
     worker.send_signal(signal.SIGTERM)
     eventually(lambda: "Stop requested" in host.output)
+    [held_until] = host.ask("SELECT due_at FROM squidmesh_dispatches")
+    eventually(lambda: host.ask("SELECT due_at FROM squidmesh_dispatches") > [held_until])
     assert worker.poll() is None
     host.end()
     assert worker.wait(30) == 0
