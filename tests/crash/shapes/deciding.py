@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask_squidmesh import Approval, Manual, Pause, RunSummary, Step, Wait, Workflow
+from flask_squidmesh import Approval, Manual, Pause, RunSummary, Step, StepContext, Wait, Workflow
 from flask_squidmesh.engine.status import TERMINAL
 from tests.shop import Order
 
-from ..effects import Effects
+from ..effects import Effects, Outcome
 from ..points import Killed
 from ..stage import Decide, Stage
 from .shape import Shape, deciding, find_out, say, shape, start, work
@@ -85,7 +85,17 @@ def interrupted_and_resolved(effects: Effects) -> Any:
 
 
 def interrupted_and_retried(effects: Effects) -> Any:
-    return interrupted(effects)
+    def cut_off_at_first(ctx: StepContext) -> Outcome:
+        return OSError("cut off") if ctx.attempt == 1 else {"charge": "c"}
+
+    class InterruptedAndRetried(Workflow):
+        place = Manual(Order)
+        a = Step(effects.does("a"))
+        charge = Step(effects.does("charge", cut_off_at_first, policy="irreversible"), irreversible=True)
+        b = Step(effects.does("b"))
+        flow = [a >> charge >> b]
+
+    return InterruptedAndRetried
 
 
 def interrupted_and_failed(effects: Effects) -> Any:

@@ -1,0 +1,221 @@
+"""Runs under fire: `python -m tests.chaos`. Real processes and a real server, killed and restarted at random.
+
+Ends with a report, and with exit code 1 where anything is not as it must be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection
+
+from tests import postgres
+from tests.databases import create_tables
+
+from . import records
+from .executors import EXECUTORS, SEED
+from .fleet import FLASK, ROOT, Fleet, commands, fleet
+from .people import People
+from .reckoning import Reckoning, reckon
+from .shop import CLAIM_TIMEOUT, EXECUTOR, create_app
+
+HONEST: Final = {"max_connections": "200", "shared_buffers": "64MB"}
+BETWEEN_KILLS: Final = (3.0, 6.0)
+RESTARTS_AT: Final = (0.33, 0.66)
+CALM_FROM: Final = 0.95
+LOOK: Final = 0.1
+
+_UNFINISHED: Final = """
+SELECT count(*) FROM squidmesh_runs WHERE finished_at IS NULL OR compensation IN ('running', 'requested')
+"""
+_LEFT_BEHIND: Final = """
+SELECT s.id, s.attempts FROM squidmesh_dispatches d JOIN squidmesh_step_runs s ON s.id = d.step_run_id
+WHERE d.claim_id IS NOT NULL AND d.claimed_by LIKE %(worker)s
+"""
+_TAKEN_OVER: Final = """
+SELECT extract(epoch FROM finished_at)::float FROM squidmesh_attempts
+WHERE step_run_id = %(id)s AND number = %(number)s AND status = 'abandoned'
+"""
+
+
+class Trial:
+    """One trial from its start to its end, and what was done to it."""
+
+    def __init__(self, asked: argparse.Namespace, server: postgres.Server, people: People, processes: Fleet) -> None:
+        self._asked, self._server, self._people, self._processes = asked, server, people, processes
+        self._chosen = random.Random(f"{asked.seed} mischief")
+        self._connection: Connection[Any] | None = None
+        self._next_kill = time.monotonic() + self._pause()
+        self.began = time.monotonic()
+        self.kills = self.restarts = self.died = 0
+        self.left_behind: list[tuple[str, int, float]] = []
+
+    def go_on(self) -> bool:
+        """Do mischief until everything is done. Answer whether it was done in time."""
+        while time.monotonic() - self.began < self._asked.seconds:
+            try:
+                if self._step():
+                    return True
+            except psycopg.OperationalError:
+                self._connection = None
+            time.sleep(LOOK)
+        return False
+
+    def ask(self, statement: str, values: dict[str, Any] | None = None) -> list[Any]:
+        """Query the database."""
+        if self._connection is None:
+            self._connection = records.connect(self._server.url)
+        return self._connection.execute(statement, values).fetchall()
+
+    def _step(self) -> bool:
+        unfinished = self.ask(_UNFINISHED)[0][0]
+        done = (self._people.started - unfinished) / self._asked.runs
+        if self._people.have_started_all and not unfinished:
+            return True
+        if self.restarts < len(RESTARTS_AT) and done >= RESTARTS_AT[self.restarts]:
+            self._restart()
+        elif time.monotonic() >= self._next_kill and done < CALM_FROM:
+            self._kill()
+        self._replace_dead()
+        return False
+
+    def _kill(self) -> None:
+        pid = self._processes.kill_one(self._chosen)
+        now = time.time()
+        self.kills += 1
+        self._next_kill = time.monotonic() + self._pause()
+        for step_run_id, number in self.ask(_LEFT_BEHIND, {"worker": f"%:{pid}:%"}):
+            self.left_behind.append((step_run_id, number, now))
+
+    def _restart(self) -> None:
+        self._server.stop_immediately()
+        self._server.start()
+        self.restarts += 1
+        self._connection = None
+
+    def _replace_dead(self) -> None:
+        self.died += self._processes.replace_dead()
+
+    def _pause(self) -> float:
+        return self._chosen.uniform(*BETWEEN_KILLS)
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the trial that the words ask for, and answer the exit code."""
+    asked = _asked(words)
+    print(f"seed {asked.seed}, executor {asked.executor}, {asked.runs} runs", flush=True)
+    binaries = postgres.find_binaries()
+    if binaries is None:
+        sys.exit(postgres.HOW_TO_GET)
+    with (
+        tempfile.TemporaryDirectory(prefix="squidmesh-chaos-") as folder,
+        postgres.running_server(binaries, HONEST) as server,
+    ):
+        create_tables(server.url)
+        with records.connect(server.url) as connection:
+            connection.execute(records.CREATE)
+        environment = {
+            records.URL: server.url,
+            SEED: asked.seed,
+            EXECUTOR: asked.executor,
+            CLAIM_TIMEOUT: str(asked.claim_timeout),
+        }
+        return _tried(asked, server, environment, Path(asked.log or Path(folder) / "log"))
+
+
+def _asked(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", default=secrets.token_hex(3), help="decides all that is left to chance")
+    parser.add_argument("--executor", choices=tuple(EXECUTORS), default="database")
+    parser.add_argument("--runs", type=int, default=2_000)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=4, help="of each worker")
+    parser.add_argument("--claim-timeout", type=float, default=6.0, help="SQUIDMESH_CLAIM_TIMEOUT in seconds")
+    parser.add_argument("--seconds", type=float, default=280.0, help="after which what is not done counts as hanging")
+    parser.add_argument("--log", help="a file for what the processes print")
+    return parser.parse_args(words)
+
+
+def _tried(asked: argparse.Namespace, server: postgres.Server, environment: dict[str, str], log: Path) -> int:
+    os.environ.update(environment)
+    people = People(create_app(), asked.runs, asked.seed)
+    with fleet(commands(asked.executor, asked.workers, asked.threads), environment, log) as processes:
+        trial = Trial(asked, server, people, processes)
+        people.begin()
+        in_time = trial.go_on()
+        people.stop()
+    seconds = time.monotonic() - trial.began
+    doctor = subprocess.run((*FLASK, "doctor"), cwd=ROOT, env={**os.environ}, capture_output=True, text=True)
+    with records.connect(server.url) as connection:
+        found = reckon(connection, people.started)
+    return _report(asked, trial, people, found, in_time, seconds, doctor)
+
+
+def _report(
+    asked: argparse.Namespace,
+    trial: Trial,
+    people: People,
+    found: Reckoning,
+    in_time: bool,
+    seconds: float,
+    doctor: subprocess.CompletedProcess[str],
+) -> int:
+    mischief = dict(trial.ask("SELECT what, count(*) FROM chaos_mischief GROUP BY what"))
+    taken = sorted(_takeovers(trial))
+    hanging = 0 if in_time else trial.ask(_UNFINISHED)[0][0]
+    lines = {
+        "runs": f"{found.runs} of {asked.runs}, {hanging} hanging, {len(found.misplaced)} not where they must be",
+        "processes killed": f"{trial.kills} by SIGKILL, {len(trial.left_behind)} claims left behind",
+        "processes that ended by themselves": str(trial.died),
+        "PostgreSQL restarted": f"{trial.restarts} times, immediate mode",
+        "jobs": f"{mischief.get('duplicated', 0)} duplicated, {mischief.get('dropped', 0)} dropped",
+        "decisions": ", ".join(f"{call} {times}" for call, times in sorted(people.decided.items())),
+        "attempts abandoned": str(found.abandoned),
+        "effects": f"{found.effects}, {found.repeated} repeated as their policy allows",
+        "effects lost": str(len(found.lost)),
+        "effects doubled beyond policy": str(len(found.doubled)),
+        "SIGKILL to takeover": _spread(taken, asked.claim_timeout),
+        "flask squidmesh doctor": f"exit code {doctor.returncode}",
+        "duration": f"{seconds:.0f} s",
+        "seed": asked.seed,
+    }
+    print()
+    for name, value in lines.items():
+        print(f"{name:36} {value}")
+    faults = [*found.misplaced, *found.lost, *found.doubled, *people.faults]
+    for fault in faults[:40]:
+        print(f"  WRONG: {fault}")
+    if doctor.returncode:
+        print(doctor.stdout, doctor.stderr)
+    return 0 if in_time and not faults and not doctor.returncode else 1
+
+
+def _takeovers(trial: Trial) -> list[float]:
+    """Seconds from each kill to the moment when a step that it left behind was taken over."""
+    found = []
+    for step_run_id, number, killed_at in trial.left_behind:
+        rows = trial.ask(_TAKEN_OVER, {"id": step_run_id, "number": number})
+        found += [at - killed_at for (at,) in rows]
+    return found
+
+
+def _spread(taken: Sequence[float], timeout: float) -> str:
+    if not taken:
+        return "nothing was left behind"
+    return f"median {statistics.median(taken):.1f} s, worst {max(taken):.1f} s, at a claim timeout of {timeout:.0f} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
