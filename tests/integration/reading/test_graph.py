@@ -80,6 +80,7 @@ def test_a_rejection_takes_its_own_way(rows: Rows) -> None:
 
 
 class Routed(Workflow):
+    name = "checkout"
     place = Manual(Order)
     check = Step(tell)
     fix = Step(tell)
@@ -96,7 +97,7 @@ class Routed(Workflow):
 def test_conditions_are_numbered_wherever_the_plain_route_stands_and_an_error_takes_its_own_way(rows: Rows) -> None:
     registry = Registry()
     registry.register(Routed)
-    run_id = rows.run(workflow="routed", status="running")
+    run_id = rows.run(status="running")
     rows.step(run_id, "check", status="failed")
     rows.step(run_id, "fix")
 
