@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -26,23 +26,47 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 
-HOLD = timedelta(seconds=60)
+SHORTEST_HOLD = timedelta(seconds=60)
+LONGEST_HOLD = timedelta(hours=1)
+FURTHER = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a look at the queue brought. last: when the last of what was seen was due; None where nothing was behind."""
+
+    claims: list[Claim]
+    last: datetime | None
 
 
 def claim_due(runtime: Runtime, queue: str, *, limit: int, take_over: bool | None = None) -> list[Claim]:
+    """Claim due work of the queue, the oldest first; see `look`."""
+    return look(runtime, queue, limit=limit, take_over=take_over).claims
+
+
+def look(
+    runtime: Runtime, queue: str, *, limit: int, take_over: bool | None = None, after: datetime | None = None
+) -> Looked:
     """Claim due work of the queue, one step run of a run at a time, and commit.
 
     take_over: whether expired claims are taken; None leaves it to how long this process has reached the database.
+    after: only what was due later than then.
     """
     if take_over is None:
         take_over = runtime.database.contact.unbroken_for(runtime.settings.claim_timeout)
     settled: list[Recorded] = []
+    claims: list[Claim] = []
     with runtime.database.write() as connection:
-        found = claiming.due_work(connection, runtime.database, queue, limit=limit, take_over=take_over)
-        claims = [claim for work in one_a_run(found) if (claim := take(runtime, connection, work, settled))]
+        for seen in (limit, FURTHER):
+            found = claiming.due_work(connection, runtime.database, queue, limit=seen, take_over=take_over, after=after)
+            for work in one_a_run(found):
+                if len(claims) < limit and (claim := take(runtime, connection, work, settled)):
+                    claims.append(claim)
+            if claims or not found:
+                break
     for recorded in settled:
         after_commit(runtime, recorded)
-    return claims
+    return Looked(claims=claims, last=found[-1].due_at if len(found) == seen else None)
 
 
 def one_a_run(found: Iterable[Work]) -> list[Work]:
@@ -81,8 +105,20 @@ def _known_or_held(runtime: Runtime, connection: sa.Connection, work: Work) -> W
     spec = _known(runtime, work)
     if spec is None:
         reason = f"This process knows no step {work.visit.step} of workflow {work.run.workflow}."
-        claiming.hold(connection, work, reason, runtime.clock.now() + HOLD)
+        now = runtime.clock.now()
+        hold = min(max(SHORTEST_HOLD, (now - work.created_at) / 2), LONGEST_HOLD)
+        claiming.hold(connection, work, reason, now + hold)
     return spec
+
+
+def offer_held(runtime: Runtime, connection: sa.Connection, *, limit: int) -> list[Work]:
+    """Make work due again that another process put back and this one knows."""
+    names = {name for spec in runtime.registry for name in (spec.name, *spec.aliases)}
+    held = claiming.held_work(connection, names, limit=limit)
+    offered = [work for work in held if _known(runtime, work)]
+    for work in offered:
+        claiming.offer(connection, work, runtime.clock.now())
+    return offered
 
 
 def _known(runtime: Runtime, work: Work) -> WorkflowSpec | None:

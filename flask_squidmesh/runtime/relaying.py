@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from ..store import claiming, queues
+from ..store.claiming import Work
 from ..store.tables import dispatches
-from .claiming_work import give_up_lost, one_a_run
+from .claiming_work import give_up_lost, offer_held, one_a_run
 from .dispatching import Intent, hand_over
 from .performing import Recorded, after_commit
 
@@ -30,7 +32,7 @@ def relay(runtime: Runtime) -> int:
     Two relays at once are harmless: each takes the rows that the other does not, and a delivery too many does nothing.
     """
     assert runtime.config
-    return take_from_dead_workers(runtime) + _hand_over_overdue(runtime)
+    return take_from_dead_workers(runtime) + _hand_over_held(runtime) + _hand_over_overdue(runtime)
 
 
 def take_from_dead_workers(runtime: Runtime) -> int:
@@ -45,11 +47,20 @@ def take_from_dead_workers(runtime: Runtime) -> int:
             claiming.free(connection, work, runtime.clock.now())
     for recorded in settled:
         after_commit(runtime, recorded)
-    hand_over(
-        runtime,
-        [Intent(run_id=work.run.id, kind=work.visit.kind, step=work.visit.step, due_at=None) for work in freed],
-    )
+    hand_over(runtime, _at_once(freed))
     return len(freed)
+
+
+def _hand_over_held(runtime: Runtime) -> int:
+    """What a process of an older or newer version put back is for one of this version to do."""
+    with runtime.database.write() as connection:
+        offered = offer_held(runtime, connection, limit=BATCH)
+    hand_over(runtime, _at_once(offered))
+    return len(offered)
+
+
+def _at_once(works: Iterable[Work]) -> list[Intent]:
+    return [Intent(run_id=work.run.id, kind=work.visit.kind, step=work.visit.step, due_at=None) for work in works]
 
 
 def _hand_over_overdue(runtime: Runtime) -> int:

@@ -1,9 +1,10 @@
-"""Waking workers: a bell within the process, and PostgreSQL's notifications between processes."""
+"""Waking workers: a bell within the process; between processes, notifications or a glance at the SQLite file."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 CHANNEL = "squidmesh"
 RECONNECT_SECONDS = 2.0
+GLANCE_SECONDS = 0.1
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -27,10 +29,11 @@ class Bell:
         """Wake the waiting one, or the next one who would wait."""
         self._rung.set()
 
-    def wait(self, seconds: float) -> None:
-        """Sleep until the bell rings, at most so long."""
-        self._rung.wait(max(seconds, 0.0))
+    def wait(self, seconds: float) -> bool:
+        """Sleep until the bell rings, at most so long; answer whether it rang."""
+        rung = self._rung.wait(max(seconds, 0.0))
         self._rung.clear()
+        return rung
 
 
 def notify(connection: sa.Connection, queue: str) -> None:
@@ -38,8 +41,8 @@ def notify(connection: sa.Connection, queue: str) -> None:
     connection.execute(sa.select(sa.func.pg_notify(CHANNEL, queue)))
 
 
-class Listener:
-    """Rings the bell for every notification of the queue. A lost connection is made anew; polling bridges the gap."""
+class Watch(ABC):
+    """Rings the bell, from a thread of its own, when another process may have made work. Polling bridges its gaps."""
 
     def __init__(self, database: Database, queue: str, bell: Bell) -> None:
         self._database, self._queue, self._bell = database, queue, bell
@@ -63,6 +66,14 @@ class Listener:
                 logger.warning("squidmesh: listening for work was interrupted (%s)", type(error).__name__)
                 self._stopping.wait(RECONNECT_SECONDS)
 
+    @abstractmethod
+    def _listen(self) -> None:
+        """Ring until `_stopping` is set, or raise."""
+
+
+class Listener(Watch):
+    """PostgreSQL: rings for every notification of the queue."""
+
     def _listen(self) -> None:
         with self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql(f"LISTEN {CHANNEL}")
@@ -76,3 +87,25 @@ class Listener:
                             self._bell.ring()
             finally:
                 connection.invalidate()
+
+
+class Glance(Watch):
+    """SQLite: rings when the file has changed, which costs no query to find out."""
+
+    def _listen(self) -> None:
+        with self._database.engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            seen = None
+            while not self._stopping.wait(GLANCE_SECONDS):
+                [version] = driver.execute("PRAGMA data_version").fetchone()
+                if version != seen:
+                    self._bell.ring()
+                seen = version
+
+
+def watch(database: Database, queue: str, bell: Bell) -> Watch | None:
+    """What rings this bell when another process makes work; None where no other process can."""
+    if database.shared_connection:
+        return None
+    return (Listener if database.dialect == "postgresql" else Glance)(database, queue, bell)

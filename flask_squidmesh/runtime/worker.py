@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING
 
 from ..store import claiming
 from ..store.claiming import Claim
-from .claiming_work import claim_due
 from .performing import deliver
 from .scheduling import activate_next
+from .turns import Turns
 from .upkeep import Upkeep
-from .waking import Listener
+from .waking import watch
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -37,12 +38,15 @@ class Worker:
         self._stopping = threading.Event()
         self._turn = threading.Lock()
         self._ready: deque[Claim] = deque()
+        self._turns = Turns(runtime, self._queue)
         self._idle = 0
         self._counting = threading.Lock()
 
     def run(self) -> None:
         """Work until `stop`; then finish the steps that run and put back the rest."""
-        listener = self._listener()
+        watching = watch(self._runtime.database, self._queue, self._runtime.bell)
+        if watching is not None:
+            watching.start()
         threads = [
             threading.Thread(target=self._work, name=f"squidmesh-worker-{number}") for number in range(self._threads)
         ]
@@ -51,20 +55,13 @@ class Worker:
                 thread.start()
             for thread in threads:
                 thread.join()
-        if listener is not None:
-            listener.stop()
+        if watching is not None:
+            watching.stop()
 
     def stop(self) -> None:
         """Take no more work. Safe to call from a signal handler."""
         self._stopping.set()
         self._runtime.bell.ring()
-
-    def _listener(self) -> Listener | None:
-        if self._runtime.database.dialect != "postgresql":
-            return None
-        listener = Listener(self._runtime.database, self._queue, self._runtime.bell)
-        listener.start()
-        return listener
 
     def _work(self) -> None:
         with self._runtime.in_context():
@@ -102,7 +99,7 @@ class Worker:
     def _look(self) -> bool:
         """Claim as much as there are idle threads; sleep where there is nothing."""
         try:
-            self._ready.extend(claim_due(self._runtime, self._queue, limit=max(self._idle, 1)))
+            self._ready.extend(self._turns.claim(limit=max(self._idle, 1)))
             if not self._ready:
                 self._sleep()
         except Exception as error:  # the database is away; look again in a moment
@@ -111,12 +108,24 @@ class Worker:
         return bool(self._ready)
 
     def _sleep(self) -> None:
-        with self._runtime.database.read() as connection:
-            due = claiming.next_due(connection, self._runtime.database, self._queue)
-        if due.get("cron", 1.0) <= 0:
-            activate_next(self._runtime, self._queue)
-            return
+        """Until there may be work to claim. What is due already was not to be had: others are at it."""
+        wait, on_postgresql = OUTAGE_SECONDS, self._runtime.database.dialect == "postgresql"
         poll = self._runtime.settings.poll_interval
-        poll = max(poll, NOTIFIED_POLL_SECONDS) if self._runtime.database.dialect == "postgresql" else poll
-        soonest = min(due.values(), default=poll)
-        self._runtime.bell.wait(min(soonest, poll) if soonest > 0 else min(poll, OUTAGE_SECONDS))
+        poll = max(poll, NOTIFIED_POLL_SECONDS) if on_postgresql else poll
+        while not self._stopping.is_set():
+            due = self._next_due()
+            if due.get("cron", 1.0) <= 0:
+                activate_next(self._runtime, self._queue)
+                return
+            soonest = min(due.values(), default=inf)
+            if soonest <= 0:
+                self._runtime.bell.wait(min(poll, wait))
+                return
+            rung = self._runtime.bell.wait(min(soonest, poll))
+            if soonest <= poll or (rung and on_postgresql):
+                return
+            wait = 0.0
+
+    def _next_due(self) -> dict[str, float]:
+        with self._runtime.database.read() as connection:
+            return claiming.next_due(connection, self._runtime.database, self._queue)

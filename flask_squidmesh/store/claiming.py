@@ -99,12 +99,22 @@ def run_under(connection: sa.Connection, claim: Claim) -> RunFact | None:
     return RunFact(**row) if row else None
 
 
-def due_work(connection: sa.Connection, database: Database, queue: str, *, limit: int, take_over: bool) -> list[Work]:
+def due_work(
+    connection: sa.Connection,
+    database: Database,
+    queue: str,
+    *,
+    limit: int,
+    take_over: bool,
+    after: datetime | None = None,
+) -> list[Work]:
     """Due dispatches of the queue that nobody else is looking at, oldest first, with their runs locked.
 
-    take_over: whether those whose claim has expired are among them.
+    take_over: whether those whose claim has expired are among them. after: only those due later than then.
     """
     conditions = [dispatches.c.queue == queue, dispatches.c.due_at <= database.now()]
+    if after is not None:
+        conditions.append(dispatches.c.due_at > after)
     if not take_over:
         conditions.append(dispatches.c.claim_id.is_(None))
     query = (
@@ -113,7 +123,7 @@ def due_work(connection: sa.Connection, database: Database, queue: str, *, limit
         .where(*conditions)
         .order_by(dispatches.c.due_at)
         .limit(limit)
-        .with_for_update(of=(dispatches, runs), skip_locked=True)
+        .with_for_update(of=(runs, dispatches), skip_locked=True)
     )
     return [_work(row) for row in connection.execute(query).mappings()]
 
@@ -216,7 +226,7 @@ def lost_work(connection: sa.Connection, database: Database, *, limit: int) -> l
         .where(dispatches.c.claim_id.is_not(None), dispatches.c.due_at <= database.now())
         .order_by(dispatches.c.due_at)
         .limit(limit)
-        .with_for_update(of=(dispatches, runs), skip_locked=True)
+        .with_for_update(of=(runs, dispatches), skip_locked=True)
     )
     return [_work(row) for row in connection.execute(query).mappings()]
 
@@ -239,6 +249,29 @@ def hold(connection: sa.Connection, work: Work, reason: str, until: datetime) ->
         sa.update(dispatches)
         .where(dispatches.c.id == work.dispatch_id)
         .values(held=reason, due_at=until, relay_at=until + RELAY_GRACE)
+    )
+
+
+def held_work(connection: sa.Connection, workflows: Collection[str], *, limit: int) -> list[Work]:
+    """Work of these workflows that a process has put back because it did not know it, with its runs locked."""
+    obstructed = sa.or_(dispatches.c.hand_over_error.is_not(None), dispatches.c.held.is_not(None))
+    query = (
+        sa.select(*_FACTS)
+        .select_from(_joined())
+        .where(obstructed, dispatches.c.held.is_not(None), runs.c.workflow.in_(workflows))
+        .order_by(dispatches.c.relay_at)
+        .limit(limit)
+        .with_for_update(of=(runs, dispatches), skip_locked=True)
+    )
+    return [_work(row) for row in connection.execute(query).mappings()]
+
+
+def offer(connection: sa.Connection, work: Work, now: datetime) -> None:
+    """Make work due that was put back, for those who know how to do it."""
+    connection.execute(
+        sa.update(dispatches)
+        .where(dispatches.c.id == work.dispatch_id)
+        .values(held=None, due_at=now, relay_at=now + RELAY_GRACE)
     )
 
 

@@ -1,0 +1,43 @@
+"""Whose turn it is: the oldest work first, yet no run with many steps keeps all others waiting."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ..store.claiming import Claim
+from .claiming_work import look
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+
+class Turns:
+    """Looks at a queue by turns at its front and further behind.
+
+    The steps of a fan-out are due at one moment. Every other look goes on behind what the one before it has seen, from
+    moment to moment to the end of the queue and then from the front again, so that half of the work is done in that
+    order, whatever stands in front.
+    """
+
+    def __init__(self, runtime: Runtime, queue: str) -> None:
+        self._runtime, self._queue = runtime, queue
+        self._behind: datetime | None = None
+        self._front_is_next = True
+
+    def claim(self, *, limit: int) -> list[Claim]:
+        """Claim due work for as many idle threads; none where nothing is due."""
+        claims = [] if self._front_is_next or self._behind is None else self._from_behind(limit)
+        return claims or self._from_front(limit)
+
+    def _from_behind(self, limit: int) -> list[Claim]:
+        looked = look(self._runtime, self._queue, limit=limit, after=self._behind)
+        self._behind, self._front_is_next = looked.last, True
+        return looked.claims
+
+    def _from_front(self, limit: int) -> list[Claim]:
+        looked = look(self._runtime, self._queue, limit=limit)
+        if self._behind is None or looked.last is None:
+            self._behind = looked.last
+        self._front_is_next = False
+        return looked.claims

@@ -1,0 +1,107 @@
+"""Work of another process wakes a worker long before it would look by itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from flask_squidmesh import Manual, Step, Workflow
+from flask_squidmesh.runtime import waking, worker
+from flask_squidmesh.runtime.waking import Bell
+from tests.integration.runtime.test_working import working
+from tests.shop import Order, Script, Shop
+
+OpenShop = Callable[..., Shop]
+Eventually = Callable[..., Any]
+NEVER = 3_600.0
+
+
+@pytest.fixture(autouse=True)
+def _no_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "NOTIFIED_POLL_SECONDS", NEVER)
+
+
+def single(script: Script) -> type[Workflow]:
+    class Single(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work"))
+
+    return Single
+
+
+def asleep(shop: Shop, eventually: Eventually) -> None:
+    """Wait until the worker has done a first run and looked for more in vain."""
+    first = shop.start(next(iter(shop.runtime.registry)).name)  # type: ignore[arg-type]
+    eventually(lambda: shop.status(first) == "completed", timeout=30)
+    waits: list[float] = []
+    waiting = shop.runtime.bell.wait
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        return waiting(seconds)
+
+    shop.runtime.bell.wait = wait  # type: ignore[method-assign]
+    shop.runtime.bell.ring()
+    eventually(lambda: waits and waits[-1] == NEVER, timeout=30)
+
+
+def test_a_run_that_another_process_starts_wakes_a_sleeping_worker(
+    open_shop: OpenShop, script: Script, eventually: Eventually
+) -> None:
+    workflow = single(script)
+    elsewhere = open_shop(workflow, poll_interval=NEVER)
+    here = open_shop(workflow, poll_interval=NEVER)
+    assert elsewhere.runtime.bell is not here.runtime.bell
+    with working(here, threads=1):
+        asleep(here, eventually)
+        with elsewhere.app.app_context():
+            run_id = elsewhere.start(workflow)
+        eventually(lambda: here.status(run_id) == "completed", timeout=30)
+
+
+def test_a_run_of_this_process_wakes_a_sleeping_worker(
+    open_shop: OpenShop, script: Script, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waking, "GLANCE_SECONDS", NEVER)
+    monkeypatch.setattr(worker, "watch", lambda *_: None)
+    workflow = single(script)
+    shop = open_shop(workflow, poll_interval=NEVER)
+    with working(shop, threads=1):
+        asleep(shop, eventually)
+        run_id = shop.start(workflow)
+        eventually(lambda: shop.status(run_id) == "completed", timeout=30)
+
+
+def test_an_idle_worker_asks_one_thing_a_poll(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(single(script), poll_interval=NEVER)
+    waiting, polls, asked, enough = shop.runtime.bell.wait, count(1), [], threading.Event()
+
+    def wait(seconds: float) -> bool:
+        if next(polls) <= 20:
+            return False
+        enough.set()
+        return waiting(seconds)
+
+    def ask(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("SELECT") and threading.current_thread().name.startswith("squidmesh-worker"):
+            asked.append(statement)
+
+    shop.runtime.bell.wait = wait  # type: ignore[method-assign]
+    sa.event.listen(shop.runtime.database.engine, "before_cursor_execute", ask)
+    with working(shop, threads=1):
+        assert enough.wait(30)
+        sa.event.remove(shop.runtime.database.engine, "before_cursor_execute", ask)
+    assert len(asked) <= 25
+
+
+def test_a_bell_answers_whether_it_rang() -> None:
+    bell = Bell()
+    assert not bell.wait(0)
+    bell.ring()
+    assert bell.wait(0)
+    assert not bell.wait(0)
