@@ -12,6 +12,7 @@ from .access import Authorize, Dashboard, Hooks
 from .assets import TEMPLATES
 from .frame import frame
 from .views import acting, audit, help, inbox, preferences, pulse, run, runs, schedules, workers, workflows
+from .views import failures as failing
 
 GET, GET_POST, POST = ["GET"], ["GET", "POST"], ["POST"]
 ROUTES: list[tuple[str, str, Callable[..., Any], list[str]]] = [
@@ -21,6 +22,7 @@ ROUTES: list[tuple[str, str, Callable[..., Any], list[str]]] = [
     ("/runs/<run_id>.json", "run_json", run.as_json, GET),
     ("/runs/<run_id>/<verb>", "act", acting.act, GET_POST),
     ("/workflows", "workflows", workflows.show, GET),
+    ("/failures", "failures", failing.show, GET),
     ("/schedules", "schedules", schedules.show, GET),
     ("/schedules/<workflow>/<trigger>/<verb>", "schedule", schedules.act, GET_POST),
     ("/workers", "workers", workers.show, GET),

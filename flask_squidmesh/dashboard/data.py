@@ -15,6 +15,7 @@ from ..errors import FilterError, RunNotFoundError
 from ..reading import listing
 from ..reading.audit import events
 from ..reading.explanation import explain
+from ..reading.failing import Failures, failures
 from ..reading.filters import Filters as Selection
 from ..reading.fleet import Fleet, fleet
 from ..reading.graph import graph
@@ -129,6 +130,12 @@ def worded_run(run_id: str) -> WordedRun:
         if not found or found[0].id != run_id:
             raise RunNotFoundError(run_id)
         return _worded(connection, list(found))[0]
+
+
+def failures_now(workflow: str | None) -> Failures:
+    """What fails, of one workflow or all."""
+    with _connected() as connection:
+        return failures(connection, now=current_runtime().clock.now(), workflow=workflow)
 
 
 def schedules_now() -> list[ScheduleView]:

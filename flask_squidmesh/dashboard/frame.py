@@ -21,6 +21,7 @@ from .language import N_, _, current_language, plural
 PAGES = (
     (".inbox", N_("Needs you"), "n", "list"),
     (".runs", N_("Runs"), "r", "list"),
+    (".failures", N_("Failures"), "f", "list"),
     (".workflows", N_("Workflows"), "w", "list"),
     (".schedules", N_("Schedules"), "s", "list"),
     (".workers", N_("Workers"), "k", "list"),

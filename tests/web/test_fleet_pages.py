@@ -8,7 +8,7 @@ import pytest
 
 from flask_squidmesh import Cron, Step, Workflow
 from flask_squidmesh.runtime.beats import record_beat
-from tests.web.shop import Checkout, mesh_of, start
+from tests.web.shop import Checkout, Labels, mesh_of, start
 from tests.web.visiting import Visitor, text_of
 
 
@@ -141,3 +141,13 @@ def test_the_audit_takes_its_right(make) -> None:
     assert visitor.get("/audit").status_code == 403
     assert visitor.get("/audit.csv").status_code == 403
     assert "/audit" not in visitor.get("/schedules").text
+
+
+def test_failures_are_grouped_and_lead_to_their_runs(visitor: Visitor) -> None:
+    assert "Nothing has failed in the last seven days." in visitor.read("/failures")
+    run_id = start(visitor.app, Labels, "7")
+    page = visitor.get("/failures").text
+    assert "1 failure in seven days, by day: 0, 0, 0, 0, 0, 0, 1" in page
+    with visitor.app.app_context():
+        fingerprint = mesh_of(visitor.app).inspect_run(run_id).error_fingerprint
+    assert f"/runs?error={fingerprint}" in page

@@ -1,0 +1,60 @@
+"""Failures: what breaks most, grouped by equal errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import render_template, request, url_for
+from markupsafe import Markup
+
+from ...reading.failing import FailureGroup
+from .. import data
+from ..access import require
+from ..documents import visible
+from ..language import _, plural
+from ..sentences import error_text
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind of failure. heights: its days as bars of a picture that is 10 high."""
+
+    group: FailureGroup
+    error: Markup
+    heights: list[float]
+    spoken: Markup
+    address: str
+
+
+def show() -> str:
+    """The page."""
+    require("list")
+    workflow = request.args.get("workflow") or None
+    found = data.failures_now(workflow)
+    return render_template(
+        "squidmesh/failures.html",
+        rows=[_row(group) for group in found.groups],
+        capped=found.capped,
+        workflow=workflow,
+        workflows=data.workflows(),
+    )
+
+
+def _row(group: FailureGroup) -> Row:
+    most = max(*group.by_day, 1)
+    return Row(
+        group=group,
+        error=error_text(visible(group.example, group.error, ("error",))),
+        heights=[round(count / most * 10, 1) for count in group.by_day],
+        spoken=_spoken(group),
+        address=url_for(".runs", error=group.fingerprint),
+    )
+
+
+def _spoken(group: FailureGroup) -> Markup:
+    counts = ", ".join(str(count) for count in group.by_day)
+    return _("{total} in seven days, by day: {counts}", total=_total(group), counts=counts)
+
+
+def _total(group: FailureGroup) -> Markup:
+    return plural(group.week, "{count} failure", "{count} failures")
