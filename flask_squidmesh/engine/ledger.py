@@ -136,3 +136,5 @@ class Ledger:
             run["status"] = "retrying"
         elif self.run.status != "pending" or self.run.started_at:
             run["status"] = "running"
+            if self.spec.style == "dependency" and not (self._needs or self._retrying):
+                run["current_step"] = None

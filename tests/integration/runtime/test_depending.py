@@ -277,6 +277,23 @@ def test_needs_name_the_earliest_due_time_of_those_that_are_open(open_shop: Open
     assert hours() is None
 
 
+def test_a_run_is_at_no_one_step_unless_one_is_asked_about_or_tried_again(open_shop: OpenShop, script: Script) -> None:
+    class Reviewing(Workflow):
+        place = Manual(Order)
+        review = Approval("Good?", after=[])
+        busy = Step(script.does("busy", RetryStep("busy"), None), after=[review], retry=Retry(2, backoff=Fixed(60)))
+        settle = Wait(3600, after=[busy])
+
+    shop = open_shop(Reviewing)
+    run_id = shop.run(Reviewing)
+    assert shop.look(run_id).current_step == "review"
+    assert shop.mesh.approve_run(run_id, actor="lee").current_step is None
+    drain()
+    assert (shop.status(run_id), shop.look(run_id).current_step) == ("retrying", "busy")
+    shop.later(61)
+    assert (shop.status(run_id), shop.look(run_id).current_step) == ("running", None)
+
+
 def test_a_decision_is_looked_for_at_the_step_that_is_named(open_shop: OpenShop, script: Script) -> None:
     workflow = approving(script)
     shop = open_shop(workflow)

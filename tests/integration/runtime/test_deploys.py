@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from flask_squidmesh import Approval, FilterError, Manual, Step, TransitionError, UnknownWorkflowError, Workflow
+from flask_squidmesh import (
+    Approval,
+    FilterError,
+    Manual,
+    Step,
+    TransitionError,
+    UnknownWorkflowError,
+    UnsafeReplayError,
+    Workflow,
+)
 from tests.shop import Order, Script, Shop, error_of
 
 OpenShop = Callable[..., Shop]
@@ -92,6 +101,34 @@ def test_a_run_is_replayed_though_its_trigger_is_gone(open_shop: OpenShop, scrip
     assert later.mesh.replay_run(run_id, actor="lee").trigger == "import_order"
     later.later(0)
     assert script.calls == ["work", "work"]
+
+
+def test_a_replay_follows_the_definition_of_today(open_shop: OpenShop, script: Script) -> None:
+    def working(*steps: str) -> type[Workflow]:
+        made = [Step(script.does(name)) for name in steps]
+        parts = dict(zip(steps, made, strict=True))
+        flow = {"flow": [made[0] >> made[1]]} if len(made) > 1 else {}
+        return type("Working", (Workflow,), {"place": Manual(Order), **parts, **flow})
+
+    shop = open_shop(working("work"))
+    run_id = shop.run("working")
+    later = open_shop(working("check", "work"), url=shop.url)
+    later.mesh.replay_run(run_id, actor="lee")
+    later.later(0)
+    assert script.calls == ["work", "check", "work"]
+
+
+def test_what_cannot_be_undone_blocks_a_replay_though_its_step_is_gone(open_shop: OpenShop, script: Script) -> None:
+    def working(name: str) -> type[Workflow]:
+        parts = {"place": Manual(Order), name: Step(script.does(name), irreversible=True)}
+        return type("Working", (Workflow,), parts)
+
+    shop = open_shop(working("charge"))
+    run_id = shop.run("working")
+    later = open_shop(working("pay"), url=shop.url)
+    with pytest.raises(UnsafeReplayError) as caught:
+        later.mesh.replay_run(run_id, actor="lee")
+    assert [step["step"] for step in caught.value.steps] == ["charge"]
 
 
 def test_runs_of_a_workflow_that_is_gone_are_still_found(open_shop: OpenShop, script: Script) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -264,6 +265,17 @@ def test_a_process_takes_over_only_after_it_has_reached_the_database_for_one_tim
         deliver(newcomer.runtime, claim)
     newcomer.runtime.database.dispose()
     assert script.calls == ["reserve", "charge", "receipt"]
+
+
+def test_a_wrong_clock_takes_nothing_from_the_living(
+    migrated_postgres_url: str, open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = open_shop(workflow := charging(script), url=migrated_postgres_url)
+    shop.start(workflow)
+    claimed(shop)
+    right = shop.clock.now
+    monkeypatch.setattr(shop.clock, "now", lambda: right() + timedelta(hours=1))
+    assert claim_due(shop.runtime, "squidmesh", limit=1, take_over=True) == []
 
 
 def test_a_redelivered_job_takes_over_as_well(open_shop: OpenShop, script: Script) -> None:
@@ -539,7 +551,9 @@ def test_work_that_a_process_does_not_know_is_held_and_goes_on_elsewhere(
         assert drain() == 0
         [dispatch] = older.rows(tables.dispatches)
         assert "knows no step reserve" in dispatch.held
-        older.clock.advance(61)
+        older.clock.advance(58)
+        assert older.deliver(run_id, "reserve").outcome == "too_early"
+        older.clock.advance(3)
         assert older.deliver(run_id, "reserve").outcome == "held"
     older.runtime.database.dispose()
     assert (shop.status(run_id), script.calls) == ("pending", [])

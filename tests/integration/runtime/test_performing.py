@@ -211,6 +211,23 @@ def test_a_delivery_says_what_it_did(open_shop: OpenShop, script: Script) -> Non
     assert script.calls == ["work"]
 
 
+def test_a_delivery_while_a_person_is_asked_does_nothing(open_shop: OpenShop, script: Script) -> None:
+    class Pausing(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work"))
+        hold = Pause("Look")
+        flow = [work >> hold]
+
+    shop = open_shop(Pausing, executor=Recording())
+    run_id = shop.start(Pausing)
+    shop.deliver(run_id, "work")
+    before = shop.look(run_id)
+    for step in ("work", "hold"):
+        delivery = shop.deliver(run_id, step)
+        assert (delivery.outcome, delivery.status) == ("duplicate", "paused")
+    assert (shop.look(run_id), script.calls) == (before, ["work"])
+
+
 def test_a_delivery_of_a_cancelled_run_does_nothing(open_shop: OpenShop, script: Script) -> None:
     workflow = single(script)
     shop = open_shop(workflow, executor=Recording())

@@ -104,6 +104,16 @@ def test_a_run_is_told_in_order(open_shop: OpenShop, script: Script, ear: Ear) -
         "step_failed b",
         "run_transitioned running-failed",
     ]
+    attempts = [
+        (name, facts["attempt"]) for name, facts in ear.heard if facts.get("step") == "a" and "attempt" in facts
+    ]
+    assert attempts == [
+        ("step_started", 1),
+        ("step_failed", 1),
+        ("step_retry_scheduled", 1),
+        ("step_started", 2),
+        ("step_completed", 2),
+    ]
     assert ear.senders == {shop.app}
     assert all(facts["run_id"] == run_id and facts["workflow"] == "telling" for _, facts in ear.heard)
     assert all({"trigger", "status", "current_step"} <= facts.keys() for _, facts in ear.heard)
@@ -189,6 +199,32 @@ def test_a_dispatch_tells_the_executors_metadata(open_shop: OpenShop, script: Sc
     shop.start(One)
     [(_, facts)] = [each for each in ear.heard if each[0] == "run_dispatched"]
     assert (facts["job_id"], facts["step"], facts["schedule_in"]) == (1, "a", None)
+
+
+def test_what_an_executor_answers_that_is_no_mapping_is_told_as_its_result(
+    open_shop: OpenShop, script: Script, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class One(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a"))
+
+    monkeypatch.setattr(Recording, "enqueue", lambda *_, **__: "job-7")
+    shop = open_shop(One, executor=Recording())
+    shop.start(One)
+    assert dict(ear.heard)["run_dispatched"]["result"] == "job-7"
+
+
+def test_a_decision_that_a_cancel_closes_is_told_as_cancelled(open_shop: OpenShop, script: Script, ear: Ear) -> None:
+    class Pausing(Workflow):
+        place = Manual(Order)
+        hold = Pause("Look")
+
+    shop = open_shop(Pausing)
+    run_id = shop.run(Pausing)
+    ear.heard.clear()
+    shop.mesh.cancel_run(run_id, actor="lee")
+    assert [name for name, _ in ear.heard] == ["manual_action_taken", "run_transitioned"]
+    assert ear.heard[0][1]["action"] == "cancelled"
 
 
 def test_what_was_rolled_back_is_never_told(open_shop: OpenShop, script: Script, ear: Ear) -> None:
