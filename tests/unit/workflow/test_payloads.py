@@ -110,6 +110,15 @@ def test_a_payload_is_resolved(payload: Any) -> None:
     assert validate(trigger(Order), payload) == FULL
 
 
+def test_a_given_null_is_no_missing_field() -> None:
+    class Loose(BaseModel):
+        note: str | None = "none given"
+        amount: int = 1
+
+    assert validate(trigger(Loose), {"note": None}) == {"note": None, "amount": 1}
+    assert list(refused(Loose, {"amount": None}).invalid_types) == ["amount"]
+
+
 @pytest.mark.parametrize("payload", [None, {}])
 def test_no_model_takes_nothing(payload: Any) -> None:
     assert validate(trigger(), payload) == {}
