@@ -108,7 +108,7 @@ def celery_app(app: Flask) -> Celery:
                 'to do. Set it to "celery".'
             )
         celery = _app_of_host(app)
-    upkeep = _Upkeep(runtime, celery)
+    upkeep = WorkerUpkeep(runtime, celery)
     _add_tasks(celery, runtime, upkeep)
 
     def add_queue_and_schedule(**_: Any) -> None:
@@ -130,7 +130,7 @@ def celery_app(app: Flask) -> Celery:
     return celery
 
 
-def _add_tasks(celery: Celery, runtime: Any, upkeep: _Upkeep) -> None:
+def _add_tasks(celery: Celery, runtime: Any, upkeep: WorkerUpkeep) -> None:
     @celery.task(  # type: ignore[untyped-decorator]
         name=PERFORM,
         shared=False,
@@ -151,7 +151,7 @@ def _add_tasks(celery: Celery, runtime: Any, upkeep: _Upkeep) -> None:
         upkeep.once()
 
 
-class _Upkeep:
+class WorkerUpkeep:
     """The upkeep of a worker's processes: of each that it forks, or of itself where it performs tasks in threads."""
 
     def __init__(self, runtime: Any, celery: Celery) -> None:
