@@ -193,7 +193,8 @@ def test_workers_that_take_our_jobs_say_that_they_live(
         return [row.threads for row in host.rows(tables.Base.metadata.tables["squidmesh_processes"])]
 
     async def work(**_: Any) -> None:
-        seen.extend(living() if not threads else eventually(living))
+        assert any(thread.name == "squidmesh-upkeep" for thread in threading.enumerate()) == bool(threads)
+        seen.extend(eventually(living) if threads else [])
 
     monkeypatch.setattr(own, "run_worker_async", work)
     asyncio.run(procrastinate_app(host.app).run_worker_async(**options))
