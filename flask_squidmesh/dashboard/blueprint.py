@@ -11,7 +11,7 @@ from . import csrf, failures, headers, static_files
 from .access import Authorize, Dashboard, Hooks
 from .assets import TEMPLATES
 from .frame import frame
-from .views import acting, audit, help, inbox, preferences, pulse, run, runs, schedules, workers, workflows
+from .views import acting, audit, help, inbox, preferences, pulse, run, runs, schedules, starting, workers, workflows
 from .views import failures as failing
 
 GET, GET_POST, POST = ["GET"], ["GET", "POST"], ["POST"]
@@ -22,6 +22,8 @@ ROUTES: list[tuple[str, str, Callable[..., Any], list[str]]] = [
     ("/runs/<run_id>.json", "run_json", run.as_json, GET),
     ("/runs/<run_id>/<verb>", "act", acting.act, GET_POST),
     ("/workflows", "workflows", workflows.show, GET),
+    ("/workflows/<name>", "workflow", workflows.show_one, GET),
+    ("/workflows/<name>/start", "start", starting.start, GET_POST),
     ("/failures", "failures", failing.show, GET),
     ("/schedules", "schedules", schedules.show, GET),
     ("/schedules/<workflow>/<trigger>/<verb>", "schedule", schedules.act, GET_POST),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ..engine.status import UNFINISHED
 from ..errors import FilterError, RunNotFoundError
-from ..reading import listing
+from ..reading import listing, rates
 from ..reading.audit import events
 from ..reading.explanation import explain
 from ..reading.failing import Failures, failures
@@ -21,6 +21,7 @@ from ..reading.fleet import Fleet, fleet
 from ..reading.graph import graph
 from ..reading.inbox import inbox, inbox_counts
 from ..reading.inspection import inspect
+from ..reading.rates import EndedRun, Version
 from ..reading.views import AuditEventView, AuditPage, Count, Explanation, Graph, Inbox, Run
 from ..reading.words import stuck_among, word_of
 from ..runtime.checking import WORKER_SILENCE
@@ -130,6 +131,32 @@ def worded_run(run_id: str) -> WordedRun:
         if not found or found[0].id != run_id:
             raise RunNotFoundError(run_id)
         return _worded(connection, list(found))[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fare:
+    """How one workflow fares. day: what has ended within 24 hours, by status."""
+
+    last: list[EndedRun]
+    day: Mapping[str, Count]
+    versions: list[Version]
+
+
+def last_runs_of(names: Sequence[str]) -> dict[str, list[EndedRun]]:
+    """The runs of each workflow that ended last."""
+    with _connected() as connection:
+        return rates.last_runs(connection, names)
+
+
+def fare_of(spec: WorkflowSpec) -> Fare:
+    """How the workflow fares."""
+    since = current_runtime().clock.now() - timedelta(days=1)
+    with _connected() as connection:
+        return Fare(
+            last=rates.last_runs(connection, [spec.name])[spec.name],
+            day=rates.ended_since(connection, spec.name, since),
+            versions=rates.versions(connection, spec.name, spec.fingerprint),
+        )
 
 
 def failures_now(workflow: str | None) -> Failures:

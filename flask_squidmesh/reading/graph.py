@@ -38,6 +38,32 @@ def graph(connection: sa.Connection, registry: Registry, run_id: UUID | str) -> 
     )
 
 
+def outline(spec: WorkflowSpec) -> Graph:
+    """The workflow as it is declared, without any run."""
+    nodes = [
+        GraphNode(
+            id=name,
+            step=name,
+            kind=spec.steps[name].kind,
+            status="waiting",
+            current=False,
+            visits=0,
+            irreversible=spec.steps[name].irreversible,
+            compensate=settings_of(spec.steps[name])["compensate"],
+            compensation=None,
+        )
+        for name in declared_order(spec)
+    ]
+    edges = (_edge(move, condition, suffix, "pending") for move, condition, suffix in _declared_moves(spec))
+    return Graph(run_id="", workflow=spec.name, status="", terminal=False, nodes=tuple(nodes), edges=tuple(edges))
+
+
+def _declared_moves(spec: WorkflowSpec) -> Iterator[tuple[Move, Condition | None, str]]:
+    for name in declared_order(spec):
+        yield from (((parent, "dependency", name), None, "") for parent in spec.steps[name].after)
+        yield from _moves(spec.steps[name])
+
+
 def _nodes(record: Record) -> Iterator[GraphNode]:
     last = {row["step"]: row for row in record.visits}
     declared = declared_order(record.spec) if record.spec else ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from flask import current_app, render_template, request
+from flask import current_app, render_template, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
@@ -14,7 +14,7 @@ from ...engine.status import TERMINAL
 from ...reading.views import AttemptView, Explanation, Run, StepRunView
 from ...runtime.runtime import current_runtime
 from .. import data, frame, graph_drawing, rail
-from ..access import current_hooks, require
+from ..access import current_hooks, may, require
 from ..documents import Document, Documents, Failure, visible
 from ..events import started, title_of
 from ..headers import keep_nowhere
@@ -87,6 +87,7 @@ def _content(run: Run) -> dict[str, Any]:
         "title_of": title_of,
         "mark_of_status": mark_of_status,
         "links": _links(run),
+        "start_alike": _start_alike(run),
         "drawing": _drawing(run) if request.args.get("view") == "graph" else None,
         "pulse": None if _is_over(run) else _pulse(run, _version(worded), chosen),
     }
@@ -152,6 +153,14 @@ def _attempts(run: Run) -> list[tuple[StepRunView, AttemptView, Markup | None]]:
         for attempt in step_run.attempts
     ]
     return sorted(found, key=lambda row: row[1].started_at)
+
+
+def _start_alike(run: Run) -> str | None:
+    """Where a run like this one is started by hand; None where this one was not, or where the person may not."""
+    started = [spec for spec in data.specs() if spec.name == run.workflow and run.trigger in spec.triggers]
+    if not started or started[0].triggers[run.trigger].kind != "manual" or not may("start"):
+        return None
+    return url_for(".start", name=run.workflow, trigger=run.trigger, **{"from": run.id})
 
 
 def _links(run: Run) -> list[tuple[str, str]]:

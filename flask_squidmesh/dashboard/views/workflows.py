@@ -1,38 +1,136 @@
-"""The registered workflows."""
+"""The registered workflows: how they fare, and what they are made of."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from flask import render_template, url_for
+from flask import abort, render_template, url_for
+from markupsafe import Markup
 
-from ...reading.views import Count
-from ...workflow.spec import WorkflowSpec
-from .. import data
-from ..access import require
+from ...errors import UnknownWorkflowError
+from ...reading.graph import outline
+from ...reading.rates import EndedRun, percentile
+from ...reading.views import Count, GraphNode
+from ...runtime.runtime import current_runtime
+from ...workflow.spec import StepSpec, TriggerSpec, WorkflowSpec
+from .. import data, graph_drawing
+from ..access import may, require
+from ..language import N_, _, plural
 from ..marks import Mark, mark_of
+from ..redaction import redacted
+from ..times import duration
+
+TALLEST = 24
+KINDS = {
+    "function": N_("calls a function"),
+    "wait": N_("waits"),
+    "log": N_("writes to the log"),
+    "pause": N_("pauses for a person"),
+    "approval": N_("asks for a decision"),
+}
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """One run in the picture of the last ones. height: by how long it took."""
+
+    shape: str
+    height: float
+    address: str
+    label: Markup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One workflow, with how many runs of it there are in each state."""
+    """One workflow. counts: how many runs of it there are in each state."""
 
     spec: WorkflowSpec
     counts: list[tuple[Mark, Count, str]]
-    address: str
+    bars: list[Bar]
+    median: str | None
+    slowest: str | None
+    start: str | None
 
 
 def show() -> str:
-    """The page."""
+    """All of them."""
     require("list")
-    return render_template("squidmesh/workflows.html", rows=[_row(spec) for spec in data.specs()])
+    specs = data.specs()
+    last = data.last_runs_of([spec.name for spec in specs])
+    return render_template("squidmesh/workflows.html", rows=[_row(spec, last[spec.name]) for spec in specs])
 
 
-def _row(spec: WorkflowSpec) -> Row:
+def show_one(name: str) -> str:
+    """One of them."""
+    require("list")
+    try:
+        spec = current_runtime().registry.get(name)
+    except UnknownWorkflowError:
+        abort(404)
+    fare = data.fare_of(spec)
+    return render_template(
+        "squidmesh/workflow.html",
+        spec=spec,
+        row=_row(spec, fare.last),
+        day=fare.day,
+        failed_share=_failed_share(fare.day),
+        versions=fare.versions,
+        drawing=graph_drawing.draw(outline(spec), over=False),
+        kind_of=_kind_of,
+        schemas=[(trigger, _schema(trigger)) for trigger in spec.triggers.values()],
+    )
+
+
+def _row(spec: WorkflowSpec, last: Sequence[EndedRun]) -> Row:
     counts = data.word_counts({"workflow": spec.name})
-    shown = [
-        (mark_of(word), count, url_for(".runs", workflow=spec.name, word=word))
-        for word, count in counts.items()
-        if count.value
+    middle, long = percentile(last, 0.5), percentile(last, 0.95)
+    startable = any(each.kind == "manual" for each in spec.triggers.values()) and may("start")
+    return Row(
+        spec=spec,
+        counts=[
+            (mark_of(word), count, url_for(".runs", workflow=spec.name, word=word))
+            for word, count in counts.items()
+            if count.value
+        ],
+        bars=_bars(last),
+        median=None if middle is None else duration(middle),
+        slowest=None if long is None else duration(long),
+        start=url_for(".start", name=spec.name) if startable else None,
+    )
+
+
+def _bars(last: Sequence[EndedRun]) -> list[Bar]:
+    longest = max((run.seconds or 0 for run in last), default=0) or 1
+    return [
+        Bar(
+            shape=run.status,
+            height=round(4 + (run.seconds or 0) / longest * (TALLEST - 4), 1),
+            address=url_for(".run", run_id=run.id),
+            label=_("{state} after {length}", state=mark_of(run.status).label, length=duration(run.seconds or 0)),
+        )
+        for run in last
     ]
-    return Row(spec, shown, url_for(".runs", workflow=spec.name))
+
+
+def _failed_share(day: Mapping[str, Count]) -> Markup | None:
+    ended = sum(count.value for count in day.values())
+    if not ended:
+        return None
+    share = f"{day['failed'].value / ended:.0%}"
+    return plural(ended, "{share} of 1 run failed", "{share} of {count} runs failed", share=share)
+
+
+def _kind_of(step: StepSpec | GraphNode) -> Markup:
+    return _(KINDS.get(step.kind, step.kind))
+
+
+def _seen(schema: Any) -> Any:
+    return redacted(schema, keys=current_runtime().settings.dashboard.redact_keys)
+
+
+def _schema(trigger: TriggerSpec) -> str | None:
+    """The payload's JSON Schema as text."""
+    return json.dumps(_seen(trigger.model.model_json_schema(by_alias=False)), indent=2) if trigger.model else None

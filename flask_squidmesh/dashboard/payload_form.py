@@ -1,0 +1,176 @@
+"""A form made from a payload's JSON Schema, and what was typed into it as a payload."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from .language import _
+from .redaction import REDACTED
+
+Kind = Literal["text", "long", "number", "checkbox", "choice", "date", "datetime-local", "time", "json"]
+Form = Mapping[str, str]
+PREFIX = "payload."
+LONG_TEXT = 200
+_INPUTS: Mapping[str, Kind] = {"date": "date", "date-time": "datetime-local", "time": "time"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Field:
+    """One field of the payload. value: as text for the form; choices: (text, label) pairs."""
+
+    name: str
+    label: str
+    kind: Kind
+    required: bool
+    value: str = ""
+    help: str = ""
+    step: str = "any"
+    choices: list[tuple[str, str]] = field(default_factory=list)
+    problem: str | None = None
+
+    @property
+    def id(self) -> str:
+        """What the form calls it, so that no field of ours is meant."""
+        return PREFIX + self.name
+
+
+def fields(model: type[BaseModel] | None, hides: Callable[[str], bool] = lambda name: False) -> list[Field]:
+    """The fields of a payload, in order of declaration, with their defaults filled in.
+
+    hides: whether the value under a name must not be seen.
+    """
+    if model is None:
+        return []
+    schema = model.model_json_schema(by_alias=False, mode="validation")
+    definitions, required = schema.get("$defs", {}), set(schema.get("required", ()))
+    return [
+        _field(name, _resolved(each, definitions), name in required, hides(name))
+        for name, each in schema.get("properties", {}).items()
+    ]
+
+
+def filled_with(given: list[Field], payload: Mapping[str, Any]) -> list[Field]:
+    """The fields with the values of another run's payload, but for what is hidden there."""
+    for each in given:
+        if each.name in payload and not _hides(payload[each.name]):
+            each.value = _text(payload[each.name], each.kind)
+    return given
+
+
+def read(given: list[Field], form: Form) -> dict[str, Any]:
+    """What was typed as a payload, for the model to check. What cannot be read is noted with its field."""
+    for each in given:
+        each.value = ("true" if each.id in form else "") if each.kind == "checkbox" else form.get(each.id, "")
+    return dict(_typed(given))
+
+
+def note(given: list[Field], problems: Mapping[str, str]) -> list[str]:
+    """Note each problem with the field that it begins with; answer those that belong to none."""
+    by_name = {each.name: each for each in given}
+    rest = []
+    for path, text in problems.items():
+        owner = by_name.get(path.partition(".")[0])
+        if owner is None:
+            rest.append(f"{path}: {text}")
+        elif owner.problem is None:
+            owner.problem = text
+    return rest
+
+
+def _typed(given: list[Field]) -> Iterator[tuple[str, Any]]:
+    for each in given:
+        match each.kind:
+            case "checkbox":
+                yield each.name, each.value == "true"
+            case "json" | "choice" if each.value.strip():
+                try:
+                    yield each.name, json.loads(each.value)
+                except ValueError as error:
+                    line = getattr(error, "lineno", 1)
+                    each.problem = _("This is not JSON: {problem} in line {line}.", problem=_said(error), line=line)
+            case "text" | "long" if each.value or each.required:
+                yield each.name, each.value
+            case "number" | "date" | "datetime-local" | "time" if each.value.strip():
+                yield each.name, each.value.strip()
+
+
+def _said(error: ValueError) -> str:
+    return str(getattr(error, "msg", error)).lower()
+
+
+def _field(name: str, schema: Mapping[str, Any], required: bool, hidden: bool) -> Field:
+    kind = _kind(schema)
+    default = None if hidden else schema.get("default")
+    return Field(
+        name=name,
+        label=str(schema.get("title") or name),
+        kind=kind,
+        required=required and kind != "checkbox",
+        value="" if default is None else _text(default, kind),
+        help=str(schema.get("description", "")),
+        step="1" if schema.get("type") == "integer" else "any",
+        choices=[(json.dumps(each), str(each)) for each in _values(schema)],
+    )
+
+
+def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema behind references, and behind the "or null" of what may be left out."""
+    found = dict(schema)
+    while True:
+        options = [each for each in found.get("anyOf", found.get("allOf", ())) if each.get("type") != "null"]
+        if "$ref" in found:
+            target = definitions.get(str(found.pop("$ref")).rpartition("/")[2], {})
+            found = {**target, **found}
+        elif len(options) == 1:
+            found.pop("anyOf", None)
+            found.pop("allOf", None)
+            found = {**options[0], **found}
+        else:
+            return found
+
+
+def _values(schema: Mapping[str, Any]) -> list[Any]:
+    return [schema["const"]] if "const" in schema else list(schema.get("enum", ()))
+
+
+def _kind(schema: Mapping[str, Any]) -> Kind:
+    if _values(schema):
+        return "choice"
+    match schema.get("type"):
+        case "string":
+            long = schema.get("maxLength", 0) > LONG_TEXT
+            return _INPUTS.get(str(schema.get("format")), "long" if long else "text")
+        case "boolean":
+            return "checkbox"
+        case "integer" | "number":
+            return "number"
+    options = {each.get("type") for each in schema.get("anyOf", ())}
+    return "text" if options and options <= {"string", "number", "integer"} else "json"
+
+
+def _text(value: Any, kind: Kind) -> str:
+    match kind:
+        case "checkbox":
+            return "true" if value else ""
+        case "json":
+            return json.dumps(value, indent=2, ensure_ascii=False)
+        case "choice":
+            return json.dumps(value)
+        case _:
+            return "" if value is None else str(value)
+
+
+def _hides(value: Any) -> bool:
+    """Whether a part of the value must not be seen."""
+    match value:
+        case Mapping():
+            return any(map(_hides, value.values()))
+        case list() | tuple():
+            return any(map(_hides, value))
+        case _:
+            return value is REDACTED

@@ -1,0 +1,104 @@
+"""Starting a run by hand: a form made from the payload's schema."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from flask import abort, current_app, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from ...errors import ConflictError, ManualActionError, PayloadError, RunNotFoundError, UnknownWorkflowError
+from ...runtime import starting
+from ...runtime.runtime import current_runtime
+from ...workflow.spec import TriggerSpec, WorkflowSpec
+from .. import asking, data, payload_form
+from ..access import may, require
+from ..documents import visible
+from ..headers import keep_nowhere
+from ..language import _
+
+
+def start(name: str) -> Response:
+    """Show the form, and start the run."""
+    spec = _spec(name)
+    trigger = _trigger(spec)
+    actor = asking.actor_for("start")
+    fields = payload_form.fields(trigger.model, current_runtime().hides)
+    if request.method == "GET":
+        return _page(spec, trigger, payload_form.filled_with(fields, _like(spec)))
+    payload = payload_form.read(fields, request.form)
+    problems = [] if any(each.problem for each in fields) else _started(spec, trigger, payload, actor, fields)
+    if isinstance(problems, str):
+        flash(_("The run was started."), "success")
+        return redirect(url_for(".run", run_id=problems), 303)
+    return _page(spec, trigger, fields, problems, 422)
+
+
+def _started(
+    spec: WorkflowSpec, trigger: TriggerSpec, payload: dict[str, Any], actor: Any, fields: list[payload_form.Field]
+) -> str | list[str]:
+    """The id of the run, or what is wrong and belongs to no field."""
+    key = request.form.get("key") or None
+    given = payload if trigger.model else None
+    try:
+        return starting.start(
+            current_runtime(), spec.name, given, trigger=trigger.name, idempotency_key=key, actor=actor
+        )
+    except PayloadError as error:
+        missing = dict.fromkeys(error.missing_fields, _("This is needed."))
+        rest = payload_form.note(fields, {**missing, **error.invalid_types})
+        described = rest or any(each.problem for each in fields)
+        return rest if described else [str(error)]
+    except (ConflictError, ManualActionError) as error:
+        return [str(error)]
+
+
+def _spec(name: str) -> WorkflowSpec:
+    try:
+        return current_runtime().registry.get(name)
+    except UnknownWorkflowError:
+        abort(404)
+
+
+def _trigger(spec: WorkflowSpec) -> TriggerSpec:
+    """The manual trigger that is asked for, else the first."""
+    manual = [each for each in spec.triggers.values() if each.kind == "manual"]
+    asked = request.values.get("trigger")
+    found = [each for each in manual if asked in (None, each.name)]
+    return found[0] if found else abort(404)
+
+
+def _like(spec: WorkflowSpec) -> dict[str, Any]:
+    """The payload of the run to start one like, as far as the person may see it."""
+    like = request.args.get("from")
+    if not like:
+        return {}
+    try:
+        run = data.run(like)
+    except RunNotFoundError:
+        return {}
+    require("view", run)
+    if run.workflow != spec.name or not may("payload", run):
+        return {}
+    return dict(visible(run, run.payload, ("payload",)))
+
+
+def _page(
+    spec: WorkflowSpec,
+    trigger: TriggerSpec,
+    fields: list[payload_form.Field],
+    problems: list[str] | None = None,
+    status: int = 200,
+) -> Response:
+    others = [each for each in spec.triggers.values() if each.kind == "manual" and each.name != trigger.name]
+    page = render_template(
+        "squidmesh/start.html",
+        spec=spec,
+        trigger=trigger,
+        fields=fields,
+        problems=problems or [],
+        others=others,
+        key=request.form.get("key") or str(uuid4()),
+    )
+    return keep_nowhere(current_app.make_response((page, status)))
