@@ -29,6 +29,7 @@ from flask_squidmesh.executors.procrastinate import procrastinate_app
 from flask_squidmesh.runtime.checking import check
 from flask_squidmesh.signals import run_dispatched
 from flask_squidmesh.store import tables
+from flask_squidmesh.testing import check_executor
 from tests.shop import Order, Script, Shop
 
 TOGETHER = 33
@@ -172,6 +173,11 @@ def test_as_many_steps_run_at_once_as_the_concurrency_says(shop: Shop) -> None:
 
     asyncio.run(deliver_all())
     assert {shop.status(run_id) for run_id in runs} == {"completed"}
+
+
+def test_it_keeps_to_the_contract_of_executors(shop: Shop) -> None:
+    queue = procrastinate_app(shop.app)
+    check_executor(deliver=lambda: queue.run_worker(wait=False, listen_notify=False, concurrency=8))
 
 
 @pytest.mark.parametrize(
