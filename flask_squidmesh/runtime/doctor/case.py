@@ -1,0 +1,153 @@
+"""The rows of one run as they stand at one moment, without payloads and outputs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from ...engine.status import TERMINAL
+from ...store.tables import attempts, dispatches, runs, step_runs
+from ...workflow.spec import WorkflowSpec
+
+Row = sa.Row[Any]
+
+_RUN: Final = (
+    *("id", "workflow", "fingerprint", "status", "position", "remaining", "open_steps", "retrying_steps"),
+    *("needs", "needs_count", "needs_since", "compensation", "parent_run_id", "parent_step", "child_key"),
+    *("replayed_from_id", "replayed_as_id", "finished_at"),
+)
+_STEP: Final = (
+    *("id", "run_id", "kind", "step", "visit", "status", "sees", "position", "missing", "attempts"),
+    *("due_at", "decide_by", "started_at"),
+)
+_DISPATCH: Final = ("id", "kind", "run_id", "step_run_id", "due_at", "claim_id", "held")
+_PAUSED: Final = sa.case((step_runs.c.status == "paused", step_runs.c.decision))
+_UNDOING: Final = sa.case((step_runs.c.kind == "compensation", step_runs.c.settings))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One run. spec: its workflow where it is registered as it was when the run began, else None.
+
+    attempts: the highest number of an ended attempt, by step run id. replays, sources: how the runs that it names as
+    its replay and its source are linked themselves, None where they are gone.
+    """
+
+    run: Row
+    now: datetime
+    spec: WorkflowSpec | None = None
+    rows: Sequence[Row] = ()
+    dispatches: Sequence[Row] = ()
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    replay_of: str | None = None
+    source_names_replay: bool = True
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended."""
+        return self.run.status in TERMINAL
+
+    @cached_property
+    def steps(self) -> list[Row]:
+        """The visits."""
+        return [row for row in self.rows if row.kind == "step"]
+
+    @cached_property
+    def compensations(self) -> list[Row]:
+        """The compensations, in the order they run."""
+        found = [row for row in self.rows if row.kind == "compensation"]
+        return sorted(found, key=lambda row: int((row.settings or {}).get("order", 0)))
+
+    @cached_property
+    def going(self) -> list[Row]:
+        """The visits that can go on by themselves."""
+        return [row for row in self.steps if row.status == "running" or (row.status == "pending" and not row.missing)]
+
+    @cached_property
+    def retrying(self) -> list[Row]:
+        """Those of them that wait for their next attempt."""
+        return [row for row in self.going if row.status == "pending" and row.attempts and row.due_at is not None]
+
+    @cached_property
+    def asking(self) -> list[Row]:
+        """The step runs that wait for a person."""
+        return [row for row in self.rows if row.status == "paused"]
+
+    @cached_property
+    def work(self) -> dict[str, Row]:
+        """The dispatches by step run id."""
+        return {row.step_run_id: row for row in self.dispatches if row.step_run_id is not None}
+
+
+def cases(connection: sa.Connection, found: Sequence[Row], specs: Iterable[WorkflowSpec], now: datetime) -> list[Case]:
+    """The runs with everything that belongs to them, in four queries."""
+    ids = [run.id for run in found]
+    known = {(name, spec.fingerprint): spec for spec in specs for name in (spec.name, *spec.aliases)}
+    rows, work = _by_run(connection, _steps(ids)), _by_run(connection, _dispatches(ids))
+    numbers = {row.step_run_id: row.most for row in connection.execute(_attempts(ids))}
+    replays, sources = _links(connection, found)
+    return [
+        Case(
+            run=run,
+            now=now,
+            spec=known.get((run.workflow, run.fingerprint)),
+            rows=rows[run.id],
+            dispatches=work[run.id],
+            attempts=numbers,
+            replay_of=replays.get(run.replayed_as_id, run.id),
+            source_names_replay=sources.get(run.replayed_from_id, True),
+        )
+        for run in found
+    ]
+
+
+def run_rows(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """The runs, by id."""
+    return sa.select(*(runs.c[name] for name in _RUN)).where(*conditions).order_by(runs.c.id)
+
+
+def _steps(ids: Sequence[str]) -> sa.Select[Any]:
+    columns = [step_runs.c[name] for name in _STEP]
+    wanted = sa.select(*columns, _PAUSED.label("decision"), _UNDOING.label("settings"))
+    return wanted.where(step_runs.c.run_id.in_(ids)).order_by(step_runs.c.run_id, step_runs.c.id)
+
+
+def _dispatches(ids: Sequence[str]) -> sa.Select[Any]:
+    return sa.select(*(dispatches.c[name] for name in _DISPATCH)).where(dispatches.c.run_id.in_(ids))
+
+
+def _attempts(ids: Sequence[str]) -> sa.Select[Any]:
+    visits = sa.select(step_runs.c.id).where(step_runs.c.run_id.in_(ids))
+    most = sa.func.max(attempts.c.number).label("most")
+    return (
+        sa.select(attempts.c.step_run_id, most)
+        .where(attempts.c.step_run_id.in_(visits))
+        .group_by(attempts.c.step_run_id)
+    )
+
+
+def _by_run(connection: sa.Connection, query: sa.Select[Any]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in connection.execute(query):
+        found[row.run_id].append(row)
+    return found
+
+
+def _links(connection: sa.Connection, found: Sequence[Row]) -> tuple[dict[str, Any], dict[str, bool]]:
+    """What the replays that are named say of their source, and whether the sources name a replay at all."""
+    replays = {run.replayed_as_id for run in found} - {None}
+    sources = {run.replayed_from_id for run in found} - {None}
+    if not replays | sources:
+        return {}, {}
+    wanted = sa.select(runs.c.id, runs.c.replayed_from_id, runs.c.replayed_as_id)
+    rows = connection.execute(wanted.where(runs.c.id.in_(replays | sources))).all()
+    return (
+        {row.id: row.replayed_from_id for row in rows if row.id in replays},
+        {row.id: row.replayed_as_id is not None for row in rows if row.id in sources},
+    )
