@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hypothesis import strategies as st
 
 Where = Literal["call", "commit"]
-What = Literal["dies", "is cancelled", "is taken over", "is slow"]
+What = Literal["dies", "is cancelled", "is taken over", "loses its claim", "is slow"]
 
 
 class Killed(BaseException):
@@ -28,20 +28,25 @@ class Mishap:
     what: What = "dies"
 
 
+def sometimes(mishap: st.SearchStrategy[Mishap], one_in: int) -> st.SearchStrategy[Mishap | None]:
+    """The mishap, or more often none: `one_of` would take the same alternative once, however often it is given."""
+    return st.integers(1, one_in).flatmap(lambda drawn: mishap if drawn == one_in else st.none())
+
+
 def deaths() -> st.SearchStrategy[Mishap | None]:
     """The death of a process at a commit, or none."""
     died = st.builds(Mishap, where=st.just("commit"), nth=st.integers(1, 2), after=st.booleans())
-    return st.one_of(st.none(), st.none(), died)
+    return sometimes(died, one_in=4)
 
 
 def mishaps() -> st.SearchStrategy[Mishap | None]:
     """Anything that befalls a worker, or nothing."""
-    what: list[What] = ["dies", "is cancelled", "is taken over", "is slow"]
+    what: list[What] = ["dies", "is cancelled", "is taken over", "loses its claim", "is slow"]
     called = st.builds(
         Mishap, where=st.just("call"), nth=st.integers(1, 2), after=st.booleans(), what=st.sampled_from(what)
     )
     committed = st.builds(Mishap, where=st.just("commit"), nth=st.integers(1, 3), after=st.booleans())
-    return st.one_of(st.none(), st.none(), called, committed)
+    return sometimes(st.one_of(called, committed), one_in=3)
 
 
 class Fate:

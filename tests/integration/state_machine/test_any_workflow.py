@@ -29,7 +29,7 @@ from tests.integration.state_machine.operators import CALLS, How, Operator, opti
 from tests.integration.state_machine.plans import WorkflowPlan, workflows
 from tests.integration.state_machine.world import LATER, LONG, World
 
-MOST_LIVE, MOST_RUNS = 3, 10
+MOST_LIVE, MOST_RUNS = 2, 6
 BRIEF = 11.0
 CALLED_NOTHING = ("too_early", "duplicate", "held", "unknown_run", "cancelled")
 

@@ -171,6 +171,9 @@ class World:
             case "is taken over":
                 self.shop.clock.advance(LATER)
                 self.take_turn()
+            case "loses its claim":
+                self.shop.clock.advance(LATER)
+                self.claim()
             case "is slow":
                 self.take_turn()
                 self.take_turn()
