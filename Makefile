@@ -5,7 +5,7 @@ PYTEST := bin/python -m pytest --numprocesses=logical --maxprocesses=8
 
 TOUCHING_SQLALCHEMY := tests/cli tests/integration tests/example/test_smoke.py --ignore=tests/integration/state_machine
 
-.PHONY: help demo test lint pictures translations clean
+.PHONY: help demo test lint engines pictures translations clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -25,6 +25,10 @@ lint: ## check style, types and import rules
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
+
+engines: ## try the shop under each executor: smoke, soak and resilience, with worker processes
+	@$(ENVIRONMENT) .venv dev
+	.venv/bin/python -m pytest tests/example/engines.py
 
 pictures: ## take the pictures in docs/images anew
 	@$(ENVIRONMENT) .venv dev

@@ -14,6 +14,7 @@ from flask_squidmesh import SquidMesh
 from .commands import COMMANDS
 from .extensions import csrf, login, mesh, migrate
 from .models import db
+from .queues import add_queue
 from .settings import settings
 from .shop import blueprint
 from .workflows import WORKFLOWS
@@ -36,6 +37,7 @@ def create_app(config: Mapping[str, Any] | None = None, mesh: SquidMesh = mesh) 
     migrate.init_app(app, db, directory=str(MIGRATIONS))
     csrf.init_app(app)
     login.init_app(app)
+    add_queue(app)
     mesh.init_app(app)
     app.register_blueprint(blueprint)
     for command in COMMANDS:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
+
+from flask_squidmesh import SquidMeshError
 
 from .gateway.server import running_gateway
 
@@ -47,7 +50,7 @@ def smoke_command(process: bool) -> None:
     """Walk through all that an operator can see and say what happened; exit code 1 where it should have been else."""
     from .checks.smoke import smoke
 
-    _finish(smoke(click.echo, process=process))
+    _finish(lambda: smoke(click.echo, process=process))
 
 
 @click.command("resilience")
@@ -65,7 +68,7 @@ def resilience_command(endings: tuple[str, ...]) -> None:
     """End the worker of SQUIDMESH_EXECUTOR in the middle of runs, start it again, and see that nothing is lost."""
     from .checks.resilience import resilience
 
-    _finish(resilience(click.echo, endings))
+    _finish(lambda: resilience(click.echo, endings))
 
 
 @click.command("soak")
@@ -76,12 +79,30 @@ def soak_command(runs: int, process: bool) -> None:
     """Start many runs at once and see all of them through, with some replayed, retried and cancelled."""
     from .checks.soak import soak
 
-    _finish(soak(click.echo, runs, process=process))
+    _finish(lambda: soak(click.echo, runs, process=process))
 
 
-def _finish(passed: bool) -> None:
+@click.command("seed-runs")
+@click.argument("count", type=click.IntRange(min=1))
+@with_appcontext
+def seed_runs_command(count: int) -> None:
+    """Add COUNT runs of the past half year, copies of the seeded ones, for trying things at size."""
+    from .many_runs import seed_many
+    from .seed import seed
+
+    for line in seed():
+        click.echo(line)
+    for done in seed_many(count):
+        click.echo(f"{done:,} of {count:,} runs")
+
+
+def _finish(check: Callable[[], bool]) -> None:
+    try:
+        passed = check()
+    except SquidMeshError as error:
+        raise click.ClickException(str(error)) from error
     if not passed:
         raise SystemExit(1)
 
 
-COMMANDS = (gateway_command, seed_command, smoke_command, resilience_command, soak_command)
+COMMANDS = (gateway_command, seed_command, smoke_command, resilience_command, soak_command, seed_runs_command)

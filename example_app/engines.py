@@ -12,9 +12,13 @@ from typing import Final
 from .processes import ROOT, Child
 
 FLASK: Final = (sys.executable, "-m", "flask", "--app", "example_app")
+PROCRASTINATE: Final = (sys.executable, "-m", "procrastinate", "--app=example_app.workers.procrastinate.queue")
+CELERY: Final = (sys.executable, "-m", "celery", "--app=example_app.workers.celery")
 
 WORKERS: Final[Mapping[str, tuple[str, ...]]] = {
     "database": (*FLASK, "squidmesh", "worker", "--threads", "4"),
+    "procrastinate": (*PROCRASTINATE, "worker", "--concurrency", "4"),
+    "celery": (*CELERY, "worker", "--concurrency", "4"),
 }
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from flask import Flask, current_app
 
-from flask_squidmesh import Run
+from flask_squidmesh import ConfigurationError, Run
 from flask_squidmesh.runtime.runtime import current_runtime
 from flask_squidmesh.runtime.worker import Worker
 from flask_squidmesh.testing import drain
@@ -25,6 +25,7 @@ from .gateway.client import GatewayBusy, mood
 from .gateway.server import running_gateway
 from .processes import Child
 
+SAME = ("SQLALCHEMY_DATABASE_URI", "SQUIDMESH_EXECUTOR", "CELERY_BROKER_URL", "SECRET_KEY")
 POLL_SECONDS = 0.05
 PATIENCE_WITH_PROCESSES = 90.0
 
@@ -49,19 +50,28 @@ class Stage:
 
 
 @contextmanager
-def own_stage(queue: str, *, process: bool = False, claim_timeout: float | None = None) -> Iterator[Stage]:
+def own_stage(
+    queue: str,
+    *,
+    process: bool = False,
+    claim_timeout: float | None = None,
+    patience: float | None = None,
+) -> Iterator[Stage]:
     """Set a stage up: a queue and a payment company of its own, so that no other worker joins in.
 
     :param queue: The queue's name.
     :param process: Whether a worker process performs the steps. Executors other than `database` always have one.
     :param claim_timeout: As SQUIDMESH_CLAIM_TIMEOUT; the app's own where left out.
+    :param patience: How long to wait for anything where a process performs the steps, in seconds.
+    :raises ConfigurationError: The executor lacks something, such as the tables of its queue.
     """
+    _require_executor()
     executor = current_app.config["SQUIDMESH_EXECUTOR"]
     with tempfile.TemporaryDirectory() as folder, running_gateway(Path(folder) / "gateway.sqlite") as gateway:
         app = _app_on(queue, gateway, claim_timeout)
         with app.app_context(), ExitStack() as stack:
             if process or executor != "database":
-                app.config["SHOP_PATIENCE_SECONDS"] = max(PATIENCE_WITH_PROCESSES, app.config["SHOP_PATIENCE_SECONDS"])
+                app.config["SHOP_PATIENCE_SECONDS"] = patience or PATIENCE_WITH_PROCESSES
                 worker = engines.worker(executor, _environment_of(app), Path(folder) / "worker.log")
                 worker.start()
                 stack.callback(worker.stop)
@@ -71,18 +81,25 @@ def own_stage(queue: str, *, process: bool = False, claim_timeout: float | None 
                 yield Stage(app, None)
 
 
+def _require_executor() -> None:
+    runtime = current_runtime()
+    with runtime.database.read() as connection:
+        problems = list(runtime.executor.verify(connection))
+    if problems:
+        raise ConfigurationError(*problems)
+
+
 def _app_on(queue: str, gateway: str, claim_timeout: float | None) -> Flask:
     from . import create_app
 
-    same = ("SQLALCHEMY_DATABASE_URI", "SQUIDMESH_EXECUTOR", "SQUIDMESH_CLAIM_TIMEOUT", "SECRET_KEY")
-    config = {name: current_app.config[name] for name in same}
+    config = {name: current_app.config[name] for name in (*SAME, "SQUIDMESH_CLAIM_TIMEOUT")}
     config |= {"SQUIDMESH_QUEUE": queue, "GATEWAY_URL": gateway}
     return create_app(config | ({"SQUIDMESH_CLAIM_TIMEOUT": claim_timeout} if claim_timeout else {}))
 
 
 def _environment_of(app: Flask) -> dict[str, str]:
     """What brings a process to the same settings."""
-    names = ("SQUIDMESH_QUEUE", "SQUIDMESH_CLAIM_TIMEOUT", "GATEWAY_URL", "SECRET_KEY")
+    names = ("SQUIDMESH_QUEUE", "SQUIDMESH_CLAIM_TIMEOUT", "CELERY_BROKER_URL", "GATEWAY_URL", "SECRET_KEY")
     environment = {name: str(app.config[name]) for name in names}
     return environment | {"DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"], "SHOP_INSTANCE": app.instance_path}
 

@@ -16,6 +16,8 @@ from . import Say, Walk, walked
 from .looking import asked, ended, expect, history, invoice, mood, order_of, start, step
 
 CLAIM_TIMEOUT = 3.0
+# A queue that loses a job with its worker has it back from the relay, which looks after a standstill of minutes.
+PATIENCE = 330.0
 ENDINGS: dict[str, Callable[[Child], None]] = {"SIGTERM": Child.stop, "SIGKILL": Child.kill}
 
 Ending = Callable[[], None]
@@ -29,7 +31,7 @@ def resilience(say: Say, endings: tuple[str, ...]) -> bool:
     :param endings: How the worker is ended: SIGTERM, SIGKILL.
     :returns: Whether everything was as it should be.
     """
-    with own_stage("resilience", process=True, claim_timeout=CLAIM_TIMEOUT) as stage:
+    with own_stage("resilience", process=True, claim_timeout=CLAIM_TIMEOUT, patience=PATIENCE) as stage:
         assert stage.worker
         seed_people()
         seed_products()

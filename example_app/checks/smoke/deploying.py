@@ -13,7 +13,7 @@ from flask_squidmesh import Log, Manual, SquidMesh, Workflow
 from ...clock import clock, hours_later
 from ...extensions import mesh
 from ...people import OPERATOR
-from ...stage import later, wait_until
+from ...stage import SAME, later, wait_until
 from ...workflows import WORKFLOWS
 from ..looking import ended, expect
 from ..pages import on_page
@@ -56,8 +56,8 @@ def next_version() -> Iterator[SquidMesh]:
 
     newer = SquidMesh(clock=clock)
     newer.register(*WORKFLOWS, GiftWrapping)
-    same = ("SQLALCHEMY_DATABASE_URI", "SQUIDMESH_EXECUTOR", "SQUIDMESH_QUEUE", "GATEWAY_URL", "SECRET_KEY")
-    with create_app({name: current_app.config[name] for name in same}, newer).app_context():
+    config = {name: current_app.config[name] for name in (*SAME, "SQUIDMESH_QUEUE")}
+    with create_app(config, newer).app_context():
         yield newer
 
 

@@ -1,0 +1,1 @@
+"""The modules that the workers of other executors than `database` name on their command line."""
