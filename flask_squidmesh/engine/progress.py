@@ -156,9 +156,12 @@ class Progress(Compensating):
         self._restate_needs(noted=True)
 
     def stop(self, rows: Sequence[StepFact]) -> None:
-        """End the step runs that are not executing."""
+        """End the step runs that are not executing. A failure leaves it open what became of an interrupted step."""
         for row in rows:
             if row.kind != "step" or row.status == "running":
+                continue
+            if self.status == "failed" and (row.decision or {}).get("kind") == "interrupted":
+                self._need("interrupted")
                 continue
             self._close(row, "cancelled")
             if row.status == "pending" and not row.missing:

@@ -7,7 +7,7 @@ and writes, all in one transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -407,7 +407,7 @@ def _around(
     leaving: str | None = None,
 ) -> Neighbourhood:
     step = acting.known.steps.get(leaving) if leaving else None
-    return surroundings(
+    around = surroundings(
         acting.runtime,
         acting.connection,
         acting.known,
@@ -418,6 +418,7 @@ def _around(
         keys=conditions.keys(step.ok) if step else frozenset(),
         decisions=others,
     )
+    return replace(around, compensations=[row for row in acting.rows if row.kind == "compensation"])
 
 
 def _unregistered(run: RunFact) -> WorkflowSpec:

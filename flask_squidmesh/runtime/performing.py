@@ -201,7 +201,7 @@ def after_commit(runtime: Runtime, recorded: Recorded) -> None:
 
 def _halt(connection: sa.Connection, progress: Progress) -> Changes:
     decided = progress.changes
-    kept = ("status", "compensation")
+    kept = ("status", "compensation", "needs", "needs_count", "needs_due_at", "needs_since")
     progress.changes = Changes(run={name: value for name, value in decided.run.items() if name in kept})
     progress.stop(loading.open_steps(connection, progress.run.id))
     if progress.compensates:

@@ -505,6 +505,57 @@ def test_an_interrupted_step_in_a_dependency_run_lets_the_others_go_on(open_shop
     assert (shop.status(run_id), script.calls[-1]) == ("completed", "join")
 
 
+def test_what_became_of_an_interrupted_step_stays_open_when_a_sibling_fails(
+    open_shop: OpenShop, script: Script
+) -> None:
+    class Graph(Workflow):
+        place = Manual(Order)
+        charge = Step(script.does("charge", OSError("unknown")), irreversible=True, after=[])
+        settle = Wait(60, after=[])
+        fail = Step(script.does("fail", FailStep("no")), after=[settle])
+
+    shop = open_shop(Graph)
+    run_id = shop.run(Graph)
+    shop.later(61)
+    run = shop.look(run_id)
+    assert (run.status, run.needs and (run.needs.kind, run.needs.count)) == ("failed", ("failed", 2))
+    assert run.needs.since == run.finished_at  # type: ignore[union-attr]
+    explained = shop.mesh.explain_run(run_id)
+    assert (explained.reason, explained.step) == ("interrupted", "charge")
+    assert {"resolve_step", "fail_step"} <= set(explained.next_actions)
+    shop.mesh.resolve_step(run_id, output={"charge": "found"}, actor="lee")
+    run = shop.look(run_id)
+    assert (run.status, run.needs and run.needs.count, error_of(run)["message"]) == ("failed", 1, "no")
+    assert dict(shop.visits(run_id))["charge"] == "completed"
+
+
+def test_an_interrupted_step_that_did_happen_is_undone_with_the_others(open_shop: OpenShop, script: Script) -> None:
+    class Graph(Workflow):
+        place = Manual(Order)
+        reserve = Step(script.does("reserve"), after=[], compensate=script.does("undo_reserve"))
+        charge = Step(script.does("charge"), after=[reserve], compensate=script.does("undo_charge"))
+        settle = Wait(200, after=[reserve])
+        fail = Step(script.does("fail", FailStep("no")), after=[settle])
+
+    shop = open_shop(Graph, max_abandoned=1, executor=Recording())
+    run_id = shop.start(Graph)
+    shop.deliver(run_id, "reserve")
+    assert claimed(shop).visit.step == "charge"
+    shop.clock.advance(TIMEOUT + 1)
+    assert claim_due(shop.runtime, "squidmesh", limit=1, take_over=True) == []
+    assert shop.look(run_id).needs.kind == "interrupted"  # type: ignore[union-attr]
+    shop.clock.advance(200)
+    shop.deliver(run_id, "settle")
+    shop.deliver(run_id, "fail")
+    assert (shop.status(run_id), shop.look(run_id).compensation) == ("failed", "running")
+    shop.mesh.resolve_step(run_id, actor="lee")
+    assert len(shop.rows(tables.dispatches)) == 1
+    shop.deliver(run_id)
+    shop.deliver(run_id)
+    assert script.calls == ["reserve", "fail", "undo_reserve", "undo_charge"]
+    assert shop.look(run_id).compensation == "completed"
+
+
 def test_an_irreversible_sibling_lost_after_the_failure_is_still_asked_about(
     open_shop: OpenShop, script: Script
 ) -> None:
