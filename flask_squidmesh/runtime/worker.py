@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NOTIFIED_POLL_SECONDS = 5.0
 OUTAGE_SECONDS = 1.0
+SHORTEST_WAIT_SECONDS = 0.005
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -39,6 +40,7 @@ class Worker:
         self._turn = threading.Lock()
         self._ready: deque[Claim] = deque()
         self._turns = Turns(runtime, self._queue)
+        self._in_vain = 0
         self._idle = 0
         self._counting = threading.Lock()
 
@@ -100,6 +102,7 @@ class Worker:
         """Claim as much as there are idle threads; sleep where there is nothing."""
         try:
             self._ready.extend(self._turns.claim(limit=max(self._idle, 1)))
+            self._in_vain = 0 if self._ready else self._in_vain + 1
             if not self._ready:
                 self._sleep()
         except Exception as error:  # the database is away; look again in a moment
@@ -108,8 +111,9 @@ class Worker:
         return bool(self._ready)
 
     def _sleep(self) -> None:
-        """Until there may be work to claim. What is due already was not to be had: others are at it."""
-        wait, on_postgresql = OUTAGE_SECONDS, self._runtime.database.dialect == "postgresql"
+        """Until there may be work to claim. What is due already was not to be had, because others are at its run."""
+        wait = min(SHORTEST_WAIT_SECONDS * 2 ** min(self._in_vain, 10), OUTAGE_SECONDS)
+        on_postgresql = self._runtime.database.dialect == "postgresql"
         poll = self._runtime.settings.poll_interval
         poll = max(poll, NOTIFIED_POLL_SECONDS) if on_postgresql else poll
         while not self._stopping.is_set():

@@ -36,7 +36,7 @@ def single(script: Script) -> type[Workflow]:
 
 def asleep(shop: Shop, eventually: Eventually) -> None:
     """Wait until the worker has done a first run and looked for more in vain."""
-    first = shop.start(next(iter(shop.runtime.registry)).name)  # type: ignore[arg-type]
+    first = shop.start(next(iter(shop.runtime.registry)).name)
     eventually(lambda: shop.status(first) == "completed", timeout=30)
     waits: list[float] = []
     waiting = shop.runtime.bell.wait

@@ -1,0 +1,95 @@
+"""What a start and a first claim cost, in commits and statements."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from flask_squidmesh import Manual, Step, Workflow
+from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.runtime.performing import deliver
+from flask_squidmesh.runtime.relaying import relay
+from flask_squidmesh.runtime.starting import start
+from flask_squidmesh.testing import drain
+from tests.shop import Order, Recording, Script, Shop
+
+OpenShop = Callable[..., Shop]
+
+BEGIN_OF_SQLITE = 1
+
+
+class Costs:
+    """A shop that has run once, so that nothing is done for the first time."""
+
+    def __init__(self, open_shop: OpenShop, script: Script, executor: object = "database") -> None:
+        class Single(Workflow):
+            place = Manual(Order)
+            work = Step(script.does("work"))
+
+        self.workflow = Single
+        self.shop = open_shop(Single, executor=executor)
+        self.shop.start(Single)
+        relay(self.shop.runtime)
+        drain()
+        self.sqlite = self.shop.runtime.database.dialect == "sqlite"
+
+    def of(self, call: Callable[[], object]) -> Counter[str]:
+        with self.shop.counted() as counts:
+            call()
+        counts["statements"] -= BEGIN_OF_SQLITE * counts["commits"] if self.sqlite else 0
+        return counts
+
+
+@pytest.fixture
+def costs(open_shop: OpenShop, script: Script) -> Costs:
+    return Costs(open_shop, script)
+
+
+def test_a_start_is_one_commit_of_few_statements(costs: Costs) -> None:
+    of_start = costs.of(lambda: start(costs.shop.runtime, costs.workflow, {}))
+    run, step_and_dispatch, notification_under_a_savepoint = 1, 1, 3
+    of_apply = 3 if costs.sqlite else step_and_dispatch + notification_under_a_savepoint
+    assert of_start == {"commits": 1, "statements": run + of_apply}
+
+
+def test_a_first_claim_is_one_commit_of_four_statements(costs: Costs) -> None:
+    costs.shop.start(costs.workflow)
+    of_claim = costs.of(lambda: claim_due(costs.shop.runtime, "squidmesh", limit=1))
+    look, dispatch, step_run, run = 1, 1, 1, 1
+    assert of_claim == {"commits": 1, "statements": look + dispatch + step_run + run}
+
+
+def test_noting_how_far_the_queue_has_come_is_one_statement_in_a_few_seconds_and_no_commit(costs: Costs) -> None:
+    def of_claim() -> Counter[str]:
+        costs.shop.start(costs.workflow)
+        return costs.of(lambda: claim_due(costs.shop.runtime, "squidmesh", limit=1))
+
+    usual = of_claim()
+    costs.shop.clock.advance(6)
+    assert of_claim() == usual + Counter(statements=1)
+    assert of_claim() == usual
+
+
+def test_looking_for_work_in_vain_is_one_statement(costs: Costs) -> None:
+    of_look = costs.of(lambda: claim_due(costs.shop.runtime, "squidmesh", limit=1))
+    assert of_look == {"commits": 1, "statements": 1}
+
+
+def test_a_hand_over_to_a_queue_of_the_hosts_adds_no_commit(open_shop: OpenShop, script: Script) -> None:
+    costs = Costs(open_shop, script, Recording())
+    of_start = costs.of(lambda: costs.shop.start(costs.workflow))
+    assert of_start["commits"] == 1
+
+
+def test_a_round_of_the_relay_does_not_grow_with_the_queue(costs: Costs) -> None:
+    def of_round_with(more: int) -> Counter[str]:
+        for _ in range(more):
+            costs.shop.start(costs.workflow)
+        costs.shop.clock.advance(70)
+        [claim] = claim_due(costs.shop.runtime, "squidmesh", limit=1)
+        deliver(costs.shop.runtime, claim)
+        return costs.of(lambda: relay(costs.shop.runtime))
+
+    assert of_round_with(3) == of_round_with(30)

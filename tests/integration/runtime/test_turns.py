@@ -1,0 +1,130 @@
+"""No run keeps others waiting, and workers of several versions share a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flask_squidmesh import Manual, Step, Workflow
+from flask_squidmesh.runtime.claiming_work import look
+from flask_squidmesh.runtime.relaying import relay
+from flask_squidmesh.runtime.turns import Turns
+from flask_squidmesh.store import tables
+from flask_squidmesh.store.claiming import Claim
+from tests.integration.runtime.test_working import working
+from tests.shop import Order, Recording, Script, Shop
+
+OpenShop = Callable[..., Shop]
+
+
+def single(script: Script, called: str = "Single") -> type[Workflow]:
+    return type(called, (Workflow,), {"place": Manual(Order), "work": Step(script.does("work"))})
+
+
+def fan(script: Script, width: int) -> type[Workflow]:
+    steps = {f"part_{number}": Step(script.does(f"part_{number}"), after=[]) for number in range(width)}
+    return type("Fan", (Workflow,), {"place": Manual(Order), **steps})
+
+
+def runs_of(claims: list[Claim]) -> list[str]:
+    return [claim.run.id for claim in claims]
+
+
+def test_a_run_with_many_ready_steps_keeps_no_later_run_waiting(open_shop: OpenShop, script: Script) -> None:
+    wide, narrow = fan(script, 40), single(script)
+    shop = open_shop(wide, narrow)
+    first = shop.start(wide)
+    later = [shop.start(narrow) for _ in range(5)]
+    turns = Turns(shop.runtime, "squidmesh")
+    taken = [run for _ in range(12) for run in runs_of(turns.claim(limit=1))]
+    assert taken[:10] == [run for pair in zip([first] * 5, later, strict=True) for run in pair]
+    assert taken[10:] == [first, first]
+
+
+def test_all_of_a_long_queue_is_taken_in_turn_though_more_comes(open_shop: OpenShop, script: Script) -> None:
+    wide, narrow = fan(script, 6), single(script)
+    shop = open_shop(wide, narrow)
+    first = shop.start(wide)
+    turns, taken = Turns(shop.runtime, "squidmesh"), []
+    for _ in range(12):
+        shop.start(narrow)
+        taken += runs_of(turns.claim(limit=1))
+    assert taken.count(first) == 6
+
+
+def test_without_a_fan_out_the_oldest_comes_first(open_shop: OpenShop, script: Script) -> None:
+    narrow = single(script)
+    shop = open_shop(narrow)
+    started = [shop.start(narrow) for _ in range(7)]
+    turns = Turns(shop.runtime, "squidmesh")
+    taken = [runs_of(turns.claim(limit=limit)) for limit in (2, 1, 3, 2, 1)]
+    assert [run for some in taken for run in some] == started
+
+
+def test_a_look_behind_sees_what_is_due_later_only(open_shop: OpenShop, script: Script) -> None:
+    narrow = single(script)
+    shop = open_shop(narrow)
+    older, younger = shop.start(narrow), shop.start(narrow)
+    due = {row.run_id: row.due_at for row in shop.rows(tables.dispatches)}
+    looked = look(shop.runtime, "squidmesh", limit=1, after=due[older])
+    assert (runs_of(looked.claims), looked.last) == ([younger], due[younger])
+
+
+# -- workers of several versions ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("new", ["workflow", "step"])
+def test_while_versions_overlap_old_workers_leave_new_work_to_new_ones(
+    open_shop: OpenShop, script: Script, eventually: Callable[..., Any], new: str
+) -> None:
+    known = single(script)
+    added = single(script, "Added")
+    if new == "step":
+        added = type("Single", (Workflow,), {"place": Manual(Order), "more": Step(script.does("more"))})
+    newer = open_shop(*([known, added] if new == "workflow" else [added]), poll_interval=0.05)
+    run_id = newer.start(added)
+    older = open_shop(known, poll_interval=0.05)
+    with working(older, threads=1):
+        [row] = eventually(lambda: [row for row in older.rows(tables.dispatches) if row.held], timeout=30)
+        assert newer.mesh.explain_run(run_id).reason == "definition_mismatch"
+        common = older.start(known)
+        eventually(lambda: older.status(common) == "completed", timeout=30)
+        with newer.app.app_context(), working(newer, threads=1):
+            assert row.due_at > newer.clock.now()
+            eventually(lambda: newer.status(run_id) == "completed", timeout=30)
+
+
+def test_work_that_nobody_knows_keeps_no_other_waiting(open_shop: OpenShop, script: Script) -> None:
+    known, gone = single(script), single(script, "Gone")
+    past = open_shop(known, gone)
+    for _ in range(30):
+        past.start(gone)
+    run_id = past.start(known)
+    shop = open_shop(known)
+    assert runs_of(Turns(shop.runtime, "squidmesh").claim(limit=1)) == [run_id]
+
+
+def test_unknown_work_is_put_back_for_longer_the_older_it_is(open_shop: OpenShop, script: Script) -> None:
+    known, gone = single(script), single(script, "Gone")
+    open_shop(known, gone).start(gone)
+    shop = open_shop(known)
+    for age, hold in ((0, 60), (3_600, 1_800), (86_400, 3_600)):
+        shop.clock.advance(age)
+        Turns(shop.runtime, "squidmesh").claim(limit=1)
+        [row] = shop.rows(tables.dispatches)
+        assert (row.due_at - shop.clock.now()).total_seconds() == pytest.approx(hold, abs=20)
+
+
+def test_a_relay_queues_what_was_put_back_once_it_knows_it(open_shop: OpenShop, script: Script) -> None:
+    known, added = single(script), single(script, "Added")
+    newer = open_shop(known, added, executor=Recording())
+    run_id = newer.start(added)
+    older = open_shop(known, executor=Recording())
+    assert older.deliver(run_id, "work").outcome == "held"
+    assert relay(older.runtime) == 0
+    with newer.app.app_context():
+        assert relay(newer.runtime) == 1
+        assert newer.runtime.executor.given[-1][0]["run_id"] == run_id  # type: ignore[attr-defined]
+        assert newer.deliver(run_id, "work").status == "completed"
