@@ -25,6 +25,7 @@ from flask_squidmesh import Manual, Step, Wait, Workflow
 from flask_squidmesh.executors.contract import Payload
 from flask_squidmesh.runtime.relaying import relay
 from flask_squidmesh.signals import run_dispatched
+from flask_squidmesh.testing import check_executor
 from flask_squidmesh.store import tables
 from tests.children import free_port
 from tests.redis_server import HOW_TO_GET, find_server, running_redis
@@ -111,6 +112,23 @@ def test_a_short_wait_is_a_message_for_later(open_shop: Callable[[str], Shop]) -
     eta = datetime.fromisoformat(message.headers["eta"])
     assert eta - datetime.now(UTC) == pytest.approx(timedelta(seconds=20), abs=timedelta(seconds=15))
     assert facts["countdown"] == pytest.approx(20, abs=5)
+
+
+def test_it_keeps_to_the_contract_of_executors(open_shop: Callable[[str], Shop], broker: str) -> None:
+    open_shop(broker)
+    waiting: list[Any] = []
+
+    def deliver() -> list[Any]:
+        waiting.extend(messages(broker))
+        due = [each for each in waiting if not each.headers["eta"] or _is_past(each.headers["eta"])]
+        waiting[:] = [each for each in waiting if each not in due]
+        return [each.payload[0][0] for each in due]
+
+    check_executor(deliver=deliver)
+
+
+def _is_past(eta: str) -> bool:
+    return datetime.fromisoformat(eta) <= datetime.now(UTC)
 
 
 def test_no_message_waits_for_longer_than_brokers_bear(open_shop: Callable[[str], Shop]) -> None:
