@@ -15,7 +15,7 @@ from flask_squidmesh.reading.views import AuditEventView, StepView
 from ..extensions import mesh
 from ..gateway import client as gateway
 from ..models import LedgerEntry, Order, Product, User, db
-from ..people import BUYER, OPERATOR
+from ..people import BUYER, OPERATOR, Person
 from ..placing import place_order, write_order
 from ..stage import run_once
 from ..workflows import Checkout
@@ -34,9 +34,9 @@ def expect(what: str, found: Any, expected: Any) -> None:
         raise Mismatch(f"{what}: found {found!r}, expected {expected!r}")
 
 
-def start(workflow: type[Workflow], payload: dict[str, Any], trigger: str | None = None) -> str:
+def start(workflow: type[Workflow], payload: dict[str, Any], trigger: str | None = None, by: Person = OPERATOR) -> str:
     """Start a run and return its id."""
-    return mesh.start_run(workflow, payload, trigger=trigger, actor=OPERATOR.email).id
+    return mesh.start_run(workflow, payload, trigger=trigger, actor=by.email).id
 
 
 def ended(run_id: str, status: str) -> Run:

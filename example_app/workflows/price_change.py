@@ -55,6 +55,7 @@ class PriceChange(Workflow):
         prompt="Sell {sku} at {price} EUR instead of {old_price} EUR?",
         output="review",
         permission="payments.review",
+        not_starter=True,
         max_visits=ROUNDS,
     )
     revise = Step(meet_half_way)

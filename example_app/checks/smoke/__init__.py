@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...seed import seed_people, seed_products
 from ...stage import own_stage
 from .. import Say, walked
-from . import deciding, deploying, examples, looking_back, mending, orders, repeating, stopping
+from . import deciding, deploying, examples, looking_back, mending, operating, orders, repeating, stopping
 
 WALKS = (
     examples.payment_recovery,
@@ -26,6 +26,7 @@ WALKS = (
     deciding.deadlines,
     deciding.rework_loop,
     deciding.endless_rework,
+    deciding.four_eyes,
     deciding.side_by_side,
     deciding.side_by_side_rejected,
     deciding.said_twice,
@@ -48,6 +49,9 @@ WALKS = (
     looking_back.timeline,
     looking_back.lists,
     deploying.held_for_the_next_version,
+    operating.paused_schedule,
+    operating.worker_at_work,
+    operating.nothing_impossible,
 )
 
 

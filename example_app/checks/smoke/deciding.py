@@ -98,6 +98,22 @@ def endless_rework() -> str:
     return "rejected three times, then failed with max_visits"
 
 
+def four_eyes() -> str:
+    """Whoever proposes a price does not approve it."""
+    run_id = start(PriceChange, {"sku": "kettle", "price": "36.00"}, by=FINANCE)
+    _open(run_id, "review#1")
+    try:
+        mesh.approve_run(run_id, actor=FINANCE.email)
+    except ManualActionError as refused:
+        expect("what is wrong", refused.field, "actor")
+    else:
+        raise Mismatch("an approval by who started the run: it was taken, expected a ManualActionError")
+    on_page(run_id, "Decision", "Reject", person=FINANCE)
+    mesh.cancel_run(run_id, actor=OPERATOR.email)
+    on_page(run_id, "Cancelled", "Replay")
+    return "refused to the person who had started the run, here and on the page"
+
+
 def side_by_side() -> str:
     """Two people decide at the same time in a dependency workflow; the join waits for both."""
     before = stock("biscuits")

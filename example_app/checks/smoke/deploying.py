@@ -9,16 +9,15 @@ from flask import current_app
 from pydantic import BaseModel
 
 from flask_squidmesh import Log, Manual, SquidMesh, Workflow
+from flask_squidmesh.testing import drain
 
 from ...clock import clock, hours_later
 from ...extensions import mesh
 from ...people import OPERATOR
-from ...stage import SAME, later, wait_until
+from ...stage import SAME, wait_until
 from ...workflows import WORKFLOWS
 from ..looking import ended, expect
 from ..pages import on_page
-
-HELD_SECONDS = 61
 
 
 class Ribbon(BaseModel):
@@ -62,6 +61,6 @@ def next_version() -> Iterator[SquidMesh]:
 
 
 def _performed(run_id: str) -> bool:
-    with hours_later(0):
-        later(HELD_SECONDS)
+    with hours_later(1):
+        drain()
     return mesh.inspect_run(run_id).status == "completed"
