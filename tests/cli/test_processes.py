@@ -48,6 +48,7 @@ class Waiting(Workflow):
 
 app = Flask("shop")
 app.config.update(SQLALCHEMY_DATABASE_URI=os.environ["URL"], SQUIDMESH_EXECUTOR="database")
+app.config["SQUIDMESH_POLL_INTERVAL"] = 600  # other processes must wake a worker
 db = SQLAlchemy(app)
 mesh = SquidMesh(app)
 mesh.register(Telling, Waiting)

@@ -25,8 +25,8 @@ from flask_squidmesh import Manual, Step, Wait, Workflow
 from flask_squidmesh.executors.contract import Payload
 from flask_squidmesh.runtime.relaying import relay
 from flask_squidmesh.signals import run_dispatched
-from flask_squidmesh.testing import check_executor
 from flask_squidmesh.store import tables
+from flask_squidmesh.testing import check_executor
 from tests.children import free_port
 from tests.redis_server import HOW_TO_GET, find_server, running_redis
 from tests.requirements import missing
