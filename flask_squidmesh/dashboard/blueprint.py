@@ -11,7 +11,21 @@ from . import csrf, failures, headers, static_files
 from .access import Authorize, Dashboard, Hooks
 from .assets import TEMPLATES
 from .frame import frame
-from .views import acting, audit, help, inbox, preferences, pulse, run, runs, schedules, starting, workers, workflows
+from .views import (
+    acting,
+    audit,
+    bulk,
+    help,
+    inbox,
+    preferences,
+    pulse,
+    run,
+    runs,
+    schedules,
+    starting,
+    workers,
+    workflows,
+)
 from .views import failures as failing
 
 GET, GET_POST, POST = ["GET"], ["GET", "POST"], ["POST"]
@@ -24,6 +38,9 @@ ROUTES: list[tuple[str, str, Callable[..., Any], list[str]]] = [
     ("/workflows", "workflows", workflows.show, GET),
     ("/workflows/<name>", "workflow", workflows.show_one, GET),
     ("/workflows/<name>/start", "start", starting.start, GET_POST),
+    ("/bulk", "bulk", bulk.ask, GET_POST),
+    ("/bulk/<job_id>", "bulk_job", bulk.show, GET),
+    ("/bulk/<job_id>/<verb>", "bulk_go_on", bulk.go_on, POST),
     ("/failures", "failures", failing.show, GET),
     ("/schedules", "schedules", schedules.show, GET),
     ("/schedules/<workflow>/<trigger>/<verb>", "schedule", schedules.act, GET_POST),

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ..engine.status import UNFINISHED
 from ..errors import FilterError, RunNotFoundError
-from ..reading import listing, rates
+from ..reading import judging, listing, rates
 from ..reading.audit import events
 from ..reading.explanation import explain
 from ..reading.failing import Failures, failures
@@ -21,9 +21,11 @@ from ..reading.fleet import Fleet, fleet
 from ..reading.graph import graph
 from ..reading.inbox import inbox, inbox_counts
 from ..reading.inspection import inspect
+from ..reading.judging import Judged
 from ..reading.rates import EndedRun, Version
 from ..reading.views import AuditEventView, AuditPage, Count, Explanation, Graph, Inbox, Run
 from ..reading.words import stuck_among, word_of
+from ..runtime import bulk
 from ..runtime.checking import WORKER_SILENCE
 from ..runtime.runtime import current_runtime
 from ..runtime.scheduling import ScheduleView, schedules
@@ -131,6 +133,25 @@ def worded_run(run_id: str) -> WordedRun:
         if not found or found[0].id != run_id:
             raise RunNotFoundError(run_id)
         return _worded(connection, list(found))[0]
+
+
+def judged(run_ids: Sequence[str]) -> list[Judged]:
+    """What can be done with each of these runs."""
+    with _connected() as connection:
+        return judging.judged(connection, current_runtime().registry, run_ids)
+
+
+def matching(selection: Selection, most: int) -> tuple[list[str], bool]:
+    """The ids of the newest runs that match, and whether there are more. Raises FilterError."""
+    with _connected() as connection:
+        page = listing.list_runs(connection, limit=most, **selection)
+    return [run.id for run in page.runs], page.next is not None
+
+
+def bulk_job(job_id: str) -> bulk.Job | None:
+    """An action on many runs."""
+    with _connected() as connection:
+        return bulk.look(connection, job_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,8 @@ _TITLES: Mapping[str, str] = {
     "schedule_paused": N_("paused the schedule {trigger} of {workflow}"),
     "schedule_resumed": N_("resumed the schedule {trigger} of {workflow}"),
     "schedule_run": N_("started the schedule {trigger} of {workflow} by hand"),
+    "bulk": N_("began an action on many runs: {action}"),
+    "bulk_cancelled": N_("stopped an action on many runs"),
     "refused": N_("tried to {action} without the right to"),
 }
 TYPES = frozenset(_TITLES)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from ..reading.filters import Filters as Selection
+from ..runtime.runtime import current_runtime
+from .filters import Filters
 
 _ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}", re.IGNORECASE)
 _SHORT_ID = re.compile(r"([0-9a-f]{8}-[0-9a-f]{4})…[0-9a-f]{4}", re.IGNORECASE)
@@ -33,3 +35,20 @@ def _qualified(qualifier: str, value: str) -> Selection:
             return {"error": value}
         case _:
             return {"workflow": value}
+
+
+def selection(filters: Filters) -> Selection:
+    """What the filters of a page select."""
+    now = current_runtime().clock.now()
+    chosen: Selection = {**selected(filters.q)}
+    if filters.word:
+        chosen |= {"word": filters.word, "now": now}
+    if filters.workflow:
+        chosen |= {"workflow": filters.workflow}
+    if filters.step:
+        chosen |= {"step": filters.step}
+    if filters.error:
+        chosen |= {"error": filters.error}
+    if filters.since:
+        chosen |= {"since": filters.started_after(now)}
+    return chosen

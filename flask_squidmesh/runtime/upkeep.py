@@ -7,6 +7,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from . import bulk
 from .beats import forget, record_beat
 from .relaying import relay
 from .scheduling import fire_due
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 LONGEST_INTERVAL_SECONDS = 15.0
+BULK_SECONDS = 5.0
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -46,10 +48,11 @@ class Upkeep:
         self._sign_off()
 
     def once(self) -> None:
-        """Relay and fire schedules now."""
+        """Relay, fire schedules and go on with bulk actions now."""
         with self._runtime.in_context():
             relay(self._runtime)
             fire_due(self._runtime, self._since)
+            bulk.go_on_with_all(self._runtime, BULK_SECONDS)
 
     def _run(self) -> None:
         # A process may take over from the dead only while its silences stay shorter than a claim holds.

@@ -380,7 +380,10 @@ class Schedule(Base):
 
 
 class BulkJob(Base):
-    """One action on many runs: what was asked, by whom, and how far it is."""
+    """One action on many runs: what was asked, by whom, and how far it is.
+
+    `held_until`: until when the process that works at it keeps others away.
+    """
 
     __tablename__ = "squidmesh_bulk_jobs"
 
@@ -391,6 +394,7 @@ class BulkJob(Base):
     comment: Mapped[str | None] = mapped_column(sa.Text)
     selection: Mapped[dict[str, Any]] = mapped_column(Json)
     results: Mapped[dict[str, Any]] = mapped_column(Json)
+    held_until: Mapped[datetime | None] = mapped_column(Timestamp)
     created_at: Mapped[datetime] = mapped_column(Timestamp)
     finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
 

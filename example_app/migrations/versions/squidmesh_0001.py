@@ -21,6 +21,7 @@ def upgrade() -> None:
     sa.Column('comment', sa.Text(), nullable=True),
     sa.Column('selection', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=False),
     sa.Column('results', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=False),
+    sa.Column('held_until', sa.DateTime(timezone=True), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
     sa.CheckConstraint("status IN ('pending', 'running', 'completed', 'cancelled')", name=op.f('ck_squidmesh_bulk_jobs_status')),
@@ -209,7 +210,7 @@ def upgrade() -> None:
     op.create_index('ix_squidmesh_step_runs_position', 'squidmesh_step_runs', ['run_id', 'position'], unique=False, postgresql_where=sa.text('position IS NOT NULL'), sqlite_where=sa.text('position IS NOT NULL'))
     op.create_index('ix_squidmesh_dispatches_claim', 'squidmesh_dispatches', ['claim_id'], unique=False, postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
     op.create_index('ix_squidmesh_dispatches_due', 'squidmesh_dispatches', ['queue', 'due_at'], unique=False)
-    op.create_index('ix_squidmesh_dispatches_obstructed', 'squidmesh_dispatches', ['relay_at'], unique=False, postgresql_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'), sqlite_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL'))
+    op.create_index('ix_squidmesh_dispatches_obstructed', 'squidmesh_dispatches', ['relay_at'], unique=False, postgresql_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'), sqlite_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'))
     op.create_index('ix_squidmesh_dispatches_relay', 'squidmesh_dispatches', ['queue', 'relay_at'], unique=False)
     op.create_index('ix_squidmesh_dispatches_run', 'squidmesh_dispatches', ['run_id'], unique=False)
 
@@ -217,7 +218,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index('ix_squidmesh_dispatches_run', table_name='squidmesh_dispatches')
     op.drop_index('ix_squidmesh_dispatches_relay', table_name='squidmesh_dispatches')
-    op.drop_index('ix_squidmesh_dispatches_obstructed', table_name='squidmesh_dispatches', postgresql_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'), sqlite_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL'))
+    op.drop_index('ix_squidmesh_dispatches_obstructed', table_name='squidmesh_dispatches', postgresql_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'), sqlite_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'))
     op.drop_index('ix_squidmesh_dispatches_due', table_name='squidmesh_dispatches')
     op.drop_index('ix_squidmesh_dispatches_claim', table_name='squidmesh_dispatches', postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
     op.drop_index('ix_squidmesh_step_runs_position', table_name='squidmesh_step_runs', postgresql_where=sa.text('position IS NOT NULL'), sqlite_where=sa.text('position IS NOT NULL'))

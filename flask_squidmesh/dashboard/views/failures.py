@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from ...reading.failing import FailureGroup
 from .. import data
-from ..access import require
+from ..access import may, require
 from ..documents import visible
 from ..language import _, plural
 from ..sentences import error_text
@@ -34,6 +34,7 @@ def show() -> str:
     return render_template(
         "squidmesh/failures.html",
         rows=[_row(group) for group in found.groups],
+        may_bulk=may("bulk"),
         capped=found.capped,
         workflow=workflow,
         workflows=data.workflows(),

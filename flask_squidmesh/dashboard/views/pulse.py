@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, abort, make_response, request
 
-from . import inbox, run, runs
+from . import bulk, inbox, run, runs
 
 UNCHANGED, LAST_TIME = 204, 286
 
@@ -19,6 +19,9 @@ def answer() -> Response:
             return _parts(runs.refreshed(version))
         case "run":
             parts = run.refreshed(request.args.get("run_id", ""), version)
+            return _parts(parts[0], last=parts[1]) if parts else _parts(None)
+        case "bulk":
+            parts = bulk.refreshed(request.args.get("job_id", ""), version)
             return _parts(parts[0], last=parts[1]) if parts else _parts(None)
         case _:
             abort(404)

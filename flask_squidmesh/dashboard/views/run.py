@@ -160,7 +160,8 @@ def _start_alike(run: Run) -> str | None:
     started = [spec for spec in data.specs() if spec.name == run.workflow and run.trigger in spec.triggers]
     if not started or started[0].triggers[run.trigger].kind != "manual" or not may("start"):
         return None
-    return url_for(".start", name=run.workflow, trigger=run.trigger, **{"from": run.id})
+    like: dict[str, Any] = {"from": run.id}
+    return url_for(".start", name=run.workflow, trigger=run.trigger, **like)
 
 
 def _links(run: Run) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from ...reading.views import Count
 from ...runtime.runtime import current_runtime
 from ...store.summaries import RunSummary
 from .. import data, frame, search, times
-from ..access import require
+from ..access import may, require
 from ..chips import Chip
 from ..filters import Filters, periods
 from ..language import _, plural
@@ -62,7 +62,7 @@ def refreshed(version: str) -> str | None:
 
 def _content(filters: Filters) -> dict[str, Any]:
     try:
-        selection = _selection(filters)
+        selection = search.selection(filters)
         page = data.runs_page(selection, size=filters.size or _sizes()[0], after=request.args.get("after"))
         counts = data.word_counts(_without_word(selection))
     except FilterError as error:
@@ -85,7 +85,7 @@ def _content(filters: Filters) -> dict[str, Any]:
 
 
 def _surroundings(filters: Filters) -> dict[str, Any]:
-    return {"filters": filters, "workflows": data.workflows(), "periods": periods()}
+    return {"filters": filters, "workflows": data.workflows(), "periods": periods(), "may_bulk": may("bulk")}
 
 
 def _filters() -> Filters:
@@ -94,22 +94,6 @@ def _filters() -> Filters:
 
 def _sizes() -> tuple[int, ...]:
     return current_runtime().config.dashboard.page_sizes
-
-
-def _selection(filters: Filters) -> Selection:
-    now = current_runtime().clock.now()
-    selection: Selection = {**search.selected(filters.q)}
-    if filters.word:
-        selection |= {"word": filters.word, "now": now}
-    if filters.workflow:
-        selection |= {"workflow": filters.workflow}
-    if filters.step:
-        selection |= {"step": filters.step}
-    if filters.error:
-        selection |= {"error": filters.error}
-    if filters.since:
-        selection |= {"since": filters.started_after(now)}
-    return selection
 
 
 def _without_word(selection: Selection) -> Selection:

@@ -1,0 +1,214 @@
+"""One action on many runs: which runs it would take and which not, asking, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import abort, flash, redirect, render_template, request, url_for
+from markupsafe import Markup
+from werkzeug.wrappers import Response
+
+from ...engine.status import TERMINAL
+from ...errors import FilterError, ManualActionError, TransitionError
+from ...reading.judging import Judged
+from ...runtime import bulk
+from ...runtime.runtime import current_runtime
+from .. import asking, data, frame, search
+from ..access import may, refusal, require
+from ..actions import ACTIONS
+from ..consequences import why_not
+from ..filters import Filters
+from ..language import _, plural
+from ..offers import may_not_approve
+
+SLICE_SECONDS, SHOWN = 2.0, 20
+MANY_KEYS = ("word", "workflow", "q", "since", "step", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the action takes one run. why: why not."""
+
+    judged: Judged
+    why: Markup | None
+
+
+def ask() -> Response | str:
+    """Choose the action, see which runs it takes, and begin."""
+    require("bulk")
+    require("list")
+    try:
+        run_ids, more = _chosen()
+    except FilterError as error:
+        return render_template("squidmesh/bulk_none.html", problem=str(error))
+    if not run_ids:
+        return render_template("squidmesh/bulk_none.html", problem=None)
+    action = request.values.get("action", "")
+    found = data.judged(run_ids)
+    if action not in bulk.CALLS:
+        return render_template("squidmesh/bulk_choose.html", choices=_choices(found), total=len(found), more=more)
+    return _begin(action, found) if request.method == "POST" else _preview(action, found, more)
+
+
+def show(job_id: str) -> str:
+    """How far it is."""
+    require("list")
+    return render_template("squidmesh/bulk_job.html", **_content(_job(job_id)))
+
+
+def refreshed(job_id: str, version: str) -> tuple[str, bool] | None:
+    """The parts that have changed since this version, and whether it was the last time; None where nothing has."""
+    require("list")
+    job = _job(job_id)
+    if _version(job) == version:
+        return None
+    return render_template("squidmesh/_pulse_bulk.html", swapped=True, **_content(job)), job.status not in bulk.OPEN
+
+
+def go_on(job_id: str, verb: str) -> Response:
+    """Work at it now, or leave the rest undone."""
+    actor, job = asking.actor_for("bulk"), _job(job_id)
+    if verb == "continue":
+        bulk.go_on(current_runtime(), job.id, SLICE_SECONDS)
+    elif verb == "stop":
+        try:
+            bulk.cancel(current_runtime(), job.id, actor=actor)
+        except TransitionError as error:
+            flash(str(error), "error")
+    else:
+        abort(404)
+    return redirect(url_for(".bulk_job", job_id=job.id), 303)
+
+
+def _chosen() -> tuple[list[str], bool]:
+    """The ids of the ticked runs, or of all that match, up to the limit; and whether there are more of them."""
+    most = current_runtime().settings.dashboard.bulk_limit
+    given = request.values.getlist("run")
+    if given:
+        return list(dict.fromkeys(given))[:most], len(given) > most
+    filters = Filters.of(request.values, ())
+    if not any(request.values.get(key) for key in MANY_KEYS):
+        return [], False
+    return data.matching(search.selection(filters), most)
+
+
+def _choices(found: list[Judged]) -> list[tuple[str, Markup, int]]:
+    """The actions, each with how many of the runs it would take."""
+    counted = [(name, sum(_verdict(name, each).why is None for each in found)) for name in bulk.CALLS]
+    return [(_with_action(name), ACTIONS[name].label, count) for name, count in counted if count]
+
+
+def _with_action(name: str) -> str:
+    kept: dict[str, Any] = {key: request.values.getlist(key) for key in (*MANY_KEYS, "run") if request.values.get(key)}
+    return url_for(".bulk", action=name, **kept)
+
+
+def _verdict(action: str, judged: Judged) -> Verdict:
+    steps = [each.step for each in judged.next_actions if each.action == action]
+    decision: Mapping[str, Any] = judged.decisions.get(steps[0] or "", {}) if steps else {}
+    permission = decision.get("permission")
+    denied = refusal(action, judged.run, permission)
+    if denied is not None:
+        return Verdict(judged, Markup.escape(denied.reason))
+    if not steps:
+        refused = next((each for each in judged.refusals if each.action == action), None)
+        return Verdict(judged, why_not(refused) if refused else _("not possible now"))
+    if len(steps) > 1:
+        return Verdict(judged, _("several decisions are open; decide them one by one"))
+    return Verdict(judged, may_not_approve(action, decision, judged.run))
+
+
+def _preview(action: str, found: list[Judged], more: bool, status: int = 200, **said: Any) -> Response:
+    verdicts = [_verdict(action, each) for each in found]
+    taken = [each.judged for each in verdicts if each.why is None]
+    left_out = [each for each in verdicts if each.why is not None]
+    question = said.get("question") or _question(action, len(taken))
+    page = render_template(
+        "squidmesh/bulk_preview.html",
+        question=question,
+        attempt=question,
+        action=action,
+        taken=taken[:SHOWN],
+        taken_more=max(len(taken) - SHOWN, 0),
+        left_out=left_out[:SHOWN],
+        left_out_more=max(len(left_out) - SHOWN, 0),
+        items=" ".join(f"{each.run.id}~{each.token}" for each in taken),
+        more=more,
+        form=request.form,
+    )
+    return Response(page, status, mimetype="text/html")
+
+
+def _question(action: str, count: int) -> asking.Question:
+    label = ACTIONS[action].label
+    return asking.Question(
+        right=action,
+        heading=_("{action}: many runs", action=label),
+        sentence=plural(count, "It is done with 1 run.", "It is done with {count} runs, one after another."),
+        button=plural(count, "{action} for 1 run", "{action} for {count} runs", action=label),
+        back=url_for(".runs"),
+        tone=ACTIONS[action].tone or "go",
+    )
+
+
+def _begin(action: str, found: list[Judged]) -> Response:
+    """Begin with exactly the runs that the page showed, as far as the person may."""
+    actor = asking.actor_for("bulk")
+    shown = dict(_items(request.form.get("items", "")))
+    allowed = [each for each in found if each.run.id in shown and _may(action, each)]
+    question = _question(action, len(shown))
+    comment = asking.comment_for(question)
+    if question.problems:
+        return _preview(action, found, more=False, status=422, question=question)
+    if not allowed:
+        flash(_("None of these runs takes it any more; nothing was done."), "error")
+        return redirect(url_for(".runs"), 303)
+    items = [(each.run.id, shown[each.run.id]) for each in allowed]
+    try:
+        job_id = bulk.begin(current_runtime(), action, items, actor=actor, comment=comment)
+    except ManualActionError as error:
+        question.problems[error.field] = str(error)
+        return _preview(action, found, more=False, status=422, question=question)
+    bulk.go_on(current_runtime(), job_id, SLICE_SECONDS)
+    return redirect(url_for(".bulk_job", job_id=job_id), 303)
+
+
+def _may(action: str, judged: Judged) -> bool:
+    """Whether the person may; whether the run still takes it is found out run by run."""
+    steps = [each.step for each in judged.next_actions if each.action == action]
+    decision = judged.decisions.get(steps[0] or "", {}) if steps else {}
+    permission: Any = decision.get("permission")
+    return may(action, judged.run, permission) and may_not_approve(action, decision, judged.run) is None
+
+
+def _items(text: str) -> Iterator[tuple[str, str]]:
+    for item in text.split():
+        run_id, separator, token = item.partition("~")
+        if separator:
+            yield run_id, token
+
+
+def _job(job_id: str) -> bulk.Job:
+    job = data.bulk_job(job_id)
+    return job if job else abort(404)
+
+
+def _version(job: bulk.Job) -> str:
+    return f"{job.status}.{job.left}"
+
+
+def _content(job: bulk.Job) -> dict[str, Any]:
+    going = job.status in bulk.OPEN
+    seconds = current_runtime().settings.dashboard.poll_run
+    return {
+        "job": job,
+        "going": going,
+        "label": ACTIONS[job.action].label,
+        "failed": [item for item in job.items if item.done is False],
+        "done": [item for item in job.items if item.done],
+        "may_act": may("bulk"),
+        "terminal": TERMINAL,
+        "pulse": frame.pulse("bulk", _version(job), seconds, job_id=job.id) if going else None,
+    }

@@ -1,0 +1,213 @@
+"""One action on many runs: asked for once, done run by run, each with its own result.
+
+Whoever has time goes on with it: the request that asked, and the upkeep of every worker. Each run's call carries the
+job's own idempotency key, so that a job that was cut off can be taken up again without doing anything twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from ..errors import SquidMeshError, TransitionError
+from ..store import auditing
+from ..store.identity import new_id, read_id
+from ..store.summaries import RunSummary
+from ..store.tables import bulk_jobs
+from . import control, replaying
+from .deciders import decider_of
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+CALLS: Final[Mapping[str, Callable[..., RunSummary]]] = {
+    "approve": control.approve,
+    "reject": control.reject,
+    "resume": control.unblock,
+    "retry": control.retry_step,
+    "retry_compensation": control.retry_compensation,
+    "replay": replaying.replay,
+    "acknowledge": control.acknowledge,
+    "cancel": control.cancel,
+}
+BATCH: Final = 20
+HELD_FOR: Final = timedelta(seconds=30)
+OPEN: Final = ("pending", "running")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One run of a job. token: what its page showed as open. done: None until it was tried. said: why it failed.
+
+    became: the run that the call answered with, which for a replay is the new one.
+    """
+
+    run_id: str
+    token: str
+    done: bool | None = None
+    said: str | None = None
+    became: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One action on many runs, and how far it is. status: pending, running, completed or cancelled."""
+
+    id: str
+    action: str
+    status: str
+    actor: Any
+    comment: str | None
+    items: tuple[Item, ...]
+    created_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def left(self) -> int:
+        """How many runs have not been tried."""
+        return sum(item.done is None for item in self.items)
+
+    @property
+    def succeeded(self) -> int:
+        """With how many runs it was done."""
+        return sum(item.done is True for item in self.items)
+
+    @property
+    def failed(self) -> int:
+        """With how many runs it could not be done."""
+        return sum(item.done is False for item in self.items)
+
+
+def begin(
+    runtime: Runtime, action: str, items: Sequence[tuple[str, str]], *, actor: Any, comment: str | None = None
+) -> str:
+    """Write the job down and return its id; nothing is done to any run yet.
+
+    items: run ids with the decision token that the page showed. Raises ManualActionError.
+    """
+    decider = decider_of(actor, comment, None, actor_required=True, most=runtime.settings.max_payload_bytes)
+    job_id, now = new_id(), runtime.clock.now()
+    with runtime.database.write() as connection:
+        connection.execute(
+            sa.insert(bulk_jobs).values(
+                id=job_id,
+                action=action,
+                status="pending",
+                actor=decider.actor,
+                comment=decider.comment,
+                selection={"items": [list(item) for item in items]},
+                results={},
+                created_at=now,
+            )
+        )
+        said = {"action": action, "runs": len(items), "bulk": job_id}
+        auditing.note(connection, "bulk", actor=decider.actor, at=now, comment=decider.comment, data=said)
+    return job_id
+
+
+def look(connection: sa.Connection, job_id: str) -> Job | None:
+    """The job as it is now."""
+    found = read_id(job_id)
+    row = connection.execute(sa.select(bulk_jobs).where(bulk_jobs.c.id == found)).mappings().first() if found else None
+    return _job(row) if row else None
+
+
+def go_on(runtime: Runtime, job_id: str, seconds: float) -> None:
+    """Work at the job for about so long, unless another process does."""
+    if not _take(runtime, job_id):
+        return
+    until = time.monotonic() + seconds
+    while True:
+        job = _read(runtime, job_id)
+        waiting = [item for item in job.items if item.done is None][:BATCH] if job.status in OPEN else []
+        over = not waiting or time.monotonic() >= until
+        _record(runtime, job_id, {} if over else _results(runtime, job, waiting, until), release=over)
+        if over:
+            return
+
+
+def go_on_with_all(runtime: Runtime, seconds: float) -> None:
+    """Work at every job that is not done, the oldest first."""
+    query = sa.select(bulk_jobs.c.id).where(bulk_jobs.c.status.in_(OPEN)).order_by(bulk_jobs.c.created_at)
+    with runtime.database.read() as connection:
+        waiting = list(connection.scalars(query))
+    for job_id in waiting:
+        go_on(runtime, job_id, seconds)
+
+
+def cancel(runtime: Runtime, job_id: str, *, actor: Any) -> None:
+    """Leave the rest of the job undone. Raises TransitionError where nothing is left."""
+    now = runtime.clock.now()
+    mine = sa.and_(bulk_jobs.c.id == job_id, bulk_jobs.c.status.in_(OPEN))
+    with runtime.database.write() as connection:
+        ended = connection.execute(sa.update(bulk_jobs).where(mine).values(status="cancelled", finished_at=now))
+        if ended.rowcount != 1:
+            raise TransitionError("The bulk action has ended already. Nothing was done.", status="completed")
+        auditing.note(connection, "bulk_cancelled", actor=actor, at=now, data={"bulk": job_id})
+
+
+def _take(runtime: Runtime, job_id: str) -> bool:
+    """Claim the job for a while."""
+    now = runtime.clock.now()
+    free = sa.or_(bulk_jobs.c.held_until.is_(None), bulk_jobs.c.held_until <= now)
+    mine = sa.and_(bulk_jobs.c.id == job_id, bulk_jobs.c.status.in_(OPEN), free)
+    with runtime.database.write() as connection:
+        taken = connection.execute(sa.update(bulk_jobs).where(mine).values(status="running", held_until=now + HELD_FOR))
+        return taken.rowcount == 1
+
+
+def _read(runtime: Runtime, job_id: str) -> Job:
+    with runtime.database.read() as connection:
+        job = look(connection, job_id)
+    assert job is not None
+    return job
+
+
+def _results(runtime: Runtime, job: Job, waiting: Sequence[Item], until: float) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    for item in waiting:
+        results[item.run_id] = _tried(runtime, job, item)
+        if time.monotonic() >= until:
+            break
+    return results
+
+
+def _tried(runtime: Runtime, job: Job, item: Item) -> dict[str, Any]:
+    try:
+        answer = CALLS[job.action](
+            runtime,
+            item.run_id,
+            actor=job.actor,
+            comment=job.comment,
+            metadata={"bulk": job.id},
+            expected=item.token,
+            idempotency_key=f"bulk:{job.id}",
+        )
+    except SquidMeshError as error:
+        return {"done": False, "said": str(error)}
+    return {"done": True, "became": answer.id}
+
+
+def _record(runtime: Runtime, job_id: str, results: Mapping[str, Any], *, release: bool) -> None:
+    now = runtime.clock.now()
+    with runtime.database.write() as connection:
+        query = sa.select(bulk_jobs).where(bulk_jobs.c.id == job_id).with_for_update()
+        row = connection.execute(query).mappings().one()
+        merged = {**row["results"], **results}
+        ended = row["status"] in OPEN and len(merged) >= len(row["selection"]["items"])
+        values: dict[str, Any] = {"results": merged, "held_until": None if release or ended else now + HELD_FOR}
+        if ended:
+            values |= {"status": "completed", "finished_at": now}
+        connection.execute(sa.update(bulk_jobs).where(bulk_jobs.c.id == job_id).values(values))
+
+
+def _job(row: sa.RowMapping) -> Job:
+    names = ("id", "action", "status", "actor", "comment", "created_at", "finished_at")
+    results: Mapping[str, Mapping[str, Any]] = row["results"]
+    items = (Item(run_id=run_id, token=token, **results.get(run_id, {})) for run_id, token in row["selection"]["items"])
+    return Job(items=tuple(items), **{name: row[name] for name in names})

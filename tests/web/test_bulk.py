@@ -1,0 +1,167 @@
+"""One action on many runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flask_squidmesh.runtime import bulk
+from tests.web.shop import Checkout, Labels, mesh_of, start
+from tests.web.visiting import Visitor, forms_of, text_of
+
+
+@pytest.fixture
+def waiting(visitor: Visitor) -> list[str]:
+    return [start(visitor.app, Checkout, order) for order in ("1", "2", "3")]
+
+
+def preview(visitor: Visitor, query: str) -> dict[str, Any]:
+    """The form of the page, with every chosen run."""
+    page = visitor.get(f"/bulk?{query}")
+    assert page.status_code == 200
+    [fields] = [dict(given) for action, given in forms_of(page.text).items() if "/bulk" in action]
+    fields["run"] = [item.partition("~")[0] for item in fields["items"].split()]
+    return fields
+
+
+def send(visitor: Visitor, action: str, fields: dict[str, Any], **more: str) -> Any:
+    return visitor.client.post(f"/squidmesh/bulk?action={action}", data={**fields, **more})
+
+
+def job_of(visitor: Visitor, answer: Any) -> bulk.Job:
+    assert answer.status_code == 303, text_of(answer.text)
+    with visitor.app.app_context(), visitor.app.extensions["squidmesh"].database.read() as connection:
+        job = bulk.look(connection, answer.location.rpartition("/")[2])
+    assert job is not None
+    return job
+
+
+def test_it_tells_what_each_action_would_take(visitor: Visitor, waiting: list[str]) -> None:
+    page = visitor.read("/bulk?workflow=checkout")
+    assert "What should be done with 3 runs?" in page
+    assert "Approve… takes 3 of them" in page
+    assert "Replay" not in page
+
+
+def test_what_it_cannot_take_is_left_out_with_the_reason(visitor: Visitor, waiting: list[str]) -> None:
+    failed = start(visitor.app, Labels, "4")
+    page = visitor.read("/bulk?action=approve&" + "&".join(f"run={each}" for each in (*waiting, failed)))
+    assert "Approve for 3 runs" in page
+    assert "Label 4 : not possible: the run has ended" in page.partition("Left out")[2]
+
+
+def test_it_is_done_with_each_and_kept_on_record(visitor: Visitor, waiting: list[str]) -> None:
+    fields = preview(visitor, "action=approve&workflow=checkout")
+    job = job_of(visitor, send(visitor, "approve", fields, comment="all known"))
+    assert (job.status, job.succeeded, job.failed) == ("completed", 3, 0)
+    assert "dana approved review all known" in visitor.read(f"/runs/{waiting[0]}")
+    assert "Finished. Done with 3 runs." in visitor.read(f"/bulk/{job.id}")
+    assert "dana began an action on many runs: approve" in visitor.read("/audit")
+
+
+def test_runs_that_moved_on_meanwhile_are_left_as_they_are(visitor: Visitor, waiting: list[str]) -> None:
+    fields = preview(visitor, "action=approve&workflow=checkout")
+    with visitor.app.app_context():
+        mesh_of(visitor.app).reject_run(waiting[1], actor="lee", comment="fraud")
+    job = job_of(visitor, send(visitor, "approve", fields))
+    assert {item.run_id: item.done for item in job.items} == {waiting[0]: True, waiting[1]: False, waiting[2]: True}
+    assert [event.type for event in visitor.events(waiting[1])] == ["paused", "rejected"]
+
+
+def test_only_the_runs_on_the_page_are_taken(visitor: Visitor, waiting: list[str]) -> None:
+    fields = preview(visitor, "action=approve&workflow=checkout")
+    late = start(visitor.app, Checkout, "late")
+    job_of(visitor, send(visitor, "approve", {**fields, "run": [*fields["run"], late]}))
+    assert visitor.status(late) == "paused"
+
+
+def test_a_run_that_changes_in_the_middle_is_told_of(visitor: Visitor, waiting: list[str], monkeypatch) -> None:
+    runtime = visitor.app.extensions["squidmesh"]
+    with visitor.app.app_context():
+        items = [(run_id, "review#1") for run_id in waiting]
+        job_id = bulk.begin(runtime, "approve", items, actor="dana")
+        mesh_of(visitor.app).approve_run(waiting[2], actor="lee")
+        bulk.go_on_with_all(runtime, 60)
+    page = visitor.read(f"/bulk/{job_id}")
+    assert "Done with 2 runs. Not possible with 1 run." in page
+    assert "the run has moved on since the page was shown" in page
+
+
+def test_what_was_cut_off_goes_on_and_does_nothing_twice(visitor: Visitor, waiting: list[str], monkeypatch) -> None:
+    runtime = visitor.app.extensions["squidmesh"]
+    tried: list[str] = []
+    record = bulk._record
+
+    def dying(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bulk, "_record", dying)
+    with visitor.app.app_context():
+        job_id = bulk.begin(runtime, "approve", [(run_id, "review#1") for run_id in waiting], actor="dana")
+        with pytest.raises(KeyboardInterrupt):
+            bulk.go_on(runtime, job_id, 60)
+        monkeypatch.setattr(bulk, "_record", record)
+        bulk.go_on(runtime, job_id, 60)
+        tried += [event.type for event in visitor.events(waiting[0])]
+        runtime.clock.advance(31)
+        bulk.go_on(runtime, job_id, 60)
+    assert tried == ["paused", "approved"]
+    assert [event.type for event in visitor.events(waiting[0])].count("approved") == 1
+    assert "Finished. Done with 3 runs." in visitor.read(f"/bulk/{job_id}")
+
+
+def test_the_rest_may_be_left_undone(visitor: Visitor, waiting: list[str]) -> None:
+    runtime = visitor.app.extensions["squidmesh"]
+    with visitor.app.app_context():
+        job_id = bulk.begin(runtime, "approve", [(run_id, "review#1") for run_id in waiting], actor="dana")
+    page = visitor.get(f"/bulk/{job_id}").text
+    fields = forms_of(page)[f"/squidmesh/bulk/{job_id}/stop"]
+    visitor.client.post(f"/squidmesh/bulk/{job_id}/stop", data=fields)
+    with visitor.app.app_context():
+        bulk.go_on_with_all(runtime, 60)
+    assert "Stopped; 3 were left as they are." in visitor.read(f"/bulk/{job_id}")
+    assert visitor.status(waiting[0]) == "paused"
+
+
+def test_the_page_of_a_job_is_live_until_it_ends(visitor: Visitor, waiting: list[str]) -> None:
+    runtime = visitor.app.extensions["squidmesh"]
+    with visitor.app.app_context():
+        job_id = bulk.begin(runtime, "approve", [(run_id, "review#1") for run_id in waiting], actor="dana")
+    pulse = f"/pulse?view=bulk&job_id={job_id}"
+    assert visitor.get(f"{pulse}&v=pending.3").status_code == 204
+    with visitor.app.app_context():
+        bulk.go_on(runtime, job_id, 60)
+    assert visitor.get(f"{pulse}&v=pending.3").status_code == 286
+
+
+def test_a_limit_holds(make: Any) -> None:
+    visitor = make(SQUIDMESH_DASHBOARD_BULK_LIMIT=2)
+    for order in ("1", "2", "3"):
+        start(visitor.app, Checkout, order)
+    assert "There are more; this is as many as one action may take" in visitor.read("/bulk?workflow=checkout")
+    assert len(preview(visitor, "action=approve&workflow=checkout")["run"]) == 2
+
+
+def test_nothing_chosen_is_nothing_done(visitor: Visitor) -> None:
+    assert "No run is chosen." in visitor.read("/bulk")
+    assert "No run is chosen." in visitor.read("/bulk?workflow=nothing")
+    assert visitor.get("/bulk/nonsense").status_code == 404
+
+
+def test_a_required_comment_is_asked_for(visitor: Visitor, waiting: list[str]) -> None:
+    fields = preview(visitor, "action=reject&workflow=checkout")
+    assert send(visitor, "reject", fields, comment=" ").status_code == 422
+    assert visitor.status(waiting[0]) == "paused"
+
+
+@pytest.mark.parametrize("missing", ["bulk", "approve"])
+def test_it_takes_the_right_and_that_of_each_run(make: Any, missing: str) -> None:
+    allowed = make()
+    run_id = start(allowed.app, Checkout, "1")
+    fields = preview(allowed, f"action=approve&run={run_id}")
+    visitor = make({"authorize": lambda action, run, permission: action != missing, "actor": lambda: "kim"})
+    fields |= {"csrf_token": "", **{k: v for k, v in visitor.form(f"/runs/{run_id}/cancel").items() if "csrf" in k}}
+    answer = send(visitor, "approve", fields)
+    assert answer.status_code in (303, 403)
+    assert visitor.status(run_id) == "paused"
