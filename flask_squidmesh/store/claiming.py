@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from ..engine.facts import Performed, RunFact, StepFact
 from .database import Database
 from .loading import RUN_COLUMNS, RUN_NAMES, STEP_COLUMNS, STEP_NAMES
+from .queues import IN_NO_QUEUE
 from .tables import dispatches, runs, step_runs
 from .writing import RELAY_GRACE
 
@@ -254,11 +255,10 @@ def hold(connection: sa.Connection, work: Work, reason: str, until: datetime) ->
 
 def held_work(connection: sa.Connection, workflows: Collection[str], *, limit: int) -> list[Work]:
     """Work of these workflows that a process has put back because it did not know it, with its runs locked."""
-    obstructed = sa.or_(dispatches.c.hand_over_error.is_not(None), dispatches.c.held.is_not(None))
     query = (
         sa.select(*_FACTS)
         .select_from(_joined())
-        .where(obstructed, dispatches.c.held.is_not(None), runs.c.workflow.in_(workflows))
+        .where(IN_NO_QUEUE, dispatches.c.held.is_not(None), runs.c.workflow.in_(workflows))
         .order_by(dispatches.c.relay_at)
         .limit(limit)
         .with_for_update(of=(runs, dispatches), skip_locked=True)

@@ -17,6 +17,12 @@ from .tables import dispatches, queues, step_runs
 from .writing import INSERTS, RELAY_GRACE
 
 STANDSTILL: Final = timedelta(minutes=3)
+IN_NO_QUEUE: Final = sa.or_(
+    dispatches.c.hand_over_error.is_not(None),
+    dispatches.c.held.is_not(None),
+    dispatches.c.relay_at == dispatches.c.due_at,
+)
+"""As in the index of this condition: refused by the executor, put back by a process, or left to the relay."""
 
 
 def note_taken(connection: sa.Connection, database: Database, queue: str, due_at: datetime) -> None:
@@ -51,8 +57,7 @@ def overdue(connection: sa.Connection, database: Database, *, limit: int) -> lis
 def _conditions(connection: sa.Connection, database: Database) -> Iterator[sa.ColumnElement[bool]]:
     """One for each index, so that nothing is read that is not handed over."""
     waited = dispatches.c.relay_at <= database.now()
-    left_to_relay = dispatches.c.relay_at == dispatches.c.due_at
-    yield waited & (dispatches.c.hand_over_error.is_not(None) | dispatches.c.held.is_not(None) | left_to_relay)
+    yield waited & IN_NO_QUEUE
     yield waited & dispatches.c.claim_id.is_not(None)
     for queue in _names(connection):
         passed = _passed(connection, database, queue)
