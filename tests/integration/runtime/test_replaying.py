@@ -230,6 +230,18 @@ def test_a_replay_may_be_joined(open_shop: OpenShop, script: Script) -> None:
     assert queue.given[-1][0]["run_id"] == again.id
 
 
+def test_a_run_may_be_replayed_again(open_shop: OpenShop, script: Script) -> None:
+    class Single(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work"))
+
+    shop = open_shop(Single)
+    run_id = shop.run(Single)
+    first, second = (shop.mesh.replay_run(run_id, actor="lee").id for _ in range(2))
+    assert shop.look(run_id).replayed_as_id == second
+    assert [(event.metadata or {})["run_id"] for event in shop.look(run_id).audit_events or ()] == [first, second]
+
+
 def test_a_replay_by_key_makes_one_run(open_shop: OpenShop, script: Script) -> None:
     class Plain(Workflow):
         place = Manual(Order)
