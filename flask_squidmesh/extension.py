@@ -349,7 +349,7 @@ class SquidMesh:
     @staticmethod
     def _ready() -> Runtime:
         runtime = current_runtime()
-        assert runtime.config
+        runtime.ensure_configured()
         return runtime
 
     @staticmethod
@@ -364,7 +364,7 @@ class SquidMesh:
     def _inspect(
         self, runtime: Runtime, run_id: RunId, *, include_history: bool = False, session: AnySession | None = None
     ) -> Run:
-        assert runtime.config
+        runtime.ensure_configured()
         if session is not None:
             return inspection.inspect(
                 runtime.database.seen_by(session), runtime.registry, run_id, include_history=include_history

@@ -15,6 +15,7 @@ from .views import (
     acting,
     audit,
     bulk,
+    exporting,
     help,
     inbox,
     preferences,
@@ -32,6 +33,8 @@ GET, GET_POST, POST = ["GET"], ["GET", "POST"], ["POST"]
 ROUTES: list[tuple[str, str, Callable[..., Any], list[str]]] = [
     ("/", "inbox", inbox.show, GET),
     ("/runs", "runs", runs.show, GET),
+    ("/runs.csv", "runs_csv", exporting.runs_csv, GET),
+    ("/runs.json", "runs_json", exporting.runs_json, GET),
     ("/runs/<run_id>", "run", run.show, GET),
     ("/runs/<run_id>.json", "run_json", run.as_json, GET),
     ("/runs/<run_id>/<verb>", "act", acting.act, GET_POST),

@@ -188,7 +188,7 @@ def call_on(
     actor_required: bool = False,
 ) -> Call:
     """Check what the caller said. Configuration errors come before every other."""
-    assert runtime.config
+    runtime.ensure_configured()
     found = read_id(run_id)
     if found is None:
         raise RunNotFoundError(run_id)

@@ -49,7 +49,7 @@ class Delivery:
 
 def perform(runtime: Runtime, payload: Any) -> Delivery:
     """Do what a queued job asks for; see `SquidMesh.perform`."""
-    assert runtime.config
+    runtime.ensure_configured()
     checked = check_payload(payload)
     if checked["kind"] == "cron":
         return _activated(runtime, checked)

@@ -87,7 +87,7 @@ def prune(
     progress: Callable[[int], object] = lambda _: None,
 ) -> PruneReport:
     """Delete runs that ended so long ago; see `SquidMesh.prune`. progress: told how many runs each batch deleted."""
-    assert runtime.config
+    runtime.ensure_configured()
     who, statuses = actor_of(actor, runtime.settings.max_payload_bytes), _statuses(status)
     _check(older_than, batch)
     before = runtime.clock.now() - older_than

@@ -31,7 +31,7 @@ def relay(runtime: Runtime) -> int:
 
     Two relays at once are harmless: each takes the rows that the other does not, and a delivery too many does nothing.
     """
-    assert runtime.config
+    runtime.ensure_configured()
     return take_from_dead_workers(runtime) + _hand_over_held(runtime) + _hand_over_overdue(runtime)
 
 

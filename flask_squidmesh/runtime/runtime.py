@@ -60,6 +60,10 @@ class Runtime:
         self.database.forget_connections()
         self._begin_process()
 
+    def ensure_configured(self) -> None:
+        """Raise ConfigurationError with everything that the app lacks."""
+        _ = self.config
+
     @property
     def config(self) -> Config:
         """The configuration, complete. Raises ConfigurationError naming everything that is missing or wrong."""

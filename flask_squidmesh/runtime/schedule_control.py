@@ -31,7 +31,7 @@ def resume(runtime: Runtime, workflow: Any, trigger: str, *, actor: Any, comment
 
 def run_now(runtime: Runtime, workflow: Any, trigger: str, *, actor: Any, comment: str | None = None) -> str:
     """Start the schedule's run once more, now, paused or not, and return its id."""
-    assert runtime.config
+    runtime.ensure_configured()
     decider = decider_of(actor, comment, None, actor_required=True, most=runtime.settings.max_payload_bytes)
     spec, chosen = cron_trigger(runtime, workflow, trigger)
     wanted = replace(wanted_start(runtime, spec, chosen, None, f"now:{new_id()}"), actor=decider.actor)
@@ -46,7 +46,7 @@ def run_now(runtime: Runtime, workflow: Any, trigger: str, *, actor: Any, commen
 
 
 def _set(runtime: Runtime, workflow: Any, trigger: str, *, paused: bool, actor: Any, comment: str | None) -> None:
-    assert runtime.config
+    runtime.ensure_configured()
     decider = decider_of(actor, comment, None, actor_required=True, most=runtime.settings.max_payload_bytes)
     spec, chosen = cron_trigger(runtime, workflow, trigger)
     now = runtime.clock.now()

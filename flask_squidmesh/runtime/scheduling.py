@@ -98,7 +98,7 @@ def activate(
     even_paused: bool = True,
 ) -> tuple[str | None, bool]:
     """As `fire`, and whether the run is new. even_paused: False for what a queue delivers, not a person."""
-    assert runtime.config
+    runtime.ensure_configured()
     spec, chosen = cron_trigger(runtime, workflow, trigger)
     wanted = wanted_start(runtime, spec, chosen, intended_window, signal_id)
     write = activated if even_paused else _activated_unless_paused

@@ -73,6 +73,7 @@ def _content(filters: Filters) -> dict[str, Any]:
         **_surroundings(filters),
         "rows": [_row(worded) for worded in page.runs],
         "chips": _chips(filters, counts),
+        "exports": _exports(filters) if page.runs and may("export") else [],
         "newest": filters.address(),
         "first_page": not request.args.get("after"),
         "older": filters.address(after=page.next) if page.next else None,
@@ -101,6 +102,11 @@ def _without_word(selection: Selection) -> Selection:
     rest.pop("word", None)
     rest.pop("now", None)
     return rest
+
+
+def _exports(filters: Filters) -> list[tuple[str, str]]:
+    """The list as files, each with the name of its kind."""
+    return [("CSV", url_for(".runs_csv", **filters.query)), ("JSON", url_for(".runs_json", **filters.query))]
 
 
 def _chips(filters: Filters, counts: Mapping[str, Count]) -> list[Chip]:

@@ -36,7 +36,7 @@ def examine(
 
     progress: told how many runs each batch held. Raises RunNotFoundError.
     """
-    assert runtime.config
+    runtime.ensure_configured()
     if run_id is not None:
         yield from _one(runtime, run_id)
         return
