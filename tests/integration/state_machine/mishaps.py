@@ -41,10 +41,10 @@ def deaths() -> st.SearchStrategy[Mishap | None]:
 
 def mishaps() -> st.SearchStrategy[Mishap | None]:
     """Anything that befalls a worker, or nothing."""
-    what: list[What] = ["dies", "is cancelled", "is taken over", "loses its claim", "is slow"]
-    called = st.builds(
-        Mishap, where=st.just("call"), nth=st.integers(1, 2), after=st.booleans(), what=st.sampled_from(what)
-    )
+    often: list[What] = ["is cancelled", "is slow"]
+    what: list[What] = ["dies", "is taken over", "loses its claim", *often, *often]
+    nth = st.sampled_from([1, 1, 2])
+    called = st.builds(Mishap, where=st.just("call"), nth=nth, after=st.booleans(), what=st.sampled_from(what))
     committed = st.builds(Mishap, where=st.just("commit"), nth=st.integers(1, 3), after=st.booleans())
     return sometimes(st.one_of(called, committed), one_in=3)
 

@@ -167,7 +167,7 @@ class World:
     def _befall_call(self, what: What, call: Call) -> None:
         match what:
             case "is cancelled":
-                self._cancel(call.run_id)
+                self._cancel(call.run_id, compensate=call.step in ("s0", "s2", "s4"))
             case "is taken over":
                 self.shop.clock.advance(LATER)
                 self.take_turn()
@@ -179,9 +179,9 @@ class World:
                 self.take_turn()
         self.meanwhile(call.run_id)
 
-    def _cancel(self, run_id: str) -> None:
+    def _cancel(self, run_id: str, *, compensate: bool) -> None:
         if self.shop.status(run_id) not in TERMINAL | {"cancelling"}:
-            self.shop.mesh.cancel_run(run_id, actor="in the meantime")
+            self.shop.mesh.cancel_run(run_id, actor="in the meantime", compensate=compensate)
             self.decided[run_id, "cancelled"] += 1
 
     def _write(self, call: Call) -> None:
