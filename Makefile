@@ -5,7 +5,7 @@ PYTEST := bin/python -m pytest --numprocesses=logical --maxprocesses=8
 
 TOUCHING_SQLALCHEMY := tests/cli tests/integration tests/example/test_smoke.py --ignore=tests/integration/state_machine
 
-.PHONY: help demo test lint engines pictures translations clean
+.PHONY: help demo test lint crash chaos engines pictures translations clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -26,9 +26,18 @@ lint: ## check style, types and import rules
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
 
+crash: ## let a process die at every commit, hand-over and effect of every shape of workflow; WORDS="--shape saga"
+	@$(ENVIRONMENT) .venv dev
+	.venv/bin/python -m tests.crash $(WORDS)
+
+chaos: ## runs under fire: workers killed, PostgreSQL restarted, jobs dropped and doubled; SEED=..., WORDS="--runs 500"
+	@$(ENVIRONMENT) .venv dev
+	.venv/bin/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --executor database $(WORDS)
+	.venv/bin/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --executor queue $(WORDS)
+
 engines: ## try the shop under each executor: smoke, soak and resilience, with worker processes
 	@$(ENVIRONMENT) .venv dev
-	.venv/bin/python -m pytest tests/example/engines.py
+	.venv/bin/python -m pytest -o faulthandler_timeout=0 tests/example/engines.py
 
 pictures: ## take the pictures in docs/images anew
 	@$(ENVIRONMENT) .venv dev

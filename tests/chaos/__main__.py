@@ -32,7 +32,7 @@ from .reckoning import Reckoning, reckon
 from .shop import CLAIM_TIMEOUT, EXECUTOR, create_app
 
 HONEST: Final = {"max_connections": "200", "shared_buffers": "64MB"}
-BETWEEN_KILLS: Final = (3.0, 6.0)
+KILLS: Final = 45
 RESTARTS_AT: Final = (0.33, 0.66)
 CALM_FROM: Final = 0.95
 LOOK: Final = 0.1
@@ -57,7 +57,7 @@ class Trial:
         self._asked, self._server, self._people, self._processes = asked, server, people, processes
         self._chosen = random.Random(f"{asked.seed} mischief")
         self._connection: Connection[Any] | None = None
-        self._next_kill = time.monotonic() + self._pause()
+        self._marks = sorted(self._chosen.uniform(0.01, CALM_FROM) for _ in range(KILLS))
         self.began = time.monotonic()
         self.kills = self.restarts = self.died = 0
         self.left_behind: list[tuple[str, int, float]] = []
@@ -86,7 +86,8 @@ class Trial:
             return True
         if self.restarts < len(RESTARTS_AT) and done >= RESTARTS_AT[self.restarts]:
             self._restart()
-        elif time.monotonic() >= self._next_kill and done < CALM_FROM:
+        elif self._marks and done >= self._marks[0]:
+            self._marks.pop(0)
             self._kill()
         self._replace_dead()
         return False
@@ -95,7 +96,6 @@ class Trial:
         pid = self._processes.kill_one(self._chosen)
         now = time.time()
         self.kills += 1
-        self._next_kill = time.monotonic() + self._pause()
         for step_run_id, number in self.ask(_LEFT_BEHIND, {"worker": f"%:{pid}:%"}):
             self.left_behind.append((step_run_id, number, now))
 
@@ -107,9 +107,6 @@ class Trial:
 
     def _replace_dead(self) -> None:
         self.died += self._processes.replace_dead()
-
-    def _pause(self) -> float:
-        return self._chosen.uniform(*BETWEEN_KILLS)
 
 
 def main(words: Sequence[str]) -> int:

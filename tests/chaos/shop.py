@@ -11,7 +11,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_squidmesh import SquidMesh
 from flask_squidmesh.runtime import relaying
-from flask_squidmesh.store import claiming, writing
+from flask_squidmesh.store import claiming, queues, writing
 
 from . import records
 from .executors import EXECUTORS
@@ -42,7 +42,11 @@ def create_app() -> Flask:
 
 
 def _hurry() -> None:
-    """The relay looks at a hand-over again after seconds, not a minute, so that a trial of minutes sees it."""
-    for module in (writing, claiming):
-        vars(module)["RELAY_GRACE"] = PATIENCE
-    relaying.FIRST_INTERVAL = PATIENCE
+    """The relay looks at a hand-over again after seconds, not minutes, so that a trial of minutes sees it."""
+    for module, name in (
+        *((module, "RELAY_GRACE") for module in (writing, claiming, queues)),
+        (queues, "STANDSTILL"),
+        (relaying, "FIRST_INTERVAL"),
+    ):
+        assert name in vars(module)
+        vars(module)[name] = PATIENCE
