@@ -19,9 +19,11 @@ def test_a_forked_process_has_connections_and_a_name_of_its_own(open_shop: Calla
     with runtime.database.engine.connect() as of_parent:
         parents = of_parent.connection.driver_connection
     before = (runtime.worker_name, runtime.claims, runtime.bell, runtime.database, runtime.executor)
+    pool_of_host = shop.db.engine.pool
     runtime.forked()
     after = (runtime.worker_name, runtime.claims, runtime.bell, runtime.database, runtime.executor)
     assert not any(old is new for old, new in zip(before, after, strict=True))
+    assert shop.db.engine.pool is not pool_of_host
     with runtime.database.engine.connect() as of_child:
         assert of_child.connection.driver_connection is not parents
     assert parents is not None
