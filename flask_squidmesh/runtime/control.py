@@ -356,7 +356,9 @@ def _retry_compensation(acting: Acting) -> Any:
         raise acting.refuse("no compensation of this run has failed.")
     compensations = [row for row in acting.rows if row.kind == "compensation"]
     decisions = loading.decisions(acting.rows)
-    progress = acting.progress(Neighbourhood(compensations=compensations, decisions=decisions))
+    spec, now = acting.known, acting.runtime.clock.now()
+    around = Neighbourhood(compensations=compensations, decisions=decisions)
+    progress = Progress(spec, acting.run, now=now, new_id=new_id, around=around)
     progress.retry_compensation(acting.call.decider)
     return _recorded(acting, progress)
 

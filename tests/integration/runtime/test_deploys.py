@@ -8,6 +8,7 @@ import pytest
 
 from flask_squidmesh import (
     Approval,
+    FailStep,
     FilterError,
     Manual,
     Step,
@@ -145,3 +146,19 @@ def test_runs_of_a_workflow_that_is_gone_are_still_found(open_shop: OpenShop, sc
             call(run_id, actor="lee")
     assert later.mesh.explain_run(run_id).next_actions == ("cancel_run",)
     assert later.mesh.cancel_run(run_id, actor="lee").status == "cancelled"
+
+
+def test_undoing_is_tried_again_only_where_the_workflow_is_known(open_shop: OpenShop, script: Script) -> None:
+    class Stuck(Workflow):
+        place = Manual(Order)
+        begin = Step(script.does("begin"), compensate=script.does("undo", FailStep("stuck")))
+        check = Step(script.does("check", FailStep("no")))
+        flow = [begin >> check]
+
+    shop = open_shop(Stuck)
+    run_id = shop.run(Stuck)
+    later = open_shop(charging(script, "charge", "flow"), url=shop.url)
+    assert "retry_compensation" not in later.mesh.explain_run(run_id).next_actions
+    with pytest.raises(UnknownWorkflowError):
+        later.mesh.retry_compensation(run_id, actor="lee")
+    assert later.look(run_id).compensation == "failed"
