@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -19,12 +19,14 @@ from tests.shop import Order, Recording, Script, Shop
 OpenShop = Callable[..., Shop]
 
 
-def single(script: Script) -> type[Workflow]:
-    class Single(Workflow):
-        place = Manual(Order)
-        work = Step(script.does("work"))
+def single(script: Script, called: str = "Single") -> type[Workflow]:
+    return type(called, (Workflow,), {"place": Manual(Order), "work": Step(script.does("work"))})
 
-    return Single
+
+def change(shop: Shop, run_id: str, values: Mapping[str, Any]) -> None:
+    """Change the dispatch of the run."""
+    with shop.runtime.database.write() as connection:
+        connection.execute(sa.update(tables.dispatches).where(tables.dispatches.c.run_id == run_id).values(values))
 
 
 class Line:
@@ -102,25 +104,27 @@ def test_where_nothing_is_taken_for_minutes_all_is_handed_over_again(line: Line)
 
 
 @pytest.mark.parametrize("obstacle", ["refused", "held", "claim lost"])
-def test_what_is_in_no_queue_is_handed_over_however_long_the_queue_is(line: Line, obstacle: str) -> None:
-    shop, waiting = line.shop, [line.join() for _ in range(3)]
+def test_what_is_in_no_queue_is_handed_over_however_long_the_queue_is(
+    line: Line, open_shop: OpenShop, obstacle: str
+) -> None:
+    shop, waiting = line.shop, [line.join() for _ in range(8)]
     if obstacle == "refused":
         line.queue.failing = ConnectionError("away")
     obstructed = line.join()
     line.queue.failing = None
-    mine = tables.dispatches.c.run_id == obstructed
+    claim = {"claim_id": "0" * 32, "claimed_by": "gone", "claimed_at": shop.clock.now()}
     if obstacle == "held":
-        with shop.runtime.database.write() as connection:
-            connection.execute(sa.update(tables.dispatches).where(mine).values(held="no such step"))
+        change(shop, obstructed, {"held": "no such step"})
     if obstacle == "claim lost":
-        shop.runtime.database.contact.lost()
-        with shop.runtime.database.write() as connection:
-            left = {"claim_id": "0" * 32, "claimed_by": "gone", "claimed_at": shop.clock.now()}
-            connection.execute(sa.update(tables.dispatches).where(mine).values(left))
+        change(shop, obstructed, claim)
     shop.clock.advance(61)
     line.take(waiting[0])
-    assert relay(shop.runtime) == 1
+    relaying = open_shop(single(Script(), "Other"), executor=line.queue) if obstacle == "held" else shop
+    relaying.clock.move_to(shop.clock.now())
+    relaying.runtime.database.contact.lost()
+    assert relay(relaying.runtime) == 1
     assert line.runs_handed_over()[-1] == obstructed
+    change(shop, obstructed, dict.fromkeys(claim))
 
 
 @pytest.mark.parametrize("what", ["wait", "retry"])
