@@ -77,6 +77,8 @@ def hand_over_within(runtime: Runtime, connection: sa.Connection, wanted: Sequen
                 metadata = enqueue_in(connection, intent.payload, schedule_in=_seconds(runtime, intent))
             taken.append((intent, metadata))
         except Exception as error:  # the host's code; its failure must not fail the run
+            if connection.invalidated:
+                raise
             logger.warning("squidmesh: the executor could not hand over in the transaction (%s)", type(error).__name__)
             left.append(intent)
     return HandOver(taken=taken, left=left)

@@ -32,7 +32,7 @@ from .reckoning import Reckoning, reckon
 from .shop import CLAIM_TIMEOUT, EXECUTOR, create_app
 
 HONEST: Final = {"max_connections": "200", "shared_buffers": "64MB"}
-KILLS: Final = 45
+KILLS: Final = 40
 RESTARTS_AT: Final = (0.33, 0.66)
 CALM_FROM: Final = 0.95
 LOOK: Final = 0.1

@@ -41,7 +41,7 @@ class Fleet:
 
     def __init__(self, wanted: Sequence[Sequence[str]], environment: Mapping[str, str], log: Path) -> None:
         self._environment = {**os.environ, **environment, "PYTHONPATH": str(ROOT)}
-        self._log = log.open("ab")
+        self._log = log.open("wb")
         self.members = [self._begin(command) for command in wanted]
 
     def kill_one(self, chosen: random.Random) -> int:

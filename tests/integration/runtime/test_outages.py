@@ -115,3 +115,27 @@ def test_a_hand_over_while_the_database_is_away_fails_no_start(
         patched.setattr(dispatching, "_note_failure", away)
         run_id = shop.start(workflow)
     assert shop.status(run_id) == "pending"
+
+
+class CutOff(Recording):
+    """Hands over within the transaction, and finds the connection gone at its second hand-over."""
+
+    def enqueue_in(
+        self, connection: sa.Connection, payload: Any, *, schedule_in: float | None = None
+    ) -> dict[str, Any]:
+        self.given.append((dict(payload), schedule_in))
+        if len(self.given) == 2:
+            connection.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return {}
+
+
+def test_a_connection_lost_in_a_hand_over_is_no_failure_of_the_executor(
+    migrated_postgres_url: str, script: Script
+) -> None:
+    workflow = chain(script)
+    queue = CutOff()
+    shop = Shop(migrated_postgres_url, workflow, executor=queue)
+    with shop.app.app_context():
+        run_id = shop.start(workflow)
+        drain()
+        assert (shop.status(run_id), script.calls, queue.steps) == ("completed", ["a", "b"], ["a", "b", "b"])
