@@ -118,6 +118,7 @@ _ALL = (
         name="cancel",
         call=control.cancel,
         text=N_("Cancel run"),
+        tone="danger",
         fields="_cancel_field.html",
         extras=_compensate,
     ),

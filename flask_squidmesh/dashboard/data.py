@@ -11,19 +11,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..engine.status import UNFINISHED
-from ..errors import FilterError, RunNotFoundError
-from ..reading import judging, listing, rates
+from ..reading import judging, listing, looking, rates
 from ..reading.audit import events
-from ..reading.explanation import explain
 from ..reading.failing import Failures, failures
 from ..reading.filters import Filters as Selection
 from ..reading.fleet import Fleet, fleet
-from ..reading.graph import graph
 from ..reading.inbox import inbox, inbox_counts
-from ..reading.inspection import inspect
 from ..reading.judging import Judged
+from ..reading.looking import Look
 from ..reading.rates import EndedRun, Version
-from ..reading.views import AuditEventView, AuditPage, Count, Explanation, Graph, Inbox, Run
+from ..reading.views import AuditEventView, AuditPage, Count, Inbox
 from ..reading.words import stuck_among, word_of
 from ..runtime import bulk
 from ..runtime.checking import WORKER_SILENCE
@@ -92,17 +89,11 @@ def word_counts(selection: Selection) -> Mapping[str, Count]:
         return listing.word_counts(connection, limit=limit, **timed)
 
 
-def run(run_id: str) -> Run:
-    """The run with its history. Raises RunNotFoundError."""
-    with _connected() as connection:
-        return inspect(connection, current_runtime().registry, run_id, include_history=True)
-
-
-def explanation(run_id: str) -> Explanation:
-    """Why the run is where it is, and what can be done. Raises RunNotFoundError."""
+def look(run_id: str) -> Look:
+    """The run with its history and everything a page says of it. Raises RunNotFoundError."""
     runtime = current_runtime()
     with _connected() as connection:
-        return explain(
+        return looking.look(
             connection,
             runtime.registry,
             run_id,
@@ -111,28 +102,10 @@ def explanation(run_id: str) -> Explanation:
         )
 
 
-def graph_of(run_id: str) -> Graph:
-    """The run's workflow as nodes and edges. Raises RunNotFoundError."""
-    with _connected() as connection:
-        return graph(connection, current_runtime().registry, run_id)
-
-
-def worded(run: RunSummary) -> WordedRun:
-    """The run with the word for its state."""
-    with _connected() as connection:
-        return _worded(connection, [run])[0]
-
-
-def worded_run(run_id: str) -> WordedRun:
+def glimpse(run_id: str) -> WordedRun:
     """The run in one line, with the word for its state. Raises RunNotFoundError."""
     with _connected() as connection:
-        try:
-            found = listing.list_runs(connection, run_id=run_id, limit=1).runs
-        except FilterError:
-            found = ()
-        if not found or found[0].id != run_id:
-            raise RunNotFoundError(run_id)
-        return _worded(connection, list(found))[0]
+        return WordedRun(*looking.glimpse(connection, run_id, now=current_runtime().clock.now()))
 
 
 def judged(run_ids: Sequence[str]) -> list[Judged]:

@@ -24,6 +24,14 @@ _OBJECTIONS: Mapping[str, str] = {
     "starter": N_("You started this run, and somebody else has to approve."),
     "again": N_("You have approved, and another person has to approve too."),
 }
+_DECIDES: Mapping[str, str] = {
+    "approve": "approval",
+    "reject": "approval",
+    "resume": "pause",
+    "retry": "interrupted",
+    "resolve": "interrupted",
+    "fail": "interrupted",
+}
 _AFTER_FAILURE: Mapping[str, tuple[str, ...]] = {
     "failed": ("replay", "acknowledge"),
     "compensation_failed": ("retry_compensation", "replay", "acknowledge"),
@@ -100,6 +108,13 @@ def decision_at(run: Run, step: str | None) -> Mapping[str, Any] | None:
         if step_run.step == step and step_run.kind == "step" and step_run.decision:
             return step_run.decision
     return None
+
+
+def decided_last(run: Run, action: str) -> str | None:
+    """The step that was last asked for what the action decides; None where there never was one."""
+    kind = _DECIDES.get(action)
+    asked = [each for each in run.step_runs or () if (each.decision or {}).get("kind") == kind]
+    return asked[-1].step if kind and asked else None
 
 
 def approvers_of(decision: DecisionView) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -43,9 +44,10 @@ def events(
     return AuditPage(events=tuple(found[:limit]), next=str(found[limit - 1].id) if more else None)
 
 
-def events_of(connection: sa.Connection, run_id: str) -> tuple[AuditEventView, ...]:
-    """Everything decided about one run, oldest first."""
+def events_of(connection: sa.Connection, run_id: str, types: Sequence[str] = ()) -> tuple[AuditEventView, ...]:
+    """Everything decided about one run, oldest first; only events of these types if any are given."""
     query = sa.select(AuditEvent.__table__).where(AuditEvent.run_id == run_id).order_by(AuditEvent.id)
+    query = query.where(AuditEvent.type.in_(types)) if types else query
     return tuple(_view(row) for row in connection.execute(query).mappings())
 
 

@@ -34,6 +34,13 @@ def explain(
     that nobody took counts as delayed. Four queries. Raises RunNotFoundError.
     """
     record = read_record(connection, registry, run_id)
+    return explanation_of(record, now=now, claim_timeout=claim_timeout, delayed_after=delayed_after)
+
+
+def explanation_of(
+    record: Record, *, now: datetime, claim_timeout: float, delayed_after: float = STUCK_AFTER
+) -> Explanation:
+    """The explanation of the run that was read."""
     situation = Situation(record=record, now=now, claim_timeout=claim_timeout, delayed_after=delayed_after)
     reason = reason_of(situation)
     facts = step_facts(record.step_runs)

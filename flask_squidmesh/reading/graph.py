@@ -26,7 +26,11 @@ def graph(connection: sa.Connection, registry: Registry, run_id: UUID | str) -> 
     Ids are stable: "from:ok:to", "from:ok:to:condition:0", "from:error:to", "from:reject:to", "from:dependency:to".
     Four queries. Raises RunNotFoundError.
     """
-    record = read_record(connection, registry, run_id)
+    return graph_of(read_record(connection, registry, run_id))
+
+
+def graph_of(record: Record) -> Graph:
+    """The graph of the run that was read."""
     run = record.run
     return Graph(
         run_id=run["id"],

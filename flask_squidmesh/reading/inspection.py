@@ -23,13 +23,18 @@ from .views import Run
 def inspect(connection: sa.Connection, registry: Registry, run_id: UUID | str, *, include_history: bool = False) -> Run:
     """The run, with include_history also its steps, step runs, attempts and audit events.
 
-    Raises RunNotFoundError, for what is no id too.
+    Six queries. Raises RunNotFoundError, for what is no id too.
     """
-    record = read_record(connection, registry, run_id)
-    children, gone = _children(connection, record.run["id"]), _pruned_children(connection, record.run["id"])
+    return run_of(connection, read_record(connection, registry, run_id), include_history=include_history)
+
+
+def run_of(connection: sa.Connection, record: Record, *, include_history: bool) -> Run:
+    """The run that was read. Two queries."""
+    children, named = _relatives(connection, record.run)
+    audit_events = events_of(connection, record.run["id"], () if include_history else ("child_pruned",))
+    gone = tuple(event.metadata["run_id"] for event in audit_events if event.type == "child_pruned" and event.metadata)
     history: dict[str, Any] = {}
     if include_history:
-        audit_events = events_of(connection, record.run["id"])
         history = {
             "steps": step_views(record),
             "step_runs": step_run_views(record),
@@ -45,7 +50,7 @@ def inspect(connection: sa.Connection, registry: Registry, run_id: UUID | str, *
         fingerprint=record.run["fingerprint"],
         decision=_decision(record),
         children=(*gone, *children),
-        pruned=(*_pruned_relatives(connection, record.run), *gone),
+        pruned=(*named, *gone),
         **history,
     )
 
@@ -58,22 +63,12 @@ def _decision(record: Record) -> str:
     return decision_token(record.run["status"], open_decisions(step_facts(record.visits), record.spec))
 
 
-def _children(connection: sa.Connection, run_id: str) -> tuple[str, ...]:
-    made = sa.select(tables.Run.id).where(tables.Run.parent_run_id == run_id)
-    return tuple(connection.scalars(made.order_by(tables.Run.created_at, tables.Run.id)))
-
-
-def _pruned_children(connection: sa.Connection, run_id: str) -> tuple[str, ...]:
-    noted = sa.select(tables.AuditEvent.data).where(
-        tables.AuditEvent.run_id == run_id, tables.AuditEvent.type == "child_pruned"
-    )
-    return tuple(data["run_id"] for data in connection.scalars(noted.order_by(tables.AuditEvent.id)) if data)
-
-
-def _pruned_relatives(connection: sa.Connection, run: Row) -> tuple[str, ...]:
-    """Those of the runs that it names that are not there any more."""
+def _relatives(connection: sa.Connection, run: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The runs that it started, and those of the runs that it names that are not there any more."""
     named = [run[name] for name in ("parent_run_id", "replayed_from_id", "replayed_as_id") if run[name] is not None]
-    if not named:
-        return ()
-    there = set(connection.scalars(sa.select(tables.Run.id).where(tables.Run.id.in_(named))))
-    return tuple(id for id in named if id not in there)
+    started = tables.Run.parent_run_id == run["id"]
+    query = sa.select(tables.Run.id, tables.Run.parent_run_id).where(sa.or_(started, tables.Run.id.in_(named)))
+    found = connection.execute(query.order_by(tables.Run.created_at, tables.Run.id)).all()
+    there = {row.id for row in found}
+    children = tuple(row.id for row in found if row.parent_run_id == run["id"])
+    return children, tuple(id for id in named if id not in there)

@@ -87,6 +87,14 @@ def overdue(now: datetime, stuck_after: float = STUCK_AFTER) -> Condition:
     )
 
 
+def is_overdue(dispatch: sa.RowMapping, now: datetime, stuck_after: float = STUCK_AFTER) -> bool:
+    """The same of a dispatch that was read."""
+    late: bool = dispatch["due_at"] < now - timedelta(seconds=stuck_after)
+    unclaimed, due = dispatch["claim_id"] is None, dispatch["due_at"] <= now
+    failed = unclaimed and dispatch["hand_over_error"] is not None and due
+    return late or dispatch["held"] is not None or failed
+
+
 def stuck_run_ids(now: datetime, stuck_after: float = STUCK_AFTER) -> sa.Select[Any]:
     """The ids of runs whose work nobody takes."""
     return sa.select(Dispatch.run_id).where(Dispatch.run_id.is_not(None), overdue(now, stuck_after))

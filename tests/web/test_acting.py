@@ -191,6 +191,34 @@ def test_what_is_not_possible_says_why(visitor: Visitor) -> None:
     assert "not now: no approval is open" in text_of(page.text)
 
 
+@pytest.mark.parametrize("fields", [None, {"step": "review"}])
+def test_a_decision_that_was_taken_is_told_as_such_to_who_might_have_taken_it(make, fields) -> None:
+    def reviewer(action: str, _run: object, permission: str | None) -> bool:
+        return action != "approve" or permission == "payments.review"
+
+    visitor = make({"authorize": reviewer, "actor": lambda: "dana"})
+    run_id = start(visitor.app, Checkout, "7")
+    form = visitor.form(f"/runs/{run_id}/approve")
+    token = {name: form[name] for name in form if name not in ("step", "expected", "key")}
+    visitor.send(f"/runs/{run_id}/approve")
+    for _ in range(2):
+        assert visitor.get(f"/runs/{run_id}/approve", query_string=fields).status_code == 409
+        assert visitor.send(f"/runs/{run_id}/approve", {**token, **(fields or {})}).status_code == 409
+        work(visitor.app)
+
+
+def test_somebody_with_one_of_two_permissions_chooses_among_what_they_may_decide(make) -> None:
+    visitor = make({"authorize": lambda action, run, permission: permission != "customs", "actor": lambda: "dana"})
+    run_id = start(visitor.app, Import, "7")
+    page = visitor.read(f"/runs/{run_id}/approve")
+    assert "Which one? quality" in page
+
+
+def test_stopping_a_run_looks_dangerous(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    assert '<button class="btn danger">Cancel run</button>' in visitor.get(f"/runs/{run_id}/cancel").text
+
+
 def test_an_unknown_action_is_an_unknown_page(visitor: Visitor) -> None:
     run_id = start(visitor.app, Shipping, "7")
     assert visitor.get(f"/runs/{run_id}/explode").status_code == 404

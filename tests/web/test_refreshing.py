@@ -28,6 +28,13 @@ def test_an_unchanged_run_is_told_from_two_queries(visitor: Visitor) -> None:
     assert len(queries(visitor, address)) <= 2
 
 
+def test_a_changed_run_needs_few_queries(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    address = _pulse(visitor.get(f"/runs/{run_id}").text)
+    visitor.send(f"/runs/{run_id}/approve")
+    assert len(queries(visitor, address)) <= 8
+
+
 def test_the_inbox_brings_what_is_new(visitor: Visitor) -> None:
     address = _pulse(visitor.get("/").text)
     start(visitor.app, Checkout, "7")

@@ -12,11 +12,12 @@ from werkzeug.wrappers import Response
 
 from ...engine.actions import NextAction, Refusal
 from ...errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnsafeReplayError
+from ...reading.looking import Look
 from ...reading.views import Explanation, Run
 from ...runtime.runtime import current_runtime
 from ...store.summaries import RunSummary
 from .. import data, frame
-from ..access import Refused, current_actor, require
+from ..access import Refused, current_actor, may, require
 from ..actions import BY_VERB, Action, Invalid
 from ..consequences import consequence, done, irreversible, why_not
 from ..documents import Documents
@@ -24,7 +25,7 @@ from ..events import title_of
 from ..headers import keep_nowhere
 from ..language import _
 from ..marks import mark_of
-from ..offers import CONFIRMED_REPLAY, UNSAFE, decision_at, may_not_approve
+from ..offers import CONFIRMED_REPLAY, UNSAFE, decided_last, decision_at, may_not_approve
 
 Facts = Mapping[str, Any]
 
@@ -33,12 +34,21 @@ Facts = Mapping[str, Any]
 class Attempt:
     """One request for an action: what it is about, and what is wrong with the form so far."""
 
-    run: Run
-    explanation: Explanation
+    look: Look
     action: Action
     step: str | None
     blocking: list[Facts] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def run(self) -> Run:
+        """What it is about."""
+        return self.look.run
+
+    @property
+    def explanation(self) -> Explanation:
+        """What can be done."""
+        return self.look.explanation
 
     @property
     def right(self) -> str:
@@ -48,8 +58,7 @@ class Attempt:
     @property
     def possible(self) -> NextAction | None:
         """The action as it would succeed now."""
-        offered = [each for each in self.explanation.next_actions if each.action == self.action.name]
-        return next((each for each in offered if each.step == self.step), None)
+        return next((each for each in _offered(self) if each.step == self.step), None)
 
     @property
     def refusal(self) -> Refusal | None:
@@ -74,7 +83,7 @@ def act(run_id: str, verb: str) -> Response:
         abort(404)
     attempt = _attempt(run_id, action)
     require("view", attempt.run)
-    require(attempt.right, attempt.run, attempt.decision.get("permission"))
+    _require(attempt)
     objection = may_not_approve(action.name, attempt.decision, attempt.run)
     if objection is not None and attempt.possible is not None:
         raise Refused(action.name, objection)
@@ -83,19 +92,30 @@ def act(run_id: str, verb: str) -> Response:
     return _do(attempt) if request.method == "POST" else _show(attempt)
 
 
+def _require(attempt: Attempt) -> None:
+    """The right to it at the step, or at one of the steps where none was chosen. Raises Refused."""
+    if _steps_to_choose(attempt):
+        return
+    waiting = [each.step for each in _offered(attempt)]
+    decision = decision_at(attempt.run, waiting[0]) if attempt.step is None and waiting else attempt.decision
+    require(attempt.right, attempt.run, (decision or {}).get("permission"))
+
+
 def _attempt(run_id: str, action: Action) -> Attempt:
-    explanation = data.explanation(run_id)
-    attempt = Attempt(data.run(run_id), explanation, action, _step(explanation, action))
+    look = data.look(run_id)
+    attempt = Attempt(look, action, _step(look, action))
     if attempt.refusal is not None and attempt.refusal.reason == UNSAFE:
         attempt.blocking = list(attempt.refusal.details["blocked_by"])
     return attempt
 
 
-def _step(explanation: Explanation, action: Action) -> str | None:
-    """The step that was chosen, else the only one that there is to choose."""
+def _step(look: Look, action: Action) -> str | None:
+    """The step that was chosen, else the only one that there is to choose, else the one decided last."""
     chosen = request.values.get("step")
-    steps = [each.step for each in explanation.next_actions if each.action == action.name]
-    return chosen or (steps[0] if len(steps) == 1 else None)
+    offered = [each.step for each in look.explanation.next_actions if each.action == action.name]
+    if chosen or len(offered) > 1:
+        return chosen
+    return offered[0] if offered else decided_last(look.run, action.name)
 
 
 def _show(attempt: Attempt) -> Response:
@@ -193,11 +213,15 @@ def _form(attempt: Attempt, status: int) -> Response:
 
 
 def _steps_to_choose(attempt: Attempt) -> list[str]:
-    """Where several steps wait and none was chosen."""
+    """Those that the person may decide, where several steps wait and none was chosen."""
     if attempt.step is not None:
         return []
-    offered = attempt.explanation.next_actions
-    return [each.step for each in offered if each.action == attempt.action.name and each.step]
+    asked = {each.step: decision_at(attempt.run, each.step) or {} for each in _offered(attempt) if each.step}
+    return [step for step in asked if may(attempt.action.name, attempt.run, asked[step].get("permission"))]
+
+
+def _offered(attempt: Attempt) -> list[NextAction]:
+    return [each for each in attempt.explanation.next_actions if each.action == attempt.action.name]
 
 
 def _conflict(attempt: Attempt) -> Response:
@@ -206,7 +230,7 @@ def _conflict(attempt: Attempt) -> Response:
     shown = {
         "event": events[-1] if events else None,
         "title_of": title_of,
-        "mark": mark_of(data.worded(attempt.run).word),
+        "mark": mark_of(attempt.look.word),
         "why": why_not(attempt.refusal) if attempt.refusal else None,
     }
     return _page("conflict.html", 409, attempt, shown)

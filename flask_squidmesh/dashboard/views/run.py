@@ -11,8 +11,10 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from ...engine.status import TERMINAL
+from ...reading.looking import Look
 from ...reading.views import AttemptView, Explanation, Run, StepRunView
 from ...runtime.runtime import current_runtime
+from ...store.summaries import RunSummary
 from .. import data, frame, graph_drawing, rail
 from ..access import current_hooks, may, require
 from ..documents import Document, Documents, Failure, visible
@@ -37,46 +39,46 @@ class Inspected:
 
 def show(run_id: str) -> Response:
     """The page."""
-    run = data.run(run_id)
-    require("view", run)
-    return keep_nowhere(current_app.make_response(render_template("squidmesh/run.html", **_content(run))))
+    look = data.look(run_id)
+    require("view", look.run)
+    return keep_nowhere(current_app.make_response(render_template("squidmesh/run.html", **_content(look))))
 
 
 def as_json(run_id: str) -> Response:
     """The run with its history and explanation as JSON, redacted."""
-    run = data.run(run_id)
+    look = data.look(run_id)
+    run = look.run
     require("view", run)
     require("payload", run)
-    document = {**run.to_dict(), "explanation": data.explanation(run_id).to_dict()}
+    document = {**run.to_dict(), "explanation": look.explanation.to_dict()}
     return keep_nowhere(current_app.make_response(visible(run, document, ())))
 
 
 def refreshed(run_id: str, version: str) -> tuple[str, bool] | None:
     """The parts that have changed since this version, and whether it was the last time; None where nothing has."""
-    glimpse = data.worded_run(run_id)
+    glimpse = data.glimpse(run_id)
     require("view", glimpse.run)
-    if _version(glimpse) == version:
+    if _version(glimpse.run, glimpse.word) == version:
         return None
-    run = data.run(run_id)
-    return render_template("squidmesh/_pulse_run.html", swapped=True, **_content(run)), _is_over(run)
+    look = data.look(run_id)
+    return render_template("squidmesh/_pulse_run.html", swapped=True, **_content(look)), _is_over(look.run)
 
 
-def _version(worded: data.WordedRun) -> str:
+def _version(run: RunSummary, word: str) -> str:
     """What the page shows, in short; a deadline that has passed shows too."""
-    needs = worded.run.needs
-    late = bool(needs and needs.due_at and needs.due_at <= current_runtime().clock.now())
-    return f"{worded.run.revision}.{worded.word}.{late:d}"
+    late = bool(run.needs and run.needs.due_at and run.needs.due_at <= current_runtime().clock.now())
+    return f"{run.revision}.{word}.{late:d}"
 
 
-def _content(run: Run) -> dict[str, Any]:
-    now, explanation = current_runtime().clock.now(), data.explanation(run.id)
-    documents, chosen, worded = Documents(run), _chosen(run), data.worded(run)
+def _content(look: Look) -> dict[str, Any]:
+    now, run = current_runtime().clock.now(), look.run
+    documents, chosen = Documents(run), _chosen(run)
     return {
         "run": run,
         "title": run.subject or run.workflow,
-        "mark": mark_of(worded.word),
-        "teller": Teller(_visible(run, explanation), now, frame.zone()),
-        "offers": offers(run, explanation),
+        "mark": mark_of(look.word),
+        "teller": Teller(_visible(run, look.explanation), now, frame.zone()),
+        "offers": offers(run, look.explanation),
         "lines": rail.lines(run, now),
         "documents": documents,
         "chosen": _inspected(run, chosen, documents, now) if chosen else None,
@@ -88,13 +90,13 @@ def _content(run: Run) -> dict[str, Any]:
         "mark_of_status": mark_of_status,
         "links": _links(run),
         "start_alike": _start_alike(run),
-        "drawing": _drawing(run) if request.args.get("view") == "graph" else None,
-        "pulse": None if _is_over(run) else _pulse(run, _version(worded), chosen),
+        "drawing": _drawing(look) if request.args.get("view") == "graph" else None,
+        "pulse": None if _is_over(run) else _pulse(run, _version(run, look.word), chosen),
     }
 
 
-def _drawing(run: Run) -> graph_drawing.Drawing:
-    return graph_drawing.draw(data.graph_of(run.id), over=run.finished_at is not None)
+def _drawing(look: Look) -> graph_drawing.Drawing:
+    return graph_drawing.draw(look.graph(), over=look.run.finished_at is not None)
 
 
 def _visible(run: Run, explanation: Explanation) -> Explanation:

@@ -75,7 +75,7 @@ def _like(spec: WorkflowSpec) -> dict[str, Any]:
     if not like:
         return {}
     try:
-        run = data.run(like)
+        run = data.look(like).run
     except RunNotFoundError:
         return {}
     require("view", run)

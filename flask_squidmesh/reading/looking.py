@@ -1,0 +1,61 @@
+"""One run with all that a page says of it, of one moment and read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from ..errors import RunNotFoundError
+from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
+from ..store.tables import Dispatch
+from ..store.tables import Run as RunRow
+from ..workflow.registry import Registry
+from .explanation import explanation_of
+from .graph import graph_of
+from .inspection import run_of
+from .records import Record, read_record, run_id_of
+from .views import Explanation, Graph, Run
+from .words import is_overdue, overdue, word_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A run with its history, why it is where it is, and the word that operators have for that."""
+
+    run: Run
+    explanation: Explanation
+    word: str
+    record: Record
+
+    def graph(self) -> Graph:
+        """The run's workflow as nodes and edges."""
+        return graph_of(self.record)
+
+
+def look(
+    connection: sa.Connection, registry: Registry, run_id: UUID | str, *, now: datetime, claim_timeout: float
+) -> Look:
+    """Everything about a run. Six queries. Raises RunNotFoundError."""
+    record = read_record(connection, registry, run_id)
+    run = run_of(connection, record, include_history=True)
+    stuck = any(is_overdue(dispatch, now) for dispatch in record.dispatches.values())
+    return Look(
+        run=run,
+        explanation=explanation_of(record, now=now, claim_timeout=claim_timeout),
+        word=word_of(run, now, stuck=stuck),
+        record=record,
+    )
+
+
+def glimpse(connection: sa.Connection, run_id: UUID | str, *, now: datetime) -> tuple[RunSummary, str]:
+    """The run in one line, with the word for its state. One query. Raises RunNotFoundError."""
+    stuck = sa.exists().where(Dispatch.run_id == RunRow.id, overdue(now))
+    query = sa.select(*SUMMARY_COLUMNS, stuck.label("stuck")).where(RunRow.id == run_id_of(run_id))
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise RunNotFoundError(run_id)
+    run = summary_of(row)
+    return run, word_of(run, now, stuck=row["stuck"])
