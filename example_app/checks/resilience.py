@@ -16,7 +16,7 @@ from . import Say, Walk, walked
 from .looking import asked, ended, expect, history, invoice, mood, order_of, start, step
 
 CLAIM_TIMEOUT = 3.0
-# A queue that loses a job with its worker has it back from the relay, which looks after a standstill of minutes.
+# What a queue lost with its worker comes back by the relay: after a minute, or some where nothing younger is taken.
 PATIENCE = 330.0
 ENDINGS: dict[str, Callable[[Child], None]] = {"SIGTERM": Child.stop, "SIGKILL": Child.kill}
 
@@ -73,6 +73,8 @@ def retrying(worker: Child, end: Ending) -> str:
     wait_until(lambda: mesh.explain_run(run_id).reason == "waiting_for_retry", "the first attempt has failed")
     end()
     worker.start()
+    younger = start(RetryVerification, {"attempt_id": "younger", "failures": 0})
+    ended(younger, "completed")
     statuses = [attempt.status for attempt in step(ended(run_id, "completed"), "exercise_retry").attempts]
     expect("the attempts", statuses, ["failed", "completed"])
     return "retried across the restart, exactly 2 attempts"
