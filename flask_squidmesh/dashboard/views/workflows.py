@@ -39,7 +39,6 @@ class Bar:
 
     shape: str
     height: float
-    address: str
     label: Markup
 
 
@@ -108,7 +107,6 @@ def _bars(last: Sequence[EndedRun]) -> list[Bar]:
         Bar(
             shape=run.status,
             height=round(4 + (run.seconds or 0) / longest * (TALLEST - 4), 1),
-            address=url_for(".run", run_id=run.id),
             label=_("{state} after {length}", state=mark_of(run.status).label, length=duration(run.seconds or 0)),
         )
         for run in last
