@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -54,11 +54,11 @@ def needs_count() -> int:
     return sum(count.value for count in counts.values())
 
 
-def inbox_of(kind: str | None, most: int) -> Inbox:
-    """What needs a person, of one kind or all."""
+def inbox_of(kinds: Collection[str], most: int) -> Inbox:
+    """What needs a person, of these kinds."""
     runtime = current_runtime()
     with _connected() as connection:
-        return inbox(connection, runtime.registry, now=runtime.clock.now(), kind=kind, limit=most)
+        return inbox(connection, runtime.registry, now=runtime.clock.now(), kinds=kinds, limit=most)
 
 
 def unfinished_count() -> int:

@@ -11,7 +11,7 @@ from ..engine.actions import NextAction
 from ..reading.views import DecisionView, InboxItem
 from .actions import ACTIONS
 from .consequences import consequence
-from .language import N_, _, code, plural
+from .language import N_, _, code, joined, plural
 from .sentences import error_text
 from .times import about
 
@@ -73,7 +73,11 @@ def _failed(item: InboxItem, _now: datetime) -> Markup:
 
 
 def _compensation_failed(item: InboxItem, _now: datetime) -> Markup:
-    return _("It failed, and not everything could be undone: {error}.", error=error_text(item.error))
+    failures = item.compensation_failures
+    error = error_text(failures[0]["error"] if failures else item.error)
+    steps = joined([failure["step"] for failure in failures]) or _("not everything")
+    text = _("It failed, and {steps} could not be undone: {error}", steps=steps, error=error)
+    return Markup("{}.").format(text)
 
 
 def _stuck(item: InboxItem, now: datetime) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -30,31 +30,32 @@ def inbox(
     registry: Registry,
     *,
     now: datetime,
-    kind: str | None = None,
+    kinds: Collection[str] = KINDS,
     limit: int = 100,
     stuck_after: float = STUCK_AFTER,
 ) -> Inbox:
     """What needs a person: overdue first, then oldest. Runs that failed the same way are one item.
 
-    kind: only items of this kind. limit: 1 to 500 items. stuck_after: seconds after which work that nobody takes is
+    kinds: only items of these kinds. limit: 1 to 500 items. stuck_after: seconds after which work that nobody takes is
     stuck. At most five queries. Raises FilterError.
     """
     check_limit(limit)
-    if kind is not None and kind not in KINDS:
-        raise FilterError("kind", f"There is no kind {kind!r}. It is one of {', '.join(KINDS)}.")
-    needing = [] if kind in ("failed", "stuck") else _needing(connection, kind, now, limit)
-    failed = _failed(connection, limit) if kind in (None, "failed") else []
-    stuck = _stuck(connection, now, stuck_after, limit) if kind in (None, "stuck") else []
-    decided = _with_decisions(connection, registry, needing, now)
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise FilterError("kinds", f"There is no kind {unknown[0]!r}. The kinds are {', '.join(KINDS)}.")
+    needing = _needing(connection, [kind for kind in kinds if kind not in ("failed", "stuck")], now, limit)
+    failed = _failed(connection, limit) if "failed" in kinds else []
+    stuck = _stuck(connection, now, stuck_after, limit) if "stuck" in kinds else []
+    decided = _with_step_runs(connection, registry, needing, now)
     items = sorted([*decided, *failed, *stuck], key=lambda item: (not item.overdue, item.since))
     return Inbox(items=tuple(items[:limit]), counts=inbox_counts(connection, now=now, stuck_after=stuck_after))
 
 
-def _needing(connection: sa.Connection, kind: str | None, now: datetime, limit: int) -> list[InboxItem]:
-    wanted = Run.needs == kind if kind else sa.and_(Run.needs.is_not(None), Run.needs != "failed")
+def _needing(connection: sa.Connection, kinds: Collection[str], now: datetime, limit: int) -> list[InboxItem]:
     late = sa.case((Run.needs_due_at <= now, 0), else_=1)
-    query = sa.select(*SUMMARY_COLUMNS, Run.error).where(wanted).order_by(late, Run.needs_since, Run.id).limit(limit)
-    return [_item(row) for row in connection.execute(query).mappings()]
+    query = sa.select(*SUMMARY_COLUMNS, Run.error).where(Run.needs.in_(kinds))
+    query = query.order_by(late, Run.needs_since, Run.id).limit(limit)
+    return [_item(row) for row in connection.execute(query).mappings()] if kinds else []
 
 
 def _failed(connection: sa.Connection, limit: int) -> list[InboxItem]:
@@ -128,19 +129,31 @@ def _item(row: Row) -> InboxItem:
         error=row["error"],
         alike=0,
         stuck=None,
+        compensation_failures=(),
     )
 
 
-def _with_decisions(
+def _with_step_runs(
     connection: sa.Connection, registry: Registry, items: Sequence[InboxItem], now: datetime
 ) -> Iterable[InboxItem]:
-    """The items with the decisions that are open in their runs; one query."""
-    ids = [item.run.id for item in items if item.kind != "compensation_failed"]
-    query = sa.select(StepRun.__table__).where(StepRun.run_id.in_(ids), StepRun.status == "paused")
+    """The items with the decisions that are open in their runs, and what could not be undone; one query."""
+    ids = [item.run.id for item in items]
+    not_undone = sa.and_(StepRun.kind == "compensation", StepRun.status == "failed")
+    told = sa.or_(StepRun.status == "paused", not_undone)
+    query = sa.select(StepRun.__table__).where(StepRun.run_id.in_(ids), told)
     rows: dict[str, list[Row]] = {id: [] for id in ids}
     for row in connection.execute(query).mappings() if ids else ():
         rows[row["run_id"]].append(row)
-    return [_decided(item, registry, rows.get(item.run.id, []), now) for item in items]
+    return [_told(item, registry, rows[item.run.id], now) for item in items]
+
+
+def _told(item: InboxItem, registry: Registry, rows: Sequence[Row], now: datetime) -> InboxItem:
+    if item.kind == "compensation_failed":
+        failed = in_order(tuple(row for row in rows if row["kind"] == "compensation"), None)
+        return replace(
+            item, compensation_failures=tuple({"step": row["step"], "error": row["error"]} for row in failed)
+        )
+    return _decided(item, registry, [row for row in rows if row["status"] == "paused"], now)
 
 
 def _decided(item: InboxItem, registry: Registry, rows: Sequence[Row], now: datetime) -> InboxItem:
@@ -182,12 +195,16 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
 
 def inbox_counts(connection: sa.Connection, *, now: datetime, stuck_after: float = STUCK_AFTER) -> dict[str, Count]:
     """How much needs a person, by kind; one query."""
+    found = {row.kind: row.number for row in connection.execute(sa.union_all(*counting(now, stuck_after)))}
+    return {kind: Count(value=found.get(kind, 0)) for kind in KINDS}
+
+
+def counting(now: datetime, stuck_after: float = STUCK_AFTER) -> list[sa.Select[Any]]:
+    """How much needs a person, as queries with the columns kind and number, to be asked together with others."""
     by_need = sa.select(Run.needs.label("kind"), sa.func.count().label("number")).where(Run.needs.is_not(None))
-    stuck = (
+    stuck: sa.Select[Any] = (
         sa.select(sa.literal("stuck"), sa.func.count(sa.distinct(Dispatch.run_id)))
         .join(Run, Run.id == Dispatch.run_id)
         .where(Run.needs.is_(None), overdue(now, stuck_after))
     )
-    query: sa.CompoundSelect[Any] = sa.union_all(by_need.group_by(Run.needs), stuck)
-    found = {row.kind: row.number for row in connection.execute(query)}
-    return {kind: Count(value=found.get(kind, 0)) for kind in KINDS}
+    return [by_need.group_by(Run.needs), stuck]

@@ -268,7 +268,8 @@ class InboxItem(View):
     kind: decision, resume, interrupted, failed, compensation_failed or stuck. since: when it began. due_at: the
     earliest deadline. decisions: those open, the most urgent first. next_actions: the control calls that settle
     them, with what each leads to. error: of the run. alike: how many more runs failed the same way. stuck: for work
-    that nobody takes {reason, step, due_at, worker, queue, executor_error, held}.
+    that nobody takes {reason, step, due_at, worker, queue, executor_error, held}. compensation_failures: what could not
+    be undone, each {step, error}.
     """
 
     run: RunSummary
@@ -281,6 +282,7 @@ class InboxItem(View):
     error: Mapping[str, Any] | None
     alike: int
     stuck: Mapping[str, Any] | None
+    compensation_failures: tuple[Mapping[str, Any], ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""

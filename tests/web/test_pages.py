@@ -212,7 +212,21 @@ def test_what_could_not_be_undone_can_be_tried_again_from_the_inbox(visitor: Vis
 
     mesh_of(visitor.app).register(Refund)
     start(visitor.app, Refund, "7")
-    assert "Try again to undo…" in visitor.read("/")
+    page = visitor.read("/")
+    assert "Try again to undo…" in page
+    assert "Failed It failed, and hold could not be undone: ValueError: the label printer of 7" in page
+
+
+def test_the_inbox_counts_by_the_same_words_as_the_list(visitor: Visitor) -> None:
+    fill(visitor.app)
+    for path in ("/", "/?word=stuck"):
+        page = visitor.read(path)
+        for chip in ("Decision 1", "Paused 1", "Stuck 1", "Failed 2"):
+            assert chip in page
+        assert "Interrupted 1" not in page
+    narrowed = visitor.read("/?word=stuck")
+    assert "Payout 12" in narrowed
+    assert "Label 90017" not in narrowed
 
 
 def test_the_graph_names_every_step(visitor: Visitor) -> None:

@@ -18,7 +18,7 @@ from .. import data, frame, times
 from ..access import require
 from ..chips import Chip
 from ..documents import visible
-from ..language import N_, _, plural
+from ..language import _, plural
 from ..marks import Mark, mark_of
 from ..offers import Button, inbox_buttons
 from ..reasons_to_look import reason
@@ -30,14 +30,6 @@ WORDS: Mapping[str, str] = {
     "stuck": "stuck",
     "failed": "failed",
     "compensation_failed": "failed",
-}
-NAMES: Mapping[str, str] = {
-    "decision": N_("Decision"),
-    "resume": N_("Paused"),
-    "interrupted": N_("Interrupted"),
-    "stuck": N_("Stuck"),
-    "failed": N_("Failed"),
-    "compensation_failed": N_("Not undone"),
 }
 MOST = 30
 
@@ -74,39 +66,40 @@ def refreshed(version: str) -> str | None:
     return render_template("squidmesh/_pulse_inbox.html", swapped=True, **_content(inbox))
 
 
-def _kind() -> str | None:
-    return request.args.get("kind") if request.args.get("kind") in WORDS else None
+def _word() -> str | None:
+    return request.args.get("word") if request.args.get("word") in WORDS.values() else None
 
 
 def _read() -> Inbox:
-    return data.inbox_of(_kind(), MOST)
+    asked = _word()
+    return data.inbox_of([kind for kind, word in WORDS.items() if asked in (None, word)], MOST)
 
 
 def _content(inbox: Inbox) -> dict[str, Any]:
-    kind, now, version = _kind(), current_runtime().clock.now(), _version(inbox)
+    word, now, version = _word(), current_runtime().clock.now(), _version(inbox)
     return {
-        "kind": kind,
-        "cards": [_card(item, kind, now) for item in inbox.items],
-        "chips": _chips(inbox, kind),
+        "word": word,
+        "cards": [_card(item, word, now) for item in inbox.items],
+        "chips": _chips(inbox, word),
         "most": MOST if len(inbox.items) == MOST else None,
         "last_decision": data.last_decision() if not inbox.items else None,
         "in_progress": _in_progress(),
-        "pulse": frame.pulse("inbox", version, current_runtime().config.dashboard.poll_list, kind=kind),
+        "pulse": frame.pulse("inbox", version, current_runtime().config.dashboard.poll_list, word=word),
     }
 
 
-def _card(item: InboxItem, kind: str | None, now: datetime) -> Card:
+def _card(item: InboxItem, word: str | None, now: datetime) -> Card:
     run = item.run
     return Card(
         run=run,
         title=run.subject or run.workflow,
         address=url_for(".run", run_id=run.id),
-        mark=_mark(item.kind),
-        why=reason(replace(item, error=visible(run, item.error, ("error",))), now),
+        mark=mark_of(WORDS[item.kind]),
+        why=reason(_visible(item), now),
         since=_since(item.since, now),
         due=_due(item.due_at, now) if item.due_at else None,
         overdue=item.overdue,
-        buttons=inbox_buttons(item, back=url_for(".inbox", kind=kind)),
+        buttons=inbox_buttons(item, back=url_for(".inbox", word=word)),
         alike=url_for(".runs", error=run.error_fingerprint) if item.alike else None,
         alike_count=item.alike + 1,
     )
@@ -124,17 +117,19 @@ def _due(due_at: datetime, now: datetime) -> Markup:
     return _("due {time}", time=times.stamp(due_at, frame.zone(), now))
 
 
-def _chips(inbox: Inbox, kind: str | None) -> list[Chip]:
+def _visible(item: InboxItem) -> InboxItem:
+    failures = visible(item.run, list(item.compensation_failures), ("compensation_failures",))
+    return replace(item, error=visible(item.run, item.error, ("error",)), compensation_failures=tuple(failures))
+
+
+def _chips(inbox: Inbox, word: str | None) -> list[Chip]:
     every = Count(value=sum(count.value for count in inbox.counts.values()))
-    chips = [Chip(None, every, url_for(".inbox"), kind is None)]
-    for name, count in inbox.counts.items():
-        if count.value or name == kind:
-            chips.append(Chip(_mark(name), count, url_for(".inbox", kind=name), name == kind))
+    chips = [Chip(None, every, url_for(".inbox"), word is None)]
+    for each in dict.fromkeys(WORDS.values()):
+        count = Count(value=sum(inbox.counts[kind].value for kind in WORDS if WORDS[kind] == each))
+        if count.value or each == word:
+            chips.append(Chip(mark_of(each), count, url_for(".inbox", word=each), each == word))
     return chips
-
-
-def _mark(kind: str) -> Mark:
-    return Mark(mark_of(WORDS[kind]).shape, NAMES[kind])
 
 
 def _in_progress() -> Markup:

@@ -114,11 +114,16 @@ def test_failures_of_one_kind_are_one_item(rows: Rows) -> None:
 
 
 def test_a_compensation_that_failed(rows: Rows) -> None:
-    rows.run(status="failed", needs="compensation_failed", needs_since=at(-9), error=BOOM, compensation="failed")
+    run_id = rows.run(
+        status="failed", needs="compensation_failed", needs_since=at(-9), error=BOOM, compensation="failed"
+    )
+    rows.step(run_id, "hold", kind="compensation", status="completed")
+    rows.step(run_id, "reserve", kind="compensation", status="failed", error={"message": "gone"})
 
     item = only(waiting(rows))
 
-    assert (item.kind, item.error) == ("compensation_failed", BOOM)
+    assert (item.kind, item.error, item.next_actions) == ("compensation_failed", BOOM, ())
+    assert item.compensation_failures == ({"step": "reserve", "error": {"message": "gone"}},)
 
 
 @pytest.mark.parametrize(
@@ -177,10 +182,10 @@ def test_one_kind_only_with_the_counts_of_all(rows: Rows) -> None:
     late = rows.run()
     rows.dispatch(late, rows.step(late, "reserve"), due_at=at(-90))
 
-    assert [item.run.id for item in waiting(rows, kind="failed").items] == [failed]
-    assert [item.run.id for item in waiting(rows, kind="stuck").items] == [late]
-    assert [item.kind for item in waiting(rows, kind="decision").items] == ["decision"]
-    assert {kind: count.value for kind, count in waiting(rows, kind="resume").counts.items() if count.value} == {
+    assert [item.run.id for item in waiting(rows, kinds=["failed"]).items] == [failed]
+    assert [item.run.id for item in waiting(rows, kinds=["stuck"]).items] == [late]
+    assert [item.kind for item in waiting(rows, kinds=["decision"]).items] == ["decision"]
+    assert {kind: count.value for kind, count in waiting(rows, kinds=["resume"]).counts.items() if count.value} == {
         "decision": 1,
         "failed": 1,
         "stuck": 1,
@@ -194,7 +199,7 @@ def test_the_limit_keeps_the_most_urgent(rows: Rows) -> None:
     assert [item.run.id for item in waiting(rows, limit=2).items] == [overdue, oldest]
 
 
-@pytest.mark.parametrize("options", [{"kind": "everything"}, {"limit": 0}])
+@pytest.mark.parametrize("options", [{"kinds": ["everything"]}, {"limit": 0}])
 def test_what_means_nothing_is_refused(rows: Rows, options: dict[str, Any]) -> None:
     with pytest.raises(FilterError):
         waiting(rows, **options)
