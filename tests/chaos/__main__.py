@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from procrastinate.schema import SchemaManager
 from psycopg import Connection
 
 from tests import postgres
@@ -26,13 +27,14 @@ from tests.databases import create_tables
 
 from . import records
 from .executors import EXECUTORS, SEED
-from .fleet import FLASK, ROOT, Fleet, commands, fleet
+from .fleet import FLASK, ROOT, Fleet, fleet, roles
 from .people import People
 from .reckoning import Reckoning, reckon
 from .shop import CLAIM_TIMEOUT, EXECUTOR, create_app
 
 HONEST: Final = {"max_connections": "200", "shared_buffers": "64MB"}
-KILLS: Final = 40
+KILLS: Final = 30
+LEAST_BETWEEN_KILLS: Final = 4.0
 RESTARTS_AT: Final = (0.33, 0.66)
 CALM_FROM: Final = 0.95
 LOOK: Final = 0.1
@@ -58,6 +60,7 @@ class Trial:
         self._chosen = random.Random(f"{asked.seed} mischief")
         self._connection: Connection[Any] | None = None
         self._marks = sorted(self._chosen.uniform(0.01, CALM_FROM) for _ in range(KILLS))
+        self._killed_at = 0.0
         self.began = time.monotonic()
         self.kills = self.restarts = self.died = 0
         self.left_behind: list[tuple[str, int, float]] = []
@@ -86,7 +89,7 @@ class Trial:
             return True
         if self.restarts < len(RESTARTS_AT) and done >= RESTARTS_AT[self.restarts]:
             self._restart()
-        elif self._marks and done >= self._marks[0]:
+        elif self._marks and done >= self._marks[0] and time.time() - self._killed_at > LEAST_BETWEEN_KILLS:
             self._marks.pop(0)
             self._kill()
         self._replace_dead()
@@ -94,10 +97,10 @@ class Trial:
 
     def _kill(self) -> None:
         pid = self._processes.kill_one(self._chosen)
-        now = time.time()
+        self._killed_at = time.time()
         self.kills += 1
         for step_run_id, number in self.ask(_LEFT_BEHIND, {"worker": f"%:{pid}:%"}):
-            self.left_behind.append((step_run_id, number, now))
+            self.left_behind.append((step_run_id, number, self._killed_at))
 
     def _restart(self) -> None:
         self._server.stop_immediately()
@@ -123,6 +126,8 @@ def main(words: Sequence[str]) -> int:
         create_tables(server.url)
         with records.connect(server.url) as connection:
             connection.execute(records.CREATE)
+            if asked.executor == "procrastinate":
+                connection.execute(SchemaManager.get_schema())
         environment = {
             records.URL: server.url,
             SEED: asked.seed,
@@ -148,7 +153,7 @@ def _asked(words: Sequence[str]) -> argparse.Namespace:
 def _tried(asked: argparse.Namespace, server: postgres.Server, environment: dict[str, str], log: Path) -> int:
     os.environ.update(environment)
     people = People(create_app(), asked.runs, asked.seed)
-    with fleet(commands(asked.executor, asked.workers, asked.threads), environment, log) as processes:
+    with fleet(roles(asked.executor, asked.workers, asked.threads), environment, log) as processes:
         trial = Trial(asked, server, people, processes)
         people.begin()
         in_time = trial.go_on()
@@ -180,7 +185,7 @@ def _report(
         "jobs": f"{mischief.get('duplicated', 0)} duplicated, {mischief.get('dropped', 0)} dropped",
         "decisions": ", ".join(f"{call} {times}" for call, times in sorted(people.decided.items())),
         "attempts abandoned": str(found.abandoned),
-        "effects": f"{found.effects}, {found.repeated} repeated as their policy allows",
+        "effects": f"{found.effects}, {found.repeated} of them repeated because their attempt was abandoned",
         "effects lost": str(len(found.lost)),
         "effects doubled beyond policy": str(len(found.doubled)),
         "SIGKILL to takeover": _spread(taken, asked.claim_timeout),

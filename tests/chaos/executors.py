@@ -14,6 +14,7 @@ from flask import current_app
 from flask_squidmesh import Executor
 from flask_squidmesh.executors.contract import Payload
 from flask_squidmesh.executors.database import DatabaseExecutor
+from flask_squidmesh.executors.procrastinate import ProcrastinateExecutor
 
 from . import records
 
@@ -69,6 +70,23 @@ class Notifications(DatabaseExecutor):
         return super().enqueue_in(connection, payload, schedule_in=schedule_in)
 
 
+class Jobs(ProcrastinateExecutor):
+    """The executor `procrastinate`, some of whose jobs are never queued, and some twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._dice = Dice()
+
+    def enqueue_in(
+        self, connection: sa.Connection, payload: Payload, *, schedule_in: float | None = None
+    ) -> Mapping[str, Any]:
+        copies = self._dice.copies()
+        if copies != 1:
+            connection.execute(_TELL_WITHIN, {"what": "dropped" if copies == 0 else "duplicated"})
+        told = [super(Jobs, self).enqueue_in(connection, payload, schedule_in=schedule_in) for _ in range(copies)]
+        return told[0] if told else {"dropped": True}
+
+
 class ToyQueue(Executor):
     """A host's own queue: a table of jobs, taken in any order, which loses one in twenty and doubles another."""
 
@@ -84,4 +102,4 @@ class ToyQueue(Executor):
         return {"queue": current_app.name}
 
 
-EXECUTORS: Final[Mapping[str, Any]] = {"database": Notifications, "queue": ToyQueue}
+EXECUTORS: Final[Mapping[str, Any]] = {"database": Notifications, "procrastinate": Jobs, "queue": ToyQueue}

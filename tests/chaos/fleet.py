@@ -13,50 +13,62 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
+RARELY: Final = 0.3
 FLASK: Final = (sys.executable, "-W", "ignore", "-m", "flask", "--app", "tests.chaos.shop", "squidmesh")
+PROCRASTINATE: Final = (
+    *(sys.executable, "-W", "ignore", "-m", "procrastinate"),
+    "--app=tests.chaos.procrastinate_worker.queue",
+)
 SERVE: Final = (sys.executable, "-W", "ignore", "-m", "tests.chaos.serve")
 
 
-def commands(executor: str, workers: int, threads: int) -> Sequence[Sequence[str]]:
+@dataclass(frozen=True)
+class Role:
+    """What a process is for. risk: how likely it is killed, beside a worker's 1."""
+
+    command: tuple[str, ...]
+    risk: float = 1.0
+
+
+def roles(executor: str, workers: int, threads: int) -> list[Role]:
     """What runs beside each other: so many workers, and whoever repeats jobs or relays them."""
-    if executor == "database":
-        return [(*FLASK, "worker", "--threads", str(threads))] * workers + [(*SERVE, "1")]
-    return [(*SERVE, str(threads))] * workers + [(*FLASK, "relay", "--every", "1")]
+    match executor:
+        case "database":
+            return [Role((*FLASK, "worker", "--threads", str(threads)))] * workers + [Role((*SERVE, "1"), RARELY)]
+        case "procrastinate":
+            return [Role((*PROCRASTINATE, "worker", "--concurrency", str(threads)))] * workers
+    return [Role((*SERVE, str(threads)))] * workers + [Role((*FLASK, "relay", "--every", "1"), RARELY)]
 
 
 @dataclass
 class Member:
-    """A process, and the command that replaces it."""
+    """A process, and what it is for."""
 
-    command: Sequence[str]
+    role: Role
     process: subprocess.Popen[bytes]
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
 
 
 class Fleet:
     """All processes. Their output is in one file, for whoever looks into a failure."""
 
-    def __init__(self, wanted: Sequence[Sequence[str]], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, wanted: Sequence[Role], environment: Mapping[str, str], log: Path) -> None:
         self._environment = {**os.environ, **environment, "PYTHONPATH": str(ROOT)}
         self._log = log.open("wb")
-        self.members = [self._begin(command) for command in wanted]
+        self.members = [self._begin(role) for role in wanted]
 
     def kill_one(self, chosen: random.Random) -> int:
         """Kill a process and start another; return the id of the one that was killed."""
-        member = chosen.choice(self.members)
+        [member] = chosen.choices(self.members, [member.role.risk for member in self.members])
         member.process.kill()
         member.process.wait()
-        self.members[self.members.index(member)] = self._begin(member.command)
-        return member.pid
+        self.members[self.members.index(member)] = self._begin(member.role)
+        return member.process.pid
 
     def replace_dead(self) -> int:
         """Start those anew that ended although nobody killed them; return how many there were."""
         dead = [member for member in self.members if member.process.poll() is not None]
         for member in dead:
-            self.members[self.members.index(member)] = self._begin(member.command)
+            self.members[self.members.index(member)] = self._begin(member.role)
         return len(dead)
 
     def close(self) -> None:
@@ -65,20 +77,20 @@ class Fleet:
             member.process.wait()
         self._log.close()
 
-    def _begin(self, command: Sequence[str]) -> Member:
+    def _begin(self, role: Role) -> Member:
         process = subprocess.Popen(
-            command,
+            role.command,
             cwd=ROOT,
             env=self._environment,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
         )
-        return Member(command=command, process=process)
+        return Member(role=role, process=process)
 
 
 @contextmanager
-def fleet(wanted: Sequence[Sequence[str]], environment: Mapping[str, str], log: Path) -> Iterator[Fleet]:
+def fleet(wanted: Sequence[Role], environment: Mapping[str, str], log: Path) -> Iterator[Fleet]:
     """Run these processes, and end them afterwards."""
     running = Fleet(wanted, environment, log)
     try:

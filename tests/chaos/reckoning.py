@@ -27,7 +27,7 @@ Visit = tuple[str, str, str, int]
 
 @dataclass
 class Reckoning:
-    """Violations by kind, and how many effects were repeated as their policy allows."""
+    """Violations by kind, and how many effects were had by attempts that were abandoned."""
 
     runs: int = 0
     misplaced: list[str] = field(default_factory=list)
@@ -55,7 +55,11 @@ def reckon(connection: Connection[Any], runs: int) -> Reckoning:
         found.lost += _lost(visit, rows)
         found.doubled += _doubled(visit, rows)
     found.doubled += [f"{key} is the key of several visits" for key in _shared_keys(rows)]
-    found.repeated = sum(times - 1 for times in Counter(_called(effect) for effect in rows.effects).values())
+    found.repeated = sum(
+        rows.attempts[visit.id].get(effect.attempt) == "abandoned"
+        for visit in rows.visits
+        for effect in rows.of_visit[_called(visit)]
+    )
     return found
 
 

@@ -1,0 +1,9 @@
+"""What Procrastinate's worker loads: `--app=tests.chaos.procrastinate_worker.queue`."""
+
+from __future__ import annotations
+
+from flask_squidmesh.executors.procrastinate import procrastinate_app
+
+from .shop import create_app
+
+queue = procrastinate_app(create_app())
