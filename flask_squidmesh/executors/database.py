@@ -14,6 +14,7 @@ from ..store.writing import dispatch_row
 from .contract import Executor, Identified, Payload
 
 CHANNEL = "squidmesh"
+NOTIFIED_POLL_SECONDS = 5.0
 
 
 class DatabaseExecutor(Executor):
@@ -41,11 +42,15 @@ class DatabaseExecutor(Executor):
     def enqueue_in(
         self, connection: sa.Connection, payload: Payload, *, schedule_in: float | None = None
     ) -> Mapping[str, Any]:
-        """Wake the workers of every process when this transaction commits (PostgreSQL)."""
-        queue: str = current_app.extensions["squidmesh"].settings.queue
-        if connection.dialect.name == "postgresql" and not schedule_in:
-            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, queue)))
-        return {"queue": queue, "schedule_in": schedule_in}
+        """Have the workers of every process look when this transaction commits (PostgreSQL).
+
+        What is due after their next look they come to by themselves.
+        """
+        settings = current_app.extensions["squidmesh"].settings
+        next_look = max(settings.poll_interval, NOTIFIED_POLL_SECONDS)
+        if connection.dialect.name == "postgresql" and (schedule_in or 0) < next_look:
+            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, settings.queue)))
+        return {"queue": settings.queue, "schedule_in": schedule_in}
 
     def continues(self, run: Identified, step: str) -> bool:
         """True: the worker that finished a step may go on with the next."""

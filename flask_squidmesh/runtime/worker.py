@@ -8,6 +8,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING
 
+from ..executors.database import NOTIFIED_POLL_SECONDS
 from ..store import claiming
 from ..store.claiming import Claim
 from .performing import deliver
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 
-NOTIFIED_POLL_SECONDS = 5.0
 OUTAGE_SECONDS = 1.0
 SHORTEST_WAIT_SECONDS = 0.005
 

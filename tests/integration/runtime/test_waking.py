@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_squidmesh import Manual, Step, Workflow
+from flask_squidmesh import Manual, Step, Wait, Workflow
 from flask_squidmesh.runtime import waking, worker
 from flask_squidmesh.runtime.waking import Bell
 from tests.integration.runtime.test_working import working
@@ -105,3 +105,21 @@ def test_a_bell_answers_whether_it_rang() -> None:
     bell.ring()
     assert bell.wait(0)
     assert not bell.wait(0)
+
+
+def test_a_short_wait_of_another_process_is_not_slept_over(
+    open_shop: OpenShop, script: Script, eventually: Eventually
+) -> None:
+    class Soon(Workflow):
+        place = Manual(Order)
+        first = Wait(0.2)
+        work = Step(script.does("work"))
+        flow = [first >> work]
+
+    elsewhere = open_shop(Soon, poll_interval=NEVER)
+    here = open_shop(single(script), Soon, poll_interval=NEVER)
+    with working(here, threads=1):
+        asleep(here, eventually)
+        with elsewhere.app.app_context():
+            run_id = elsewhere.start(Soon)
+        eventually(lambda: here.status(run_id) == "completed", timeout=30)
