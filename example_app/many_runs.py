@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any, Final
@@ -43,11 +43,13 @@ def seed_many(runs: int) -> Iterator[int]:
     """Add so many runs; how many there are so far after each batch. Nothing of them is due, so no worker takes any."""
     database: Database = current_app.extensions["squidmesh"].database
     random = Random(runs)
+    with database.read() as connection:
+        sources = _sources(connection)
     for done in range(0, runs, BATCH):
         count = min(BATCH, runs - done)
         with database.write() as connection:
             _scratch.create_all(connection)
-            connection.execute(sa.insert(_copies), list(_chosen(connection, random, count)))
+            connection.execute(sa.insert(_copies), list(_chosen(sources, random, count)))
             connection.execute(_steps(connection))
             for table in (tables.runs, tables.step_runs, tables.audit_events, tables.attempts):
                 connection.execute(_copied(connection, table))
@@ -55,16 +57,19 @@ def seed_many(runs: int) -> Iterator[int]:
         yield done + count
 
 
-def _chosen(connection: sa.Connection, random: Random, count: int) -> Iterator[dict[str, Any]]:
-    """Which seeded run each new one is a copy of, and how many seconds earlier it was."""
+def _sources(connection: sa.Connection) -> dict[str, list[str]]:
+    """The youngest runs that nothing is due of, by status."""
     waiting = sa.select(tables.dispatches.c.run_id).where(tables.dispatches.c.run_id.is_not(None))
     found = sa.select(tables.runs.c.status, tables.runs.c.id).where(tables.runs.c.id.not_in(waiting))
-    sources: dict[str, list[str]] = {status: [] for status in SHARES}
-    for status, id in connection.execute(found.order_by(tables.runs.c.created_at).limit(200)):
-        if status in sources:
-            sources[status].append(id)
-    present = {status: share for status, share in SHARES.items() if sources[status]}
-    for status in random.choices(list(present), list(present.values()), k=count):
+    sources: dict[str, list[str]] = {}
+    for status, id in connection.execute(found.order_by(tables.runs.c.created_at.desc()).limit(100)):
+        sources.setdefault(status, []).append(id)
+    return {status: sources[status] for status in SHARES if status in sources}
+
+
+def _chosen(sources: Mapping[str, Sequence[str]], random: Random, count: int) -> Iterator[dict[str, Any]]:
+    """Which seeded run each new one is a copy of, and how many seconds earlier it was."""
+    for status in random.choices(list(sources), [SHARES[status] for status in sources], k=count):
         earlier = random.randrange(int(SPAN.total_seconds()))
         yield {"id": new_id(), "source": random.choice(sources[status]), "earlier": earlier}
 
