@@ -41,15 +41,20 @@
   });
 
   // A link with hx-target="#dialog" shows its page in the dialog; without script it leads there.
-  on("htmx:afterSwap", (event) => {
-    if (event.detail.target !== dialog || !dialog.firstElementChild) return;
-    if (!dialog.open) dialog.showModal();
-    const first = find("[autofocus]", dialog);
+  const isForm = ({ requestConfig }) => requestConfig.verb === "post";
+  on("htmx:afterSwap", ({ detail }) => {
+    if ((detail.target !== dialog && !isForm(detail)) || !find("#action")) return;
+    if (detail.target === dialog && !dialog.open) dialog.showModal();
+    const first = find("#action [aria-invalid=true], #action [autofocus]");
     if (first) first.focus();
   });
-  on("htmx:responseError", (event) => {
-    if (event.detail.target === dialog) location.href = event.detail.requestConfig.path;
+  on("htmx:responseError", ({ detail }) => {
+    if (detail.target === dialog) location.href = detail.requestConfig.path;
   });
+  // A form that gets no answer for its own place is sent as a page; its key keeps that from doing anything twice.
+  for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+    on(name, ({ detail }) => isForm(detail) && detail.requestConfig.elt.submit());
+  }
   on("close", () => dialog.replaceChildren(), dialog);
   on("click", (event) => {
     if (!event.target.closest("[data-close]")) return;

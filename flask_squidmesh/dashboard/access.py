@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from flask import Blueprint, Response, current_app, request
-from htmx_flask.requests import HtmxHeaders
-from htmx_flask.response import make_response
+from flask import Blueprint, current_app, request
 from markupsafe import Markup
 from werkzeug.exceptions import Forbidden, HTTPException
-from werkzeug.wrappers import Response as AnyResponse
+from werkzeug.wrappers import Response
 
 from ..config import READING_ACTIONS
 from ..runtime.runtime import current_runtime
@@ -124,7 +122,7 @@ def shown_actor() -> str | dict[str, Any] | None:
         return None
 
 
-def login_instead() -> AnyResponse | None:
+def login_instead() -> Response | None:
     """The host's log-in page for a person whom Flask-Login does not know; None where that is not the matter."""
     if _login_manager() is None or is_closed():
         return None
@@ -133,15 +131,9 @@ def login_instead() -> AnyResponse | None:
     if current_user.is_authenticated:
         return None
     try:
-        answer = current_app.make_response(_login_manager().unauthorized())
+        return current_app.make_response(_login_manager().unauthorized())
     except HTTPException as error:
         return error.get_response()
-    return _followed_by_htmx(answer) if HtmxHeaders(request.headers) else answer
-
-
-def _followed_by_htmx(answer: AnyResponse) -> AnyResponse:
-    """A redirect that htmx would swap into the page becomes one of the whole page."""
-    return cast(Response, make_response("", redirect=answer.location)) if answer.location else answer
 
 
 def _login_manager() -> Any:

@@ -72,6 +72,7 @@ def create_blueprint(
         dashboard.add_url_rule(rule, endpoint, view, methods=methods)
     dashboard.before_request(_before)
     dashboard.after_request(headers.apply)
+    dashboard.after_request(headers.redirect_whole_page)
     dashboard.after_request(preferences.keep_live)
     dashboard.context_processor(frame)
     failures.register(dashboard)

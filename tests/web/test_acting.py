@@ -86,6 +86,17 @@ def test_after_acting_from_the_inbox_one_is_back_there(visitor: Visitor) -> None
     assert answer.location == "/squidmesh/"
 
 
+def test_a_form_sent_by_htmx_moves_the_whole_page_when_it_is_done(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    path, by_htmx = f"/squidmesh/runs/{run_id}/reject", {"HX-Request": "true"}
+    fields = visitor.form(f"/runs/{run_id}/reject")
+    wrong = visitor.client.post(path, data=fields, headers=by_htmx)
+    assert (wrong.status_code, 'id="action"' in wrong.text) == (422, True)
+    answer = visitor.client.post(path, data={**fields, "comment": "fraud"}, headers=by_htmx)
+    assert (answer.status_code, answer.text, answer.location) == (200, "", None)
+    assert answer.headers["HX-Redirect"] == f"/squidmesh/runs/{run_id}"
+
+
 @pytest.mark.parametrize("target", ["//evil.example/", "https://evil.example/", "/\\evil.example", "evil", "/\n/evil"])
 def test_next_leads_nowhere_else(visitor: Visitor, target: str) -> None:
     run_id = start(visitor.app, Checkout, "7")

@@ -58,6 +58,35 @@ def test_approve_by_keyboard_alone(app: Flask, live_server: Serve, page: Page) -
         assert events[-1].comment == "known customer"
 
 
+def test_a_dialog_shows_what_was_wrong_with_its_form(app: Flask, live_server: Serve, page: Page) -> None:
+    run_id = start(app, Checkout, "7")
+    page.goto(f"{live_server(app)}/squidmesh/runs/{run_id}")
+    page.get_by_role("link", name="Reject…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Reject").click()
+    dialog.get_by_text("Say why, in a few words").wait_for()
+    comment = dialog.get_by_label("Comment")
+    assert comment.evaluate("field => field === document.activeElement")
+    comment.fill("fraud")
+    with app.app_context():
+        mesh_of(app).approve_run(run_id, actor="lee")
+    dialog.get_by_role("button", name="Reject").click()
+    dialog.get_by_role("heading", name="Nothing was done").wait_for()
+    assert dialog.get_by_text("lee approved review").is_visible()
+    assert page.url.endswith(run_id)
+
+
+def test_a_dialog_that_is_refused_shows_the_page_that_says_why(app: Flask, live_server: Serve, page: Page) -> None:
+    run_id = start(app, Checkout, "7")
+    page.goto(f"{live_server(app)}/squidmesh/runs/{run_id}")
+    page.get_by_role("link", name="Approve…").click()
+    approve = page.get_by_role("dialog").get_by_role("button", name="Approve")
+    approve.wait_for()
+    mesh_of(app).authorize(lambda action, run, permission: action != "approve")
+    approve.click()
+    page.get_by_role("heading", name="You may not do this").wait_for()
+
+
 def test_escape_leaves_a_dialog_and_nothing_is_done(app: Flask, live_server: Serve, page: Page) -> None:
     start(app, Checkout, "7")
     page.goto(live_server(app) + "/squidmesh/")
