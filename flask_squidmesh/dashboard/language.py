@@ -51,6 +51,22 @@ def is_negotiated() -> bool:
     return current_runtime().settings.dashboard.locale is None and "babel" not in current_app.extensions
 
 
+def number(value: float, digits: int = 0) -> str:
+    """A number as the reader's language writes it. digits: how many after the point."""
+    example = _("1,234.5")
+    return f"{value:,.{digits}f}".translate({ord(","): example[1], ord("."): example[-2]})
+
+
+def percent(share: float) -> Markup:
+    """A share of 1 as a whole percentage."""
+    return _("{number}%", number=number(share * 100))
+
+
+def in_english(text: str) -> Markup:
+    """What the library itself says, which is in English whatever the page is in."""
+    return Markup.escape(text) if current_language() == "en" else Markup('<span lang="en">{}</span>').format(text)
+
+
 def code(value: object) -> Markup:
     """A name as it stands in the host's code."""
     return Markup("<b>{}</b>").format(value)
@@ -67,7 +83,8 @@ def _chosen() -> str:
         return fixed
     if "babel" in current_app.extensions:
         return _of_host()
-    return request.accept_languages.best_match(LOCALES) or LOCALES[0]
+    wanted = (tag.partition("-")[0].lower() for tag, quality in request.accept_languages if quality)
+    return next((language for language in wanted if language in LOCALES), LOCALES[0])
 
 
 def _of_host() -> str:

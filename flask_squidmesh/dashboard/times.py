@@ -6,9 +6,9 @@ from datetime import datetime, tzinfo
 
 from markupsafe import Markup
 
-from .language import N_, _
+from .language import N_, _, number
 
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+_UNITS = ((N_("{count} d"), 86400), (N_("{count} h"), 3600), (N_("{count} min"), 60), (N_("{count} s"), 1))
 JUST_NOW = 3
 MONTHS = (
     *(N_("Jan"), N_("Feb"), N_("Mar"), N_("Apr"), N_("May"), N_("Jun")),
@@ -19,17 +19,22 @@ MONTHS = (
 def duration(seconds: float) -> str:
     """The two largest units of a length of time: "3 h 12 min", "12 s", "0.8 s", "35 ms"."""
     if seconds < 0.1:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
+        return _("{count} ms", count=number(max(seconds, 0) * 1000))
     if seconds < 10:
-        return f"{seconds:.1f} s".replace(".0 ", " ")
-    parts = _parts(int(seconds))
-    return " ".join(f"{amount} {unit}" for amount, unit in parts[:2] if amount)
+        return seconds_of(seconds)
+    return _said(_parts(int(seconds))[:2])
+
+
+def seconds_of(seconds: float) -> str:
+    """Seconds to one digit after the point: "2.5 s", "2 s"."""
+    tenths = round(seconds * 10)
+    return _("{count} s", count=number(tenths / 10, 1 if tenths % 10 else 0))
 
 
 def about(seconds: float) -> str:
     """The same in one unit, or in two below ten of the larger: "14 h", "3 h 12 min"."""
     parts = _parts(int(seconds))
-    return " ".join(f"{amount} {unit}" for amount, unit in parts[: 1 if parts[0][0] > 9 else 2] if amount)
+    return _said(parts[: 1 if parts[0][0] > 9 else 2])
 
 
 def relative(at: datetime, now: datetime) -> Markup:
@@ -44,8 +49,14 @@ def relative(at: datetime, now: datetime) -> Markup:
 def exact(at: datetime, zone: tzinfo, now: datetime) -> str:
     """Day, time to the second and zone; the year where it is not this one."""
     local = at.astimezone(zone)
+    day = _("{day} {month}", day=local.day, month=_(MONTHS[local.month - 1]))
     year = "" if local.year == now.astimezone(zone).year else f" {local.year}"
-    return f"{local.day} {_(MONTHS[local.month - 1])}{year} {local:%H:%M:%S %Z}"
+    return f"{day}{year} {local:%H:%M:%S %Z}"
+
+
+def clock(at: datetime, zone: tzinfo) -> str:
+    """The time of day with its zone."""
+    return f"{at.astimezone(zone):%H:%M:%S %Z}"
 
 
 def stamp(at: datetime | None, zone: tzinfo, now: datetime, *, show: str = "relative") -> Markup:
@@ -72,4 +83,8 @@ def _parts(seconds: int) -> list[tuple[int, str]]:
         amount, seconds = divmod(seconds, size)
         if amount or parts:
             parts.append((amount, unit))
-    return parts or [(0, "s")]
+    return parts or [(0, _UNITS[-1][0])]
+
+
+def _said(parts: list[tuple[int, str]]) -> str:
+    return " ".join(_(text, count=number(amount)) for amount, text in parts if amount)
