@@ -18,6 +18,7 @@ from .views import (
     exporting,
     help,
     inbox,
+    one_by_one,
     preferences,
     pulse,
     run,
@@ -32,6 +33,7 @@ from .views import failures as failing
 GET, GET_POST, POST = ["GET"], ["GET", "POST"], ["POST"]
 ROUTES: list[tuple[str, str, Callable[..., Any], list[str]]] = [
     ("/", "inbox", inbox.show, GET),
+    ("/next", "next", one_by_one.lead_on, GET),
     ("/runs", "runs", runs.show, GET),
     ("/runs.csv", "runs_csv", exporting.runs_csv, GET),
     ("/runs.json", "runs_json", exporting.runs_json, GET),

@@ -70,11 +70,11 @@ class Offers:
         return [offer.button for offer in self.possible if offer.button]
 
 
-def offers(run: Run, explanation: Explanation) -> Offers:
-    """Everything about the run's actions."""
+def offers(run: Run, explanation: Explanation, **query: Any) -> Offers:
+    """Everything about the run's actions. query: what else the buttons' addresses say."""
     several = len({action.step for action in explanation.next_actions if action.step}) > 1
-    possible = [_offer(run, action, several) for action in explanation.next_actions]
-    possible += list(_confirmed_replay(run, explanation))
+    possible = [_offer(run, action, several, **query) for action in explanation.next_actions]
+    possible += list(_confirmed_replay(run, explanation, **query))
     impossible = [
         Offer(ACTIONS[refused.action].label, why_not(refused))
         for refused in explanation.refusals
@@ -126,17 +126,17 @@ def _after_failure(item: InboxItem) -> list[NextAction]:
     return [NextAction(action, action=action) for action in _AFTER_FAILURE.get(item.kind, ())]
 
 
-def _offer(run: Run, possible: NextAction, several: bool) -> Offer:
+def _offer(run: Run, possible: NextAction, several: bool, **query: Any) -> Offer:
     label = _label(possible.action, possible.step, several)
     decision = decision_at(run, possible.step) or {}
     denied = refusal(possible.action, run, decision.get("permission"))
     why = denied.reason if denied is not None else may_not_approve(possible.action, decision, run)
     if why is not None:
         return Offer(label, _("{leads}. You cannot: {reason}", leads=consequence(possible), reason=why))
-    return Offer(label, consequence(possible), _button(run, possible.action, possible.step, several))
+    return Offer(label, consequence(possible), _button(run, possible.action, possible.step, several, **query))
 
 
-def _confirmed_replay(run: Run, explanation: Explanation) -> Iterator[Offer]:
+def _confirmed_replay(run: Run, explanation: Explanation, **query: Any) -> Iterator[Offer]:
     unsafe = next((refused for refused in explanation.refusals if refused.reason == UNSAFE), None)
     if unsafe is None:
         return
@@ -144,7 +144,7 @@ def _confirmed_replay(run: Run, explanation: Explanation) -> Iterator[Offer]:
     if denied is not None:
         yield Offer(label, _("{why}. You cannot: {reason}", why=why_not(unsafe), reason=denied.reason))
     else:
-        yield Offer(label, why_not(unsafe), _button(run, unsafe.action, None, False))
+        yield Offer(label, why_not(unsafe), _button(run, unsafe.action, None, False, **query))
 
 
 def _label(name: str, step: str | None, several: bool) -> Markup:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+
 import pytest
 
 from tests.web.shop import Billing, Checkout, Import, Labels, Packing, Payout, Shipping, start, work
-from tests.web.visiting import Visitor, text_of
+from tests.web.visiting import PREFIX, Visitor, text_of
 
 
 def test_approve_records_who_and_why_and_the_run_goes_on(visitor: Visitor) -> None:
@@ -84,6 +87,26 @@ def test_after_acting_from_the_inbox_one_is_back_there(visitor: Visitor) -> None
     run_id = start(visitor.app, Checkout, "7")
     answer = visitor.send(f"/runs/{run_id}/approve?next=/squidmesh/")
     assert answer.location == "/squidmesh/"
+
+
+def test_one_goes_through_the_inbox_one_by_one(visitor: Visitor) -> None:
+    first, second, third = (start(visitor.app, Checkout, str(number)) for number in range(3))
+    assert "Go through them one by one" in visitor.read("/")
+    at_first = visitor.get("/next").location
+    assert at_first.startswith(f"/squidmesh/runs/{first}?")
+    skipped = re.search(
+        r'href="/squidmesh(/next[^"]+)">Skip to the next', visitor.get(at_first.removeprefix(PREFIX)).text
+    )
+    assert skipped
+    at_second = visitor.get(unescape(skipped[1])).location
+    assert f"/runs/{second}?" in at_second
+    page = visitor.get(at_second.removeprefix(PREFIX)).text
+    button = re.search(rf'href="/squidmesh(/runs/{second}/approve[^"]+)"', page)
+    assert button
+    acted = visitor.send(unescape(button[1]))
+    at_third = visitor.get(acted.location.removeprefix(PREFIX)).location
+    assert f"/runs/{third}?" in at_third
+    assert visitor.get(f"/next?after={third}").location == "/squidmesh/"
 
 
 def test_a_form_sent_by_htmx_moves_the_whole_page_when_it_is_done(visitor: Visitor) -> None:

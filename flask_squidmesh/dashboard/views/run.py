@@ -23,6 +23,7 @@ from ..headers import keep_nowhere
 from ..marks import Mark, mark_of, mark_of_status, mark_of_visit
 from ..offers import offers
 from ..sentences import Teller, attempt_of, error_text
+from . import one_by_one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,9 @@ def _content(look: Look) -> dict[str, Any]:
         "title": run.subject or run.workflow,
         "mark": mark_of(look.word),
         "teller": Teller(_visible(run, look.explanation), now, frame.zone()),
-        "offers": offers(run, look.explanation),
+        "offers": offers(run, look.explanation, next=one_by_one.after_acting(run)),
+        "turn": one_by_one.turn(),
+        "skip": one_by_one.skipping(run),
         "lines": rail.lines(run, now),
         "documents": documents,
         "chosen": _inspected(run, chosen, documents, now) if chosen else None,
@@ -112,7 +115,8 @@ def _pulse(run: Run, version: str, chosen: StepRunView | None) -> frame.Pulse:
     shown = (
         {"step": chosen.step, "visit": chosen.visit, "kind": chosen.kind} if "step" in request.args and chosen else {}
     )
-    return frame.pulse("run", version, current_runtime().config.dashboard.poll_run, run_id=run.id, **shown)
+    told = {**shown, **one_by_one.turn()}
+    return frame.pulse("run", version, current_runtime().config.dashboard.poll_run, run_id=run.id, **told)
 
 
 def _chosen(run: Run) -> StepRunView | None:
