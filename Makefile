@@ -30,10 +30,9 @@ crash: ## let a process die at every commit, hand-over and effect of every shape
 	@$(ENVIRONMENT) .venv dev
 	.venv/bin/python -m tests.crash $(WORDS)
 
-chaos: ## runs under fire: workers killed, PostgreSQL restarted, jobs dropped and doubled; SEED=..., WORDS="--runs 500"
+chaos: ## runs under fire: workers killed, PostgreSQL restarted, jobs dropped and doubled; SEED=..., EXECUTOR=queue or procrastinate, WORDS="--runs 500"
 	@$(ENVIRONMENT) .venv dev
-	.venv/bin/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --executor database $(WORDS)
-	.venv/bin/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --executor queue $(WORDS)
+	.venv/bin/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --executor $(or $(EXECUTOR),database) $(WORDS)
 
 engines: ## try the shop under each executor: smoke, soak and resilience, with worker processes
 	@$(ENVIRONMENT) .venv dev

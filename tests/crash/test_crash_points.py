@@ -18,7 +18,7 @@ from .shapes.all_shapes import SHAPES
 from .trying import Life
 
 SEED: Final = os.environ.get("SQUIDMESH_TEST_SEED", "1")
-POINTS_EACH: Final = 2
+POINTS: Final = {SqliteDatabases: 2, PostgresDatabases: 1}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -27,6 +27,6 @@ def test_a_crash_at_any_point_changes_no_end(
 ) -> None:
     chosen = random.Random(f"{SEED} {shape} {type(databases).__name__}")
     with Life(shape, chosen.choice(list(DELIVERIES)), migrated_url) as life:
-        for at in sorted(chosen.sample(range(1, len(life.points) + 1), POINTS_EACH)):
+        for at in sorted(chosen.sample(range(1, len(life.points) + 1), POINTS[type(databases)])):
             wrong = life.wrong_after_death_at(at)
             assert wrong is None, f"SQUIDMESH_TEST_SEED={SEED}: {wrong}"
