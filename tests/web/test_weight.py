@@ -25,7 +25,7 @@ def test_a_first_page_is_light_with_all_that_it_loads(visitor: Visitor) -> None:
     ids = fill(visitor.app)
     for path in ("/", "/runs", f"/runs/{ids['compensated']}", "/workflows"):
         assets = _assets(visitor.get(path).text)
-        assert len(assets) == 4
+        assert len(assets) >= 4
         assert sum(_compressed(visitor, address) for address in (f"/squidmesh{path}", *assets)) <= COLD, path
 
 

@@ -1,0 +1,181 @@
+"""From Needs you to a decision in a real browser: by mouse, by keyboard, and without scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flask import Flask
+
+from tests.web.shop import Checkout, Labels, Packing, fill, make_app, mesh_of, start, work
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+Serve = Callable[[Flask], str]
+OUTLINE = "(({outlineStyle, outlineWidth}) => outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2)"
+FOCUSED = f"""() => {{
+  const focused = document.activeElement;
+  return {{text: focused.textContent.trim(), shown: {OUTLINE}(getComputedStyle(focused))}};
+}}"""
+
+
+@pytest.fixture
+def bare(chromium: Browser) -> Iterator[Page]:
+    """A page of a browser that runs no scripts."""
+    context = chromium.new_context(java_script_enabled=False)
+    context.set_default_timeout(10_000)
+    yield context.new_page()
+    context.close()
+
+
+def last_event(app: Flask, run_id: str) -> Any:
+    with app.app_context():
+        events = mesh_of(app).inspect_run(run_id, include_history=True).audit_events
+    assert events
+    return events[-1]
+
+
+def tab_to(page: Page, text: str) -> None:
+    """Press Tab until the link or button with this text has the focus; whatever has it on the way shows it."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(FOCUSED)
+        assert focused["shown"], f"{focused['text']!r} has the focus and does not show it"
+        if focused["text"] == text:
+            return
+    pytest.fail(f"{text} cannot be reached by Tab")
+
+
+def test_approve_by_mouse(app: Flask, live_server: Serve, page: Page) -> None:
+    start(app, Checkout, "7")
+    page.goto(live_server(app) + "/squidmesh/")
+    page.get_by_role("link", name="Approve…").click()
+    comment = page.get_by_role("dialog").get_by_label("Comment")
+    comment.wait_for()
+    assert comment.evaluate("field => field === document.activeElement")
+    comment.fill("known customer")
+    page.get_by_role("dialog").get_by_role("button", name="Approve").click()
+    page.get_by_text("Approved.").wait_for()
+    assert page.get_by_role("heading", name="Nothing needs you.").is_visible()
+    assert not page.title().startswith("(")
+
+
+def test_approve_by_shortcuts(app: Flask, live_server: Serve, page: Page) -> None:
+    run_id = start(app, Checkout, "7")
+    page.goto(live_server(app) + "/squidmesh/runs")
+    page.keyboard.press("g")
+    page.keyboard.press("n")
+    page.wait_for_url("**/squidmesh/")
+    page.keyboard.press("j")
+    page.keyboard.press("a")
+    page.get_by_role("dialog").get_by_label("Comment").wait_for()
+    page.keyboard.type("known customer")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_text("Approved.").wait_for()
+    assert last_event(app, run_id).comment == "known customer"
+
+
+def test_approve_by_tab_and_enter_with_the_focus_always_in_sight(app: Flask, live_server: Serve, page: Page) -> None:
+    run_id = start(app, Checkout, "7")
+    page.goto(live_server(app) + "/squidmesh/")
+    tab_to(page, "Skip to content")
+    page.keyboard.press("Enter")
+    tab_to(page, "Approve…")
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").get_by_label("Comment").wait_for()
+    page.keyboard.type("known customer")
+    tab_to(page, "Approve")
+    page.keyboard.press("Enter")
+    page.get_by_text("Approved.").wait_for()
+    assert last_event(app, run_id).comment == "known customer"
+
+
+def test_a_question_mark_leads_to_the_help(app: Flask, live_server: Serve, page: Page) -> None:
+    page.goto(live_server(app) + "/squidmesh/runs")
+    page.keyboard.press("?")
+    page.get_by_role("heading", name="Keys").wait_for()
+
+
+def test_keys_can_be_switched_off(migrated_sqlite_url: str, live_server: Serve, page: Page) -> None:
+    app = make_app(migrated_sqlite_url, SQUIDMESH_DASHBOARD_SHORTCUTS=False)
+    page.goto(live_server(app) + "/squidmesh/runs")
+    page.keyboard.press("?")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement === document.body")
+    assert page.url.endswith("/runs")
+
+
+def test_escape_leaves_a_dialog_and_nothing_is_done(app: Flask, live_server: Serve, page: Page) -> None:
+    start(app, Checkout, "7")
+    page.goto(live_server(app) + "/squidmesh/")
+    button = page.get_by_role("link", name="Reject…")
+    button.click()
+    page.get_by_role("dialog").get_by_label("Comment").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached")
+    assert button.evaluate("link => link === document.activeElement")
+
+
+def test_approve_without_scripts(app: Flask, live_server: Serve, bare: Page) -> None:
+    run_id = start(app, Checkout, "7")
+    bare.goto(live_server(app) + "/squidmesh/")
+    bare.get_by_role("link", name="Approve…").click()
+    bare.get_by_label("Comment").fill("known customer")
+    bare.get_by_role("button", name="Approve").click()
+    assert bare.get_by_text("Approved.").is_visible()
+    assert bare.get_by_role("heading", name="Nothing needs you.").is_visible()
+    assert last_event(app, run_id).comment == "known customer"
+
+
+def test_filter_and_reject_without_scripts(app: Flask, live_server: Serve, bare: Page) -> None:
+    ids = fill(app)
+    bare.goto(live_server(app) + "/squidmesh/runs")
+    bare.get_by_label("Search").fill("Order")
+    bare.get_by_role("button", name="Filter").click()
+    bare.get_by_role("link", name="Order 88213").click()
+    bare.get_by_role("link", name="Reject…").click()
+    bare.get_by_role("button", name="Reject").click()
+    assert bare.get_by_text("Say why, in a few words").is_visible()
+    bare.get_by_label("Comment").fill("fraud")
+    bare.get_by_role("button", name="Reject").click()
+    assert bare.url.endswith(ids["decision"])
+    assert bare.get_by_text("Rejected.").is_visible()
+
+
+def test_cancel_replay_and_start_without_scripts(app: Flask, live_server: Serve, bare: Page) -> None:
+    parcel, label = start(app, Packing, "7"), start(app, Labels, "8")
+    base = live_server(app) + "/squidmesh"
+    bare.goto(f"{base}/runs/{parcel}/cancel")
+    bare.get_by_label("Comment").fill("no longer wanted")
+    bare.get_by_role("button", name="Cancel run").click()
+    assert last_event(app, parcel).type == "cancelled"
+    bare.goto(f"{base}/runs/{label}/replay")
+    bare.get_by_role("button", name="Replay").click()
+    assert bare.url.startswith(f"{base}/runs/")
+    assert not bare.url.endswith(label)
+    bare.goto(f"{base}/workflows/packing/start")
+    bare.get_by_label("Order Id").fill("started-by-hand")
+    bare.get_by_role("button", name="Start").click()
+    work(app)
+    assert bare.get_by_role("heading", name="Parcel started-by-hand").is_visible()
+
+
+def test_paging_and_acting_on_many_without_scripts(migrated_sqlite_url: str, live_server: Serve, bare: Page) -> None:
+    app = make_app(migrated_sqlite_url, SQUIDMESH_DASHBOARD_PAGE_SIZES=[2])
+    ids = [start(app, Packing, str(number)) for number in range(3)]
+    bare.goto(live_server(app) + "/squidmesh/runs")
+    bare.get_by_role("link", name="Older").click()
+    bare.get_by_role("link", name="Newest").click()
+    bare.get_by_label("Choose Parcel 2").check()
+    bare.get_by_role("button", name="Act on the ticked runs…").click()
+    bare.get_by_role("link", name="Resume…").click()
+    bare.get_by_role("button", name="Resume").click()
+    assert "/bulk/" in bare.url
+    with app.app_context():
+        from flask_squidmesh.runtime import bulk
+
+        bulk.go_on_with_all(app.extensions["squidmesh"], 60)
+    assert [last_event(app, run_id).type for run_id in ids] == ["paused", "paused", "resumed"]

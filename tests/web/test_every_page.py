@@ -1,0 +1,70 @@
+"""What every page keeps to in a real browser, whatever it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from flask import Flask
+
+from tests.browser import accessibility_problems
+from tests.web import tour
+from tests.web.shop import make_app
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.databases import SqliteDatabases
+
+Serve = Callable[[Flask], str]
+HTMX_OWN = "htmx-current-path-for-history"
+LOOKS = [(theme, width) for width in (1280, 390) for theme in ("light", "dark")]
+
+
+@pytest.fixture
+def addresses(app: Flask, live_server: Serve, sqlite_databases: SqliteDatabases) -> list[str]:
+    """Every page of a busy app, of one where nothing has happened yet, and of one that lets nobody in."""
+    ids, base = tour.furnish(app), live_server(app)
+    empty = live_server(make_app(sqlite_databases.create_migrated()))
+    return [
+        *(f"{base}/squidmesh{path}" for path in tour.pages(ids)),
+        *(f"{empty}/squidmesh{path}" for path in tour.EMPTY_PAGES),
+        f"{base}/closed/runs",
+    ]
+
+
+def origin(address: str) -> str:
+    """Scheme, host and port."""
+    return "/".join(address.split("/")[:3])
+
+
+def problems(page: Page) -> Iterator[str]:
+    """What is wrong with the page as it stands, in either theme, on a desk and on a phone."""
+    for theme, width in LOOKS:
+        page.set_viewport_size({"width": width, "height": 800})
+        page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        found = accessibility_problems(page)
+        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        found += [f"it scrolls sideways by {wider} px"] if wider > 0 else []
+        yield from (f"{page.url} {theme} {width}: {each}" for each in found)
+
+
+def test_pages_are_accessible_and_never_scroll_sideways(page: Page, addresses: list[str]) -> None:
+    found: list[str] = []
+    for address in addresses:
+        page.goto(address)
+        found += problems(page)
+    assert found == []
+
+
+def test_pages_load_from_the_app_alone_and_keep_no_data_in_the_browser(page: Page, addresses: list[str]) -> None:
+    """That none breaks the security policy is checked for every page of every test when it closes."""
+    asked: set[str] = set()
+    page.on("request", lambda request: asked.add(origin(request.url)))
+    for address in addresses:
+        page.goto(address)
+        local, of_session = page.evaluate("[{...localStorage}, {...sessionStorage}]")
+        assert local == {}
+        assert of_session in ({}, {HTMX_OWN: address.removeprefix(origin(address))})
+    assert asked == {origin(address) for address in addresses}

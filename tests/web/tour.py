@@ -1,0 +1,69 @@
+"""Every kind of page there is, with something on it and with nothing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask
+
+from flask_squidmesh import Cron, Step, Workflow
+from flask_squidmesh.runtime import bulk
+from flask_squidmesh.runtime.beats import record_beat
+from tests.web.shop import Checkout, Labels, advance, fill, mesh_of, start
+
+UNKNOWN = "01a203ec-0a04-7839-a6fe-65e9e1b57e80"
+LISTS = ("/", "/runs", "/failures", "/workflows", "/schedules", "/workers", "/audit")
+EMPTY_PAGES = (*LISTS, "/workflows/checkout", "/bulk")
+
+
+def tidy() -> None:
+    """Tidy up."""
+
+
+class Nightly(Workflow):
+    """Tidy every night."""
+
+    nightly = Cron("0 3 * * *", timezone="Europe/Berlin")
+    tidy = Step(tidy)
+
+
+def closed(action: str, run: Any, permission: str | None) -> bool:
+    """Lets nobody in."""
+    return False
+
+
+def furnish(app: Flask) -> dict[str, str]:
+    """Make runs in every state, a worker, a schedule, an action on many runs, and a mount at /closed that is."""
+    app.register_blueprint(mesh_of(app).dashboard(name="closed", url_prefix="/closed", authorize=closed))
+    mesh_of(app).register(Nightly)
+    ids, runtime = fill(app), app.extensions["squidmesh"]
+    ids["approved"], ids["chosen"] = start(app, Checkout, "88214"), start(app, Checkout, "88215")
+    start(app, Labels, "90017")
+    with app.app_context():
+        mesh_of(app).approve_run(ids["approved"], actor={"id": "lee", "label": "Lee L."}, comment="known customer")
+        record_beat(runtime, "worker", "host:1:a", queue="squidmesh", threads=4)
+        ids["job"] = bulk.begin(runtime, "approve", [(ids["chosen"], "review#1"), (ids["paused"], "?")], actor="dana")
+    advance(app, timedelta(hours=5))
+    return ids
+
+
+def pages(ids: dict[str, str]) -> list[str]:
+    """The address of every kind of page below the dashboard's own."""
+    run = {word: f"/runs/{run_id}" for word, run_id in ids.items() if word != "job"}
+    verbs = {
+        "decision": ("approve", "reject", "cancel", "replay"),
+        "interrupted": ("retry", "resolve", "fail"),
+        "failed": ("acknowledge", "replay"),
+        "paused": ("resume",),
+    }
+    return [
+        *LISTS,
+        *("/?word=stuck", "/runs?q=nothing&word=failed", "/runs?after=nonsense", "/audit?actor=nobody", "/help"),
+        *run.values(),
+        *(f"{run['decision']}?view=graph", f"{run['compensated']}?step=hold", f"{run['failed']}?step=label"),
+        *(f"{run[word]}/{verb}" for word, given in verbs.items() for verb in given),
+        *("/workflows/checkout", "/workflows/checkout/start", "/schedules/nightly/nightly/run"),
+        *("/bulk?word=decision", "/bulk?word=decision&action=reject", f"/bulk/{ids['job']}", "/bulk"),
+        *("/nowhere", f"/runs/{UNKNOWN}"),
+    ]
