@@ -3,42 +3,6 @@
   const find = (selector, root = document) => root.querySelector(selector);
   const on = (name, react, target = document) => target.addEventListener(name, react);
   const dialog = find("#dialog");
-  const live = find("#live");
-  const spoken = live && find("[role=status]", live);
-  const usual = spoken && spoken.textContent;
-  let reached = new Date();
-
-  const isPulse = (event) => event.detail.elt && event.detail.elt.id === "pulse";
-  const inUse = (part) => part.contains(document.activeElement) || (dialog.open && "keep" in part.dataset);
-
-  function say(lost) {
-    if (!live) return;
-    live.classList.toggle("lost", lost);
-    const text = lost ? document.body.dataset.lost.replace("{time}", reached.toLocaleTimeString()) : usual;
-    if (spoken.textContent !== text) spoken.textContent = text;
-  }
-
-  // A poll rests while nobody looks, and never replaces what somebody is using.
-  on("htmx:beforeRequest", (event) => {
-    if (isPulse(event) && document.hidden) event.preventDefault();
-  });
-  on("htmx:oobBeforeSwap", (event) => {
-    if (!inUse(event.detail.target)) return;
-    event.preventDefault();
-    const offer = find("#changed a");
-    if (offer) offer.hidden = false;
-  });
-  on("htmx:afterRequest", (event) => {
-    if (!isPulse(event)) return;
-    const { status } = event.detail.xhr;
-    const answered = status > 0 && status < 500;
-    if (answered) reached = new Date();
-    say(!answered);
-  });
-  on("htmx:afterSettle", () => {
-    const { count } = find("#needs-count").dataset;
-    document.title = (count > 0 ? `(${count}) ` : "") + document.title.replace(/^\(\d+\) /, "");
-  });
 
   // A link with hx-target="#dialog" shows its page in the dialog; without script it leads there.
   const isForm = ({ requestConfig }) => requestConfig.verb === "post";

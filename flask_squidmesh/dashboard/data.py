@@ -11,12 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..engine.status import UNFINISHED
-from ..reading import judging, listing, looking, rates
+from ..reading import failing, judging, listing, looking, rates
 from ..reading.audit import events
 from ..reading.failing import Failures, failures
 from ..reading.filters import Filters as Selection
 from ..reading.fleet import Fleet, fleet
 from ..reading.inbox import inbox, inbox_counts
+from ..reading.inbox import marks as inbox_marks
 from ..reading.judging import Judged
 from ..reading.looking import Look
 from ..reading.rates import EndedRun, Version
@@ -29,6 +30,8 @@ from ..runtime.scheduling import ScheduleView, schedules
 from ..store import auditing
 from ..store.summaries import RunSummary
 from ..workflow.spec import WorkflowSpec
+
+Marks = list[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,12 @@ def inbox_of(kinds: Collection[str], most: int) -> Inbox:
         return inbox(connection, runtime.registry, now=runtime.clock.now(), kinds=kinds, limit=most)
 
 
+def inbox_marks_now() -> Marks:
+    """What the inbox shows, in short."""
+    with _connected() as connection:
+        return inbox_marks(connection, now=current_runtime().clock.now())
+
+
 def unfinished_count() -> int:
     """How many runs have not ended."""
     with _connected() as connection:
@@ -87,6 +96,14 @@ def word_counts(selection: Selection) -> Mapping[str, Count]:
     timed: Selection = {**selection, "now": current_runtime().clock.now()}
     with _connected() as connection:
         return listing.word_counts(connection, limit=limit, **timed)
+
+
+def runs_marks(selection: Selection, *, size: int, after: str | None) -> Marks:
+    """What a page of runs shows with its counts, in short. Raises FilterError."""
+    limit = current_runtime().config.dashboard.count_limit
+    timed: Selection = {**selection, "now": current_runtime().clock.now()}
+    with _connected() as connection:
+        return listing.marks(connection, size=size, after=after, limit=limit, **timed)
 
 
 def look(run_id: str) -> Look:
@@ -131,15 +148,18 @@ def bulk_job(job_id: str) -> bulk.Job | None:
 class Fare:
     """How one workflow fares. day: what has ended within 24 hours, by status."""
 
-    last: list[EndedRun]
     day: Mapping[str, Count]
     versions: list[Version]
 
 
-def last_runs_of(names: Sequence[str]) -> dict[str, list[EndedRun]]:
-    """The runs of each workflow that ended last."""
+def runs_of(names: Sequence[str]) -> dict[str, tuple[Mapping[str, Count], list[EndedRun]]]:
+    """For each workflow how many runs each word has, and those that ended last."""
+    runtime = current_runtime()
+    now, limit = runtime.clock.now(), runtime.config.dashboard.count_limit
     with _connected() as connection:
-        return rates.last_runs(connection, names)
+        counts = rates.word_counts_of(connection, names, now=now, limit=limit)
+        last = rates.last_runs(connection, names)
+    return {name: (counts[name], last[name]) for name in names}
 
 
 def fare_of(spec: WorkflowSpec) -> Fare:
@@ -147,7 +167,6 @@ def fare_of(spec: WorkflowSpec) -> Fare:
     since = current_runtime().clock.now() - timedelta(days=1)
     with _connected() as connection:
         return Fare(
-            last=rates.last_runs(connection, [spec.name])[spec.name],
             day=rates.ended_since(connection, spec.name, since),
             versions=rates.versions(connection, spec.name, spec.fingerprint),
         )
@@ -157,6 +176,12 @@ def failures_now(workflow: str | None) -> Failures:
     """What fails, of one workflow or all."""
     with _connected() as connection:
         return failures(connection, now=current_runtime().clock.now(), workflow=workflow)
+
+
+def failures_marks(workflow: str | None) -> Marks:
+    """What the failures page shows, in short."""
+    with _connected() as connection:
+        return failing.marks(connection, now=current_runtime().clock.now(), workflow=workflow)
 
 
 def schedules_now() -> list[ScheduleView]:
@@ -194,6 +219,14 @@ def record_refusal(run_id: str | None, action: str, actor: Any, reason: str) -> 
         now = current_runtime().clock.now()
         said = {"action": action, "reason": reason}
         auditing.note(connection, "refused", actor=actor, at=now, run_id=run_id, data=said)
+
+
+def record_reveal(run_id: str, part: str, actor: Any, comment: str | None) -> None:
+    """Keep in the audit that somebody is shown the hidden values of a part."""
+    with current_runtime().database.write() as connection:
+        now = current_runtime().clock.now()
+        said = {"part": part}
+        auditing.note(connection, "revealed", actor=actor, at=now, run_id=run_id, comment=comment, data=said)
 
 
 def _worded(connection: sa.Connection, runs: list[RunSummary]) -> tuple[WordedRun, ...]:

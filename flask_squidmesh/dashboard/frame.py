@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import get_flashed_messages, request, url_for
+from flask import g, get_flashed_messages, request, url_for
 from markupsafe import Markup
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,7 +17,7 @@ from ..errors import SquidMeshError
 from ..runtime.runtime import current_runtime
 from . import access, csrf, data, headers, static_files, times
 from .actors import name_of
-from .language import N_, _, current_language, plural
+from .language import N_, _, current_language, in_english, number, plural
 
 PAGES = (
     (".inbox", N_("Needs you"), "n", "list"),
@@ -27,6 +28,8 @@ PAGES = (
     (".workers", N_("Workers"), "k", "list"),
     (".audit", N_("Audit"), "a", "audit"),
 )
+OF_ONE = ("run", "bulk")
+SLOWER = {"workers": 10.0, "failures": 30.0, "workflows": 30.0, "workflow": 30.0, "schedules": 30.0}
 THEMES = ("system", "light", "dark")
 THEME_COOKIE, LIVE_COOKIE = "squidmesh_theme", "squidmesh_live"
 HTMX = {
@@ -75,6 +78,9 @@ def frame() -> dict[str, Any]:
     return {
         "_": _,
         "plural": plural,
+        "number": number,
+        "in_english": in_english,
+        "duration": times.duration,
         "settings": settings,
         "language": current_language(),
         "direction": "ltr",
@@ -83,7 +89,7 @@ def frame() -> dict[str, Any]:
         "htmx_config": HTMX,
         "flashes": partial(get_flashed_messages, with_categories=True),
         "nav": _navigation(),
-        "needs": _needs(),
+        "needs": needs(),
         "live": is_live(),
         "theme": _theme(),
         "themes": [("system", _("System")), ("light", _("Light")), ("dark", _("Dark"))],
@@ -92,6 +98,7 @@ def frame() -> dict[str, Any]:
         "name_of": name_of,
         "here": request.script_root + request.full_path.rstrip("?"),
         "short": short,
+        "clock": times.clock(now, zone()),
         "ago": partial(times.stamp, zone=zone(), now=now),
         "exact": partial(times.stamp, zone=zone(), now=now, show="exact"),
         "took": partial(times.took, now=now),
@@ -103,14 +110,36 @@ def zone() -> ZoneInfo:
     return ZoneInfo(current_runtime().settings.dashboard.timezone)
 
 
-def pulse(view: str, version: str, seconds: float, **values: Any) -> Pulse:
-    """The poll of a page. version: what the page shows; the answer is empty as long as it holds."""
+def version(*shown: object) -> str:
+    """What a page shows, in short."""
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+def pulse(view: str, version: str, _seconds_: float = 0, **values: Any) -> Pulse:
+    """The poll of a page. version: what the page shows; the answer is empty as long as it and the title hold."""
     toggled = {**request.args.to_dict(), **(request.view_args or {}), "live": "0" if is_live() else "1"}
     return Pulse(
-        address=url_for(".pulse", view=view, v=version, **values),
-        seconds=seconds,
+        address=url_for(".pulse", view=view, v=f"{version}-{needs()}", **values),
+        seconds=_seconds(view),
         toggle=url_for(request.endpoint or ".inbox", **toggled),
     )
+
+
+def needs() -> int | None:
+    """How many runs need a person, counted once a request; None where that can't be told, as on the page that says
+    why."""
+    if "_squidmesh_needs" not in g:
+        try:
+            g._squidmesh_needs = data.needs_count() if access.may("list") else None
+        except (SQLAlchemyError, SquidMeshError):
+            g._squidmesh_needs = None
+    counted: int | None = g._squidmesh_needs
+    return counted
+
+
+def _seconds(view: str) -> float:
+    settings = current_runtime().config.dashboard
+    return SLOWER.get(view, settings.poll_run if view in OF_ONE else settings.poll_list)
 
 
 def is_live() -> bool:
@@ -144,14 +173,6 @@ def _navigation() -> list[Item]:
 
 def _is_here(endpoint: str) -> bool:
     return (request.endpoint or "").endswith(endpoint)
-
-
-def _needs() -> int | None:
-    """How many runs need a person; None where that can't be told now, as on the page that says why."""
-    try:
-        return data.needs_count() if access.may("list") else None
-    except (SQLAlchemyError, SquidMeshError):
-        return None
 
 
 def _theme() -> str | None:

@@ -13,6 +13,7 @@ from .assets import STATIC
 FILES = {
     "squidmesh.css": STATIC / "squidmesh.css",
     "squidmesh.js": STATIC / "squidmesh.js",
+    "live.js": STATIC / "live.js",
     "htmx.js": STATIC / "vendor" / "htmx.min.js",
     "icon.svg": STATIC / "icon.svg",
 }

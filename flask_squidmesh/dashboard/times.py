@@ -21,14 +21,8 @@ def duration(seconds: float) -> str:
     if seconds < 0.1:
         return _("{count} ms", count=number(max(seconds, 0) * 1000))
     if seconds < 10:
-        return seconds_of(seconds)
+        return _("{count} s", count=number(seconds, 1 if round(seconds * 10) % 10 else 0))
     return _said(_parts(int(seconds))[:2])
-
-
-def seconds_of(seconds: float) -> str:
-    """Seconds to one digit after the point: "2.5 s", "2 s"."""
-    tenths = round(seconds * 10)
-    return _("{count} s", count=number(tenths / 10, 1 if tenths % 10 else 0))
 
 
 def about(seconds: float) -> str:

@@ -55,6 +55,11 @@ def failures(connection: sa.Connection, *, now: datetime, workflow: str | None =
     return Failures(groups=tuple(groups), capped=sum(row["week"] for row in rows) > MOST_RUNS)
 
 
+def marks(connection: sa.Connection, *, now: datetime, workflow: str | None = None) -> list[tuple[Any, ...]]:
+    """What `failures` shows, in short: equal for as long as it shows the same. One query."""
+    return [tuple(row) for row in connection.execute(_grouped(_recent(now, workflow), now))]
+
+
 def _recent(now: datetime, workflow: str | None) -> sa.Subquery:
     query = sa.select(Run.id, Run.error_fingerprint, Run.needs, Run.created_at, Run.finished_at).where(
         Run.status == "failed", Run.created_at >= now - timedelta(days=DAYS), Run.error_fingerprint.is_not(None)

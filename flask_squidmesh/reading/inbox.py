@@ -195,16 +195,45 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
 
 def inbox_counts(connection: sa.Connection, *, now: datetime, stuck_after: float = STUCK_AFTER) -> dict[str, Count]:
     """How much needs a person, by kind; one query."""
-    found = {row.kind: row.number for row in connection.execute(sa.union_all(*counting(now, stuck_after)))}
-    return {kind: Count(value=found.get(kind, 0)) for kind in KINDS}
-
-
-def counting(now: datetime, stuck_after: float = STUCK_AFTER) -> list[sa.Select[Any]]:
-    """How much needs a person, as queries with the columns kind and number, to be asked together with others."""
     by_need = sa.select(Run.needs.label("kind"), sa.func.count().label("number")).where(Run.needs.is_not(None))
-    stuck: sa.Select[Any] = (
+    stuck = (
         sa.select(sa.literal("stuck"), sa.func.count(sa.distinct(Dispatch.run_id)))
         .join(Run, Run.id == Dispatch.run_id)
         .where(Run.needs.is_(None), overdue(now, stuck_after))
     )
-    return [by_need.group_by(Run.needs), stuck]
+    query: sa.CompoundSelect[Any] = sa.union_all(by_need.group_by(Run.needs), stuck)
+    found = {row.kind: row.number for row in connection.execute(query)}
+    return {kind: Count(value=found.get(kind, 0)) for kind in KINDS}
+
+
+def marks(connection: sa.Connection, *, now: datetime) -> list[tuple[Any, ...]]:
+    """What `inbox` shows, in short: equal for as long as it shows the same. One query.
+
+    Every change of a run raises its revision, and what comes to need a person brings a time of its own.
+    """
+    count, revisions = sa.func.count(), sa.func.sum(Run.revision)
+    needing = sa.select(
+        Run.needs, count, revisions, _seconds(Run.needs_since), _number(Run.needs_due_at <= now), sa.literal(0)
+    ).where(Run.needs.is_not(None))
+    stuck = (
+        sa.select(
+            sa.literal("stuck"),
+            count,
+            revisions,
+            _seconds(Dispatch.due_at),
+            sa.func.count(Dispatch.claim_id),
+            sa.func.count(Dispatch.held) + 1000 * sa.func.count(Dispatch.hand_over_error),
+        )
+        .join_from(Dispatch, Run, Run.id == Dispatch.run_id)
+        .where(Run.needs.is_(None), overdue(now))
+    )
+    query: sa.CompoundSelect[Any] = sa.union_all(needing.group_by(Run.needs), stuck)
+    return sorted(tuple(row) for row in connection.execute(query))
+
+
+def _seconds(column: sa.orm.InstrumentedAttribute[Any]) -> sa.ColumnElement[Any]:
+    return sa.func.sum(sa.extract("epoch", column))
+
+
+def _number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.func.sum(sa.case((condition, 1), else_=0))

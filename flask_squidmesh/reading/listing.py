@@ -10,14 +10,15 @@ import sqlalchemy as sa
 from ..engine.status import RUN_MOVES, TERMINAL
 from ..errors import FilterError
 from ..store.summaries import SUMMARY_COLUMNS, summary_of
-from ..store.tables import Id, Run, Timestamp
+from ..store.tables import Dispatch, Id, Run, Timestamp
 from .cursors import cursor_of, place_of
 from .filters import Condition, Filters, Selection, select_by
 from .views import Count, RunPage
-from .words import OPERATOR_WORDS
+from .words import OPERATOR_WORDS, overdue
 
 Sort = Literal["newest", "oldest"]
 MOST = 500
+CAPPED_WORDS = ("completed", "failed", "cancelled")
 
 
 def list_runs(
@@ -59,13 +60,37 @@ def word_counts(connection: sa.Connection, *, limit: int = 10_000, **filters: Un
     """How many runs each operator word has, in one query; give now=. Finished ones are counted up to the limit."""
     if filters.get("word"):
         raise FilterError("word", "word_counts counts every word; leave word= out.")
+    return _counted(connection, _by_word(connection, filters), CAPPED_WORDS, limit)
+
+
+def marks(
+    connection: sa.Connection, *, size: int, after: str | None, limit: int, **filters: Unpack[Filters]
+) -> list[tuple[Any, ...]]:
+    """What a page of `list_runs` and `word_counts` show, in short: equal for as long as they show the same; give now=.
+
+    size: runs on the page. limit: of the counts. One query. Raises FilterError.
+    """
+    now = filters["now"]
+    assert now is not None
+    behind = [_behind(after, "newest")] if after else []
+    page = _page([(*part, *behind) for part in select_by(connection, filters).parts], "newest", size).subquery()
+    stuck = sa.exists().where(Dispatch.run_id == page.c.id, overdue(now))
+    flags = (page.c.due_at <= now, page.c.needs_due_at <= now, stuck)
+    shown = sa.select(sa.cast(page.c.id, sa.String), page.c.revision, *(sa.case((flag, 1), else_=0) for flag in flags))
+    every: Filters = {**filters, "word": None}
+    counts = _counting(_by_word(connection, every), CAPPED_WORDS, limit)
+    padded = [query.add_columns(*(sa.literal(0) for _ in flags)) for query in counts]
+    return sorted(tuple(row) for row in connection.execute(sa.union_all(shown, *padded)))
+
+
+def _by_word(connection: sa.Connection, filters: Filters) -> dict[str, tuple[Condition, ...]]:
     parts: dict[str, tuple[Condition, ...]] = {}
     for word in OPERATOR_WORDS:
         one: Filters = {**filters, "word": word}
         selection = select_by(connection, one)
         narrowed = [Run.status.in_(selection.statuses)] if selection.statuses else []
         parts[word] = (*narrowed, *selection.conditions)
-    return _counted(connection, parts, ["completed", "failed", "cancelled"], limit)
+    return parts
 
 
 def check_limit(limit: int) -> None:
@@ -106,17 +131,24 @@ def _counted_together(connection: sa.Connection, selection: Selection) -> dict[s
 def _counted(
     connection: sa.Connection, parts: dict[str, tuple[Condition, ...]], capped: Sequence[str], limit: int
 ) -> dict[str, Count]:
-    queries = []
+    queries = _counting(parts, capped, limit)
+    found = connection.execute(sa.union_all(*queries)).all() if queries else []
+    return {
+        row.name: Count(
+            value=min(row.number, limit) if row.name in capped else row.number,
+            capped=row.name in capped and row.number > limit,
+        )
+        for row in found
+    }
+
+
+def _counting(parts: dict[str, tuple[Condition, ...]], capped: Sequence[str], limit: int) -> list[sa.Select[Any]]:
+    queries: list[sa.Select[Any]] = []
     for name, conditions in parts.items():
         matching: sa.Select[Any] = (
             sa.select(sa.literal_column("1").label("one")).select_from(Run.__table__).where(*conditions)
         )
         rows = (matching.limit(limit + 1) if name in capped else matching).subquery()
-        queries.append(sa.select(sa.literal(name).label("name"), sa.func.count().label("number")).select_from(rows))
-    if not queries:
-        return {}
-    found = connection.execute(sa.union_all(*queries)).all()
-    return {
-        name: Count(value=min(number, limit) if name in capped else number, capped=name in capped and number > limit)
-        for name, number in found
-    }
+        columns: tuple[sa.ColumnElement[Any], ...] = (sa.literal(name).label("name"), sa.func.count().label("number"))
+        queries.append(sa.select(*columns).select_from(rows))
+    return queries

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
@@ -12,10 +12,12 @@ import sqlalchemy as sa
 
 from ..engine.status import TERMINAL, UNFINISHED
 from ..store.tables import Run
+from .listing import CAPPED_WORDS
 from .views import Count, View
+from .words import OPERATOR_WORDS, word_condition
 
 LAST = 30
-MOST_COUNTED = 10_000
+MOST_COUNTED, AT_ONCE = 10_000, 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +41,68 @@ class Version(View):
 
 
 def last_runs(connection: sa.Connection, workflows: Sequence[str], limit: int = LAST) -> dict[str, list[EndedRun]]:
-    """The runs of each workflow that ended last, the oldest of them first. One query."""
-    if not workflows:
-        return {}
+    """The runs of each workflow that ended last, the oldest of them first. One query for a hundred workflows."""
     parts = [_ended(name, status, limit) for name in workflows for status in sorted(TERMINAL)]
     found: dict[str, list[EndedRun]] = {name: [] for name in workflows}
-    for row in connection.execute(sa.union_all(*(sa.select(part.subquery()) for part in parts))).mappings():
+    for row in _together(connection, [sa.select(part.subquery()) for part in parts]):
         seconds = (row["finished_at"] - row["started_at"]).total_seconds() if row["started_at"] else None
         ended = EndedRun(id=row["id"], status=row["status"], seconds=seconds, finished_at=row["finished_at"])
         found[row["workflow"]].append(ended)
     return {name: sorted(ended, key=lambda each: (each.finished_at, each.id))[-limit:] for name, ended in found.items()}
+
+
+def word_counts_of(
+    connection: sa.Connection, workflows: Sequence[str], *, now: datetime, limit: int = MOST_COUNTED
+) -> dict[str, dict[str, Count]]:
+    """How many runs of each workflow every operator word has, those it has none of left out.
+
+    Finished ones are counted up to the limit. One query for a hundred workflows.
+    """
+    found: dict[str, dict[str, int]] = {name: {} for name in workflows}
+    ended = [_ended_with(name, word, now, limit) for name in workflows for word in CAPPED_WORDS]
+    for row in _together(connection, [*_open_by_word(workflows, now), *ended]):
+        words = found[row["workflow"]]
+        words[row["word"]] = words.get(row["word"], 0) + row["number"]
+    return {
+        name: {word: _count(words[word], limit, word in CAPPED_WORDS) for word in OPERATOR_WORDS if words.get(word)}
+        for name, words in found.items()
+    }
+
+
+def _open_by_word(workflows: Sequence[str], now: datetime) -> list[sa.Select[Any]]:
+    """Runs in progress, and those that have ended but for a step that was interrupted while it was undone."""
+    words = [word for word in OPERATOR_WORDS if word not in CAPPED_WORDS]
+    word = sa.case(*((word_condition(each, now), each) for each in words))
+    unfinished = Run.status.in_(sorted(UNFINISHED))
+    ended_but_needing = sa.and_(Run.status.in_(sorted(TERMINAL)), Run.needs.in_(("decision", "resume", "interrupted")))
+    return [
+        sa.select(Run.workflow.label("workflow"), word.label("word"), sa.func.count().label("number"))
+        .where(Run.workflow.in_(workflows), which)
+        .group_by(Run.workflow, sa.literal_column("2"))
+        for which in (unfinished, ended_but_needing)
+    ]
+
+
+def _ended_with(workflow: str, word: str, now: datetime, limit: int) -> sa.Select[Any]:
+    narrowed = [Run.status.in_(OPERATOR_WORDS[word])] if OPERATOR_WORDS[word] else []
+    rows: sa.Select[Any] = sa.select(sa.literal_column("1").label("one")).select_from(Run.__table__)
+    rows = rows.where(Run.workflow == workflow, *narrowed, word_condition(word, now)).limit(limit + 1)
+    named: tuple[sa.ColumnElement[Any], ...] = (sa.literal(workflow).label("workflow"), sa.literal(word).label("word"))
+    return sa.select(*named, _number_of(rows))
+
+
+def _number_of(rows: sa.Select[Any]) -> sa.Label[int]:
+    return sa.select(sa.func.count()).select_from(rows.subquery()).scalar_subquery().label("number")
+
+
+def _count(number: int, limit: int, capped: bool) -> Count:
+    return Count(value=min(number, limit), capped=number > limit) if capped else Count(value=number)
+
+
+def _together(connection: sa.Connection, queries: Sequence[sa.Select[Any]]) -> Iterator[sa.RowMapping]:
+    """The rows of all of them; SQLite takes no more than 500 at once."""
+    for start in range(0, len(queries), AT_ONCE):
+        yield from connection.execute(sa.union_all(*queries[start : start + AT_ONCE])).mappings()
 
 
 def percentile(runs: Sequence[EndedRun], share: float) -> float | None:

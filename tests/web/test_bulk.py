@@ -8,7 +8,7 @@ import pytest
 
 from flask_squidmesh.runtime import bulk
 from tests.web.shop import Checkout, Labels, mesh_of, start
-from tests.web.visiting import Visitor, forms_of, text_of
+from tests.web.visiting import Visitor, forms_of, pulse_of, text_of
 
 
 @pytest.fixture
@@ -128,11 +128,11 @@ def test_the_page_of_a_job_is_live_until_it_ends(visitor: Visitor, waiting: list
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
         job_id = bulk.begin(runtime, "approve", [(run_id, "review#1") for run_id in waiting], actor="dana")
-    pulse = f"/pulse?view=bulk&job_id={job_id}"
-    assert visitor.get(f"{pulse}&v=pending.3").status_code == 204
+    pulse = pulse_of(visitor.get(f"/bulk/{job_id}").text)
+    assert visitor.get(pulse).status_code == 204
     with visitor.app.app_context():
         bulk.go_on(runtime, job_id, 60)
-    assert visitor.get(f"{pulse}&v=pending.3").status_code == 286
+    assert visitor.get(pulse).status_code == 286
 
 
 def test_a_limit_holds(make: Any) -> None:

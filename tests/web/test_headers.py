@@ -60,14 +60,15 @@ def test_a_template_has_no_inline_script_or_style(template: Path) -> None:
     assert len(text.splitlines()) <= 70
 
 
-def test_scripts_are_small() -> None:
-    assert len((STATIC / "squidmesh.js").read_bytes()) < 4_096
+@pytest.mark.parametrize("name", ["live.js", "squidmesh.js"])
+def test_scripts_are_small(name: str) -> None:
+    assert len((STATIC / name).read_bytes()) < 4_096
 
 
 def test_assets_are_kept_for_ever_and_change_their_address(visitor: Visitor) -> None:
     page = visitor.get("/").text
     addresses = re.findall(r'(?:href|src)="(/squidmesh/assets/[^"]+)"', page)
-    assert len(addresses) == 4
+    assert len(addresses) == 5
     for address in addresses:
         with visitor.client.get(address) as answer:
             assert answer.status_code == 200

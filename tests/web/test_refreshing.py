@@ -6,56 +6,50 @@ import re
 from html import unescape
 
 from tests.web.shop import Checkout, Labels, Reminder, start, work
-from tests.web.visiting import Visitor, forms_of, queries, text_of
-
-
-def _pulse(page: str) -> str:
-    found = re.search(r'id="pulse"[^>]*hx-get="/squidmesh([^"]+)"', page)
-    assert found, "the page has no poll"
-    return unescape(found[1])
+from tests.web.visiting import Visitor, forms_of, pulse_of, queries, text_of
 
 
 def test_an_unchanged_page_gets_an_empty_answer(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     for path in ("/", "/runs", f"/runs/{run_id}", "/runs?word=decision"):
-        answer = visitor.get(_pulse(visitor.get(path).text))
+        answer = visitor.get(pulse_of(visitor.get(path).text))
         assert (answer.status_code, answer.text) == (204, "")
 
 
 def test_an_unchanged_run_is_told_from_two_queries(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
-    address = _pulse(visitor.get(f"/runs/{run_id}").text)
+    address = pulse_of(visitor.get(f"/runs/{run_id}").text)
     assert len(queries(visitor, address)) <= 2
 
 
 def test_a_changed_run_needs_few_queries(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
-    address = _pulse(visitor.get(f"/runs/{run_id}").text)
+    address = pulse_of(visitor.get(f"/runs/{run_id}").text)
     visitor.send(f"/runs/{run_id}/approve")
     assert len(queries(visitor, address)) <= 8
 
 
 def test_the_inbox_brings_what_is_new(visitor: Visitor) -> None:
-    address = _pulse(visitor.get("/").text)
+    address = pulse_of(visitor.get("/").text)
     start(visitor.app, Checkout, "7")
     answer = visitor.get(address)
     assert answer.status_code == 200
     assert 'id="inbox-list"' in answer.text
     assert "Order 7" in text_of(answer.text)
     assert 'data-count="1"' in answer.text
-    assert visitor.get(_pulse(answer.text)).status_code == 204
+    assert visitor.get(pulse_of(answer.text)).status_code == 204
 
 
 def test_the_list_updates_rows_and_announces_new_ones(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
-    address = _pulse(visitor.get("/runs").text)
+    address = pulse_of(visitor.get("/runs").text)
     start(visitor.app, Labels, "8")
     visitor.send(f"/runs/{run_id}/approve")
     work(visitor.app)
     answer = visitor.get(address)
     assert "1 new run. Show it" in text_of(answer.text)
     assert f'id="row-{run_id}" hx-swap-oob="true"' in answer.text
-    again = visitor.get(_pulse(answer.text))
+    again = visitor.get(pulse_of(answer.text))
     assert again.status_code == 204
 
 
@@ -65,14 +59,14 @@ def test_an_older_page_announces_nothing(make) -> None:
     start(visitor.app, Reminder, "2")
     older = re.search(r'href="/squidmesh([^"]+)" rel="next"', visitor.get("/runs").text)
     assert older
-    address = _pulse(visitor.get(unescape(older[1])).text)
+    address = pulse_of(visitor.get(unescape(older[1])).text)
     start(visitor.app, Reminder, "3")
     assert "new run" not in text_of(visitor.get(address).text)
 
 
 def test_a_run_brings_its_verdict_but_leaves_a_chosen_step(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
-    address = _pulse(visitor.get(f"/runs/{run_id}?step=reserve").text)
+    address = pulse_of(visitor.get(f"/runs/{run_id}?step=reserve").text)
     visitor.send(f"/runs/{run_id}/reject", comment="no")
     answer = visitor.get(address)
     assert answer.status_code == 200
@@ -83,7 +77,7 @@ def test_a_run_brings_its_verdict_but_leaves_a_chosen_step(visitor: Visitor) -> 
 
 def test_where_no_step_was_chosen_the_inspector_follows_the_run(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
-    address = _pulse(visitor.get(f"/runs/{run_id}").text)
+    address = pulse_of(visitor.get(f"/runs/{run_id}").text)
     visitor.send(f"/runs/{run_id}/approve")
     work(visitor.app)
     inspector = re.search(r'<section[^>]*id="inspector".*?</section>', visitor.get(address).text, re.DOTALL)
@@ -96,12 +90,12 @@ def test_a_part_that_a_script_brings_offers_to_copy(visitor: Visitor) -> None:
     page = visitor.get(f"/runs/{run_id}").text
     assert 'data-copy="run-id" hidden' in page
     visitor.send(f"/runs/{run_id}/approve")
-    assert 'data-copy="run-id">' in visitor.get(_pulse(page)).text
+    assert 'data-copy="run-id">' in visitor.get(pulse_of(page)).text
 
 
 def test_a_finished_run_is_told_once_and_then_no_more(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
-    address = _pulse(visitor.get(f"/runs/{run_id}").text)
+    address = pulse_of(visitor.get(f"/runs/{run_id}").text)
     visitor.send(f"/runs/{run_id}/approve")
     work(visitor.app)
     answer = visitor.get(address)

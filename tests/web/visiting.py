@@ -41,6 +41,13 @@ def text_of(page: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", bare)).split())
 
 
+def pulse_of(page: str) -> str:
+    """The address that the page polls, below the dashboard's own."""
+    found = re.search(r'id="pulse"[^>]*hx-get="/squidmesh([^"]+)"', page)
+    assert found, "the page has no poll"
+    return unescape(found[1])
+
+
 class Visitor:
     """One browser."""
 

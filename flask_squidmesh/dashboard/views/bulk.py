@@ -20,7 +20,7 @@ from ..access import may, refusal, require
 from ..actions import ACTIONS
 from ..consequences import why_not
 from ..filters import Filters
-from ..language import _, plural
+from ..language import _, in_english, plural
 from ..offers import may_not_approve
 
 SLICE_SECONDS, SHOWN = 2.0, 20
@@ -75,8 +75,8 @@ def go_on(job_id: str, verb: str) -> Response:
     elif verb == "stop":
         try:
             bulk.cancel(current_runtime(), job.id, actor=actor)
-        except TransitionError as error:
-            flash(str(error), "error")
+        except TransitionError:
+            flash(_("It has ended already; nothing was done."), "error")
     else:
         abort(404)
     return redirect(url_for(".bulk_job", job_id=job.id), 303)
@@ -169,7 +169,7 @@ def _begin(action: str, found: list[Judged]) -> Response:
     try:
         job_id = bulk.begin(current_runtime(), action, items, actor=actor, comment=comment)
     except ManualActionError as error:
-        question.problems[error.field] = str(error)
+        question.problems[error.field] = in_english(str(error))
         return _preview(action, found, more=False, status=422, question=question)
     bulk.go_on(current_runtime(), job_id, SLICE_SECONDS)
     return redirect(url_for(".bulk_job", job_id=job_id), 303)
@@ -201,7 +201,6 @@ def _version(job: bulk.Job) -> str:
 
 def _content(job: bulk.Job) -> dict[str, Any]:
     going = job.status in bulk.OPEN
-    seconds = current_runtime().settings.dashboard.poll_run
     return {
         "job": job,
         "going": going,
@@ -210,5 +209,5 @@ def _content(job: bulk.Job) -> dict[str, Any]:
         "done": [item for item in job.items if item.done],
         "may_act": may("bulk"),
         "terminal": TERMINAL,
-        "pulse": frame.pulse("bulk", _version(job), seconds, job_id=job.id) if going else None,
+        "pulse": frame.pulse("bulk", _version(job), job_id=job.id) if going else None,
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from flask import render_template, request, url_for
 from markupsafe import Markup
 
 from ...reading.failing import FailureGroup
-from .. import data
+from .. import data, frame
 from ..access import may, require
 from ..documents import visible
 from ..language import _, plural
@@ -29,16 +30,36 @@ class Row:
 def show() -> str:
     """The page."""
     require("list")
-    workflow = request.args.get("workflow") or None
+    return render_template("squidmesh/failures.html", workflows=data.workflows(), **_content(_version()))
+
+
+def refreshed(version: str) -> str | None:
+    """The parts of the page that have changed since this version, None where nothing has."""
+    require("list")
+    now = _version()
+    return None if now == version else render_template("squidmesh/_pulse_fresh.html", swapped=True, **_content(now))
+
+
+def _workflow() -> str | None:
+    return request.args.get("workflow") or None
+
+
+def _version() -> str:
+    return frame.version(data.failures_marks(_workflow()))
+
+
+def _content(version: str) -> dict[str, Any]:
+    """What the page shows, read after the version, so that no change is lost between them."""
+    workflow = _workflow()
     found = data.failures_now(workflow)
-    return render_template(
-        "squidmesh/failures.html",
-        rows=[_row(group) for group in found.groups],
-        may_bulk=may("bulk"),
-        capped=found.capped,
-        workflow=workflow,
-        workflows=data.workflows(),
-    )
+    return {
+        "part": "squidmesh/_failures.html",
+        "rows": [_row(group) for group in found.groups],
+        "may_bulk": may("bulk"),
+        "capped": found.capped,
+        "workflow": workflow,
+        "pulse": frame.pulse("failures", version, workflow=workflow),
+    }
 
 
 def _row(group: FailureGroup) -> Row:

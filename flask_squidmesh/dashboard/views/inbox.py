@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -54,16 +53,14 @@ class Card:
 def show() -> str:
     """The page."""
     require("list")
-    return render_template("squidmesh/inbox.html", **_content(_read()))
+    return render_template("squidmesh/inbox.html", **_content(_version()))
 
 
 def refreshed(version: str) -> str | None:
     """The parts of the page that have changed since this version, None where nothing has."""
     require("list")
-    inbox = _read()
-    if _version(inbox) == version:
-        return None
-    return render_template("squidmesh/_pulse_inbox.html", swapped=True, **_content(inbox))
+    now = _version()
+    return None if now == version else render_template("squidmesh/_pulse_inbox.html", swapped=True, **_content(now))
 
 
 def _word() -> str | None:
@@ -75,8 +72,14 @@ def _read() -> Inbox:
     return data.inbox_of([kind for kind, word in WORDS.items() if asked in (None, word)], MOST)
 
 
-def _content(inbox: Inbox) -> dict[str, Any]:
-    word, now, version = _word(), current_runtime().clock.now(), _version(inbox)
+def _version() -> str:
+    return frame.version(data.inbox_marks_now())
+
+
+def _content(version: str) -> dict[str, Any]:
+    """What the page shows, read after the version, so that no change is lost between them."""
+    inbox = _read()
+    word, now = _word(), current_runtime().clock.now()
     return {
         "word": word,
         "cards": [_card(item, word, now) for item in inbox.items],
@@ -84,7 +87,7 @@ def _content(inbox: Inbox) -> dict[str, Any]:
         "most": MOST if len(inbox.items) == MOST else None,
         "last_decision": data.last_decision() if not inbox.items else None,
         "in_progress": _in_progress(),
-        "pulse": frame.pulse("inbox", version, current_runtime().config.dashboard.poll_list, word=word),
+        "pulse": frame.pulse("inbox", version, word=word),
     }
 
 
@@ -135,10 +138,3 @@ def _chips(inbox: Inbox, word: str | None) -> list[Chip]:
 def _in_progress() -> Markup:
     count = data.unfinished_count()
     return plural(count, "1 run is in progress.", "{count} runs are in progress.")
-
-
-def _version(inbox: Inbox) -> str:
-    """What the reader sees, in short."""
-    shown = [(item.run.id, item.run.revision, item.kind, item.overdue, item.alike) for item in inbox.items]
-    numbers = [(kind, count.value) for kind, count in inbox.counts.items()]
-    return hashlib.sha256(repr((shown, numbers)).encode()).hexdigest()[:16]

@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
-from flask import Response, abort, make_response, request
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from . import bulk, inbox, run, runs
+from flask import Response, abort, make_response, render_template, request
+
+from ...runtime.runtime import current_runtime
+from .. import frame, times
+from . import bulk, failures, inbox, run, runs, schedules, workers, workflows
 
 UNCHANGED, LAST_TIME = 204, 286
+OF_LISTS: Mapping[str, Callable[[str], str | None]] = {
+    "inbox": inbox.refreshed,
+    "runs": runs.refreshed,
+    "failures": failures.refreshed,
+    "workflows": workflows.refreshed,
+    "schedules": schedules.refreshed,
+    "workers": workers.refreshed,
+}
+OF_ONE: Mapping[str, tuple[str, Callable[[str, str], tuple[str, bool] | None]]] = {
+    "run": ("run_id", run.refreshed),
+    "bulk": ("job_id", bulk.refreshed),
+    "workflow": ("name", workflows.refreshed_one),
+}
 
 
 def answer() -> Response:
-    """The changed parts of the page that asks."""
-    version = request.args.get("v", "")
-    match request.args.get("view"):
-        case "inbox":
-            return _parts(inbox.refreshed(version))
-        case "runs":
-            return _parts(runs.refreshed(version))
-        case "run":
-            parts = run.refreshed(request.args.get("run_id", ""), version)
-            return _parts(parts[0], last=parts[1]) if parts else _parts(None)
-        case "bulk":
-            parts = bulk.refreshed(request.args.get("job_id", ""), version)
-            return _parts(parts[0], last=parts[1]) if parts else _parts(None)
-        case _:
-            abort(404)
+    """The changed parts of the page that asks, at least the number in its title; and what time it is here."""
+    version, _, needing = request.args.get("v", "").rpartition("-")
+    markup, last = _refreshed(request.args.get("view", ""), version)
+    if markup is None and needing != str(frame.needs()):
+        markup = render_template("squidmesh/_pulse_needs.html", swapped=True, pulse=_same_again(version))
+    status = UNCHANGED if markup is None else LAST_TIME if last else 200
+    response = make_response(markup or "", status)
+    response.headers["Squidmesh-Time"] = times.clock(current_runtime().clock.now(), frame.zone())
+    return response
 
 
-def _parts(markup: str | None, *, last: bool = False) -> Response:
-    if markup is None:
-        return make_response("", UNCHANGED)
-    return make_response(markup, LAST_TIME if last else 200)
+def _refreshed(view: str, version: str) -> tuple[str | None, bool]:
+    if view in OF_LISTS:
+        return OF_LISTS[view](version), False
+    if view not in OF_ONE:
+        abort(404)
+    key, refreshed = OF_ONE[view]
+    return refreshed(request.args.get(key, ""), version) or (None, False)
+
+
+def _same_again(version: str) -> frame.Pulse:
+    asked: dict[str, Any] = {name: value for name, value in request.args.items() if name not in ("view", "v")}
+    return frame.pulse(request.args["view"], version, **asked)

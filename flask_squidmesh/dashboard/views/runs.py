@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,18 +55,20 @@ def show() -> Response:
 def refreshed(version: str) -> str | None:
     """The parts of the page that have changed since this version, None where nothing has."""
     require("list")
-    content = _content(_filters())
-    return None if content.get("version") == version else render_template("squidmesh/_pulse_runs.html", **content)
+    filters = _filters()
+    if _version(filters) == version:
+        return None
+    return render_template("squidmesh/_pulse_runs.html", **_content(filters))
 
 
 def _content(filters: Filters) -> dict[str, Any]:
+    version = _version(filters)
     try:
         selection = search.selection(filters)
-        page = data.runs_page(selection, size=filters.size or _sizes()[0], after=request.args.get("after"))
+        page = data.runs_page(selection, size=_size(filters), after=request.args.get("after"))
         counts = data.word_counts(_without_word(selection))
     except FilterError as error:
         return {**_surroundings(filters), "problem": str(error), "rows": [], "chips": []}
-    version = _version(page, counts)
     top = page.runs[0].run.id if page.runs else ""
     return {
         **_surroundings(filters),
@@ -77,10 +78,7 @@ def _content(filters: Filters) -> dict[str, Any]:
         "newest": filters.address(),
         "first_page": not request.args.get("after"),
         "older": filters.address(after=page.next) if page.next else None,
-        "version": version,
-        "pulse": frame.pulse(
-            "runs", version, current_runtime().config.dashboard.poll_list, top=_top(top), **_asked(filters)
-        ),
+        "pulse": frame.pulse("runs", version, top=_top(top), **_asked(filters)),
         "new_runs": _new_runs(page),
     }
 
@@ -95,6 +93,10 @@ def _filters() -> Filters:
 
 def _sizes() -> tuple[int, ...]:
     return current_runtime().config.dashboard.page_sizes
+
+
+def _size(filters: Filters) -> int:
+    return filters.size or _sizes()[0]
 
 
 def _without_word(selection: Selection) -> Selection:
@@ -147,11 +149,13 @@ def _due(due_at: datetime, now: datetime) -> Markup:
     return _("due {time}", time=times.stamp(due_at, frame.zone(), now))
 
 
-def _version(page: data.WordedPage, counts: Mapping[str, Count]) -> str:
-    """What the reader sees, in short: the rows with their states, and the counts."""
-    shown = [(worded.run.id, worded.run.revision, worded.word) for worded in page.runs]
-    numbers = [(word, count.value) for word, count in sorted(counts.items())]
-    return hashlib.sha256(repr((shown, numbers)).encode()).hexdigest()[:16]
+def _version(filters: Filters) -> str:
+    """What the reader sees, in short; to be read before it, so that no change is lost between them."""
+    try:
+        selection = search.selection(filters)
+        return frame.version(data.runs_marks(selection, size=_size(filters), after=request.args.get("after")))
+    except FilterError as error:
+        return frame.version(str(error))
 
 
 def _top(newest: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from cronsim import CronSim
 from flask import abort, flash, redirect, render_template, request, url_for
@@ -16,9 +17,9 @@ from ...runtime import schedule_control
 from ...runtime.runtime import current_runtime
 from ...runtime.scheduling import ScheduleView
 from ...workflow.schedule import next_due
-from .. import asking, data
+from .. import asking, data, frame
 from ..access import may, require
-from ..language import N_, _, code, current_language
+from ..language import N_, _, code, current_language, in_english
 from ..offers import Button
 
 SHOWN = 3
@@ -77,8 +78,25 @@ DEEDS = {
 def show() -> str:
     """The page."""
     require("list")
+    return render_template("squidmesh/schedules.html", **_content(data.schedules_now()))
+
+
+def refreshed(version: str) -> str | None:
+    """The parts of the page that have changed since this version, None where nothing has."""
+    require("list")
+    found = data.schedules_now()
+    if frame.version(found) == version:
+        return None
+    return render_template("squidmesh/_pulse_fresh.html", swapped=True, **_content(found))
+
+
+def _content(found: list[ScheduleView]) -> dict[str, Any]:
     now = current_runtime().clock.now()
-    return render_template("squidmesh/schedules.html", rows=[_row(each, now) for each in data.schedules_now()])
+    return {
+        "part": "squidmesh/_schedules.html",
+        "rows": [_row(each, now) for each in found],
+        "pulse": frame.pulse("schedules", frame.version(found)),
+    }
 
 
 def act(workflow: str, trigger: str, verb: str) -> Response:
@@ -98,7 +116,7 @@ def act(workflow: str, trigger: str, verb: str) -> Response:
     except (UnknownWorkflowError, UnknownTriggerError):
         abort(404)
     except ManualActionError as error:
-        question.problems[error.field] = str(error)
+        question.problems[error.field] = in_english(str(error))
         return asking.page(question, 422)
     except TransitionError:
         flash(_("Somebody was faster; nothing was done."), "error")

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import render_template
 
+from ...reading.fleet import Fleet
 from ...runtime.runtime import current_runtime
-from .. import data
+from .. import data, frame
 from ..access import require
 
 
 def show() -> str:
     """The page."""
     require("list")
-    executor = current_runtime().executor
-    return render_template("squidmesh/workers.html", fleet=data.fleet_now(), command=executor.worker_command)
+    return render_template("squidmesh/workers.html", **_content(data.fleet_now()))
+
+
+def refreshed(version: str) -> str | None:
+    """The parts of the page that have changed since this version, None where nothing has."""
+    require("list")
+    fleet = data.fleet_now()
+    if frame.version(fleet) == version:
+        return None
+    return render_template("squidmesh/_pulse_fresh.html", swapped=True, **_content(fleet))
+
+
+def _content(fleet: Fleet) -> dict[str, Any]:
+    return {
+        "part": "squidmesh/_workers.html",
+        "fleet": fleet,
+        "command": current_runtime().executor.worker_command,
+        "pulse": frame.pulse("workers", frame.version(fleet)),
+    }

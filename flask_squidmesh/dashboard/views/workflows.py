@@ -16,14 +16,15 @@ from ...reading.rates import EndedRun, percentile
 from ...reading.views import Count, GraphNode
 from ...runtime.runtime import current_runtime
 from ...workflow.spec import StepSpec, TriggerSpec, WorkflowSpec
-from .. import data, graph_drawing
+from .. import data, frame, graph_drawing
 from ..access import may, require
-from ..language import N_, _, plural
+from ..language import N_, _, percent, plural
 from ..marks import Mark, mark_of
 from ..redaction import redacted
 from ..times import duration
 
 TALLEST = 24
+Runs = Mapping[str, tuple[Mapping[str, Count], Sequence[EndedRun]]]
 KINDS = {
     "function": N_("calls a function"),
     "wait": N_("waits"),
@@ -57,42 +58,80 @@ class Row:
 def show() -> str:
     """All of them."""
     require("list")
-    specs = data.specs()
-    last = data.last_runs_of([spec.name for spec in specs])
-    return render_template("squidmesh/workflows.html", rows=[_row(spec, last[spec.name]) for spec in specs])
+    return render_template("squidmesh/workflows.html", **_content(_runs()))
+
+
+def refreshed(version: str) -> str | None:
+    """The parts of the page that have changed since this version, None where nothing has."""
+    require("list")
+    found = _runs()
+    if frame.version(found) == version:
+        return None
+    return render_template("squidmesh/_pulse_fresh.html", swapped=True, **_content(found))
+
+
+def _runs() -> Runs:
+    return data.runs_of([spec.name for spec in data.specs()])
+
+
+def _content(found: Runs) -> dict[str, Any]:
+    return {
+        "part": "squidmesh/_workflows.html",
+        "rows": [_row(spec, *found[spec.name]) for spec in data.specs()],
+        "pulse": frame.pulse("workflows", frame.version(found)),
+    }
 
 
 def show_one(name: str) -> str:
     """One of them."""
     require("list")
-    try:
-        spec = current_runtime().registry.get(name)
-    except UnknownWorkflowError:
-        abort(404)
-    fare = data.fare_of(spec)
+    spec = _spec(name)
     return render_template(
         "squidmesh/workflow.html",
-        spec=spec,
-        row=_row(spec, fare.last),
-        day=fare.day,
-        failed_share=_failed_share(fare.day),
-        versions=fare.versions,
+        **_content_of_one(spec, data.runs_of([spec.name])),
         drawing=graph_drawing.draw(outline(spec), over=False),
         kind_of=_kind_of,
         schemas=[(trigger, _schema(trigger)) for trigger in spec.triggers.values()],
     )
 
 
-def _row(spec: WorkflowSpec, last: Sequence[EndedRun]) -> Row:
-    counts = data.word_counts({"workflow": spec.name})
+def refreshed_one(name: str, version: str) -> tuple[str, bool] | None:
+    """The parts that have changed since this version, never for the last time; None where nothing has."""
+    require("list")
+    spec = _spec(name)
+    found = data.runs_of([spec.name])
+    if frame.version(found) == version:
+        return None
+    return render_template("squidmesh/_pulse_fresh.html", swapped=True, **_content_of_one(spec, found)), False
+
+
+def _spec(name: str) -> WorkflowSpec:
+    try:
+        return current_runtime().registry.get(name)
+    except UnknownWorkflowError:
+        abort(404)
+
+
+def _content_of_one(spec: WorkflowSpec, found: Runs) -> dict[str, Any]:
+    """What changes on the page, read after what the version says, so that no change is lost between them."""
+    fare = data.fare_of(spec)
+    return {
+        "part": "squidmesh/_workflow.html",
+        "spec": spec,
+        "row": _row(spec, *found[spec.name]),
+        "failed_share": _failed_share(fare.day),
+        "versions": fare.versions,
+        "pulse": frame.pulse("workflow", frame.version(found), name=spec.name),
+    }
+
+
+def _row(spec: WorkflowSpec, counts: Mapping[str, Count], last: Sequence[EndedRun]) -> Row:
     middle, long = percentile(last, 0.5), percentile(last, 0.95)
     startable = any(each.kind == "manual" for each in spec.triggers.values()) and may("start")
     return Row(
         spec=spec,
         counts=[
-            (mark_of(word), count, url_for(".runs", workflow=spec.name, word=word))
-            for word, count in counts.items()
-            if count.value
+            (mark_of(word), count, url_for(".runs", workflow=spec.name, word=word)) for word, count in counts.items()
         ],
         bars=_bars(last),
         median=None if middle is None else duration(middle),
@@ -117,7 +156,7 @@ def _failed_share(day: Mapping[str, Count]) -> Markup | None:
     ended = sum(count.value for count in day.values())
     if not ended:
         return None
-    share = f"{day['failed'].value / ended:.0%}"
+    share = percent(day["failed"].value / ended)
     return plural(ended, "{share} of 1 run failed", "{share} of {count} runs failed", share=share)
 
 
