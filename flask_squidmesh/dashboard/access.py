@@ -15,6 +15,7 @@ from ..config import READING_ACTIONS
 from ..runtime.runtime import current_runtime
 from ..store.summaries import RunSummary
 from .language import _
+from .rights import name_of_right
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,4 +155,4 @@ def _switched_off(action: str) -> Markup | None:
 def _needed(action: str, permission: str | None) -> str:
     if permission:
         return _("It needs the permission {permission}.", permission=permission)
-    return _("You do not have the right “{action}”.", action=action.replace("_", " "))
+    return _("You do not have the right “{action}”.", action=name_of_right(action))

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from ..runtime import control, replaying
 from ..store.summaries import RunSummary
-from .language import N_, _
+from .language import N_, _, in_english
 
 Form = Mapping[str, str]
 
@@ -60,7 +60,7 @@ def _output(form: Form) -> dict[str, Any]:
     try:
         output = json.loads(text) if text else {}
     except json.JSONDecodeError as error:
-        problem = _("This is not JSON: {problem} in line {line}.", problem=error.msg, line=error.lineno)
+        problem = _("This is not JSON: {problem} in line {line}.", problem=in_english(error.msg), line=error.lineno)
         raise Invalid("output", problem) from error
     if not isinstance(output, dict):
         raise Invalid("output", _("The output of a step is a JSON object, such as {example}.", example='{"id": "c-1"}'))

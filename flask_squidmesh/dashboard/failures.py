@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from ..errors import ConfigurationError, RunNotFoundError, SchemaError
 from . import access, data
 from .csrf import ForeignForm, NoSecretKey
-from .language import _
+from .language import _, in_english
 
 Answer = tuple[str, int] | Response
 MISSING_TABLE_OR_COLUMN, QUERY_CANCELLED = ("42P01", "42703"), "57014"
@@ -45,8 +45,8 @@ def refused(error: access.Refused) -> Answer:
 
 def foreign_form(error: ForeignForm | CSRFError) -> Answer:
     """The log-in for somebody unknown, whose session has perhaps ended, else a page with the reason."""
-    described = {"reason": error.description}
-    return access.login_instead() or _page("foreign_form.html", 400, _("This form was not accepted"), **described)
+    reason = error.description if isinstance(error, ForeignForm) else in_english(error.description or "")
+    return access.login_instead() or _page("foreign_form.html", 400, _("This form was not accepted"), reason=reason)
 
 
 def no_secret_key(_error: NoSecretKey) -> Answer:

@@ -11,6 +11,7 @@ from flask import url_for
 from markupsafe import Markup
 
 from .language import N_, _
+from .marks import mark_of
 
 PERIODS: Mapping[str, tuple[timedelta | None, str]] = {
     "": (None, N_("Any time")),
@@ -65,7 +66,7 @@ class Filters:
     def active(self) -> list[ActiveFilter]:
         """What narrows the list, each with the address without it."""
         return [
-            ActiveFilter(_(_NAMES[name]), value, self._without(name).address())
+            ActiveFilter(_(_NAMES[name]), _said(name, value), self._without(name).address())
             for name, value in self.query.items()
             if name in _NAMES
         ]
@@ -96,6 +97,12 @@ _NAMES: Mapping[str, str] = {
     "step": N_("step"),
     "error": N_("error"),
 }
+
+
+def _said(name: str, value: str) -> str:
+    if name == "word":
+        return mark_of(value).label
+    return _(PERIODS[value][1]) if name == "since" else value
 
 
 def periods() -> list[tuple[str, Markup]]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from ..reading.views import Graph, GraphEdge, GraphNode
+from .language import N_, _
 from .marks import PASSED_BY, UNREACHED, Mark, mark_of_status
 
+_OUTCOMES = {"error": N_("error"), "reject": N_("reject")}
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 190, 46, 30, 54, 24
 
 
@@ -29,6 +33,13 @@ class Curve:
     path: str
     x: int
     y: int
+
+    @property
+    def label(self) -> Markup | None:
+        """On what the move is made; None for the usual one."""
+        if self.edge.outcome in _OUTCOMES:
+            return _(_OUTCOMES[self.edge.outcome])
+        return _("if") if self.edge.condition else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ def _layers(graph: Graph) -> list[list[GraphNode]]:
         for edge in graph.edges:
             if edge.source == node.id and order[edge.target] > order[node.id]:
                 depth[edge.target] = max(depth[edge.target], depth[node.id] + 1)
-    layers: list[list[GraphNode]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
+    layers: list[list[GraphNode]] = [[] for _depth in range(max(depth.values(), default=-1) + 1)]
     for node in graph.nodes:
         layers[depth[node.id]].append(node)
     return layers

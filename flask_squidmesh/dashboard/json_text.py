@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from .language import _
+from .language import _, number
 from .redaction import REDACTED
 
 LONGEST_TEXT = 400
@@ -46,5 +46,5 @@ def _block(opening: str, items: Iterable[Markup], closing: str, depth: int) -> M
 
 
 def _cut(text: str) -> Markup:
-    rest = _("{count} more characters", count=f"{len(text) - LONGEST_TEXT:,}")
+    rest = _("{count} more characters", count=number(len(text) - LONGEST_TEXT))
     return Markup('{} <span class="red">{}</span>').format(_quoted(text[:LONGEST_TEXT]), rest)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from markupsafe import Markup
 from pydantic import BaseModel
 
-from .language import _
+from .language import _, in_english
 from .redaction import REDACTED
 
 Kind = Literal["text", "long", "number", "checkbox", "choice", "date", "datetime-local", "time", "json"]
@@ -72,11 +73,11 @@ def read(given: list[Field], form: Form) -> dict[str, Any]:
 def note(given: list[Field], problems: Mapping[str, str]) -> list[str]:
     """Note each problem with the field that it begins with; answer those that belong to none."""
     by_name = {each.name: each for each in given}
-    rest = []
+    rest: list[str] = []
     for path, text in problems.items():
         owner = by_name.get(path.partition(".")[0])
         if owner is None:
-            rest.append(f"{path}: {text}")
+            rest.append(Markup("{}: {}").format(path, text))
         elif owner.problem is None:
             owner.problem = text
     return rest
@@ -91,16 +92,16 @@ def _typed(given: list[Field]) -> Iterator[tuple[str, Any]]:
                 try:
                     yield each.name, json.loads(each.value)
                 except ValueError as error:
-                    line = getattr(error, "lineno", 1)
-                    each.problem = _("This is not JSON: {problem} in line {line}.", problem=_said(error), line=line)
+                    each.problem = _not_json(error)
             case "text" | "long" if each.value or each.required:
                 yield each.name, each.value
             case "number" | "date" | "datetime-local" | "time" if each.value.strip():
                 yield each.name, each.value.strip()
 
 
-def _said(error: ValueError) -> str:
-    return str(getattr(error, "msg", error)).lower()
+def _not_json(error: ValueError) -> Markup:
+    said = in_english(str(getattr(error, "msg", error)).lower())
+    return _("This is not JSON: {problem} in line {line}.", problem=said, line=getattr(error, "lineno", 1))
 
 
 def _field(name: str, schema: Mapping[str, Any], required: bool, hidden: bool) -> Field:

@@ -47,7 +47,7 @@ def _leading(item: InboxItem) -> Iterator[Markup]:
 
 
 def _told(action: NextAction) -> Markup:
-    return Markup("{} {}").format(ACTIONS[action.action].label, consequence(action))
+    return _("{action} {leads}", action=ACTIONS[action.action].label, leads=consequence(action))
 
 
 def _more(item: InboxItem) -> Iterator[Markup]:
@@ -66,7 +66,8 @@ def _interrupted(item: InboxItem, _now: datetime) -> Markup:
 
 
 def _failed(item: InboxItem, _now: datetime) -> Markup:
-    text = _("{step} failed: {error}.", step=code(item.run.current_step or "It"), error=error_text(item.error))
+    step = code(item.run.current_step) if item.run.current_step else _("The run")
+    text = _("{step} failed: {error}.", step=step, error=error_text(item.error))
     if not item.alike:
         return text
     return text + plural(item.alike, " 1 more run failed the same way.", " {count} more runs failed the same way.")
@@ -75,7 +76,7 @@ def _failed(item: InboxItem, _now: datetime) -> Markup:
 def _compensation_failed(item: InboxItem, _now: datetime) -> Markup:
     failures = item.compensation_failures
     error = error_text(failures[0]["error"] if failures else item.error)
-    steps = joined([failure["step"] for failure in failures]) or _("not everything")
+    steps = joined([failure["step"] for failure in failures]) or _("a step")
     text = _("It failed, and {steps} could not be undone: {error}", steps=steps, error=error)
     return Markup("{}.").format(text)
 

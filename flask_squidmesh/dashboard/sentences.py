@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from ..reading.views import Explanation
 from .actors import name_of
-from .language import N_, _, code, joined, plural
+from .language import N_, _, code, in_english, joined, plural
 from .times import JUST_NOW, about, duration, exact, stamp
 
 Facts = Mapping[str, Any]
@@ -253,7 +253,7 @@ def _evidence(teller: Teller) -> Iterator[Markup]:
     if details.get("undone"):
         yield _("Undone since: {steps}", steps=joined(list(details["undone"])))
     if details.get("held"):
-        yield _("The worker said: {text}", text=details["held"])
+        yield _("The worker said: {text}", text=in_english(details["held"]))
     if details.get("also_running"):
         yield _("At the same time: {steps}", steps=joined(list(details["also_running"])))
     if details.get("open_decisions"):

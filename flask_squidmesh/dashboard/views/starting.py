@@ -16,7 +16,7 @@ from .. import asking, data, payload_form
 from ..access import may, require
 from ..documents import visible
 from ..headers import keep_nowhere
-from ..language import _
+from ..language import _, in_english
 
 
 def start(name: str) -> Response:
@@ -47,11 +47,12 @@ def _started(
         )
     except PayloadError as error:
         missing = dict.fromkeys(error.missing_fields, _("This is needed."))
-        rest = payload_form.note(fields, {**missing, **error.invalid_types})
+        unfit = {name: in_english(said) for name, said in error.invalid_types.items()}
+        rest = payload_form.note(fields, {**missing, **unfit})
         described = rest or any(each.problem for each in fields)
-        return rest if described else [str(error)]
+        return rest if described else [in_english(str(error))]
     except (ConflictError, ManualActionError) as error:
-        return [str(error)]
+        return [in_english(str(error))]
 
 
 def _spec(name: str) -> WorkflowSpec:
