@@ -14,6 +14,7 @@ from flask_sqlalchemy import SQLAlchemy
 from pydantic import BaseModel
 
 from flask_squidmesh import Delivery, Executor, Run, SquidMesh, StepContext, Workflow
+from flask_squidmesh.runtime.doctor import examine
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.store import tables
 from flask_squidmesh.testing import SettableClock, drain
@@ -162,6 +163,12 @@ def error_of(run: Run) -> Mapping[str, Any]:
     """The run's error, which there must be."""
     assert run.last_error is not None
     return run.last_error
+
+
+def check_health(shop: Shop) -> None:
+    """Assert that the doctor finds nothing, where he can look; what is late is the test's own affair."""
+    found = [] if shop.runtime.problems() else examine(shop.runtime)
+    assert [str(finding) for finding in found if finding.rule != "overdue"] == []
 
 
 def check_rows(shop: Shop) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.shop import Script, Shop, check_rows
+from tests.shop import Script, Shop, check_health, check_rows
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def script() -> Script:
 def open_shop(migrated_url: str) -> Iterator[Callable[..., Shop]]:
     """A function that makes a shop of workflows and settings, in whose app context the test goes on.
 
-    At the end of the test the rows of every run must agree with each other.
+    At the end of the test the rows of every run must agree with each other, and the doctor must find nothing.
     """
     with ExitStack() as stack:
         shops: list[Shop] = []
@@ -36,3 +36,4 @@ def open_shop(migrated_url: str) -> Iterator[Callable[..., Shop]]:
         yield open_one
         if shops:
             check_rows(shops[-1])
+            check_health(shops[-1])
