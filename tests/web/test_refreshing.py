@@ -3,23 +3,118 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import timedelta
 from html import unescape
+from typing import Any
 
-from tests.web.shop import Checkout, Labels, Reminder, start, work
+import pytest
+from flask import Flask
+
+from flask_squidmesh import Cron, Manual, Wait, Workflow
+from flask_squidmesh.runtime import schedule_control
+from flask_squidmesh.runtime.beats import record_beat
+from tests.web.shop import Checkout, Labels, Reminder, advance, make_app, mesh_of, start, work
 from tests.web.visiting import Visitor, forms_of, pulse_of, queries, text_of
 
 
-def test_an_unchanged_page_gets_an_empty_answer(visitor: Visitor) -> None:
-    run_id = start(visitor.app, Checkout, "7")
-    for path in ("/", "/runs", f"/runs/{run_id}", "/runs?word=decision"):
-        answer = visitor.get(pulse_of(visitor.get(path).text))
-        assert (answer.status_code, answer.text) == (204, "")
+class Nightly(Workflow):
+    """Tidy every night."""
+
+    nightly = Cron("0 3 * * *")
+    tidy = Wait(timedelta(seconds=1))
 
 
-def test_an_unchanged_run_is_told_from_two_queries(visitor: Visitor) -> None:
-    run_id = start(visitor.app, Checkout, "7")
-    address = pulse_of(visitor.get(f"/runs/{run_id}").text)
-    assert len(queries(visitor, address)) <= 2
+@pytest.fixture
+def everywhere(migrated_url: str) -> Visitor:
+    """On SQLite and on PostgreSQL."""
+    visitor = Visitor(make_app(migrated_url))
+    mesh_of(visitor.app).register(Nightly)
+    return visitor
+
+
+def test_an_unchanged_page_gets_an_empty_answer_from_few_queries(everywhere: Visitor) -> None:
+    run_id = start(everywhere.app, Checkout, "7")
+    start(everywhere.app, Labels, "8")
+    for path, most in (
+        *(("/", 2), ("/runs", 2), ("/runs?word=decision", 2), (f"/runs/{run_id}", 2), ("/failures", 2)),
+        *(("/schedules", 2), ("/workflows", 3), ("/workflows/checkout", 3), ("/workers", 5)),
+    ):
+        address = pulse_of(everywhere.get(path).text)
+        answer = everywhere.get(address)
+        assert (answer.status_code, answer.text) == (204, ""), path
+        asked = [query for query in queries(everywhere, address) if "set_config" not in query]
+        assert len(asked) <= most, path
+
+
+def _beat(app: Flask) -> None:
+    with app.app_context():
+        record_beat(app.extensions["squidmesh"], "worker", "host:1:a", queue="squidmesh", threads=4)
+
+
+def _pause_schedule(app: Flask) -> None:
+    with app.app_context():
+        schedule_control.pause(app.extensions["squidmesh"], "nightly", "nightly", actor="dana")
+
+
+def _approve(app: Flask) -> None:
+    with app.app_context():
+        run_id = mesh_of(app).list_runs(status="paused").runs[0].id
+        mesh_of(app).approve_run(run_id, actor="dana")
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        ("/", lambda app: start(app, Checkout, "9")),
+        ("/", _approve),
+        ("/", lambda app: advance(app, timedelta(hours=5))),
+        ("/runs", lambda app: start(app, Reminder, "9")),
+        ("/runs?word=decision", _approve),
+        ("/runs?word=waiting", lambda app: advance(app, timedelta(days=3))),
+        ("/failures", lambda app: start(app, Labels, "9")),
+        ("/workflows", lambda app: start(app, Reminder, "9")),
+        ("/workflows/reminder", lambda app: start(app, Reminder, "9")),
+        ("/schedules", _pause_schedule),
+        ("/workers", _beat),
+    ],
+)
+def test_no_change_is_missed(everywhere: Visitor, path: str, change: Callable[[Flask], Any]) -> None:
+    for workflow in (Checkout, Labels, Reminder):
+        start(everywhere.app, workflow, "7")
+    address = pulse_of(everywhere.get(path).text)
+    change(everywhere.app)
+    answer = everywhere.get(address)
+    assert answer.status_code == 200
+    assert everywhere.get(pulse_of(answer.text)).status_code == 204
+
+
+def test_the_number_in_the_title_is_told_on_a_page_that_stays_as_it_is(visitor: Visitor) -> None:
+    address = pulse_of(visitor.get("/schedules").text)
+    start(visitor.app, Checkout, "7")
+    answer = visitor.get(address)
+    assert answer.status_code == 200
+    assert 'data-count="1"' in answer.text
+    assert 'data-says="1 run needs you"' in answer.text
+    assert "Nothing starts by the clock" not in answer.text
+    assert visitor.get(pulse_of(answer.text)).status_code == 204
+
+
+def test_every_answer_tells_the_time_of_the_server(make) -> None:
+    visitor = make(SQUIDMESH_DASHBOARD_TIMEZONE="Asia/Tokyo")
+    page = visitor.get("/").text
+    assert re.search(r'data-at="\d\d:\d\d:\d\d JST"', page)
+    assert visitor.get(pulse_of(page)).headers["Squidmesh-Time"].endswith(" JST")
+
+
+def test_many_workflows_need_no_more_queries(visitor: Visitor) -> None:
+    for number in range(120):
+        body = {"begin": Manual(), "pause": Wait(timedelta(days=1)), "name": f"many_{number}"}
+        mesh_of(visitor.app).register(type(f"Many{number}", (Workflow,), body))
+    with visitor.app.app_context():
+        mesh_of(visitor.app).start_run("many_77")
+    assert len(queries(visitor, "/workflows")) <= 8
+    assert "many_119" in visitor.read("/workflows")
 
 
 def test_a_changed_run_needs_few_queries(visitor: Visitor) -> None:
