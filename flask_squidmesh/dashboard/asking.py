@@ -1,4 +1,4 @@
-"""A page that asks before something is done which concerns no single run."""
+"""A page that asks before something is done that is no action on a run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from ..runtime.runtime import current_runtime
+from ..store.summaries import RunSummary
 from .access import Refused, current_actor, require
 from .headers import keep_nowhere
 from .language import _
@@ -33,9 +34,9 @@ class Question:
         return self.right in current_runtime().config.dashboard.comment_required
 
 
-def actor_for(right: str) -> Any:
+def actor_for(right: str, run: RunSummary | None = None) -> Any:
     """Who does it. Raises Refused where the person may not, or where nobody would be on record."""
-    require(right)
+    require(right, run)
     actor = current_actor()
     if actor is None:
         raise Refused(right, _("Nobody would be recorded as having done it: the app has to give mesh.actor."))

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flask import url_for
 from markupsafe import Markup
 
 from ..reading.views import Run
 from ..runtime.runtime import current_runtime
 from ..store.summaries import RunSummary
 from . import json_text, tracebacks
-from .access import current_hooks, refusal
+from .access import current_hooks, may, refusal
+from .language import _
+from .offers import Button
+from .parts import Part
 from .redaction import Path, redacted
 from .sentences import error_text
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`text` is markup for a `<pre>`, None where the value is too long to be shown here."""
+    """`text` is markup for a `<pre>`, None where the value is too long to be shown here. part: its name in addresses.
+
+    reveal: what leads to its hidden values; None where there are none, or the person may not see them.
+    """
 
     text: Markup | None
     size: int
+    part: str
+    reveal: Button | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +47,18 @@ class Failure:
 
 def visible(run: RunSummary, value: Any, path: Path) -> Any:
     """The value without what is redacted. path: where it stands in the run's JSON."""
+    return _redacted(run, value, path, current_runtime().config.dashboard.redact_keys)
+
+
+def revealed(run: RunSummary, value: Any, path: Path) -> Any:
+    """The value with what is hidden for its name alone; what the host itself hides stays hidden."""
+    return _redacted(run, value, path, ())
+
+
+def _redacted(run: RunSummary, value: Any, path: Path, keys: Sequence[re.Pattern[str]]) -> Any:
     redact = current_hooks().redact
     replace = (lambda place, item: redact(place, item, run)) if redact else None
-    return redacted(value, keys=current_runtime().config.dashboard.redact_keys, replace=replace, path=path)
+    return redacted(value, keys=keys, replace=replace, path=path)
 
 
 class Documents:
@@ -50,24 +69,33 @@ class Documents:
         self._limit = current_runtime().config.dashboard.payload_inline_limit
         denied = refusal("payload", run)
         self.refused = denied.reason if denied is not None else None
+        self._may_reveal = not self.refused and may("reveal", run)
 
-    def document(self, value: Any, *path: str | int) -> Document | None:
-        """The value for a page; None where there is nothing, or nothing that the person may see."""
-        if self.refused or not value:
-            return None
-        seen = visible(self._run, value, path)
-        size = json_text.size(seen)
-        return Document(json_text.shown(seen) if size <= self._limit else None, size)
+    def document(self, part: Part) -> Document | None:
+        """The part for a page; None where there is nothing, or nothing that the person may see."""
+        return self._document(part.value, part.path, part.name)
 
-    def failure(self, error: Mapping[str, Any] | None, *path: str | int) -> Failure | None:
+    def failure(self, part: Part) -> Failure | None:
         """The error for a page: its message for everybody who may see the run, the rest for who may see its data."""
-        if not error:
+        if not part.value:
             return None
-        seen = visible(self._run, dict(error), path)
+        seen = visible(self._run, dict(part.value), part.path)
         traceback = None if self.refused else seen.get("traceback")
         return Failure(
             text=error_text(seen),
             code=seen.get("code"),
-            details=self.document(error.get("details"), *path, "details"),
+            details=self._document(part.value.get("details"), (*part.path, "details"), part.name),
             traceback=tracebacks.read(str(traceback)) if traceback else None,
         )
+
+    def _document(self, value: Any, path: Path, name: str) -> Document | None:
+        if self.refused or not value:
+            return None
+        seen = visible(self._run, value, path)
+        size = json_text.size(seen)
+        text = json_text.shown(seen) if size <= self._limit else None
+        hidden = self._may_reveal and seen != revealed(self._run, value, path)
+        return Document(text, size, name, self._reveal(name) if hidden else None)
+
+    def _reveal(self, name: str) -> Button:
+        return Button(_("Reveal").striptags(), url_for(".reveal", run_id=self._run.id, part=name), "small", "")

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from ..reading.views import AuditEventView
 from ..store.summaries import RunSummary
 from .language import N_, _, code
+from .rights import name_of_right
 
 _TITLES: Mapping[str, str] = {
     "started": N_("started the run"),
@@ -30,7 +31,7 @@ _TITLES: Mapping[str, str] = {
     "child_pruned": N_("pruned a run that this one had started"),
     "repaired": N_("repaired its rows"),
     "pruned": N_("pruned ended runs"),
-    "revealed": N_("revealed a hidden value"),
+    "revealed": N_("revealed what is hidden in {part}"),
     "schedule_paused": N_("paused the schedule {trigger} of {workflow}"),
     "schedule_resumed": N_("resumed the schedule {trigger} of {workflow}"),
     "schedule_run": N_("started the schedule {trigger} of {workflow} by hand"),
@@ -43,16 +44,16 @@ TYPES = frozenset(_TITLES)
 
 def filterable() -> list[tuple[str, Markup]]:
     """What the audit can be narrowed to, each with its words."""
-    blank = dict.fromkeys(("step", "action", "workflow", "trigger"), "…")
+    blank = dict.fromkeys(("step", "action", "workflow", "trigger", "part"), "…")
     return [(type, _(text, **blank)) for type, text in _TITLES.items() if type != "started"]
 
 
 def title_of(event: AuditEventView) -> Markup:
     """What happened, as the rest of a sentence that the actor begins."""
     said = event.metadata or {}
-    action = str(said.get("action", "act")).replace("_", " ")
+    action = name_of_right(str(said.get("action", "?")))
     text = _TITLES.get(event.type, event.type.replace("_", " "))
-    names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger")}
+    names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger", "part")}
     return _(text, step=code(event.step or "?"), action=action, **names)
 
 

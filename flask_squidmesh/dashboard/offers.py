@@ -40,7 +40,7 @@ _AFTER_FAILURE: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """A link to the page of an action; nothing happens before that page is sent."""
+    """A link to the page of an action; nothing happens before that page is sent. key: a letter that opens it."""
 
     label: str
     address: str

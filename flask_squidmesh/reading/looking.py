@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -17,7 +18,8 @@ from .explanation import explanation_of
 from .graph import graph_of
 from .inspection import run_of
 from .records import Record, read_record, run_id_of
-from .views import Explanation, Graph, Run
+from .states import seen_by
+from .views import Explanation, Graph, Run, StepRunView
 from .words import is_overdue, overdue, word_of
 
 
@@ -33,6 +35,10 @@ class Look:
     def graph(self) -> Graph:
         """The run's workflow as nodes and edges."""
         return graph_of(self.record)
+
+    def state_of(self, step_run: StepRunView) -> dict[str, Any] | None:
+        """The state that a visit saw; None for a compensation, and where its step is not declared now."""
+        return next((seen_by(self.record, row) for row in self.record.step_runs if row["id"] == step_run.id), None)
 
 
 def look(

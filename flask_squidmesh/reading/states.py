@@ -40,6 +40,13 @@ def input_of(record: Record, step_run: Row) -> Mapping[str, Any] | None:
         return None
 
 
+def seen_by(record: Record, step_run: Row) -> dict[str, Any] | None:
+    """The state a visit saw: the payload and the outputs before it; None where its step is not declared now."""
+    if record.spec is None or step_run["kind"] != "step" or step_run["step"] not in record.spec.steps:
+        return None
+    return _visible_state(record, record.spec, step_run)
+
+
 def _visible_state(record: Record, spec: WorkflowSpec, step_run: Row) -> dict[str, Any]:
     ancestors = spec.ancestors[step_run["step"]] if spec.style == "dependency" else None
     seen = (

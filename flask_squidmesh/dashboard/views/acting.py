@@ -16,14 +16,14 @@ from ...reading.looking import Look
 from ...reading.views import Explanation, Run
 from ...runtime.runtime import current_runtime
 from ...store.summaries import RunSummary
-from .. import data, frame
+from .. import data, frame, parts
 from ..access import Refused, current_actor, may, require
 from ..actions import BY_VERB, Action, Invalid
 from ..consequences import consequence, done, irreversible, why_not
 from ..documents import Documents
 from ..events import title_of
 from ..headers import keep_nowhere
-from ..language import _
+from ..language import _, in_english
 from ..marks import mark_of
 from ..offers import CONFIRMED_REPLAY, UNSAFE, decided_last, decision_at, may_not_approve
 
@@ -135,15 +135,15 @@ def _do(attempt: Attempt) -> Response:
         now = _attempt(attempt.run.id, attempt.action)
         if not request.form.get("from_step") or (now.possible is None and not now.blocking):
             return _conflict(now)
-        attempt.problems["from_step"] = str(error)
+        attempt.problems["from_step"] = in_english(str(error))
     except UnsafeReplayError as error:
         attempt.blocking = list(error.steps)
         require(attempt.right, attempt.run)
         attempt.problems["confirm"] = _("Type the name of the step to confirm.")
     except ManualActionError as error:
-        attempt.problems[error.field] = str(error)
+        attempt.problems[error.field] = in_english(str(error))
     except PayloadError as error:
-        attempt.problems["output"] = str(error)
+        attempt.problems["output"] = in_english(str(error))
     except Invalid as error:
         attempt.problems[error.field] = error.message
     else:
@@ -198,7 +198,7 @@ def _form(attempt: Attempt, status: int) -> Response:
     shown = {
         "leads": consequence(attempt.possible) if attempt.possible else None,
         "prompt": attempt.decision.get("prompt"),
-        "payload": Documents(attempt.run).document(attempt.run.payload, "payload"),
+        "payload": Documents(attempt.run).document(parts.of_run(attempt.run, "payload")),
         "blocking": irreversible(attempt.blocking),
         "confirm_with": attempt.blocking[0]["step"] if attempt.blocking else None,
         "undoes": list((attempt.possible.leads_to if attempt.possible else {}).get("compensates", ())),

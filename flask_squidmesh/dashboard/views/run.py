@@ -15,24 +15,30 @@ from ...reading.looking import Look
 from ...reading.views import AttemptView, Explanation, Run, StepRunView
 from ...runtime.runtime import current_runtime
 from ...store.summaries import RunSummary
-from .. import data, frame, graph_drawing, rail
+from .. import data, frame, graph_drawing, parts, rail
 from ..access import current_hooks, may, require
 from ..documents import Document, Documents, Failure, visible
 from ..events import started, title_of
 from ..headers import keep_nowhere
 from ..marks import Mark, mark_of, mark_of_status, mark_of_visit
 from ..offers import offers
+from ..parts import Part
 from ..sentences import Teller, attempt_of, error_text
 from . import one_by_one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspected:
-    """One visit in full. led_here: the error of the step whose error route led to it."""
+    """One visit in full. attempt: the one that was chosen. led_here: the error of the step whose error route led to it.
+
+    state: what the visit saw of the run's data.
+    """
 
     visit: StepRunView
     mark: Mark
+    attempt: AttemptView | None
     input: Document | None
+    state: Document | None
     output: Document | None
     error: Failure | None
     led_here: Failure | None
@@ -84,8 +90,8 @@ def _content(look: Look) -> dict[str, Any]:
         "skip": one_by_one.skipping(run),
         "lines": rail.lines(run, now),
         "documents": documents,
-        "chosen": _inspected(run, chosen, documents, now) if chosen else None,
-        "payload": documents.document(run.payload, "payload"),
+        "chosen": _inspected(look, chosen, documents, now) if chosen else None,
+        "payload": documents.document(parts.of_run(run, "payload")),
         "attempts": _attempts(run),
         "attempt_of": attempt_of,
         "audit": [started(run), *(run.audit_events or ())],
@@ -134,21 +140,30 @@ def _is_asked_for(step_run: StepRunView) -> bool:
     return named and asked.get("visit", str(step_run.visit)) == str(step_run.visit)
 
 
-def _inspected(run: Run, visit: StepRunView, documents: Documents, now: datetime) -> Inspected:
-    place = ("step_runs", (run.step_runs or ()).index(visit))
+def _inspected(look: Look, visit: StepRunView, documents: Documents, now: datetime) -> Inspected:
+    run, attempt = look.run, _chosen_attempt(visit)
     return Inspected(
         visit=visit,
         mark=mark_of_visit(visit, now),
-        input=documents.document(visit.input, *place, "input"),
-        output=documents.document(visit.output, *place, "output"),
-        error=documents.failure(_last_error(visit), *place, "error"),
-        led_here=documents.failure(visit.failure, *place, "failure"),
+        attempt=attempt,
+        input=documents.document(parts.of_visit(run, visit, "input")),
+        state=documents.document(parts.state_seen(look, visit)),
+        output=documents.document(parts.of_visit(run, visit, "output")),
+        error=documents.failure(_error(run, visit, attempt)),
+        led_here=documents.failure(parts.of_visit(run, visit, "failure")),
     )
 
 
-def _last_error(visit: StepRunView) -> Any:
-    """A visit that is tried again has no error of its own yet; its last attempt has."""
-    return visit.error or next((attempt.error for attempt in reversed(visit.attempts) if attempt.error), None)
+def _chosen_attempt(visit: StepRunView) -> AttemptView | None:
+    asked = request.args.get("attempt")
+    return next((attempt for attempt in visit.attempts if asked == str(attempt.attempt_number)), None)
+
+
+def _error(run: Run, visit: StepRunView, attempt: AttemptView | None) -> Part:
+    """The error of the chosen attempt, else of the visit; one that is tried again has only those of its attempts."""
+    failed = [each for each in visit.attempts if each.error] if visit.error is None else []
+    last = attempt or next(reversed(failed), None)
+    return parts.of_attempt(run, visit, last.attempt_number) if last else parts.of_visit(run, visit, "error")
 
 
 def _attempts(run: Run) -> list[tuple[StepRunView, AttemptView, Markup | None]]:
