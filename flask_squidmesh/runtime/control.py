@@ -1,4 +1,4 @@
-"""What people do with runs: decide, cancel, replay, settle what was interrupted.
+"""What people do with runs: decide, cancel, settle what was interrupted.
 
 Every call locks the run, answers a repeated idempotency key from what was stored, checks the decision token, decides
 and writes, all in one transaction.
@@ -6,90 +6,30 @@ and writes, all in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
-from ..engine.actions import action_facts, allowed, decision_token, open_decisions
 from ..engine.approving import identity, is_last, objection, wanted
-from ..engine.facts import Decider, RunFact, StepFact
+from ..engine.facts import StepFact
 from ..engine.failures import error
 from ..engine.neighbourhood import Neighbourhood
 from ..engine.progress import STOPPING, Progress, decision_output
 from ..engine.status import TERMINAL
-from ..errors import (
-    ConflictError,
-    ManualActionError,
-    RunNotFoundError,
-    TransitionError,
-    UnknownWorkflowError,
-)
+from ..errors import ManualActionError
 from ..store import loading
 from ..store.database import AnySession
-from ..store.identity import new_id, read_id
-from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_from, summary_of
-from ..store.tables import audit_events, control_calls, runs, step_runs
+from ..store.identity import new_id
+from ..store.summaries import RunSummary
 from ..workflow import conditions
 from ..workflow.spec import WorkflowSpec
-from .deciders import comment_of, decider_of, key_of, output_of
-from .performing import Recorded, after_commit, surroundings, write
-from .starting import in_transaction
+from .acting import Acting, Deed, act, call_on, recorded
+from .deciders import comment_of, output_of
+from .performing import surroundings
 
 if TYPE_CHECKING:
     from .runtime import Runtime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """What every control call is given."""
-
-    name: str
-    run_id: str
-    decider: Decider
-    expected: str | None = None
-    key: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acting:
-    """A control call on a run that is locked: everything it may decide on."""
-
-    runtime: Runtime
-    connection: sa.Connection
-    call: Call
-    run: RunFact
-    rows: Sequence[StepFact]
-    spec: WorkflowSpec | None
-
-    @property
-    def known(self) -> WorkflowSpec:
-        """The workflow. Raises UnknownWorkflowError where it is not registered."""
-        return self.spec or self.runtime.registry.get(self.run.workflow)
-
-    def progress(self, around: Neighbourhood | None = None) -> Progress:
-        """A decision about the run."""
-        spec = self.spec or _unregistered(self.run)
-        return Progress(spec, self.run, now=self.runtime.clock.now(), new_id=new_id, around=around)
-
-    def refuse(self, why: str) -> TransitionError:
-        """The error that says why the call is not possible now, and what is."""
-        possible = allowed(action_facts(self.run, self.rows, self.spec))
-        now = f"Possible now: {', '.join(possible)}." if possible else "Nothing can be done with it now."
-        return TransitionError(f"{self.call.name}: {why} {now}", status=self.run.status, allowed=possible)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acted:
-    """What a control call came to."""
-
-    answer: RunSummary
-    told: tuple[Callable[[], None], ...] = ()
-
-
-Deed = Callable[[Acting], "tuple[str, Sequence[Callable[[], None]]]"]
 
 
 def approve(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
@@ -145,16 +85,6 @@ def acknowledge(runtime: Runtime, run_id: Any, **said: Any) -> RunSummary:
     return _act(runtime, "acknowledge_run", run_id, _acknowledge, **said)
 
 
-def act(
-    runtime: Runtime,
-    call: Call,
-    deed: Deed,
-    session: AnySession | None = None,
-) -> RunSummary:
-    """Carry out one control call in a transaction of our own, or in the session's."""
-    return in_transaction(runtime, session, lambda connection: _acted(runtime, connection, call, deed), _tell).answer
-
-
 def _act(
     runtime: Runtime,
     name: str,
@@ -175,107 +105,6 @@ def _act(
     return act(runtime, call, deed, session)
 
 
-def call_on(
-    runtime: Runtime,
-    name: str,
-    run_id: Any,
-    actor: Any,
-    comment: str | None,
-    metadata: Mapping[str, Any] | None,
-    expected: str | None,
-    key: str | None,
-    *,
-    actor_required: bool = False,
-) -> Call:
-    """Check what the caller said. Configuration errors come before every other."""
-    runtime.ensure_configured()
-    found = read_id(run_id)
-    if found is None:
-        raise RunNotFoundError(run_id)
-    most = runtime.settings.max_payload_bytes
-    decider = decider_of(actor, comment, metadata, actor_required=actor_required, most=most)
-    return Call(name=name, run_id=found, decider=decider, expected=expected, key=key_of(key))
-
-
-def _acted(runtime: Runtime, connection: sa.Connection, call: Call, deed: Deed) -> Acted:
-    run = loading.run_fact(connection, call.run_id, lock=True)
-    if run is None:
-        raise RunNotFoundError(call.run_id)
-    stored = _stored(connection, call)
-    if stored is not None:
-        return Acted(answer=stored)
-    rows = loading.step_facts(connection, step_runs.c.run_id == call.run_id)
-    try:
-        spec = runtime.registry.get(run.workflow)
-    except UnknownWorkflowError:
-        spec = None
-    acting = Acting(runtime=runtime, connection=connection, call=call, run=run, rows=rows, spec=spec)
-    _check_token(acting)
-    concerned, told = deed(acting)
-    answer = summary_in(connection, concerned)
-    _store(runtime, connection, call, answer)
-    return Acted(answer=answer, told=tuple(told))
-
-
-def _tell(acted: Acted) -> None:
-    for then in acted.told:
-        then()
-
-
-def summary_in(connection: sa.Connection, run_id: str) -> RunSummary:
-    """The run as this transaction sees it."""
-    return summary_of(connection.execute(sa.select(*SUMMARY_COLUMNS).where(runs.c.id == run_id)).mappings().one())
-
-
-def _stored(connection: sa.Connection, call: Call) -> RunSummary | None:
-    if call.key is None:
-        return None
-    found = connection.scalar(
-        sa.select(control_calls.c.answer).where(
-            control_calls.c.run_id == call.run_id, control_calls.c.call == call.name, control_calls.c.key == call.key
-        )
-    )
-    return summary_from(found) if found else None
-
-
-def _store(runtime: Runtime, connection: sa.Connection, call: Call, answer: RunSummary) -> None:
-    if call.key is None:
-        return
-    row = {"run_id": call.run_id, "call": call.name, "key": call.key}
-    connection.execute(sa.insert(control_calls).values(**row, answer=answer.to_dict(), at=runtime.clock.now()))
-
-
-def _check_token(acting: Acting) -> None:
-    """Raise ConflictError where what the page showed as open is not open any more."""
-    expected, run = acting.call.expected, acting.run
-    if expected is None:
-        return
-    token = decision_token(run.status, open_decisions(acting.rows, acting.spec))
-    holds = run.status not in TERMINAL if acting.call.name == "cancel_run" else token == expected
-    if holds:
-        return
-    last = _last_event(acting)
-    raise ConflictError(
-        f"{acting.call.name}: the run has moved on since the page was shown; nothing was done. "
-        f"Its status is {run.status} now. Look at it again and decide anew.",
-        current={"status": run.status, "decision": token, "last_event": last},
-    )
-
-
-def _last_event(acting: Acting) -> dict[str, Any] | None:
-    columns = [audit_events.c[name] for name in ("type", "step", "actor", "comment", "at")]
-    query = (
-        sa.select(*columns).where(audit_events.c.run_id == acting.run.id).order_by(audit_events.c.id.desc()).limit(1)
-    )
-    row = acting.connection.execute(query).mappings().first()
-    return {**row, "at": row["at"].isoformat()} if row else None
-
-
-def _recorded(acting: Acting, progress: Progress) -> tuple[str, list[Callable[[], None]]]:
-    recorded: Recorded = write(acting.runtime, acting.connection, progress)
-    return acting.run.id, [partial(after_commit, acting.runtime, recorded)]
-
-
 def _decide(event: str, kinds: Sequence[str], step: str | None, acting: Acting) -> Any:
     visit, others = _open_decision(acting, kinds, step)
     decision = visit.decision or {}
@@ -284,7 +113,7 @@ def _decide(event: str, kinds: Sequence[str], step: str | None, acting: Acting) 
         if not is_last(decision):
             progress = acting.progress()
             progress.approve_in_part(visit, acting.call.decider)
-            return _recorded(acting, progress)
+            return recorded(acting, progress)
     spec, target = acting.known, decision.get("error" if event == "rejected" else "ok")
     if target is not None and target not in spec.steps:
         raise acting.refuse(
@@ -296,7 +125,7 @@ def _decide(event: str, kinds: Sequence[str], step: str | None, acting: Acting) 
     output = decision_output(event, decision, acting.call.decider, acting.runtime.clock.now())
     progress = acting.progress(_around(acting, following, others, output))
     progress.decide(visit, event, acting.call.decider)
-    return _recorded(acting, progress)
+    return recorded(acting, progress)
 
 
 def _check_approver(acting: Acting, step: str, decision: Mapping[str, Any]) -> None:
@@ -319,7 +148,7 @@ def _retry_step(step: str | None, acting: Acting) -> Any:
     _check_declared(acting, visit)
     progress = acting.progress(Neighbourhood(decisions=others))
     progress.try_again(visit, acting.call.decider)
-    return _recorded(acting, progress)
+    return recorded(acting, progress)
 
 
 def _resolve_step(step: str | None, output: Any, acting: Acting) -> Any:
@@ -331,7 +160,7 @@ def _resolve_step(step: str | None, output: Any, acting: Acting) -> Any:
     kept = {key: kept} if key else kept
     progress = acting.progress(_around(acting, _following(acting.known, visit.step), others, kept, visit.step))
     progress.resolve(visit, kept, acting.call.decider)
-    return _recorded(acting, progress)
+    return recorded(acting, progress)
 
 
 def _fail_step(step: str | None, reason: str | None, acting: Acting) -> Any:
@@ -339,7 +168,7 @@ def _fail_step(step: str | None, reason: str | None, acting: Acting) -> Any:
     said = comment_of(reason, "reason") or acting.call.decider.comment or "An operator said that the step failed."
     progress = acting.progress(_around(acting, _following(acting.known, visit.step), others))
     progress.give_up(visit, error("FailedByOperator", said, code="failed_by_operator"), acting.call.decider)
-    return _recorded(acting, progress)
+    return recorded(acting, progress)
 
 
 def _cancel(compensate: bool, acting: Acting) -> Any:
@@ -348,7 +177,7 @@ def _cancel(compensate: bool, acting: Acting) -> Any:
     progress = acting.progress()
     opened = [row for row in acting.rows if row.kind == "step" and row.status in ("pending", "running", "paused")]
     progress.cancel(acting.call.decider, opened, compensate=compensate)
-    return _recorded(acting, progress)
+    return recorded(acting, progress)
 
 
 def _retry_compensation(acting: Acting) -> Any:
@@ -360,7 +189,7 @@ def _retry_compensation(acting: Acting) -> Any:
     around = Neighbourhood(compensations=compensations, decisions=decisions)
     progress = Progress(spec, acting.run, now=now, new_id=new_id, around=around)
     progress.retry_compensation(acting.call.decider)
-    return _recorded(acting, progress)
+    return recorded(acting, progress)
 
 
 def _acknowledge(acting: Acting) -> Any:
@@ -368,7 +197,7 @@ def _acknowledge(acting: Acting) -> Any:
         raise acting.refuse("the run does not wait for anybody to take note of a failure.")
     progress = acting.progress(Neighbourhood(decisions=loading.decisions(acting.rows)))
     progress.acknowledge(acting.call.decider)
-    return _recorded(acting, progress)
+    return recorded(acting, progress)
 
 
 def _open_decision(acting: Acting, kinds: Sequence[str], step: str | None) -> tuple[StepFact, list[StepFact]]:
@@ -421,17 +250,3 @@ def _around(
         decisions=others,
     )
     return replace(around, compensations=[row for row in acting.rows if row.kind == "compensation"])
-
-
-def _unregistered(run: RunFact) -> WorkflowSpec:
-    """Stands in for a workflow that this process does not know, for control_calls that need none of its steps."""
-    return WorkflowSpec(
-        name=run.workflow,
-        title=run.workflow,
-        description="",
-        style="flow",
-        triggers={},
-        steps={},
-        entry=(),
-        fingerprint="",
-    )

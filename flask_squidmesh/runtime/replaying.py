@@ -17,7 +17,7 @@ from ..store import loading
 from ..store.identity import new_id
 from ..store.summaries import RunSummary
 from ..store.tables import runs, step_runs
-from .control import Acting, act, call_on
+from .acting import Acting, act, call_on
 from .performing import after_commit, write
 from .starting import Start, insert, tell
 
