@@ -11,7 +11,7 @@ from ..reading.views import Graph, GraphEdge, GraphNode
 from .language import N_, _
 from .marks import PASSED_BY, UNREACHED, Mark, mark_of_status
 
-_OUTCOMES = {"error": N_("error"), "reject": N_("reject")}
+_OUTCOMES = {"error": N_("error"), "reject": N_("rejected")}
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 190, 46, 30, 54, 24
 
 
