@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from markupsafe import Markup
 
-from ..reading.views import AttemptView, Run, StepRunView, StepView
-from .language import N_, _, plural
+from ..reading.views import Run, StepRunView, StepView
+from .language import _, plural
 from .marks import PASSED_BY, UNREACHED, Mark, mark_of_visit
+from .scale import Scale, scale
+from .stretches import Stretch, performed, stretches
 from .times import duration
-
-NARROWEST = 1.0
-_ENDINGS = {"completed": "completed", "failed": "failed", "abandoned": "stuck", "running": "running"}
-_SPOKEN = {
-    "completed": N_("completed"),
-    "failed": N_("failed"),
-    "abandoned": N_("abandoned"),
-    "running": N_("running"),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One stretch of time, placed on a line that is 100 wide."""
+    """One stretch of time, placed on a line that is 100 wide. hatched: nobody worked."""
 
     x: float
     width: float
     shape: str
+    hatched: bool
+    spoken: Markup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,39 +41,50 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """The time that the line stands for."""
+class Rail:
+    """cuts: where the lines are cut because a long idle time is folded. folded: how long that is; None without."""
 
-    start: datetime
-    end: datetime
-
-    def bar(self, start: datetime, end: datetime, shape: str) -> Bar:
-        """The bar of a stretch of time; a short one stays visible."""
-        whole = max((self.end - self.start).total_seconds(), 0.001)
-        x = min(max((start - self.start).total_seconds() / whole * 100, 0), 100 - NARROWEST)
-        width = (end - start).total_seconds() / whole * 100
-        return Bar(round(x, 2), round(min(max(width, NARROWEST), 100 - x), 2), shape)
+    lines: list[Line]
+    cuts: tuple[float, ...]
+    folded: str | None
 
 
-def lines(run: Run, now: datetime) -> list[Line]:
+def rail(run: Run, now: datetime) -> Rail:
     """Every visit and compensation in the order they were made, then the steps that were not reached."""
     step_runs, steps = run.step_runs or (), run.steps or ()
-    span = Span(run.created_at, run.finished_at or now)
+    made = [(each, stretches(each, _ready(run, each), now)) for each in step_runs]
+    line = _scale(run, [stretch for _visit, found in made for stretch in found], now)
     reached = {step_run.step for step_run in step_runs}
-    made = [_line(run, step_run, span, now) for step_run in step_runs]
-    return made + [_unreached(run, step) for step in steps if step.step not in reached]
+    lines = [_line(run, step_run, found, line, now) for step_run, found in made]
+    lines += [_unreached(run, step) for step in steps if step.step not in reached]
+    return Rail(lines, line.cuts, _length(*line.fold) if line.fold else None)
 
 
-def _line(run: Run, step_run: StepRunView, span: Span, now: datetime) -> Line:
+def _ready(run: Run, visit: StepRunView) -> datetime:
+    """When the steps that the visit waits for had ended."""
+    parents = next((step.depends_on for step in run.steps or () if step.step == visit.step), ())
+    ended = [each.finished_at for each in run.step_runs or () if each.step in parents and each.kind == "step"]
+    done = [at for at in ended if at is not None]
+    return max([visit.created_at, *done]) if visit.kind == "step" and visit.status != "waiting" else visit.created_at
+
+
+def _scale(run: Run, found: list[Stretch], now: datetime) -> Scale:
+    ends = [stretch.end for stretch in found]
+    end = max([run.finished_at or now, *ends])
+    return scale(run.created_at, end, [(each.start, each.end) for each in found if not each.idle])
+
+
+def _line(run: Run, visit: StepRunView, found: list[Stretch], line: Scale, now: datetime) -> Line:
+    mark = mark_of_visit(visit, now)
     return Line(
-        step=step_run.step,
-        visit=step_run.visit,
-        kind=step_run.kind,
-        mark=mark_of_visit(step_run, now),
-        bars=tuple(_bars(step_run, span, now)),
-        spoken=_spoken(step_run, now),
-        note=_note(step_run, now),
-        current=run.finished_at is None and step_run.finished_at is None,
+        step=visit.step,
+        visit=visit.visit,
+        kind=visit.kind,
+        mark=mark,
+        bars=tuple(Bar(*line.bar(each.start, each.end), each.shape, each.idle, each.spoken) for each in found),
+        spoken=Markup("{}: {}").format(mark.label, Markup("; ").join(each.spoken for each in found)),
+        note=_note(visit, found),
+        current=run.finished_at is None and visit.finished_at is None,
     )
 
 
@@ -89,46 +94,18 @@ def _unreached(run: Run, step: StepView) -> Line:
     return Line(step=step.step, visit=0, kind="step", mark=mark, bars=(), spoken=mark.label, note=note)
 
 
-def _bars(step_run: StepRunView, span: Span, now: datetime) -> Iterator[Bar]:
-    for attempt in step_run.attempts:
-        yield span.bar(attempt.started_at, attempt.finished_at or now, _ENDINGS.get(attempt.status, "pending"))
-    since = _waiting_since(step_run)
-    if since is not None:
-        yield span.bar(since, step_run.finished_at or now, mark_of_visit(step_run, now).shape)
+def _note(visit: StepRunView, found: list[Stretch]) -> Markup | str:
+    """How long it took from its first attempt on; what has no attempts of its own, how long it lasted."""
+    attempts = performed(visit)
+    if not found:
+        return ""
+    waited = visit.settings.get("kind") == "wait" or not attempts
+    start = found[0].start if waited else attempts[0].started_at
+    length = _length(start, found[-1].end)
+    if len(attempts) > 1:
+        return plural(len(attempts), "{count} attempt, {length}", "{count} attempts, {length}", length=length)
+    return _("waited {length}", length=length) if waited else length
 
 
-def _waiting_since(step_run: StepRunView) -> datetime | None:
-    """From when a manual step or a wait has lasted; other steps are shown by their attempts alone."""
-    if step_run.decision or not step_run.attempts:
-        return _last_end(step_run.attempts) or step_run.started_at or step_run.created_at
-    return None
-
-
-def _last_end(attempts: Sequence[AttemptView]) -> datetime | None:
-    return attempts[-1].finished_at if attempts else None
-
-
-def _spoken(step_run: StepRunView, now: datetime) -> Markup:
-    if not step_run.attempts:
-        return _("{state}, {length}", state=mark_of_visit(step_run, now).label, length=_length(step_run, now))
-    return Markup("; ").join(
-        _(
-            "attempt {number} {status} after {length}",
-            number=attempt.attempt_number,
-            status=_(_SPOKEN.get(attempt.status, attempt.status)),
-            length=duration(((attempt.finished_at or now) - attempt.started_at).total_seconds()),
-        )
-        for attempt in step_run.attempts
-    )
-
-
-def _note(step_run: StepRunView, now: datetime) -> Markup:
-    length = _length(step_run, now)
-    if len(step_run.attempts) < 2:
-        return Markup(length)
-    return plural(len(step_run.attempts), "{count} attempt, {length}", "{count} attempts, {length}", length=length)
-
-
-def _length(step_run: StepRunView, now: datetime) -> str:
-    start = step_run.started_at or step_run.created_at
-    return duration(((step_run.finished_at or now) - start).total_seconds())
+def _length(start: datetime, end: datetime) -> str:
+    return duration((end - start).total_seconds())

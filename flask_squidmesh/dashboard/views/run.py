@@ -88,7 +88,7 @@ def _content(look: Look) -> dict[str, Any]:
         "offers": offers(run, look.explanation, next=one_by_one.after_acting(run)),
         "turn": one_by_one.turn(),
         "skip": one_by_one.skipping(run),
-        "lines": rail.lines(run, now),
+        "rail": rail.rail(run, now),
         "documents": documents,
         "chosen": _inspected(look, chosen, documents, now) if chosen else None,
         "payload": documents.document(parts.of_run(run, "payload")),

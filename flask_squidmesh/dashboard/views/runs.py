@@ -129,7 +129,7 @@ def _row(worded: data.WordedRun) -> Row:
         title=run.subject or run.workflow,
         address=url_for(".run", run_id=run.id),
         attempt=attempt_of(run.attempt, run.max_attempts) if run.attempt else "",
-        took=times.took(run.started_at, run.finished_at, now) if run.started_at else "",
+        took=times.took(run.created_at, run.finished_at, now),
         when=_when(run, worded.word, now),
     )
 
