@@ -27,8 +27,8 @@ from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_from, summary
 from ..store.tables import audit_events, control_calls, runs, step_runs
 from ..workflow.spec import WorkflowSpec
 from .deciders import decider_of, key_of
-from .performing import Recorded, after_commit, write
-from .starting import in_transaction
+from .new_runs import in_transaction
+from .recording import Recorded, after_commit, write
 
 if TYPE_CHECKING:
     from .runtime import Runtime

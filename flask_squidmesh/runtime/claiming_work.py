@@ -20,7 +20,7 @@ from ..store.identity import new_id
 from ..store.tables import dispatches, runs
 from ..workflow.spec import WorkflowSpec
 from .dispatching import HandOver
-from .performing import Recorded, after_commit, write
+from .recording import Recorded, after_commit, write
 
 if TYPE_CHECKING:
     from .runtime import Runtime

@@ -26,7 +26,7 @@ from ..workflow import conditions
 from ..workflow.spec import WorkflowSpec
 from .acting import Acting, Deed, act, call_on, recorded
 from .deciders import comment_of, output_of
-from .performing import surroundings
+from .recording import surroundings
 
 if TYPE_CHECKING:
     from .runtime import Runtime

@@ -14,7 +14,8 @@ from ..store import claiming, loading
 from ..store.claiming import Claim, Work
 from .claiming_work import take
 from .dispatching import Intent, hand_over
-from .performing import Recorded, after_commit, deliver, skipped
+from .performing import deliver, skipped
+from .recording import Recorded, after_commit
 from .scheduling import PUT_OFF, activate, cron_trigger
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ..store.claiming import Work
 from ..store.tables import dispatches
 from .claiming_work import give_up_lost, offer_held, one_a_run
 from .dispatching import Intent, hand_over
-from .performing import Recorded, after_commit
+from .recording import Recorded, after_commit
 
 if TYPE_CHECKING:
     from .runtime import Runtime

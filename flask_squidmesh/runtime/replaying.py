@@ -18,8 +18,8 @@ from ..store.identity import new_id
 from ..store.summaries import RunSummary
 from ..store.tables import runs, step_runs
 from .acting import Acting, act, call_on
-from .performing import after_commit, write
-from .starting import Start, insert, tell
+from .new_runs import Start, insert, tell
+from .recording import after_commit, write
 
 if TYPE_CHECKING:
     from .runtime import Runtime

@@ -12,8 +12,8 @@ from ..errors import TransitionError
 from ..store import auditing, tables
 from ..store.identity import new_id
 from .deciders import decider_of
+from .new_runs import Started, in_transaction, tell
 from .scheduling import activated, cron_trigger, locked_schedule, of_schedule, wanted_start
-from .starting import Started, in_transaction, tell
 
 if TYPE_CHECKING:
     from .runtime import Runtime

@@ -17,7 +17,8 @@ from ..store.writing import INSERTS
 from ..workflow.payloads import validate
 from ..workflow.schedule import last_due, metadata, next_due
 from ..workflow.spec import TriggerSpec, WorkflowSpec
-from .starting import Start, Started, in_transaction, tell, trigger_of, written
+from .new_runs import Start, Started, in_transaction, tell, written
+from .starting import trigger_of
 
 if TYPE_CHECKING:
     from .runtime import Runtime

@@ -15,7 +15,7 @@ from .executing import RunState, execute_here
 from .outcomes import Completed, Failed, Outcome, failure_of
 
 if TYPE_CHECKING:
-    from .performing import Recorded
+    from .recording import Recorded
     from .runtime import Runtime
 
 

@@ -26,7 +26,7 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
-from flask_squidmesh.runtime import performing
+from flask_squidmesh.runtime import performing, recording
 from flask_squidmesh.runtime.claiming_work import claim_due
 from flask_squidmesh.runtime.performing import deliver
 from flask_squidmesh.store import tables
@@ -797,14 +797,14 @@ def test_an_outcome_is_recorded_once_the_database_is_back(
     workflow = single(script)
     shop = open_shop(workflow)
     away = [sa.exc.OperationalError("COMMIT", {}, OSError("gone")) for _ in range(2)]
-    record = performing.record
+    record = recording.record
 
-    def recording(*given: Any, **more: Any) -> Any:
+    def patient(*given: Any, **more: Any) -> Any:
         if away:
             raise away.pop()
         return record(*given, **more)
 
-    monkeypatch.setattr(performing, "record", recording)
+    monkeypatch.setattr(performing, "record", patient)
     monkeypatch.setattr(performing, "PAUSE_SECONDS", 0.01)
     assert shop.status(shop.run(workflow)) == "completed"
     assert script.calls == ["work"]

@@ -23,7 +23,7 @@ from flask_squidmesh import (
     Workflow,
     signals,
 )
-from flask_squidmesh.runtime import announcing, performing
+from flask_squidmesh.runtime import announcing, performing, recording
 from flask_squidmesh.runtime.claiming_work import claim_due
 from flask_squidmesh.store import loading
 from flask_squidmesh.testing import drain
@@ -136,7 +136,7 @@ def test_threads_tell_of_one_run_in_the_order_in_which_they_decided(
     shop = open_shop(Siblings)
     shop.start(Siblings)
     claims = {claim.visit.step: claim for _ in range(2) for claim in claim_due(shop.runtime, "squidmesh", limit=1)}
-    committed, told, tell = threading.Event(), threading.Event(), performing.after_commit
+    committed, told, tell = threading.Event(), threading.Event(), recording.after_commit
 
     def tell_later(*recorded: Any) -> None:
         if threading.current_thread().name == "slow":

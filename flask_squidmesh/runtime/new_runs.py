@@ -1,0 +1,253 @@
+"""Writing a new run: its row, its first steps and their dispatches, and its key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
+
+from ..engine.changes import Changes
+from ..engine.facts import RunFact
+from ..engine.neighbourhood import Neighbourhood
+from ..engine.progress import Progress
+from ..errors import ConflictError, TransitionError
+from ..store import loading, writing
+from ..store.database import AnySession, explaining_missing_tables
+from ..store.identity import new_id
+from ..store.joining import after_commit
+from ..store.tables import runs, start_keys, step_runs
+from ..workflow import templates, values
+from ..workflow.spec import WorkflowSpec
+from .announcing import announce, send
+from .dispatching import HandOver, finish, hand_over_within, intents
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A run to be started: everything is valid, nothing is written. `said` is what starts with one key must share."""
+
+    spec: WorkflowSpec
+    trigger: str
+    payload: Mapping[str, Any]
+    key: str | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
+    actor: Any = None
+    schedule: Mapping[str, Any] | None = None
+    parent: tuple[str, str, str] | None = None
+    replayed_from: str | None = None
+    copied: tuple[Mapping[str, Any], ...] = ()
+    at_step: str | None = None
+    failure: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A run that was written, and what is to be done after the commit. `new` is False where a key found it, `pruned`
+    is True where that run has been deleted since."""
+
+    run_id: str
+    new: bool
+    pruned: bool = False
+    run: RunFact | None = None
+    changes: Changes | None = None
+    handed: HandOver = field(default_factory=HandOver)
+    replayed_from: str | None = None
+
+
+def begin(runtime: Runtime, wanted: Start, session: AnySession | None = None) -> Started:
+    """Write the run, in a transaction of our own or in the session's; hand over once that is committed."""
+    started: Started = in_transaction(
+        runtime, session, lambda connection: written(runtime, connection, wanted), partial(tell, runtime)
+    )
+    return started
+
+
+def in_transaction(
+    runtime: Runtime,
+    session: AnySession | None,
+    work: Callable[[sa.Connection], Result],
+    then: Callable[[Result], None],
+) -> Result:
+    """Do `work` in a transaction of our own, or in the session's; `then` follows the commit."""
+    if session is None:
+        with runtime.database.write() as connection:
+            result = work(connection)
+        then(result)
+        return result
+    session.flush()
+    with explaining_missing_tables():
+        result = work(runtime.database.joined(session))
+    after_commit(session, partial(then, result))
+    return result
+
+
+def written(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Started:
+    """Write the run, or find the one that its key has started."""
+    found = _found(connection, wanted)
+    if found is not None:
+        return found
+    run_id = new_id()
+    if wanted.key is not None and not _take_key(runtime, connection, wanted, run_id):
+        found = _found(connection, wanted)
+        if found is None:
+            raise ConflictError("Another transaction is just starting a run with this idempotency key. Try again.")
+        return found
+    return insert(runtime, connection, wanted, run_id)
+
+
+def insert(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str | None = None) -> Started:
+    """Insert the run with its first step runs and dispatches."""
+    run_id, now = run_id or new_id(), runtime.clock.now()
+    run = _new_fact(wanted, run_id)
+    state = {**wanted.payload, **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()}}
+    visits = _copied_visits(wanted)
+    around = Neighbourhood(state=state, visits=visits, hides=runtime.hides)
+    progress = Progress(wanted.spec, run, now=now, new_id=new_id, around=around)
+    if wanted.at_step is not None:
+        progress.begin_after({row["step"] for row in wanted.copied}, wanted.at_step, wanted.failure)
+    else:
+        progress.begin()
+    connection.execute(sa.insert(runs).values(_row(wanted, run, now, runtime.hides)))
+    if wanted.copied:
+        connection.execute(sa.insert(step_runs), [{**row, "run_id": run_id} for row in wanted.copied])
+    writing.apply(connection, run_id, progress.changes, now=now, queue=runtime.settings.queue)
+    handed = hand_over_within(runtime, connection, intents(run_id, progress.changes))
+    runtime.turns.take(run)
+    return Started(
+        run_id=run_id,
+        new=True,
+        run=run,
+        changes=progress.changes,
+        handed=handed,
+        replayed_from=wanted.replayed_from,
+    )
+
+
+def _copied_visits(wanted: Start) -> dict[str, int]:
+    visits: dict[str, int] = {}
+    for row in wanted.copied:
+        visits[row["step"]] = max(visits.get(row["step"], 0), row["visit"])
+    return visits
+
+
+def _new_fact(wanted: Start, run_id: str) -> RunFact:
+    empty: dict[str, Any] = {field.name: None for field in fields(RunFact)}
+    counters = dict.fromkeys(("remaining", "open_steps", "retrying_steps", "revision", "needs_count"), 0)
+    return RunFact(
+        **{
+            **empty,
+            **counters,
+            "id": run_id,
+            "workflow": wanted.spec.name,
+            "trigger": wanted.trigger,
+            "status": "pending",
+            "position": len(wanted.copied),
+            "actor": wanted.actor,
+            "fingerprint": wanted.spec.fingerprint,
+        }
+    )
+
+
+def _row(wanted: Start, run: RunFact, now: datetime, hides: Callable[[str], bool]) -> dict[str, Any]:
+    spec = wanted.spec
+    title = templates.render(spec.subject, wanted.payload, hides) if spec.subject else spec.title
+    parent_run_id, parent_step, child_key = wanted.parent or (None, None, None)
+    return {
+        "id": run.id,
+        "workflow": run.workflow,
+        "trigger": run.trigger,
+        "version": spec.version,
+        "fingerprint": spec.fingerprint,
+        "subject": title,
+        "status": run.status,
+        "payload": wanted.payload,
+        "schedule": wanted.schedule,
+        "actor": wanted.actor,
+        "position": run.position,
+        "parent_run_id": parent_run_id,
+        "parent_step": parent_step,
+        "child_key": child_key,
+        "replayed_from_id": wanted.replayed_from,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _found(connection: sa.Connection, wanted: Start) -> Started | None:
+    """The run that this key, or this child's key, has started before."""
+    if wanted.parent is not None:
+        child = _found_child(connection, wanted)
+        return None if child is None else Started(run_id=child, new=False)
+    if wanted.key is None:
+        return None
+    row = connection.execute(
+        sa.select(start_keys.c.run_id, start_keys.c.payload_fingerprint, start_keys.c.pruned_at).where(
+            start_keys.c.workflow.in_((wanted.spec.name, *wanted.spec.aliases)), start_keys.c.key == wanted.key
+        )
+    ).first()
+    if row is None:
+        return None
+    if row.payload_fingerprint != values.fingerprint(wanted.said):
+        raise ConflictError(
+            f"Run {row.run_id} of workflow {wanted.spec.name} was started with this idempotency key and another "
+            "payload. Use the same payload, or another key.",
+            current=row.run_id,
+        )
+    return Started(run_id=row.run_id, new=False, pruned=row.pruned_at is not None)
+
+
+def _found_child(connection: sa.Connection, wanted: Start) -> str | None:
+    assert wanted.parent is not None
+    parent_id, step, key = wanted.parent
+    parent = loading.run_fact(connection, parent_id, lock=True)
+    found = connection.scalar(sa.select(runs.c.id).where(runs.c.parent_run_id == parent_id, runs.c.child_key == key))
+    if found is None and (parent is None or parent.status in ("completed", "failed", "cancelled")):
+        status = parent.status if parent else "gone"
+        raise TransitionError(
+            f"Step {step} cannot start a child: its run is {status}. Children are started by steps of a live run.",
+            status=status,
+        )
+    return found
+
+
+def _take_key(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str) -> bool:
+    """Insert the key, or wait for the transaction that is inserting it and answer False."""
+    statement = writing.INSERTS[connection.dialect.name](start_keys).values(
+        workflow=wanted.spec.name,
+        key=wanted.key,
+        run_id=run_id,
+        payload_fingerprint=values.fingerprint(wanted.said),
+        at=runtime.clock.now(),
+    )
+    return connection.scalar(statement.on_conflict_do_nothing().returning(start_keys.c.key)) is not None
+
+
+def tell(runtime: Runtime, started: Started) -> None:
+    """After the commit: signals and hand-over."""
+    run, changes = started.run, started.changes
+    if run is None or changes is None:
+        return
+    facts = {
+        "run_id": run.id,
+        "workflow": run.workflow,
+        "trigger": run.trigger,
+        "status": changes.run.get("status", run.status),
+        "current_step": changes.run.get("current_step"),
+    }
+    with runtime.turns.turn(run):
+        if started.replayed_from:
+            send(runtime, "run_replayed", {**facts, "replayed_from_id": started.replayed_from})
+        else:
+            send(runtime, "run_created", facts)
+        announce(runtime, run, changes)
+    finish(runtime, facts, started.handed)
