@@ -81,7 +81,8 @@ def _examples(rule: Rule, values: dict[str, list[str]]) -> Iterator[str]:
     endpoint, names = rule.endpoint.partition(".")[2], sorted(rule.arguments)
     given = {**values, "verb": VERBS.get(endpoint, [])}
     for chosen in product(*(given[name] for name in names)):
-        yield url_for(rule.endpoint, **dict(zip(names, chosen, strict=True)))
+        given_here: dict[str, Any] = dict(zip(names, chosen, strict=True))
+        yield url_for(rule.endpoint, **given_here)
 
 
 def dump(visitor: Visitor) -> dict[str, list[tuple[object, ...]]]:
