@@ -20,7 +20,8 @@ def preview(visitor: Visitor, query: str) -> dict[str, Any]:
     """The form of the page, with every chosen run."""
     page = visitor.get(f"/bulk?{query}")
     assert page.status_code == 200
-    [fields] = [dict(given) for action, given in forms_of(page.text).items() if "/bulk" in action]
+    [given] = [found for action, found in forms_of(page.text).items() if "/bulk" in action]
+    fields: dict[str, Any] = dict(given)
     fields["run"] = [item.partition("~")[0] for item in fields["items"].split()]
     return fields
 

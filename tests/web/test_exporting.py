@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.web.shop import CANARY, Checkout, Labels, start
 from tests.web.visiting import Visitor
+
+
+def runs_of(visitor: Visitor, query: str = "") -> list[Any]:
+    document = visitor.get(f"/runs.json{query}").json
+    assert document is not None
+    return list(document["runs"])
 
 
 def test_the_list_is_exported_as_it_is_narrowed(visitor: Visitor) -> None:
@@ -13,7 +21,7 @@ def test_the_list_is_exported_as_it_is_narrowed(visitor: Visitor) -> None:
     assert table[0].startswith("id,workflow,trigger,subject,state,step")
     assert len(table) == 2
     assert table[1].startswith(f"{run_id},checkout,place_order,")
-    [document] = visitor.get("/runs.json?workflow=labels").json["runs"]
+    [document] = runs_of(visitor, "?workflow=labels")
     assert (document["id"], document["state"]) == (other, "failed")
 
 
@@ -21,7 +29,7 @@ def test_an_export_goes_on_page_by_page(visitor: Visitor, monkeypatch) -> None:
     monkeypatch.setattr("flask_squidmesh.dashboard.views.exporting.PAGE", 1)
     for order in "123":
         start(visitor.app, Checkout, order)
-    assert len(visitor.get("/runs.json").json["runs"]) == 3
+    assert len(runs_of(visitor)) == 3
 
 
 def test_an_export_holds_no_payload_and_is_kept_nowhere(visitor: Visitor) -> None:

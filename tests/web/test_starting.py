@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field
@@ -55,7 +55,7 @@ def parcels(visitor: Visitor) -> Visitor:
     return visitor
 
 
-TYPED = {
+TYPED: dict[str, Any] = {
     "payload.name": "Kim",
     "payload.weight": "2.5",
     "payload.pieces": "3",
@@ -102,7 +102,7 @@ def test_the_page_names_and_explains_the_fields(parcels: Visitor) -> None:
 
 
 def test_what_is_wrong_stands_with_its_field_and_the_rest_is_kept(parcels: Visitor) -> None:
-    typed = {**TYPED, "payload.pieces": "many", "payload.name": "", "payload.address": '{"street": 7}'}
+    typed: dict[str, Any] = {**TYPED, "payload.pieces": "many", "payload.name": "", "payload.address": '{"street": 7}'}
     answer = parcels.send("/workflows/parcels/start", **typed)
     assert answer.status_code == 422
     page = answer.text

@@ -69,7 +69,7 @@ class Visitor:
         forms = forms_of(self.get(path).text)
         return dict(forms[PREFIX + path.partition("?")[0]])
 
-    def send(self, path: str, fields: dict[str, str] | None = None, **more: str) -> TestResponse:
+    def send(self, path: str, fields: dict[str, str] | None = None, **more: Any) -> TestResponse:
         """Send the form of a page: the one it has now, or the given fields."""
         given = self.form(path) if fields is None else fields
         return self.client.post(PREFIX + path.partition("?")[0], data={**given, **more})
