@@ -46,6 +46,11 @@
     const selection = getSelection();
     return !selection.isCollapsed && selection.containsNode(part, true);
   }
+  function isKept(part, fresh) {
+    const { about } = part.dataset;
+    const other = about && !find(`[data-about="${CSS.escape(about)}"]`, fresh);
+    return "keep" in part.dataset && (dialog.open || (other && find("details[open]", part)));
+  }
   function keepPlaces(part, fresh) {
     const places = fresh.querySelectorAll(KEPT);
     part.querySelectorAll(KEPT).forEach((old, place) => {
@@ -61,7 +66,7 @@
     const focus = part.contains(document.activeElement) && document.activeElement;
     const name = focus && nameOf(focus);
     const again = name && find(name, fragment);
-    if ((focus && !again) || isSelected(part) || (dialog.open && "keep" in part.dataset)) {
+    if ((focus && !again) || isSelected(part) || isKept(part, fragment)) {
       event.preventDefault();
       const offer = find("#changed a");
       offer.hidden = false;

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
 
 from tests.web.shop import Checkout, Labels, Reminder, fill, make_app, mesh_of, start, work
+from tests.web.visiting import Visitor
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Request, Response
 
 Serve = Callable[[Flask], str]
 QUICK: dict[str, Any] = {"SQUIDMESH_DASHBOARD_POLL_LIST": 0.2, "SQUIDMESH_DASHBOARD_POLL_RUN": 0.2}
+
+
+WATCH = """() => {
+  window.changes = 0;
+  const count = (records) => { window.changes += records.length; };
+  new MutationObserver(count).observe(document.documentElement, {childList: true, subtree: true, characterData: true});
+}"""
+
+
+def is_poll(message: Request | Response) -> bool:
+    return "/pulse" in message.url
+
+
+def approve(app: Flask, run_id: str) -> None:
+    with app.app_context():
+        mesh_of(app).approve_run(run_id, actor="lee", comment="fine")
+    work(app)
 
 
 @pytest.fixture
@@ -105,3 +125,72 @@ def test_filtering_while_typing_keeps_the_focus_and_the_address(app: Flask, live
     assert page.get_by_label("Search").evaluate("field => field === document.activeElement")
     page.keyboard.type(" 441")
     page.wait_for_url("**/runs?q=Parcel+441")
+
+
+def test_an_unchanged_page_is_left_untouched(quick: Flask, live_server: Serve, page: Page) -> None:
+    start(quick, Checkout, "7")
+    page.goto(live_server(quick) + "/squidmesh/runs")
+    page.evaluate(WATCH)
+    for _ in range(3):
+        with page.expect_response(is_poll) as answered:
+            pass
+        assert answered.value.status == 204
+    assert page.evaluate("window.changes") == 0
+
+
+def test_a_run_that_has_ended_is_asked_about_no_more(quick: Flask, live_server: Serve, page: Page) -> None:
+    run_id = start(quick, Checkout, "7")
+    page.goto(f"{live_server(quick)}/squidmesh/runs/{run_id}")
+    with page.expect_response(lambda answer: is_poll(answer) and answer.status == 286):
+        approve(quick, run_id)
+    page.locator("#pulse").wait_for(state="detached")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(1000)
+    assert asked == []
+
+
+def test_a_refresh_keeps_text_caret_ticks_and_scroll(quick: Flask, live_server: Serve, page: Page) -> None:
+    runs = [start(quick, Checkout, f"{number:02}") for number in range(20)]
+    page.set_viewport_size({"width": 900, "height": 500})
+    page.goto(live_server(quick) + "/squidmesh/runs")
+    page.get_by_label("Choose Order 07").check()
+    search = page.get_by_label("Search")
+    search.evaluate("field => { field.value = 'half a word'; field.focus(); field.setSelectionRange(4, 6); }")
+    page.evaluate("window.scrollTo(0, 300)")
+    approve(quick, runs[7])
+    page.locator(f"#row-{runs[7]}").get_by_text("Completed").wait_for()
+    assert page.get_by_label("Choose Order 07").is_checked()
+    assert search.input_value() == "half a word"
+    assert search.evaluate("field => [field === document.activeElement, field.selectionStart, field.selectionEnd]") == [
+        *(True, 4, 6),
+    ]
+    assert page.evaluate("window.scrollY") == 300
+
+
+def test_a_refresh_leaves_what_somebody_has_unfolded(quick: Flask, live_server: Serve, page: Page) -> None:
+    run_id = start(quick, Checkout, "7")
+    page.goto(f"{live_server(quick)}/squidmesh/runs/{run_id}")
+    page.locator("#inspector summary").first.click()
+    page.locator("h1").click()
+    approve(quick, run_id)
+    page.get_by_role("heading", name="It is completed").wait_for()
+    page.locator("#changed a").wait_for()
+    assert "review" in page.locator("#inspector h2").inner_text()
+    assert page.locator("#inspector details").first.evaluate("details => details.open")
+
+
+def test_a_server_that_does_not_answer_is_noticed(quick: Flask, live_server: Serve, page: Page) -> None:
+    page.goto(live_server(quick) + "/squidmesh/")
+    page.route("**/pulse*", lambda route: None)
+    page.get_by_text(re.compile(r"Connection lost; this page is from \d\d:\d\d:\d\d")).wait_for()
+    page.unroute_all(behavior="ignoreErrors")
+    page.get_by_text("Connection lost").wait_for(state="detached")
+
+
+@pytest.mark.parametrize("path", ["/", "/runs", "/runs/{run}"])
+def test_a_lost_connection_is_noticed_within_ten_seconds(visitor: Visitor, path: str) -> None:
+    page = unescape(visitor.get(path.format(run=start(visitor.app, Reminder))).text)
+    poll = re.search(r'id="pulse"[^>]*every (\d+)s[^>]*"timeout": (\d+)', page)
+    assert poll
+    assert int(poll[1]) + int(poll[2]) / 1000 < 10
