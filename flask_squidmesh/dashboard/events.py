@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from markupsafe import Markup
 
-from ..reading.views import AuditEventView
+from ..reading.views import AuditEventView, TimelineEvent
 from ..store.summaries import RunSummary
 from .language import N_, _, code
 from .rights import name_of_right
@@ -40,6 +41,19 @@ _TITLES: Mapping[str, str] = {
     "refused": N_("tried to {action} without the right to"),
 }
 TYPES = frozenset(_TITLES)
+_HAPPENED: Mapping[str, str] = {
+    "entered": N_("came to {step}"),
+    "compensation_planned": N_("undoing {step} was planned"),
+    "attempt_started": N_("attempt {number} at {step} began"),
+    "attempt_completed": N_("attempt {number} at {step} completed"),
+    "attempt_failed": N_("attempt {number} at {step} failed"),
+    "attempt_abandoned": N_("attempt {number} at {step} was abandoned"),
+}
+_ENDS: Mapping[str, str] = {
+    "completed": N_("the run completed"),
+    "failed": N_("the run failed"),
+    "cancelled": N_("the run was cancelled"),
+}
 
 
 def filterable() -> list[tuple[str, Markup]]:
@@ -50,11 +64,22 @@ def filterable() -> list[tuple[str, Markup]]:
 
 def title_of(event: AuditEventView) -> Markup:
     """What happened, as the rest of a sentence that the actor begins."""
-    said = event.metadata or {}
+    return _titled(event.type, event.step, event.metadata or {})
+
+
+def _titled(type: str, step: str | None, said: Mapping[str, Any]) -> Markup:
     action = name_of_right(str(said.get("action", "?")))
-    text = _TITLES.get(event.type, event.type.replace("_", " "))
+    text = _TITLES.get(type, type.replace("_", " "))
     names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger", "part")}
-    return _(text, step=code(event.step or "?"), action=action, **names)
+    return _(text, step=code(step or "?"), action=action, **names)
+
+
+def told(event: TimelineEvent) -> Markup:
+    """What happened, of everything that did; what somebody did as the rest of a sentence that they begin."""
+    happened = _HAPPENED.get(event.type) or (_ENDS.get(event.type) if event.actor is None else None)
+    if happened is None:
+        return _titled(event.type, event.step, event.details or {})
+    return _(happened, step=code(event.step or "?"), number=event.attempt or 0)
 
 
 def started(run: RunSummary) -> AuditEventView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ from .records import Record, Row, read_record, step_facts
 from .states import merged_outputs
 from .steps import step_run_views, step_views
 from .timeline import timeline
-from .views import Run
+from .views import AuditEventView, Run
 
 
 def inspect(connection: sa.Connection, registry: Registry, run_id: UUID | str, *, include_history: bool = False) -> Run:
@@ -30,9 +31,9 @@ def inspect(connection: sa.Connection, registry: Registry, run_id: UUID | str, *
 
 def run_of(connection: sa.Connection, record: Record, *, include_history: bool) -> Run:
     """The run that was read. Two queries."""
-    children, named = _relatives(connection, record.run)
-    audit_events = events_of(connection, record.run["id"], () if include_history else ("child_pruned",))
-    gone = tuple(event.metadata["run_id"] for event in audit_events if event.type == "child_pruned" and event.metadata)
+    audit_events = events_of(connection, record.run["id"], () if include_history else ("child_pruned", "replayed"))
+    gone, replays = _told(audit_events, "child_pruned"), _told(audit_events, "replayed")
+    children, named = _relatives(connection, record.run, replays)
     history: dict[str, Any] = {}
     if include_history:
         history = {
@@ -50,6 +51,7 @@ def run_of(connection: sa.Connection, record: Record, *, include_history: bool) 
         fingerprint=record.run["fingerprint"],
         decision=_decision(record),
         children=(*gone, *children),
+        replays=replays,
         pruned=(*named, *gone),
         **history,
     )
@@ -63,9 +65,15 @@ def _decision(record: Record) -> str:
     return decision_token(record.run["status"], open_decisions(step_facts(record.visits), record.spec))
 
 
-def _relatives(connection: sa.Connection, run: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _told(events: Sequence[AuditEventView], type: str) -> tuple[str, ...]:
+    """The runs that events of this type name."""
+    return tuple(event.metadata["run_id"] for event in events if event.type == type and event.metadata)
+
+
+def _relatives(connection: sa.Connection, run: Row, replays: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The runs that it started, and those of the runs that it names that are not there any more."""
-    named = [run[name] for name in ("parent_run_id", "replayed_from_id", "replayed_as_id") if run[name] is not None]
+    known = (run["parent_run_id"], run["replayed_from_id"], run["replayed_as_id"], *replays)
+    named = list(dict.fromkeys(id for id in known if id is not None))
     started = tables.Run.parent_run_id == run["id"]
     query = sa.select(tables.Run.id, tables.Run.parent_run_id).where(sa.or_(started, tables.Run.id.in_(named)))
     found = connection.execute(query.order_by(tables.Run.created_at, tables.Run.id)).all()

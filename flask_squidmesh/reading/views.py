@@ -126,8 +126,8 @@ class Run(RunSummary):
     """One run in full. steps, step_runs, audit_events and timeline are None unless asked for with include_history=True.
 
     context: the outputs so far, merged, newest wins. last_error: {type, message, code, details, traceback, retryable}.
-    decision: the token to pass as `expected` to a control call. children: the runs it started. pruned: those of its
-    parent, its children and its replays that have been deleted.
+    decision: the token to pass as `expected` to a control call. children: the runs it started. replays: the runs that
+    replay it. pruned: those of its parent, its children and its replays that have been deleted.
     """
 
     payload: Mapping[str, Any]
@@ -137,6 +137,7 @@ class Run(RunSummary):
     fingerprint: str
     decision: str
     children: tuple[str, ...]
+    replays: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
     steps: tuple[StepView, ...] | None = None
     step_runs: tuple[StepRunView, ...] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -12,13 +13,13 @@ from werkzeug.wrappers import Response
 
 from ...engine.status import TERMINAL
 from ...reading.looking import Look
-from ...reading.views import AttemptView, Explanation, Run, StepRunView
+from ...reading.views import AttemptView, Explanation, Run, StepRunView, TimelineEvent
 from ...runtime.runtime import current_runtime
 from ...store.summaries import RunSummary
 from .. import data, frame, graph_drawing, parts, rail
 from ..access import current_hooks, may, require
 from ..documents import Document, Documents, Failure, visible
-from ..events import started, title_of
+from ..events import started, title_of, told
 from ..headers import keep_nowhere
 from ..marks import Mark, mark_of, mark_of_status, mark_of_visit
 from ..offers import offers
@@ -100,6 +101,7 @@ def _content(look: Look) -> dict[str, Any]:
         "links": _links(run),
         "start_alike": _start_alike(run),
         "drawing": _drawing(look) if request.args.get("view") == "graph" else None,
+        "events": _events(run) if request.args.get("view") == "events" else None,
         "pulse": None if _is_over(run) else _pulse(run, _version(run, look.word), chosen),
     }
 
@@ -174,6 +176,15 @@ def _attempts(run: Run) -> list[tuple[StepRunView, AttemptView, Markup | None]]:
         for attempt in step_run.attempts
     ]
     return sorted(found, key=lambda row: row[1].started_at)
+
+
+def _events(run: Run) -> list[tuple[TimelineEvent, Markup, Markup | None]]:
+    """Everything that happened, each in words and with the text of its error."""
+    return [(event, told(event), _error_of(run, event.details or {})) for event in run.timeline or ()]
+
+
+def _error_of(run: Run, details: Mapping[str, Any]) -> Markup | None:
+    return error_text(visible(run, details["error"], ("timeline", "error"))) if details.get("error") else None
 
 
 def _start_alike(run: Run) -> str | None:
