@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
 from tests.browser import accessibility_problems
 from tests.web import tour
-from tests.web.shop import make_app
+from tests.web.shop import Checkout, make_app, mesh_of, start
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -68,3 +69,37 @@ def test_pages_load_from_the_app_alone_and_keep_no_data_in_the_browser(page: Pag
         assert local == {}
         assert of_session in ({}, {HTMX_OWN: address.removeprefix(origin(address))})
     assert asked == {origin(address) for address in addresses}
+
+
+def away(*_: object, **__: object) -> None:
+    raise sa.exc.OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+
+
+def test_dialogs_refusals_and_failures_are_accessible_too(
+    app: Flask, live_server: Serve, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = start(app, Checkout, "1"), start(app, Checkout, "2")
+    base = live_server(app) + "/squidmesh"
+    page.goto(f"{base}/runs/{first}")
+    page.get_by_role("link", name="Reject…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Comment").wait_for()
+    found = list(problems(page))
+    dialog.get_by_role("button", name="Reject").click()
+    dialog.get_by_text("Say why, in a few words").wait_for()
+    found += problems(page)
+    page.goto(f"{base}/runs/{second}/approve")
+    with app.app_context():
+        mesh_of(app).reject_run(second, actor="lee")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_text("Nothing was done").wait_for()
+    found += problems(page)
+    page.goto(f"{base}/workflows/checkout/start")
+    page.locator("main form").evaluate("form => { form.noValidate = true; }")
+    page.get_by_role("button", name="Start").click()
+    page.locator("[aria-invalid=true]").first.wait_for()
+    found += problems(page)
+    monkeypatch.setattr("flask_squidmesh.dashboard.data.listing.list_runs", away)
+    page.goto(f"{base}/runs")
+    page.get_by_text("The run store did not answer").wait_for()
+    assert found + list(problems(page)) == []
