@@ -1,0 +1,149 @@
+"""How long the server takes for each page of the dashboard, and how many queries it asks.
+
+    flask --app example_app seed-runs 1000000
+    python -m benchmarks.pages --database URL --rounds 20
+
+It writes nothing. The time is that of the whole request in this process: rendering and the database, no network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import unescape
+from statistics import median
+
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_login import FlaskLoginClient
+
+from .addresses import POLLED, addresses
+
+PREFIX, PERSON = "/squidmesh", "olivia@shop.test"
+MOST_QUERIES, MOST_MS = 8, 100.0
+UNCHANGED = 204
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One page. milliseconds: of each request. queries: on our tables, in one request. size: bytes of the answer."""
+
+    name: str
+    status: int
+    milliseconds: Sequence[float]
+    queries: int
+    size: int
+
+    @property
+    def over(self) -> str:
+        """What it is over; empty where nothing is."""
+        slow = median(self.milliseconds) > MOST_MS
+        return ", ".join(word for word, is_so in (("slow", slow), ("queries", self.queries > MOST_QUERIES)) if is_so)
+
+
+def main() -> None:
+    """Print a table of all pages."""
+    options = _options()
+    if options.database:
+        os.environ["DATABASE_URL"] = options.database
+    from example_app import create_app
+
+    app = create_app()
+    client = _logged_in(app)
+    print(_heading(app))
+    for measured in _measured(app, client, options.rounds, options.only):
+        print(_line(measured), flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description="Measure the dashboard's pages.")
+    parser.add_argument("--database", help="URL of a seeded database of the example app; DATABASE_URL if left out")
+    parser.add_argument("--rounds", type=int, default=20, help="requests of each page after one that warms up")
+    parser.add_argument("--only", default="", help="only pages whose name contains this")
+    return parser.parse_args()
+
+
+def _logged_in(app: Flask) -> FlaskClient:
+    from example_app.models import User, db
+
+    app.test_client_class = FlaskLoginClient
+    with app.app_context():
+        person = db.session.scalar(sa.select(User).where(User.email == PERSON))
+    if person is None:
+        sys.exit("The database has no people in it. Seed it first:\n  flask --app example_app seed-runs 1000000")
+    return app.test_client(user=person)
+
+
+def _heading(app: Flask) -> str:
+    engine = app.extensions["squidmesh"].database.engine
+    with engine.connect() as connection:
+        runs = connection.scalar(sa.text("SELECT count(*) FROM squidmesh_runs"))
+        steps = connection.scalar(sa.text("SELECT count(*) FROM squidmesh_step_runs"))
+    version = ".".join(str(number) for number in connection.dialect.server_version_info or ())
+    columns = "| Page | Median, ms | Worst, ms | Queries | Size, KB | Over |\n|---|--:|--:|--:|--:|---|"
+    return f"{engine.dialect.name} {version}, {runs:,} runs, {steps:,} step runs\n\n{columns}"
+
+
+def _measured(app: Flask, client: FlaskClient, rounds: int, only: str) -> Iterator[Measured]:
+    with app.extensions["squidmesh"].database.engine.connect() as connection:
+        known = addresses(connection)
+    for name, path in known.items():
+        if only in name:
+            yield _measure(app, client, name, PREFIX + path, rounds)
+    for name in POLLED:
+        if only in f"{name}, unchanged":
+            yield _measure(app, client, f"{name}, unchanged", _pulse(client, PREFIX + known[name]), rounds)
+
+
+def _measure(app: Flask, client: FlaskClient, name: str, address: str, rounds: int) -> Measured:
+    with _counting(app) as statements:
+        answer = client.get(address)
+    times = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        client.get(address)
+        times.append((time.perf_counter() - begun) * 1000)
+    return Measured(
+        name=name, status=answer.status_code, milliseconds=times, queries=len(statements), size=len(answer.data)
+    )
+
+
+@contextmanager
+def _counting(app: Flask) -> Iterator[list[str]]:
+    """The statements on our tables while the block runs."""
+    engine, statements = app.extensions["squidmesh"].database.engine, list[str]()
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.extend([statement] if "squidmesh_" in statement else [])
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+
+
+def _pulse(client: FlaskClient, address: str) -> str:
+    """What the page polls."""
+    found = re.search(r'id="pulse"[^>]*hx-get="([^"]+)"', client.get(address).text)
+    if found is None:
+        return address
+    return unescape(found[1])
+
+
+def _line(measured: Measured) -> str:
+    name = measured.name if measured.status in (200, UNCHANGED) else f"{measured.name} ({measured.status})"
+    middle, worst = median(measured.milliseconds), max(measured.milliseconds)
+    size = f"{measured.size / 1024:.0f}"
+    return f"| {name} | {middle:.0f} | {worst:.0f} | {measured.queries} | {size} | {measured.over} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""No page and no poll asks more than eight queries, however much it shows."""
+
+from __future__ import annotations
+
+import re
+
+from tests.web import tour
+from tests.web.shop import fill
+from tests.web.visiting import Visitor, pulse_of, queries
+
+MOST = 8
+
+
+def test_every_page_asks_few_queries(visitor: Visitor) -> None:
+    ids = tour.furnish(visitor.app)
+    addresses = [*tour.pages(ids), f"/runs/{ids['decision']}.json", "/runs.json", "/runs.csv", "/audit.csv"]
+    asked = {address: len(queries(visitor, address)) for address in addresses}
+    assert {address: number for address, number in asked.items() if number > MOST} == {}
+
+
+def test_a_poll_that_brings_the_whole_page_asks_few_queries(visitor: Visitor) -> None:
+    ids = tour.furnish(visitor.app)
+    for path in ("/", "/runs", "/failures", "/workflows", "/workflows/checkout", "/schedules", "/workers"):
+        older = re.sub(r"\bv=[^&]*", "v=older-0", pulse_of(visitor.get(path).text))
+        assert len(queries(visitor, older)) <= MOST, path
+    older = re.sub(r"\bv=[^&]*", "v=older-0", pulse_of(visitor.get(f"/runs/{ids['decision']}").text))
+    assert len(queries(visitor, older)) <= MOST
+
+
+def test_longer_lists_ask_no_more_queries(visitor: Visitor) -> None:
+    fill(visitor.app)
+    once = {path: len(queries(visitor, path)) for path in tour.LISTS}
+    fill(visitor.app)
+    assert {path: len(queries(visitor, path)) for path in tour.LISTS} == once
