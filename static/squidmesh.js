@@ -32,9 +32,15 @@
     const button = event.target.closest("[data-copy]");
     if (!button) return;
     const source = document.getElementById(button.dataset.copy);
-    if (navigator.clipboard) return navigator.clipboard.writeText(source.textContent);
-    getSelection().selectAllChildren(source);
-    document.execCommand("copy");
+    const done = () => (button.textContent = button.dataset.done);
+    const select = () => {
+      getSelection().selectAllChildren(source);
+      if (!document.execCommand("copy")) return;
+      getSelection().removeAllRanges();
+      done();
+    };
+    if (navigator.clipboard) navigator.clipboard.writeText(source.textContent).then(done, select);
+    else select();
   });
 
   // Keys never act: they lead to a page or open a dialog.

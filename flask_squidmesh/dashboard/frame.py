@@ -31,7 +31,8 @@ PAGES = (
 OF_ONE = ("run", "bulk")
 SLOWER = {"workers": 10.0, "failures": 30.0, "workflows": 30.0, "workflow": 30.0, "schedules": 30.0}
 THEMES = ("system", "light", "dark")
-THEME_COOKIE, LIVE_COOKIE = "squidmesh_theme", "squidmesh_live"
+THEME_COOKIE, LIVE_COOKIE, ZONE_COOKIE = "squidmesh_theme", "squidmesh_live", "squidmesh_zone"
+ZONES = ("own", "utc")
 HTMX = {
     "includeIndicatorStyles": False,
     "allowEval": False,
@@ -91,6 +92,8 @@ def frame() -> dict[str, Any]:
         "nav": _navigation(),
         "needs": needs(),
         "live": is_live(),
+        "zone": zone().key,
+        "other_zone": _other_zone(),
         "theme": _theme(),
         "themes": [("system", _("System")), ("light", _("Light")), ("dark", _("Dark"))],
         "token": csrf.token(),
@@ -106,8 +109,19 @@ def frame() -> dict[str, Any]:
 
 
 def zone() -> ZoneInfo:
-    """The zone in which times are shown."""
-    return ZoneInfo(current_runtime().settings.dashboard.timezone)
+    """The zone in which times are shown: the host's, or UTC where the reader prefers it."""
+    return ZoneInfo("UTC" if request.cookies.get(ZONE_COOKIE) == "utc" else _own_zone())
+
+
+def _own_zone() -> str:
+    return current_runtime().settings.dashboard.timezone
+
+
+def _other_zone() -> tuple[str, str] | None:
+    """What the reader may choose instead: the preference and the zone's name; None where there is only UTC."""
+    if _own_zone() == "UTC":
+        return None
+    return ("utc", "UTC") if zone().key != "UTC" else ("own", _own_zone())
 
 
 def version(*shown: object) -> str:

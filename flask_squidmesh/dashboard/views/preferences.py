@@ -11,10 +11,12 @@ A_YEAR = 365 * 24 * 3600
 
 
 def change() -> Response:
-    """Keep the theme, and go back to where the reader was."""
+    """Keep the theme or the zone of times, and go back to where the reader was."""
     response = redirect(frame.local_path(request.form.get("next")) or url_for(".inbox"), 303)
     if request.form.get("theme") in frame.THEMES:
         remember(response, frame.THEME_COOKIE, request.form["theme"])
+    if request.form.get("zone") in frame.ZONES:
+        remember(response, frame.ZONE_COOKIE, request.form["zone"])
     return response
 
 
