@@ -1,4 +1,4 @@
-"""The pages in a real browser while things change underneath."""
+"""The pages in a real browser: dialogs, and what happens while things change underneath."""
 
 from __future__ import annotations
 
@@ -41,6 +41,35 @@ def approve(app: Flask, run_id: str) -> None:
 def quick(migrated_sqlite_url: str) -> Flask:
     """An app whose pages refresh five times a second."""
     return make_app(migrated_sqlite_url, **QUICK)
+
+
+def test_a_dialog_shows_what_was_wrong_with_its_form(app: Flask, live_server: Serve, page: Page) -> None:
+    run_id = start(app, Checkout, "7")
+    page.goto(f"{live_server(app)}/squidmesh/runs/{run_id}")
+    page.get_by_role("link", name="Reject…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Reject").click()
+    dialog.get_by_text("Say why, in a few words").wait_for()
+    comment = dialog.get_by_label("Comment")
+    assert comment.evaluate("field => field === document.activeElement")
+    comment.fill("fraud")
+    with app.app_context():
+        mesh_of(app).approve_run(run_id, actor="lee")
+    dialog.get_by_role("button", name="Reject").click()
+    dialog.get_by_role("heading", name="Nothing was done").wait_for()
+    assert dialog.get_by_text("lee approved review").is_visible()
+    assert page.url.endswith(run_id)
+
+
+def test_a_dialog_that_is_refused_shows_the_page_that_says_why(app: Flask, live_server: Serve, page: Page) -> None:
+    run_id = start(app, Checkout, "7")
+    page.goto(f"{live_server(app)}/squidmesh/runs/{run_id}")
+    page.get_by_role("link", name="Approve…").click()
+    approve = page.get_by_role("dialog").get_by_role("button", name="Approve")
+    approve.wait_for()
+    mesh_of(app).authorize(lambda action, run, permission: action != "approve")
+    approve.click()
+    page.get_by_role("heading", name="You may not do this").wait_for()
 
 
 def test_the_inbox_fills_by_itself_and_the_title_counts(
