@@ -129,7 +129,7 @@ def version(*shown: object) -> str:
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 
-def pulse(view: str, version: str, _seconds_: float = 0, **values: Any) -> Pulse:
+def pulse(view: str, version: str, **values: Any) -> Pulse:
     """The poll of a page. version: what the page shows; the answer is empty as long as it and the title hold."""
     toggled = {**request.args.to_dict(), **(request.view_args or {}), "live": "0" if is_live() else "1"}
     return Pulse(

@@ -68,3 +68,29 @@ def test_a_search_that_takes_too_long(migrated_postgres_url: str, monkeypatch: p
 @pytest.mark.parametrize("method", ["post", "put", "delete"])
 def test_a_method_that_a_page_does_not_take(visitor: Visitor, method: str) -> None:
     assert getattr(visitor.client, method)("/squidmesh/runs").status_code in (400, 405)
+
+
+def slow(connection: sa.Connection, *_: object, **__: object) -> None:
+    connection.execute(sa.text("SELECT pg_sleep(5)"))
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("/", "inbox"),
+        ("/failures", "failures"),
+        ("/workflows", "rates.word_counts_of"),
+        ("/workflows/checkout", "rates.versions"),
+        ("/workers", "fleet"),
+        ("/audit", "events"),
+        ("/bulk?word=failed", "listing.list_runs"),
+    ],
+)
+def test_every_page_gives_up_what_takes_too_long(
+    migrated_postgres_url: str, monkeypatch: pytest.MonkeyPatch, path: str, query: str
+) -> None:
+    visitor = Visitor(make_app(migrated_postgres_url, SQUIDMESH_DASHBOARD_QUERY_TIMEOUT_MS=100))
+    monkeypatch.setattr(f"flask_squidmesh.dashboard.data.{query}", slow)
+    answer = visitor.get(path)
+    assert answer.status_code == 503
+    assert "Choose a workflow, a status or a shorter time." in text_of(answer.text)

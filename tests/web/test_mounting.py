@@ -6,13 +6,13 @@ import re
 from typing import Any
 
 import pytest
-from flask import Flask, Request
+from flask import Flask, Request, url_for
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
 from flask_squidmesh.dashboard import Hooks, create_blueprint
-from tests.web.shop import Checkout, allow_everything, make_app, mesh_of, start
-from tests.web.visiting import Visitor, forms_of
+from tests.web.shop import Checkout, Labels, allow_everything, make_app, mesh_of, start
+from tests.web.visiting import Visitor, forms_of, pulse_of
 
 
 def _links(page: str) -> list[str]:
@@ -22,10 +22,30 @@ def _links(page: str) -> list[str]:
 def test_below_a_script_name_every_link_leads_there(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     outer = Client(DispatcherMiddleware(Flask("outer"), {"/shop": visitor.app.wsgi_app}))
-    for path in ("/", "/runs", f"/runs/{run_id}", f"/runs/{run_id}/approve", "/nowhere"):
+    start(visitor.app, Labels, "8")
+    for path in (
+        *("/", "/runs", f"/runs/{run_id}", f"/runs/{run_id}/approve", "/nowhere", "/failures", "/workflows"),
+        *("/workflows/checkout", "/workflows/checkout/start", "/schedules", "/workers", "/audit", "/help"),
+        *("/bulk?word=decision", "/bulk?word=decision&action=cancel"),
+    ):
         page = outer.get(f"/shop/squidmesh{path}").text
         assert _links(page)
         assert all(link.startswith("/shop/squidmesh") for link in _links(page))
+
+
+def test_cookies_and_polls_below_a_script_name_stay_there(visitor: Visitor) -> None:
+    outer = Client(DispatcherMiddleware(Flask("outer"), {"/shop": visitor.app.wsgi_app}))
+    answer = outer.get("/shop/squidmesh/workers?live=0")
+    assert "Path=/shop/squidmesh/" in answer.headers["Set-Cookie"]
+    assert "Go live" in answer.text
+    address = f"/shop/squidmesh{pulse_of(outer.get('/shop/squidmesh/workers?live=1').text, '/shop/squidmesh')}"
+    assert outer.get(address).status_code == 204
+
+
+def test_addresses_made_outside_of_requests_know_the_application_root(migrated_sqlite_url: str) -> None:
+    app = make_app(migrated_sqlite_url, APPLICATION_ROOT="/shop", SERVER_NAME="acme.test")
+    with app.app_context():
+        assert url_for("squidmesh.runs") == "http://acme.test/shop/squidmesh/runs"
 
 
 def test_an_action_below_a_script_name_comes_back_there(visitor: Visitor) -> None:

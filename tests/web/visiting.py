@@ -41,9 +41,9 @@ def text_of(page: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", bare)).split())
 
 
-def pulse_of(page: str) -> str:
+def pulse_of(page: str, prefix: str = PREFIX) -> str:
     """The address that the page polls, below the dashboard's own."""
-    found = re.search(r'id="pulse"[^>]*hx-get="/squidmesh([^"]+)"', page)
+    found = re.search(rf'id="pulse"[^>]*hx-get="{prefix}([^"]+)"', page)
     assert found, "the page has no poll"
     return unescape(found[1])
 

@@ -124,7 +124,7 @@ def _pulse(run: Run, version: str, chosen: StepRunView | None) -> frame.Pulse:
         {"step": chosen.step, "visit": chosen.visit, "kind": chosen.kind} if "step" in request.args and chosen else {}
     )
     told = {**shown, **one_by_one.turn()}
-    return frame.pulse("run", version, current_runtime().config.dashboard.poll_run, run_id=run.id, **told)
+    return frame.pulse("run", version, run_id=run.id, **told)
 
 
 def _chosen(run: Run) -> StepRunView | None:
