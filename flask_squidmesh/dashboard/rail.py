@@ -42,10 +42,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Rail:
-    """cuts: where the lines are cut because a long idle time is folded. folded: how long that is; None without."""
+    """cut: where the lines are cut because a long idle time is folded. folded: how long that is; None without."""
 
     lines: list[Line]
-    cuts: tuple[float, ...]
+    cut: float | None
     folded: str | None
 
 
@@ -57,7 +57,7 @@ def rail(run: Run, now: datetime) -> Rail:
     reached = {step_run.step for step_run in step_runs}
     lines = [_line(run, step_run, found, line, now) for step_run, found in made]
     lines += [_unreached(run, step) for step in steps if step.step not in reached]
-    return Rail(lines, line.cuts, _length(*line.fold) if line.fold else None)
+    return Rail(lines, line.cut, _length(*line.fold) if line.fold else None)
 
 
 def _ready(run: Run, visit: StepRunView) -> datetime:

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 NARROWEST = 1.0
 FOLDED = 12.0
+CUT = 1.6
 LONG = 0.8
 Times = tuple[datetime, datetime]
 
@@ -38,12 +39,9 @@ class Scale:
         return round(x, 2), round(min(max(self.place(end) - x, NARROWEST), 100 - x), 2)
 
     @property
-    def cuts(self) -> tuple[float, ...]:
-        """Where the line is cut to show that it is folded."""
-        if self.fold is None:
-            return ()
-        middle = self.place(self.fold[0]) + FOLDED / 2
-        return round(middle - 1.2, 2), round(middle + 0.4, 2)
+    def cut(self) -> float | None:
+        """Where the line is cut to show that it is folded; None where it is not."""
+        return round(self.place(self.fold[0]) + (FOLDED - CUT) / 2, 2) if self.fold else None
 
 
 def scale(start: datetime, end: datetime, worked: Iterable[Times]) -> Scale:
