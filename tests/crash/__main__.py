@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Final
 
 from tests import postgres
 from tests.databases import PostgresDatabases, SqliteDatabases
@@ -23,7 +24,8 @@ from .deliveries import DELIVERIES
 from .shapes.all_shapes import SHAPES
 from .trying import Life
 
-DATABASES = ("sqlite", "postgresql")
+DATABASES: Final = ("sqlite", "postgresql")
+MOST_TOLD: Final = 5
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _told(found: Iterable[Tried]) -> Iterator[Tried]:
         lives = each.lives
         state = f"{len(each.wrong)} WRONG" if each.wrong else "right"
         print(f"{lives.database:10} {lives.shape:26} {lives.delivery:16} {each.tried:4} points  {state}", flush=True)
-        for what in each.wrong:
+        for what in each.wrong[:MOST_TOLD]:
             print(f"    {what}", flush=True)
         yield each
 

@@ -24,7 +24,7 @@ from tests.shop import check_rows
 from .stage import Stage
 
 RECOVERY: Final = ("abandoned", "interrupted", "retried", "resolved")
-TIMES: Final = ("at", "decided_at", "received_at", "intended_window")
+NEW_EACH_TIME: Final = ("at", "decided_at", "received_at", "intended_window", "bulk")
 
 Visit = tuple[str, str, int, str]
 
@@ -161,7 +161,9 @@ def _run_end(stage: Stage, run_id: str) -> RunEnd:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _timeless(each) for key, each in value.items() if key not in TIMES}
+        return {key: _timeless(each) for key, each in value.items() if key not in NEW_EACH_TIME}
+    if isinstance(value, list):
+        return [_timeless(each) for each in value]
     return value
 
 

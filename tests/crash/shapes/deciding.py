@@ -30,6 +30,15 @@ def rejected(effects: Effects) -> Any:
     return approved(effects)
 
 
+def approved_by_two(effects: Effects) -> Any:
+    class ApprovedByTwo(Workflow):
+        place = Manual(Order)
+        review = Approval("Good?", output="review", approvals=2, after=[])
+        a = Step(effects.does("a"), after=[review])
+
+    return ApprovedByTwo
+
+
 def approved_with_a_note(effects: Effects) -> Any:
     return approved(effects)
 
@@ -169,6 +178,14 @@ def _approve_each(stage: Stage, run: RunSummary) -> None:
         say(stage, run, "approve_run", step=waiting)
 
 
+def _approve_by_two(stage: Stage, run: RunSummary) -> None:
+    """Lee first, then Kim."""
+    if run.needs is not None and run.needs.kind == "decision":
+        said = [event.actor for event in stage.shop.look(run.id).audit_events or () if event.type == "approved"]
+        actor = "kim" if "lee" in said else "lee"
+        stage.say("approve_run", run.id, actor=actor, idempotency_key=f"approved by {actor}")
+
+
 def _approve_with_a_note(stage: Stage, run: RunSummary) -> None:
     """The host's own row and the decision are one transaction."""
     if run.needs is None or run.needs.kind != "decision":
@@ -207,6 +224,7 @@ def _find_out_of_the_lost(stage: Stage, run: RunSummary, call: str, options: dic
 SHAPES: tuple[Shape, ...] = (
     shape(approved, decide=deciding("approve_run")),
     shape(rejected, decide=deciding("reject_run")),
+    shape(approved_by_two, decide=_approve_by_two),
     shape(approved_with_a_note, decide=_approve_with_a_note),
     shape(paused, decide=deciding("unblock_run")),
     shape(approved_beside, decide=_approve_each),
