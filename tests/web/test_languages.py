@@ -36,7 +36,7 @@ OF_THE_HOST = (
     *("Order", "Parcel", "Label", "Bill", "Payout", "Shipment", "Reminder", "release", "payments.review"),
     *("buyer@shop.test", "dana", "Lee L.", "host:1:a", "squidmesh", "nothing"),
 )
-NAMES = ("Workflows", "UTC", "Europe/Berlin", "CSV", "JSON")
+NAMES = ("Workflows", "UTC", "Europe/Berlin", "CSV", "JSON", "payload")
 
 
 def _catalogue_of(code: str) -> GNUTranslations:
