@@ -3,7 +3,7 @@ ENVIRONMENT := $(PYTHON) tools/environment.py
 export UV_SYSTEM_CERTS := true
 PYTEST := bin/python -m pytest --numprocesses=logical --maxprocesses=8
 
-TOUCHING_SQLALCHEMY := tests/cli tests/integration tests/example/test_smoke.py --ignore=tests/integration/state_machine
+TOUCHING_SQLALCHEMY := tests/cli tests/integration --ignore=tests/integration/state_machine --ignore=tests/integration/executors
 
 .PHONY: help demo test lint crash chaos engines pictures translations clean
 
