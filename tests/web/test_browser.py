@@ -20,6 +20,7 @@ Serve = Callable[[Flask], str]
 QUICK: dict[str, Any] = {"SQUIDMESH_DASHBOARD_POLL_LIST": 0.2, "SQUIDMESH_DASHBOARD_POLL_RUN": 0.2}
 
 
+FEW_POLLS = 1000
 WATCH = """() => {
   window.changes = 0;
   const count = (records) => { window.changes += records.length; };
@@ -29,6 +30,13 @@ WATCH = """() => {
 
 def is_poll(message: Request | Response) -> bool:
     return "/pulse" in message.url
+
+
+def polls(page: Page) -> list[str]:
+    """The polls of the page from now on."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if is_poll(request) else None)
+    return asked
 
 
 def approve(app: Flask, run_id: str) -> None:
@@ -122,16 +130,31 @@ def test_a_refresh_spares_what_somebody_is_using(quick: Flask, live_server: Serv
     assert page.get_by_role("link", name="Label 8").count() == 0
 
 
-def test_a_page_that_nobody_looks_at_does_not_ask(quick: Flask, live_server: Serve, page: Page) -> None:
-    asked: list[str] = []
+def test_a_page_that_nobody_looks_at_does_not_ask_and_catches_up_at_once(
+    quick: Flask, live_server: Serve, page: Page
+) -> None:
     page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => window.unseen === true})")
     page.goto(live_server(quick) + "/squidmesh/")
-    with page.expect_request(lambda request: "/pulse" in request.url):
-        pass
     page.evaluate("window.unseen = true")
-    page.on("request", lambda request: asked.append(request.url))
-    page.wait_for_timeout(1000)
-    assert len(asked) <= 1
+    page.wait_for_load_state("networkidle")
+    asked = polls(page)
+    page.wait_for_timeout(FEW_POLLS)
+    assert asked == []
+    page.evaluate("window.unseen = false; document.dispatchEvent(new Event('visibilitychange'))")
+    assert len(asked) == 1
+
+
+def test_refreshing_is_paused_in_the_bar_for_every_page(quick: Flask, live_server: Serve, page: Page) -> None:
+    page.goto(live_server(quick) + "/squidmesh/")
+    page.get_by_role("link", name="Pause").click()
+    page.get_by_role("link", name="Go live").wait_for()
+    page.get_by_role("link", name="Runs", exact=True).click()
+    page.wait_for_load_state("networkidle")
+    asked = polls(page)
+    page.wait_for_timeout(FEW_POLLS)
+    assert asked == []
+    with page.expect_request(is_poll):
+        page.get_by_role("link", name="Go live").click()
 
 
 def test_a_lost_connection_is_said_and_taken_back(quick: Flask, live_server: Serve, page: Page) -> None:
@@ -173,9 +196,8 @@ def test_a_run_that_has_ended_is_asked_about_no_more(quick: Flask, live_server: 
     with page.expect_response(lambda answer: is_poll(answer) and answer.status == 286):
         approve(quick, run_id)
     page.locator("#pulse").wait_for(state="detached")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.wait_for_timeout(1000)
+    asked = polls(page)
+    page.wait_for_timeout(FEW_POLLS)
     assert asked == []
 
 

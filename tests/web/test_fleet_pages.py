@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from flask_squidmesh import Cron, Step, Workflow
+from flask_squidmesh.config import READING_ACTIONS
 from flask_squidmesh.runtime.beats import record_beat
 from tests.web.shop import Checkout, Labels, mesh_of, start
 from tests.web.visiting import Visitor, text_of
@@ -134,6 +136,31 @@ def test_the_audit_as_a_table_holds_no_formula(visitor: Visitor) -> None:
     assert answer.mimetype == "text/csv"
     assert "'=HYPERLINK(1),approved,approved review,review" in answer.text
     assert "'@fine" in answer.text
+
+
+def test_the_audit_holds_what_people_decided_saw_and_were_refused(make: Any) -> None:
+    rights: dict[str, Any] = {"authorize": lambda *_: True}
+    visitor = make({"authorize": lambda *asked: rights["authorize"](*asked), "actor": lambda: "dana"})
+    decided, cancelled, failed = (start(visitor.app, each, "7") for each in (Checkout, Checkout, Labels))
+    visitor.send(f"/runs/{decided}/approve", comment="known customer")
+    visitor.send(f"/runs/{cancelled}/reveal/payload", comment="the bank asks")
+    visitor.send(f"/runs/{cancelled}/cancel", comment="twice by mistake")
+    fields = visitor.form(f"/runs/{failed}/acknowledge")
+    visitor.send(f"/runs/{failed}/replay", comment="paper is back")
+    rights["authorize"] = lambda action, *_: action in READING_ACTIONS
+    visitor.send(f"/runs/{failed}/acknowledge", fields)
+    page = visitor.get("/audit").text
+    for text in (
+        "dana approved review",
+        "known customer",
+        "dana revealed what is hidden in payload",
+        "the bank asks",
+        "twice by mistake",
+        "paper is back",
+        "dana tried to acknowledge without the right to",
+    ):
+        assert text in text_of(page), text
+    assert page.count("<time datetime=") >= 5
 
 
 def test_the_audit_takes_its_right(make) -> None:
