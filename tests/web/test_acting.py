@@ -109,6 +109,11 @@ def test_one_goes_through_the_inbox_one_by_one(visitor: Visitor) -> None:
     assert visitor.get(f"/next?after={third}").location == "/squidmesh/"
 
 
+def test_a_run_that_still_needs_somebody_is_not_led_to_again(visitor: Visitor) -> None:
+    first, second = start(visitor.app, Checkout, "1"), start(visitor.app, Checkout, "2")
+    assert f"/runs/{second}?" in visitor.get(f"/next?among=all&done={first}").location
+
+
 def test_a_form_sent_by_htmx_moves_the_whole_page_when_it_is_done(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     path, by_htmx = f"/squidmesh/runs/{run_id}/reject", {"HX-Request": "true"}

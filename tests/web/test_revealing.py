@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from flask_squidmesh import Manual, Retry, RetryStep, Step, Workflow
 from flask_squidmesh.dashboard import REDACTED
-from tests.web.shop import CANARY, Billing, Checkout, Shipping, advance, start, work
+from tests.web.shop import CANARY, Billing, Checkout, Order, advance, mesh_of, start, work
 from tests.web.visiting import Visitor, text_of
 
 PARTS = ("payload", "context", "step/hold/1/input", "step/hold/1/output", "step/take/1/error", "step/take/1/state")
@@ -107,14 +108,25 @@ def test_a_reveal_needs_its_right_and_its_words(make: Any) -> None:
 
 
 def test_each_attempt_is_shown_with_its_own_worker_and_error(visitor: Visitor) -> None:
-    run_id = start(visitor.app, Shipping, "7")
+    said = iter(["carrier closed", "carrier busy", "carrier on strike"])
+
+    def call(order_id: str) -> None:
+        raise RetryStep(next(said), after=600)
+
+    class Parcel(Workflow):
+        order = Manual(Order)
+        call_carrier = Step(call, retry=Retry(5))
+
+    mesh_of(visitor.app).register(Parcel)
+    run_id = start(visitor.app, Parcel)
     for _ in range(2):
         advance(visitor.app, timedelta(minutes=11))
         work(visitor.app)
     page = visitor.get(f"/runs/{run_id}?step=call_carrier&visit=1&attempt=2")
     inspector = page.text[page.text.index('id="inspector"') :].partition("</section>")[0]
     assert "Attempt 2 of 5" in text_of(inspector)
-    assert "gateway busy" in inspector
+    assert "carrier busy" in inspector
+    assert "carrier on strike" not in inspector
     assert inspector.count('aria-current="true"') == 1
     assert f"{run_id}?step=call_carrier&amp;visit=1&amp;attempt=3#inspector" in page.text
 
