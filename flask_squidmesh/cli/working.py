@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
+from sqlalchemy.exc import OperationalError
 
 from ..errors import ConfigurationError
 from .commands import group
@@ -44,7 +45,15 @@ def relay(every: float | None) -> None:
     with _stopping(stopped.set):
         _relay_once(runtime)
         while every is not None and not stopped.wait(every):
-            _relay_once(runtime)
+            _relay_patiently(runtime)
+
+
+def _relay_patiently(runtime: Runtime) -> None:
+    """A round that an outage of the database cannot end the relay with."""
+    try:
+        _relay_once(runtime)
+    except OperationalError as error:
+        click.echo(f"The database is out of reach ({type(error.orig).__name__}); trying again.", err=True)
 
 
 def _relay_once(runtime: Runtime) -> None:

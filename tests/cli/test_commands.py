@@ -327,3 +327,22 @@ def test_a_worker_refuses_a_database_in_memory(shop_at) -> None:
     assert result.exit_code == 1
     assert "SQLite database in memory" in result.output
     assert "SQUIDMESH_DEV_WORKER" in result.output
+
+
+def test_an_outage_does_not_end_a_relay_that_goes_on(shop_at, migrated_url: str, monkeypatch) -> None:
+    from flask_squidmesh.runtime import relaying
+
+    rounds: list[str] = []
+
+    def relay(_runtime: object) -> int:
+        rounds.append("round")
+        if len(rounds) == 2:
+            raise sa.exc.OperationalError("SELECT 1", {}, OSError("gone"))
+        if len(rounds) == 3:
+            raise KeyboardInterrupt
+        return 0
+
+    monkeypatch.setattr(relaying, "relay", relay)
+    result = shop_at(migrated_url, SQUIDMESH_EXECUTOR="database").run("relay", "--every", "0.01")
+    assert len(rounds) == 3
+    assert "The database is out of reach (OSError); trying again." in result.output
