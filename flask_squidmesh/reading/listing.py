@@ -14,9 +14,10 @@ from ..store.tables import Dispatch, Id, Run, Timestamp
 from .cursors import cursor_of, place_of
 from .filters import Condition, Filters, Selection, select_by
 from .views import Count, RunPage
-from .words import OPERATOR_WORDS, overdue
+from .words import OPERATOR_WORDS, STUCK_AFTER, overdue, word_alternatives
 
 Sort = Literal["newest", "oldest"]
+Conditions = tuple[Condition, ...]
 MOST = 500
 CAPPED_WORDS = ("completed", "failed", "cancelled")
 
@@ -49,10 +50,10 @@ def counts(connection: sa.Connection, *, limit: int = 10_000, **filters: Unpack[
     if filters.get("needs"):
         return _counted_together(connection, selection)
     statuses = selection.statuses or tuple(RUN_MOVES)
-    parts: dict[str, tuple[Condition, ...]] = {
-        status: (Run.status == status, *selection.conditions) for status in RUN_MOVES if status in statuses
-    }
-    found = _counted(connection, parts, [status for status in parts if status in TERMINAL], limit)
+    parts: list[tuple[str, Conditions]] = [
+        (status, (Run.status == status, *selection.conditions)) for status in RUN_MOVES if status in statuses
+    ]
+    found = _counted(connection, parts, sorted(TERMINAL), limit)
     return {status: found.get(status, Count(value=0)) for status in RUN_MOVES}
 
 
@@ -83,13 +84,17 @@ def marks(
     return sorted(tuple(row) for row in connection.execute(sa.union_all(shown, *padded)))
 
 
-def _by_word(connection: sa.Connection, filters: Filters) -> dict[str, tuple[Condition, ...]]:
-    parts: dict[str, tuple[Condition, ...]] = {}
+def _by_word(connection: sa.Connection, filters: Filters) -> list[tuple[str, Conditions]]:
+    """The conditions for each word, for some words several that exclude each other."""
+    parts: list[tuple[str, Conditions]] = []
     for word in OPERATOR_WORDS:
         one: Filters = {**filters, "word": word}
         selection = select_by(connection, one)
         narrowed = [Run.status.in_(selection.statuses)] if selection.statuses else []
-        parts[word] = (*narrowed, *selection.conditions)
+        now = filters["now"]
+        assert now is not None
+        for alternative in word_alternatives(word, now, filters.get("stuck_after", STUCK_AFTER)):
+            parts.append((word, (*narrowed, *selection.conditions[:-1], alternative)))
     return parts
 
 
@@ -129,22 +134,21 @@ def _counted_together(connection: sa.Connection, selection: Selection) -> dict[s
 
 
 def _counted(
-    connection: sa.Connection, parts: dict[str, tuple[Condition, ...]], capped: Sequence[str], limit: int
+    connection: sa.Connection, parts: Sequence[tuple[str, Conditions]], capped: Sequence[str], limit: int
 ) -> dict[str, Count]:
     queries = _counting(parts, capped, limit)
-    found = connection.execute(sa.union_all(*queries)).all() if queries else []
+    found = dict.fromkeys((name for name, _conditions in parts), 0)
+    for row in connection.execute(sa.union_all(*queries)) if queries else ():
+        found[row.name] += row.number
     return {
-        row.name: Count(
-            value=min(row.number, limit) if row.name in capped else row.number,
-            capped=row.name in capped and row.number > limit,
-        )
-        for row in found
+        name: Count(value=min(number, limit) if name in capped else number, capped=name in capped and number > limit)
+        for name, number in found.items()
     }
 
 
-def _counting(parts: dict[str, tuple[Condition, ...]], capped: Sequence[str], limit: int) -> list[sa.Select[Any]]:
+def _counting(parts: Sequence[tuple[str, Conditions]], capped: Sequence[str], limit: int) -> list[sa.Select[Any]]:
     queries: list[sa.Select[Any]] = []
-    for name, conditions in parts.items():
+    for name, conditions in parts:
         matching: sa.Select[Any] = (
             sa.select(sa.literal_column("1").label("one")).select_from(Run.__table__).where(*conditions)
         )

@@ -51,30 +51,35 @@ def word_of(summary: RunSummary, now: datetime, *, stuck: bool = False) -> str:
 
 
 def word_condition(word: str, now: datetime, stuck_after: float = STUCK_AFTER) -> Condition:
-    """The same word in SQL, for a query on the runs table; each part can be read from an index."""
+    """The same word in SQL, for a query on the runs table."""
+    return sa.or_(*word_alternatives(word, now, stuck_after))
+
+
+def word_alternatives(word: str, now: datetime, stuck_after: float = STUCK_AFTER) -> list[Condition]:
+    """The same as conditions of which a run meets one at most; a planner finds an index for each, but for no OR."""
     quiet = Run.needs.is_(None)
     stuck = Run.id.in_(stuck_run_ids(now, stuck_after))
     match word:
         case "decision":
-            return Run.needs == "decision"
+            return [Run.needs == "decision"]
         case "paused":
-            return sa.or_(Run.needs == "resume", sa.and_(Run.status == "paused", quiet))
+            return [Run.needs == "resume", sa.and_(Run.status == "paused", quiet)]
         case "stuck":
-            return sa.or_(Run.needs == "interrupted", sa.and_(stuck, Run.status.in_(_AT_WORK), quiet))
+            return [Run.needs == "interrupted", sa.and_(stuck, Run.status.in_(_AT_WORK), quiet)]
         case "failed":
             failing = Run.needs.in_(("failed", "compensation_failed"))
-            return sa.or_(failing, sa.and_(Run.status == "failed", quiet))
+            return [failing, sa.and_(Run.status == "failed", quiet)]
         case "waiting":
-            return sa.and_(Run.status.in_(("pending", "running")), Run.due_at > now, quiet, ~stuck)
+            return [sa.and_(Run.status.in_(("pending", "running")), Run.due_at > now, quiet, ~stuck)]
         case "running" | "pending":
             due = sa.or_(Run.due_at.is_(None), Run.due_at <= now)
-            return sa.and_(Run.status == word, due, quiet, ~stuck)
+            return [sa.and_(Run.status == word, due, quiet, ~stuck)]
         case "retrying":
-            return sa.and_(Run.status == word, quiet, ~stuck)
+            return [sa.and_(Run.status == word, quiet, ~stuck)]
         case "completed":
-            return Run.status == word
+            return [Run.status == word]
         case _:
-            return sa.and_(Run.status == word, quiet)
+            return [sa.and_(Run.status == word, quiet)]
 
 
 def overdue(now: datetime, stuck_after: float = STUCK_AFTER) -> Condition:
