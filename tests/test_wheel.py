@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PINNED_HTMX = "71ea67185bfa8c98c39d31717c6fce5d852370fcdfd129db4543774d3145c0de"
-SOURCES = {".py", ".html", ".txt", ".css", ".js", ".svg", ".png", ".ico", ".mako", ".ini", ".md"}
+SOURCES = {".py", ".html", ".txt", ".css", ".js", ".svg", ".png", ".ico", ".mako", ".ini", ".md", ".po"}
 WHERE_FILES_ARE = "from flask_squidmesh.dashboard import assets; print(assets.TEMPLATES, assets.STATIC)"
 
 pytestmark = pytest.mark.source
@@ -61,6 +61,12 @@ def test_htmx_is_the_pinned_one(shipped: Shipped) -> None:
     for folder in (ROOT, shipped.sdist, shipped.wheel / "flask_squidmesh"):
         htmx = folder / "static/vendor/htmx.min.js"
         assert hashlib.sha256(htmx.read_bytes()).hexdigest() == PINNED_HTMX, folder
+
+
+def test_the_wheel_holds_every_translation_compiled(shipped: Shipped) -> None:
+    sources = {path for path in _files(ROOT, "flask_squidmesh") if path.endswith(".po")}
+    assert sources
+    assert all((shipped.wheel / path).with_suffix(".mo").stat().st_size > 1000 for path in sources)
 
 
 @pytest.mark.parametrize("folder", ["flask_squidmesh", "templates", "static", "tests", "tools", "example_app"])
