@@ -237,10 +237,14 @@ def _worded(connection: sa.Connection, runs: list[RunSummary]) -> tuple[WordedRu
 
 @contextmanager
 def _connected() -> Iterator[sa.Connection]:
-    """A connection that gives up a query that takes too long; SQLite knows no such limit."""
+    """A connection that gives up a query that takes too long; SQLite knows no such limit.
+
+    PostgreSQL would compile the counts, which are many small queries in one, for longer than they take.
+    """
     database = current_runtime().database
     with database.read() as connection:
         if database.dialect == "postgresql":
             limit = str(current_runtime().config.dashboard.query_timeout_ms)
-            connection.execute(sa.select(sa.func.set_config("statement_timeout", limit, True)))
+            settings = {"statement_timeout": limit, "jit": "off"}
+            connection.execute(sa.select(*(sa.func.set_config(*setting, True) for setting in settings.items())))
         yield connection

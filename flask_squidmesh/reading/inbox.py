@@ -209,12 +209,15 @@ def inbox_counts(connection: sa.Connection, *, now: datetime, stuck_after: float
 def marks(connection: sa.Connection, *, now: datetime) -> list[tuple[Any, ...]]:
     """What `inbox` shows, in short: equal for as long as it shows the same. One query.
 
-    Every change of a run raises its revision, and what comes to need a person brings a time of its own.
+    Every change of a run raises its revision, and what comes to need a person brings a time of its own. Of failed
+    runs, which may be many, the times alone are read: the index holds them.
     """
-    count, revisions = sa.func.count(), sa.func.sum(Run.revision)
-    needing = sa.select(
-        Run.needs, count, revisions, _seconds(Run.needs_since), _number(Run.needs_due_at <= now), sa.literal(0)
-    ).where(Run.needs.is_not(None))
+    count, revisions, none = sa.func.count(), sa.func.sum(Run.revision), sa.literal(0)
+    since = _seconds(Run.needs_since)
+    failed = sa.select(sa.literal("failed"), count, none, since, none, none).where(Run.needs == "failed")
+    needing = sa.select(Run.needs, count, revisions, since, _number(Run.needs_due_at <= now), none).where(
+        Run.needs.in_([kind for kind in KINDS if kind not in ("failed", "stuck")])
+    )
     stuck = (
         sa.select(
             sa.literal("stuck"),
@@ -227,7 +230,7 @@ def marks(connection: sa.Connection, *, now: datetime) -> list[tuple[Any, ...]]:
         .join_from(Dispatch, Run, Run.id == Dispatch.run_id)
         .where(Run.needs.is_(None), overdue(now))
     )
-    query: sa.CompoundSelect[Any] = sa.union_all(needing.group_by(Run.needs), stuck)
+    query: sa.CompoundSelect[Any] = sa.union_all(needing.group_by(Run.needs), failed, stuck)
     return sorted(tuple(row) for row in connection.execute(query))
 
 

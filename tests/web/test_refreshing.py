@@ -9,9 +9,11 @@ from html import unescape
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
 from flask_squidmesh import Cron, Manual, Wait, Workflow
+from flask_squidmesh.dashboard import data
 from flask_squidmesh.runtime import schedule_control
 from flask_squidmesh.runtime.beats import record_beat
 from tests.web.shop import Checkout, Labels, Reminder, advance, make_app, mesh_of, start, work
@@ -226,3 +228,10 @@ def test_the_theme_is_remembered_and_drawn_by_the_server(visitor: Visitor) -> No
 def test_filtering_with_htmx_tells_the_clean_address(visitor: Visitor) -> None:
     answer = visitor.get("/runs?q=&workflow=checkout&since=&step=", headers={"HX-Request": "true"})
     assert answer.headers["HX-Push-Url"] == "/squidmesh/runs?workflow=checkout"
+
+
+def test_postgres_compiles_no_counts(migrated_postgres_url: str) -> None:
+    visitor = Visitor(make_app(migrated_postgres_url))
+    with visitor.app.test_request_context("/squidmesh/"), data._connected() as connection:
+        assert connection.scalar(sa.text("SHOW jit")) == "off"
+        assert connection.scalar(sa.text("SHOW statement_timeout")) == "3s"
