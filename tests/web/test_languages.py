@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from gettext import GNUTranslations, NullTranslations, translation
 from html.parser import HTMLParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
 from flask_babel import Babel
+from werkzeug.test import TestResponse
 
 from flask_squidmesh.config import ACTIONS, LOCALES
 from flask_squidmesh.dashboard import language, rights, times
 from flask_squidmesh.dashboard.language import DOMAIN, TRANSLATIONS
 from tests.web import tour
 from tests.web.test_words import NOW
-from tests.web.visiting import Visitor, text_of
+from tests.web.visiting import PREFIX, Visitor, forms_of, text_of
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 GERMAN = "de-DE,de;q=0.9,en;q=0.8"
 PLACEHOLDER, TAG = re.compile(r"\{\w*\}"), re.compile(r"</?\w+>")
@@ -134,6 +139,14 @@ def german(make: Any) -> Visitor:
 
 
 @pytest.fixture
+def veiled(monkeypatch: pytest.MonkeyPatch) -> Veiled:
+    """Has every translated word unreadable."""
+    found = Veiled()
+    monkeypatch.setattr(language, "_catalogue", lambda _code: found)
+    return found
+
+
+@pytest.fixture
 def catalogues() -> Any:
     """Each translation as its source has it, beside the texts that it should have."""
     from tools import translations
@@ -182,14 +195,62 @@ def test_the_compiled_translations_are_those_of_the_sources(catalogues: Any) -> 
                 assert compiled.gettext(message.id) == message.string, "run `make translations`"
 
 
-def test_nothing_on_any_page_is_left_in_english(german: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids, veiled = tour.furnish(german.app), Veiled()
-    monkeypatch.setattr(language, "_catalogue", lambda _code: veiled)
-    names = names_of(german.app)
-    for path in tour.pages(ids):
-        left = {text.strip(): words_beside(names, text) for text in readable(german.get(path).text)}
-        assert {text: words for text, words in left.items() if words} == {}, path
+def left_in_english(app: Flask, pages: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The words on each page that were never translated, by its address."""
+    names = names_of(app)
+    left = {path: [word for text in readable(page) for word in words_beside(names, text)] for path, page in pages}
+    return {path: words for path, words in left.items() if words}
+
+
+def test_nothing_on_any_page_is_left_in_english(german: Visitor, veiled: Veiled) -> None:
+    paths = tour.pages(tour.furnish(german.app))
+    assert left_in_english(german.app, ((path, german.get(path).text) for path in paths)) == {}
     assert veiled.unknown.texts == []
+
+
+def test_nothing_is_left_in_english_where_there_is_nothing(german: Visitor, veiled: Veiled) -> None:
+    assert left_in_english(german.app, ((path, german.get(path).text) for path in tour.EMPTY_PAGES)) == {}
+    assert veiled.unknown.texts == []
+
+
+def test_nothing_is_left_in_english_where_something_is_wrong(german: Visitor, veiled: Veiled) -> None:
+    ids = tour.furnish(german.app)
+    start, run = "/workflows/checkout/start", f"/runs/{ids['decision']}"
+    answers = {
+        "no token": german.client.post(f"/squidmesh{run}/approve"),
+        "no comment": german.send(f"{run}/reject"),
+        "no JSON": german.send(f"/runs/{ids['interrupted']}/resolve", output="{"),
+        "no reason": german.send(f"/runs/{ids['interrupted']}/fail"),
+        "no such payload": send(german, start, start, {"payload.amount": "many"}),
+        "no comment for many": send(german, "/bulk?word=decision&action=reject", "/bulk?action=reject", {}),
+        "taken already": german.get(f"/runs/{ids['approved']}/approve"),
+        "closed": german.client.get("/closed/runs"),
+    }
+    assert {name: answer.status_code for name, answer in answers.items()} == {
+        **dict.fromkeys(answers, 422),
+        **{"no token": 400, "taken already": 409, "closed": 403},
+    }
+    assert left_in_english(german.app, ((name, answer.text) for name, answer in answers.items())) == {}
+    assert veiled.unknown.texts == []
+
+
+def send(visitor: Visitor, path: str, action: str, more: dict[str, str]) -> TestResponse:
+    """Send the form that the page holds for the action."""
+    fields = forms_of(visitor.get(path).text)[PREFIX + action]
+    return visitor.client.post(PREFIX + action, data={**fields, **more})
+
+
+def test_no_page_in_german_scrolls_sideways_on_a_phone(
+    german: Visitor, live_server: Callable[[Flask], str], page: Page
+) -> None:
+    paths, base = tour.pages(tour.furnish(german.app)), live_server(german.app)
+    page.set_viewport_size({"width": 390, "height": 800})
+    wide = []
+    for path in paths:
+        page.goto(f"{base}/squidmesh{path}")
+        if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+            wide.append(path)
+    assert wide == []
 
 
 def test_a_page_reads_in_german(german: Visitor) -> None:
