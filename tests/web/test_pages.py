@@ -272,18 +272,6 @@ def _dump(visitor: Visitor) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-def test_looking_changes_nothing(visitor: Visitor) -> None:
-    ids = fill(visitor.app)
-    before = _dump(visitor)
-    verbs = ("approve", "reject", "resume", "cancel", "replay", "acknowledge", "retry", "resolve", "fail")
-    for run_id in ids.values():
-        for path in ("", ".json", "?view=graph", "?live=0", "/payload/payload", "/reveal/payload", *(f"/{verb}" for verb in verbs), "/retry-compensation"):
-            visitor.get(f"/runs/{run_id}{path}")
-    for path in ("/", "/runs", "/workflows", "/help", "/pulse?view=inbox", "/pulse?view=runs", "/prefs"):
-        visitor.get(path)
-    assert _dump(visitor) == before
-
-
 def test_a_list_needs_few_queries(visitor: Visitor) -> None:
     fill(visitor.app)
     for path, most in (("/runs", 5), ("/", 8)):
