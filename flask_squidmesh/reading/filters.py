@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import product
+from itertools import chain, product
 from typing import Any, TypedDict
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from ..engine.status import RUN_MOVES
 from ..errors import FilterError
 from ..store.tables import Run
 from ..workflow import Workflow
-from .words import OPERATOR_WORDS, STUCK_AFTER, word_condition
+from .words import OPERATOR_WORDS, STUCK_AFTER, word_alternatives
 
 NEEDS = ("decision", "resume", "interrupted", "failed", "compensation_failed")
 _NO_STATUS = ("",)
@@ -51,24 +51,27 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Checked filters: the statuses and workflows they leave, empty for all, and the other conditions."""
+    """Checked filters: the statuses and workflows they leave, empty for all, the word's alternatives, and the rest."""
 
     statuses: tuple[str, ...]
     workflows: tuple[str, ...]
+    of_word: tuple[Condition, ...]
     others: tuple[Condition, ...]
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
         """All but the statuses."""
-        return (*([Run.workflow.in_(self.workflows)] if self.workflows else []), *self.others)
+        workflow = [Run.workflow.in_(self.workflows)] if self.workflows else []
+        return (*workflow, *self.others, *([sa.or_(*self.of_word)] if self.of_word else []))
 
     @property
     def parts(self) -> list[tuple[Condition, ...]]:
-        """Conditions for each status of each workflow, which an index holds in order of creation."""
+        """Conditions that share no run: for each status of each workflow, or for each alternative of the word."""
         by_workflow = [[Run.workflow == name] for name in self.workflows] or [[]]
-        statuses = self.statuses or (tuple(RUN_MOVES) if self.workflows else ())
+        statuses = self.statuses or (tuple(RUN_MOVES) if self.workflows and not self.of_word else ())
         by_status = [[Run.status == status] for status in statuses] or [[]]
-        return [(*workflow, *status, *self.others) for workflow, status in product(by_workflow, by_status)]
+        by_word = [[alternative] for alternative in self.of_word] or [[]]
+        return [(*chain(*part), *self.others) for part in product(by_workflow, by_status, by_word)]
 
 
 def select_by(connection: sa.Connection, filters: Filters) -> Selection:
@@ -79,7 +82,7 @@ def select_by(connection: sa.Connection, filters: Filters) -> Selection:
         raise FilterError(min(unknown), f"There is no filter {min(unknown)!r}. The filters are {known}.")
     given = {name: value for name, value in filters.items() if value is not None}
     conditions = [make(given[name], connection) for name, make in _CONDITIONS.items() if name in given]
-    return Selection(_statuses(given), _workflows(given), (*conditions, *_word(given)))
+    return Selection(_statuses(given), _workflows(given), _word(given), tuple(conditions))
 
 
 def _statuses(given: Mapping[str, Any]) -> tuple[str, ...]:
@@ -100,7 +103,7 @@ def _word(given: Mapping[str, Any]) -> tuple[Condition, ...]:
     if "now" not in given:
         raise FilterError("now", "word= depends on the time. Pass now= with it.")
     word = _one("word", _names("word", given["word"]))
-    return (word_condition(word, _moment("now", given["now"]), given.get("stuck_after", STUCK_AFTER)),)
+    return tuple(word_alternatives(word, _moment("now", given["now"]), given.get("stuck_after", STUCK_AFTER)))
 
 
 def _names(filter: str, given: Any) -> tuple[str, ...]:

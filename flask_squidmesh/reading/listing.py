@@ -14,7 +14,7 @@ from ..store.tables import Dispatch, Id, Run, Timestamp
 from .cursors import cursor_of, place_of
 from .filters import Condition, Filters, Selection, select_by
 from .views import Count, RunPage
-from .words import OPERATOR_WORDS, STUCK_AFTER, overdue, word_alternatives
+from .words import OPERATOR_WORDS, overdue
 
 Sort = Literal["newest", "oldest"]
 Conditions = tuple[Condition, ...]
@@ -89,12 +89,7 @@ def _by_word(connection: sa.Connection, filters: Filters) -> list[tuple[str, Con
     parts: list[tuple[str, Conditions]] = []
     for word in OPERATOR_WORDS:
         one: Filters = {**filters, "word": word}
-        selection = select_by(connection, one)
-        narrowed = [Run.status.in_(selection.statuses)] if selection.statuses else []
-        now = filters["now"]
-        assert now is not None
-        for alternative in word_alternatives(word, now, filters.get("stuck_after", STUCK_AFTER)):
-            parts.append((word, (*narrowed, *selection.conditions[:-1], alternative)))
+        parts += [(word, part) for part in select_by(connection, one).parts]
     return parts
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from ..engine.status import UNFINISHED
 from ..store.summaries import RunSummary
 from ..store.tables import Dispatch, Run
 
@@ -37,6 +38,7 @@ _OF_NEEDS: Final[Mapping[str, str]] = {
 }
 Condition = sa.ColumnElement[bool]
 _AT_WORK: Final = ("pending", "running", "retrying")
+_NOT_FAILED: Final = ("cancelled", *sorted(UNFINISHED))
 
 
 def word_of(summary: RunSummary, now: datetime, *, stuck: bool = False) -> str:
@@ -68,7 +70,8 @@ def word_alternatives(word: str, now: datetime, stuck_after: float = STUCK_AFTER
             return [Run.needs == "interrupted", sa.and_(stuck, Run.status.in_(_AT_WORK), quiet)]
         case "failed":
             failing = Run.needs.in_(("failed", "compensation_failed"))
-            return [failing, sa.and_(Run.status == "failed", quiet)]
+            not_undone = sa.and_(Run.status.in_(_NOT_FAILED), Run.needs == "compensation_failed")
+            return [sa.and_(Run.status == "failed", failing | quiet), not_undone]
         case "waiting":
             return [sa.and_(Run.status.in_(("pending", "running")), Run.due_at > now, quiet, ~stuck)]
         case "running" | "pending":
