@@ -7,10 +7,8 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
-import sqlalchemy as sa
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.store.tables import Base
 from tests.web.shop import (
     Billing,
     Checkout,
@@ -262,14 +260,6 @@ def test_times_are_in_the_hosts_zone(make) -> None:
     visitor = make(SQUIDMESH_DASHBOARD_TIMEZONE="Asia/Tokyo")
     run_id = start(visitor.app, Checkout, "7")
     assert " JST" in visitor.read(f"/runs/{run_id}")
-
-
-def _dump(visitor: Visitor) -> dict[str, list[tuple[object, ...]]]:
-    with visitor.app.app_context(), visitor.app.extensions["squidmesh"].database.read() as connection:
-        return {
-            table.name: [tuple(row) for row in connection.execute(sa.select(table))]
-            for table in Base.metadata.sorted_tables
-        }
 
 
 def test_a_list_needs_few_queries(visitor: Visitor) -> None:
