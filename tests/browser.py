@@ -26,6 +26,7 @@ FLAGS = [
     "--no-first-run",
 ]
 ACCESSIBILITY_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+COLOUR_RULES = ["color-contrast", "link-in-text-block"]
 
 
 def find_chromium() -> str | None:
@@ -61,13 +62,17 @@ def fresh_page(browser: Browser) -> Iterator[Page]:
     assert not complaints, f"the page's scripts or the security policy complained: {complaints}"
 
 
-def accessibility_problems(page: Page) -> list[str]:
-    """What axe finds on the page as it stands: one line for each rule that is broken, with the elements."""
+def accessibility_problems(page: Page, *, colours_only: bool = False) -> list[str]:
+    """What axe finds on the page as it stands: one line for each rule that is broken, with the elements.
+
+    colours_only: where nothing but the theme has changed since the last look at all rules.
+    """
     from axe_playwright_python.base import AXE_SCRIPT
 
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
-    options = {"runOnly": ACCESSIBILITY_RULES, "resultTypes": ["violations"]}
+    rules = {"type": "rule", "values": COLOUR_RULES} if colours_only else ACCESSIBILITY_RULES
+    options = {"runOnly": rules, "resultTypes": ["violations"], "preload": False}
     found = page.evaluate("async (options) => (await axe.run(options)).violations", options)
     return [f"{rule['id']}: {rule['help']} {[node['target'] for node in rule['nodes']]}" for rule in found]
 

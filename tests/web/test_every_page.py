@@ -45,7 +45,7 @@ def problems(page: Page) -> Iterator[str]:
     for theme, width in LOOKS:
         page.set_viewport_size({"width": width, "height": 800})
         page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
-        found = accessibility_problems(page)
+        found = accessibility_problems(page, colours_only=theme == "dark")
         wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         found += [f"it scrolls sideways by {wider} px"] if wider > 0 else []
         yield from (f"{page.url} {theme} {width}: {each}" for each in found)
