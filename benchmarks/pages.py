@@ -87,7 +87,7 @@ def _heading(app: Flask) -> str:
         runs = connection.scalar(sa.text("SELECT count(*) FROM squidmesh_runs"))
         steps = connection.scalar(sa.text("SELECT count(*) FROM squidmesh_step_runs"))
     version = ".".join(str(number) for number in connection.dialect.server_version_info or ())
-    columns = "| Page | Median, ms | Worst, ms | Queries | Size, KB | Over |\n|---|--:|--:|--:|--:|---|"
+    columns = "| Page | Best, ms | Median, ms | Worst, ms | Queries | Size, KB | Over |\n|---|--:|--:|--:|--:|--:|---|"
     return f"{engine.dialect.name} {version}, {runs:,} runs, {steps:,} step runs\n\n{columns}"
 
 
@@ -140,9 +140,8 @@ def _pulse(client: FlaskClient, address: str) -> str:
 
 def _line(measured: Measured) -> str:
     name = measured.name if measured.status in (200, UNCHANGED) else f"{measured.name} ({measured.status})"
-    middle, worst = median(measured.milliseconds), max(measured.milliseconds)
-    size = f"{measured.size / 1024:.0f}"
-    return f"| {name} | {middle:.0f} | {worst:.0f} | {measured.queries} | {size} | {measured.over} |"
+    times = " | ".join(f"{summary(measured.milliseconds):.0f}" for summary in (min, median, max))
+    return f"| {name} | {times} | {measured.queries} | {measured.size / 1024:.0f} | {measured.over} |"
 
 
 if __name__ == "__main__":

@@ -87,14 +87,13 @@ def select_by(connection: sa.Connection, filters: Filters) -> Selection:
 
 def _statuses(given: Mapping[str, Any]) -> tuple[str, ...]:
     asked = _known("status", given["status"], tuple(RUN_MOVES)) if "status" in given else ()
-    if "step" in given and not asked:
-        asked = _BEFORE_COMPLETION
+    beside_step = asked or (_BEFORE_COMPLETION if "step" in given else ())
     if "word" not in given:
-        return asked
+        return beside_step
     possible = OPERATOR_WORDS[_one("word", _known("word", given["word"], tuple(OPERATOR_WORDS)))]
-    if not asked or not possible:
-        return asked or possible
-    return tuple(status for status in possible if status in asked) or _NO_STATUS
+    if not possible or not beside_step:
+        return possible or asked
+    return tuple(status for status in possible if status in beside_step) or _NO_STATUS
 
 
 def _word(given: Mapping[str, Any]) -> tuple[Condition, ...]:
