@@ -9,10 +9,11 @@ from markupsafe import Markup
 
 from ..reading.views import Graph, GraphEdge, GraphNode
 from .language import N_, _
-from .marks import PASSED_BY, UNREACHED, Mark, mark_of_status
+from .marks import PASSED_BY, UNREACHED, Mark, mark_of, mark_of_status
 
 _OUTCOMES = {"error": N_("error"), "reject": N_("rejected")}
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 190, 46, 30, 54, 24
+_ASKING = {"approval": "decision", "pause": "paused"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ def _boxes(layers: list[list[GraphNode]], width: int, over: bool) -> Iterator[Bo
 
 
 def _mark(node: GraphNode, over: bool) -> Mark:
+    if node.status == "paused":
+        return mark_of(_ASKING.get(node.kind, "stuck"))
     mark = mark_of_status(node.status)
     return PASSED_BY if over and mark is UNREACHED else mark
 
