@@ -93,7 +93,7 @@ def _typed(given: list[Field]) -> Iterator[tuple[str, Any]]:
                     yield each.name, json.loads(each.value)
                 except ValueError as error:
                     each.problem = _not_json(error)
-            case "text" | "long" if each.value or each.required:
+            case "text" | "long" if each.value.strip():
                 yield each.name, each.value
             case "number" | "date" | "datetime-local" | "time" if each.value.strip():
                 yield each.name, each.value.strip()

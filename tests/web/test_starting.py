@@ -114,8 +114,9 @@ def test_what_is_wrong_stands_with_its_field_and_the_rest_is_kept(parcels: Visit
 
 
 def test_a_field_that_is_needed_says_so(parcels: Visitor) -> None:
-    answer = parcels.send("/workflows/parcels/start", **{**TYPED, "payload.pieces": ""})
-    assert (answer.status_code, 'pieces-problem" role="alert">This is needed.' in answer.text) == (422, True)
+    for name in ("pieces", "name"):
+        answer = parcels.send("/workflows/parcels/start", **{**TYPED, f"payload.{name}": " "})
+        assert (answer.status_code, f'{name}-problem" role="alert">This is needed.' in answer.text) == (422, True)
 
 
 def test_json_that_is_none_is_told_with_its_line(parcels: Visitor) -> None:
