@@ -13,7 +13,7 @@ from flask_squidmesh.dashboard import frame
 from tests.web.shop import Checkout, Packing, make_app, mesh_of, start
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, expect
+    from playwright.sync_api import Page
 
 Serve = Callable[[Flask], str]
 
@@ -44,6 +44,8 @@ def test_a_server_that_is_down_is_told_with_its_own_time_until_it_is_back(
 def test_title_and_voice_tell_what_came_on_a_page_that_shows_nothing_of_it(
     quick: Flask, live_server: Serve, page: Page
 ) -> None:
+    from playwright.sync_api import expect
+
     page.goto(live_server(quick) + "/squidmesh/schedules")
     assert page.title().startswith("Schedules")
     start(quick, Checkout, "7")
