@@ -18,7 +18,10 @@ from .language import _
 
 @dataclass(slots=True, kw_only=True)
 class Question:
-    """right: the word for `authorize`. sentence: what will happen. button: names the act. back: where else to go."""
+    """right: the word for `authorize`. sentence: what will happen. button: names the act. back: where else to go.
+
+    key: what makes a form that is sent twice count once.
+    """
 
     right: str
     heading: Markup
@@ -26,6 +29,7 @@ class Question:
     button: Markup
     back: str
     tone: str = "go"
+    key: str | None = None
     problems: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -29,16 +29,25 @@ def resume(runtime: Runtime, workflow: Any, trigger: str, *, actor: Any, comment
     _set(runtime, workflow, trigger, paused=False, actor=actor, comment=comment)
 
 
-def run_now(runtime: Runtime, workflow: Any, trigger: str, *, actor: Any, comment: str | None = None) -> str:
-    """Start the schedule's run once more, now, paused or not, and return its id."""
+def run_now(
+    runtime: Runtime, workflow: Any, trigger: str, *, actor: Any, comment: str | None = None, key: str | None = None
+) -> str:
+    """Start the schedule's run once more, now, paused or not, and return its id.
+
+    key: a UUID; the second time with the same one nothing is started and the first run's id is returned.
+    """
     runtime.ensure_configured()
     decider = decider_of(actor, comment, None, actor_required=True, most=runtime.settings.max_payload_bytes)
     spec, chosen = cron_trigger(runtime, workflow, trigger)
-    wanted = replace(wanted_start(runtime, spec, chosen, None, f"now:{new_id()}"), actor=decider.actor)
+    signal_id = f"now:{key or new_id()}"
+    once = f"cron:{chosen.name}:{signal_id}"
+    wanted = replace(wanted_start(runtime, spec, chosen, None, signal_id), actor=decider.actor, key=once)
 
     def write(connection: sa.Connection) -> Started:
-        started = activated(runtime, connection, wanted)
-        _note(runtime, connection, "schedule_run", spec.name, trigger, decider, started.run_id)
+        row = locked_schedule(runtime, connection, spec, chosen.name)
+        started = activated(runtime, connection, row, wanted)
+        if started.new:
+            _note(runtime, connection, "schedule_run", spec.name, trigger, decider, started.run_id)
         return started
 
     started: Started = in_transaction(runtime, None, write, partial(tell, runtime))

@@ -102,10 +102,14 @@ def activate(
     runtime.ensure_configured()
     spec, chosen = cron_trigger(runtime, workflow, trigger)
     wanted = wanted_start(runtime, spec, chosen, intended_window, signal_id)
-    write = activated if even_paused else _activated_unless_paused
-    started = in_transaction(
-        runtime, None, lambda connection: write(runtime, connection, wanted), partial(_tell, runtime)
-    )
+    asked_for = _window_asked_for(wanted, intended_window)
+
+    def write(connection: sa.Connection) -> Started | None:
+        if even_paused:
+            return activated(runtime, connection, locked_schedule(runtime, connection, spec, trigger), wanted)
+        return _activated_unless_left_out(runtime, connection, wanted, asked_for)
+
+    started = in_transaction(runtime, None, write, partial(_tell, runtime))
     if started is None or (not started.new and chosen.idempotency == "skip"):
         return None, False
     return started.run_id, started.new
@@ -126,19 +130,35 @@ def activate_next(runtime: Runtime, queue: str) -> bool:
         if due is None:
             return False
         try:
-            started = _activated_unless_paused(runtime, connection, _wanted_by(runtime, due.payload))
-        except SquidMeshError as error:
-            logger.warning("squidmesh: a cron activation is put off: %s", error)
-            claiming.put_off(connection, due.id, str(error), runtime.clock.now() + PUT_OFF)
+            with connection.begin_nested():
+                started = _delivered(runtime, connection, due.payload)
+        except (sa.exc.OperationalError, sa.exc.InterfaceError):
+            raise
+        except Exception as error:
+            reason = str(error) if isinstance(error, SquidMeshError) else f"It raised {type(error).__name__}."
+            logger.warning("squidmesh: a cron activation is put off: %s", reason)
+            claiming.put_off(connection, due.id, reason, runtime.clock.now() + PUT_OFF)
             return True
         connection.execute(sa.delete(tables.dispatches).where(tables.dispatches.c.id == due.id))
     _tell(runtime, started)
     return True
 
 
-def _activated_unless_paused(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Started | None:
+def _delivered(runtime: Runtime, connection: sa.Connection, payload: Mapping[str, Any]) -> Started | None:
+    spec, chosen = cron_trigger(runtime, payload["workflow"], payload["trigger"])
+    text = payload.get("intended_window")
+    intended = datetime.fromisoformat(text) if text else None
+    wanted = wanted_start(runtime, spec, chosen, intended, payload.get("signal_id"))
+    return _activated_unless_left_out(runtime, connection, wanted, _window_asked_for(wanted, intended))
+
+
+def _activated_unless_left_out(
+    runtime: Runtime, connection: sa.Connection, wanted: Start, window: datetime | None
+) -> Started | None:
+    """None while the schedule is paused, and for a window that passed before it was resumed."""
     row = locked_schedule(runtime, connection, wanted.spec, wanted.trigger)
-    return None if row.paused_at is not None else activated(runtime, connection, wanted)
+    passed = window is not None and row.resumed_at is not None and window <= row.resumed_at
+    return None if passed or row.paused_at is not None else activated(runtime, connection, row, wanted)
 
 
 def fire_due(runtime: Runtime, since: datetime) -> list[str]:
@@ -147,7 +167,19 @@ def fire_due(runtime: Runtime, since: datetime) -> list[str]:
     since: windows before then are left alone where a schedule has never fired, so that a first deploy starts nothing
     old. After a pause of all workers only the last window is made up for.
     """
-    return [run_id for spec, chosen in declared(runtime) if (run_id := _fire_due(runtime, spec, chosen, since))]
+    fired = (_fire_due_alone(runtime, spec, chosen, since) for spec, chosen in declared(runtime))
+    return [run_id for run_id in fired if run_id is not None]
+
+
+def _fire_due_alone(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, since: datetime) -> str | None:
+    """As `_fire_due`; what one schedule raises keeps no other from its window."""
+    try:
+        return _fire_due(runtime, spec, chosen, since)
+    except Exception as error:
+        logger.warning(
+            "squidmesh: schedule %s of %s could not be fired (%s)", chosen.name, spec.name, type(error).__name__
+        )
+        return None
 
 
 def _fire_due(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, since: datetime) -> str | None:
@@ -158,26 +190,28 @@ def _fire_due(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, since: 
         return None
     with runtime.database.write() as connection:
         row = locked_schedule(runtime, connection, spec, chosen.name)
-        passed = max(filter(None, (row.fired_at or since, row.resumed_at)))
+        passed = max(filter(None, (row.fired_window or since, row.resumed_at)))
         if row.paused_at is not None or due <= passed:
             return None
         wanted = wanted_start(runtime, spec, chosen, due, None)
-        started = activated(runtime, connection, wanted)
+        started = activated(runtime, connection, row, wanted)
         if not started.new:
-            _remember(runtime, connection, wanted, started.run_id)
+            _remember(runtime, connection, row, wanted, started.run_id)
     tell(runtime, started)
     return started.run_id if started.new else None
 
 
 def _has_fired(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec) -> bool:
+    query = sa.select(tables.schedules.c.fired_window).where(of_schedule(spec, chosen.name))
     with runtime.database.read() as connection:
-        return (
-            connection.scalar(sa.select(tables.schedules.c.fired_at).where(of_schedule(spec, chosen.name))) is not None
-        )
+        return connection.scalar(query) is not None
 
 
 def locked_schedule(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, trigger: str) -> sa.Row[Any]:
-    """The schedule's row, made where there is none; its lock lets one worker at a time fire it."""
+    """The schedule's row, made where there is none; its lock lets one worker at a time fire it.
+
+    Every activation takes it before its start key: two orders would be a deadlock.
+    """
     statement = INSERTS[runtime.database.dialect](tables.schedules).values(workflow=spec.name, trigger=trigger)
     connection.execute(statement.on_conflict_do_nothing())
     return connection.execute(sa.select(tables.schedules).where(of_schedule(spec, trigger)).with_for_update()).one()
@@ -186,14 +220,6 @@ def locked_schedule(runtime: Runtime, connection: sa.Connection, spec: WorkflowS
 def of_schedule(spec: WorkflowSpec, trigger: str) -> sa.ColumnElement[bool]:
     """The condition on the schedule's row."""
     return sa.and_(tables.schedules.c.workflow == spec.name, tables.schedules.c.trigger == trigger)
-
-
-def _wanted_by(runtime: Runtime, payload: Mapping[str, Any]) -> Start:
-    spec, chosen = cron_trigger(runtime, payload["workflow"], payload["trigger"])
-    window = payload.get("intended_window")
-    return wanted_start(
-        runtime, spec, chosen, datetime.fromisoformat(window) if window else None, payload.get("signal_id")
-    )
 
 
 def cron_trigger(runtime: Runtime, workflow: Any, trigger: str) -> tuple[WorkflowSpec, TriggerSpec]:
@@ -225,17 +251,26 @@ def wanted_start(
     )
 
 
-def activated(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Started:
-    """Write the run and remember it with its schedule."""
+def activated(runtime: Runtime, connection: sa.Connection, row: sa.Row[Any], wanted: Start) -> Started:
+    """Write the run and remember it with its schedule, whose locked row this is."""
     started = written(runtime, connection, wanted)
     if started.new:
-        _remember(runtime, connection, wanted, started.run_id)
+        _remember(runtime, connection, row, wanted, started.run_id)
     return started
 
 
-def _remember(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str) -> None:
-    values = {"fired_at": runtime.clock.now(), "last_run_id": run_id}
-    statement = INSERTS[runtime.database.dialect](tables.schedules).values(
-        workflow=wanted.spec.name, trigger=wanted.trigger, **values
-    )
-    connection.execute(statement.on_conflict_do_update(index_elements=["workflow", "trigger"], set_=values))
+def _remember(runtime: Runtime, connection: sa.Connection, row: sa.Row[Any], wanted: Start, run_id: str) -> None:
+    now = runtime.clock.now()
+    values = {"fired_at": now, "last_run_id": run_id}
+    window = _window_asked_for(wanted)
+    if window is not None and (row.fired_window or window) <= window <= now:
+        values["fired_window"] = window
+    connection.execute(sa.update(tables.schedules).where(of_schedule(wanted.spec, wanted.trigger)).values(values))
+
+
+def _window_asked_for(wanted: Start, intended: datetime | None = None) -> datetime | None:
+    """The window that the activation is for; None where a signal names it and no window was given."""
+    assert wanted.schedule is not None
+    if wanted.schedule["signal_id"] is not None and intended is None:
+        return None
+    return datetime.fromisoformat(wanted.schedule["intended_window"])

@@ -372,7 +372,8 @@ class Queue(Base):
 class Schedule(Base):
     """What is remembered of a cron trigger: whether it is paused, and when it last fired.
 
-    `resumed_at`: windows from before then are left out.
+    `resumed_at`: windows from before then are left out. `fired_at`: the time of the last start, `fired_window`: the
+    latest window that was started, which a start by hand leaves as it is.
     """
 
     __tablename__ = "squidmesh_schedules"
@@ -382,6 +383,7 @@ class Schedule(Base):
     paused_at: Mapped[datetime | None] = mapped_column(Timestamp)
     resumed_at: Mapped[datetime | None] = mapped_column(Timestamp)
     fired_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    fired_window: Mapped[datetime | None] = mapped_column(Timestamp)
     last_run_id: Mapped[str | None] = mapped_column(Id)
 
     __table_args__ = (sa.PrimaryKeyConstraint("workflow", "trigger", name=conv("pk_squidmesh_schedules")),)

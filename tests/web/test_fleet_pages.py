@@ -46,6 +46,14 @@ def test_a_schedule_is_run_now_by_hand(nightly: Visitor) -> None:
     assert run_id[:13] in nightly.read("/schedules")
 
 
+def test_the_same_form_sent_twice_runs_a_schedule_once(nightly: Visitor) -> None:
+    fields = nightly.form("/schedules/nightly/nightly/run")
+    first, second = (nightly.send("/schedules/nightly/nightly/run", fields) for _ in range(2))
+    assert (first.status_code, second.location) == (303, first.location)
+    other = nightly.send("/schedules/nightly/nightly/run")
+    assert other.location != first.location
+
+
 def test_a_schedule_is_paused_and_resumed(nightly: Visitor) -> None:
     nightly.send("/schedules/nightly/nightly/pause", comment="stock-taking")
     page = nightly.read("/schedules")
@@ -82,7 +90,9 @@ def test_a_comment_for_a_schedule_may_be_required(make) -> None:
     visitor = make(SQUIDMESH_DASHBOARD_COMMENT_REQUIRED=["schedule_run"])
     with visitor.app.app_context():
         mesh_of(visitor.app).register(Nightly)
-    answer = visitor.send("/schedules/nightly/nightly/run", comment=" ")
+    fields = visitor.form("/schedules/nightly/nightly/run")
+    answer = visitor.send("/schedules/nightly/nightly/run", fields, comment=" ")
+    assert fields["key"] in answer.text
     assert (answer.status_code, "Say why" in text_of(answer.text)) == (422, True)
 
 

@@ -90,6 +90,7 @@ def upgrade() -> None:
     sa.Column('paused_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('resumed_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('fired_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('fired_window', sa.DateTime(timezone=True), nullable=True),
     sa.Column('last_run_id', sa.Uuid(as_uuid=False), nullable=True),
     sa.PrimaryKeyConstraint('workflow', 'trigger', name=op.f('pk_squidmesh_schedules'))
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 from cronsim import CronSim
 from flask import abort, flash, redirect, render_template, request, url_for
@@ -16,6 +17,7 @@ from ...errors import ManualActionError, TransitionError, UnknownTriggerError, U
 from ...runtime import schedule_control
 from ...runtime.runtime import current_runtime
 from ...runtime.scheduling import ScheduleView
+from ...store.identity import read_id
 from ...workflow.schedule import next_due
 from .. import asking, data, frame
 from ..access import may, require
@@ -38,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed:
-    """Something a person does with a schedule."""
+    """Something a person does with a schedule. repeats: done once more each time it is asked for."""
 
     right: str
     call: Callable[..., str | None]
@@ -46,6 +48,7 @@ class Deed:
     sentence: str
     done: str
     tone: str = ""
+    repeats: bool = False
 
 
 DEEDS = {
@@ -56,6 +59,7 @@ DEEDS = {
         sentence=N_("{trigger} of {workflow} starts one more run now. Its next time stays as it is."),
         done=N_("This is the run that was started."),
         tone="go",
+        repeats=True,
     ),
     "pause": Deed(
         right="schedule_pause",
@@ -111,8 +115,9 @@ def act(workflow: str, trigger: str, verb: str) -> Response:
     comment = asking.comment_for(question)
     if question.problems:
         return asking.page(question, 422)
+    once = {"key": question.key} if deed.repeats else {}
     try:
-        run_id = deed.call(current_runtime(), workflow, trigger, actor=actor, comment=comment)
+        run_id = deed.call(current_runtime(), workflow, trigger, actor=actor, comment=comment, **once)
     except (UnknownWorkflowError, UnknownTriggerError):
         abort(404)
     except ManualActionError as error:
@@ -133,6 +138,7 @@ def _question(deed: Deed, workflow: str, trigger: str) -> asking.Question:
         button=_(deed.text),
         back=url_for(".schedules"),
         tone=deed.tone,
+        key=(read_id(request.form.get("key")) or str(uuid4())) if deed.repeats else None,
     )
 
 

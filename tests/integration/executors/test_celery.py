@@ -340,7 +340,9 @@ def host(tmp_path: Path, migrated_postgres_url: str, broker: str) -> Iterator[Ho
 def test_a_worker_performs_runs_fires_schedules_and_ends_what_it_is_at(
     host: Host, eventually: Callable[..., object]
 ) -> None:
-    host.ask("INSERT INTO squidmesh_schedules (workflow, trigger, fired_at) VALUES ('daily', 'tick', '2026-01-01Z')")
+    host.ask(
+        "INSERT INTO squidmesh_schedules (workflow, trigger, fired_window) VALUES ('daily', 'tick', '2026-01-01Z')"
+    )
     buying, waiting = (host.mesh.start_run(name).id for name in ("buying", "waiting"))
     worker = host.work("--loglevel=info", "--beat")
     eventually(lambda: host.mesh.inspect_run(buying).status == "paused", timeout=PATIENCE)

@@ -367,7 +367,9 @@ def test_a_worker_performs_runs_fires_schedules_and_ends_what_it_is_at(
     host: Host, eventually: Callable[..., object]
 ) -> None:
     assert host.run("schema", "--apply").wait(30) == 0, host.output
-    host.ask("INSERT INTO squidmesh_schedules (workflow, trigger, fired_at) VALUES ('daily', 'tick', '2026-01-01Z')")
+    host.ask(
+        "INSERT INTO squidmesh_schedules (workflow, trigger, fired_window) VALUES ('daily', 'tick', '2026-01-01Z')"
+    )
     host.start("buying", "waiting")
     worker = host.run("worker", "--concurrency", "4")
     ended = "SELECT workflow FROM squidmesh_runs WHERE status = 'completed' ORDER BY workflow"

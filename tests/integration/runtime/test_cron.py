@@ -321,3 +321,60 @@ def test_only_cron_triggers_are_handed_to_the_executor(open_shop: OpenShop, scri
         shop.mesh.enqueue_cron("digesting", "by_hand")
     with pytest.raises(UnknownTriggerError, match="has no trigger"):
         shop.mesh.enqueue_cron("digesting", "nightly")
+
+
+def test_an_older_or_a_coming_window_started_by_hand_takes_the_place_of_no_other(
+    open_shop: OpenShop, script: Script
+) -> None:
+    shop = open_shop(digesting(script))
+    since = shop.clock.now()
+    shop.clock.advance(timedelta(days=1))
+    for window in (since - timedelta(days=5), shop.clock.now() + timedelta(days=1)):
+        scheduling.fire(shop.runtime, "digesting", "daily", intended_window=window)
+    assert len(scheduling.fire_due(shop.runtime, since)) == 1
+    scheduling.fire(shop.runtime, "digesting", "daily", intended_window=since - timedelta(days=6))
+    assert scheduling.fire_due(shop.runtime, since) == []
+
+
+def test_a_run_written_when_the_next_window_has_begun_does_not_lose_it(open_shop: OpenShop, script: Script) -> None:
+    class Ticking(Workflow):
+        each_minute = Cron("* * * * *")
+        work = Step(script.does("work"))
+
+    shop = open_shop(Ticking)
+    shop.clock.move_to(WINDOW + timedelta(seconds=61))
+    assert scheduling.fire(shop.runtime, "ticking", "each_minute", intended_window=WINDOW)
+    assert len(scheduling.fire_due(shop.runtime, WINDOW)) == 1
+
+
+class Broken(BaseModel):
+    day: str = Field(default_factory=lambda: str(1 // 0))
+
+
+def test_a_schedule_that_raises_stops_no_other(
+    open_shop: OpenShop, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Alarming(Workflow):
+        broken = Cron("0 9 * * *", Broken)
+        sound = Cron("0 9 * * *")
+        work = Step(script.does("work"))
+
+    shop = open_shop(Alarming)
+    since = shop.clock.now()
+    shop.clock.advance(timedelta(days=1))
+    assert len(scheduling.fire_due(shop.runtime, since)) == 1
+    assert "schedule broken of alarming could not be fired (ZeroDivisionError)" in caplog.text
+
+
+def test_an_activation_that_raises_is_put_off(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = open_shop(workflow := digesting(script))
+    shop.mesh.enqueue_cron(workflow, "daily")
+    with monkeypatch.context() as patched:
+        patched.setattr(scheduling, "_remember", lambda *_: 1 // 0)
+        drain()
+    assert shop.rows(tables.runs) == []
+    assert [row.held for row in shop.rows(tables.dispatches)] == ["It raised ZeroDivisionError."]
+    shop.later(61)
+    assert runs(script) == 1

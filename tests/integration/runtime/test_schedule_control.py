@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Cron, ManualActionError, Step, TransitionError, UnknownTriggerError, Workflow
-from flask_squidmesh.runtime import schedule_control
+from flask_squidmesh.runtime import new_runs, schedule_control, scheduling
 from flask_squidmesh.runtime.scheduling import fire, fire_due, schedules
 from flask_squidmesh.store import tables
 from tests.shop import Script, Shop
@@ -93,3 +93,60 @@ def test_it_takes_somebody_and_a_schedule(shop: Shop) -> None:
     with pytest.raises(UnknownTriggerError):
         shop.mesh.pause_schedule("digest", "weekly", actor="dana")
     assert audit(shop) == []
+
+
+def test_running_now_takes_the_place_of_no_window(shop: Shop) -> None:
+    schedule_control.run_now(shop.runtime, "digest", "hourly", actor="dana")
+    assert started(shop) == 1
+    shop.clock.advance(3600)
+    schedule_control.run_now(shop.runtime, "digest", "hourly", actor="dana")
+    assert started(shop) == 1
+
+
+def test_running_now_twice_with_one_key_is_one_run(shop: Shop) -> None:
+    key = "0b0f6d1e-5a51-4c9c-9d43-0a2f3c1f7a10"
+    ids = {schedule_control.run_now(shop.runtime, "digest", "hourly", actor="dana", key=key) for _ in range(2)}
+    assert len(ids) == 1
+    assert [event[0] for event in audit(shop)] == ["schedule_run"]
+
+
+def test_a_window_that_passed_before_the_resumption_is_dropped_when_a_queue_delivers_it(shop: Shop) -> None:
+    shop.mesh.pause_schedule("digest", "hourly", actor="dana")
+    shop.clock.advance(60)
+    shop.mesh.resume_schedule("digest", "hourly", actor="dana")
+    activation = {"kind": "cron", "workflow": "digest", "trigger": "hourly", "intended_window": NOON.isoformat()}
+    assert shop.mesh.perform(activation).outcome == "duplicate"
+    shop.mesh.enqueue_cron("digest", "hourly", intended_window=NOON, signal_id="late")
+    shop.later(0)
+    assert (shop.rows(tables.dispatches), shop.rows(tables.runs)) == ([], [])
+    later = {**activation, "intended_window": (NOON + timedelta(hours=1)).isoformat()}
+    assert shop.mesh.perform(later).outcome == "executed"
+
+
+def test_a_signal_without_a_window_is_started_after_the_resumption(shop: Shop) -> None:
+    shop.mesh.pause_schedule("digest", "hourly", actor="dana")
+    shop.clock.advance(60)
+    shop.mesh.resume_schedule("digest", "hourly", actor="dana")
+    activation = {"kind": "cron", "workflow": "digest", "trigger": "hourly", "signal_id": "tick"}
+    assert shop.mesh.perform(activation).outcome == "executed"
+
+
+def test_every_activation_takes_the_schedule_before_the_key(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def noted(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*given: Any) -> Any:
+            order.append(name)
+            return act(*given)
+
+        return noting
+
+    lock, write = noted("schedule", scheduling.locked_schedule), noted("key", new_runs.written)
+    monkeypatch.setattr(schedule_control, "locked_schedule", lock)
+    monkeypatch.setattr(scheduling, "locked_schedule", lock)
+    monkeypatch.setattr(scheduling, "written", write)
+    fire(shop.runtime, "digest", "hourly", signal_id="tick")
+    schedule_control.run_now(shop.runtime, "digest", "hourly", actor="dana")
+    shop.mesh.perform({"kind": "cron", "workflow": "digest", "trigger": "hourly", "signal_id": "tock"})
+    assert started(shop) == 1
+    assert order == ["schedule", "key"] * 4
