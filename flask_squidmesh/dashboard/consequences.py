@@ -35,6 +35,9 @@ def irreversible(blocking: list[Facts]) -> list[Markup]:
 
 
 def _continues(facts: Facts) -> Markup:
+    if "further_approvals" in facts:
+        left = facts["further_approvals"]
+        return plural(left, "counts; 1 more person has to approve", "counts; {count} more people have to approve")
     if facts.get("status") == "completed":
         return _("completes the run")
     targets = facts.get("targets") or [facts["target"]] if facts.keys() & {"target", "targets"} else []

@@ -15,6 +15,7 @@ from .redaction import REDACTED
 
 Kind = Literal["text", "long", "number", "checkbox", "choice", "date", "datetime-local", "time", "json"]
 Form = Mapping[str, str]
+Hides = Callable[[str], bool]
 PREFIX = "payload."
 LONG_TEXT = 200
 _INPUTS: Mapping[str, Kind] = {"date": "date", "date-time": "datetime-local", "time": "time"}
@@ -40,7 +41,7 @@ class Field:
         return PREFIX + self.name
 
 
-def fields(model: type[BaseModel] | None, hides: Callable[[str], bool] = lambda name: False) -> list[Field]:
+def fields(model: type[BaseModel] | None, hides: Hides = lambda name: False) -> list[Field]:
     """The fields of a payload, in order of declaration, with their defaults filled in.
 
     hides: whether the value under a name must not be seen.
@@ -50,7 +51,7 @@ def fields(model: type[BaseModel] | None, hides: Callable[[str], bool] = lambda 
     schema = model.model_json_schema(by_alias=False, mode="validation")
     definitions, required = schema.get("$defs", {}), set(schema.get("required", ()))
     return [
-        _field(name, _resolved(each, definitions), name in required, hides(name))
+        _field(name, _resolved(each, definitions), name in required, hides)
         for name, each in schema.get("properties", {}).items()
     ]
 
@@ -104,9 +105,9 @@ def _not_json(error: ValueError) -> Markup:
     return _("This is not JSON: {problem} in line {line}.", problem=said, line=getattr(error, "lineno", 1))
 
 
-def _field(name: str, schema: Mapping[str, Any], required: bool, hidden: bool) -> Field:
+def _field(name: str, schema: Mapping[str, Any], required: bool, hides: Hides) -> Field:
     kind = _kind(schema)
-    default = None if hidden else schema.get("default")
+    default = None if _conceals(name, schema.get("default"), hides) else schema.get("default")
     return Field(
         name=name,
         label=str(schema.get("title") or name),
@@ -117,6 +118,17 @@ def _field(name: str, schema: Mapping[str, Any], required: bool, hidden: bool) -
         step="1" if schema.get("type") == "integer" else "any",
         choices=[(json.dumps(each), str(each)) for each in _values(schema)],
     )
+
+
+def _conceals(name: str, value: Any, hides: Hides) -> bool:
+    """Whether the value, or a part of it, stands under a name whose values must not be seen."""
+    match value:
+        case Mapping():
+            return hides(name) or any(_conceals(str(key), item, hides) for key, item in value.items())
+        case list() | tuple():
+            return hides(name) or any(_conceals(name, item, hides) for item in value)
+        case _:
+            return hides(name)
 
 
 def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..workflow.spec import WorkflowSpec
+from .approving import given, wanted
 from .facts import RunFact, StepFact
 from .replay import unsafe_steps
 from .status import TERMINAL
@@ -19,7 +20,7 @@ class OpenDecision:
     """A step, or a compensation, that waits for a person.
 
     ok: the steps that may follow a good outcome. final: whether the run completes then. error: the step that follows
-    a bad one, None where the run fails.
+    a bad one, None where the run fails. further: how many people have to approve after the next one.
     """
 
     step: str
@@ -30,6 +31,7 @@ class OpenDecision:
     final: bool = False
     error: str | None = None
     permission: str | None = None
+    further: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +179,7 @@ def _opened(
         final=not ok and not compensation and (spec is None or spec.style == "flow"),
         error=_error_route(step_run.step, spec) if interrupted else decision.get("error"),
         permission=decision.get("permission"),
+        further=max(wanted(decision) - len(given(decision)) - 1, 0),
     )
 
 
@@ -229,6 +232,8 @@ _ENDING: Mapping[str, dict[str, Any]] = {**{status: {} for status in TERMINAL}, 
 def _continuing(facts: ActionFacts, decision: OpenDecision) -> dict[str, Any]:
     if facts.status in _ENDING:
         return _ENDING[facts.status]
+    if decision.further:
+        return {"further_approvals": decision.further}
     if not decision.ok:
         return {"status": "completed"} if decision.final else {}
     irreversible = not facts.irreversible.isdisjoint(decision.ok)

@@ -6,6 +6,7 @@ job's own idempotency key, so that a job that was cut off can be taken up again 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +14,22 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.exc import InterfaceError, OperationalError
 
-from ..errors import SquidMeshError, TransitionError
+from ..engine.approving import identity
+from ..errors import ConflictError, SquidMeshError, TransitionError
 from ..store import auditing
 from ..store.identity import new_id, read_id
 from ..store.summaries import RunSummary
 from ..store.tables import bulk_jobs
+from ..store.writing import INSERTS
 from . import control, replaying
 from .deciders import decider_of
 
 if TYPE_CHECKING:
     from .runtime import Runtime
+
+logger = logging.getLogger("flask_squidmesh")
 
 CALLS: Final[Mapping[str, Callable[..., RunSummary]]] = {
     "approve": control.approve,
@@ -42,13 +48,14 @@ OPEN: Final = ("pending", "running")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One run of a job. token: what its page showed as open. done: None until it was tried. said: why it failed.
-
-    became: the run that the call answered with, which for a replay is the new one.
+    """One run of a job. token: what its page showed as open. step: the step that the action concerns, where it
+    concerns one. done: None until it was tried. said: why it failed. became: the run that the call answered with, which
+    for a replay is the new one.
     """
 
     run_id: str
     token: str
+    step: str | None = None
     done: bool | None = None
     said: str | None = None
     became: str | None = None
@@ -84,29 +91,43 @@ class Job:
 
 
 def begin(
-    runtime: Runtime, action: str, items: Sequence[tuple[str, str]], *, actor: Any, comment: str | None = None
+    runtime: Runtime,
+    action: str,
+    items: Sequence[Item],
+    *,
+    actor: Any,
+    comment: str | None = None,
+    job_id: str | None = None,
 ) -> str:
     """Write the job down and return its id; nothing is done to any run yet.
 
-    items: run ids with the decision token that the page showed. Raises ManualActionError.
+    items: the runs, none tried yet. job_id: the id that it gets, so that asking twice makes one job. Raises
+    ManualActionError, and ConflictError for an id that is somebody else's.
     """
     decider = decider_of(actor, comment, None, actor_required=True, most=runtime.settings.max_payload_bytes)
-    job_id, now = new_id(), runtime.clock.now()
+    job_id, now = read_id(job_id) or new_id(), runtime.clock.now()
+    row = INSERTS[runtime.database.dialect](bulk_jobs).values(
+        id=job_id,
+        action=action,
+        status="pending",
+        actor=decider.actor,
+        comment=decider.comment,
+        selection={"items": [[item.run_id, item.token, item.step] for item in items]},
+        results={},
+        created_at=now,
+    )
     with runtime.database.write() as connection:
-        connection.execute(
-            sa.insert(bulk_jobs).values(
-                id=job_id,
-                action=action,
-                status="pending",
-                actor=decider.actor,
-                comment=decider.comment,
-                selection={"items": [list(item) for item in items]},
-                results={},
-                created_at=now,
-            )
-        )
+        if connection.execute(row.on_conflict_do_nothing(index_elements=["id"])).rowcount == 0:
+            return _asked_before(connection, job_id, decider.actor)
         said = {"action": action, "runs": len(items), "bulk": job_id}
         auditing.note(connection, "bulk", actor=decider.actor, at=now, comment=decider.comment, data=said)
+    return job_id
+
+
+def _asked_before(connection: sa.Connection, job_id: str, actor: Any) -> str:
+    owner = connection.scalar(sa.select(bulk_jobs.c.actor).where(bulk_jobs.c.id == job_id))
+    if identity(owner) != identity(actor):
+        raise ConflictError(f"The bulk action {job_id} is somebody else's. Nothing was done.", current=job_id)
     return job_id
 
 
@@ -132,12 +153,16 @@ def go_on(runtime: Runtime, job_id: str, seconds: float) -> None:
 
 
 def go_on_with_all(runtime: Runtime, seconds: float) -> None:
-    """Work at every job that is not done, the oldest first."""
+    """Work at the jobs that are not done, the oldest first, for about so long in all."""
+    until = time.monotonic() + seconds
     query = sa.select(bulk_jobs.c.id).where(bulk_jobs.c.status.in_(OPEN)).order_by(bulk_jobs.c.created_at)
     with runtime.database.read() as connection:
         waiting = list(connection.scalars(query))
     for job_id in waiting:
-        go_on(runtime, job_id, seconds)
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        go_on(runtime, job_id, left)
 
 
 def cancel(runtime: Runtime, job_id: str, *, actor: Any) -> None:
@@ -187,9 +212,15 @@ def _tried(runtime: Runtime, job: Job, item: Item) -> dict[str, Any]:
             metadata={"bulk": job.id},
             expected=item.token,
             idempotency_key=f"bulk:{job.id}",
+            **({"step": item.step} if item.step else {}),
         )
     except SquidMeshError as error:
         return {"done": False, "said": str(error)}
+    except (OperationalError, InterfaceError):  # the database is away; the job goes on when it is back
+        raise
+    except Exception as error:  # one run must not keep the others, and other jobs, waiting
+        logger.exception("squidmesh: run %s: %s within a bulk action failed", item.run_id, job.action)
+        return {"done": False, "said": f"It could not be done ({type(error).__name__})."}
     return {"done": True, "became": answer.id}
 
 
@@ -209,5 +240,6 @@ def _record(runtime: Runtime, job_id: str, results: Mapping[str, Any], *, releas
 def _job(row: sa.RowMapping) -> Job:
     names = ("id", "action", "status", "actor", "comment", "created_at", "finished_at")
     results: Mapping[str, Mapping[str, Any]] = row["results"]
-    items = (Item(run_id=run_id, token=token, **results.get(run_id, {})) for run_id, token in row["selection"]["items"])
+    asked = row["selection"]["items"]
+    items = (Item(run_id=run_id, token=token, step=step, **results.get(run_id, {})) for run_id, token, step in asked)
     return Job(items=tuple(items), **{name: row[name] for name in names})

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
+CRON_KEY = "cron:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import sqlalchemy as sa
-
 from ..engine.status import TERMINAL
 from ..errors import FilterError, UnknownWorkflowError
-from ..store import pruning
+from ..store import auditing, pruning
 from ..store.pruning import BEGINNING, Ended, Stretch
 from ..store.summaries import plain
-from ..store.tables import audit_events
 from .deciders import actor_of
 
 if TYPE_CHECKING:
@@ -210,5 +207,4 @@ def _audit(runtime: Runtime, report: PruneReport, before: datetime, who: Any) ->
         "workflow": sorted({group.workflow for group in went}),
     }
     with runtime.database.write() as connection:
-        row = {"type": "pruned", "actor": who, "metadata": data, "at": runtime.clock.now()}
-        connection.execute(sa.insert(audit_events).values(row))
+        auditing.note(connection, "pruned", actor=who, at=runtime.clock.now(), data=data)

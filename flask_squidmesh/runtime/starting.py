@@ -13,7 +13,7 @@ from ..workflow.payloads import validate, without_generated
 from ..workflow.schedule import metadata
 from ..workflow.spec import TriggerSpec, WorkflowSpec
 from .deciders import actor_of, key_of
-from .new_runs import Start, begin
+from .new_runs import CRON_KEY, Start, begin
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -36,7 +36,7 @@ def start(
     valid = validate(chosen, payload, now=runtime.clock.now())
     check_size(valid, config.max_payload_bytes)
     said = without_generated(chosen, payload, valid)
-    key, who = key_of(idempotency_key), actor_of(actor, config.max_payload_bytes)
+    key, who = _own_key(idempotency_key), actor_of(actor, config.max_payload_bytes)
     check_starter(spec, chosen, who)
     schedule = _schedule_of(runtime, spec, chosen)
     wanted = Start(spec=spec, trigger=chosen.name, payload=valid, said=said, key=key, actor=who, schedule=schedule)
@@ -48,6 +48,13 @@ def start(
             current=started.run_id,
         )
     return started.run_id
+
+
+def _own_key(given: object) -> str | None:
+    key = key_of(given)
+    if key is not None and key.startswith(CRON_KEY):
+        raise ConflictError(f"An idempotency key that begins with {CRON_KEY!r} is a schedule's. Choose another.")
+    return key
 
 
 def trigger_of(spec: WorkflowSpec, name: str | None) -> TriggerSpec:
@@ -88,6 +95,7 @@ def start_child(
     chosen = trigger_of(spec, trigger)
     valid = validate(chosen, payload, now=runtime.clock.now())
     check_size(valid, runtime.settings.max_payload_bytes)
+    check_starter(spec, chosen, claim.run.actor)
     parent = (claim.run.id, claim.visit.step, key_of(key or "") or "")
     wanted = Start(
         spec=spec,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import bulk
@@ -50,9 +51,8 @@ class Upkeep:
     def once(self) -> None:
         """Relay, fire schedules and go on with bulk actions now."""
         with self._runtime.in_context():
-            relay(self._runtime)
-            fire_due(self._runtime, self._since)
-            bulk.go_on_with_all(self._runtime, BULK_SECONDS)
+            for duty in (relay, self._fire, self._go_on_in_bulk):
+                self._attend(duty)
 
     def _run(self) -> None:
         # A process may take over from the dead only while its silences stay shorter than a claim holds.
@@ -62,11 +62,26 @@ class Upkeep:
                 with self._runtime.in_context():
                     self._beat()
                     self.once()
-                    self._runtime.retention.keep(self._ended.wait)
+                    self._attend(lambda runtime: runtime.retention.keep(self._ended.wait))
             except Exception as error:
                 logger.warning("squidmesh: the worker's upkeep failed (%s)", type(error).__name__)
             if self._ended.wait(interval):
                 return
+
+    def _attend(self, duty: Callable[[Runtime], object]) -> None:
+        """One duty that cannot be done keeps nobody from the others."""
+        if self._ended.is_set():
+            return
+        try:
+            duty(self._runtime)
+        except Exception as error:
+            logger.warning("squidmesh: the worker's upkeep failed (%s)", type(error).__name__)
+
+    def _fire(self, runtime: Runtime) -> None:
+        fire_due(runtime, self._since)
+
+    def _go_on_in_bulk(self, runtime: Runtime) -> None:
+        bulk.go_on_with_all(runtime, BULK_SECONDS)
 
     def _beat(self) -> None:
         record_beat(self._runtime, "worker", self._runtime.worker_name, queue=self._queue, threads=self._threads)

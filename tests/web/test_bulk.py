@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 
+from flask_squidmesh import ConflictError
 from flask_squidmesh.runtime import bulk
-from tests.web.shop import Checkout, Labels, mesh_of, start
+from tests.web.shop import Checkout, Import, Labels, Shipping, mesh_of, start
 from tests.web.visiting import Visitor, forms_of, pulse_of, text_of
 
 
 @pytest.fixture
 def waiting(visitor: Visitor) -> list[str]:
     return [start(visitor.app, Checkout, order) for order in ("1", "2", "3")]
+
+
+def items_of(run_ids: list[str]) -> list[bulk.Item]:
+    return [bulk.Item(run_id=run_id, token="review#1") for run_id in run_ids]
 
 
 def preview(visitor: Visitor, query: str) -> dict[str, Any]:
@@ -66,7 +71,8 @@ def test_runs_that_moved_on_meanwhile_are_left_as_they_are(visitor: Visitor, wai
     with visitor.app.app_context():
         mesh_of(visitor.app).reject_run(waiting[1], actor="lee", comment="fraud")
     job = job_of(visitor, send(visitor, "approve", fields))
-    assert {item.run_id: item.done for item in job.items} == {waiting[0]: True, waiting[1]: False, waiting[2]: True}
+    assert {item.run_id: item.done for item in job.items} == {waiting[0]: True, waiting[2]: True}
+    assert "1 run was left as it is: it has changed." in visitor.read(f"/bulk/{job.id}")
     assert [event.type for event in visitor.events(waiting[1])] == ["paused", "rejected"]
 
 
@@ -80,7 +86,7 @@ def test_only_the_runs_on_the_page_are_taken(visitor: Visitor, waiting: list[str
 def test_a_run_that_changes_in_the_middle_is_told_of(visitor: Visitor, waiting: list[str], monkeypatch) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        items = [(run_id, "review#1") for run_id in waiting]
+        items = items_of(waiting)
         job_id = bulk.begin(runtime, "approve", items, actor="dana")
         mesh_of(visitor.app).approve_run(waiting[2], actor="lee")
         bulk.go_on_with_all(runtime, 60)
@@ -99,7 +105,7 @@ def test_what_was_cut_off_goes_on_and_does_nothing_twice(visitor: Visitor, waiti
 
     monkeypatch.setattr(bulk, "_record", dying)
     with visitor.app.app_context():
-        job_id = bulk.begin(runtime, "approve", [(run_id, "review#1") for run_id in waiting], actor="dana")
+        job_id = bulk.begin(runtime, "approve", items_of(waiting), actor="dana")
         with pytest.raises(KeyboardInterrupt):
             bulk.go_on(runtime, job_id, 60)
         monkeypatch.setattr(bulk, "_record", record)
@@ -115,7 +121,7 @@ def test_what_was_cut_off_goes_on_and_does_nothing_twice(visitor: Visitor, waiti
 def test_the_rest_may_be_left_undone(visitor: Visitor, waiting: list[str]) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        job_id = bulk.begin(runtime, "approve", [(run_id, "review#1") for run_id in waiting], actor="dana")
+        job_id = bulk.begin(runtime, "approve", items_of(waiting), actor="dana")
     page = visitor.get(f"/bulk/{job_id}").text
     fields = forms_of(page)[f"/squidmesh/bulk/{job_id}/stop"]
     visitor.client.post(f"/squidmesh/bulk/{job_id}/stop", data=fields)
@@ -128,7 +134,7 @@ def test_the_rest_may_be_left_undone(visitor: Visitor, waiting: list[str]) -> No
 def test_the_page_of_a_job_is_live_until_it_ends(visitor: Visitor, waiting: list[str]) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        job_id = bulk.begin(runtime, "approve", [(run_id, "review#1") for run_id in waiting], actor="dana")
+        job_id = bulk.begin(runtime, "approve", items_of(waiting), actor="dana")
     pulse = pulse_of(visitor.get(f"/bulk/{job_id}").text)
     assert visitor.get(pulse).status_code == 204
     with visitor.app.app_context():
@@ -166,3 +172,58 @@ def test_it_takes_the_right_and_that_of_each_run(make: Any, missing: str) -> Non
     answer = send(visitor, "approve", fields)
     assert answer.status_code in (303, 403)
     assert visitor.status(run_id) == "paused"
+
+
+def test_a_form_sent_twice_makes_one_job(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Labels, "1")
+    fields = preview(visitor, f"action=replay&run={run_id}")
+    jobs = {job_of(visitor, send(visitor, "replay", fields)).id for _ in range(2)}
+    assert len(jobs) == 1
+    with visitor.app.app_context():
+        assert len(mesh_of(visitor.app).list_runs(workflow="labels").runs) == 2
+
+
+def test_a_form_cannot_name_a_decision_that_is_not_open(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Shipping, "1")
+    fields = preview(visitor, f"action=cancel&run={run_id}")
+    answer = send(visitor, "approve", {**fields, "items": f"{run_id}~review#1", "run": [run_id]})
+    assert "None of these runs takes it any more" in visitor.read("/runs")
+    assert answer.location == "/squidmesh/runs"
+
+
+def test_a_job_keeps_to_the_step_that_its_page_showed(make: Any) -> None:
+    visitor = make({"authorize": lambda action, run, permission: permission != "quality", "actor": lambda: "kim"})
+    run_id = start(visitor.app, Import, "1")
+    assert "several decisions are open" in visitor.read(f"/bulk?action=approve&run={run_id}")
+    with visitor.app.app_context():
+        mesh_of(visitor.app).approve_run(run_id, step="customs", actor="dana")
+    fields = visitor.form(f"/runs/{run_id}/cancel")
+    send(visitor, "approve", {**fields, "items": f"{run_id}~quality#1", "run": [run_id]})
+    assert visitor.status(run_id) == "paused"
+
+
+def test_a_job_that_breaks_keeps_no_other_waiting(visitor: Visitor, waiting: list[str], monkeypatch: Any) -> None:
+    runtime = visitor.app.extensions["squidmesh"]
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise KeyError("card 4711")
+
+    monkeypatch.setitem(bulk.CALLS, "cancel", broken)
+    with visitor.app.app_context():
+        first = bulk.begin(runtime, "cancel", [bulk.Item(run_id=waiting[0], token="review#1")], actor="dana")
+        bulk.begin(runtime, "approve", [bulk.Item(run_id=waiting[1], token="review#1")], actor="dana")
+        bulk.go_on_with_all(runtime, 60)
+    assert [event.type for event in visitor.events(waiting[1])] == ["paused", "approved"]
+    page = visitor.read(f"/bulk/{first}")
+    assert "It could not be done (KeyError)." in page
+    assert "4711" not in page
+
+
+def test_a_job_is_the_persons_who_asked_for_it(visitor: Visitor, waiting: list[str]) -> None:
+    runtime = visitor.app.extensions["squidmesh"]
+    items = [bulk.Item(run_id=waiting[0], token="review#1")]
+    with visitor.app.app_context():
+        job_id = bulk.begin(runtime, "approve", items, actor="dana")
+        assert bulk.begin(runtime, "approve", items, actor={"id": "dana"}, job_id=job_id) == job_id
+        with pytest.raises(ConflictError):
+            bulk.begin(runtime, "approve", items, actor="lee", job_id=job_id)

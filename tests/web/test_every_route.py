@@ -56,7 +56,7 @@ def furnished(visitor: Visitor) -> Visitor:
     mesh_of(visitor.app).register(Nightly)
     ids, runtime = fill(visitor.app), visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        job_id = bulk.begin(runtime, "resume", [(ids["paused"], "inspect#1")], actor="dana")
+        job_id = bulk.begin(runtime, "resume", [bulk.Item(run_id=ids["paused"], token="inspect#1")], actor="dana")
     visitor.app.extensions["examples"] = {
         "run_id": list(ids.values()),
         "name": ["checkout"],

@@ -52,3 +52,11 @@ def test_the_second_approval_is_another_persons(visitor: Visitor) -> None:
     assert "It takes 2 people; approved by: dana" in page
     assert "You have approved, and another person has to approve too." in page
     assert visitor.get(f"/runs/{run_id}/approve").status_code == 403
+
+
+def test_an_approval_that_is_not_the_last_says_so(visitor: Visitor) -> None:
+    run_id = started(visitor, "kim")
+    assert "Approve counts; 1 more person has to approve" in visitor.read(f"/runs/{run_id}")
+    with visitor.app.app_context():
+        visitor.app.extensions["mesh"].approve_run(run_id, actor="lee")
+    assert "Approve continues at pay" in visitor.read(f"/runs/{run_id}")

@@ -32,6 +32,7 @@ class Parcel(BaseModel):
     address: Address
     tags: list[str] = []
     api_key: str = "none"
+    gateway: dict[str, str] = {"url": "https://gateway.test", "api_key": "sk-live"}
 
 
 class Parcels(Workflow):
@@ -76,7 +77,13 @@ def test_a_run_is_started_with_what_was_typed(parcels: Visitor) -> None:
     run = run_of(parcels, answer.location)
     assert run.actor == "dana"
     typed = {"name": "Kim", "weight": 2.5, "pieces": 3, "express": True, "size": 3, "address": {"street": "Quay 1"}}
-    assert run.payload == {**typed, "day": None, "tags": [], "api_key": "none"}
+    assert run.payload == {
+        **typed,
+        "day": None,
+        "tags": [],
+        "api_key": "none",
+        "gateway": Parcel.model_fields["gateway"].default,
+    }
 
 
 def test_the_form_asks_for_each_field_in_its_kind() -> None:
@@ -91,6 +98,7 @@ def test_the_form_asks_for_each_field_in_its_kind() -> None:
         "address": ("json", True),
         "tags": ("json", False),
         "api_key": ("text", False),
+        "gateway": ("json", False),
     }
 
 
@@ -99,6 +107,7 @@ def test_the_page_names_and_explains_the_fields(parcels: Visitor) -> None:
     assert "To whom" in page
     assert "As it stands on the bell" in page
     assert "Day (may be left out)" in page
+    assert "sk-live" not in page
 
 
 def test_what_is_wrong_stands_with_its_field_and_the_rest_is_kept(parcels: Visitor) -> None:

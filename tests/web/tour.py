@@ -43,7 +43,12 @@ def furnish(app: Flask) -> dict[str, str]:
     with app.app_context():
         mesh_of(app).approve_run(ids["approved"], actor={"id": "lee", "label": "Lee L."}, comment="known customer")
         record_beat(runtime, "worker", "host:1:a", queue="squidmesh", threads=4)
-        ids["job"] = bulk.begin(runtime, "approve", [(ids["chosen"], "review#1"), (ids["paused"], "?")], actor="dana")
+        ids["job"] = bulk.begin(
+            runtime,
+            "approve",
+            [bulk.Item(run_id=ids["chosen"], token="review#1"), bulk.Item(run_id=ids["paused"], token="?")],
+            actor="dana",
+        )
     advance(app, timedelta(hours=5))
     return ids
 

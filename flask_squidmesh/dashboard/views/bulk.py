@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from flask import abort, flash, redirect, render_template, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from ...engine.status import TERMINAL
-from ...errors import FilterError, ManualActionError, TransitionError
+from ...errors import ConflictError, FilterError, ManualActionError, TransitionError
 from ...reading.judging import Judged
 from ...runtime import bulk
 from ...runtime.runtime import current_runtime
@@ -29,10 +30,11 @@ MANY_KEYS = ("word", "workflow", "q", "since", "step", "error")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the action takes one run. why: why not."""
+    """Whether the action takes one run, and at which step. why: why not."""
 
     judged: Judged
     why: Markup | None
+    step: str | None = None
 
 
 def ask() -> Response | str:
@@ -117,7 +119,7 @@ def _verdict(action: str, judged: Judged) -> Verdict:
         return Verdict(judged, why_not(refused) if refused else _("not possible now"))
     if len(steps) > 1:
         return Verdict(judged, _("several decisions are open; decide them one by one"))
-    return Verdict(judged, may_not_approve(action, decision, judged.run))
+    return Verdict(judged, may_not_approve(action, decision, judged.run), steps[0])
 
 
 def _preview(action: str, found: list[Judged], more: bool, status: int = 200, **said: Any) -> Response:
@@ -135,6 +137,7 @@ def _preview(action: str, found: list[Judged], more: bool, status: int = 200, **
         left_out=left_out[:SHOWN],
         left_out_more=max(len(left_out) - SHOWN, 0),
         items=" ".join(f"{each.run.id}~{each.token}" for each in taken),
+        key=request.form.get("key") or str(uuid4()),
         more=more,
         form=request.form,
     )
@@ -154,10 +157,11 @@ def _question(action: str, count: int) -> asking.Question:
 
 
 def _begin(action: str, found: list[Judged]) -> Response:
-    """Begin with exactly the runs that the page showed, as far as the person may."""
+    """Begin with the runs that the page showed and that are as they were, as far as the person may."""
     actor = asking.actor_for("bulk")
     shown = dict(_items(request.form.get("items", "")))
-    allowed = [each for each in found if each.run.id in shown and _may(action, each)]
+    verdicts = [_verdict(action, each) for each in found if shown.get(each.run.id) == each.token]
+    allowed = [each for each in verdicts if each.why is None]
     question = _question(action, len(shown))
     comment = asking.comment_for(question)
     if question.problems:
@@ -165,22 +169,21 @@ def _begin(action: str, found: list[Judged]) -> Response:
     if not allowed:
         flash(_("None of these runs takes it any more; nothing was done."), "error")
         return redirect(url_for(".runs"), 303)
-    items = [(each.run.id, shown[each.run.id]) for each in allowed]
+    items = [bulk.Item(run_id=each.judged.run.id, token=each.judged.token, step=each.step) for each in allowed]
+    key = request.form.get("key")
     try:
-        job_id = bulk.begin(current_runtime(), action, items, actor=actor, comment=comment)
+        job_id = bulk.begin(current_runtime(), action, items, actor=actor, comment=comment, job_id=key)
+    except ConflictError:
+        flash(_("Somebody was faster; nothing was done."), "error")
+        return redirect(url_for(".runs"), 303)
     except ManualActionError as error:
         question.problems[error.field] = in_english(str(error))
         return _preview(action, found, more=False, status=422, question=question)
+    left = len(shown) - len(allowed)
+    if left:
+        flash(plural(left, "1 run was left as it is: it has changed.", "{count} runs were left as they are."), "error")
     bulk.go_on(current_runtime(), job_id, SLICE_SECONDS)
     return redirect(url_for(".bulk_job", job_id=job_id), 303)
-
-
-def _may(action: str, judged: Judged) -> bool:
-    """Whether the person may; whether the run still takes it is found out run by run."""
-    steps = [each.step for each in judged.next_actions if each.action == action]
-    decision = judged.decisions.get(steps[0] or "", {}) if steps else {}
-    permission: Any = decision.get("permission")
-    return may(action, judged.run, permission) and may_not_approve(action, decision, judged.run) is None
 
 
 def _items(text: str) -> Iterator[tuple[str, str]]:

@@ -39,7 +39,7 @@ def _started(
     spec: WorkflowSpec, trigger: TriggerSpec, payload: dict[str, Any], actor: Any, fields: list[payload_form.Field]
 ) -> str | list[str]:
     """The id of the run, or what is wrong and belongs to no field."""
-    key = request.form.get("key") or None
+    key = f"form:{request.form['key']}" if request.form.get("key") else None
     given = payload if trigger.model else None
     try:
         return starting.start(
@@ -82,7 +82,8 @@ def _like(spec: WorkflowSpec) -> dict[str, Any]:
     require("view", run)
     if run.workflow != spec.name or not may("payload", run):
         return {}
-    return dict(visible(run, run.payload, ("payload",)))
+    seen = visible(run, run.payload, ("payload",))
+    return {name: value for name, value in seen.items() if value == run.payload[name]}
 
 
 def _page(

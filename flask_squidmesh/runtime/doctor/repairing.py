@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ...store import loading
+from ...store import auditing, loading
 from ...store.identity import new_id
-from ...store.tables import audit_events, dispatches, runs, step_runs
+from ...store.tables import dispatches, runs, step_runs
 from ...store.writing import dispatch_row
 from ..deciders import actor_of
 from .case import run_rows
@@ -79,7 +79,6 @@ def _audit(runtime: Runtime, connection: sa.Connection, run_id: str, mended: Seq
     if not mended:
         return
     now, said = runtime.clock.now(), [f"{each.found}: {each.mend.says}" for each in mended if each.mend]
-    row = {"run_id": run_id, "type": "repaired", "actor": who, "metadata": {"repairs": said}, "at": now}
-    connection.execute(sa.insert(audit_events).values(row))
+    auditing.note(connection, "repaired", actor=who, at=now, run_id=run_id, data={"repairs": said})
     moved = {"revision": runs.c.revision + 1, "updated_at": now}
     connection.execute(sa.update(runs).where(runs.c.id == run_id).values(moved))

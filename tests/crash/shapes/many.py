@@ -41,7 +41,7 @@ def _begin(action: str) -> Act:
 
     def begin(stage: Stage) -> None:
         if not stage.shop.rows(tables.bulk_jobs):
-            items = [(run.id, stage.shop.look(run.id).decision) for run in stage.runs]
+            items = [bulk.Item(run_id=run.id, token=stage.shop.look(run.id).decision) for run in stage.runs]
             bulk.begin(stage.shop.runtime, action, items, actor="lee")
 
     return begin

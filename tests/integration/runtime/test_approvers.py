@@ -146,3 +146,18 @@ def test_the_explanation_says_who_has_approved(open_shop: OpenShop, script: Scri
 def test_what_makes_no_sense_is_refused(script: Script, options: dict[str, Any], said: str) -> None:
     with pytest.raises(DefinitionError, match=said):
         payout(script, **options)
+
+
+def test_a_child_that_its_starter_may_not_approve_has_a_starter_too(open_shop: OpenShop, script: Script) -> None:
+    kid = payout(script, not_starter=True)
+
+    class Parent(Workflow):
+        place = Manual(Order)
+        begin = Step(script.does("begin", lambda ctx: ctx.start_child(kid, ORDER, key="k") and None))
+
+    shop = open_shop(Parent, kid)
+    nobodys, kims = (shop.run(Parent, ORDER, actor=actor) for actor in (None, "kim"))
+    assert (shop.status(nobodys), shop.status(kims)) == ("failed", "completed")
+    [child] = shop.look(kims).children
+    with pytest.raises(ManualActionError, match="kim started this run"):
+        shop.mesh.approve_run(child, actor="kim")

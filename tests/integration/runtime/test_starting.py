@@ -365,3 +365,9 @@ def test_the_tables_may_be_on_another_bind(migrated_sqlite_url: str, sqlite_data
 def test_without_a_name_the_first_trigger_is_taken(shop: Shop) -> None:
     assert shop.mesh.start_run(Plain).trigger == "place"
     assert shop.mesh.start_run(Plain, {"order_id": "o", "amount": 1}, trigger="by_hand").trigger == "by_hand"
+
+
+def test_nobody_takes_the_key_of_a_schedules_window(shop: Shop) -> None:
+    with pytest.raises(ConflictError, match="a schedule's"):
+        shop.mesh.start_run(Plain, {"order_id": "o-1"}, idempotency_key="cron:hourly:2027-03-01T12:00")
+    assert shop.rows(tables.runs) == []
