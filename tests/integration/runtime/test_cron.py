@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pydantic import BaseModel, Field
 
 from flask_squidmesh import Cron, Manual, Step, UnknownTriggerError, UnknownWorkflowError, Workflow, scheduled_day
@@ -326,7 +327,7 @@ def test_only_cron_triggers_are_handed_to_the_executor(open_shop: OpenShop, scri
 def test_an_older_or_a_coming_window_started_by_hand_takes_the_place_of_no_other(
     open_shop: OpenShop, script: Script
 ) -> None:
-    shop = open_shop(digesting(script))
+    shop = open_shop(digesting(script, idempotency="none"))
     since = shop.clock.now()
     shop.clock.advance(timedelta(days=1))
     for window in (since - timedelta(days=5), shop.clock.now() + timedelta(days=1)):
@@ -377,4 +378,21 @@ def test_an_activation_that_raises_is_put_off(
     assert shop.rows(tables.runs) == []
     assert [row.held for row in shop.rows(tables.dispatches)] == ["It raised ZeroDivisionError."]
     shop.later(61)
+    assert runs(script) == 1
+
+
+def test_an_activation_stays_as_it_is_while_the_database_is_away(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise sa.exc.OperationalError("SELECT 1", None, OSError("away"))
+
+    shop = open_shop(workflow := digesting(script))
+    shop.mesh.enqueue_cron(workflow, "daily")
+    with monkeypatch.context() as patched:
+        patched.setattr(scheduling, "_remember", away)
+        with pytest.raises(sa.exc.OperationalError):
+            drain()
+    assert [row.held for row in shop.rows(tables.dispatches)] == [None]
+    drain()
     assert runs(script) == 1
