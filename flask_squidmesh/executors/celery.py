@@ -17,7 +17,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from ..errors import ConfigurationError
 from .contract import Executor, Identified, Payload
-from .resolving import imported
+from .resolving import imported, require_executor
 
 PERFORM: Final = "squidmesh.perform"
 UPKEEP: Final = "squidmesh.upkeep"
@@ -102,11 +102,7 @@ def celery_app(app: Flask) -> Celery:
     """
     with app.app_context():
         runtime = current_app.extensions["squidmesh"]
-        if not isinstance(runtime.executor, CeleryExecutor):
-            raise ConfigurationError(
-                f"SQUIDMESH_EXECUTOR leads to {type(runtime.executor).__qualname__}, so no worker of Celery's has work "
-                'to do. Set it to "celery".'
-            )
+        require_executor(runtime.executor, CeleryExecutor, "Celery")
         celery = _app_of_host(app)
     upkeep = WorkerUpkeep(runtime, celery)
     _add_tasks(celery, runtime, upkeep)

@@ -20,7 +20,7 @@ from procrastinate.jobs import Status
 from ..config import database_url
 from ..errors import ConfigurationError, SchemaError
 from .contract import Executor, Identified, Payload
-from .resolving import imported
+from .resolving import imported, require_executor
 
 TASK: Final = "squidmesh.perform"
 SETTING: Final = "SQUIDMESH_PROCRASTINATE_APP"
@@ -108,11 +108,7 @@ def procrastinate_app(app: Flask) -> App:
     """
     with app.app_context():
         runtime = current_app.extensions["squidmesh"]
-        if not isinstance(runtime.executor, ProcrastinateExecutor):
-            raise ConfigurationError(
-                f"SQUIDMESH_EXECUTOR leads to {type(runtime.executor).__qualname__}, so no worker of Procrastinate's "
-                'has work to do. Set it to "procrastinate".'
-            )
+        require_executor(runtime.executor, ProcrastinateExecutor, "Procrastinate")
         queue = _app_of_host(runtime.settings.procrastinate_app) or _made_app(runtime)
     _add_task(queue, runtime)
     _add_upkeep(queue, runtime)

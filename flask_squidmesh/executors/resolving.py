@@ -79,6 +79,15 @@ def resolve(setting: Any) -> Executor:
     return executor if isinstance(executor, Executor) else ForeignExecutor(executor)
 
 
+def require_executor(executor: Executor, owner: type[Executor], engine: str) -> None:
+    """Raise ConfigurationError where the workers of this engine would have no work to do."""
+    if not isinstance(executor, owner):
+        raise ConfigurationError(
+            f"SQUIDMESH_EXECUTOR leads to {type(executor).__qualname__}, so no worker of {engine}'s has work to do. "
+            f'Set it to "{engine.lower()}".'
+        )
+
+
 def missing_methods(owner: type[Any]) -> tuple[str, ...]:
     """The methods that a class must still have before it can serve as an executor."""
     if issubclass(owner, Executor):

@@ -61,9 +61,9 @@ class Acting:
         """The workflow. Raises UnknownWorkflowError where it is not registered."""
         return self.spec or self.runtime.registry.get(self.run.workflow)
 
-    def progress(self, around: Neighbourhood | None = None) -> Progress:
-        """A decision about the run."""
-        spec = self.spec or _unregistered(self.run)
+    def progress(self, around: Neighbourhood | None = None, spec: WorkflowSpec | None = None) -> Progress:
+        """A decision about the run. spec: `known`, where the decision needs the workflow's steps."""
+        spec = spec or self.spec or _unregistered(self.run)
         return Progress(spec, self.run, now=self.runtime.clock.now(), new_id=new_id, around=around)
 
     def refuse(self, why: str) -> TransitionError:

@@ -15,12 +15,11 @@ from ..engine.approving import identity, is_last, objection, wanted
 from ..engine.facts import StepFact
 from ..engine.failures import error
 from ..engine.neighbourhood import Neighbourhood
-from ..engine.progress import STOPPING, Progress, decision_output
+from ..engine.progress import STOPPING, decision_output
 from ..engine.status import TERMINAL
 from ..errors import ManualActionError
 from ..store import loading
 from ..store.database import AnySession
-from ..store.identity import new_id
 from ..store.summaries import RunSummary
 from ..workflow import conditions
 from ..workflow.spec import WorkflowSpec
@@ -185,9 +184,7 @@ def _retry_compensation(acting: Acting) -> Any:
         raise acting.refuse("no compensation of this run has failed.")
     compensations = [row for row in acting.rows if row.kind == "compensation"]
     decisions = loading.decisions(acting.rows)
-    spec, now = acting.known, acting.runtime.clock.now()
-    around = Neighbourhood(compensations=compensations, decisions=decisions)
-    progress = Progress(spec, acting.run, now=now, new_id=new_id, around=around)
+    progress = acting.progress(Neighbourhood(compensations=compensations, decisions=decisions), acting.known)
     progress.retry_compensation(acting.call.decider)
     return recorded(acting, progress)
 

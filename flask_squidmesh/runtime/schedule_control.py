@@ -13,7 +13,7 @@ from ..store import auditing, tables
 from ..store.identity import new_id
 from .deciders import decider_of
 from .new_runs import Started, in_transaction, tell
-from .scheduling import activated, cron_trigger, locked_schedule, of_schedule, wanted_start
+from .scheduling import activated, cron_key, cron_trigger, locked_schedule, of_schedule, wanted_start
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -40,7 +40,7 @@ def run_now(
     decider = decider_of(actor, comment, None, actor_required=True, most=runtime.settings.max_payload_bytes)
     spec, chosen = cron_trigger(runtime, workflow, trigger)
     signal_id = f"now:{key or new_id()}"
-    once = f"cron:{chosen.name}:{signal_id}"
+    once = cron_key(chosen, signal_id)
     wanted = replace(wanted_start(runtime, spec, chosen, None, signal_id), actor=decider.actor, key=once)
 
     def write(connection: sa.Connection) -> Started:

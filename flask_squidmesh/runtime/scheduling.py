@@ -17,7 +17,7 @@ from ..store.writing import INSERTS
 from ..workflow.payloads import validate
 from ..workflow.schedule import last_due, metadata, next_due
 from ..workflow.spec import TriggerSpec, WorkflowSpec
-from .new_runs import Start, Started, in_transaction, tell, written
+from .new_runs import CRON_KEY, Start, Started, in_transaction, tell, written
 from .starting import trigger_of
 
 if TYPE_CHECKING:
@@ -231,6 +231,11 @@ def cron_trigger(runtime: Runtime, workflow: Any, trigger: str) -> tuple[Workflo
     return spec, chosen
 
 
+def cron_key(trigger: TriggerSpec, activation: str) -> str:
+    """The start key of an activation, which is named by its window or its signal id."""
+    return f"{CRON_KEY}{trigger.name}:{activation}"
+
+
 def wanted_start(
     runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, intended: datetime | None, signal_id: str | None
 ) -> Start:
@@ -245,7 +250,7 @@ def wanted_start(
         spec=spec,
         trigger=chosen.name,
         payload=validate(chosen, None, window=window, now=now),
-        key=None if chosen.idempotency == "none" else f"cron:{chosen.name}:{identity}",
+        key=None if chosen.idempotency == "none" else cron_key(chosen, identity),
         actor=f"schedule {chosen.name}",
         schedule=metadata(spec.name, chosen, window=window, now=now, signal_id=signal_id),
     )

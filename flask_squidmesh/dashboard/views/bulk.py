@@ -11,7 +11,6 @@ from flask import abort, flash, redirect, render_template, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from ...engine.status import TERMINAL
 from ...errors import ConflictError, FilterError, ManualActionError, TransitionError
 from ...reading.judging import Judged
 from ...runtime import bulk
@@ -211,6 +210,5 @@ def _content(job: bulk.Job) -> dict[str, Any]:
         "failed": [item for item in job.items if item.done is False],
         "done": [item for item in job.items if item.done],
         "may_act": may("bulk"),
-        "terminal": TERMINAL,
         "pulse": frame.pulse("bulk", _version(job), job_id=job.id) if going else None,
     }
