@@ -77,7 +77,7 @@ class Runtime:
     @property
     def executor(self) -> Executor:
         """The host's executor. Raises ConfigurationError where there is none or it lacks methods."""
-        assert self.config
+        self.ensure_configured()
         return self._resolved()
 
     def problems(self) -> list[str]:
