@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
+from playwright.sync_api import expect
 
 from tests.web.shop import Checkout, Labels, Reminder, fill, make_app, mesh_of, start, work
 from tests.web.visiting import Visitor
@@ -59,13 +60,13 @@ def test_a_dialog_shows_what_was_wrong_with_its_form(app: Flask, live_server: Se
     dialog.get_by_role("button", name="Reject").click()
     dialog.get_by_text("Say why, in a few words").wait_for()
     comment = dialog.get_by_label("Comment")
-    assert comment.evaluate("field => field === document.activeElement")
+    expect(comment).to_be_focused()
     comment.fill("fraud")
     with app.app_context():
         mesh_of(app).approve_run(run_id, actor="lee")
     dialog.get_by_role("button", name="Reject").click()
     dialog.get_by_role("heading", name="Nothing was done").wait_for()
-    assert dialog.get_by_text("lee approved review").is_visible()
+    dialog.get_by_text("lee approved review").wait_for()
     assert page.url.endswith(run_id)
 
 
@@ -113,7 +114,7 @@ def test_a_run_page_follows_its_run_to_the_end_and_then_rests(quick: Flask, live
     page.get_by_role("heading", name="It is completed").wait_for()
     page.get_by_role("cell", name="approved review").wait_for()
     page.locator("#pulse").wait_for(state="detached")
-    assert page.get_by_text("Live, every").count() == 0
+    expect(page.get_by_text("Live, every")).to_have_count(0)
 
 
 def test_a_refresh_spares_what_somebody_is_using(quick: Flask, live_server: Serve, page: Page) -> None:
@@ -172,9 +173,9 @@ def test_filtering_while_typing_keeps_the_focus_and_the_address(app: Flask, live
     page.keyboard.press("/")
     page.keyboard.type("Parcel")
     page.get_by_role("link", name="Order 88213").wait_for(state="detached")
-    assert page.get_by_role("link", name="Parcel 441").is_visible()
-    assert page.url.endswith("/squidmesh/runs?q=Parcel")
-    assert page.get_by_label("Search").evaluate("field => field === document.activeElement")
+    page.wait_for_url("**/squidmesh/runs?q=Parcel")
+    page.get_by_role("link", name="Parcel 441").wait_for()
+    expect(page.get_by_label("Search")).to_be_focused()
     page.keyboard.type(" 441")
     page.wait_for_url("**/runs?q=Parcel+441")
 

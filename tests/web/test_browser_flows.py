@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
+from playwright.sync_api import expect
 
 from tests.web.shop import Checkout, Labels, Packing, fill, make_app, mesh_of, start, work
 
@@ -53,13 +55,12 @@ def test_approve_by_mouse(app: Flask, live_server: Serve, page: Page) -> None:
     page.goto(live_server(app) + "/squidmesh/")
     page.get_by_role("link", name="Approve…").click()
     comment = page.get_by_role("dialog").get_by_label("Comment")
-    comment.wait_for()
-    assert comment.evaluate("field => field === document.activeElement")
+    expect(comment).to_be_focused()
     comment.fill("known customer")
     page.get_by_role("dialog").get_by_role("button", name="Approve").click()
     page.get_by_text("Approved.").wait_for()
-    assert page.get_by_role("heading", name="Nothing needs you.").is_visible()
-    assert not page.title().startswith("(")
+    page.get_by_role("heading", name="Nothing needs you.").wait_for()
+    expect(page).to_have_title(re.compile(r"^[^(]"))
 
 
 def test_approve_by_shortcuts(app: Flask, live_server: Serve, page: Page) -> None:
@@ -116,7 +117,7 @@ def test_escape_leaves_a_dialog_and_nothing_is_done(app: Flask, live_server: Ser
     page.get_by_role("dialog").get_by_label("Comment").wait_for()
     page.keyboard.press("Escape")
     page.get_by_role("dialog").wait_for(state="detached")
-    assert button.evaluate("link => link === document.activeElement")
+    expect(button).to_be_focused()
 
 
 def test_approve_without_scripts(app: Flask, live_server: Serve, bare: Page) -> None:
@@ -125,8 +126,8 @@ def test_approve_without_scripts(app: Flask, live_server: Serve, bare: Page) -> 
     bare.get_by_role("link", name="Approve…").click()
     bare.get_by_label("Comment").fill("known customer")
     bare.get_by_role("button", name="Approve").click()
-    assert bare.get_by_text("Approved.").is_visible()
-    assert bare.get_by_role("heading", name="Nothing needs you.").is_visible()
+    bare.get_by_text("Approved.").wait_for()
+    bare.get_by_role("heading", name="Nothing needs you.").wait_for()
     assert last_event(app, run_id).comment == "known customer"
 
 
@@ -138,11 +139,11 @@ def test_filter_and_reject_without_scripts(app: Flask, live_server: Serve, bare:
     bare.get_by_role("link", name="Order 88213").click()
     bare.get_by_role("link", name="Reject…").click()
     bare.get_by_role("button", name="Reject").click()
-    assert bare.get_by_text("Say why, in a few words").is_visible()
+    bare.get_by_text("Say why, in a few words").wait_for()
     bare.get_by_label("Comment").fill("fraud")
     bare.get_by_role("button", name="Reject").click()
+    bare.get_by_text("Rejected.").wait_for()
     assert bare.url.endswith(ids["decision"])
-    assert bare.get_by_text("Rejected.").is_visible()
 
 
 def test_cancel_replay_and_start_without_scripts(app: Flask, live_server: Serve, bare: Page) -> None:
@@ -151,16 +152,16 @@ def test_cancel_replay_and_start_without_scripts(app: Flask, live_server: Serve,
     bare.goto(f"{base}/runs/{parcel}/cancel")
     bare.get_by_label("Comment").fill("no longer wanted")
     bare.get_by_role("button", name="Cancel run").click()
+    bare.wait_for_url(f"{base}/runs/{parcel}")
     assert last_event(app, parcel).type == "cancelled"
     bare.goto(f"{base}/runs/{label}/replay")
     bare.get_by_role("button", name="Replay").click()
-    assert bare.url.startswith(f"{base}/runs/")
-    assert not bare.url.endswith(label)
+    bare.wait_for_url(lambda url: url.startswith(f"{base}/runs/") and label not in url)
     bare.goto(f"{base}/workflows/packing/start")
     bare.get_by_label("Order Id").fill("started-by-hand")
     bare.get_by_role("button", name="Start").click()
+    bare.get_by_role("heading", name="Parcel started-by-hand").wait_for()
     work(app)
-    assert bare.get_by_role("heading", name="Parcel started-by-hand").is_visible()
 
 
 def test_paging_and_acting_on_many_without_scripts(migrated_sqlite_url: str, live_server: Serve, bare: Page) -> None:
@@ -173,7 +174,7 @@ def test_paging_and_acting_on_many_without_scripts(migrated_sqlite_url: str, liv
     bare.get_by_role("button", name="Act on the ticked runs…").click()
     bare.get_by_role("link", name="Resume…").click()
     bare.get_by_role("button", name="Resume").click()
-    assert "/bulk/" in bare.url
+    bare.wait_for_url("**/bulk/*")
     with app.app_context():
         from flask_squidmesh.runtime import bulk
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from flask import Flask
+from playwright.sync_api import expect
 
 from tests.web.shop import Packing, start
 
@@ -30,5 +31,5 @@ def test_a_runs_id_is_copied(app: Flask, live_server: Callable[[Flask], str], pa
     search = page.get_by_label("Search")
     search.focus()
     page.keyboard.press("Control+v")
-    assert search.input_value() == run_id
+    expect(search).to_have_value(run_id)
     assert page.evaluate("getSelection().isCollapsed")

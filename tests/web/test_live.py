@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
+from playwright.sync_api import expect
 
 from flask_squidmesh.dashboard import frame
 from tests.web.shop import Checkout, Packing, make_app, mesh_of, start
@@ -35,17 +36,15 @@ def test_a_server_that_is_down_is_told_with_its_own_time_until_it_is_back(
     lost = page.get_by_role("status").filter(has_text="Connection lost; this page is from")
     lost.wait_for()
     assert lost.inner_text().endswith(" JST")
-    assert not page.get_by_text("Live, every").is_visible()
+    expect(page.get_by_text("Live, every")).to_be_hidden()
     page.unroute("**/pulse*")
     page.get_by_text("Live, every").wait_for()
-    assert page.get_by_role("status").inner_text() == ""
+    expect(page.get_by_role("status")).to_have_text("")
 
 
 def test_title_and_voice_tell_what_came_on_a_page_that_shows_nothing_of_it(
     quick: Flask, live_server: Serve, page: Page
 ) -> None:
-    from playwright.sync_api import expect
-
     page.goto(live_server(quick) + "/squidmesh/schedules")
     assert page.title().startswith("Schedules")
     start(quick, Checkout, "7")
@@ -61,7 +60,7 @@ def test_a_row_that_changes_keeps_the_focus(quick: Flask, live_server: Serve, pa
     with quick.app_context():
         mesh_of(quick).unblock_run(run_id, actor="lee")
     page.locator(f"#row-{run_id} .st").filter(has_text="Paused").wait_for(state="detached")
-    assert page.evaluate("document.activeElement.textContent") == "Parcel 8"
+    expect(page.get_by_role("link", name="Parcel 8")).to_be_focused()
 
 
 def test_a_refresh_waits_while_text_is_selected(quick: Flask, live_server: Serve, page: Page) -> None:
