@@ -1,4 +1,4 @@
-"""Commits and bytes of write-ahead log that a database has had while a block ran."""
+"""Commits, statements and bytes of write-ahead log that a database has had while a block ran."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ class Counts:
     """What the database has had since the block began; filled in when it ends.
 
     commits: transactions, reading ones too; None on SQLite, and where SQUIDMESH_BENCH_COUNTS is "no".
-    wal_bytes: of the whole server; None on SQLite.
+    wal_bytes: of the whole server; None on SQLite. statements: those that clients sent, without BEGIN and COMMIT; None
+    where the server has no pg_stat_statements.
     """
 
     commits: int | None = None
     wal_bytes: int | None = None
+    statements: int | None = None
 
     @property
     def figures(self) -> dict[str, int | None]:
         """As the answer of a contender has them."""
-        return {"commits": self.commits, "wal_bytes": self.wal_bytes}
+        return {"commits": self.commits, "wal_bytes": self.wal_bytes, "statements": self.statements}
 
 
 @contextmanager
@@ -54,9 +56,10 @@ def counted(url: str) -> Iterator[Counts]:
     # From another database, so that these queries are not among what they count.
     with psycopg.connect(server, autocommit=True) as connection:
         before = _commits(connection, name) if counts_commits else 0
-        written = _written(connection)
+        written, asked = _written(connection), _statements(connection, name)
         yield counts
         counts.wal_bytes = _written(connection) - written
+        counts.statements = None if asked is None else (_statements(connection, name) or 0) - asked
         counts.commits = _commits(connection, name) - before if counts_commits else None
 
 
@@ -76,6 +79,12 @@ def _written(connection: psycopg.Connection) -> int:
     return _number(connection, "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint")
 
 
+def _statements(connection: psycopg.Connection, database: str) -> int | None:
+    if not _number(connection, "SELECT count(*) FROM pg_extension WHERE extname = 'pg_stat_statements'"):
+        return None
+    return _number(connection, _ASKED, database)
+
+
 def _commits(connection: psycopg.Connection, database: str) -> int:
     _wait_until_told(connection, database)
     return _number(connection, "SELECT xact_commit FROM pg_stat_database WHERE datname = %s", database)
@@ -92,6 +101,11 @@ def _number(connection: psycopg.Connection, query: str, *values: object) -> int:
     [number] = connection.execute(query.encode(), values or None).fetchone() or (0,)
     return int(number)
 
+
+_ASKED = """
+    SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
+    WHERE datname = %s AND query !~* '^(begin|start|commit|rollback|savepoint|release)'
+"""
 
 _SILENT = """
     SELECT count(*) FROM pg_stat_activity
