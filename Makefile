@@ -8,7 +8,7 @@ MEMORY := $(shell test -w /dev/shm && test "$$(df -Pm /dev/shm | awk 'NR == 2 { 
 
 TOUCHING_SQLALCHEMY := tests/cli tests/integration --ignore=tests/integration/state_machine --ignore=tests/integration/executors
 
-.PHONY: help demo test lint crash chaos engines pictures translations clean
+.PHONY: help demo test lint crash chaos engines bench pictures translations clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -41,6 +41,10 @@ chaos: ## runs under fire: workers killed, PostgreSQL restarted, jobs dropped an
 engines: ## try the shop under each executor: smoke, soak and resilience, with worker processes
 	@$(ENVIRONMENT) .venv dev
 	.venv/bin/python -m pytest -o faulthandler_timeout=0 tests/example/engines.py
+
+bench: ## measure this library, its peers and the limit of the database; writes benchmarks/report.md; WORDS="--only chain,start --quick"
+	@$(ENVIRONMENT) .venv-bench bench
+	@exec .venv-bench/bin/python -m benchmarks $(WORDS)
 
 pictures: ## take the pictures in docs/images anew
 	@$(ENVIRONMENT) .venv dev

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import unescape
@@ -56,10 +56,10 @@ def main() -> None:
     from example_app import create_app
 
     app = create_app()
-    client = _logged_in(app)
+    client = logged_in(app)
     print(_heading(app))
-    for measured in _measured(app, client, options.rounds, options.only):
-        print(_line(measured), flush=True)
+    for page in measured(app, client, options.rounds, _chosen(app, options.only)):
+        print(_line(page), flush=True)
 
 
 def _options() -> argparse.Namespace:
@@ -70,7 +70,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _logged_in(app: Flask) -> FlaskClient:
+def logged_in(app: Flask) -> FlaskClient:
+    """A client of somebody who may see every page."""
     from example_app.models import User, db
 
     app.test_client_class = FlaskLoginClient
@@ -91,15 +92,29 @@ def _heading(app: Flask) -> str:
     return f"{engine.dialect.name} {version}, {runs:,} runs, {steps:,} step runs\n\n{columns}"
 
 
-def _measured(app: Flask, client: FlaskClient, rounds: int, only: str) -> Iterator[Measured]:
-    with app.extensions["squidmesh"].database.engine.connect() as connection:
-        known = addresses(connection)
+def measured(app: Flask, client: FlaskClient, rounds: int, names: Collection[str]) -> Iterator[Measured]:
+    """Measure pages.
+
+    :param rounds: Requests of each after one that warms up.
+    :param names: Which pages, see `addresses`; with ", unchanged" behind it, what a page polls.
+    """
+    known = _known(app)
     for name, path in known.items():
-        if only in name:
+        if name in names:
             yield _measure(app, client, name, PREFIX + path, rounds)
     for name in POLLED:
-        if only in f"{name}, unchanged":
-            yield _measure(app, client, f"{name}, unchanged", _pulse(client, PREFIX + known[name]), rounds)
+        if (unchanged := f"{name}, unchanged") in names:
+            yield _measure(app, client, unchanged, _pulse(client, PREFIX + known[name]), rounds)
+
+
+def _chosen(app: Flask, part: str) -> list[str]:
+    """The names of all that has this in its name."""
+    return [name for name in (*_known(app), *(f"{name}, unchanged" for name in POLLED)) if part in name]
+
+
+def _known(app: Flask) -> Mapping[str, str]:
+    with app.extensions["squidmesh"].database.engine.connect() as connection:
+        return addresses(connection)
 
 
 def _measure(app: Flask, client: FlaskClient, name: str, address: str, rounds: int) -> Measured:

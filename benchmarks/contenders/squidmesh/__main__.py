@@ -24,6 +24,12 @@ def _memory(task: Task) -> Answer:
     return memory(task)
 
 
+def _pages(task: Task) -> Answer:
+    from .pages import pages
+
+    return pages(task)
+
+
 answer(
     {
         "chain": works.chain,
@@ -40,5 +46,6 @@ answer(
         "long_chain": _long_chain,
         "fan_out": _fan_out,
         "memory": _memory,
+        "pages": _pages,
     }
 )

@@ -41,6 +41,8 @@ def memory(task: Task) -> Answer:
             most = _resident_mib(worker.pid, "VmHWM")
     return {
         "resident_mib": samples,
+        "first_mib": samples[0],
+        "last_mib": samples[-1],
         "most_mib": most,
         "growth": median(samples[-3:]) / median(samples[1:4]),
     }
