@@ -1,9 +1,9 @@
 """Procrastinate's bare jobs, its schema in the database, its worker woken by LISTEN and otherwise with the defaults.
 
 It has no workflows: a chain is a job that defers the next one. The jobs are coroutines, as its documentation asks for
-where a worker has a concurrency above one; the pool has a connection for each and three more. As its
-worker loses notifications that come while it fetches, chains are polled for every 0.02 s instead of every 5 s, and
-those one after another have its default concurrency of one.
+where a worker has a concurrency above one; the pool has a connection for each and three more. As its worker loses
+notifications that come while it fetches, chains are polled for every 0.02 s instead of every 5 s, and those one after
+another have its default concurrency of one.
 """
 
 from __future__ import annotations
