@@ -255,7 +255,9 @@ def _wait_for_the_end(peer: Peer) -> None:
 
 def _start(peer: Peer) -> Answer:
     peer.install()
-    return {"samples": _starts(peer, warm=20)}
+    samples = _starts(peer, warm=20)
+    peer.close()
+    return {"samples": samples}
 
 
 def _start_busy(peer: Peer) -> Answer:
@@ -269,6 +271,7 @@ def _start_busy(peer: Peer) -> Answer:
             time.sleep(POLLS_EVERY)
         samples = _starts(peer, warm=0)
         ended = peer.ended()
+    peer.close()
     note = {"note": "the queue ran dry before the end"} if ended >= waiting else {}
     return {"samples": samples, **note}
 
@@ -292,6 +295,7 @@ def _latency(peer: Peer) -> Answer:
             peer.start(1)
             returned = time.time()
             samples.append(max(workers.heard() - returned, 0.0))
+    peer.close()
     return {"samples": samples[3:]}
 
 
