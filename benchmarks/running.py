@@ -17,7 +17,7 @@ from typing import IO, Any
 from .contenders.counting import SWITCH
 
 PR_SET_CHILD_SUBREAPER = 36
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).parent.parent
 
 
 class MeasurementError(Exception):

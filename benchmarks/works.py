@@ -149,7 +149,7 @@ WORKS: Final = (
         name="counts",
         title="What a ten-step run asks of the database, its start included",
         figures=("commits_per_run", "statements_per_run", "statements_per_further_step"),
-        size=200,
+        size=500,
         rounds=1,
         entries=_by("counts", US),
     ),
