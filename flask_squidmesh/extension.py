@@ -162,10 +162,13 @@ class SquidMesh:
         another payload or for a run that was pruned. Nothing is written then.
         """
         runtime = current_runtime()
-        run_id = starting.start(
+        started = starting.start(
             runtime, workflow, payload, trigger=trigger, idempotency_key=idempotency_key, actor=actor, session=session
         )
-        return self._inspect(runtime, run_id, session=session)
+        if started.changes is None or started.handed.left:
+            return self._inspect(runtime, started.run_id, session=session)
+        spec = runtime.registry.get(workflow)
+        return inspection.begun(started.row, started.changes.entered, spec)
 
     def inspect_run(self, run_id: RunId, *, include_history: bool = False, session: AnySession | None = None) -> Run:
         """The run as it is stored; with its steps, step runs, attempts and audit events if asked for.

@@ -18,6 +18,7 @@ from flask_squidmesh.runtime.doctor import examine
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.store import tables
 from flask_squidmesh.testing import SettableClock, drain
+from tests.commits import around_commits
 
 Outcome = BaseException | Mapping[str, Any] | Callable[[StepContext], Any] | None
 
@@ -143,19 +144,20 @@ class Shop:
         """Count commits and statements that reach the database meanwhile."""
         counts: Counter[str] = Counter()
 
-        def commit(_connection: sa.Connection) -> None:
+        def around(_connection: Any, commit: Callable[[], None]) -> None:
             counts["commits"] += 1
+            commit()
 
         def statement(*_: Any) -> None:
             counts["statements"] += 1
 
         engine = self.runtime.database.engine
-        sa.event.listen(engine, "commit", commit)
+        end = around_commits(engine, around)
         sa.event.listen(engine, "before_cursor_execute", statement)
         try:
             yield counts
         finally:
-            sa.event.remove(engine, "commit", commit)
+            end()
             sa.event.remove(engine, "before_cursor_execute", statement)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from ..workflow.spec import Backoff, RetryPolicy, StepSpec
+from .changes import NewStepRun
 from .status import RunStatus
+
+COUNTERS: Final = ("attempt", "max_attempts", "remaining", "open_steps", "retrying_steps", "needs_count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,29 @@ class StepFact:
             backoff=None if first is None or most is None else Backoff(first=first, most=most),
             jitter=self.settings.get("jitter", 0.0),
         )
+
+
+def entered(run_id: str, row: NewStepRun) -> StepFact:
+    """The visit that is made."""
+    return StepFact(
+        id=row.id,
+        run_id=run_id,
+        kind=row.kind,
+        step=row.step,
+        visit=row.visit,
+        status="running" if row.claimed else row.status,
+        sees=row.sees,
+        position=None,
+        missing=row.missing,
+        attempts=int(row.claimed),
+        abandoned=0,
+        settings=row.settings,
+        failure=row.failure,
+        decision=row.decision,
+        due_at=row.due_at,
+        decide_by=row.decide_by,
+        started_at=None,
+    )
 
 
 def settings_of(step: StepSpec) -> dict[str, Any]:

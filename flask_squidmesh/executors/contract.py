@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 from uuid import UUID
 
 from ..errors import PayloadError
@@ -70,6 +71,21 @@ class Payload(dict[str, Any]):
         return cls(kind="cron", workflow=name, trigger=trigger, **{key: text for key, text in given.items() if text})
 
 
+class Notice(NamedTuple):
+    """A notification of PostgreSQL, which is sent when the transaction commits."""
+
+    channel: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wake:
+    """How workers hear of work that they read from the database themselves. metadata: as `enqueue` returns it."""
+
+    metadata: Metadata
+    notice: Notice | None = None
+
+
 class Executor(ABC):
     """Base class of a host's executor. Only `enqueue` must be written; the others build a payload and call it.
 
@@ -77,7 +93,8 @@ class Executor(ABC):
     job, which goes out with the signal `run_dispatched`. Whatever it raises is recorded and tried again later.
 
     An executor may also have `enqueue_in(connection, payload, *, schedule_in)`, which hands over inside the run's own
-    transaction, under a savepoint; it returns metadata too.
+    transaction, under a savepoint; it returns metadata too. One whose workers look for due dispatches themselves has
+    `wake(payload, *, schedule_in)` in its place, which returns a `Wake`.
     """
 
     worker_command: ClassVar[str | None] = None

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import sqlalchemy as sa
 from flask import current_app
 
+from ..store.batching import Batch
 from ..store.tables import dispatches
 from ..store.writing import dispatch_row
-from .contract import Executor, Identified, Payload
+from .contract import Executor, Identified, Notice, Payload, Wake
 
 CHANNEL = "squidmesh"
 NOTIFIED_POLL_SECONDS = 5.0
@@ -34,23 +34,23 @@ class DatabaseExecutor(Executor):
             due = now + timedelta(seconds=schedule_in or 0)
             with runtime.database.write() as connection:
                 row = dispatch_row(None, None, "cron", due, queue, now, payload)
-                connection.execute(sa.insert(dispatches).values(row))
-                self.enqueue_in(connection, payload, schedule_in=schedule_in)
+                batch = Batch()
+                batch.insert(dispatches, [row])
+                if notice := self.wake(payload, schedule_in=schedule_in).notice:
+                    batch.notify(*notice)
+                batch.execute(connection)
         runtime.bell.ring()
         return {"queue": queue, "schedule_in": schedule_in}
 
-    def enqueue_in(
-        self, connection: sa.Connection, payload: Payload, *, schedule_in: float | None = None
-    ) -> Mapping[str, Any]:
-        """Have the workers of every process look when this transaction commits (PostgreSQL).
+    def wake(self, payload: Payload, *, schedule_in: float | None = None) -> Wake:
+        """Have the workers of every process look when the transaction commits (PostgreSQL).
 
         What is due after their next look they come to by themselves.
         """
         settings = current_app.extensions["squidmesh"].settings
         next_look = max(settings.poll_interval, NOTIFIED_POLL_SECONDS)
-        if connection.dialect.name == "postgresql" and (schedule_in or 0) < next_look:
-            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, settings.queue)))
-        return {"queue": settings.queue, "schedule_in": schedule_in}
+        notice = Notice(CHANNEL, settings.queue) if (schedule_in or 0) < next_look else None
+        return Wake(metadata={"queue": settings.queue, "schedule_in": schedule_in}, notice=notice)
 
     def continues(self, run: Identified, step: str) -> bool:
         """True: the worker that finished a step may go on with the next."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 from uuid import UUID
@@ -10,9 +10,12 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from ..engine.actions import decision_token, open_decisions
+from ..engine.changes import NewStepRun
+from ..engine.facts import COUNTERS, entered
 from ..store import tables
 from ..store.summaries import RunSummary, summary_of
 from ..workflow.registry import Registry
+from ..workflow.spec import WorkflowSpec
 from .audit import events_of
 from .records import Record, Row, read_record, step_facts
 from .states import merged_outputs
@@ -27,6 +30,22 @@ def inspect(connection: sa.Connection, registry: Registry, run_id: UUID | str, *
     Six queries. Raises RunNotFoundError, for what is no id too.
     """
     return run_of(connection, read_record(connection, registry, run_id), include_history=include_history)
+
+
+def begun(run: Mapping[str, Any], first_steps: Sequence[NewStepRun], spec: WorkflowSpec) -> Run:
+    """A run that has just been written, without a query. run: its row, as far as there is something in it."""
+    row: dict[str, Any] = dict.fromkeys(tables.runs.columns.keys()) | dict.fromkeys(COUNTERS, 0) | dict(run)
+    visits = [entered(row["id"], each) for each in first_steps]
+    return Run(
+        **_summary_values(summary_of(row)),
+        payload=row["payload"],
+        context={},
+        schedule=row["schedule"],
+        last_error=None,
+        fingerprint=row["fingerprint"],
+        decision=decision_token(row["status"], open_decisions(visits, spec)),
+        children=(),
+    )
 
 
 def run_of(connection: sa.Connection, record: Record, *, include_history: bool) -> Run:

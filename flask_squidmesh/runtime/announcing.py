@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import signals
 from ..engine.changes import Changes
@@ -23,40 +23,50 @@ PATIENCE = 1.0
 class Turns:
     """Has the decisions about a run told in the order they were taken, whichever threads of this process took them.
 
-    A turn is taken under the run's lock, so that the run's revision is its number. A decision waits only for those
-    that are committed and about to be told; one whose transaction was rolled back after all costs a second, once.
+    The run's revision is a turn's number, as only one decision about a revision is ever committed. A decision waits
+    for those that are about to be told; one whose transaction was rolled back after all costs a second, once.
     """
 
     def __init__(self) -> None:
         self._told = threading.Condition()
-        self._taken: dict[tuple[str, int], int] = {}
+        self._taken: set[_Ticket] = set()
 
     def take(self, run: RunFact) -> None:
-        """This thread has decided about the run, and tells of it after the commit."""
+        """This thread decides about the run, and tells of it after the commit."""
         with self._told:
-            self._taken[run.id, run.revision] = threading.get_ident()
+            self._taken.add(_ticket(run))
+
+    def forget(self, run: RunFact) -> None:
+        """This thread's decision was not written after all."""
+        with self._told:
+            self._taken.discard(_ticket(run))
+            self._told.notify_all()
 
     @contextmanager
     def turn(self, run: RunFact) -> Iterator[None]:
         """Wait until the decisions before this one have been told; the block tells this one."""
         with self._told:
             if not self._told.wait_for(lambda: not self._before(run), PATIENCE):
-                for number in self._before(run):
-                    del self._taken[run.id, number]
+                self._taken -= self._before(run)
         try:
             yield
         finally:
-            with self._told:
-                self._taken.pop((run.id, run.revision), None)
-                self._told.notify_all()
+            self.forget(run)
 
-    def _before(self, run: RunFact) -> list[int]:
+    def _before(self, run: RunFact) -> set[_Ticket]:
         me = threading.get_ident()
-        return [
-            number
-            for (id, number), thread in self._taken.items()
-            if id == run.id and number < run.revision and thread != me
-        ]
+        of_others = (each for each in self._taken if each.run_id == run.id and each.thread != me)
+        return {each for each in of_others if each.number < run.revision}
+
+
+class _Ticket(NamedTuple):
+    run_id: str
+    number: int
+    thread: int
+
+
+def _ticket(run: RunFact) -> _Ticket:
+    return _Ticket(run.id, run.revision, threading.get_ident())
 
 
 def announce(runtime: Runtime, run: RunFact, changes: Changes) -> dict[str, Any]:

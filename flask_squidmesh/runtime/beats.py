@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import sqlalchemy as sa
 
+from ..store.batching import INSERTS
 from ..store.tables import Process
-from ..store.writing import INSERTS
 
 if TYPE_CHECKING:
     from .runtime import Runtime

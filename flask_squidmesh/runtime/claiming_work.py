@@ -15,12 +15,13 @@ from ..engine.progress import Progress
 from ..engine.status import TERMINAL
 from ..errors import UnknownWorkflowError
 from ..store import claiming, loading
+from ..store.batching import Batch
 from ..store.claiming import Claim, Work
 from ..store.identity import new_id
 from ..store.tables import dispatches, runs
 from ..workflow.spec import WorkflowSpec
 from .dispatching import HandOver
-from .recording import Recorded, after_commit, write
+from .recording import Recorded, after_commit, fact_after, write
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -56,14 +57,16 @@ def look(
         take_over = runtime.database.contact.unbroken_for(runtime.settings.claim_timeout)
     settled: list[Recorded] = []
     claims: list[Claim] = []
+    batch = Batch()
     with runtime.database.write() as connection:
         for seen in (limit, FURTHER):
             found = claiming.due_work(connection, runtime.database, queue, limit=seen, take_over=take_over, after=after)
             for work in one_a_run(found):
-                if len(claims) < limit and (claim := take(runtime, connection, work, settled)):
+                if len(claims) < limit and (claim := take(runtime, connection, work, settled, batch)):
                     claims.append(claim)
             if claims or not found:
                 break
+        batch.execute(connection)
     for recorded in settled:
         after_commit(runtime, recorded)
     return Looked(claims=claims, last=found[-1].due_at if len(found) == seen else None)
@@ -74,8 +77,13 @@ def one_a_run(found: Iterable[Work]) -> list[Work]:
     return list({work.run.id: work for work in reversed(list(found))}.values())[::-1]
 
 
-def take(runtime: Runtime, connection: sa.Connection, work: Work, settled: list[Recorded]) -> Claim | None:
-    """Claim the work, or settle it where it cannot be performed. What was settled is told after the commit."""
+def take(
+    runtime: Runtime, connection: sa.Connection, work: Work, settled: list[Recorded], batch: Batch
+) -> Claim | None:
+    """Claim the work, or settle it where it cannot be performed. What was settled is told after the commit.
+
+    batch: gets the writes of the claim, which are for the caller to make.
+    """
     spec = _known_or_held(runtime, connection, work)
     if spec is None:
         return None
@@ -87,7 +95,7 @@ def take(runtime: Runtime, connection: sa.Connection, work: Work, settled: list[
         connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.dispatch_id))
         return None
     runtime.queue_progress.taken(runtime, connection, work)
-    return _claim(runtime, connection, spec, work, settled)
+    return _claim(runtime, spec, work, settled, batch)
 
 
 def give_up_lost(runtime: Runtime, connection: sa.Connection, work: Work, settled: list[Recorded]) -> bool:
@@ -138,29 +146,26 @@ def _abandon(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, wo
     return write(runtime, connection, progress), again
 
 
-def _claim(
-    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, work: Work, settled: list[Recorded]
-) -> Claim:
+def _claim(runtime: Runtime, spec: WorkflowSpec, work: Work, settled: list[Recorded], batch: Batch) -> Claim:
     now = runtime.clock.now()
     visit = replace(work.visit, status="running", attempts=work.visit.attempts + 1, due_at=None)
     moved = _moved(spec, work, visit.attempts)
     if work.run.started_at is None:
         moved["started_at"] = now
+    revision = work.run.revision + bool(moved)
     claim = Claim(
         dispatch_id=work.dispatch_id,
         claim_id=new_id(),
         worker=runtime.worker_name,
-        run=replace(work.run, **{key: value for key, value in moved.items() if key not in ("attempt", "due_at")}),
+        run=fact_after(work.run, moved, revision),
         visit=visit,
         payload=work.payload,
         schedule=work.schedule,
         started_at=now,
     )
-    for statement in claiming.claiming(claim, runtime.database, timedelta(seconds=runtime.settings.claim_timeout)):
-        connection.execute(statement)
+    claiming.give(batch, claim, runtime.database, timedelta(seconds=runtime.settings.claim_timeout))
     if moved:
-        touched: dict[str, Any] = {"revision": runs.c.revision + 1, "updated_at": now}
-        connection.execute(sa.update(runs).where(runs.c.id == work.run.id).values(**touched, **moved))
+        batch.update(runs, {"id": work.run.id}, {"revision": revision, "updated_at": now, **moved})
         runtime.turns.take(work.run)
         settled.append(Recorded(run=work.run, changes=[Changes(run=moved)], handed=HandOver(), onward=None))
     return claim

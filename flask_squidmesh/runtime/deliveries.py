@@ -11,6 +11,7 @@ from ..engine.status import TERMINAL
 from ..errors import UnknownTriggerError, UnknownWorkflowError
 from ..executors.contract import Payload, check_payload
 from ..store import claiming, loading
+from ..store.batching import Batch
 from ..store.claiming import Claim, Work
 from .claiming_work import take
 from .dispatching import Intent, hand_over
@@ -76,7 +77,9 @@ def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | Outcome, Work | 
         expired = work.due and (work.claim_id is None or _may_take_over(runtime))
         if not expired and not _is_stale(runtime, work):
             return "too_early", work, run.status
-        claim = take(runtime, connection, work, settled)
+        batch = Batch()
+        claim = take(runtime, connection, work, settled, batch)
+        batch.execute(connection)
     for recorded in settled:
         after_commit(runtime, recorded)
     status = settled[-1].status if settled else work.run.status

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..engine.changes import Changes
-from ..executors.contract import Payload
+from ..executors.contract import Notice, Payload, Wake
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..store.tables import dispatches, runs, step_runs
 from .announcing import send
@@ -59,17 +59,36 @@ def intents(run_id: str, changes: Changes, released: Mapping[str, tuple[str, str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOver:
-    """What the executor took inside the transaction, with its metadata, and what is left for after the commit."""
+    """What the executor took with the transaction, with its metadata, and what is left for after the commit.
+
+    notice: what is to be sent with the commit.
+    """
 
     taken: Sequence[tuple[Intent, Mapping[str, Any]]] = ()
     left: Sequence[Intent] = ()
+    notice: Notice | None = None
+
+
+def announce_work(runtime: Runtime, wanted: Sequence[Intent]) -> HandOver:
+    """Hand over by a notice alone where the executor's workers look for due work themselves."""
+    wake: Callable[..., Wake] | None = getattr(runtime.executor, "wake", None)
+    if wake is None:
+        return HandOver(left=wanted)
+    woken = [(intent, wake(intent.payload, schedule_in=_seconds(runtime, intent))) for intent in wanted]
+    notice = next((each.notice for _, each in woken if each.notice), None)
+    return HandOver(taken=[(intent, each.metadata) for intent, each in woken], notice=notice)
+
+
+def enqueues_within(runtime: Runtime) -> bool:
+    """Whether the executor hands over inside the transaction."""
+    return hasattr(runtime.executor, "enqueue_in")
 
 
 def hand_over_within(runtime: Runtime, connection: sa.Connection, wanted: Sequence[Intent]) -> HandOver:
     """Hand over inside the transaction where the executor can."""
-    enqueue_in: Callable[..., Any] | None = getattr(runtime.executor, "enqueue_in", None)
-    if enqueue_in is None:
+    if not enqueues_within(runtime):
         return HandOver(left=wanted)
+    enqueue_in: Callable[..., Any] = runtime.executor.enqueue_in  # type: ignore[attr-defined]
     taken, left = [], []
     for intent in wanted:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,14 +16,16 @@ from ..engine.neighbourhood import Neighbourhood
 from ..engine.progress import Progress
 from ..errors import ConflictError, TransitionError
 from ..store import loading, writing
+from ..store.batching import Batch
 from ..store.database import AnySession, explaining_missing_tables
 from ..store.identity import new_id
 from ..store.joining import after_commit
-from ..store.tables import runs, start_keys, step_runs
+from ..store.tables import runs, start_keys
 from ..workflow import templates, values
 from ..workflow.spec import WorkflowSpec
 from .announcing import announce, send
-from .dispatching import HandOver, finish, hand_over_within, intents
+from .at_once import written_at_once
+from .dispatching import HandOver, announce_work, enqueues_within, finish, hand_over_within, intents
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -60,6 +62,7 @@ class Started:
     new: bool
     pruned: bool = False
     run: RunFact | None = None
+    row: Mapping[str, Any] = field(default_factory=dict)
     changes: Changes | None = None
     handed: HandOver = field(default_factory=HandOver)
     replayed_from: str | None = None
@@ -67,6 +70,9 @@ class Started:
 
 def begin(runtime: Runtime, wanted: Start, session: AnySession | None = None) -> Started:
     """Write the run, in a transaction of our own or in the session's; hand over once that is committed."""
+    if session is None and (at_once := _begun_at_once(runtime, wanted)) is not None:
+        tell(runtime, at_once)
+        return at_once
     started: Started = in_transaction(
         runtime, session, lambda connection: written(runtime, connection, wanted), partial(tell, runtime)
     )
@@ -106,9 +112,35 @@ def written(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Start
     return insert(runtime, connection, wanted, run_id)
 
 
+def _begun_at_once(runtime: Runtime, wanted: Start) -> Started | None:
+    """Write the run and its key as one statement. None where that does not do, and then nothing is written."""
+    aliased = wanted.key is not None and wanted.spec.aliases
+    if wanted.parent is not None or aliased or enqueues_within(runtime):
+        return None
+    batch = Batch(fenced=wanted.key is not None)
+    run_id = new_id()
+    if wanted.key is not None:
+        batch.insert(start_keys, [_key_row(runtime, wanted, run_id)], unless_there=True)
+    started = _new(runtime, batch, wanted, run_id)
+    assert started.run is not None
+    return started if written_at_once(runtime, started.run, batch) else None
+
+
 def insert(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str | None = None) -> Started:
     """Insert the run with its first step runs and dispatches."""
-    run_id, now = run_id or new_id(), runtime.clock.now()
+    batch = Batch()
+    started = _new(runtime, batch, wanted, run_id or new_id())
+    batch.execute(connection)
+    assert started.run is not None
+    runtime.turns.take(started.run)
+    if not started.handed.left:
+        return started
+    return replace(started, handed=hand_over_within(runtime, connection, started.handed.left))
+
+
+def _new(runtime: Runtime, batch: Batch, wanted: Start, run_id: str) -> Started:
+    """Decide how the run begins, and add the writes of it to the batch."""
+    now = runtime.clock.now()
     run = _new_fact(wanted, run_id)
     state = {**wanted.payload, **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()}}
     visits = _copied_visits(wanted)
@@ -118,16 +150,17 @@ def insert(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: s
         progress.begin_after({row["step"] for row in wanted.copied}, wanted.at_step, wanted.failure)
     else:
         progress.begin()
-    connection.execute(sa.insert(runs).values(_row(wanted, run, now, runtime.hides)))
-    if wanted.copied:
-        connection.execute(sa.insert(step_runs), [{**row, "run_id": run_id} for row in wanted.copied])
-    writing.apply(connection, run_id, progress.changes, now=now, queue=runtime.settings.queue)
-    handed = hand_over_within(runtime, connection, intents(run_id, progress.changes))
-    runtime.turns.take(run)
+    row = {**_row(wanted, run, now, runtime.hides), **progress.changes.run}
+    copied = [{**each, "run_id": run_id} for each in wanted.copied]
+    writing.begin(batch, row, progress.changes, now=now, queue=runtime.settings.queue, copied=copied)
+    handed = announce_work(runtime, intents(run_id, progress.changes))
+    if handed.notice is not None:
+        batch.notify(*handed.notice)
     return Started(
         run_id=run_id,
         new=True,
         run=run,
+        row=row,
         changes=progress.changes,
         handed=handed,
         replayed_from=wanted.replayed_from,
@@ -175,6 +208,7 @@ def _row(wanted: Start, run: RunFact, now: datetime, hides: Callable[[str], bool
         "schedule": wanted.schedule,
         "actor": wanted.actor,
         "position": run.position,
+        "revision": 1,
         "parent_run_id": parent_run_id,
         "parent_step": parent_step,
         "child_key": child_key,
@@ -223,14 +257,19 @@ def _found_child(connection: sa.Connection, wanted: Start) -> str | None:
 
 def _take_key(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str) -> bool:
     """Insert the key, or wait for the transaction that is inserting it and answer False."""
-    statement = writing.INSERTS[connection.dialect.name](start_keys).values(
-        workflow=wanted.spec.name,
-        key=wanted.key,
-        run_id=run_id,
-        payload_fingerprint=values.fingerprint(wanted.said),
-        at=runtime.clock.now(),
-    )
-    return connection.scalar(statement.on_conflict_do_nothing().returning(start_keys.c.key)) is not None
+    batch = Batch(fenced=True)
+    batch.insert(start_keys, [_key_row(runtime, wanted, run_id)], unless_there=True)
+    return batch.execute(connection)
+
+
+def _key_row(runtime: Runtime, wanted: Start, run_id: str) -> dict[str, Any]:
+    return {
+        "workflow": wanted.spec.name,
+        "key": wanted.key,
+        "run_id": run_id,
+        "payload_fingerprint": values.fingerprint(wanted.said),
+        "at": runtime.clock.now(),
+    }
 
 
 def tell(runtime: Runtime, started: Started) -> None:

@@ -17,8 +17,8 @@ from ..store.tables import dispatches
 from ..workflow.spec import WorkflowSpec
 from .announcing import send
 from .executing import RunState, execute
-from .outcomes import Completed, Outcome
-from .recording import Recorded, after_commit, record
+from .outcomes import Completed
+from .recording import Recorded, after_commit, record, record_in
 from .transactions import perform_in_transaction
 
 if TYPE_CHECKING:
@@ -62,16 +62,23 @@ def attempt(
     """
     _started(runtime, claim)
 
-    def recording(connection: sa.Connection, outcome: Outcome) -> Recorded:
-        may_continue = until is not None and runtime.clock.now() < until
-        return record(runtime, connection, spec, claim, outcome, may_continue=may_continue)
+    def goes_on() -> bool:
+        return until is not None and runtime.clock.now() < until
 
     try:
         if claim.visit.kind == "step" and spec.steps[claim.visit.step].transaction:
-            outcome, recorded = perform_in_transaction(runtime, spec, claim, state, recording)
+            outcome, recorded = perform_in_transaction(
+                runtime,
+                spec,
+                claim,
+                state,
+                lambda connection, outcome: record_in(
+                    runtime, connection, spec, claim, outcome, may_continue=goes_on()
+                ),
+            )
         else:
             outcome = execute(runtime, spec, claim, state)
-            recorded = _record_patiently(runtime, outcome, recording)
+            recorded = _patiently(runtime, lambda: record(runtime, spec, claim, outcome, may_continue=goes_on()))
     except writing.ClaimLostError:
         logger.warning(
             "squidmesh: run %s: the claim on step %s was lost; its outcome is dropped", claim.run.id, claim.visit.step
@@ -86,9 +93,7 @@ def attempt(
     return recorded.status, recorded.onward
 
 
-def _record_patiently(
-    runtime: Runtime, outcome: Outcome, recording: Callable[[sa.Connection, Outcome], Recorded]
-) -> Recorded:
+def _patiently(runtime: Runtime, recording: Callable[[], Recorded]) -> Recorded:
     """Record, and where the database is away try again for as long as the claim may live.
 
     A commit whose answer was lost is found out by the fence: the second try meets a claim that has moved on.
@@ -96,8 +101,7 @@ def _record_patiently(
     until = time.monotonic() + runtime.settings.claim_timeout
     while True:
         try:
-            with runtime.database.write() as connection:
-                return recording(connection, outcome)
+            return recording()
         except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
             if time.monotonic() > until:
                 raise

@@ -1,6 +1,7 @@
 """Recording what came of a step or was decided.
 
-It is one transaction: the outcome, the run's state, the audit, the next step run and its dispatch or claim.
+It is one transaction: the outcome, the run's state, the audit, the next step run and its dispatch or claim. Where
+nothing has to be read for it, which the run's revision tells, it is one statement; else the run is locked first.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..engine.changes import Changes, NewStepRun
-from ..engine.facts import RunFact, StepFact
+from ..engine.facts import RunFact, StepFact, entered
 from ..engine.neighbourhood import Neighbourhood
 from ..engine.progress import Progress
 from ..engine.status import TERMINAL
@@ -24,8 +25,9 @@ from ..store.identity import new_id
 from ..workflow import conditions, templates
 from ..workflow.spec import WorkflowSpec
 from .announcing import announce
-from .dispatching import HandOver, finish, hand_over_within, intents
-from .outcomes import Completed, Outcome
+from .at_once import written_at_once
+from .dispatching import HandOver, announce_work, enqueues_within, finish, hand_over_within, intents
+from .outcomes import Completed, Failed, Outcome
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -54,7 +56,16 @@ class Recorded:
         return status
 
 
-def record(
+def record(runtime: Runtime, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, may_continue: bool) -> Recorded:
+    """Write the outcome and what follows from it. Raises ClaimLostError where the claim is somebody else's now."""
+    recorded = _record_unread(runtime, spec, claim, outcome, may_continue=may_continue)
+    if recorded is not None:
+        return recorded
+    with runtime.database.write() as connection:
+        return record_in(runtime, connection, spec, claim, outcome, may_continue=may_continue)
+
+
+def record_in(
     runtime: Runtime,
     connection: sa.Connection,
     spec: WorkflowSpec,
@@ -63,25 +74,70 @@ def record(
     *,
     may_continue: bool,
 ) -> Recorded:
-    """Write the outcome and what follows from it. Raises ClaimLostError where the claim is somebody else's now."""
+    """The same in a transaction that goes on: the run is locked and read before anything is decided."""
     run = claiming.run_under(connection, claim)
     if run is None:
         raise writing.ClaimLostError
     around = _around(runtime, connection, spec, run, claim, outcome)
+    progress = _decided(runtime, spec, run, claim, outcome, around)
+    onward = _in_place(runtime, spec, run, claim, progress.changes) if may_continue else None
+    return write(runtime, connection, progress, held=_held(runtime, claim), onward=onward, visit=claim.visit)
+
+
+def _record_unread(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, may_continue: bool
+) -> Recorded | None:
+    """Write the outcome as one statement, on the facts that the claim came with.
+
+    None where these do not suffice, or the run has another revision by now; then nothing was written.
+    """
+    run, visit = claim.run, claim.visit
+    if isinstance(outcome, Failed) or visit.kind != "step" or run.status != "running":
+        return None
+    lookup = _lookup(spec, run, _following(spec, visit), outcome.output, conditions.keys(spec.steps[visit.step].ok))
+    if lookup.reads:
+        return None
+    around = Neighbourhood(state={**claim.payload, **outcome.output} if lookup.wanted else {}, hides=runtime.hides)
+    progress = _decided(runtime, spec, run, claim, outcome, around)
+    if progress.halted:
+        return None
+    onward = _in_place(runtime, spec, run, claim, progress.changes) if may_continue else None
+    handed = announce_work(runtime, intents(run.id, progress.changes))
+    if handed.left and enqueues_within(runtime):
+        return None
+    batch = writing.batch_of(
+        run.id,
+        progress.changes,
+        revision=run.revision,
+        now=progress.now,
+        queue=runtime.settings.queue,
+        held=_held(runtime, claim),
+        notice=handed.notice,
+    )
+    if not written_at_once(runtime, run, batch):
+        return None
+    return Recorded(run=run, changes=[progress.changes], handed=handed, onward=onward)
+
+
+def _decided(
+    runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome, around: Neighbourhood
+) -> Progress:
     progress = Progress(spec, run, now=runtime.clock.now(), new_id=new_id, around=around)
     performed = claim.performed(outcome.input)
     if isinstance(outcome, Completed):
         progress.complete(claim.visit, outcome.output, performed)
     else:
         progress.fail(claim.visit, outcome.failure, performed)
-    onward = _in_place(runtime, spec, run, claim, progress.changes) if may_continue else None
-    held = writing.Held(
+    return progress
+
+
+def _held(runtime: Runtime, claim: Claim) -> writing.Held:
+    return writing.Held(
         dispatch_id=claim.dispatch_id,
         claim_id=claim.claim_id,
         step_run_id=claim.visit.id,
-        expires_at=runtime.database.now(timedelta(seconds=runtime.settings.claim_timeout)),
+        expires_at=runtime.database.from_now(timedelta(seconds=runtime.settings.claim_timeout)),
     )
-    return write(runtime, connection, progress, held=held, onward=onward, visit=claim.visit)
 
 
 def write(
@@ -94,17 +150,40 @@ def write(
     visit: StepFact | None = None,
 ) -> Recorded:
     """Write what was decided; where it ended the run unfinished, stop what is open and plan the compensations."""
-    run, queue, now = progress.run, runtime.settings.queue, progress.now
+    run, changes = progress.run, [progress.changes]
     released = {visit.id: (visit.kind, visit.step)} if visit else {}
-    changes = [progress.changes]
-    writing.apply(connection, run.id, progress.changes, now=now, queue=queue, held=held)
+    handed = [_apply(runtime, connection, progress, changes[0], run.revision, released, held)]
     if progress.halted:
         changes.append(_halt(connection, progress))
-        writing.apply(connection, run.id, changes[-1], now=now, queue=queue)
-    wanted = [intent for each in changes for intent in intents(run.id, each, released)]
-    handed = hand_over_within(runtime, connection, wanted)
+        handed.append(_apply(runtime, connection, progress, changes[1], run.revision + 1, released))
     runtime.turns.take(run)
-    return Recorded(run=run, changes=changes, handed=handed, onward=onward)
+    taken = [each for one in handed for each in one.taken]
+    left = [each for one in handed for each in one.left]
+    return Recorded(run=run, changes=changes, handed=HandOver(taken=taken, left=left), onward=onward)
+
+
+def _apply(
+    runtime: Runtime,
+    connection: sa.Connection,
+    progress: Progress,
+    changes: Changes,
+    revision: int,
+    released: Mapping[str, tuple[str, str]],
+    held: writing.Held | None = None,
+) -> HandOver:
+    """Write some changes, and hand over what they call for."""
+    handed = announce_work(runtime, intents(progress.run.id, changes, released))
+    writing.apply(
+        connection,
+        progress.run.id,
+        changes,
+        revision=revision,
+        now=progress.now,
+        queue=runtime.settings.queue,
+        held=held,
+        notice=handed.notice,
+    )
+    return hand_over_within(runtime, connection, handed.left) if handed.left else handed
 
 
 def after_commit(runtime: Runtime, recorded: Recorded) -> None:
@@ -139,8 +218,13 @@ def _in_place(runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, 
     row.claimed = True
     if spec.style == "flow":
         changes.run["attempt"] = 1
-    after = replace(run, **{name: value for name, value in changes.run.items() if name in _RUN_NAMES})
-    return replace(claim, run=after, visit=_visit_of(run, row), started_at=runtime.clock.now())
+    after = fact_after(run, changes.run, run.revision + 1)
+    return replace(claim, run=after, visit=entered(run.id, row), started_at=runtime.clock.now())
+
+
+def fact_after(run: RunFact, moved: Mapping[str, Any], revision: int) -> RunFact:
+    """The run once these columns are written, and the revision it has then."""
+    return replace(run, **{name: value for name, value in moved.items() if name in _RUN_NAMES}, revision=revision)
 
 
 def _continues(runtime: Runtime, run: RunFact, step: str) -> bool:
@@ -155,28 +239,6 @@ def _may_follow(spec: WorkflowSpec, row: NewStepRun) -> bool:
     return row.kind == "step" and row.delivered and row.due_at is None and not spec.steps[row.step].manual
 
 
-def _visit_of(run: RunFact, row: NewStepRun) -> StepFact:
-    return StepFact(
-        id=row.id,
-        run_id=run.id,
-        kind=row.kind,
-        step=row.step,
-        visit=row.visit,
-        status="running",
-        sees=row.sees,
-        position=None,
-        missing=0,
-        attempts=1,
-        abandoned=0,
-        settings=row.settings,
-        failure=row.failure,
-        decision=None,
-        due_at=None,
-        decide_by=None,
-        started_at=None,
-    )
-
-
 def _around(
     runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome
 ) -> Neighbourhood:
@@ -186,18 +248,59 @@ def _around(
     compensations = loading.compensations(connection, run.id) if ended else []
     if visit.kind == "compensation" or run.status in TERMINAL | {"cancelling"}:
         return Neighbourhood(compensations=compensations)
-    step = spec.steps[visit.step]
-    following = {route.target for route in step.ok} | ({step.error.target} if step.error else set())
     output = outcome.output if isinstance(outcome, Completed) else {}
     return surroundings(
         runtime,
         connection,
         spec,
         run,
-        following | set(spec.dependents[step.name]),
+        _following(spec, visit),
         payload=claim.payload,
         output=output,
-        keys=conditions.keys(step.ok),
+        keys=conditions.keys(spec.steps[visit.step].ok),
+    )
+
+
+def _following(spec: WorkflowSpec, visit: StepFact) -> set[str]:
+    step = spec.steps[visit.step]
+    errors = {step.error.target} if step.error else set()
+    return {route.target for route in step.ok} | errors | set(spec.dependents[step.name])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lookup:
+    """What deciding about the steps that may follow needs of the run's past.
+
+    wanted: keys of the state, missing: those of them that the step itself has not just returned. entered: steps whose
+    visits are counted, joined: steps whose open dependencies are.
+    """
+
+    wanted: frozenset[str]
+    missing: frozenset[str]
+    entered: frozenset[str]
+    joined: frozenset[str]
+
+    @property
+    def reads(self) -> bool:
+        """Whether the database has to be asked."""
+        return bool(self.missing or self.entered or self.joined)
+
+
+def _lookup(
+    spec: WorkflowSpec,
+    run: RunFact,
+    following: Collection[str],
+    output: Mapping[str, Any],
+    keys: frozenset[str],
+) -> _Lookup:
+    steps = [spec.steps[name] for name in following if name in spec.steps]
+    wanted = keys.union(*(templates.names(step.prompt) for step in steps if step.prompt))
+    redeployed = run.fingerprint != spec.fingerprint
+    return _Lookup(
+        wanted=wanted,
+        missing=wanted - output.keys(),
+        entered=frozenset(step.name for step in steps if redeployed or step.name in spec.revisited),
+        joined=frozenset(step.name for step in steps if len(step.after) > 1 or (redeployed and step.after)),
     )
 
 
@@ -214,17 +317,12 @@ def surroundings(
     decisions: Sequence[StepFact] = (),
 ) -> Neighbourhood:
     """What deciding about the steps that may follow needs: values for conditions and prompts, visits, joins."""
-    steps = [spec.steps[name] for name in following if name in spec.steps]
-    wanted = keys.union(*(templates.names(step.prompt) for step in steps if step.prompt))
-    missing = wanted - output.keys()
-    redeployed = run.fingerprint != spec.fingerprint
-    entered = {step.name for step in steps if redeployed or step.name in spec.revisited}
-    joined = {step.name for step in steps if len(step.after) > 1 or (redeployed and step.after)}
-    outputs = loading.outputs(connection, run.id, sees=run.position, keys=missing) if missing else {}
+    lookup = _lookup(spec, run, following, output, keys)
+    outputs = loading.outputs(connection, run.id, sees=run.position, keys=lookup.missing) if lookup.missing else {}
     return Neighbourhood(
-        state={**payload, **outputs, **output} if wanted else {},
-        visits=loading.visits(connection, run.id, entered),
-        joins=loading.joins(connection, run.id, joined),
+        state={**payload, **outputs, **output} if lookup.wanted else {},
+        visits=loading.visits(connection, run.id, lookup.entered),
+        joins=loading.joins(connection, run.id, lookup.joined),
         decisions=decisions,
         hides=runtime.hides,
     )

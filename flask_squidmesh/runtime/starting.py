@@ -13,7 +13,7 @@ from ..workflow.payloads import validate, without_generated
 from ..workflow.schedule import metadata
 from ..workflow.spec import TriggerSpec, WorkflowSpec
 from .deciders import actor_of, key_of
-from .new_runs import CRON_KEY, Start, begin
+from .new_runs import CRON_KEY, Start, Started, begin
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -28,8 +28,8 @@ def start(
     idempotency_key: str | None = None,
     actor: Any = None,
     session: AnySession | None = None,
-) -> str:
-    """Start a run and return its id; see `SquidMesh.start_run`."""
+) -> Started:
+    """Start a run; see `SquidMesh.start_run`."""
     config = runtime.config
     spec = runtime.registry.get(workflow)
     chosen = trigger_of(spec, trigger)
@@ -47,7 +47,7 @@ def start(
             "since, so it cannot be returned. Use another key to start a new run.",
             current=started.run_id,
         )
-    return started.run_id
+    return started
 
 
 def _own_key(given: object) -> str | None:

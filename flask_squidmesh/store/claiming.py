@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..engine.facts import Performed, RunFact, StepFact
+from .batching import Batch
 from .database import Database
 from .loading import RUN_COLUMNS, RUN_NAMES, STEP_COLUMNS, STEP_NAMES
 from .queues import IN_NO_QUEUE
@@ -192,31 +193,15 @@ def renew(connection: sa.Connection, database: Database, claim_ids: Collection[s
     return {str(claim_id) for claim_id in connection.scalars(statement)}
 
 
-def claiming(claim: Claim, database: Database, timeout: timedelta) -> list[Any]:
-    """The statements that give the claim to its worker, but for those on the run."""
-    return [
-        sa.update(dispatches)
-        .where(dispatches.c.id == claim.dispatch_id)
-        .values(
-            claim_id=claim.claim_id,
-            claimed_by=claim.worker,
-            claimed_at=claim.started_at,
-            due_at=database.now(timeout),
-            relay_at=database.now(timeout + RELAY_GRACE),
-            held=None,
-            hand_over_error=None,
-        ),
-        sa.update(step_runs)
-        .where(step_runs.c.id == claim.visit.id)
-        .values(
-            status="running",
-            attempts=claim.visit.attempts,
-            due_at=None,
-            started_at=sa.func.coalesce(
-                step_runs.c.started_at, sa.literal(claim.started_at, step_runs.c.started_at.type)
-            ),
-        ),
-    ]
+def give(batch: Batch, claim: Claim, database: Database, timeout: timedelta) -> None:
+    """Add the writes that give the claim to its worker, but for that on the run."""
+    taken = {"claim_id": claim.claim_id, "claimed_by": claim.worker, "claimed_at": claim.started_at}
+    until = {"due_at": database.from_now(timeout), "relay_at": database.from_now(timeout + RELAY_GRACE)}
+    told = {"held": None, "hand_over_error": None}
+    batch.update(dispatches, {"id": claim.dispatch_id}, {**taken, **until, **told})
+    visit = claim.visit
+    begun = {"started_at": visit.started_at or claim.started_at, "due_at": None}
+    batch.update(step_runs, {"id": visit.id}, {"status": "running", "attempts": visit.attempts, **begun})
 
 
 def lost_work(connection: sa.Connection, database: Database, *, limit: int) -> list[Work]:

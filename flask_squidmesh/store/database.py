@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from ..clock import Clock
 from ..errors import ConflictError, SchemaError
+from .batching import FromNow
 from .tables import ADVICE, PREFIX, Timestamp
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -123,6 +124,7 @@ class Database:
     ) -> None:
         self._open, self._clock, self._host_session, self._bind = engine, clock, host_session, bind
         self._engine: sa.Engine | None = None
+        self._single: sa.Engine | None = None
         self._opening = threading.Lock()
         self._turn = threading.Lock()
         self.contact = Contact(clock)
@@ -153,6 +155,20 @@ class Database:
         if self.dialect == "sqlite":
             return sa.literal(self._clock.now() + later, Timestamp)
         return sa.type_coerce(sa.func.now() + sa.literal(self._clock.offset + later, sa.Interval), Timestamp)
+
+    def from_now(self, later: timedelta) -> datetime | FromNow:
+        """The same as a value that `Batch` writes."""
+        return self._clock.now() + later if self.dialect == "sqlite" else FromNow(self._clock.offset + later)
+
+    @contextmanager
+    def statement(self) -> Iterator[sa.Connection]:
+        """A connection for one statement, which is committed by itself on PostgreSQL; on SQLite as `write`."""
+        if self.dialect == "sqlite":
+            with self.write() as connection:
+                yield connection
+            return
+        with self._watched(), self._autocommitting().connect() as connection:
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -220,6 +236,12 @@ class Database:
             self.contact.lost()
             raise
         self.contact.made()
+
+    def _autocommitting(self) -> sa.Engine:
+        """The engine with the same connections, each statement of which is a transaction."""
+        if self._single is None:
+            self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        return self._single
 
     def _lent_by_host(self) -> sa.Connection | None:
         """In memory, the connection of the host's open transaction, which closing one of our own would roll back."""

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from .batching import INSERTS
 from .database import Database
 from .tables import dispatches, queues, step_runs
-from .writing import INSERTS, RELAY_GRACE
+from .writing import RELAY_GRACE
 
 STANDSTILL: Final = timedelta(minutes=3)
 IN_NO_QUEUE: Final = sa.or_(

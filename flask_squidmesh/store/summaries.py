@@ -85,7 +85,7 @@ SUMMARY_COLUMNS: list[sa.ColumnElement[Any]] = [
 ]
 
 
-def summary_of(row: sa.RowMapping) -> RunSummary:
+def summary_of(row: sa.RowMapping | Mapping[str, Any]) -> RunSummary:
     """The summary in a row that selected at least SUMMARY_COLUMNS."""
     needs = row["needs"] and Needs(
         kind=row["needs"], count=row["needs_count"], due_at=row["needs_due_at"], since=row["needs_since"]

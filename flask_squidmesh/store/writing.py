@@ -1,23 +1,23 @@
-"""Changes as SQL: on PostgreSQL all of them are one statement, so that a step costs two round trips and a commit."""
+"""Changes as SQL: on PostgreSQL all of them are one statement, so that a step costs one round trip and one commit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import UpdateBase
 
-from ..engine.changes import Changes, NewStepRun
+from ..engine.changes import Changes, NewAttempt, NewAuditEvent, NewStepRun
 from .auditing import actor_key
+from .batching import Batch, FromNow
 from .identity import new_id
 from .tables import attempts, audit_events, dispatches, runs, step_runs
 
-INSERTS: Final[Mapping[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 RELAY_GRACE = timedelta(seconds=60)
+
+Notice = tuple[str, str]
 
 
 class ClaimLostError(Exception):
@@ -28,13 +28,18 @@ class ClaimLostError(Exception):
 class Held:
     """A claim that the changes were made under: which dispatch, which claim, for which step run, until when.
 
-    expires_at: the time, as SQL, at which the claim expires where the deliverer goes on with the next step.
+    expires_at: when the claim expires where the deliverer goes on with the next step.
     """
 
     dispatch_id: str
     claim_id: str
     step_run_id: str
-    expires_at: sa.ColumnElement[datetime]
+    expires_at: datetime | FromNow
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What the dispatch has in it as long as the claim is held."""
+        return {"id": self.dispatch_id, "claim_id": self.claim_id, "step_run_id": self.step_run_id}
 
 
 def apply(
@@ -42,71 +47,93 @@ def apply(
     run_id: str,
     changes: Changes,
     *,
+    revision: int,
     now: datetime,
     queue: str,
     held: Held | None = None,
+    notice: Notice | None = None,
 ) -> None:
-    """Write the changes of one decision. Raises ClaimLostError, and then the caller must roll back."""
-    fence = _fence(changes, held, now) if held else None
-    rest = [
-        *_run(run_id, changes, now),
-        *_entered(run_id, changes, now),
-        *_updated(changes),
-        *_attempts(changes),
-        *_audit(run_id, changes, now),
-        *_dispatches(run_id, changes, held, now, queue),
-    ]
-    write = _as_one if connection.dialect.name == "postgresql" else _one_by_one
-    if not write(connection, fence, rest):
+    """Write the changes of one decision about a run that is locked, or under a claim.
+
+    revision: which the run has had so far. Raises ClaimLostError, and then the caller must roll back.
+    """
+    batch = batch_of(run_id, changes, revision=revision, now=now, queue=queue, held=held, notice=notice)
+    if not batch.execute(connection):
         raise ClaimLostError
 
 
-def _as_one(connection: sa.Connection, fence: UpdateBase | None, rest: list[UpdateBase]) -> bool:
-    parts = [_part(statement, f"part_{number}") for number, statement in enumerate(rest)]
-    if fence is None:
-        connection.execute(sa.select(sa.literal(1)).add_cte(*parts))
-        return True
-    held = _part(fence, "fence")
-    return connection.scalar(sa.select(sa.func.count()).select_from(held).add_cte(*parts)) == 1
+def batch_of(
+    run_id: str,
+    changes: Changes,
+    *,
+    revision: int,
+    now: datetime,
+    queue: str,
+    held: Held | None = None,
+    notice: Notice | None = None,
+) -> Batch:
+    """The writes of one decision. Unless the run has this revision and the claim is held, none of them is made.
+
+    Whoever takes a claim away raises the run's revision, so a run of this revision stands as it was read.
+    """
+    batch = Batch(fenced=True)
+    moved = {"revision": revision + 1, "updated_at": now, **changes.run}
+    holds = (dispatches, held.row) if held else None
+    batch.update(runs, {"id": run_id, "revision": revision}, moved, holds=holds)
+    _follow(batch, run_id, changes, held, now, queue)
+    if notice is not None:
+        batch.notify(*notice)
+    return batch
 
 
-def _part(statement: Any, name: str) -> sa.CTE:
-    part: sa.CTE = statement.returning(sa.literal(1).label("one")).cte(name)
-    return part
+def begin(
+    batch: Batch, run: Mapping[str, Any], changes: Changes, *, now: datetime, queue: str, copied: Sequence[Any] = ()
+) -> None:
+    """Add the writes of a new run: its row, step runs copied from another, its first step runs, their dispatches."""
+    batch.insert(runs, [run])
+    batch.insert(step_runs, copied)
+    _follow(batch, run["id"], changes, None, now, queue)
 
 
-def _one_by_one(connection: sa.Connection, fence: UpdateBase | None, rest: list[UpdateBase]) -> bool:
-    for statement in rest:
-        connection.execute(statement)
-    return fence is None or connection.execute(fence).rowcount == 1
+def _follow(batch: Batch, run_id: str, changes: Changes, held: Held | None, now: datetime, queue: str) -> None:
+    batch.insert(step_runs, [_step_row(run_id, row, now) for row in changes.entered])
+    for key, columns in changes.updated.items():
+        batch.update(step_runs, {"id": key}, columns)
+    batch.insert(attempts, [_attempt_row(row) for row in changes.attempts])
+    batch.insert(audit_events, [_audit_row(run_id, row, now) for row in changes.audit])
+    if held is not None:
+        _settle_claim(batch, changes, held, now)
+    _settle_dispatches(batch, run_id, changes, held, now, queue)
 
 
-def _fence(changes: Changes, held: Held, now: datetime) -> UpdateBase:
-    mine = sa.and_(dispatches.c.id == held.dispatch_id, dispatches.c.claim_id == held.claim_id)
+def _settle_claim(batch: Batch, changes: Changes, held: Held, now: datetime) -> None:
+    """The claim goes on to the next step, is given back until the step is due again, or ends with its dispatch."""
+    mine = {"id": held.dispatch_id, "claim_id": held.claim_id}
     onward = next((row for row in changes.entered if row.claimed), None)
+    due = changes.released.get(held.step_run_id)
     if onward is not None:
-        return (
-            sa.update(dispatches)
-            .where(mine)
-            .values(step_run_id=onward.id, claimed_at=now, due_at=held.expires_at, hand_over_error=None)
-        )
-    if held.step_run_id in changes.released:
-        due = changes.released[held.step_run_id]
-        return (
-            sa.update(dispatches)
-            .where(mine)
-            .values(claim_id=None, claimed_by=None, claimed_at=None, due_at=due, relay_at=due + RELAY_GRACE)
-        )
-    return sa.delete(dispatches).where(mine)
+        next_step = {"step_run_id": onward.id, "claimed_at": now, "due_at": held.expires_at, "hand_over_error": None}
+        batch.update(dispatches, mine, next_step)
+    elif due is not None:
+        freed = {"claim_id": None, "claimed_by": None, "claimed_at": None}
+        batch.update(dispatches, mine, {**freed, "due_at": due, "relay_at": due + RELAY_GRACE})
+    else:
+        batch.delete(dispatches, mine)
 
 
-def _run(run_id: str, changes: Changes, now: datetime) -> list[UpdateBase]:
-    moved = {"revision": runs.c.revision + 1, "updated_at": now}
-    return [sa.update(runs).where(runs.c.id == run_id).values(**moved, **changes.run)]
-
-
-def _entered(run_id: str, changes: Changes, now: datetime) -> list[UpdateBase]:
-    return _insert(step_runs, [_step_row(run_id, row, now) for row in changes.entered])
+def _settle_dispatches(
+    batch: Batch, run_id: str, changes: Changes, held: Held | None, now: datetime, queue: str
+) -> None:
+    ended = [key for key in changes.ended if held is None or key != held.step_run_id]
+    if ended:
+        batch.delete(dispatches, {"step_run_id": ended})
+    entered = [
+        dispatch_row(run_id, row.id, row.kind, row.due_at or now, queue, now)
+        for row in changes.entered
+        if row.delivered and not row.claimed
+    ]
+    again = [dispatch_row(run_id, row.step_run_id, row.kind, row.due_at, queue, now) for row in changes.dispatched]
+    batch.insert(dispatches, entered + again)
 
 
 def _step_row(run_id: str, row: NewStepRun, now: datetime) -> dict[str, Any]:
@@ -131,57 +158,30 @@ def _step_row(run_id: str, row: NewStepRun, now: datetime) -> dict[str, Any]:
     }
 
 
-def _updated(changes: Changes) -> list[UpdateBase]:
-    return [sa.update(step_runs).where(step_runs.c.id == key).values(**row) for key, row in changes.updated.items()]
+def _attempt_row(row: NewAttempt) -> dict[str, Any]:
+    return {
+        "step_run_id": row.step_run_id,
+        "number": row.number,
+        "status": row.status,
+        "worker": row.worker,
+        "error": row.error,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+    }
 
 
-def _attempts(changes: Changes) -> list[UpdateBase]:
-    return _insert(
-        attempts,
-        [
-            {
-                "step_run_id": row.step_run_id,
-                "number": row.number,
-                "status": row.status,
-                "worker": row.worker,
-                "error": row.error,
-                "started_at": row.started_at,
-                "finished_at": row.finished_at,
-            }
-            for row in changes.attempts
-        ],
-    )
-
-
-def _audit(run_id: str, changes: Changes, now: datetime) -> list[UpdateBase]:
-    return _insert(
-        audit_events,
-        [
-            {
-                "run_id": run_id,
-                "type": row.type,
-                "step": row.step,
-                "visit": row.visit,
-                "actor": row.actor,
-                "actor_id": actor_key(row.actor),
-                "comment": row.comment,
-                "metadata": row.metadata,
-                "at": now,
-            }
-            for row in changes.audit
-        ],
-    )
-
-
-def _dispatches(run_id: str, changes: Changes, held: Held | None, now: datetime, queue: str) -> list[UpdateBase]:
-    ended = [key for key in changes.ended if held is None or key != held.step_run_id]
-    new = [
-        dispatch_row(run_id, row.id, row.kind, row.due_at or now, queue, now)
-        for row in changes.entered
-        if row.delivered and not row.claimed
-    ] + [dispatch_row(run_id, row.step_run_id, row.kind, row.due_at, queue, now) for row in changes.dispatched]
-    gone = [sa.delete(dispatches).where(dispatches.c.step_run_id.in_(ended))] if ended else []
-    return [*gone, *_insert(dispatches, new)]
+def _audit_row(run_id: str, row: NewAuditEvent, now: datetime) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "type": row.type,
+        "step": row.step,
+        "visit": row.visit,
+        "actor": row.actor,
+        "actor_id": actor_key(row.actor),
+        "comment": row.comment,
+        "metadata": row.metadata,
+        "at": now,
+    }
 
 
 def dispatch_row(
@@ -206,10 +206,3 @@ def dispatch_row(
         "hand_overs": 0,
         "created_at": now,
     }
-
-
-def _insert(table: Any, rows: list[dict[str, Any]]) -> list[UpdateBase]:
-    """One row is inserted by values(row), not values([row]): only the first is kept in the statement cache."""
-    if not rows:
-        return []
-    return [sa.insert(table).values(rows[0] if len(rows) == 1 else rows)]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flask import current_app
 
 from flask_squidmesh import Executor
-from flask_squidmesh.executors.contract import Payload
+from flask_squidmesh.executors.contract import Payload, Wake
 from flask_squidmesh.executors.database import DatabaseExecutor
 from flask_squidmesh.executors.procrastinate import ProcrastinateExecutor
 
@@ -27,10 +27,6 @@ INSERT INTO chaos_jobs (payload, due_at)
 SELECT %(payload)s::jsonb, clock_timestamp() + make_interval(secs => %(seconds)s) FROM generate_series(1, %(copies)s)
 """
 _TELL = "INSERT INTO chaos_mischief (what) VALUES (%(what)s)"
-_ENQUEUE_WITHIN = sa.text(
-    "INSERT INTO chaos_jobs (payload, due_at) "
-    "VALUES (CAST(:payload AS jsonb), clock_timestamp() + make_interval(secs => :seconds))"
-)
 _TELL_WITHIN = sa.text("INSERT INTO chaos_mischief (what) VALUES (:what)")
 
 
@@ -55,19 +51,15 @@ class Notifications(DatabaseExecutor):
     def __init__(self) -> None:
         self._dice = Dice()
 
-    def enqueue_in(
-        self, connection: sa.Connection, payload: Payload, *, schedule_in: float | None = None
-    ) -> Mapping[str, Any]:
+    def wake(self, payload: Payload, *, schedule_in: float | None = None) -> Wake:
         copies = self._dice.copies()
         if copies != 1:
-            what = "dropped" if copies == 0 else "duplicated"
-            connection.execute(_TELL_WITHIN, {"what": what})
+            records.execute(_TELL, {"what": "dropped" if copies == 0 else "duplicated"})
         if copies == 0:
-            return {"dropped": True}
+            return Wake(metadata={"dropped": True})
         if copies == 2:
-            values = {"payload": json.dumps(payload), "seconds": schedule_in or 0}
-            connection.execute(_ENQUEUE_WITHIN, values)
-        return super().enqueue_in(connection, payload, schedule_in=schedule_in)
+            records.execute(_ENQUEUE, {"payload": json.dumps(payload), "seconds": schedule_in or 0, "copies": 1})
+        return super().wake(payload, schedule_in=schedule_in)
 
 
 class Jobs(ProcrastinateExecutor):

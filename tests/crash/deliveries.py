@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import sqlalchemy as sa
-
 from flask_squidmesh import Executor
-from flask_squidmesh.executors.contract import Payload
+from flask_squidmesh.executors.contract import Payload, Wake
 from flask_squidmesh.executors.database import DatabaseExecutor
 from flask_squidmesh.testing import drain
 from tests.shop import Shop
@@ -42,11 +40,9 @@ class Workers(Delivering, DatabaseExecutor):
         with self._points.around("a hand-over"):
             return super().enqueue(payload, schedule_in=schedule_in)
 
-    def enqueue_in(
-        self, connection: sa.Connection, payload: Payload, *, schedule_in: float | None = None
-    ) -> Mapping[str, Any]:
+    def wake(self, payload: Payload, *, schedule_in: float | None = None) -> Wake:
         with self._points.around("a hand-over within"):
-            return super().enqueue_in(connection, payload, schedule_in=schedule_in)
+            return super().wake(payload, schedule_in=schedule_in)
 
     def deliver(self, shop: Shop) -> None:
         drain()

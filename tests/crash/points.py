@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
+
+from tests.commits import around_commits
 
 
 class Killed(BaseException):
@@ -39,15 +41,14 @@ class Points:
 
     def watch(self, engine: sa.Engine) -> None:
         """Every commit of the engine has a point on either side from now on."""
-        plain = engine.dialect.do_commit
 
-        def commit(dbapi: Any) -> None:
+        def around(dbapi: Any, commit: Callable[[], None]) -> None:
             try:
                 self.passes("before a commit")
             except Killed:
                 dbapi.rollback()  # as the server does when the connection drops
                 raise
-            plain(dbapi)
+            commit()
             self.passes("after a commit")
 
-        engine.dialect.do_commit = commit  # type: ignore[method-assign,assignment]
+        around_commits(engine, around)

@@ -35,13 +35,21 @@ def test_changes_under_a_lost_claim_are_not_kept(migrated_url: str, mine: bool) 
             dispatch_id=claim.dispatch_id,
             claim_id=claim.claim_id if mine else new_id(),
             step_run_id=claim.visit.id,
-            expires_at=database.now(timedelta(seconds=30)),
+            expires_at=database.from_now(timedelta(seconds=30)),
         )
         changes = Changes(run={"current_step": "elsewhere"}, ended=[claim.visit.id])
 
         def write() -> None:
             with database.write() as connection:
-                writing.apply(connection, run_id, changes, now=shop.clock.now(), queue="squidmesh", held=held)
+                writing.apply(
+                    connection,
+                    run_id,
+                    changes,
+                    revision=claim.run.revision,
+                    now=shop.clock.now(),
+                    queue="squidmesh",
+                    held=held,
+                )
 
         if mine:
             write()

@@ -44,7 +44,7 @@ def _started(
     try:
         return starting.start(
             current_runtime(), spec.name, given, trigger=trigger.name, idempotency_key=key, actor=actor
-        )
+        ).run_id
     except PayloadError as error:
         missing = dict.fromkeys(error.missing_fields, _("This is needed."))
         unfit = {name: in_english(said) for name, said in error.invalid_types.items()}

@@ -25,6 +25,7 @@ from flask_squidmesh import (
 from flask_squidmesh.runtime.claiming_work import claim_due, take
 from flask_squidmesh.runtime.performing import deliver
 from flask_squidmesh.store import claiming, tables
+from flask_squidmesh.store.batching import Batch
 from flask_squidmesh.store.claiming import Claim
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop, error_of
@@ -569,7 +570,9 @@ def test_an_irreversible_sibling_lost_after_the_failure_is_still_asked_about(
     with shop.runtime.database.write() as connection:
         work = claiming.work_for(connection, shop.runtime.database, run_id, "step", "charge")
         assert work is not None
-        assert take(shop.runtime, connection, work, []) is not None
+        batch = Batch()
+        assert take(shop.runtime, connection, work, [], batch) is not None
+        batch.execute(connection)
     assert shop.deliver(run_id, "bad").status == "failed"
     shop.later(TIMEOUT + 1)
     run = shop.look(run_id)

@@ -13,6 +13,7 @@ from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.runtime import dispatching, performing
 from flask_squidmesh.store import loading
 from flask_squidmesh.testing import drain
+from tests.commits import around_commits
 from tests.shop import Order, Recording, Script, Shop
 
 OpenShop = Callable[..., Shop]
@@ -38,20 +39,20 @@ def chain(script: Script) -> type[Workflow]:
 @contextmanager
 def failing_commits(engine: sa.Engine, at: int, *, after: bool) -> Iterator[None]:
     """Have one commit fail, with or without effect."""
-    plain, seen = engine.dialect.do_commit, [0]
+    seen = [0]
 
-    def commit(dbapi: Any) -> None:
+    def around(_dbapi: Any, commit: Callable[[], None]) -> None:
         seen[0] += 1
         if seen[0] != at or after:
-            plain(dbapi)
+            commit()
         if seen[0] == at:
             raise AWAY
 
-    vars(engine.dialect)["do_commit"] = commit
+    end = around_commits(engine, around)
     try:
         yield
     finally:
-        del vars(engine.dialect)["do_commit"]
+        end()
 
 
 def test_an_outcome_waits_for_the_database(open_shop: OpenShop, script: Script) -> None:

@@ -371,3 +371,19 @@ def test_nobody_takes_the_key_of_a_schedules_window(shop: Shop) -> None:
     with pytest.raises(ConflictError, match="a schedule's"):
         shop.mesh.start_run(Plain, {"order_id": "o-1"}, idempotency_key="cron:hourly:2027-03-01T12:00")
     assert shop.rows(tables.runs) == []
+
+
+@pytest.mark.parametrize("given", [{"session": True}, {"key": "k-1"}, {}])
+@pytest.mark.parametrize("workflow", [Plain, Reviewed])
+def test_what_a_start_answers_is_what_is_stored(
+    open_shop: OpenShop, workflow: type[Workflow], given: dict[str, Any]
+) -> None:
+    shop = open_shop(Plain, Reviewed)
+    payload = {"order_id": "o-7", "amount": 12}
+    session = shop.runtime.host_db.session if given.get("session") else None
+    run = shop.mesh.start_run(
+        workflow, payload, actor={"id": "dana"}, idempotency_key=given.get("key"), session=session
+    )
+    if session is not None:
+        session.commit()
+    assert run == shop.mesh.inspect_run(run.id)

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from hypothesis import strategies as st
 
+from tests.commits import around_commits
+
 Where = Literal["call", "commit"]
 What = Literal["dies", "is cancelled", "is taken over", "loses its claim", "is slow"]
 
@@ -71,19 +73,18 @@ class Fate:
 
     def watch(self, engine: sa.Engine) -> None:
         """Every commit of the engine counts from now on."""
-        plain = engine.dialect.do_commit
 
-        def commit(dbapi: Any) -> None:
+        def around(dbapi: Any, commit: Callable[[], None]) -> None:
             self._counts("commit")
             if self._is_due("commit", after=False):
                 dbapi.rollback()  # a connection that is merely dropped would keep its locks for a moment
                 self._happens()
-            plain(dbapi)
+            commit()
             self.commits += 1
             if self._is_due("commit", after=True):
                 self._happens()
 
-        engine.dialect.do_commit = commit  # type: ignore[method-assign,assignment]
+        around_commits(engine, around)
 
     def call_begins(self) -> None:
         """A step function is called."""
