@@ -14,7 +14,8 @@ from absurd_sdk import Absurd
 from absurdctl import BUNDLED_SCHEMA_SQL
 
 from .answering import answer
-from .peer import STEPS, Peer, last_step, opened, step, works
+from .peer import STEPS, Peer, works
+from .workers import last_step, opened, step
 
 TASK = "run"
 
@@ -29,6 +30,8 @@ def perform(params: Any, context: Any) -> None:
 
 class AbsurdPeer(Peer):
     """absurd."""
+
+    polling_seconds = 0.25
 
     def install(self) -> None:
         """Put its SQL into the database, and make the queue."""

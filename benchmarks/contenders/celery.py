@@ -17,7 +17,8 @@ from celery.signals import worker_ready
 from redis import Redis
 
 from .answering import Task, answer
-from .peer import Peer, last_step, opened, step, works
+from .peer import Peer, works
+from .workers import last_step, opened, step
 
 QUEUE, CLOSED = "work", "closed"
 

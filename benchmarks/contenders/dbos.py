@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dbos import DBOS, DBOSClient
 
 from .answering import Task, answer
-from .peer import STEPS, Peer, last_step, opened, step, works
+from .peer import STEPS, Peer, works
+from .workers import last_step, opened, step
 
 QUEUE, WORKFLOW, VERSION = "work", "run", "1"
 POLLING_SECONDS, DEFAULT_POLLING_SECONDS = 0.01, 1.0
@@ -38,6 +39,7 @@ class Dbos(Peer):
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
+        self.polling_seconds = DEFAULT_POLLING_SECONDS if self.measured in ("latency", "idle") else POLLING_SECONDS
         self._closers: list[Callable[[], object]] = []
 
     def install(self) -> None:
@@ -45,9 +47,8 @@ class Dbos(Peer):
         DBOS.migrate(self.task.database)
         self._client = DBOSClient(system_database_url=self.task.database)
         self._closers.append(self._client.destroy)
-        polling = DEFAULT_POLLING_SECONDS if self.measured in ("latency", "idle") else POLLING_SECONDS
         self._client.register_queue(
-            QUEUE, worker_concurrency=0, polling_interval_sec=polling, on_conflict="always_update"
+            QUEUE, worker_concurrency=0, polling_interval_sec=self.polling_seconds, on_conflict="always_update"
         )
 
     def here(self) -> Callable[[], object]:

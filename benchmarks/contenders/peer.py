@@ -1,7 +1,6 @@
-"""What the peers' contenders share: their worker processes, and the works, which are the same for all.
+"""What the peers' contenders share: the works, which are the same for all.
 
-A peer says how it starts a run and how it works; what is timed, and when, is said here once. Its workers are processes
-of the same module. They say when they are ready, begin at a word on their standard input, and die when it is closed.
+A peer says how it starts a run and how it works; what is timed, and when, is said here once.
 """
 
 from __future__ import annotations
@@ -9,34 +8,30 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
-import select
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import psycopg
 
 from .answering import Answer, Task
 from .counting import Counts, counted, libpq_url
+from .workers import DEADLINE, MEASURED, TELLING_WORKER, WORKER, Workers, tell
 
 STEPS: Final = 10
-DEADLINE, POLLS_EVERY = 900.0, 0.025
-WORKER, TELLING_WORKER = "worker", "telling_worker"
-MEASURED: Final = "SQUIDMESH_BENCH_WORK"
+POLLS_EVERY: Final = 0.025
 
 
 class Peer:
     """One peer, as set up for one work. A subclass fills in what raises here.
 
     measured: the work that is measured, also in a worker process. polls: how often `number` asked.
+    polling_seconds: how often its idle worker looks for work, where nothing wakes it.
     """
 
     uses_database = True
+    polling_seconds = 0.0
 
     def __init__(self, task: Task) -> None:
         self.task = dataclasses.replace(task, database=libpq_url(task.database))
@@ -70,114 +65,16 @@ class Peer:
         """Counts the commits, where there are any."""
         return counted(self.task.database) if self.uses_database else nullcontext(Counts())
 
+    def workers(self, *, telling: bool = False) -> Workers:
+        """Its worker processes; `telling` where they have to say when a run's last step is reached."""
+        return Workers(self.task, self.measured, telling=telling)
+
     def number(self, query: str) -> int:
         """The one number that this query has for an answer, by a connection of its own."""
         self.polls += 1
         with psycopg.connect(self.task.database, autocommit=True) as connection:
             [number] = connection.execute(query.encode()).fetchone() or (0,)
         return int(number)
-
-
-class Workers:
-    """The worker processes of a peer: up and connected, but not at work before `open`.
-
-    telling: whether they say when the first line of a run's last step is reached, see `heard`.
-    """
-
-    def __init__(self, peer: Peer, *, telling: bool = False) -> None:
-        self._command = _command(peer.task, TELLING_WORKER if telling else WORKER)
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._count, self._measured = peer.task.processes, peer.measured
-
-    def __enter__(self) -> Self:
-        pipe, environment = subprocess.PIPE, {**os.environ, MEASURED: self._measured}
-        for _ in range(self._count):
-            process = subprocess.Popen(self._command, env=environment, stdin=pipe, stdout=pipe, bufsize=0)
-            self._processes.append(process)
-        for process in self._processes:
-            _line(process)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def open(self) -> None:
-        """Let them begin."""
-        for process in self._processes:
-            assert process.stdin
-            process.stdin.write(b"begin\n")
-
-    def heard(self) -> float:
-        """The time (`time.time()`) of the next last step of a run that the first worker tells of."""
-        return float(_line(self._processes[0]))
-
-    def cpu_seconds(self) -> float:
-        """What they have used of the processor since they were started."""
-        ticks = 0
-        for process in self._processes:
-            with open(f"/proc/{process.pid}/stat") as file:
-                fields = file.read().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-    def stop(self) -> None:
-        """Kill them."""
-        while self._processes:
-            with self._processes.pop() as process:
-                process.kill()
-
-
-def _command(task: Task, work: str) -> list[str]:
-    spec = sys.modules["__main__"].__spec__
-    assert spec
-    redis = ["--redis", task.redis] if task.redis else []
-    return [
-        *(sys.executable, "-m", spec.name, work, "--database", task.database, *redis),
-        *("--threads", str(task.threads), "--processes", str(task.processes)),
-    ]
-
-
-def _line(process: subprocess.Popen[bytes]) -> bytes:
-    assert process.stdout
-    readable, _, _ = select.select([process.stdout], [], [], DEADLINE)
-    line = process.stdout.readline() if readable else b""
-    if not line:
-        raise RuntimeError("A worker ended or hung instead of saying what was expected; see its standard error")
-    return line
-
-
-class _Telling:
-    """Where a worker process says things. What else is printed goes to the standard error."""
-
-    into: int | None = None
-    of_steps = False
-
-
-def opened() -> None:
-    """In a worker: say that it is ready, and return when it may begin."""
-    if _Telling.into is not None:
-        os.write(_Telling.into, b"ready\n")
-    if not sys.stdin.readline():
-        os._exit(1)
-    threading.Thread(target=die_with_the_parent, daemon=True).start()
-
-
-def die_with_the_parent() -> None:
-    """Wait for the end of the standard input, and of this process."""
-    sys.stdin.read()
-    os._exit(0)
-
-
-def step() -> None:
-    """A step that does nothing."""
-
-
-def last_step() -> None:
-    """The same; where it was asked for, it tells when it was reached."""
-    if _Telling.of_steps and _Telling.into is not None:
-        os.write(_Telling.into, f"{time.time()}\n".encode())
 
 
 def works(kind: Callable[[Task], Peer], *names: str) -> Mapping[str, Callable[[Task], Answer]]:
@@ -195,8 +92,7 @@ def works(kind: Callable[[Task], Peer], *names: str) -> Mapping[str, Callable[[T
 
 
 def _work(peer: Peer) -> Answer:
-    _Telling.into, _Telling.of_steps = os.dup(1), peer.task.work == TELLING_WORKER
-    os.dup2(2, 1)
+    tell(of_steps=peer.task.work == TELLING_WORKER)
     peer.work()
     return {}
 
@@ -206,7 +102,7 @@ def _chain(peer: Peer) -> Answer:
     if run is not None:
         return _one_after_another(peer, run, peer.close)
     peer.install()
-    with Workers(peer, telling=True) as workers:
+    with peer.workers(telling=True) as workers:
         workers.open()
 
         def start_and_wait() -> None:
@@ -233,7 +129,7 @@ def _drain(peer: Peer, steps: int) -> Answer:
     peer.install()
     for _ in range(peer.task.size):
         peer.start(steps)
-    with Workers(peer) as workers, peer.counting() as counts:
+    with peer.workers() as workers, peer.counting() as counts:
         begun = time.perf_counter()
         workers.open()
         _wait_for_the_end(peer)
@@ -265,7 +161,7 @@ def _start_busy(peer: Peer) -> Answer:
     waiting = 10 * peer.task.size
     for _ in range(waiting):
         peer.start(1)
-    with Workers(peer) as workers:
+    with peer.workers() as workers:
         workers.open()
         while not peer.ended():
             time.sleep(POLLS_EVERY)
@@ -288,10 +184,11 @@ def _starts(peer: Peer, warm: int) -> list[float]:
 def _latency(peer: Peer) -> Answer:
     peer.install()
     samples = []
-    with Workers(peer, telling=True) as workers:
+    with peer.workers(telling=True) as workers:
         workers.open()
         for _ in range(3 + peer.task.size):
-            time.sleep(random.uniform(0.05, 0.1))
+            # At any moment between two polls: the last run was taken at one.
+            time.sleep(random.uniform(0.05, 0.1 + peer.polling_seconds))
             peer.start(1)
             returned = time.time()
             samples.append(max(workers.heard() - returned, 0.0))
@@ -301,7 +198,7 @@ def _latency(peer: Peer) -> Answer:
 
 def _idle(peer: Peer) -> Answer:
     peer.install()
-    with Workers(peer) as workers:
+    with peer.workers() as workers:
         workers.open()
         time.sleep(3)
         with peer.counting() as counts:

@@ -17,7 +17,8 @@ import urllib.request
 from collections.abc import Callable
 
 from .answering import Task, answer
-from .peer import DEADLINE, STEPS, Peer, last_step, step, works
+from .peer import STEPS, Peer, works
+from .workers import DEADLINE, last_step, step
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -83,7 +84,7 @@ def _serve_until_abandoned(port: str) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    from .peer import die_with_the_parent
+    from .workers import die_with_the_parent
 
     threading.Thread(target=die_with_the_parent, daemon=True).start()
     uvicorn.run(create_app(), host="127.0.0.1", port=int(port), log_level="warning")

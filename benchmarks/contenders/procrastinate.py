@@ -15,7 +15,8 @@ import logging
 from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 
 from .answering import Task, answer
-from .peer import Peer, last_step, opened, step, works
+from .peer import Peer, works
+from .workers import last_step, opened, step
 
 
 class Procrastinate(Peer):
