@@ -111,9 +111,8 @@ class Bench:
             words = [entry.work, "--database", url, "--size", str(work.sized(entry, quick=self.quick))]
             if self.servers.redis:
                 words += ["--redis", self.servers.redis]
-            answer = answer_of(
-                f"benchmarks.contenders.{entry.module}", words, counting=round == 1, seconds=MOST_SECONDS
-            )
+            module, counting = f"benchmarks.contenders.{entry.module}", round == 1 and work.counts_commits
+            answer = answer_of(module, words, counting=counting, seconds=MOST_SECONDS)
             self.results.add(work.name, entry.name, round, answer)
 
     def _url(self, entry: Entry) -> str | None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import psycopg
 
-from .running import PROJECT
+from .running import PROJECT, MeasurementError
 from .servers import Servers
 
 RUNS: Final = 1_000_000
@@ -26,6 +26,7 @@ def million_runs(servers: Servers, runs: int = RUNS) -> Iterator[str]:
     """Make the database, which takes some minutes, and drop it afterwards; its URL.
 
     :param runs: How many, besides the few that the shop is seeded with.
+    :raises MeasurementError: The example app could not make it.
     """
     with servers.database("new") as url:
         _flask(url, "db", "upgrade")
@@ -39,4 +40,6 @@ def million_runs(servers: Servers, runs: int = RUNS) -> Iterator[str]:
 
 def _flask(url: str, *words: str) -> None:
     environment = os.environ | {"DATABASE_URL": url}
-    subprocess.run([*FLASK, *words], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, check=True)
+    done = subprocess.run([*FLASK, *words], cwd=PROJECT, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise MeasurementError(f"`flask {words[0]}` failed: {done.stderr.strip().rpartition(chr(10))[2]}")

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -41,7 +41,8 @@ class Servers:
         try:
             yield f"{self.postgres.rpartition('/')[0]}/{name}"
         finally:
-            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            with suppress(psycopg.OperationalError):  # Ctrl-C reaches the server too
+                self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def execute(self, *statements: str) -> None:
         """Execute statements on the server's own database."""

@@ -14,6 +14,7 @@ Relation = Literal["at least", "at most", "more than", "below"]
 US: Final = "squidmesh"
 LIMIT: Final = "psycopg"
 QUICK: Final = 10
+COUNTED: Final = ("commits_per_unit", "commits_per_run", "transactions_per_second")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,11 @@ class Work:
     entries: Sequence[Entry]
     size: int
     rounds: int = 5
+
+    @property
+    def counts_commits(self) -> bool:
+        """Whether a figure depends on them."""
+        return any(name in COUNTED for name in self.figures)
 
     def sized(self, entry: Entry, *, quick: bool) -> int:
         """How much of it the entry does."""

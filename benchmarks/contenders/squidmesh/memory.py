@@ -73,6 +73,7 @@ def _add_runs(connection: psycopg.Connection, number: int) -> None:
         connection.execute(_COPIES, (number,))
         for table in TEMPLATES:
             _copy(connection, table, ids[table])
+        connection.execute("SELECT pg_notify('squidmesh', 'squidmesh')")
 
 
 _COPIES = """
