@@ -146,7 +146,7 @@ WORKS: Final = (
     Work(
         name="idle",
         title="An idle worker process",
-        figures=("statements_per_second", "transactions_per_second", "cpu_seconds_per_minute"),
+        figures=("queries_per_second", "transactions_per_second", "cpu_seconds_per_minute"),
         size=SIZES["idle"],
         rounds=1,
         entries=_by("idle", US, "dbos", "absurd", "procrastinate", "celery"),
@@ -308,6 +308,6 @@ ROWS: Final = (
         goals=[_alone("memory", "growth", 1.05)],
     ),
     Row(title="worker memory of the example app, most (MiB)", goals=[_alone("memory", "most_mib", 120, "below")]),
-    Row(title="idle worker, queries a second", goals=[_alone("idle", "statements_per_second", 1)]),
+    Row(title="idle worker, queries a second", goals=[_alone("idle", "queries_per_second", 1)]),
     Row(title="idle worker, CPU seconds a minute", goals=[_alone("idle", "cpu_seconds_per_minute", 0.3)]),
 )

@@ -107,7 +107,7 @@ def idle(task: Task) -> Answer:
             workers.end()
     return {
         "transactions_per_second": _each(counts.commits, seconds),
-        "statements_per_second": _each(counts.statements, seconds),
+        "queries_per_second": _each(counts.commits if counts.statements is None else counts.statements, seconds),
         "cpu_seconds_per_minute": busy / seconds * 60,
     }
 
