@@ -1,13 +1,15 @@
-"""Being there at each commit, also at that of a statement which is a transaction by itself."""
+"""Being there at each commit and each statement, also at the statement that is a transaction by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 
 WRITING = ("WITH", "INSERT", "UPDATE", "DELETE")
+EXECUTING = ("do_execute", "do_executemany", "do_execute_no_params")
 
 Around = Callable[[Any, Callable[[], None]], None]
 
@@ -36,9 +38,32 @@ def around_commits(engine: sa.Engine, around: Around) -> Callable[[], None]:
 
     def end() -> None:
         for name in plain:
-            del dialect[name]
+            dialect.pop(name, None)
 
     return end
+
+
+@contextmanager
+def statements_told(engine: sa.Engine, tell: Callable[[], None]) -> Iterator[None]:
+    """Have `tell` called before each statement that goes to the database meanwhile."""
+    dialect = vars(engine.dialect)
+    kept = {name: dialect.get(name) for name in EXECUTING}
+
+    def telling(plain: Callable[..., None]) -> Callable[..., None]:
+        def execute(*given: Any) -> None:
+            tell()
+            plain(*given)
+
+        return execute
+
+    dialect.update({name: telling(getattr(engine.dialect, name)) for name in EXECUTING})
+    try:
+        yield
+    finally:
+        for name, before in kept.items():
+            del dialect[name]
+            if before is not None:
+                dialect[name] = before
 
 
 def commits_by_itself(connection: Any, statement: str) -> bool:

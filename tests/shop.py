@@ -18,7 +18,7 @@ from flask_squidmesh.runtime.doctor import examine
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.store import tables
 from flask_squidmesh.testing import SettableClock, drain
-from tests.commits import around_commits
+from tests.commits import around_commits, statements_told
 
 Outcome = BaseException | Mapping[str, Any] | Callable[[StepContext], Any] | None
 
@@ -148,17 +148,16 @@ class Shop:
             counts["commits"] += 1
             commit()
 
-        def statement(*_: Any) -> None:
+        def statement() -> None:
             counts["statements"] += 1
 
         engine = self.runtime.database.engine
         end = around_commits(engine, around)
-        sa.event.listen(engine, "before_cursor_execute", statement)
         try:
-            yield counts
+            with statements_told(engine, statement):
+                yield counts
         finally:
             end()
-            sa.event.remove(engine, "before_cursor_execute", statement)
 
 
 def error_of(run: Run) -> Mapping[str, Any]:

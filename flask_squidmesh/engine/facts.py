@@ -37,6 +37,9 @@ class RunFact:
     acknowledged_at: datetime | None
     started_at: datetime | None
     actor: Any
+    attempt: int = 0
+    max_attempts: int = 0
+    due_at: datetime | None = None
     fingerprint: str = ""
     replayed_as_id: str | None = None
 

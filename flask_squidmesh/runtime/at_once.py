@@ -21,8 +21,7 @@ def written_at_once(runtime: Runtime, run: RunFact, batch: Batch) -> bool:
     runtime.turns.take(run)
     found = False
     try:
-        with runtime.database.statement() as connection:
-            found = batch.execute(connection)
+        found = runtime.database.commit(batch)
         return found
     finally:
         if not found:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import sqlalchemy as sa
 
 from ..engine.changes import Changes
-from ..engine.facts import RunFact
+from ..engine.facts import COUNTERS, RunFact
 from ..engine.neighbourhood import Neighbourhood
 from ..engine.progress import Progress
 from ..errors import ConflictError, TransitionError
@@ -176,7 +176,7 @@ def _copied_visits(wanted: Start) -> dict[str, int]:
 
 def _new_fact(wanted: Start, run_id: str) -> RunFact:
     empty: dict[str, Any] = {field.name: None for field in fields(RunFact)}
-    counters = dict.fromkeys(("remaining", "open_steps", "retrying_steps", "revision", "needs_count"), 0)
+    counters = dict.fromkeys((*COUNTERS, "revision"), 0)
     return RunFact(
         **{
             **empty,

@@ -106,9 +106,8 @@ def _record_unread(
     if handed.left and enqueues_within(runtime):
         return None
     batch = writing.batch_of(
-        run.id,
+        run,
         progress.changes,
-        revision=run.revision,
         now=progress.now,
         queue=runtime.settings.queue,
         held=_held(runtime, claim),
@@ -152,10 +151,11 @@ def write(
     """Write what was decided; where it ended the run unfinished, stop what is open and plan the compensations."""
     run, changes = progress.run, [progress.changes]
     released = {visit.id: (visit.kind, visit.step)} if visit else {}
-    handed = [_apply(runtime, connection, progress, changes[0], run.revision, released, held)]
+    handed = [_apply(runtime, connection, progress, run, changes[0], released, held)]
     if progress.halted:
         changes.append(_halt(connection, progress))
-        handed.append(_apply(runtime, connection, progress, changes[1], run.revision + 1, released))
+        halted = fact_after(run, changes[0].run, run.revision + 1)
+        handed.append(_apply(runtime, connection, progress, halted, changes[1], released))
     runtime.turns.take(run)
     taken = [each for one in handed for each in one.taken]
     left = [each for one in handed for each in one.left]
@@ -166,18 +166,17 @@ def _apply(
     runtime: Runtime,
     connection: sa.Connection,
     progress: Progress,
+    run: RunFact,
     changes: Changes,
-    revision: int,
     released: Mapping[str, tuple[str, str]],
     held: writing.Held | None = None,
 ) -> HandOver:
     """Write some changes, and hand over what they call for."""
-    handed = announce_work(runtime, intents(progress.run.id, changes, released))
+    handed = announce_work(runtime, intents(run.id, changes, released))
     writing.apply(
         connection,
-        progress.run.id,
+        run,
         changes,
-        revision=revision,
         now=progress.now,
         queue=runtime.settings.queue,
         held=held,

@@ -6,17 +6,21 @@ around them. SQLite takes them one after the other, as PostgreSQL does where the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
+import psycopg as driver
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.sql.dml import UpdateBase
 
 INSERTS: Final[Mapping[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+DIALECT: Final[sa.Dialect] = psycopg.dialect()  # type: ignore[no-untyped-call]
 MOST_PARTS: Final = 16
 MOST_ROWS: Final = 4
 SHAPES_KEPT: Final = 1_000
@@ -103,24 +107,39 @@ class Batch:
         return len(self._parts) <= MOST_PARTS and all(shape.rows <= MOST_ROWS for shape, _ in self._parts)
 
     def execute(self, connection: sa.Connection) -> bool:
-        """Make the writes. Answer whether the fence has found its row."""
+        """Make the writes in the connection's transaction. Answer whether the fence has found its row."""
         if not self._parts:
             return True
         if connection.dialect.name == "postgresql" and self.is_one_statement:
-            return self._as_one(connection)
+            return self.execute_as_one(connection.connection, connection.dialect)
         return self._one_by_one(connection)
 
-    def _add(self, shape: _Shape, *given: Row) -> None:
-        self._parts.append(_Part(shape, given))
-
-    def _as_one(self, connection: sa.Connection) -> bool:
-        statement = _combined(tuple(part.shape for part in self._parts), self._fenced, self._notice is not None)
-        values = dict(zip(("notice_channel", "notice_text"), self._notice, strict=True)) if self._notice else {}
+    def execute_as_one(self, connection: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
+        """The same by one statement of PostgreSQL, past SQLAlchemy: that would take longer than the server does."""
+        statement = _compiled(tuple(part.shape for part in self._parts), self._fenced, self._notice is not None)
+        values: dict[str, Any] = {}
+        if self._notice:
+            values["notice_channel"], values["notice_text"] = self._notice
         for number, (shape, given) in enumerate(self._parts):
             for place, row in enumerate(given):
                 values.update(_parameters(shape, row, f"p{number}_{place}_"))
-        found: int = connection.execute(statement, values).scalar_one()
-        return found > 0
+        for name in statement.documents:
+            if values[name] is not None:
+                values[name] = json.dumps(values[name])
+        cursor = connection.cursor()
+        try:
+            dialect.do_execute(cursor, statement.sql, values)
+            [found, *_] = cursor.fetchone() or (0,)
+            return bool(found)
+        except driver.Error as error:
+            raise sa.exc.DBAPIError.instance(
+                statement.sql, None, error, driver.Error, hide_parameters=True, dialect=dialect
+            ) from error
+        finally:
+            cursor.close()
+
+    def _add(self, shape: _Shape, *given: Row) -> None:
+        self._parts.append(_Part(shape, given))
 
     def _one_by_one(self, connection: sa.Connection) -> bool:
         rest, dialect = self._parts, connection.dialect.name
@@ -151,7 +170,19 @@ def _alone(shape: _Shape, dialect: str) -> UpdateBase:
     return _write(shape, ["p_"], None, dialect)
 
 
+class _Compiled(NamedTuple):
+    """SQL for the driver. documents: the parameters that it gets as JSON text."""
+
+    sql: str
+    documents: tuple[str, ...]
+
+
 @lru_cache(SHAPES_KEPT)
+def _compiled(shapes: Sequence[_Shape], fenced: bool, notifying: bool) -> _Compiled:
+    made = _combined(shapes, fenced, notifying).compile(dialect=DIALECT)
+    return _Compiled(str(made), tuple(name for name, bound in made.binds.items() if isinstance(bound.type, sa.JSON)))
+
+
 def _combined(shapes: Sequence[_Shape], fenced: bool, notifying: bool) -> sa.Select[Any]:
     fence: sa.CTE | None = None
     parts = []
@@ -174,7 +205,7 @@ def _write(shape: _Shape, prefixes: Sequence[str], fence: sa.CTE | None, dialect
     if shape.verb in INSERTING:
         return _insert(shape, prefixes, passed, dialect)
     [prefix] = prefixes
-    conditions = [*_conditions(shape, prefix), *passed]
+    conditions = [*_conditions(shape, prefix, dialect), *passed]
     if shape.verb == "delete":
         return sa.delete(shape.table).where(*conditions)
     values = {name: _given(shape, name, prefix) for name in shape.columns}
@@ -202,12 +233,19 @@ def _given(shape: _Shape, name: str, prefix: str) -> sa.ColumnElement[Any]:
     return sa.bindparam(prefix + name, type_=shape.table.c[name].type)
 
 
-def _conditions(shape: _Shape, prefix: str) -> list[sa.ColumnElement[bool]]:
+def _is_among(column: sa.ColumnElement[Any], given: str, dialect: str) -> sa.ColumnElement[bool]:
+    """PostgreSQL takes the values as one array, so that the statement is the same for any number of them."""
+    if dialect == "postgresql":
+        return column == sa.any_(sa.bindparam(given, type_=postgresql.ARRAY(column.type)))
+    return column.in_(sa.bindparam(given, type_=column.type, expanding=True))
+
+
+def _conditions(shape: _Shape, prefix: str, dialect: str) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     for name in shape.where:
         column, given = shape.table.c[name], f"{prefix}w_{name}"
         if name in shape.among:
-            conditions.append(column.in_(sa.bindparam(given, type_=column.type, expanding=True)))
+            conditions.append(_is_among(column, given, dialect))
         else:
             conditions.append(column == sa.bindparam(given, type_=column.type))
     if shape.holds is not None:

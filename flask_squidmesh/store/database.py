@@ -10,12 +10,13 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
 from ..clock import Clock
 from ..errors import ConflictError, SchemaError
-from .batching import FromNow
+from .batching import Batch, FromNow
 from .tables import ADVICE, PREFIX, Timestamp
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -124,7 +125,6 @@ class Database:
     ) -> None:
         self._open, self._clock, self._host_session, self._bind = engine, clock, host_session, bind
         self._engine: sa.Engine | None = None
-        self._single: sa.Engine | None = None
         self._opening = threading.Lock()
         self._turn = threading.Lock()
         self.contact = Contact(clock)
@@ -160,15 +160,16 @@ class Database:
         """The same as a value that `Batch` writes."""
         return self._clock.now() + later if self.dialect == "sqlite" else FromNow(self._clock.offset + later)
 
-    @contextmanager
-    def statement(self) -> Iterator[sa.Connection]:
-        """A connection for one statement, which is committed by itself on PostgreSQL; on SQLite as `write`."""
+    def commit(self, batch: Batch) -> bool:
+        """Make the writes in a transaction of their own, which on PostgreSQL is the one statement that they have to be.
+
+        Answer whether the fence of the batch has found its row.
+        """
         if self.dialect == "sqlite":
             with self.write() as connection:
-                yield connection
-            return
-        with self._watched(), self._autocommitting().connect() as connection:
-            yield connection
+                return batch.execute(connection)
+        with self._watched(), self._autocommitting() as connection:
+            return batch.execute_as_one(connection, self.engine.dialect)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -237,11 +238,20 @@ class Database:
             raise
         self.contact.made()
 
-    def _autocommitting(self) -> sa.Engine:
-        """The engine with the same connections, each statement of which is a transaction."""
-        if self._single is None:
-            self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        return self._single
+    @contextmanager
+    def _autocommitting(self) -> Iterator[sa.PoolProxiedConnection]:
+        """A connection of the pool, each statement of which is a transaction."""
+        pooled = self.engine.raw_connection()
+        driver = cast(psycopg.Connection, pooled.driver_connection)
+        try:
+            driver.autocommit = True
+            yield pooled
+            driver.autocommit = False
+        except BaseException:
+            pooled.invalidate()
+            raise
+        finally:
+            pooled.close()
 
     def _lent_by_host(self) -> sa.Connection | None:
         """In memory, the connection of the host's open transaction, which closing one of our own would roll back."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from ..engine.changes import Changes, NewAttempt, NewAuditEvent, NewStepRun
+from ..engine.facts import RunFact
 from .auditing import actor_key
 from .batching import Batch, FromNow
 from .identity import new_id
 from .tables import attempts, audit_events, dispatches, runs, step_runs
 
 RELAY_GRACE = timedelta(seconds=60)
+ANOTHER: Final = object()
 
 Notice = tuple[str, str]
 
@@ -44,43 +46,39 @@ class Held:
 
 def apply(
     connection: sa.Connection,
-    run_id: str,
+    run: RunFact,
     changes: Changes,
     *,
-    revision: int,
     now: datetime,
     queue: str,
     held: Held | None = None,
     notice: Notice | None = None,
 ) -> None:
-    """Write the changes of one decision about a run that is locked, or under a claim.
-
-    revision: which the run has had so far. Raises ClaimLostError, and then the caller must roll back.
-    """
-    batch = batch_of(run_id, changes, revision=revision, now=now, queue=queue, held=held, notice=notice)
+    """Write the changes of one decision about a run. Raises ClaimLostError, and then the caller must roll back."""
+    batch = batch_of(run, changes, now=now, queue=queue, held=held, notice=notice)
     if not batch.execute(connection):
         raise ClaimLostError
 
 
 def batch_of(
-    run_id: str,
+    run: RunFact,
     changes: Changes,
     *,
-    revision: int,
     now: datetime,
     queue: str,
     held: Held | None = None,
     notice: Notice | None = None,
 ) -> Batch:
-    """The writes of one decision. Unless the run has this revision and the claim is held, none of them is made.
+    """The writes of one decision. Unless the run has its revision and the claim is held, none of them is made.
 
     Whoever takes a claim away raises the run's revision, so a run of this revision stands as it was read.
     """
     batch = Batch(fenced=True)
-    moved = {"revision": revision + 1, "updated_at": now, **changes.run}
+    moved = {name: value for name, value in changes.run.items() if getattr(run, name, ANOTHER) != value}
     holds = (dispatches, held.row) if held else None
-    batch.update(runs, {"id": run_id, "revision": revision}, moved, holds=holds)
-    _follow(batch, run_id, changes, held, now, queue)
+    raised = {"revision": run.revision + 1, "updated_at": now}
+    batch.update(runs, {"id": run.id, "revision": run.revision}, {**raised, **moved}, holds=holds)
+    _follow(batch, run.id, changes, held, now, queue)
     if notice is not None:
         batch.notify(*notice)
     return batch

@@ -29,7 +29,7 @@ def test_changes_under_a_lost_claim_are_not_kept(migrated_url: str, mine: bool) 
     shop = Shop(migrated_url, Plain)
     database = shop.runtime.database
     with shop.app.app_context():
-        run_id = shop.start(Plain)
+        shop.start(Plain)
         (claim,) = claim_due(shop.runtime, "squidmesh", limit=1)
         held = writing.Held(
             dispatch_id=claim.dispatch_id,
@@ -43,9 +43,8 @@ def test_changes_under_a_lost_claim_are_not_kept(migrated_url: str, mine: bool) 
             with database.write() as connection:
                 writing.apply(
                     connection,
-                    run_id,
+                    claim.run,
                     changes,
-                    revision=claim.run.revision,
                     now=shop.clock.now(),
                     queue="squidmesh",
                     held=held,
