@@ -9,7 +9,6 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from .measured import Results
 from .million import RUNS, million_runs
@@ -18,8 +17,6 @@ from .running import MeasurementError, adopt_orphans, answer_of
 from .servers import Servers, running_servers
 from .surroundings import surroundings
 from .works import QUICK, WORKS, Entry, Figure, Work
-
-MOST_SECONDS: Final = 400.0
 
 
 def main() -> int:
@@ -112,7 +109,7 @@ class Bench:
             if self.servers.redis:
                 words += ["--redis", self.servers.redis]
             module, counting = f"benchmarks.contenders.{entry.module}", round == 1 and work.counts_commits
-            answer = answer_of(module, words, counting=counting, seconds=MOST_SECONDS)
+            answer = answer_of(module, words, counting=counting, seconds=work.seconds)
             self.results.add(work.name, entry.name, round, answer)
 
     def _url(self, entry: Entry) -> str | None:

@@ -36,7 +36,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Something that contenders do in alternating rounds. figures: the columns of its table, see `Figure`."""
+    """Something that contenders do in alternating rounds.
+
+    figures: the columns of its table, see `Figure`. seconds: after which a measurement is given up.
+    """
 
     name: str
     title: str
@@ -44,6 +47,7 @@ class Work:
     entries: Sequence[Entry]
     size: int
     rounds: int = 5
+    seconds: float = 400.0
 
     @property
     def counts_commits(self) -> bool:
@@ -208,6 +212,7 @@ WORKS: Final = (
         title="A worker of the example app over 100,000 runs, MiB",
         figures=("first_mib", "last_mib", "most_mib", "growth"),
         size=100_000,
+        seconds=1200.0,
         rounds=1,
         entries=_by("memory", US),
     ),
