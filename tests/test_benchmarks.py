@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import psycopg
@@ -115,17 +116,44 @@ def test_a_contender_that_fails_is_told_by_its_last_word() -> None:
         answer_of("benchmarks.nobody", [], counting=False, seconds=60)
 
 
-def test_what_was_committed_is_counted(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def insert(connection: psycopg.Connection, rows: int) -> None:
+    for _ in range(rows):
+        connection.execute("INSERT INTO step VALUES (%s)", ("x" * 100,))
+
+
+def test_what_was_committed_in_the_block_is_counted(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWITCH, "yes")
     with psycopg.connect(libpq_url(postgres_url), autocommit=True) as connection:
         connection.execute("CREATE TABLE step (payload text)")
+        insert(connection, 50)
     with counted(postgres_url) as counts, psycopg.connect(libpq_url(postgres_url), autocommit=True) as connection:
-        for _ in range(50):
-            connection.execute("INSERT INTO step VALUES (%s)", ("x" * 100,))
+        insert(connection, 50)
     assert counts.commits is not None
     assert 50 <= counts.commits <= 55
     assert counts.wal_bytes is not None
     assert counts.wal_bytes > 50 * 100
+
+
+def test_counting_waits_for_backends_that_have_not_told_yet(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SWITCH, "yes")
+    counted_all = threading.Event()
+    with psycopg.connect(libpq_url(postgres_url), autocommit=True) as connection:
+
+        def poll() -> None:
+            while not counted_all.wait(0.05):
+                connection.execute("SELECT 1")
+
+        polling = threading.Thread(target=poll)
+        polling.start()
+        try:
+            connection.execute("CREATE TABLE step (payload text)")
+            with counted(postgres_url) as counts:
+                insert(connection, 50)
+        finally:
+            counted_all.set()
+            polling.join()
+    assert counts.commits is not None
+    assert counts.commits >= 50
 
 
 def test_nothing_is_counted_on_sqlite(sqlite_url: str) -> None:
