@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from ..engine.facts import Performed, RunFact, StepFact
 from .batching import Batch
-from .database import Database
+from .database import Database, Dialect, now_given
 from .loading import RUN_COLUMNS, RUN_NAMES, STEP_COLUMNS, STEP_NAMES
 from .queues import IN_NO_QUEUE
 from .tables import dispatches, runs, step_runs
@@ -114,20 +115,27 @@ def due_work(
 
     take_over: whether those whose claim has expired are among them. after: only those due later than then.
     """
-    conditions = [dispatches.c.queue == queue, dispatches.c.due_at <= database.now()]
-    if after is not None:
-        conditions.append(dispatches.c.due_at > after)
+    query = _due_work(database.dialect, take_over, after is not None)
+    given = {"queue": queue, "limit": limit, "now": database.given_now(), "after": after}
+    return [_work(row) for row in connection.execute(query, given).mappings()]
+
+
+@cache
+def _due_work(dialect: Dialect, take_over: bool, behind: bool) -> sa.Select[Any]:
+    """Made once, because making it takes longer than answering it."""
+    conditions = [dispatches.c.queue == sa.bindparam("queue"), dispatches.c.due_at <= now_given(dialect, "now")]
+    if behind:
+        conditions.append(dispatches.c.due_at > sa.bindparam("after"))
     if not take_over:
         conditions.append(dispatches.c.claim_id.is_(None))
-    query = (
+    return (
         sa.select(*_FACTS)
         .select_from(_joined())
         .where(*conditions)
         .order_by(dispatches.c.due_at)
-        .limit(limit)
+        .limit(sa.bindparam("limit"))
         .with_for_update(of=(runs, dispatches), skip_locked=True)
     )
-    return [_work(row) for row in connection.execute(query).mappings()]
 
 
 def work_for(connection: sa.Connection, database: Database, run_id: str, kind: str, step: str | None) -> Work | None:

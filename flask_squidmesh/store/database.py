@@ -109,6 +109,13 @@ def _lacks_something_of_ours(error: sa.exc.DBAPIError) -> bool:
     return absent and PREFIX in text
 
 
+def now_given(dialect: Dialect, parameter: str) -> sa.ColumnElement[datetime]:
+    """The time as SQL with a parameter, for statements that are made once; see `Database.given_now`."""
+    if dialect == "sqlite":
+        return sa.bindparam(parameter, type_=Timestamp)
+    return sa.type_coerce(sa.func.now() + sa.bindparam(parameter, type_=sa.Interval), Timestamp)
+
+
 class Database:
     """One app's database.
 
@@ -155,6 +162,10 @@ class Database:
         if self.dialect == "sqlite":
             return sa.literal(self._clock.now() + later, Timestamp)
         return sa.type_coerce(sa.func.now() + sa.literal(self._clock.offset + later, sa.Interval), Timestamp)
+
+    def given_now(self) -> datetime | timedelta:
+        """The value of the parameter of `now_given`."""
+        return self._clock.now() if self.dialect == "sqlite" else self._clock.offset
 
     def from_now(self, later: timedelta) -> datetime | FromNow:
         """The same as a value that `Batch` writes."""
