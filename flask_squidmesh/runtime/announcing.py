@@ -92,6 +92,8 @@ def announce(runtime: Runtime, run: RunFact, changes: Changes) -> dict[str, Any]
 def send(runtime: Runtime, name: str, facts: Mapping[str, Any]) -> None:
     """Send one signal. A subscriber that raises is logged and changes nothing."""
     signal = getattr(signals, name)
+    if not signal.receivers:
+        return
     for receiver in signal.receivers_for(runtime.app):
         try:
             receiver(runtime.app, **facts)

@@ -131,5 +131,4 @@ class Worker:
             wait = 0.0
 
     def _next_due(self) -> dict[str, float]:
-        with self._runtime.database.read() as connection:
-            return claiming.next_due(connection, self._runtime.database, self._queue)
+        return claiming.next_due(self._runtime.database, self._queue)

@@ -6,21 +6,21 @@ around them. SQLite takes them one after the other, as PostgreSQL does where the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
-import psycopg as driver
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.sql.dml import UpdateBase
 
+from .prepared import Prepared
+
 INSERTS: Final[Mapping[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-DIALECT: Final[sa.Dialect] = psycopg.dialect()  # type: ignore[no-untyped-call]
+PREFIX: Final = "p0_0_"
+NOTICE: Final = "notice"
 MOST_PARTS: Final = 16
 MOST_ROWS: Final = 4
 SHAPES_KEPT: Final = 1_000
@@ -35,6 +35,16 @@ class FromNow:
     """A time by the database's own clock: so long after the beginning of the transaction."""
 
     later: timedelta
+
+
+class _Later(sa.TypeDecorator[FromNow]):
+    """How long after now, as PostgreSQL adds it."""
+
+    impl = sa.Interval
+    cache_ok = True
+
+    def process_bind_param(self, value: FromNow | None, dialect: sa.Dialect) -> timedelta | None:
+        return None if value is None else value.later
 
 
 class _Shape(NamedTuple):
@@ -76,7 +86,7 @@ class Batch:
         unless_there: a row whose key exists is left out.
         """
         if rows:
-            columns = tuple(name for name in rows[0] if any(row[name] is not None for row in rows))
+            columns = _given_in(rows)
             verb: Verb = "insert unless there" if unless_there else "insert"
             self._add(_Shape(verb, table, columns, rows=len(rows)), *rows)
 
@@ -115,26 +125,15 @@ class Batch:
         return self._one_by_one(connection)
 
     def execute_as_one(self, connection: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
-        """The same by one statement of PostgreSQL, past SQLAlchemy: that would take longer than the server does."""
-        statement = _compiled(tuple(part.shape for part in self._parts), self._fenced, self._notice is not None)
-        values: dict[str, Any] = {}
-        if self._notice:
-            values["notice_channel"], values["notice_text"] = self._notice
-        for number, (shape, given) in enumerate(self._parts):
-            for place, row in enumerate(given):
-                values.update(_parameters(shape, row, f"p{number}_{place}_"))
-        for name in statement.documents:
-            if values[name] is not None:
-                values[name] = json.dumps(values[name])
-        cursor = connection.cursor()
+        """The same by one statement, on PostgreSQL."""
+        together = _together(tuple(part.shape for part in self._parts), self._fenced, self._notice is not None)
+        rows = [part.given for part in self._parts]
+        values = [rows[part][row][name] for part, row, name in together.places]
+        values.extend(self._notice or ())
+        cursor = together.statement.send(connection, dialect, values)
         try:
-            dialect.do_execute(cursor, statement.sql, values)
-            [found, *_] = cursor.fetchone() or (0,)
+            [found, *_] = cursor.fetchone()
             return bool(found)
-        except driver.Error as error:
-            raise sa.exc.DBAPIError.instance(
-                statement.sql, None, error, driver.Error, hide_parameters=True, dialect=dialect
-            ) from error
         finally:
             cursor.close()
 
@@ -142,48 +141,49 @@ class Batch:
         self._parts.append(_Part(shape, given))
 
     def _one_by_one(self, connection: sa.Connection) -> bool:
-        rest, dialect = self._parts, connection.dialect.name
+        rest = self._parts
         if self._fenced:
-            [shape, [row]], *rest = rest
-            if connection.execute(_alone(shape, dialect), _parameters(shape, row, "p_")).rowcount == 0:
+            [shape, given], *rest = rest
+            if _execute(connection, shape, given) == 0:
                 return False
         alike: dict[_Shape, list[Row]] = {}
         for shape, given in rest:
-            alike.setdefault(shape._replace(rows=1), []).extend(_parameters(shape, row, "p_") for row in given)
+            alike.setdefault(shape._replace(rows=1), []).extend(given)
         for shape, rows in alike.items():
-            connection.execute(_alone(shape, dialect), rows)
-        if self._notice and dialect == "postgresql":
+            _execute(connection, shape, rows)
+        if self._notice and connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_notify(*self._notice)))
         return True
 
 
-def _parameters(shape: _Shape, row: Row, prefix: str) -> dict[str, Any]:
-    names = shape.columns if shape.verb in INSERTING else row
-    given = {prefix + name: row[name] for name in names}
-    for name in shape.timed:
-        given[prefix + name] = row[name].later
-    return given
+def _execute(connection: sa.Connection, shape: _Shape, rows: Sequence[Row]) -> int:
+    """Make one write for each of the rows, and answer how many rows the last one found."""
+    dialect, found = connection.dialect, 0
+    if shape.among and dialect.name == "sqlite":
+        write = _write(shape, [PREFIX], None, dialect.name)
+        return sum(connection.execute(write, {PREFIX + name: row[name] for name in row}).rowcount for row in rows)
+    alone = _alone(shape, dialect.name)
+    for row in rows:
+        cursor = alone.statement.send(connection.connection, dialect, [row[name] for _, _, name in alone.places])
+        found = cursor.rowcount
+        cursor.close()
+    return found
+
+
+class _Written(NamedTuple):
+    """A prepared statement, and where each of its values is to be found: which part, which row, which name."""
+
+    statement: Prepared
+    places: tuple[tuple[int, int, str], ...]
 
 
 @lru_cache(SHAPES_KEPT)
-def _alone(shape: _Shape, dialect: str) -> UpdateBase:
-    return _write(shape, ["p_"], None, dialect)
-
-
-class _Compiled(NamedTuple):
-    """SQL for the driver. documents: the parameters that it gets as JSON text."""
-
-    sql: str
-    documents: tuple[str, ...]
+def _alone(shape: _Shape, dialect: str) -> _Written:
+    return _written(_write(shape, [PREFIX], None, dialect), dialect)
 
 
 @lru_cache(SHAPES_KEPT)
-def _compiled(shapes: Sequence[_Shape], fenced: bool, notifying: bool) -> _Compiled:
-    made = _combined(shapes, fenced, notifying).compile(dialect=DIALECT)
-    return _Compiled(str(made), tuple(name for name, bound in made.binds.items() if isinstance(bound.type, sa.JSON)))
-
-
-def _combined(shapes: Sequence[_Shape], fenced: bool, notifying: bool) -> sa.Select[Any]:
+def _together(shapes: Sequence[_Shape], fenced: bool, notifying: bool) -> _Written:
     fence: sa.CTE | None = None
     parts = []
     for number, shape in enumerate(shapes):
@@ -195,8 +195,20 @@ def _combined(shapes: Sequence[_Shape], fenced: bool, notifying: bool) -> sa.Sel
             parts.append(statement.cte(f"part_{number}"))
     found = sa.select(sa.literal_column("1")) if fence is None else sa.select(sa.func.count()).select_from(fence)
     if notifying:
-        found = found.add_columns(sa.func.pg_notify(sa.bindparam("notice_channel"), sa.bindparam("notice_text")))
-    return found.add_cte(*parts)
+        found = found.add_columns(sa.func.pg_notify(sa.bindparam(f"{NOTICE}_channel"), sa.bindparam(f"{NOTICE}_text")))
+    return _written(found.add_cte(*parts), "postgresql")
+
+
+def _written(statement: sa.ClauseElement, dialect: str) -> _Written:
+    prepared = Prepared(statement, dialect)
+    names = [name.removeprefix("p").split("_", 2) for name in prepared.parameters if not name.startswith(NOTICE)]
+    return _Written(prepared, tuple((int(part), int(row), name) for part, row, name in names))
+
+
+def _given_in(rows: Sequence[Row]) -> tuple[str, ...]:
+    if len(rows) == 1:
+        return tuple(name for name, value in rows[0].items() if value is not None)
+    return tuple(name for name in rows[0] if any(row[name] is not None for row in rows))
 
 
 def _write(shape: _Shape, prefixes: Sequence[str], fence: sa.CTE | None, dialect: str) -> UpdateBase:
@@ -229,7 +241,7 @@ def _insert(
 
 def _given(shape: _Shape, name: str, prefix: str) -> sa.ColumnElement[Any]:
     if name in shape.timed:
-        return sa.func.now() + sa.bindparam(prefix + name, type_=sa.Interval)
+        return sa.func.now() + sa.bindparam(prefix + name, type_=_Later)
     return sa.bindparam(prefix + name, type_=shape.table.c[name].type)
 
 

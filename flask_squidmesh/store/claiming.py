@@ -14,6 +14,7 @@ from ..engine.facts import Performed, RunFact, StepFact
 from .batching import Batch
 from .database import Database, Dialect, now_given
 from .loading import RUN_COLUMNS, RUN_NAMES, STEP_COLUMNS, STEP_NAMES
+from .prepared import Prepared
 from .queues import IN_NO_QUEUE
 from .tables import dispatches, runs, step_runs
 from .writing import RELAY_GRACE
@@ -31,6 +32,9 @@ _FACTS = [
     *(column.label(f"run_{name}") for name, column in zip(RUN_NAMES, RUN_COLUMNS, strict=True)),
     *(column.label(f"step_{name}") for name, column in zip(STEP_NAMES, STEP_COLUMNS, strict=True)),
 ]
+
+
+_FACT_NAMES = [column.name for column in _FACTS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,25 +121,26 @@ def due_work(
     """
     query = _due_work(database.dialect, take_over, after is not None)
     given = {"queue": queue, "limit": limit, "now": database.given_now(), "after": after}
-    return [_work(row) for row in connection.execute(query, given).mappings()]
+    rows = query.rows(connection.connection, connection.dialect, given)
+    return [_work(dict(zip(_FACT_NAMES, row, strict=True))) for row in rows]
 
 
 @cache
-def _due_work(dialect: Dialect, take_over: bool, behind: bool) -> sa.Select[Any]:
-    """Made once, because making it takes longer than answering it."""
+def _due_work(dialect: Dialect, take_over: bool, behind: bool) -> Prepared:
     conditions = [dispatches.c.queue == sa.bindparam("queue"), dispatches.c.due_at <= now_given(dialect, "now")]
     if behind:
         conditions.append(dispatches.c.due_at > sa.bindparam("after"))
     if not take_over:
         conditions.append(dispatches.c.claim_id.is_(None))
-    return (
+    query = (
         sa.select(*_FACTS)
         .select_from(_joined())
         .where(*conditions)
         .order_by(dispatches.c.due_at)
-        .limit(sa.bindparam("limit"))
+        .limit(sa.bindparam("limit", type_=sa.Integer))
         .with_for_update(of=(runs, dispatches), skip_locked=True)
     )
+    return Prepared(query, dialect)
 
 
 def work_for(connection: sa.Connection, database: Database, run_id: str, kind: str, step: str | None) -> Work | None:
@@ -179,15 +184,21 @@ def put_off(connection: sa.Connection, dispatch_id: str, reason: str, until: dat
     )
 
 
-def next_due(connection: sa.Connection, database: Database, queue: str) -> dict[str, float]:
+def next_due(database: Database, queue: str) -> dict[str, float]:
     """Seconds until the first dispatch of each kind is due, negative where it is overdue."""
-    now = database.now()
+    rows = database.ask(_next_due(database.dialect), {"queue": queue, "now": database.given_now()})
+    return {kind: (due - at).total_seconds() for kind, due, at in rows}
+
+
+@cache
+def _next_due(dialect: Dialect) -> Prepared:
+    first = sa.func.min(dispatches.c.due_at, type_=dispatches.c.due_at.type)
     query = (
-        sa.select(dispatches.c.kind, sa.func.min(dispatches.c.due_at, type_=dispatches.c.due_at.type), now.label("now"))
-        .where(dispatches.c.queue == queue)
+        sa.select(dispatches.c.kind, first, now_given(dialect, "now").label("now"))
+        .where(dispatches.c.queue == sa.bindparam("queue"))
         .group_by(dispatches.c.kind)
     )
-    return {kind: (due - at).total_seconds() for kind, due, at in connection.execute(query)}
+    return Prepared(query, dialect)
 
 
 def renew(connection: sa.Connection, database: Database, claim_ids: Collection[str], timeout: timedelta) -> set[str]:
@@ -290,7 +301,7 @@ def _joined() -> sa.FromClause:
     )
 
 
-def _work(row: sa.RowMapping, *, due: bool = True, wait: float = 0.0) -> Work:
+def _work(row: Mapping[str, Any] | sa.RowMapping, *, due: bool = True, wait: float = 0.0) -> Work:
     return Work(
         dispatch_id=row["dispatch_id"],
         queue=row["dispatch_queue"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, scoped_session
 from ..clock import Clock
 from ..errors import ConflictError, SchemaError
 from .batching import Batch, FromNow
+from .prepared import Prepared
 from .tables import ADVICE, PREFIX, Timestamp
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -170,6 +171,14 @@ class Database:
     def from_now(self, later: timedelta) -> datetime | FromNow:
         """The same as a value that `Batch` writes."""
         return self._clock.now() + later if self.dialect == "sqlite" else FromNow(self._clock.offset + later)
+
+    def ask(self, query: Prepared, given: Mapping[str, Any]) -> list[list[Any]]:
+        """The rows of one SELECT, in one round trip."""
+        if self.dialect == "sqlite":
+            with self.read() as connection:
+                return query.rows(connection.connection, connection.dialect, given)
+        with self._watched(), self._autocommitting() as pooled:
+            return query.rows(pooled, self.engine.dialect, given)
 
     def commit(self, batch: Batch) -> bool:
         """Make the writes in a transaction of their own, which on PostgreSQL is the one statement that they have to be.
