@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 def written_at_once(runtime: Runtime, run: RunFact, batch: Batch) -> bool:
     """Make the writes of a decision about the run, and commit them.
 
-    False where they are too many for one statement or the fence holds them back; then nothing is written.
+    False where the fence holds them back; then nothing is written.
     """
-    if not batch.is_one_statement:
-        return False
     runtime.turns.take(run)
     found = False
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import sqlalchemy as sa
 
-from ..store.batching import INSERTS
+from ..store.shapes import INSERTS
 from ..store.tables import Process
 
 if TYPE_CHECKING:

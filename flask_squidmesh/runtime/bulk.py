@@ -19,8 +19,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from ..engine.approving import identity
 from ..errors import ConflictError, SquidMeshError, TransitionError
 from ..store import auditing
-from ..store.batching import INSERTS
 from ..store.identity import new_id, read_id
+from ..store.shapes import INSERTS
 from ..store.summaries import RunSummary
 from ..store.tables import bulk_jobs
 from . import control, replaying

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ..errors import SquidMeshError, UnknownTriggerError
 from ..store import claiming, tables
-from ..store.batching import INSERTS
+from ..store.shapes import INSERTS
 from ..workflow.payloads import validate
 from ..workflow.schedule import last_due, metadata, next_due
 from ..workflow.spec import TriggerSpec, WorkflowSpec

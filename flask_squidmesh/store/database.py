@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session, scoped_session
 
 from ..clock import Clock
 from ..errors import ConflictError, SchemaError
-from .batching import Batch, FromNow
+from .batching import Batch
 from .prepared import Prepared
+from .shapes import FromNow
 from .tables import ADVICE, PREFIX, Timestamp
 
 Dialect = Literal["sqlite", "postgresql"]

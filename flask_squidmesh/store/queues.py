@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from .batching import INSERTS
 from .database import Database
+from .shapes import INSERTS
 from .tables import dispatches, queues, step_runs
 from .writing import RELAY_GRACE
 

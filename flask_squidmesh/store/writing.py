@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from ..engine.changes import Changes, NewAttempt, NewAuditEvent, NewStepRun
 from ..engine.facts import RunFact
 from .auditing import actor_key
-from .batching import Batch, FromNow
+from .batching import Batch
 from .identity import new_id
+from .shapes import FromNow
 from .tables import attempts, audit_events, dispatches, runs, step_runs
 
 RELAY_GRACE = timedelta(seconds=60)
@@ -122,9 +123,9 @@ def _settle_claim(batch: Batch, changes: Changes, held: Held, now: datetime) -> 
 def _settle_dispatches(
     batch: Batch, run_id: str, changes: Changes, held: Held | None, now: datetime, queue: str
 ) -> None:
-    ended = [key for key in changes.ended if held is None or key != held.step_run_id]
-    if ended:
-        batch.delete(dispatches, {"step_run_id": ended})
+    for key in changes.ended:
+        if held is None or key != held.step_run_id:
+            batch.delete(dispatches, {"step_run_id": key})
     entered = [
         dispatch_row(run_id, row.id, row.kind, row.due_at or now, queue, now)
         for row in changes.entered
