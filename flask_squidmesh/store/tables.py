@@ -127,6 +127,8 @@ class Run(Base):
             "id",
             "status",
             "workflow",
+            "needs_due_at",
+            "error_fingerprint",
             **_where("needs IS NOT NULL"),
         ),
         sa.Index(
