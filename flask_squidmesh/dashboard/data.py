@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from flask import g
 
 from ..engine.status import UNFINISHED
 from ..reading import failing, judging, listing, looking, rates
@@ -16,9 +17,9 @@ from ..reading.audit import events
 from ..reading.failing import Failures, failures
 from ..reading.filters import Filters as Selection
 from ..reading.fleet import Fleet, fleet
-from ..reading.inbox import inbox, inbox_counts
-from ..reading.inbox import marks as inbox_marks
+from ..reading.inbox import glance, inbox, inbox_counts
 from ..reading.judging import Judged
+from ..reading.listing import Standing
 from ..reading.looking import Look
 from ..reading.rates import EndedRun, Version
 from ..reading.views import AuditEventView, AuditPage, Count, Inbox
@@ -64,10 +65,10 @@ def inbox_of(kinds: Collection[str], most: int) -> Inbox:
         return inbox(connection, runtime.registry, now=runtime.clock.now(), kinds=kinds, limit=most)
 
 
-def inbox_marks_now() -> Marks:
-    """What the inbox shows, in short."""
+def inbox_glance(kinds: Collection[str], most: int) -> Inbox:
+    """The same but for what the runs ask."""
     with _connected() as connection:
-        return inbox_marks(connection, now=current_runtime().clock.now())
+        return glance(connection, now=current_runtime().clock.now(), kinds=kinds, limit=most)
 
 
 def unfinished_count() -> int:
@@ -90,20 +91,12 @@ def runs_page(selection: Selection, *, size: int, after: str | None) -> WordedPa
         return WordedPage(_worded(connection, list(page.runs)), page.next)
 
 
-def word_counts(selection: Selection) -> Mapping[str, Count]:
-    """How many runs each word has. Raises FilterError."""
+def runs_standing(selection: Selection, *, size: int, after: str | None) -> Standing:
+    """What a page of runs shows, in short, and how many runs each word has. Raises FilterError."""
     limit = current_runtime().config.dashboard.count_limit
     timed: Selection = {**selection, "now": current_runtime().clock.now()}
     with _connected() as connection:
-        return listing.word_counts(connection, limit=limit, **timed)
-
-
-def runs_marks(selection: Selection, *, size: int, after: str | None) -> Marks:
-    """What a page of runs shows with its counts, in short. Raises FilterError."""
-    limit = current_runtime().config.dashboard.count_limit
-    timed: Selection = {**selection, "now": current_runtime().clock.now()}
-    with _connected() as connection:
-        return listing.marks(connection, size=size, after=after, limit=limit, **timed)
+        return listing.standing(connection, size=size, after=after, limit=limit, **timed)
 
 
 def look(run_id: str) -> Look:
@@ -236,7 +229,27 @@ def _worded(connection: sa.Connection, runs: list[RunSummary]) -> tuple[WordedRu
 
 
 @contextmanager
+def at_once() -> Iterator[None]:
+    """Whatever is read in this block is read over one connection, which costs its round trips once."""
+    with _opened() as connection:
+        g._squidmesh_connection = connection
+        try:
+            yield
+        finally:
+            del g._squidmesh_connection
+
+
+@contextmanager
 def _connected() -> Iterator[sa.Connection]:
+    if "_squidmesh_connection" in g:
+        yield g._squidmesh_connection
+        return
+    with _opened() as connection:
+        yield connection
+
+
+@contextmanager
+def _opened() -> Iterator[sa.Connection]:
     """A connection that gives up a query that takes too long; SQLite knows no such limit.
 
     PostgreSQL would compile the counts, which are many small queries in one, for longer than they take.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from markupsafe import Markup
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import SquidMeshError
+from ..reading.views import Count
 from ..runtime.runtime import current_runtime
 from . import access, csrf, data, headers, static_files, times
 from .actors import name_of
@@ -149,6 +150,11 @@ def needs() -> int | None:
             g._squidmesh_needs = None
     counted: int | None = g._squidmesh_needs
     return counted
+
+
+def note_needs(counts: Mapping[str, Count]) -> None:
+    """Keep for this request how many runs need a person, where a page has counted them anyway."""
+    g._squidmesh_needs = sum(count.value for count in counts.values())
 
 
 def _seconds(view: str) -> float:

@@ -13,7 +13,7 @@ from ..engine.actions import ActionFacts, decision_actions, open_decisions
 from ..engine.approving import given, wanted
 from ..errors import FilterError
 from ..store.summaries import SUMMARY_COLUMNS, summary_of
-from ..store.tables import Dispatch, Run, StepRun
+from ..store.tables import Dispatch, Id, Run, StepRun, Timestamp
 from ..workflow.registry import Registry
 from .deadlines import deadline
 from .listing import check_limit
@@ -37,60 +37,106 @@ def inbox(
     """What needs a person: overdue first, then oldest. Runs that failed the same way are one item.
 
     kinds: only items of these kinds. limit: 1 to 500 items. stuck_after: seconds after which work that nobody takes is
-    stuck. At most five queries. Raises FilterError.
+    stuck. Three queries. Raises FilterError.
     """
+    found = glance(connection, now=now, kinds=kinds, limit=limit, stuck_after=stuck_after)
+    return replace(found, items=tuple(_with_step_runs(connection, registry, found.items, now)))
+
+
+def glance(
+    connection: sa.Connection,
+    *,
+    now: datetime,
+    kinds: Collection[str] = KINDS,
+    limit: int = 100,
+    stuck_after: float = STUCK_AFTER,
+) -> Inbox:
+    """The same without decisions, actions and what could not be undone. Two queries. Raises FilterError."""
     check_limit(limit)
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise FilterError("kinds", f"There is no kind {unknown[0]!r}. The kinds are {', '.join(KINDS)}.")
-    needing = _needing(connection, [kind for kind in kinds if kind not in ("failed", "stuck")], now, limit)
-    failed = _failed(connection, limit) if "failed" in kinds else []
-    stuck = _stuck(connection, now, stuck_after, limit) if "stuck" in kinds else []
-    decided = _with_step_runs(connection, registry, needing, now)
-    items = sorted([*decided, *failed, *stuck], key=lambda item: (not item.overdue, item.since))
-    return Inbox(items=tuple(items[:limit]), counts=inbox_counts(connection, now=now, stuck_after=stuck_after))
+    items = _items(connection, kinds, now, stuck_after, limit)
+    return Inbox(items=tuple(items), counts=inbox_counts(connection, now=now, stuck_after=stuck_after))
 
 
-def _needing(connection: sa.Connection, kinds: Collection[str], now: datetime, limit: int) -> list[InboxItem]:
-    late = sa.case((Run.needs_due_at <= now, 0), else_=1)
-    query = sa.select(*SUMMARY_COLUMNS, Run.error).where(Run.needs.in_(kinds))
-    query = query.order_by(late, Run.needs_since, Run.id).limit(limit)
-    return [_item(row) for row in connection.execute(query).mappings()] if kinds else []
+def marks(inbox: Inbox) -> list[Any]:
+    """What it shows, in short: equal for as long as it shows the same, since every change of a run counts as one."""
+    items = [
+        (item.run.id, item.run.revision, item.kind, item.since, item.overdue, item.alike, item.stuck)
+        for item in inbox.items
+    ]
+    return [items, inbox.counts]
 
 
-def _failed(connection: sa.Connection, limit: int) -> list[InboxItem]:
-    """The oldest of each group of failures with one fingerprint, and how many there are."""
-    failed = sa.select(Run.id, Run.needs_since, Run.error_fingerprint).where(Run.needs == "failed")
-    recent = failed.order_by(Run.needs_since.desc()).limit(_GROUPED).subquery()
-    group = sa.func.coalesce(recent.c.error_fingerprint, sa.cast(recent.c.id, sa.String))
-    grouped = sa.select(
-        recent.c.id,
-        sa.func.count().over(partition_by=group).label("alike"),
-        sa.func.row_number().over(partition_by=group, order_by=(recent.c.needs_since, recent.c.id)).label("place"),
-    ).subquery()
+def _items(
+    connection: sa.Connection, kinds: Collection[str], now: datetime, stuck_after: float, limit: int
+) -> list[InboxItem]:
+    """Each source is read up to the limit by its index, and only what is left of all of them from the tables."""
+    asking = [kind for kind in kinds if kind not in ("failed", "stuck")]
+    sources = [
+        *([_needing(asking, now, limit)] if asking else []),
+        *([_failed(limit)] if "failed" in kinds else []),
+        *([_stuck(now, stuck_after, limit)] if "stuck" in kinds else []),
+    ]
+    if not sources:
+        return []
+    found = sa.union_all(*(sa.select(source.subquery()) for source in sources)).subquery()
+    order = (found.c.late, found.c.since, found.c.run_id)
+    first = sa.select(found).order_by(*order).limit(limit).subquery()
     query = (
-        sa.select(*SUMMARY_COLUMNS, Run.error, grouped.c.alike)
-        .join(grouped, sa.and_(grouped.c.id == Run.id, grouped.c.place == 1))
-        .order_by(Run.needs_since, Run.id)
-        .limit(limit)
-    )
-    return [replace(_item(row), alike=row["alike"] - 1) for row in connection.execute(query).mappings()]
-
-
-def _stuck(connection: sa.Connection, now: datetime, stuck_after: float, limit: int) -> list[InboxItem]:
-    """Runs that need nobody's decision but whose work nobody takes, each with its most overdue dispatch."""
-    query = (
-        sa.select(*SUMMARY_COLUMNS, Run.error, *_STUCK_COLUMNS)
-        .join(Dispatch, Dispatch.run_id == Run.id)
+        sa.select(*SUMMARY_COLUMNS, Run.error, first.c.alike, first.c.dispatch_id, *_STUCK_COLUMNS)
+        .join(first, first.c.run_id == Run.id)
+        .outerjoin(Dispatch, Dispatch.id == first.c.dispatch_id)
         .outerjoin(StepRun, StepRun.id == Dispatch.step_run_id)
+        .order_by(first.c.late, first.c.since, first.c.run_id)
+    )
+    return [_item(row, now) for row in connection.execute(query).mappings()]
+
+
+def _place(run_id: Any, *, late: Any = 1, since: Any, alike: Any = 0, dispatch_id: Any = None) -> sa.Select[Any]:
+    """late: 0 for what comes first. alike: how many more failed the same way. dispatch_id: of what nobody takes."""
+    columns: list[sa.ColumnElement[Any]] = [
+        sa.type_coerce(run_id, Id).label("run_id"),
+        sa.type_coerce(late, sa.Integer).label("late"),
+        sa.type_coerce(since, Timestamp).label("since"),
+        sa.type_coerce(alike, sa.Integer).label("alike"),
+        sa.cast(dispatch_id, Id).label("dispatch_id"),
+    ]
+    return sa.select(*columns)
+
+
+def _needing(kinds: Collection[str], now: datetime, limit: int) -> sa.Select[Any]:
+    late = sa.case((Run.needs_due_at <= now, 0), else_=1)
+    query = _place(Run.id, late=late, since=Run.needs_since).where(Run.needs.in_(kinds))
+    return query.order_by(late, Run.needs_since, Run.id).limit(limit)
+
+
+def _failed(limit: int) -> sa.Select[Any]:
+    """The oldest of each group of failures with one fingerprint, and how many there are."""
+    group = sa.func.coalesce(Run.error_fingerprint, sa.cast(Run.id, sa.String))
+    failed = sa.select(Run.needs_since, group.label("group")).where(Run.needs == "failed")
+    recent = failed.order_by(Run.needs_since.desc()).limit(_GROUPED).subquery()
+    since, alike = sa.func.min(recent.c.needs_since), sa.func.count() - 1
+    grouped = sa.select(recent.c.group, since.label("since"), alike.label("alike")).group_by(recent.c.group)
+    first = grouped.order_by(sa.literal_column("since")).limit(limit).subquery()
+    oldest = sa.select(Run.id).where(Run.needs == "failed", Run.needs_since == first.c.since, group == first.c.group)
+    return _place(oldest.order_by(Run.id).limit(1).scalar_subquery(), since=first.c.since, alike=first.c.alike)
+
+
+def _stuck(now: datetime, stuck_after: float, limit: int) -> sa.Select[Any]:
+    """Runs that need nobody's decision but whose work nobody takes, each with its most overdue dispatch."""
+    late = (
+        sa.select(Dispatch.id, Dispatch.run_id, Dispatch.due_at)
+        .join(Run, Run.id == Dispatch.run_id)
         .where(Run.needs.is_(None), overdue(now, stuck_after))
         .order_by(Dispatch.due_at, Dispatch.id)
         .limit(limit)
+        .subquery()
     )
-    items: dict[str, InboxItem] = {}
-    for row in connection.execute(query).mappings():
-        items.setdefault(row["id"], _stuck_item(row))
-    return list(items.values())
+    place = sa.func.row_number().over(partition_by=late.c.run_id, order_by=(late.c.due_at, late.c.id))
+    placed = sa.select(late, place.label("place")).subquery()
+    return _place(placed.c.run_id, since=placed.c.due_at, dispatch_id=placed.c.id).where(placed.c.place == 1)
 
 
 _STUCK_COLUMNS: list[sa.ColumnElement[Any]] = [
@@ -102,9 +148,27 @@ _STUCK_COLUMNS: list[sa.ColumnElement[Any]] = [
 ]
 
 
-def _stuck_item(row: Row) -> InboxItem:
+def _item(row: Row, now: datetime) -> InboxItem:
+    run, is_stuck = summary_of(row), row["dispatch_id"] is not None
+    needs = run.needs
+    return InboxItem(
+        run=run,
+        kind="stuck" if is_stuck else needs.kind if needs else "",
+        since=row["stuck_due_at"] if is_stuck else (needs and needs.since) or run.updated_at,
+        due_at=needs.due_at if needs else None,
+        overdue=bool(needs and needs.due_at and needs.due_at <= now),
+        decisions=(),
+        next_actions=(),
+        error=row["error"],
+        alike=row["alike"],
+        stuck=_stuck_facts(row) if is_stuck else None,
+        compensation_failures=(),
+    )
+
+
+def _stuck_facts(row: Row) -> dict[str, Any]:
     untaken = "dispatch_delayed" if row["stuck_held"] is None else "definition_mismatch"
-    stuck = {
+    return {
         "reason": "worker_lost" if row["stuck_claim_id"] else untaken,
         "step": row["stuck_step"],
         "due_at": row["stuck_due_at"],
@@ -113,38 +177,20 @@ def _stuck_item(row: Row) -> InboxItem:
         "executor_error": row["stuck_hand_over_error"],
         "held": row["stuck_held"],
     }
-    return replace(_item(row), kind="stuck", since=row["stuck_due_at"], stuck=stuck)
-
-
-def _item(row: Row) -> InboxItem:
-    run = summary_of(row)
-    return InboxItem(
-        run=run,
-        kind=run.needs.kind if run.needs else "",
-        since=(run.needs and run.needs.since) or run.updated_at,
-        due_at=run.needs.due_at if run.needs else None,
-        overdue=False,
-        decisions=(),
-        next_actions=(),
-        error=row["error"],
-        alike=0,
-        stuck=None,
-        compensation_failures=(),
-    )
 
 
 def _with_step_runs(
     connection: sa.Connection, registry: Registry, items: Sequence[InboxItem], now: datetime
 ) -> Iterable[InboxItem]:
     """The items with the decisions that are open in their runs, and what could not be undone; one query."""
-    ids = [item.run.id for item in items]
+    ids = [item.run.id for item in items if item.kind not in ("failed", "stuck")]
     not_undone = sa.and_(StepRun.kind == "compensation", StepRun.status == "failed")
     told = sa.or_(StepRun.status == "paused", not_undone)
     query = sa.select(StepRun.__table__).where(StepRun.run_id.in_(ids), told)
     rows: dict[str, list[Row]] = {id: [] for id in ids}
     for row in connection.execute(query).mappings() if ids else ():
         rows[row["run_id"]].append(row)
-    return [_told(item, registry, rows[item.run.id], now) for item in items]
+    return [_told(item, registry, rows[item.run.id], now) if item.run.id in rows else item for item in items]
 
 
 def _told(item: InboxItem, registry: Registry, rows: Sequence[Row], now: datetime) -> InboxItem:
@@ -168,7 +214,6 @@ def _decided(item: InboxItem, registry: Registry, rows: Sequence[Row], now: date
     views = [decision_of(row, now) for row in paused if row["decision"]]
     return replace(
         item,
-        overdue=item.due_at is not None and item.due_at <= now,
         decisions=tuple(sorted(views, key=lambda view: (view.decide_by is None, view.decide_by or view.asked_at))),
         next_actions=decision_actions(facts),
     )
@@ -204,39 +249,3 @@ def inbox_counts(connection: sa.Connection, *, now: datetime, stuck_after: float
     query: sa.CompoundSelect[Any] = sa.union_all(by_need.group_by(Run.needs), stuck)
     found = {row.kind: row.number for row in connection.execute(query)}
     return {kind: Count(value=found.get(kind, 0)) for kind in KINDS}
-
-
-def marks(connection: sa.Connection, *, now: datetime) -> list[tuple[Any, ...]]:
-    """What `inbox` shows, in short: equal for as long as it shows the same. One query.
-
-    Every change of a run raises its revision, and what comes to need a person brings a time of its own. Of failed
-    runs, which may be many, the times alone are read: the index holds them.
-    """
-    count, revisions, none = sa.func.count(), sa.func.sum(Run.revision), sa.literal(0)
-    since = _seconds(Run.needs_since)
-    failed = sa.select(sa.literal("failed"), count, none, since, none, none).where(Run.needs == "failed")
-    needing = sa.select(Run.needs, count, revisions, since, _number(Run.needs_due_at <= now), none).where(
-        Run.needs.in_([kind for kind in KINDS if kind not in ("failed", "stuck")])
-    )
-    stuck = (
-        sa.select(
-            sa.literal("stuck"),
-            count,
-            revisions,
-            _seconds(Dispatch.due_at),
-            sa.func.count(Dispatch.claim_id),
-            sa.func.count(Dispatch.held) + 1000 * sa.func.count(Dispatch.hand_over_error),
-        )
-        .join_from(Dispatch, Run, Run.id == Dispatch.run_id)
-        .where(Run.needs.is_(None), overdue(now))
-    )
-    query: sa.CompoundSelect[Any] = sa.union_all(needing.group_by(Run.needs), failed, stuck)
-    return sorted(tuple(row) for row in connection.execute(query))
-
-
-def _seconds(column: sa.orm.InstrumentedAttribute[Any]) -> sa.ColumnElement[Any]:
-    return sa.func.sum(sa.extract("epoch", column))
-
-
-def _number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    return sa.func.sum(sa.case((condition, 1), else_=0))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Unpack, get_args
 
 import sqlalchemy as sa
@@ -57,31 +58,38 @@ def counts(connection: sa.Connection, *, limit: int = 10_000, **filters: Unpack[
     return {status: found.get(status, Count(value=0)) for status in RUN_MOVES}
 
 
-def word_counts(connection: sa.Connection, *, limit: int = 10_000, **filters: Unpack[Filters]) -> dict[str, Count]:
-    """How many runs each operator word has, in one query; give now=. Finished ones are counted up to the limit."""
-    if filters.get("word"):
-        raise FilterError("word", "word_counts counts every word; leave word= out.")
-    return _counted(connection, _by_word(connection, filters), CAPPED_WORDS, limit)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a page of runs shows, in short, and how many runs each operator word has, whatever word was asked for.
 
-
-def marks(
-    connection: sa.Connection, *, size: int, after: str | None, limit: int, **filters: Unpack[Filters]
-) -> list[tuple[Any, ...]]:
-    """What a page of `list_runs` and `word_counts` show, in short: equal for as long as they show the same; give now=.
-
-    size: runs on the page. limit: of the counts. One query. Raises FilterError.
+    marks: equal for as long as the page shows the same.
     """
-    now = filters["now"]
-    assert now is not None
+
+    marks: list[tuple[Any, ...]]
+    counts: Mapping[str, Count]
+
+
+def standing(
+    connection: sa.Connection, *, size: int, after: str | None = None, limit: int = 10_000, **filters: Unpack[Filters]
+) -> Standing:
+    """How a page of `list_runs` stands; give now=. One query.
+
+    size: runs on the page. limit: up to which finished runs are counted. Raises FilterError.
+    """
+    now = filters.get("now")
+    if now is None:
+        raise FilterError("now", "How runs stand depends on the time. Pass now=.")
     behind = [_behind(after, "newest")] if after else []
     page = _page([(*part, *behind) for part in select_by(connection, filters).parts], "newest", size).subquery()
     stuck = sa.exists().where(Dispatch.run_id == page.c.id, overdue(now))
     flags = (page.c.due_at <= now, page.c.needs_due_at <= now, stuck)
     shown = sa.select(sa.cast(page.c.id, sa.String), page.c.revision, *(sa.case((flag, 1), else_=0) for flag in flags))
     every: Filters = {**filters, "word": None}
-    counts = _counting(_by_word(connection, every), CAPPED_WORDS, limit)
-    padded = [query.add_columns(*(sa.literal(0) for _ in flags)) for query in counts]
-    return sorted(tuple(row) for row in connection.execute(sa.union_all(shown, *padded)))
+    parts = _by_word(connection, every)
+    padded = [query.add_columns(*(sa.literal(0) for _ in flags)) for query in _counting(parts, CAPPED_WORDS, limit)]
+    rows = sorted(tuple(row) for row in connection.execute(sa.union_all(shown, *padded)))
+    counted = [(name, number) for name, number, *_ in rows if name in OPERATOR_WORDS]
+    return Standing(marks=rows, counts=_totals(parts, counted, CAPPED_WORDS, limit))
 
 
 def _by_word(connection: sa.Connection, filters: Filters) -> list[tuple[str, Conditions]]:
@@ -132,9 +140,16 @@ def _counted(
     connection: sa.Connection, parts: Sequence[tuple[str, Conditions]], capped: Sequence[str], limit: int
 ) -> dict[str, Count]:
     queries = _counting(parts, capped, limit)
+    rows = connection.execute(sa.union_all(*queries)) if queries else ()
+    return _totals(parts, ((row.name, row.number) for row in rows), capped, limit)
+
+
+def _totals(
+    parts: Sequence[tuple[str, Conditions]], counted: Iterable[tuple[str, int]], capped: Sequence[str], limit: int
+) -> dict[str, Count]:
     found = dict.fromkeys((name for name, _conditions in parts), 0)
-    for row in connection.execute(sa.union_all(*queries)) if queries else ():
-        found[row.name] += row.number
+    for name, number in counted:
+        found[name] += number
     return {
         name: Count(value=min(number, limit) if name in capped else number, capped=name in capped and number > limit)
         for name, number in found.items()

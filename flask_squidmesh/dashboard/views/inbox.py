@@ -10,6 +10,7 @@ from typing import Any
 from flask import render_template, request, url_for
 from markupsafe import Markup
 
+from ...reading.inbox import marks
 from ...reading.views import Count, Inbox, InboxItem
 from ...runtime.runtime import current_runtime
 from ...store.summaries import RunSummary
@@ -53,41 +54,45 @@ class Card:
 def show() -> str:
     """The page."""
     require("list")
-    return render_template("squidmesh/inbox.html", **_content(_version()))
+    return render_template("squidmesh/inbox.html", **_content())
 
 
 def refreshed(version: str) -> str | None:
     """The parts of the page that have changed since this version, None where nothing has."""
     require("list")
-    now = _version()
-    return None if now == version else render_template("squidmesh/_pulse_inbox.html", swapped=True, **_content(now))
+    if _version(data.inbox_glance(_kinds(), MOST)) == version:
+        return None
+    return render_template("squidmesh/_pulse_inbox.html", swapped=True, **_content())
 
 
 def _word() -> str | None:
     return request.args.get("word") if request.args.get("word") in WORDS.values() else None
 
 
-def _read() -> Inbox:
+def _kinds() -> list[str]:
     asked = _word()
-    return data.inbox_of([kind for kind, word in WORDS.items() if asked in (None, word)], MOST)
+    return [kind for kind, word in WORDS.items() if asked in (None, word)]
 
 
-def _version() -> str:
-    return frame.version(data.inbox_marks_now())
+def _version(inbox: Inbox) -> str:
+    frame.note_needs(inbox.counts)
+    return frame.version(marks(inbox))
 
 
-def _content(version: str) -> dict[str, Any]:
-    """What the page shows, read after the version, so that no change is lost between them."""
-    inbox = _read()
+def _content() -> dict[str, Any]:
     word, now = _word(), current_runtime().clock.now()
+    with data.at_once():
+        inbox = data.inbox_of(_kinds(), MOST)
+        last_decision = data.last_decision() if not inbox.items else None
+        in_progress = _in_progress()
     return {
         "word": word,
         "cards": [_card(item, word, now) for item in inbox.items],
         "chips": _chips(inbox, word),
         "most": MOST if len(inbox.items) == MOST else None,
-        "last_decision": data.last_decision() if not inbox.items else None,
-        "in_progress": _in_progress(),
-        "pulse": frame.pulse("inbox", version, word=word),
+        "last_decision": last_decision,
+        "in_progress": in_progress,
+        "pulse": frame.pulse("inbox", _version(inbox), word=word),
     }
 
 

@@ -44,4 +44,4 @@ def skipping(run: RunSummary) -> str | None:
 
 def _ids(word: str) -> list[str]:
     kinds = [kind for kind in WORDS if word in (ALL, WORDS[kind])]
-    return [item.run.id for item in data.inbox_of(kinds, MOST).items]
+    return [item.run.id for item in data.inbox_glance(kinds, MOST).items]

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from ...errors import FilterError
-from ...reading.filters import Filters as Selection
+from ...reading.listing import Standing
 from ...reading.views import Count
 from ...runtime.runtime import current_runtime
 from ...store.summaries import RunSummary
@@ -62,25 +62,43 @@ def refreshed(version: str) -> str | None:
 
 
 def _content(filters: Filters) -> dict[str, Any]:
-    version = _version(filters)
     try:
-        selection = search.selection(filters)
-        page = data.runs_page(selection, size=_size(filters), after=request.args.get("after"))
-        counts = data.word_counts(_without_word(selection))
+        standing, page = _read(filters)
     except FilterError as error:
         return {**_surroundings(filters), "problem": str(error), "rows": [], "chips": []}
     top = page.runs[0].run.id if page.runs else ""
     return {
         **_surroundings(filters),
         "rows": [_row(worded) for worded in page.runs],
-        "chips": _chips(filters, counts),
+        "chips": _chips(filters, standing.counts),
         "exports": _exports(filters) if page.runs and may("export") else [],
         "newest": filters.address(),
         "first_page": not request.args.get("after"),
         "older": filters.address(after=page.next) if page.next else None,
-        "pulse": frame.pulse("runs", version, top=_top(top), **_asked(filters)),
+        "pulse": frame.pulse("runs", frame.version(standing.marks), top=_top(top), **_asked(filters)),
         "new_runs": _new_runs(page),
     }
+
+
+def _read(filters: Filters) -> tuple[Standing, data.WordedPage]:
+    """How the runs stand, and then the page, so that no change is lost between them. Raises FilterError."""
+    with data.at_once():
+        standing = _standing(filters)
+        page = data.runs_page(search.selection(filters), size=_size(filters), after=request.args.get("after"))
+        frame.needs()  # the frame asks later, and would have to connect again
+    return standing, page
+
+
+def _standing(filters: Filters) -> Standing:
+    return data.runs_standing(search.selection(filters), size=_size(filters), after=request.args.get("after"))
+
+
+def _version(filters: Filters) -> str:
+    """What the reader sees, in short."""
+    try:
+        return frame.version(_standing(filters).marks)
+    except FilterError as error:
+        return frame.version(str(error))
 
 
 def _surroundings(filters: Filters) -> dict[str, Any]:
@@ -97,13 +115,6 @@ def _sizes() -> tuple[int, ...]:
 
 def _size(filters: Filters) -> int:
     return filters.size or _sizes()[0]
-
-
-def _without_word(selection: Selection) -> Selection:
-    rest = selection.copy()
-    rest.pop("word", None)
-    rest.pop("now", None)
-    return rest
 
 
 def _exports(filters: Filters) -> list[tuple[str, str]]:
@@ -147,15 +158,6 @@ def _due(due_at: datetime, now: datetime) -> Markup:
     if due_at < now:
         return _("overdue by {length}", length=times.about((now - due_at).total_seconds()))
     return _("due {time}", time=times.stamp(due_at, frame.zone(), now))
-
-
-def _version(filters: Filters) -> str:
-    """What the reader sees, in short; to be read before it, so that no change is lost between them."""
-    try:
-        selection = search.selection(filters)
-        return frame.version(data.runs_marks(selection, size=_size(filters), after=request.args.get("after")))
-    except FilterError as error:
-        return frame.version(str(error))
 
 
 def _top(newest: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from flask_squidmesh.errors import FilterError, SquidMeshError
-from flask_squidmesh.reading.listing import counts, list_runs, word_counts
+from flask_squidmesh.reading.listing import counts, list_runs, standing
 from flask_squidmesh.reading.views import Count
 from flask_squidmesh.reading.words import OPERATOR_WORDS, stuck_among, word_of
 from tests.integration.reading.rows import NOW, SOME_ID, Checkout, Rows, at, counted
@@ -300,15 +300,24 @@ def test_words_are_counted_in_one_query(rows: Rows) -> None:
     rows.run(status="completed")
 
     with counted(rows.connection) as statements:
-        found = word_counts(rows.connection, now=NOW, limit=1)
+        found = standing(rows.connection, size=1, now=NOW, limit=1).counts
 
     assert len(statements) == 1
     assert found == {**{word: Count(value=1) for word in OPERATOR_WORDS}, "completed": Count(value=1, capped=True)}
 
 
-def test_word_counts_take_no_word(rows: Rows) -> None:
+def test_every_word_is_counted_whichever_is_asked_for(rows: Rows) -> None:
+    worded_runs(rows)
+
+    every, some = (standing(rows.connection, size=9, now=NOW, word=word) for word in (None, "stuck"))
+
+    assert some.counts == every.counts
+    assert len(some.marks) < len(every.marks)
+
+
+def test_how_runs_stand_depends_on_the_time(rows: Rows) -> None:
     with pytest.raises(FilterError):
-        word_counts(rows.connection, now=NOW, word="stuck")
+        standing(rows.connection, size=1)
 
 
 def test_which_runs_are_stuck_is_one_query_and_none_for_finished_ones(rows: Rows) -> None:
