@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from gettext import NullTranslations, translation
 from pathlib import Path
 from typing import Any
 
 from flask import current_app, has_request_context, request
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ..config import LOCALES
 from ..runtime.runtime import current_runtime
@@ -28,12 +29,12 @@ def _(text: str, /, **values: Any) -> Markup:
 
     text: trusted, as it stands in the code; it may hold markup.
     """
-    return Markup(_catalogue(current_language()).gettext(text)).format(**values) if text else Markup("")
+    return _filled(_catalogue(current_language()).gettext(text), values) if text else Markup("")
 
 
 def plural(count: int, one: str, many: str, /, **values: Any) -> Markup:
     """`one` for a count of 1, else `many`, as the reader's language counts; {count} is filled in."""
-    return Markup(_catalogue(current_language()).ngettext(one, many, count)).format(count=count, **values)
+    return _filled(_catalogue(current_language()).ngettext(one, many, count), {"count": count, **values})
 
 
 def current_language() -> str:
@@ -41,8 +42,8 @@ def current_language() -> str:
     browser, as far as there is a translation; else English."""
     if not has_request_context():
         return LOCALES[0]
-    language: str = request.environ.setdefault(_KEPT, None) or _chosen()
-    request.environ[_KEPT] = language
+    environ = request.environ
+    language: str = environ.get(_KEPT) or environ.setdefault(_KEPT, _chosen())
     return language
 
 
@@ -92,6 +93,11 @@ def _of_host() -> str:
 
     locale = get_locale()
     return locale.language if locale and locale.language in LOCALES else LOCALES[0]
+
+
+def _filled(text: str, values: Mapping[str, Any]) -> Markup:
+    """What `Markup.format` makes of it, which cuts the text up in Python each time."""
+    return Markup(text.format_map({name: escape(value) for name, value in values.items()}))
 
 
 @cache
