@@ -33,6 +33,7 @@ from ..store.summaries import RunSummary
 from ..workflow.spec import WorkflowSpec
 
 Marks = list[tuple[Any, ...]]
+_LIMITS = sa.text("SELECT set_config('statement_timeout', :limit, true), set_config('jit', 'off', true)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +259,5 @@ def _opened() -> Iterator[sa.Connection]:
     with database.read() as connection:
         if database.dialect == "postgresql":
             limit = str(current_runtime().config.dashboard.query_timeout_ms)
-            settings = {"statement_timeout": limit, "jit": "off"}
-            connection.execute(sa.select(*(sa.func.set_config(*setting, True) for setting in settings.items())))
+            connection.execute(_LIMITS, {"limit": limit})
         yield connection

@@ -70,7 +70,7 @@ def in_english(text: str) -> Markup:
 
 def code(value: object) -> Markup:
     """A name as it stands in the host's code."""
-    return Markup("<b>{}</b>").format(value)
+    return _filled("<b>{name}</b>", {"name": value})
 
 
 def joined(items: list[Markup] | list[str]) -> Markup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ..engine.actions import ActionFacts, decision_actions, open_decisions
 from ..engine.approving import given, wanted
+from ..engine.facts import StepFact
 from ..errors import FilterError
 from ..store.summaries import SUMMARY_COLUMNS, summary_of
 from ..store.tables import Dispatch, Id, Run, StepRun, Timestamp
@@ -179,6 +180,12 @@ def _stuck_facts(row: Row) -> dict[str, Any]:
     }
 
 
+_TOLD_COLUMNS = [
+    StepRun.__table__.c[name]
+    for name in dict.fromkeys((*(field.name for field in fields(StepFact)), "created_at", "error"))
+]
+
+
 def _with_step_runs(
     connection: sa.Connection, registry: Registry, items: Sequence[InboxItem], now: datetime
 ) -> Iterable[InboxItem]:
@@ -186,7 +193,7 @@ def _with_step_runs(
     ids = [item.run.id for item in items if item.kind not in ("failed", "stuck")]
     not_undone = sa.and_(StepRun.kind == "compensation", StepRun.status == "failed")
     told = sa.or_(StepRun.status == "paused", not_undone)
-    query = sa.select(StepRun.__table__).where(StepRun.run_id.in_(ids), told)
+    query = sa.select(*_TOLD_COLUMNS).where(StepRun.run_id.in_(ids), told)
     rows: dict[str, list[Row]] = {id: [] for id in ids}
     for row in connection.execute(query).mappings() if ids else ():
         rows[row["run_id"]].append(row)
@@ -240,12 +247,15 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
 
 def inbox_counts(connection: sa.Connection, *, now: datetime, stuck_after: float = STUCK_AFTER) -> dict[str, Count]:
     """How much needs a person, by kind; one query."""
-    by_need = sa.select(Run.needs.label("kind"), sa.func.count().label("number")).where(Run.needs.is_not(None))
     stuck = (
-        sa.select(sa.literal("stuck"), sa.func.count(sa.distinct(Dispatch.run_id)))
+        sa.select(sa.literal("stuck").label("kind"), sa.func.count(sa.distinct(Dispatch.run_id)).label("number"))
         .join(Run, Run.id == Dispatch.run_id)
         .where(Run.needs.is_(None), overdue(now, stuck_after))
     )
-    query: sa.CompoundSelect[Any] = sa.union_all(by_need.group_by(Run.needs), stuck)
-    found = {row.kind: row.number for row in connection.execute(query)}
-    return {kind: Count(value=found.get(kind, 0)) for kind in KINDS}
+    needing = [
+        sa.select(sa.literal(kind), sa.func.count()).select_from(Run).where(Run.needs == kind)
+        for kind in KINDS
+        if kind != "stuck"
+    ]
+    found = {row.kind: row.number for row in connection.execute(sa.union_all(stuck, *needing))}
+    return {kind: Count(value=found[kind]) for kind in KINDS}

@@ -19,8 +19,10 @@ from .words import OPERATOR_WORDS, overdue
 
 Sort = Literal["newest", "oldest"]
 Conditions = tuple[Condition, ...]
+Columns = Sequence[sa.ColumnElement[Any]]
 MOST = 500
 CAPPED_WORDS = ("completed", "failed", "cancelled")
+_MARKED = [Run.__table__.c[name] for name in ("id", "revision", "due_at", "needs_due_at", "created_at")]
 
 
 def list_runs(
@@ -40,7 +42,8 @@ def list_runs(
         raise FilterError("sort", f"sort={sort!r} was given; expected newest or oldest.")
     selection = select_by(connection, filters)
     behind = [_behind(after, sort)] if after else []
-    rows = connection.execute(_page([(*part, *behind) for part in selection.parts], sort, limit + 1)).mappings().all()
+    page = _page([(*part, *behind) for part in selection.parts], sort, limit + 1, SUMMARY_COLUMNS)
+    rows = connection.execute(page).mappings().all()
     runs = tuple(summary_of(row) for row in rows[:limit])
     return RunPage(runs=runs, next=cursor_of(runs[-1].created_at, runs[-1].id) if len(rows) > limit else None)
 
@@ -80,16 +83,17 @@ def standing(
     if now is None:
         raise FilterError("now", "How runs stand depends on the time. Pass now=.")
     behind = [_behind(after, "newest")] if after else []
-    page = _page([(*part, *behind) for part in select_by(connection, filters).parts], "newest", size).subquery()
+    parts = [(*part, *behind) for part in select_by(connection, filters).parts]
+    page = _page(parts, "newest", size, _MARKED).subquery()
     stuck = sa.exists().where(Dispatch.run_id == page.c.id, overdue(now))
     flags = (page.c.due_at <= now, page.c.needs_due_at <= now, stuck)
     shown = sa.select(sa.cast(page.c.id, sa.String), page.c.revision, *(sa.case((flag, 1), else_=0) for flag in flags))
     every: Filters = {**filters, "word": None}
-    parts = _by_word(connection, every)
-    padded = [query.add_columns(*(sa.literal(0) for _ in flags)) for query in _counting(parts, CAPPED_WORDS, limit)]
+    by_word = _by_word(connection, every)
+    padded = [query.add_columns(*(sa.literal(0) for _ in flags)) for query in _counting(by_word, CAPPED_WORDS, limit)]
     rows = sorted(tuple(row) for row in connection.execute(sa.union_all(shown, *padded)))
     counted = [(name, number) for name, number, *_ in rows if name in OPERATOR_WORDS]
-    return Standing(marks=rows, counts=_totals(parts, counted, CAPPED_WORDS, limit))
+    return Standing(marks=rows, counts=_totals(by_word, counted, CAPPED_WORDS, limit))
 
 
 def _by_word(connection: sa.Connection, filters: Filters) -> list[tuple[str, Conditions]]:
@@ -114,9 +118,9 @@ def _behind(cursor: str, sort: Sort) -> Condition:
     return here < there if sort == "newest" else here > there
 
 
-def _page(parts: Sequence[Sequence[Condition]], sort: Sort, limit: int) -> sa.Select[Any]:
+def _page(parts: Sequence[Conditions], sort: Sort, limit: int, columns: Columns) -> sa.Select[Any]:
     """Parts are read one by one, each in order by its index; else a planner may sort every run there is."""
-    pages = [_sorted(sa.select(*SUMMARY_COLUMNS).where(*part), Run.__table__, sort, limit) for part in parts]
+    pages = [_sorted(sa.select(*columns).where(*part), Run.__table__, sort, limit) for part in parts]
     if len(pages) == 1:
         return pages[0]
     merged = sa.union_all(*(sa.select(page.subquery()) for page in pages)).subquery()

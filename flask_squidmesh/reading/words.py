@@ -60,29 +60,30 @@ def word_condition(word: str, now: datetime, stuck_after: float = STUCK_AFTER) -
 def word_alternatives(word: str, now: datetime, stuck_after: float = STUCK_AFTER) -> list[Condition]:
     """The same as conditions of which a run meets one at most; a planner finds an index for each, but for no OR."""
     quiet = Run.needs.is_(None)
-    stuck = Run.id.in_(stuck_run_ids(now, stuck_after))
     match word:
         case "decision":
             return [Run.needs == "decision"]
         case "paused":
             return [Run.needs == "resume", sa.and_(Run.status == "paused", quiet)]
-        case "stuck":
-            return [Run.needs == "interrupted", sa.and_(stuck, Run.status.in_(_AT_WORK), quiet)]
         case "failed":
             failing = Run.needs.in_(("failed", "compensation_failed"))
             not_undone = sa.and_(Run.status.in_(_NOT_FAILED), Run.needs == "compensation_failed")
             return [sa.and_(Run.status == "failed", failing | quiet), not_undone]
-        case "waiting":
-            return [sa.and_(Run.status.in_(("pending", "running")), Run.due_at > now, quiet, ~stuck)]
-        case "running" | "pending":
-            due = sa.or_(Run.due_at.is_(None), Run.due_at <= now)
-            return [sa.and_(Run.status == word, due, quiet, ~stuck)]
-        case "retrying":
-            return [sa.and_(Run.status == word, quiet, ~stuck)]
         case "completed":
             return [Run.status == word]
-        case _:
+        case "cancelling" | "cancelled":
             return [sa.and_(Run.status == word, quiet)]
+    stuck = Run.id.in_(stuck_run_ids(now, stuck_after))
+    match word:
+        case "stuck":
+            return [Run.needs == "interrupted", sa.and_(stuck, Run.status.in_(_AT_WORK), quiet)]
+        case "waiting":
+            return [sa.and_(Run.status.in_(("pending", "running")), Run.due_at > now, quiet, ~stuck)]
+        case "retrying":
+            return [sa.and_(Run.status == word, quiet, ~stuck)]
+        case _:
+            due = sa.or_(Run.due_at.is_(None), Run.due_at <= now)
+            return [sa.and_(Run.status == word, due, quiet, ~stuck)]
 
 
 def overdue(now: datetime, stuck_after: float = STUCK_AFTER) -> Condition:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.web import tour
-from tests.web.shop import fill
+from tests.web.shop import fill, make_app
 from tests.web.visiting import Visitor, pulse_of, queries
 
 MOST = 8
@@ -32,3 +34,13 @@ def test_longer_lists_ask_no_more_queries(visitor: Visitor) -> None:
     once = {path: len(queries(visitor, path)) for path in tour.LISTS}
     fill(visitor.app)
     assert {path: len(queries(visitor, path)) for path in tour.LISTS} == once
+
+
+@pytest.mark.parametrize(("path", "most"), [("/", 4), ("/runs", 4), ("/runs?word=failed", 4)])
+def test_a_page_is_read_over_one_connection_and_nothing_twice(migrated_postgres_url: str, path: str, most: int) -> None:
+    visitor = Visitor(make_app(migrated_postgres_url))
+    fill(visitor.app)
+    asked = queries(visitor, path)
+    ours = [query for query in asked if "squidmesh_" in query]
+    assert len([query for query in asked if "set_config" in query]) == 1
+    assert len(set(ours)) == len(ours) <= most

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from flask_squidmesh.errors import FilterError
-from flask_squidmesh.reading.inbox import inbox, inbox_counts
+from flask_squidmesh.reading.inbox import glance, inbox, inbox_counts, marks
 from flask_squidmesh.reading.views import Inbox, InboxItem
 from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, NOW, REGISTRY, Rows, at, counted
 
@@ -205,17 +206,62 @@ def test_what_means_nothing_is_refused(rows: Rows, options: dict[str, Any]) -> N
         waiting(rows, **options)
 
 
-def test_it_takes_five_queries_however_much_there_is(rows: Rows) -> None:
+def some_of_each(rows: Rows) -> None:
     for _ in range(3):
         approval(rows)
         failure(rows)
         late = rows.run()
         rows.dispatch(late, rows.step(late, "reserve"), due_at=at(-90))
 
+
+def test_it_takes_three_queries_however_much_there_is(rows: Rows) -> None:
+    some_of_each(rows)
+
     with counted(rows.connection) as statements:
         waiting(rows)
 
-    assert len(statements) <= 5
+    assert len(statements) == 3
+
+
+def test_a_glance_takes_two_queries_and_shows_the_same_but_for_what_is_asked(rows: Rows) -> None:
+    some_of_each(rows)
+
+    with counted(rows.connection) as statements:
+        found = glance(rows.connection, now=NOW)
+
+    assert len(statements) == 2
+    whole = waiting(rows)
+    assert found.items == tuple(replace(item, decisions=(), next_actions=()) for item in whole.items)
+    assert (found.counts, marks(found)) == (whole.counts, marks(whole))
+
+
+def test_work_that_is_late_at_several_steps_is_one_item_with_the_latest(rows: Rows) -> None:
+    run_id = rows.run()
+    for step, due in (("reserve", -90), ("settle", -120)):
+        rows.dispatch(run_id, rows.step(run_id, step), due_at=at(due))
+
+    item = only(waiting(rows))
+
+    assert (item.kind, item.stuck and item.stuck["step"], item.since) == ("stuck", "settle", at(-120))
+
+
+def test_failures_that_began_at_once_are_one_item(rows: Rows) -> None:
+    ids = [failure(rows, since=-30) for _ in range(3)]
+
+    item = only(waiting(rows))
+
+    assert (item.run.id, item.alike) == (min(ids), 2)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_the_most_urgent_of_all_kinds_are_kept(rows: Rows, limit: int) -> None:
+    oldest, newest = failure(rows, since=-300), approval(rows, since=-1)
+    late = rows.run()
+    rows.dispatch(late, rows.step(late, "reserve"), due_at=at(-90))
+
+    found = waiting(rows, limit=limit)
+
+    assert [item.run.id for item in found.items] == [oldest, late, newest][:limit]
 
 
 def test_the_counts_alone_are_one_query(rows: Rows) -> None:
