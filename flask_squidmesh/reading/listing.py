@@ -88,8 +88,7 @@ def standing(
     stuck = sa.exists().where(Dispatch.run_id == page.c.id, overdue(now))
     flags = (page.c.due_at <= now, page.c.needs_due_at <= now, stuck)
     shown = sa.select(sa.cast(page.c.id, sa.String), page.c.revision, *(sa.case((flag, 1), else_=0) for flag in flags))
-    every: Filters = {**filters, "word": None}
-    by_word = _by_word(connection, every)
+    by_word = _by_word(connection, filters)
     padded = [query.add_columns(*(sa.literal(0) for _ in flags)) for query in _counting(by_word, CAPPED_WORDS, limit)]
     rows = sorted(tuple(row) for row in connection.execute(sa.union_all(shown, *padded)))
     counted = [(name, number) for name, number, *_ in rows if name in OPERATOR_WORDS]

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from flask_squidmesh.errors import FilterError
 from flask_squidmesh.reading.inbox import glance, inbox, inbox_counts, marks
 from flask_squidmesh.reading.views import Inbox, InboxItem
+from flask_squidmesh.store.tables import Run
 from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, NOW, REGISTRY, Rows, at, counted
 
 
@@ -233,6 +236,23 @@ def test_a_glance_takes_two_queries_and_shows_the_same_but_for_what_is_asked(row
     whole = waiting(rows)
     assert found.items == tuple(replace(item, decisions=(), next_actions=()) for item in whole.items)
     assert (found.counts, marks(found)) == (whole.counts, marks(whole))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows, run_id: rows.connection.execute(sa.update(Run).where(Run.id == run_id).values(revision=99)),
+        lambda rows, _: failure(rows, since=-1, fingerprint="new"),
+        lambda rows, _: approval(rows, since=-99),
+    ],
+)
+def test_marks_change_with_what_is_shown_and_with_the_counts(rows: Rows, change: Callable[[Rows, str], Any]) -> None:
+    run_id = approval(rows)
+    before = marks(glance(rows.connection, now=NOW, limit=1))
+
+    change(rows, run_id)
+
+    assert marks(glance(rows.connection, now=NOW, limit=1)) != before
 
 
 def test_work_that_is_late_at_several_steps_is_one_item_with_the_latest(rows: Rows) -> None:
