@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -20,7 +21,7 @@ from .deadlines import deadline
 from .listing import check_limit
 from .records import Row, in_order, spec_of, step_facts
 from .views import Count, DecisionView, Inbox, InboxItem
-from .words import STUCK_AFTER, overdue
+from .words import STUCK_AFTER, overdue_since
 
 KINDS: Final = ("decision", "resume", "interrupted", "failed", "stuck", "compensation_failed")
 _GROUPED: Final = 10_000
@@ -57,8 +58,9 @@ def glance(
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise FilterError("kinds", f"There is no kind {unknown[0]!r}. The kinds are {', '.join(KINDS)}.")
-    items = _items(connection, kinds, now, stuck_after, limit)
-    return Inbox(items=tuple(items), counts=inbox_counts(connection, now=now, stuck_after=stuck_after))
+    rows = connection.execute(_first(tuple(kinds), limit), _moments(now, stuck_after)).mappings() if kinds else ()
+    items = tuple(_item(row, now) for row in rows)
+    return Inbox(items=items, counts=inbox_counts(connection, now=now, stuck_after=stuck_after))
 
 
 def marks(inbox: Inbox) -> list[Any]:
@@ -70,29 +72,33 @@ def marks(inbox: Inbox) -> list[Any]:
     return [items, inbox.counts]
 
 
-def _items(
-    connection: sa.Connection, kinds: Collection[str], now: datetime, stuck_after: float, limit: int
-) -> list[InboxItem]:
+def _moments(now: datetime, stuck_after: float) -> dict[str, datetime]:
+    """The parameters of the statements below, which are made once because making them takes long."""
+    return {"now": now, "stuck_since": now - timedelta(seconds=stuck_after)}
+
+
+_NOW: Final = sa.bindparam("now", type_=Timestamp)
+_IS_STUCK: Final = sa.and_(Run.needs.is_(None), overdue_since(_NOW, sa.bindparam("stuck_since", type_=Timestamp)))
+
+
+@lru_cache(maxsize=32)
+def _first(kinds: tuple[str, ...], limit: int) -> sa.Select[Any]:
     """Each source is read up to the limit by its index, and only what is left of all of them from the tables."""
     asking = [kind for kind in kinds if kind not in ("failed", "stuck")]
     sources = [
-        *([_needing(asking, now, limit)] if asking else []),
+        *([_needing(asking, limit)] if asking else []),
         *([_failed(limit)] if "failed" in kinds else []),
-        *([_stuck(now, stuck_after, limit)] if "stuck" in kinds else []),
+        *([_stuck(limit)] if "stuck" in kinds else []),
     ]
-    if not sources:
-        return []
     found = sa.union_all(*(sa.select(source.subquery()) for source in sources)).subquery()
-    order = (found.c.late, found.c.since, found.c.run_id)
-    first = sa.select(found).order_by(*order).limit(limit).subquery()
-    query = (
+    first = sa.select(found).order_by(found.c.late, found.c.since, found.c.run_id).limit(limit).subquery()
+    return (
         sa.select(*SUMMARY_COLUMNS, Run.error, first.c.alike, first.c.dispatch_id, *_STUCK_COLUMNS)
         .join(first, first.c.run_id == Run.id)
         .outerjoin(Dispatch, Dispatch.id == first.c.dispatch_id)
         .outerjoin(StepRun, StepRun.id == Dispatch.step_run_id)
         .order_by(first.c.late, first.c.since, first.c.run_id)
     )
-    return [_item(row, now) for row in connection.execute(query).mappings()]
 
 
 def _place(run_id: Any, *, late: Any = 1, since: Any, alike: Any = 0, dispatch_id: Any = None) -> sa.Select[Any]:
@@ -107,8 +113,8 @@ def _place(run_id: Any, *, late: Any = 1, since: Any, alike: Any = 0, dispatch_i
     return sa.select(*columns)
 
 
-def _needing(kinds: Collection[str], now: datetime, limit: int) -> sa.Select[Any]:
-    late = sa.case((Run.needs_due_at <= now, 0), else_=1)
+def _needing(kinds: Collection[str], limit: int) -> sa.Select[Any]:
+    late = sa.case((Run.needs_due_at <= _NOW, 0), else_=1)
     query = _place(Run.id, late=late, since=Run.needs_since).where(Run.needs.in_(kinds))
     return query.order_by(late, Run.needs_since, Run.id).limit(limit)
 
@@ -125,12 +131,12 @@ def _failed(limit: int) -> sa.Select[Any]:
     return _place(oldest.order_by(Run.id).limit(1).scalar_subquery(), since=first.c.since, alike=first.c.alike)
 
 
-def _stuck(now: datetime, stuck_after: float, limit: int) -> sa.Select[Any]:
+def _stuck(limit: int) -> sa.Select[Any]:
     """Runs that need nobody's decision but whose work nobody takes, each with its most overdue dispatch."""
     late = (
         sa.select(Dispatch.id, Dispatch.run_id, Dispatch.due_at)
         .join(Run, Run.id == Dispatch.run_id)
-        .where(Run.needs.is_(None), overdue(now, stuck_after))
+        .where(_IS_STUCK)
         .order_by(Dispatch.due_at, Dispatch.id)
         .limit(limit)
         .subquery()
@@ -180,10 +186,11 @@ def _stuck_facts(row: Row) -> dict[str, Any]:
     }
 
 
-_TOLD_COLUMNS = [
-    StepRun.__table__.c[name]
-    for name in dict.fromkeys((*(field.name for field in fields(StepFact)), "created_at", "error"))
-]
+_TOLD_COLUMNS: Final = dict.fromkeys((*(field.name for field in fields(StepFact)), "created_at", "error"))
+_TELLING: Final = sa.select(*(StepRun.__table__.c[name] for name in _TOLD_COLUMNS)).where(
+    StepRun.run_id.in_(sa.bindparam("ids", expanding=True)),
+    sa.or_(StepRun.status == "paused", sa.and_(StepRun.kind == "compensation", StepRun.status == "failed")),
+)
 
 
 def _with_step_runs(
@@ -191,11 +198,8 @@ def _with_step_runs(
 ) -> Iterable[InboxItem]:
     """The items with the decisions that are open in their runs, and what could not be undone; one query."""
     ids = [item.run.id for item in items if item.kind not in ("failed", "stuck")]
-    not_undone = sa.and_(StepRun.kind == "compensation", StepRun.status == "failed")
-    told = sa.or_(StepRun.status == "paused", not_undone)
-    query = sa.select(*_TOLD_COLUMNS).where(StepRun.run_id.in_(ids), told)
     rows: dict[str, list[Row]] = {id: [] for id in ids}
-    for row in connection.execute(query).mappings() if ids else ():
+    for row in connection.execute(_TELLING, {"ids": ids}).mappings() if ids else ():
         rows[row["run_id"]].append(row)
     return [_told(item, registry, rows[item.run.id], now) if item.run.id in rows else item for item in items]
 
@@ -247,15 +251,17 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
 
 def inbox_counts(connection: sa.Connection, *, now: datetime, stuck_after: float = STUCK_AFTER) -> dict[str, Count]:
     """How much needs a person, by kind; one query."""
-    stuck = (
-        sa.select(sa.literal("stuck").label("kind"), sa.func.count(sa.distinct(Dispatch.run_id)).label("number"))
-        .join(Run, Run.id == Dispatch.run_id)
-        .where(Run.needs.is_(None), overdue(now, stuck_after))
-    )
-    needing = [
+    found = {row.kind: row.number for row in connection.execute(_COUNTED, _moments(now, stuck_after))}
+    return {kind: Count(value=found[kind]) for kind in KINDS}
+
+
+_COUNTED: Final = sa.union_all(
+    sa.select(sa.literal("stuck").label("kind"), sa.func.count(sa.distinct(Dispatch.run_id)).label("number"))
+    .join(Run, Run.id == Dispatch.run_id)
+    .where(_IS_STUCK),
+    *(
         sa.select(sa.literal(kind), sa.func.count()).select_from(Run).where(Run.needs == kind)
         for kind in KINDS
         if kind != "stuck"
-    ]
-    found = {row.kind: row.number for row in connection.execute(sa.union_all(stuck, *needing))}
-    return {kind: Count(value=found[kind]) for kind in KINDS}
+    ),
+)

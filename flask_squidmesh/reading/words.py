@@ -37,6 +37,7 @@ _OF_NEEDS: Final[Mapping[str, str]] = {
     "compensation_failed": "failed",
 }
 Condition = sa.ColumnElement[bool]
+Moment = datetime | sa.ColumnElement[datetime]
 _AT_WORK: Final = ("pending", "running", "retrying")
 _NOT_FAILED: Final = ("cancelled", *sorted(UNFINISHED))
 
@@ -88,9 +89,14 @@ def word_alternatives(word: str, now: datetime, stuck_after: float = STUCK_AFTER
 
 def overdue(now: datetime, stuck_after: float = STUCK_AFTER) -> Condition:
     """Whether a dispatch is late by more than `stuck_after` seconds, was put back, or could not be handed over."""
+    return overdue_since(now, now - timedelta(seconds=stuck_after))
+
+
+def overdue_since(now: Moment, since: Moment) -> Condition:
+    """The same for statements that are made once. since: what is due before then is late."""
     unclaimed = Dispatch.claim_id.is_(None)
     return sa.or_(
-        Dispatch.due_at < now - timedelta(seconds=stuck_after),
+        Dispatch.due_at < since,
         Dispatch.held.is_not(None),
         sa.and_(unclaimed, Dispatch.hand_over_error.is_not(None), Dispatch.due_at <= now),
     )
