@@ -1,0 +1,64 @@
+"""Outcomes that are written without reading the run first, and what happens where it has moved meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+
+from flask_squidmesh import Manual, Step, StepContext, Workflow
+from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.runtime.performing import deliver
+from flask_squidmesh.store import tables
+from flask_squidmesh.store.identity import new_id
+from flask_squidmesh.testing import drain
+from tests.shop import Order, Script, Shop
+
+OpenShop = Callable[..., Shop]
+
+
+def test_an_outcome_is_decided_anew_where_the_run_has_moved(open_shop: OpenShop, script: Script) -> None:
+    def cancel(ctx: StepContext) -> dict[str, int]:
+        shop.mesh.cancel_run(ctx.run_id, actor="lee", compensate=True)
+        return {"charged": 7}
+
+    class Charging(Workflow):
+        place = Manual(Order)
+        charge = Step(script.does("charge", cancel), compensate=script.does("refund"))
+        ship = Step(script.does("ship"))
+        flow = [charge >> ship]
+
+    shop = open_shop(Charging)
+    run_id = shop.start(Charging)
+    drain()
+    run = shop.look(run_id)
+    assert (run.status, run.context, script.calls) == ("cancelled", {"charged": 7}, ["charge", "refund"])
+
+
+def test_a_claim_that_was_taken_away_is_noticed_without_reading(open_shop: OpenShop, script: Script) -> None:
+    class Plain(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work"))
+
+    shop = open_shop(Plain)
+    run_id = shop.start(Plain)
+    [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
+    with shop.runtime.database.write() as connection:
+        connection.execute(sa.update(tables.dispatches).values(claim_id=new_id()))
+    assert deliver(shop.runtime, claim) == "running"
+    assert shop.status(run_id) == "running"
+    assert len(shop.rows(tables.dispatches)) == 1
+
+
+@pytest.mark.parametrize("siblings", [2, 12])
+def test_siblings_that_end_in_any_order_all_count(open_shop: OpenShop, script: Script, siblings: int) -> None:
+    steps = {f"part_{number}": Step(script.does(f"part_{number}"), after=[]) for number in range(siblings)}
+    fan_out = type("FanOut", (Workflow,), {"place": Manual(Order), **steps})
+    shop = open_shop(fan_out)
+    run_id = shop.start(fan_out)
+    claims = [claim for _ in steps for claim in claim_due(shop.runtime, "squidmesh", limit=1)]
+    for claim in reversed(claims):
+        deliver(shop.runtime, claim)
+    assert shop.status(run_id) == "completed"
+    assert sorted(script.calls) == sorted(steps)
