@@ -33,7 +33,10 @@ from ..store.summaries import RunSummary
 from ..workflow.spec import WorkflowSpec
 
 Marks = list[tuple[Any, ...]]
-_LIMITS = sa.text("SELECT set_config('statement_timeout', :limit, true), set_config('jit', 'off', true)")
+_LIMITS = sa.text(
+    "SELECT set_config('statement_timeout', :limit, true), set_config('jit', 'off', true), "
+    "set_config('max_parallel_workers_per_gather', '0', true)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +256,8 @@ def _connected() -> Iterator[sa.Connection]:
 def _opened() -> Iterator[sa.Connection]:
     """A connection that gives up a query that takes too long; SQLite knows no such limit.
 
-    PostgreSQL would compile the counts, which are many small queries in one, for longer than they take.
+    PostgreSQL would compile the counts, which are many small queries in one, and call workers for them, for longer than
+    they take.
     """
     database = current_runtime().database
     with database.read() as connection:

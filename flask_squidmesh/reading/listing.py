@@ -118,12 +118,15 @@ def _behind(cursor: str, sort: Sort) -> Condition:
 
 
 def _page(parts: Sequence[Conditions], sort: Sort, limit: int, columns: Columns) -> sa.Select[Any]:
-    """Parts are read one by one, each in order by its index; else a planner may sort every run there is."""
-    pages = [_sorted(sa.select(*columns).where(*part), Run.__table__, sort, limit) for part in parts]
-    if len(pages) == 1:
-        return pages[0]
-    merged = sa.union_all(*(sa.select(page.subquery()) for page in pages)).subquery()
-    return _sorted(sa.select(merged), merged, sort, limit)
+    """Parts are read one by one, each in order by its index; else a planner may sort every run there is.
+
+    They are read for their ids alone, which indexes hold, and only what is left of all of them from the table.
+    """
+    keys: Columns = [Run.__table__.c.id, Run.__table__.c.created_at]
+    pages = [_sorted(sa.select(*keys).where(*part), Run.__table__, sort, limit).subquery() for part in parts]
+    merged = sa.union_all(*(sa.select(page) for page in pages)).subquery()
+    found = pages[0] if len(pages) == 1 else _sorted(sa.select(merged), merged, sort, limit).subquery()
+    return _sorted(sa.select(*columns).join(found, found.c.id == Run.id), Run.__table__, sort, limit)
 
 
 def _sorted(query: sa.Select[Any], source: sa.FromClause, sort: Sort, limit: int) -> sa.Select[Any]:

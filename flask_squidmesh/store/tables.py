@@ -129,6 +129,7 @@ class Run(Base):
             "workflow",
             "needs_due_at",
             "error_fingerprint",
+            "created_at",
             **_where("needs IS NOT NULL"),
         ),
         sa.Index(
