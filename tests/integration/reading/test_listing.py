@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from flask_squidmesh.errors import FilterError, SquidMeshError
 from flask_squidmesh.reading.listing import counts, list_runs, standing
@@ -331,3 +332,16 @@ def test_which_runs_are_stuck_is_one_query_and_none_for_finished_ones(rows: Rows
         assert stuck_among(rows.connection, runs[:1], NOW) == frozenset()
 
     assert len(statements) == 1
+
+
+@pytest.mark.parametrize("word", ["decision", "paused", "failed", "completed"])
+def test_a_page_is_found_by_indexes_that_hold_all_it_takes(migrated_sqlite_url: str, word: str) -> None:
+    with sa.create_engine(migrated_sqlite_url).connect() as connection:
+        with counted(connection) as statements:
+            list_runs(connection, word=word, now=NOW)
+        values = ("x",) * statements[0].count("?")
+        plan = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statements[0]}", values)]
+
+    read = [line for line in plan if "squidmesh_runs USING" in line]
+    assert read
+    assert all("COVERING INDEX" in line or "(id=?)" in line for line in read), read
