@@ -81,6 +81,10 @@ _NOW: Final = sa.bindparam("now", type_=Timestamp)
 _IS_STUCK: Final = sa.and_(Run.needs.is_(None), overdue_since(_NOW, sa.bindparam("stuck_since", type_=Timestamp)))
 
 
+# No parameter, so that a planner knows that the index of failed runs holds them all.
+_IS_FAILED: Final = Run.needs == sa.literal_column("'failed'")
+
+
 @lru_cache(maxsize=32)
 def _first(kinds: tuple[str, ...], limit: int) -> sa.Select[Any]:
     """Each source is read up to the limit by its index, and only what is left of all of them from the tables."""
@@ -122,12 +126,12 @@ def _needing(kinds: Collection[str], limit: int) -> sa.Select[Any]:
 def _failed(limit: int) -> sa.Select[Any]:
     """The oldest of each group of failures with one fingerprint, and how many there are."""
     group = sa.func.coalesce(Run.error_fingerprint, sa.cast(Run.id, sa.String))
-    failed = sa.select(Run.needs_since, group.label("group")).where(Run.needs == "failed")
+    failed = sa.select(Run.needs_since, group.label("group")).where(_IS_FAILED)
     recent = failed.order_by(Run.needs_since.desc()).limit(_GROUPED).subquery()
     since, alike = sa.func.min(recent.c.needs_since), sa.func.count() - 1
     grouped = sa.select(recent.c.group, since.label("since"), alike.label("alike")).group_by(recent.c.group)
     first = grouped.order_by(sa.literal_column("since")).limit(limit).subquery()
-    oldest = sa.select(Run.id).where(Run.needs == "failed", Run.needs_since == first.c.since, group == first.c.group)
+    oldest = sa.select(Run.id).where(_IS_FAILED, Run.needs_since == first.c.since, group == first.c.group)
     return _place(oldest.order_by(Run.id).limit(1).scalar_subquery(), since=first.c.since, alike=first.c.alike)
 
 

@@ -128,10 +128,10 @@ class Run(Base):
             "status",
             "workflow",
             "needs_due_at",
-            "error_fingerprint",
             "created_at",
             **_where("needs IS NOT NULL"),
         ),
+        sa.Index("ix_squidmesh_runs_failed", "needs_since", "id", "error_fingerprint", **_where("needs = 'failed'")),
         sa.Index(
             "ix_squidmesh_runs_error",
             "error_fingerprint",
