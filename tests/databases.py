@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, Pool
 
 FIRST_WITH_STRATEGY = 150000
 
@@ -27,19 +28,27 @@ def create_tables(url: str) -> None:
 
 @contextmanager
 def engines_disposed() -> Iterator[None]:
-    """Close every connection pool that was used meanwhile, so that a test leaves none to the garbage collector."""
+    """Close every connection that was made meanwhile, so that a test leaves none to the garbage collector."""
     used: dict[int, Engine] = {}
+    made: list[Any] = []
 
     def remember(connection: Connection) -> None:
         used[id(connection.engine.pool)] = connection.engine
 
+    def remember_driver(connection: Any, _record: object) -> None:
+        made.append(connection)
+
     event.listen(Engine, "engine_connect", remember)
+    event.listen(Pool, "connect", remember_driver)
     try:
         yield
     finally:
         event.remove(Engine, "engine_connect", remember)
+        event.remove(Pool, "connect", remember_driver)
         for engine in used.values():
             engine.dispose()
+        for driver in made:
+            driver.close()
 
 
 class PostgresDatabases:
