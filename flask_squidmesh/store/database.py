@@ -288,6 +288,7 @@ class Database:
 
     def _begin_immediate(self, connection: sa.Connection, blocked_by_host: bool) -> None:
         if self.shared_connection:
+            connection.begin()
             return
         raw: Any = connection.connection.driver_connection
         if blocked_by_host:
