@@ -20,6 +20,7 @@ from ..engine.neighbourhood import Neighbourhood
 from ..engine.progress import Progress
 from ..engine.status import TERMINAL
 from ..store import claiming, loading, writing
+from ..store.batching import Batch
 from ..store.claiming import Claim
 from ..store.identity import new_id
 from ..workflow import conditions, templates
@@ -105,14 +106,7 @@ def _record_unread(
     handed = announce_work(runtime, intents(run.id, progress.changes))
     if handed.left and enqueues_within(runtime):
         return None
-    batch = writing.batch_of(
-        run,
-        progress.changes,
-        now=progress.now,
-        queue=runtime.settings.queue,
-        held=_held(runtime, claim),
-        notice=handed.notice,
-    )
+    batch = _batch(runtime, progress, run, progress.changes, handed, _held(runtime, claim))
     if not written_at_once(runtime, run, batch):
         return None
     return Recorded(run=run, changes=[progress.changes], handed=handed, onward=onward)
@@ -173,16 +167,20 @@ def _apply(
 ) -> HandOver:
     """Write some changes, and hand over what they call for."""
     handed = announce_work(runtime, intents(run.id, changes, released))
-    writing.apply(
-        connection,
-        run,
-        changes,
-        now=progress.now,
-        queue=runtime.settings.queue,
-        held=held,
-        notice=handed.notice,
-    )
+    writing.apply(connection, _batch(runtime, progress, run, changes, handed, held))
     return hand_over_within(runtime, connection, handed.left) if handed.left else handed
+
+
+def _batch(
+    runtime: Runtime,
+    progress: Progress,
+    run: RunFact,
+    changes: Changes,
+    handed: HandOver,
+    held: writing.Held | None,
+) -> Batch:
+    queue, notice = runtime.settings.queue, handed.notice
+    return writing.batch_of(run, changes, now=progress.now, queue=queue, held=held, notice=notice)
 
 
 def after_commit(runtime: Runtime, recorded: Recorded) -> None:

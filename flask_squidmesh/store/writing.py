@@ -45,18 +45,8 @@ class Held:
         return {"id": self.dispatch_id, "claim_id": self.claim_id, "step_run_id": self.step_run_id}
 
 
-def apply(
-    connection: sa.Connection,
-    run: RunFact,
-    changes: Changes,
-    *,
-    now: datetime,
-    queue: str,
-    held: Held | None = None,
-    notice: Notice | None = None,
-) -> None:
-    """Write the changes of one decision about a run. Raises ClaimLostError, and then the caller must roll back."""
-    batch = batch_of(run, changes, now=now, queue=queue, held=held, notice=notice)
+def apply(connection: sa.Connection, batch: Batch) -> None:
+    """Make the writes of one decision. Raises ClaimLostError, and then the caller must roll back."""
     if not batch.execute(connection):
         raise ClaimLostError
 

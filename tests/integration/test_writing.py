@@ -41,14 +41,8 @@ def test_changes_under_a_lost_claim_are_not_kept(migrated_url: str, mine: bool) 
 
         def write() -> None:
             with database.write() as connection:
-                writing.apply(
-                    connection,
-                    claim.run,
-                    changes,
-                    now=shop.clock.now(),
-                    queue="squidmesh",
-                    held=held,
-                )
+                batch = writing.batch_of(claim.run, changes, now=shop.clock.now(), queue="squidmesh", held=held)
+                writing.apply(connection, batch)
 
         if mine:
             write()
