@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
+
+from flask_squidmesh.store import wire
 
 WRITING = ("WITH", "INSERT", "UPDATE", "DELETE")
 EXECUTING = ("do_execute", "do_executemany", "do_execute_no_params")
 
 Around = Callable[[Any, Callable[[], None]], None]
+
+send_alone = wire.send
+watching: WeakKeyDictionary[sa.Dialect, Around] = WeakKeyDictionary()
+counting: WeakKeyDictionary[sa.Dialect, Callable[[], None]] = WeakKeyDictionary()
 
 
 def around_commits(engine: sa.Engine, around: Around) -> Callable[[], None]:
@@ -19,26 +26,18 @@ def around_commits(engine: sa.Engine, around: Around) -> Callable[[], None]:
 
     :param around: Gets the driver's connection, and must call `commit` unless the commit is to fail.
     """
-    dialect = vars(engine.dialect)
-    plain = {name: getattr(engine.dialect, name) for name in ("do_commit", "do_execute")}
+    dialect = engine.dialect
+    plain = dialect.do_commit
 
     def do_commit(connection: Any) -> None:
-        around(connection, lambda: plain["do_commit"](connection))
+        around(connection, lambda: plain(connection))
 
-    def do_execute(cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
-        def execute() -> None:
-            plain["do_execute"](cursor, statement, parameters, context)
-
-        if commits_by_itself(cursor.connection, statement):
-            around(cursor.connection, execute)
-        else:
-            execute()
-
-    dialect.update(do_commit=do_commit, do_execute=do_execute)
+    vars(dialect)["do_commit"] = do_commit
+    watching[dialect] = around
 
     def end() -> None:
-        for name in plain:
-            dialect.pop(name, None)
+        vars(dialect).pop("do_commit", None)
+        watching.pop(dialect, None)
 
     return end
 
@@ -46,8 +45,7 @@ def around_commits(engine: sa.Engine, around: Around) -> Callable[[], None]:
 @contextmanager
 def statements_told(engine: sa.Engine, tell: Callable[[], None]) -> Iterator[None]:
     """Have `tell` called before each statement that goes to the database meanwhile."""
-    dialect = vars(engine.dialect)
-    kept = {name: dialect.get(name) for name in EXECUTING}
+    dialect = engine.dialect
 
     def telling(plain: Callable[..., None]) -> Callable[..., None]:
         def execute(*given: Any) -> None:
@@ -56,16 +54,25 @@ def statements_told(engine: sa.Engine, tell: Callable[[], None]) -> Iterator[Non
 
         return execute
 
-    dialect.update({name: telling(getattr(engine.dialect, name)) for name in EXECUTING})
+    vars(dialect).update({name: telling(getattr(dialect, name)) for name in EXECUTING})
+    counting[dialect] = tell
     try:
         yield
     finally:
-        for name, before in kept.items():
-            del dialect[name]
-            if before is not None:
-                dialect[name] = before
+        for name in EXECUTING:
+            del vars(dialect)[name]
+        del counting[dialect]
 
 
-def commits_by_itself(connection: Any, statement: str) -> bool:
-    """Whether the statement writes, on a connection that commits after each."""
-    return getattr(connection, "autocommit", None) is True and statement.startswith(WRITING)
+def _send(pooled: Any, statement: str, values: Sequence[Any]) -> Any:
+    dialect = pooled._pool._dialect
+    if dialect in counting:
+        counting[dialect]()
+    if dialect not in watching or not statement.startswith(WRITING):
+        return send_alone(pooled, statement, values)
+    answers: list[Any] = []
+    watching[dialect](pooled.driver_connection, lambda: answers.append(send_alone(pooled, statement, values)))
+    return answers[0]
+
+
+setattr(wire, "send", _send)  # noqa: B010

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -190,7 +190,7 @@ def _stuck_facts(row: Row) -> dict[str, Any]:
     }
 
 
-_TOLD_COLUMNS: Final = dict.fromkeys((*(field.name for field in fields(StepFact)), "created_at", "error"))
+_TOLD_COLUMNS: Final = dict.fromkeys((*StepFact._fields, "created_at", "error"))
 _TELLING: Final = sa.select(*(StepRun.__table__.c[name] for name in _TOLD_COLUMNS)).where(
     StepRun.run_id.in_(sa.bindparam("ids", expanding=True)),
     sa.or_(StepRun.status == "paused", sa.and_(StepRun.kind == "compensation", StepRun.status == "failed")),

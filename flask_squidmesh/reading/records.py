@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -96,12 +96,12 @@ def in_order(step_runs: tuple[Row, ...], spec: WorkflowSpec | None) -> tuple[Row
 
 def run_fact(run: Row) -> RunFact:
     """The row as deciding reads it."""
-    return RunFact(**{field.name: run[field.name] for field in fields(RunFact)})
+    return RunFact(**{name: run[name] for name in RunFact._fields})
 
 
 def step_facts(step_runs: tuple[Row, ...]) -> tuple[StepFact, ...]:
     """The rows as deciding reads them."""
-    return tuple(StepFact(**{field.name: row[field.name] for field in fields(StepFact)}) for row in step_runs)
+    return tuple(StepFact(**{name: row[name] for name in StepFact._fields}) for row in step_runs)
 
 
 def _attempts(connection: sa.Connection, run_id: str) -> dict[str, tuple[Row, ...]]:

@@ -29,17 +29,20 @@ class Turns:
 
     def __init__(self) -> None:
         self._told = threading.Condition()
-        self._taken: set[_Ticket] = set()
+        self._taken: dict[str, set[_Ticket]] = {}
 
     def take(self, run: RunFact) -> None:
         """This thread decides about the run, and tells of it after the commit."""
         with self._told:
-            self._taken.add(_ticket(run))
+            self._taken.setdefault(run.id, set()).add(_ticket(run))
 
     def forget(self, run: RunFact) -> None:
         """This thread's decision was not written after all."""
         with self._told:
-            self._taken.discard(_ticket(run))
+            taken = self._taken.get(run.id, set())
+            taken.discard(_ticket(run))
+            if not taken:
+                self._taken.pop(run.id, None)
             self._told.notify_all()
 
     @contextmanager
@@ -47,26 +50,24 @@ class Turns:
         """Wait until the decisions before this one have been told; the block tells this one."""
         with self._told:
             if not self._told.wait_for(lambda: not self._before(run), PATIENCE):
-                self._taken -= self._before(run)
+                self._taken[run.id] -= self._before(run)
         try:
             yield
         finally:
             self.forget(run)
 
     def _before(self, run: RunFact) -> set[_Ticket]:
-        me = threading.get_ident()
-        of_others = (each for each in self._taken if each.run_id == run.id and each.thread != me)
-        return {each for each in of_others if each.number < run.revision}
+        me, taken = threading.get_ident(), self._taken.get(run.id, ())
+        return {each for each in taken if each.thread != me and each.number < run.revision}
 
 
 class _Ticket(NamedTuple):
-    run_id: str
     number: int
     thread: int
 
 
 def _ticket(run: RunFact) -> _Ticket:
-    return _Ticket(run.id, run.revision, threading.get_ident())
+    return _Ticket(run.revision, threading.get_ident())
 
 
 def announce(runtime: Runtime, run: RunFact, changes: Changes) -> dict[str, Any]:

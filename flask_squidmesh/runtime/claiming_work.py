@@ -148,7 +148,7 @@ def _abandon(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, wo
 
 def _claim(runtime: Runtime, spec: WorkflowSpec, work: Work, settled: list[Recorded], batch: Batch) -> Claim:
     now = runtime.clock.now()
-    visit = replace(work.visit, status="running", attempts=work.visit.attempts + 1, due_at=None)
+    visit = work.visit._replace(status="running", attempts=work.visit.attempts + 1, due_at=None)
     moved = _moved(spec, work, visit.attempts)
     if work.run.started_at is None:
         moved["started_at"] = now

@@ -8,7 +8,7 @@ import threading
 from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -26,6 +26,8 @@ from .starting import start_child
 
 if TYPE_CHECKING:
     from .runtime import Runtime
+
+FUNCTIONS_KEPT = 1_000
 
 logger = logging.getLogger("flask_squidmesh.steps")
 
@@ -132,10 +134,12 @@ def _let_shutdown_through(exception: BaseException) -> None:
 
 
 def _run(runtime: Runtime, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    plain = function.func if isinstance(function, partial) else function
-    if inspect.iscoroutinefunction(plain):
-        return runtime.app.ensure_sync(function)(**arguments)
-    return function(**arguments)
+    return runtime.app.ensure_sync(function)(**arguments) if _is_coroutine(function) else function(**arguments)
+
+
+@lru_cache(FUNCTIONS_KEPT)
+def _is_coroutine(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function.func if isinstance(function, partial) else function)
 
 
 def _log(runtime: Runtime, claim: Claim, state: RunState, step: StepSpec) -> Completed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +17,7 @@ from ..engine.progress import Progress
 from ..errors import ConflictError, TransitionError
 from ..store import loading, writing
 from ..store.batching import Batch
-from ..store.database import AnySession, explaining_missing_tables
+from ..store.database import AnySession, ExplainingMissingTables
 from ..store.identity import new_id
 from ..store.joining import after_commit
 from ..store.tables import runs, start_keys
@@ -92,7 +92,7 @@ def in_transaction(
         then(result)
         return result
     session.flush()
-    with explaining_missing_tables():
+    with ExplainingMissingTables():
         result = work(runtime.database.joined(session))
     after_commit(session, partial(then, result))
     return result
@@ -175,7 +175,7 @@ def _copied_visits(wanted: Start) -> dict[str, int]:
 
 
 def _new_fact(wanted: Start, run_id: str) -> RunFact:
-    empty: dict[str, Any] = {field.name: None for field in fields(RunFact)}
+    empty: dict[str, Any] = dict.fromkeys(RunFact._fields)
     counters = dict.fromkeys((*COUNTERS, "revision"), 0)
     return RunFact(
         **{

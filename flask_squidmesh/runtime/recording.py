@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_squidmesh")
 
-_RUN_NAMES = {field.name for field in fields(RunFact)}
+_RUN_NAMES = frozenset(RunFact._fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +190,7 @@ def after_commit(runtime: Runtime, recorded: Recorded) -> None:
     with runtime.turns.turn(run):
         for changes in recorded.changes:
             facts = announce(runtime, run, changes)
-            run = replace(run, status=facts["status"])
+            run = run._replace(status=facts["status"])
     finish(runtime, facts, recorded.handed)
 
 
@@ -216,12 +216,12 @@ def _in_place(runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, 
     if spec.style == "flow":
         changes.run["attempt"] = 1
     after = fact_after(run, changes.run, run.revision + 1)
-    return replace(claim, run=after, visit=entered(run.id, row), started_at=runtime.clock.now())
+    return claim._replace(run=after, visit=entered(run.id, row), started_at=runtime.clock.now())
 
 
 def fact_after(run: RunFact, moved: Mapping[str, Any], revision: int) -> RunFact:
     """The run once these columns are written, and the revision it has then."""
-    return replace(run, **{name: value for name, value in moved.items() if name in _RUN_NAMES}, revision=revision)
+    return run._replace(**{name: value for name, value in moved.items() if name in _RUN_NAMES}, revision=revision)
 
 
 def _continues(runtime: Runtime, run: RunFact, step: str) -> bool:

@@ -7,13 +7,16 @@ transaction around them. SQLite takes them one after the other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from .shapes import HOLDS, WHERE, FromNow, Shape, Verb, alone, together
+from .prepared import Prepared
+from .shapes import FromNow, Shape, Verb, alone, together
 
 Row = Mapping[str, Any]
+
+NONE: Final = frozenset[str]()
 
 
 class Batch:
@@ -24,33 +27,35 @@ class Batch:
 
     def __init__(self, *, fenced: bool = False) -> None:
         self._fenced = fenced
-        self._parts: dict[Shape, list[Row]] = {}
+        self._parts: dict[Shape, list[Sequence[Any]]] = {}
         self._notice: tuple[str, ...] = ()
 
     def insert(self, table: sa.Table, rows: Sequence[Row], *, unless_there: bool = False) -> None:
-        """Insert rows. A column that is None in all of them is left to its default.
+        """Insert rows, which name the same columns in the same order.
 
         unless_there: a row whose key exists is left out.
         """
         if rows:
             verb: Verb = "insert unless there" if unless_there else "insert"
-            self._add(Shape(verb, table, _columns_given(rows)), *rows)
+            self._add(Shape(verb, table, tuple(rows[0])), [tuple(row.values()) for row in rows])
 
     def update(self, table: sa.Table, where: Row, values: Row, *, holds: tuple[sa.Table, Row] | None = None) -> None:
         """Set columns of the row that has these values. holds: only if that table has a row with those values."""
-        timed = frozenset(name for name, value in values.items() if isinstance(value, FromNow))
-        given = {**values, **{WHERE + name: value for name, value in where.items()}}
+        timed = NONE
+        if FromNow in map(type, values.values()):
+            timed = frozenset(name for name, value in values.items() if isinstance(value, FromNow))
+            values = {name: value.later if name in timed else value for name, value in values.items()}
+        given = [*values.values(), *where.values()]
         there = None
         if holds is not None:
             other, row = holds
             there = (other, tuple(row))
-            given |= {HOLDS + name: value for name, value in row.items()}
-        self._add(Shape("update", table, tuple(values), timed, tuple(where), there), given)
+            given += row.values()
+        self._add(Shape("update", table, tuple(values), timed, tuple(where), there), [given])
 
     def delete(self, table: sa.Table, where: Row) -> None:
         """Delete the row that has these values."""
-        given = {WHERE + name: value for name, value in where.items()}
-        self._add(Shape("delete", table, where=tuple(where)), given)
+        self._add(Shape("delete", table, where=tuple(where)), [tuple(where.values())])
 
     def notify(self, channel: str, text: str) -> None:
         """Send a notification with the commit (PostgreSQL)."""
@@ -60,29 +65,36 @@ class Batch:
         """Make the writes in the connection's transaction. Answer whether the fence has found its row."""
         if not self._parts:
             return True
-        if connection.dialect.name == "postgresql":
-            return self.execute_as_one(connection.connection, connection.dialect)
-        return self._one_by_one(connection.connection, connection.dialect)
-
-    def execute_as_one(self, connection: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
-        """The same by one statement, on PostgreSQL."""
-        shapes = tuple(shape if len(rows) == 1 else shape._replace(many=True) for shape, rows in self._parts.items())
-        statement, places = together(shapes, self._fenced, bool(self._notice))
-        parts = [rows[0] if len(rows) == 1 else _by_column(rows) for rows in self._parts.values()]
-        values = [parts[part][name] for part, name in places]
-        cursor = statement.send(connection, dialect, [*values, *self._notice])
+        if connection.dialect.name != "postgresql":
+            return self._one_by_one(connection.connection, connection.dialect)
+        statement, values = self._as_one()
+        cursor = statement.execute(connection.connection, connection.dialect, values)
         try:
             [found, *_] = cursor.fetchone()
             return bool(found)
         finally:
             cursor.close()
 
-    def _one_by_one(self, connection: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
+    def commit(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
+        """The same on PostgreSQL as a transaction of its own, which is one statement."""
+        statement, values = self._as_one()
+        return statement.commit(pooled, dialect, values).get_value(0, 0) != b"0"
+
+    def _as_one(self) -> tuple[Prepared, Sequence[Any]]:
+        parts = self._parts.items()
+        shapes = tuple([shape if len(rows) == 1 else shape._replace(many=True) for shape, rows in parts])
+        statement, in_order = together(shapes, self._fenced, bool(self._notice))
+        given: list[Any] = []
+        for rows in self._parts.values():
+            given += rows[0] if len(rows) == 1 else map(list, zip(*rows, strict=True))
+        return statement, in_order([*given, *self._notice])
+
+    def _one_by_one(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
         waiting_for_fence = self._fenced
         for shape, rows in self._parts.items():
-            statement, places = alone(shape, dialect.name)
+            statement, in_order = alone(shape, dialect.name)
             for row in rows:
-                cursor = statement.send(connection, dialect, [row[name] for _, name in places])
+                cursor = statement.execute(pooled, dialect, in_order(row))
                 found = cursor.rowcount
                 cursor.close()
                 if waiting_for_fence and found == 0:
@@ -90,15 +102,5 @@ class Batch:
                 waiting_for_fence = False
         return True
 
-    def _add(self, shape: Shape, *rows: Row) -> None:
+    def _add(self, shape: Shape, rows: Sequence[Sequence[Any]]) -> None:
         self._parts.setdefault(shape, []).extend(rows)
-
-
-def _columns_given(rows: Sequence[Row]) -> tuple[str, ...]:
-    if len(rows) == 1:
-        return tuple(name for name, value in rows[0].items() if value is not None)
-    return tuple(name for name in rows[0] if any(row[name] is not None for row in rows))
-
-
-def _by_column(rows: Sequence[Row]) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in rows[0]}

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 from sqlalchemy.orm import Session, scoped_session
 
 from ..clock import Clock
@@ -23,6 +24,7 @@ from .tables import ADVICE, PREFIX, Timestamp
 
 Dialect = Literal["sqlite", "postgresql"]
 AnySession = Session | scoped_session[Any]
+_Found = TypeVar("_Found")
 
 UNDEFINED = ("42P01", "42703")
 LOCK_WAIT_MS = 30_000
@@ -61,6 +63,11 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN " + connection.get_execution_options().get("sqlite_begin", "DEFERRED"))
 
 
+def _is_sound(driver: psycopg.Connection[Any]) -> bool:
+    """Whether the connection has answered all that it was asked."""
+    return driver.pgconn.transaction_status == TransactionStatus.IDLE
+
+
 class Contact:
     """Since when this process has reached the database without a gap.
 
@@ -93,16 +100,30 @@ class Contact:
         return time.monotonic() + self._clock.offset.total_seconds()
 
 
-@contextmanager
-def explaining_missing_tables() -> Iterator[None]:
+class ExplainingMissingTables:
     """Turn the driver's complaint about a table or column of ours into SchemaError with the commands to run."""
-    try:
-        yield
-    except sa.exc.DBAPIError as error:
-        if _lacks_something_of_ours(error):
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, sa.exc.DBAPIError) and _lacks_something_of_ours(error):
             reason = str(error.orig).strip().partition("\n")[0]
             raise SchemaError(f"The database is not ready for Squid Mesh: {reason}.\n{ADVICE}") from error
-        raise
+
+
+class _Watched(ExplainingMissingTables):
+    """Notes in addition whether the database was reached. A class, as a generator takes longer than all else in it."""
+
+    def __init__(self, contact: Contact) -> None:
+        self._contact = contact
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            self._contact.made()
+        elif isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
+            self._contact.lost()
+        super().__exit__(_type, error, _traceback)
 
 
 def _lacks_something_of_ours(error: sa.exc.DBAPIError) -> bool:
@@ -137,6 +158,7 @@ class Database:
         self._opening = threading.Lock()
         self._turn = threading.Lock()
         self.contact = Contact(clock)
+        self._watched = _Watched(self.contact)
 
     @property
     def engine(self) -> sa.Engine:
@@ -178,8 +200,7 @@ class Database:
         if self.dialect == "sqlite":
             with self.read() as connection:
                 return query.rows(connection.connection, connection.dialect, given)
-        with self._watched(), self._autocommitting() as pooled:
-            return query.rows(pooled, self.engine.dialect, given)
+        return self._alone(lambda pooled, dialect: query.ask(pooled, dialect, given))
 
     def commit(self, batch: Batch) -> bool:
         """Make the writes in a transaction of their own, which on PostgreSQL is the one statement that they have to be.
@@ -189,8 +210,7 @@ class Database:
         if self.dialect == "sqlite":
             with self.write() as connection:
                 return batch.execute(connection)
-        with self._watched(), self._autocommitting() as connection:
-            return batch.execute_as_one(connection, self.engine.dialect)
+        return self._alone(batch.commit)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -199,7 +219,7 @@ class Database:
         if lent is not None:
             yield lent
             return
-        with self._watched(), self.engine.connect() as connection:
+        with self._watched, self.engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -209,13 +229,13 @@ class Database:
         Raises ConflictError where the caller's own uncommitted writes would block it on SQLite.
         """
         if self.dialect == "postgresql":
-            with self._watched(), self.engine.begin() as connection:
+            with self._watched, self.engine.begin() as connection:
                 yield connection
             return
         blocked_by_host = self._host_holds_write_lock()
         if blocked_by_host and self.shared_connection:
             raise ConflictError(_PASS_SESSION)
-        with self._turn, self._watched(), self.engine.connect() as connection:
+        with self._turn, self._watched, self.engine.connect() as connection:
             self._begin_immediate(connection, blocked_by_host)
             try:
                 yield connection
@@ -249,30 +269,18 @@ class Database:
         if self._engine is not None:
             self._engine.dispose(close=False)
 
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        try:
-            with explaining_missing_tables():
-                yield
-        except (sa.exc.OperationalError, sa.exc.InterfaceError):
-            self.contact.lost()
-            raise
-        self.contact.made()
-
-    @contextmanager
-    def _autocommitting(self) -> Iterator[sa.PoolProxiedConnection]:
-        """A connection of the pool, each statement of which is a transaction."""
-        pooled = self.engine.raw_connection()
-        driver = cast(psycopg.Connection, pooled.driver_connection)
-        try:
-            driver.autocommit = True
-            yield pooled
-            driver.autocommit = False
-        except BaseException:
-            pooled.invalidate()
-            raise
-        finally:
-            pooled.close()
+    def _alone(self, send: Callable[[sa.PoolProxiedConnection, sa.Dialect], _Found]) -> _Found:
+        """Send one statement, which is a transaction by itself (PostgreSQL)."""
+        with self._watched:
+            pooled = self.engine.raw_connection()
+            try:
+                return send(pooled, self.engine.dialect)
+            except BaseException:
+                if not _is_sound(cast(psycopg.Connection[Any], pooled.driver_connection)):
+                    pooled.invalidate()
+                raise
+            finally:
+                pooled.close()
 
     def _lent_by_host(self) -> sa.Connection | None:
         """In memory, the connection of the host's open transaction, which closing one of our own would roll back."""

@@ -16,16 +16,17 @@ def new_id() -> str:
     """A UUID of version 7 (RFC 9562): milliseconds since 1970, then random bits, rising within a millisecond."""
     moment, tail = _next()
     value = moment << 80 | 7 << 76 | (tail >> 62) << 64 | 0x2 << 62 | tail & (1 << 62) - 1
-    return str(uuid.UUID(int=value))
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _next() -> tuple[int, int]:
     """A random step, not one of 1, keeps processes apart that were forked within a millisecond."""
     global _last
     with _guard:
-        fresh = (time.time_ns() // 1_000_000, secrets.randbits(_TAIL_BITS - 1))
-        step = (_last[0], _last[1] + 1 + secrets.randbits(32))
-        _last = fresh if fresh[0] > _last[0] else step
+        moment, (last, tail) = time.time_ns() // 1_000_000, _last
+        later = moment > last
+        _last = (moment, secrets.randbits(_TAIL_BITS - 1)) if later else (last, tail + 1 + secrets.randbits(32))
         return _last
 
 

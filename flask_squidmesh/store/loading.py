@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,8 +11,8 @@ from sqlalchemy.dialects import postgresql
 from ..engine.facts import RunFact, StepFact
 from .tables import runs, step_runs
 
-RUN_NAMES = [field.name for field in fields(RunFact)]
-STEP_NAMES = [field.name for field in fields(StepFact)]
+RUN_NAMES = RunFact._fields
+STEP_NAMES = StepFact._fields
 RUN_COLUMNS = [runs.c[name] for name in RUN_NAMES]
 STEP_COLUMNS = [step_runs.c[name] for name in STEP_NAMES]
 

@@ -5,19 +5,24 @@ They go through a connection of SQLAlchemy's pool and its dialect, and their val
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import psycopg
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import psycopg
+from psycopg.pq.abc import PGresult
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
+from . import wire
+from .tables import Timestamp
+
 Change = Callable[[Any], Any]
 
 DIALECTS: Final[Mapping[str, sa.Dialect]] = {
-    "postgresql": psycopg.dialect(paramstyle="format"),  # type: ignore[no-untyped-call]
+    "postgresql": PGDialect_psycopg(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
     "sqlite": pysqlite.dialect(paramstyle="qmark"),
 }
 
@@ -35,40 +40,71 @@ class Prepared:
         self._sql = str(compiled)
         self.parameters = tuple(compiled.positiontup or ())
         self._fixed = {name: bound.value for name, bound in compiled.binds.items() if bound.value is not None}
-        self._given = [_stored(compiled.binds[name].type, dialect) for name in self.parameters]
+        changes = [_stored(compiled.binds[name].type, dialect) for name in self.parameters]
+        self._changes = [(place, change) for place, change in enumerate(changes) if change is not None]
         columns = statement.selected_columns if isinstance(statement, sa.Select) else ()
         self._found = [_read(column.type, dialect) for column in columns]
 
-    def send(self, connection: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> Any:
-        """Execute it, and answer the driver's cursor, which the caller closes. dialect: the engine's own."""
-        given = [value if change is None else change(value) for change, value in zip(self._given, values, strict=True)]
-        cursor = connection.cursor()
+    def commit(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> PGresult:
+        """Execute it on PostgreSQL as a transaction of its own, and answer libpq's result."""
         try:
-            dialect.do_execute(cursor, self._sql, given)
+            return wire.send(pooled, self._sql, self._changed(values))
+        except psycopg.Error as error:
+            raise self._told(error, dialect) from error
+
+    def execute(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> Any:
+        """Execute it in the connection's transaction, and answer the driver's cursor, which the caller closes."""
+        driver: Any = pooled.driver_connection
+        cursor: Any = psycopg.RawCursor(driver) if dialect.name == "postgresql" else driver.cursor()
+        try:
+            dialect.do_execute(cursor, self._sql, self._changed(values))
         except dialect.loaded_dbapi.Error as error:
             cursor.close()
-            raise sa.exc.DBAPIError.instance(
-                self._sql, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect
-            ) from error
+            raise self._told(error, dialect) from error
         return cursor
 
-    def rows(
-        self, connection: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Mapping[str, Any]
-    ) -> list[list[Any]]:
-        """Execute a SELECT, and answer its rows."""
-        cursor = self.send(connection, dialect, [given.get(name, self._fixed.get(name)) for name in self.parameters])
+    def ask(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Mapping[str, Any]) -> list[list[Any]]:
+        """The rows of a SELECT on PostgreSQL, as a transaction of its own."""
+        return self._loaded(wire.rows(pooled, self.commit(pooled, dialect, self._in_order(given))))
+
+    def rows(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Mapping[str, Any]) -> list[list[Any]]:
+        """The rows of a SELECT in the connection's transaction."""
+        cursor = self.execute(pooled, dialect, self._in_order(given))
         try:
-            return [
-                [value if change is None else change(value) for change, value in zip(self._found, row, strict=True)]
-                for row in cursor.fetchall()
-            ]
+            return self._loaded(cursor.fetchall())
         finally:
             cursor.close()
+
+    def _changed(self, values: Sequence[Any]) -> list[Any]:
+        stored = list(values)
+        for place, change in self._changes:
+            stored[place] = change(stored[place])
+        return stored
+
+    def _in_order(self, given: Mapping[str, Any]) -> list[Any]:
+        return [given.get(name, self._fixed.get(name)) for name in self.parameters]
+
+    def _loaded(self, rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+        return [
+            [value if change is None else change(value) for change, value in zip(self._found, row, strict=True)]
+            for row in rows
+        ]
+
+    def _told(self, error: Exception, dialect: sa.Dialect) -> BaseException:
+        """The driver's error as SQLAlchemy's, without the values."""
+        known = dialect.loaded_dbapi.Error
+        return sa.exc.DBAPIError.instance(self._sql, None, error, known, hide_parameters=True, dialect=dialect)
 
 
 def _stored(type_: TypeEngine[Any], dialect: sa.Dialect) -> Change | None:
     """How a value becomes what the driver takes; None where it is the same."""
-    return type_.dialect_impl(dialect).bind_processor(dialect)
+    if isinstance(type_, Timestamp) and dialect.name == "postgresql":
+        return None
+    impl = type_.dialect_impl(dialect)
+    if isinstance(impl, sa.JSON):  # as text, because psycopg's wrapper takes longer for the same
+        impl, dialect = sa.JSON(none_as_null=impl.none_as_null), DIALECTS["sqlite"]
+    change: Change | None = impl.bind_processor(dialect)
+    return change
 
 
 def _read(type_: TypeEngine[Any], dialect: sa.Dialect) -> Change | None:

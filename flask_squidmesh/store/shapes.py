@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final, Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -32,21 +33,11 @@ class FromNow:
     later: timedelta
 
 
-class _Later(sa.TypeDecorator[FromNow]):
-    """How long after now, as PostgreSQL adds it."""
-
-    impl = sa.Interval
-    cache_ok = True
-
-    def process_bind_param(self, value: FromNow | None, dialect: sa.Dialect) -> timedelta | None:
-        return None if value is None else value.later
-
-
 class Shape(NamedTuple):
-    """What of a write is the same whichever rows it is for.
+    """What of a write is the same whichever rows it is for; its values come in the order of these columns.
 
-    timed: the columns set to a time from the database's now. where: the columns that tell the row. holds: a table and
-    the columns of a row of it that has to be there. many: whether it is for several rows at once (PostgreSQL).
+    timed: which columns are set to a time from the database's now. where: the columns that tell the row. holds: a
+    table and the columns of a row of it that has to be there. many: whether it is for several rows (PostgreSQL).
     """
 
     verb: Verb
@@ -59,16 +50,16 @@ class Shape(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A prepared statement, and of which part, by which name, each of its values is."""
+    """A prepared statement, and what puts the values of its shapes into the order of its parameters."""
 
     statement: Prepared
-    places: tuple[tuple[int, str], ...]
+    in_order: Callable[[Sequence[Any]], Sequence[Any]]
 
 
 @lru_cache(SHAPES_KEPT)
 def alone(shape: Shape, dialect: str) -> Written:
     """One write for one row as a statement of its own."""
-    return _written(_write(shape, 0, None, dialect), dialect)
+    return _written([shape], _write(shape, 0, None, dialect), dialect)
 
 
 @lru_cache(SHAPES_KEPT)
@@ -88,13 +79,14 @@ def together(shapes: Sequence[Shape], fenced: bool, notifying: bool) -> Written:
     found = sa.select(sa.literal_column("1")) if fence is None else sa.select(sa.func.count()).select_from(fence)
     if notifying:
         found = found.add_columns(sa.func.pg_notify(*(sa.bindparam(name) for name in NOTICE)))
-    return _written(found.add_cte(*parts), "postgresql")
+    return _written(shapes, found.add_cte(*parts), "postgresql")
 
 
-def _written(statement: sa.ClauseElement, dialect: str) -> Written:
+def _written(shapes: Sequence[Shape], statement: sa.ClauseElement, dialect: str) -> Written:
     prepared = Prepared(statement, dialect)
-    names = [name.partition(":") for name in prepared.parameters if name not in NOTICE]
-    return Written(prepared, tuple((int(part), name) for part, _, name in names))
+    given = [f"{part}:{name}" for part, shape in enumerate(shapes) for name in _types(shape)]
+    places = [[*given, *NOTICE].index(name) for name in prepared.parameters]
+    return Written(prepared, itemgetter(*places) if len(places) > 1 else list)
 
 
 def _write(shape: Shape, part: int, fence: sa.CTE | None, dialect: str) -> UpdateBase:
@@ -145,7 +137,7 @@ def _given(shape: Shape, part: int) -> Expressions:
 
 def _types(shape: Shape) -> dict[str, Any]:
     types: dict[str, Any] = {
-        name: _Later() if name in shape.timed else shape.table.c[name].type for name in shape.columns
+        name: sa.Interval() if name in shape.timed else shape.table.c[name].type for name in shape.columns
     }
     types |= {WHERE + name: shape.table.c[name].type for name in shape.where}
     if shape.holds is not None:

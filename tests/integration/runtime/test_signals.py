@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -170,7 +169,7 @@ def test_a_decision_that_was_never_told_holds_others_up_once_only(
     with shop.runtime.database.read() as connection:
         run = loading.run_fact(connection, run_id)
     assert run is not None
-    thread = threading.Thread(target=shop.runtime.turns.take, args=(replace(run, revision=run.revision - 1),))
+    thread = threading.Thread(target=shop.runtime.turns.take, args=(run._replace(revision=run.revision - 1),))
     thread.start()
     thread.join(10)
     shop.mesh.unblock_run(run_id)
