@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
+from graphlib import TopologicalSorter
 from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
+
+from .precedence import precedence
 
 StepKind = Literal["function", "wait", "log", "pause", "approval"]
 Recovery = Literal["compensation", "undo"]
@@ -116,6 +119,12 @@ class StepSpec:
         return self.kind in ("pause", "approval")
 
     @property
+    def targets(self) -> frozenset[str]:
+        """Where the routes out of the step lead."""
+        error = [self.error.target] if self.error else []
+        return frozenset([*(route.target for route in self.ok), *error])
+
+    @property
     def blocks_replay(self) -> bool:
         """Whether the step's effect cannot be taken back, so that a replay asks first."""
         return self.irreversible or not self.compensatable
@@ -158,38 +167,26 @@ class WorkflowSpec:
     @cached_property
     def dependents(self) -> Mapping[str, tuple[str, ...]]:
         """For each step the steps that wait for it, in order of declaration."""
-        return {name: tuple(other.name for other in self.steps.values() if name in other.after) for name in self.steps}
+        found: dict[str, list[str]] = {name: [] for name in self.steps}
+        for name, step in self.steps.items():
+            for other in step.after:
+                found[other].append(name)
+        return {name: tuple(names) for name, names in found.items()}
 
     @cached_property
     def revisited(self) -> frozenset[str]:
         """The steps of a flow that a run can enter more than once, because a route leads back to them."""
-
-        def onward(name: str) -> set[str]:
-            step = self.steps[name]
-            return {route.target for route in step.ok} | ({step.error.target} if step.error else set())
-
-        def reachable(name: str) -> set[str]:
-            seen: set[str] = set()
-            open_ends = onward(name)
-            while open_ends:
-                seen |= open_ends
-                open_ends = set().union(*map(onward, open_ends)) - seen
-            return seen
-
-        return frozenset(name for name in self.steps if name in reachable(name))
+        order = precedence({name: step.targets for name, step in self.steps.items()})
+        return frozenset(name for name, before in order.before.items() if before & order.bit[name])
 
     @cached_property
     def ancestors(self) -> Mapping[str, frozenset[str]]:
         """For each step of a dependency workflow everything it waits for, directly or not."""
         found: dict[str, frozenset[str]] = {}
-
-        def of(name: str) -> frozenset[str]:
-            if name not in found:
-                after = self.steps[name].after
-                found[name] = frozenset(after).union(*(of(parent) for parent in after)) if after else frozenset()
-            return found[name]
-
-        return {name: of(name) for name in self.steps}
+        for name in TopologicalSorter({name: step.after for name, step in self.steps.items()}).static_order():
+            after = self.steps[name].after
+            found[name] = frozenset(after).union(*(found[other] for other in after))
+        return found
 
     def visits_allowed(self, step: str) -> int:
         """How often a run may enter the step."""

@@ -9,9 +9,9 @@ from typing import Any, NoReturn, get_type_hints
 from pydantic import BaseModel, RootModel
 
 from ..annotations import members, resolved
+from ..precedence import precedence
 from ..spec import Condition, Parameter, StepSpec, TriggerSpec
 from ..templates import names
-from .graph import reachable, successors
 
 # None stands for "anything": a mapping whose keys the class does not tell.
 _Names = frozenset[str] | None
@@ -22,32 +22,63 @@ def availability_problems(
 ) -> Iterator[str]:
     """Names that steps, conditions and texts use although nothing can provide them."""
     payload = _union(_payload_names(trigger) for trigger in triggers.values())
-    outputs = {name: _output_names(step) for name, step in steps.items()}
-    back = _backwards(steps)
-    yield from _unknown_in_text("subject", subject, payload)
+    if payload is None:
+        return  # the payload can hold any name
+    order = precedence(_onward(steps))
+    begun = _begun(payload, {order.bit[name]: _output_names(step) for name, step in steps.items()})
+    anywhere = begun.after(sum(order.bit.values()))
+    yield from _unknown_in_text("subject", subject, begun)
     for name, step in steps.items():
         # A loop leads back to the step itself, which then sees what it gave before.
-        seen = _union([payload, *(outputs[each] for each in reachable(back, back[name]))])
+        seen = begun.after(order.before[name])
         yield from _unknown_in_text(f"step {name}: the {'prompt' if step.manual else 'message'}", _text(step), seen)
         yield from _unknown_parameters(f"step {name}: ", step.parameters, seen)
-        after = _union([seen, *outputs.values()])
         if step.compensate:
-            yield from _unknown_parameters(f"step {name}: compensate: ", step.compensate.parameters, after)
+            yield from _unknown_parameters(f"step {name}: compensate: ", step.compensate.parameters, anywhere)
         conditions = [route.condition for route in step.ok if route.condition]
-        yield from _unknown_conditions(name, conditions, _union([seen, outputs[name]]))
+        yield from _unknown_conditions(name, conditions, begun.after(order.before[name] | order.bit[name]))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """The names that the state can hold once some steps completed; each step is a bit, here as in Precedence."""
+
+    payload: frozenset[str]
+    givers: Mapping[str, int]
+    vague: int
+    completed: int = 0
+
+    def after(self, completed: int) -> _Known:
+        return dataclasses.replace(self, completed=completed)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.payload or bool((self.vague | self.givers.get(name, 0)) & self.completed)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.payload.union(name for name, givers in self.givers.items() if givers & self.completed)
+
+
+def _begun(payload: frozenset[str], outputs: Mapping[int, _Names]) -> _Known:
+    """What is known as a run begins."""
+    givers, vague = dict[str, int](), 0
+    for bit, given in outputs.items():
+        vague |= bit if given is None else 0
+        for name in given or ():
+            givers[name] = givers.get(name, 0) | bit
+    return _Known(payload=payload, givers=givers, vague=vague)
 
 
 def _text(step: StepSpec) -> str | None:
     return step.prompt if step.manual else step.message
 
 
-def _backwards(steps: Mapping[str, StepSpec]) -> Mapping[str, frozenset[str]]:
-    """For each step those that may have completed just before it is entered."""
-    found = {name: set(step.after) for name, step in steps.items()}
+def _onward(steps: Mapping[str, StepSpec]) -> Mapping[str, set[str]]:
+    """For each step those that may be entered just after it completed."""
+    found = {name: set(step.targets) for name, step in steps.items()}
     for name, step in steps.items():
-        for target in successors(step):
-            found[target].add(name)
-    return {name: frozenset(before) for name, before in found.items()}
+        for other in step.after:
+            found[other].add(name)
+    return found
 
 
 def _union(sets: Iterable[_Names]) -> _Names:
@@ -95,28 +126,28 @@ def _returned_names(annotation: Any) -> _Names:
     return frozenset(get_type_hints(annotation)) if hasattr(annotation, "__total__") else None
 
 
-def _unknown_in_text(place: str, template: str | None, known: _Names) -> Iterator[str]:
+def _unknown_in_text(place: str, template: str | None, known: _Known) -> Iterator[str]:
     for name in sorted(names(template or "")):
-        if known is not None and name not in known:
+        if name not in known:
             yield f"{place} names {{{name}}}, {_nobody(name, known)}"
 
 
-def _unknown_parameters(place: str, parameters: Iterable[Parameter], known: _Names) -> Iterator[str]:
+def _unknown_parameters(place: str, parameters: Iterable[Parameter], known: _Known) -> Iterator[str]:
     for each in parameters:
-        if known is None or each.source != "state" or not each.path or each.path[0] in known or not each.required:
+        if each.source != "state" or not each.path or each.path[0] in known or not each.required:
             continue
         path = ".".join(each.path)
         taken = f"takes {path!r}" if each.path != (each.name,) else "is bound by its name"
         yield f"{place}parameter {each.name} {taken}, {_nobody(each.path[0], known)}"
 
 
-def _unknown_conditions(step: str, conditions: Iterable[Condition], known: _Names) -> Iterator[str]:
+def _unknown_conditions(step: str, conditions: Iterable[Condition], known: _Known) -> Iterator[str]:
     for each in conditions:
-        if known is not None and each.path and each.path[0] not in known:
+        if each.path and each.path[0] not in known:
             path = ".".join(each.path)
             yield f'transition {step}.when("{path}", ...): reads {path!r}, {_nobody(each.path[0], known)}'
 
 
-def _nobody(name: str, known: frozenset[str]) -> str:
+def _nobody(name: str, known: _Known) -> str:
     held = ", ".join(sorted(known)) or "nothing"
     return f"but no payload field and no earlier output is called {name!r}; known there: {held}"

@@ -19,6 +19,7 @@ class Body:
     attributes: Mapping[str, Any]
     triggers: dict[str, Trigger] = field(default_factory=dict)
     steps: dict[str, StepElement] = field(default_factory=dict)
+    _names: dict[int, str] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def flow(self) -> Any:
@@ -28,7 +29,12 @@ class Body:
 
     def name_of(self, element: Any) -> str | None:
         """The name of a step of this class; None for anything else."""
-        return next((name for name, each in self.steps.items() if each is element), None)
+        return self._names.get(id(element))
+
+    def add_step(self, name: str, step: StepElement) -> None:
+        """Keep a step under its name; one with two names is known by the first."""
+        self.steps[name] = step
+        self._names.setdefault(id(step), name)
 
     def label(self, element: Any) -> str:
         """The name of a step or trigger of any class, or what else was found in its place."""
@@ -65,7 +71,7 @@ def _place(body: Body, name: str, element: Element, reserved: frozenset[str], pr
     if isinstance(element, Trigger):
         body.triggers[name] = element
     elif isinstance(element, StepElement):
-        body.steps[name] = element
+        body.add_step(name, element)
 
 
 def _unplaced(element: StepElement) -> str:

@@ -10,12 +10,6 @@ from ..spec import StepSpec
 _Edges = Mapping[str, frozenset[str]]
 
 
-def successors(step: StepSpec) -> frozenset[str]:
-    """Where the routes out of a step lead."""
-    error = [step.error.target] if step.error else []
-    return frozenset([*(route.target for route in step.ok), *error])
-
-
 def reachable(edges: _Edges, starts: Iterable[str]) -> frozenset[str]:
     """Everything that the edges lead to, the starts included."""
     found: set[str] = set()
@@ -82,7 +76,7 @@ def _restless_loops(steps: Mapping[str, StepSpec]) -> Iterator[str]:
 def _unconditional(step: StepSpec) -> frozenset[str]:
     if any(route.condition for route in step.ok):
         return frozenset([step.error.target]) if step.error else frozenset()
-    return successors(step)
+    return step.targets
 
 
 def _cycles(edges: _Edges) -> Iterator[list[str]]:
