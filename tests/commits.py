@@ -16,7 +16,6 @@ EXECUTING = ("do_execute", "do_executemany", "do_execute_no_params")
 
 Around = Callable[[Any, Callable[[], None]], None]
 
-send_alone = wire.send
 watching: WeakKeyDictionary[sa.Dialect, Around] = WeakKeyDictionary()
 counting: WeakKeyDictionary[sa.Dialect, Callable[[], None]] = WeakKeyDictionary()
 
@@ -64,15 +63,19 @@ def statements_told(engine: sa.Engine, tell: Callable[[], None]) -> Iterator[Non
         del counting[dialect]
 
 
-def _send(pooled: Any, statement: str, values: Sequence[Any]) -> Any:
-    dialect = pooled._pool._dialect
-    if dialect in counting:
-        counting[dialect]()
-    if dialect not in watching or not statement.startswith(WRITING):
-        return send_alone(pooled, statement, values)
-    answers: list[Any] = []
-    watching[dialect](pooled.driver_connection, lambda: answers.append(send_alone(pooled, statement, values)))
-    return answers[0]
+def _watched(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def send(pooled: Any, statement: str, values: Sequence[Any]) -> Any:
+        dialect = pooled._pool._dialect
+        if dialect in counting:
+            counting[dialect]()
+        if dialect not in watching or not statement.startswith(WRITING):
+            return plain(pooled, statement, values)
+        answers: list[Any] = []
+        watching[dialect](pooled.driver_connection, lambda: answers.append(plain(pooled, statement, values)))
+        return answers[0]
+
+    return send
 
 
-setattr(wire, "send", _send)  # noqa: B010
+for name in ("send", "begin", "commit"):
+    setattr(wire, name, _watched(getattr(wire, name)))

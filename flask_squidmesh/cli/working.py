@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 @click.option("--queue", help="The queue to take work from; SQUIDMESH_QUEUE if left out.")
 def worker(threads: int, queue: str | None) -> None:
     """Perform steps until stopped with SIGTERM or Ctrl-C; a second signal stops at once."""
-    from ..runtime.worker import Worker
+    from ..runtime.worker import Worker, keep_loaded
 
     _refuse_memory()
     runtime = ready_runtime()
     working = Worker(runtime, threads=threads, queue=queue)
     click.echo(f"Worker {runtime.worker_name} takes work from {queue or runtime.config.queue!r}, {threads} at a time.")
+    keep_loaded()
     with _stopping(working.stop):
         working.run()
     click.echo("Stopped.")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import signals
 from ..engine.changes import Changes
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_squidmesh")
 
 PATIENCE = 1.0
+
+_Ticket = tuple[int, int]
+_Told = TypeVar("_Told")
 
 
 class Turns:
@@ -41,33 +43,28 @@ class Turns:
         with self._told:
             taken = self._taken.get(run.id, set())
             taken.discard(_ticket(run))
-            if not taken:
+            if taken:
+                self._told.notify_all()
+            else:
                 self._taken.pop(run.id, None)
-            self._told.notify_all()
 
-    @contextmanager
-    def turn(self, run: RunFact) -> Iterator[None]:
-        """Wait until the decisions before this one have been told; the block tells this one."""
+    def tell(self, run: RunFact, telling: Callable[[], _Told]) -> _Told:
+        """Call `telling` once the decisions before this one have been told, and answer what it answers."""
         with self._told:
-            if not self._told.wait_for(lambda: not self._before(run), PATIENCE):
+            if self._before(run) and not self._told.wait_for(lambda: not self._before(run), PATIENCE):
                 self._taken[run.id] -= self._before(run)
         try:
-            yield
+            return telling()
         finally:
             self.forget(run)
 
     def _before(self, run: RunFact) -> set[_Ticket]:
         me, taken = threading.get_ident(), self._taken.get(run.id, ())
-        return {each for each in taken if each.thread != me and each.number < run.revision}
-
-
-class _Ticket(NamedTuple):
-    number: int
-    thread: int
+        return {(number, thread) for number, thread in taken if thread != me and number < run.revision}
 
 
 def _ticket(run: RunFact) -> _Ticket:
-    return _Ticket(run.revision, threading.get_ident())
+    return run.revision, threading.get_ident()
 
 
 def announce(runtime: Runtime, run: RunFact, changes: Changes) -> dict[str, Any]:

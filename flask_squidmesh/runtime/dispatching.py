@@ -109,7 +109,8 @@ def finish(runtime: Runtime, run: Mapping[str, Any], handed: HandOver) -> None:
         runtime.bell.ring()
     for intent, metadata in handed.taken:
         _tell(runtime, run, intent.step, metadata, _seconds(runtime, intent))
-    hand_over(runtime, handed.left)
+    if handed.left:
+        hand_over(runtime, handed.left)
 
 
 def hand_over(runtime: Runtime, wanted: Sequence[Intent], *, repeated: bool = False) -> None:

@@ -284,10 +284,13 @@ def tell(runtime: Runtime, started: Started) -> None:
         "status": changes.run.get("status", run.status),
         "current_step": changes.run.get("current_step"),
     }
-    with runtime.turns.turn(run):
+
+    def tell_of_it() -> None:
         if started.replayed_from:
             send(runtime, "run_replayed", {**facts, "replayed_from_id": started.replayed_from})
         else:
             send(runtime, "run_created", facts)
         announce(runtime, run, changes)
+
+    runtime.turns.tell(run, tell_of_it)
     finish(runtime, facts, started.handed)

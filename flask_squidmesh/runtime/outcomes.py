@@ -75,7 +75,7 @@ def _tool_failure(exception: ToolError, policy: RetryPolicy) -> Failure:
 
 def check_output(output: Mapping[str, Any], most: int) -> None:
     """Raise ValueNotJsonError where an output is larger than SQUIDMESH_MAX_PAYLOAD_BYTES."""
-    size = size_of(output)
+    size = size_of(output) if output else 0
     if size > most:
         raise ValueNotJsonError(
             "",

@@ -24,8 +24,11 @@ class QueueProgress:
 
     def taken(self, runtime: Runtime, connection: sa.Connection, work: Work) -> None:
         """The work was claimed in this transaction."""
-        now = runtime.clock.now()
-        last = self._noted.get(work.queue)
-        if work.came_in_turn and (last is None or abs(now - last) >= NOTE_EVERY):
-            self._noted[work.queue] = now
+        if self.is_to_be_noted(runtime, work):
+            self._noted[work.queue] = runtime.clock.now()
             note_taken(connection, runtime.database, work.queue, work.due_at)
+
+    def is_to_be_noted(self, runtime: Runtime, work: Work) -> bool:
+        """Whether `taken` would write something for this work."""
+        last = self._noted.get(work.queue)
+        return work.came_in_turn and (last is None or abs(runtime.clock.now() - last) >= NOTE_EVERY)

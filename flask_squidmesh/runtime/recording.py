@@ -185,13 +185,16 @@ def _batch(
 
 def after_commit(runtime: Runtime, recorded: Recorded) -> None:
     """Send the signals and hand over."""
+    finish(runtime, runtime.turns.tell(recorded.run, lambda: _tell(runtime, recorded)), recorded.handed)
+
+
+def _tell(runtime: Runtime, recorded: Recorded) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     run = recorded.run
-    with runtime.turns.turn(run):
-        for changes in recorded.changes:
-            facts = announce(runtime, run, changes)
-            run = run._replace(status=facts["status"])
-    finish(runtime, facts, recorded.handed)
+    for changes in recorded.changes:
+        facts = announce(runtime, run, changes)
+        run = run._replace(status=facts["status"])
+    return facts
 
 
 def _halt(connection: sa.Connection, progress: Progress) -> Changes:

@@ -75,8 +75,13 @@ class Batch:
         finally:
             cursor.close()
 
-    def commit(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
+    def send(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
         """The same on PostgreSQL as a transaction of its own, which is one statement."""
+        statement, values = self._as_one()
+        return statement.send(pooled, dialect, values).get_value(0, 0) != b"0"
+
+    def commit(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
+        """The same on PostgreSQL as the last of a transaction, which is committed."""
         statement, values = self._as_one()
         return statement.commit(pooled, dialect, values).get_value(0, 0) != b"0"
 

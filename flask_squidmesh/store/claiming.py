@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -120,7 +120,28 @@ def due_work(
     """
     query = _due_work(database.dialect, take_over, after is not None)
     given = {"queue": queue, "limit": limit, "now": database.given_now(), "after": after}
-    rows = query.rows(connection.connection, connection.dialect, given)
+    return _works(query.rows(connection.connection, connection.dialect, given))
+
+
+def claim_work(
+    database: Database,
+    queue: str,
+    *,
+    limit: int,
+    take_over: bool,
+    after: datetime | None = None,
+    claim: Callable[[list[Work]], Batch | None],
+) -> None:
+    """Give what `due_work` answers to `claim`, and commit the writes that it answers, in two round trips (PostgreSQL).
+
+    claim: answers None where nothing is to be written.
+    """
+    query = _due_work(database.dialect, take_over, after is not None)
+    given = {"queue": queue, "limit": limit, "now": database.given_now(), "after": after}
+    database.decide(query, given, lambda rows: claim(_works(rows)))
+
+
+def _works(rows: Iterable[Sequence[Any]]) -> list[Work]:
     return [_work(dict(zip(_FACT_NAMES, row, strict=True))) for row in rows]
 
 

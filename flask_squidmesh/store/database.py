@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from sqlalchemy.orm import Session, scoped_session
 
 from ..clock import Clock
@@ -65,7 +65,8 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 def _is_sound(driver: psycopg.Connection[Any]) -> bool:
     """Whether the connection has answered all that it was asked."""
-    return driver.pgconn.transaction_status == TransactionStatus.IDLE
+    asked = (TransactionStatus.ACTIVE, TransactionStatus.UNKNOWN)
+    return driver.pgconn.transaction_status not in asked and driver.pgconn.pipeline_status == PipelineStatus.OFF
 
 
 class Contact:
@@ -210,7 +211,22 @@ class Database:
         if self.dialect == "sqlite":
             with self.write() as connection:
                 return batch.execute(connection)
-        return self._alone(batch.commit)
+        return self._alone(batch.send)
+
+    def decide(
+        self, query: Prepared, given: Mapping[str, Any], deciding: Callable[[list[list[Any]]], Batch | None]
+    ) -> None:
+        """Read rows and make the writes that are decided on them, in one transaction of two round trips (PostgreSQL).
+
+        deciding: gets the rows, which the query may lock, and answers the writes; None for none.
+        """
+
+        def send(pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> None:
+            batch = deciding(query.begin(pooled, dialect, given))
+            if batch is not None:
+                batch.commit(pooled, dialect)
+
+        self._alone(send)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -270,7 +286,7 @@ class Database:
             self._engine.dispose(close=False)
 
     def _alone(self, send: Callable[[sa.PoolProxiedConnection, sa.Dialect], _Found]) -> _Found:
-        """Send one statement, which is a transaction by itself (PostgreSQL)."""
+        """Send statements past SQLAlchemy (PostgreSQL). What is not committed then is rolled back."""
         with self._watched:
             pooled = self.engine.raw_connection()
             try:

@@ -17,9 +17,10 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
 from . import wire
-from .tables import Timestamp
+from .encoding import encoder
 
 Change = Callable[[Any], Any]
+Sending = Callable[[sa.PoolProxiedConnection, str, wire.Values], PGresult]
 
 DIALECTS: Final[Mapping[str, sa.Dialect]] = {
     "postgresql": PGDialect_psycopg(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
@@ -30,7 +31,7 @@ DIALECTS: Final[Mapping[str, sa.Dialect]] = {
 class Prepared:
     """A statement, compiled for one of the two databases.
 
-    parameters: their names, in the order in which `send` takes their values.
+    parameters: their names, in the order in which values are taken.
     """
 
     def __init__(self, statement: sa.ClauseElement, database: str) -> None:
@@ -40,17 +41,20 @@ class Prepared:
         self._sql = str(compiled)
         self.parameters = tuple(compiled.positiontup or ())
         self._fixed = {name: bound.value for name, bound in compiled.binds.items() if bound.value is not None}
-        changes = [_stored(compiled.binds[name].type, dialect) for name in self.parameters]
+        types = [compiled.binds[name].type for name in self.parameters]
+        changes = [_stored(type_, dialect) for type_ in types]
         self._changes = [(place, change) for place, change in enumerate(changes) if change is not None]
+        self._encoders = [encoder(type_) for type_ in types] if database == "postgresql" else []
         columns = statement.selected_columns if isinstance(statement, sa.Select) else ()
         self._found = [_read(column.type, dialect) for column in columns]
 
-    def commit(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> PGresult:
+    def send(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> PGresult:
         """Execute it on PostgreSQL as a transaction of its own, and answer libpq's result."""
-        try:
-            return wire.send(pooled, self._sql, self._changed(values))
-        except psycopg.Error as error:
-            raise self._told(error, dialect) from error
+        return self._sent(wire.send, pooled, dialect, values)
+
+    def commit(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> PGresult:
+        """Execute it on PostgreSQL as the last of a transaction, and commit."""
+        return self._sent(wire.commit, pooled, dialect, values)
 
     def execute(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> Any:
         """Execute it in the connection's transaction, and answer the driver's cursor, which the caller closes."""
@@ -65,7 +69,11 @@ class Prepared:
 
     def ask(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Mapping[str, Any]) -> list[list[Any]]:
         """The rows of a SELECT on PostgreSQL, as a transaction of its own."""
-        return self._loaded(wire.rows(pooled, self.commit(pooled, dialect, self._in_order(given))))
+        return self._loaded(wire.rows(pooled, self._sent(wire.send, pooled, dialect, self._in_order(given))))
+
+    def begin(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Mapping[str, Any]) -> list[list[Any]]:
+        """The rows of a SELECT on PostgreSQL with which a transaction begins."""
+        return self._loaded(wire.rows(pooled, self._sent(wire.begin, pooled, dialect, self._in_order(given))))
 
     def rows(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Mapping[str, Any]) -> list[list[Any]]:
         """The rows of a SELECT in the connection's transaction."""
@@ -74,6 +82,17 @@ class Prepared:
             return self._loaded(cursor.fetchall())
         finally:
             cursor.close()
+
+    def _sent(
+        self, send: Sending, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]
+    ) -> PGresult:
+        try:
+            given = [
+                None if value is None else encode(value) for encode, value in zip(self._encoders, values, strict=True)
+            ]
+            return send(pooled, self._sql, given)
+        except psycopg.Error as error:
+            raise self._told(error, dialect) from error
 
     def _changed(self, values: Sequence[Any]) -> list[Any]:
         stored = list(values)
@@ -98,13 +117,7 @@ class Prepared:
 
 def _stored(type_: TypeEngine[Any], dialect: sa.Dialect) -> Change | None:
     """How a value becomes what the driver takes; None where it is the same."""
-    if isinstance(type_, Timestamp) and dialect.name == "postgresql":
-        return None
-    impl = type_.dialect_impl(dialect)
-    if isinstance(impl, sa.JSON):  # as text, because psycopg's wrapper takes longer for the same
-        impl, dialect = sa.JSON(none_as_null=impl.none_as_null), DIALECTS["sqlite"]
-    change: Change | None = impl.bind_processor(dialect)
-    return change
+    return type_.dialect_impl(dialect).bind_processor(dialect)
 
 
 def _read(type_: TypeEngine[Any], dialect: sa.Dialect) -> Change | None:

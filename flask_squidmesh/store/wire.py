@@ -1,44 +1,49 @@
 """Statements sent to PostgreSQL by libpq, because psycopg's cursors take as long for one as it takes to decide it.
 
-They keep psycopg's connection, its adapters, its way of waiting and its settings for prepared statements.
+They keep psycopg's connection, its way of waiting and its settings for prepared statements.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from itertools import count
 from typing import Any, Final, cast
 
 import psycopg
 import sqlalchemy as sa
 from psycopg import generators
-from psycopg.adapt import PyFormat, Transformer
+from psycopg.adapt import Transformer
 from psycopg.errors import InvalidSqlStatementName, error_from_result
 from psycopg.pq import ExecStatus
-from psycopg.pq.abc import PGresult
+from psycopg.pq.abc import PGconn, PGresult
 
 Driver = psycopg.Connection[Any]
+Values = Sequence[bytes | None]
 
 DONE: Final = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 KEPT_IN: Final = "squidmesh_prepared"
+UTF8: Final = b"UTF8"
 
 _numbers = count(1)
 
 
-def send(pooled: sa.PoolProxiedConnection, sql: str, values: Sequence[Any]) -> PGresult:
+def send(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult:
     """Send a statement that is a transaction by itself, and answer its result.
 
-    sql: has `$1`, `$2`, ... for the values. Raises what psycopg raises.
+    sql: has `$1`, `$2`, ... for the values, which are text in UTF-8. Raises what psycopg raises.
     """
-    driver = cast(Driver, pooled.driver_connection)
-    dumped = Transformer(driver).dump_sequence(values, [PyFormat.TEXT] * len(values))
-    names: Names = pooled.info.setdefault(KEPT_IN, Names())
-    try:
-        return _execute(driver, names.of(driver, sql), sql, dumped)
-    except InvalidSqlStatementName:  # psycopg or the host has discarded what was prepared
-        names.forget()
-        return _execute(driver, None, sql, dumped)
+    return _exchange(pooled, sql, values)
+
+
+def begin(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult:
+    """Begin a transaction and send its first statement, in one round trip."""
+    return _exchange(pooled, sql, values, before=b"BEGIN")
+
+
+def commit(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult:
+    """Send a transaction's last statement and commit, in one round trip."""
+    return _exchange(pooled, sql, values, after=b"COMMIT")
 
 
 def rows(pooled: sa.PoolProxiedConnection, result: PGresult) -> list[list[Any]]:
@@ -82,17 +87,74 @@ class Names:
         return name
 
 
-def _execute(driver: Driver, name: bytes | None, sql: str, values: Sequence[Any]) -> PGresult:
+def _exchange(
+    pooled: sa.PoolProxiedConnection,
+    sql: str,
+    values: Values,
+    *,
+    before: bytes | None = None,
+    after: bytes | None = None,
+) -> PGresult:
+    driver = cast(Driver, pooled.driver_connection)
+    names: Names | None = pooled.info.get(KEPT_IN)
+    if names is None:
+        names = pooled.info[KEPT_IN] = Names()
+    if driver.pgconn.parameter_status(b"client_encoding") != UTF8:
+        values = [value and value.decode().encode(driver.info.encoding) for value in values]
+    try:
+        return _execute(driver, names.of(driver, sql), sql, values, before, after)
+    except InvalidSqlStatementName:  # psycopg or the host has discarded what was prepared
+        names.forget()
+        if after is not None:
+            raise
+        driver.rollback()
+        return _execute(driver, None, sql, values, before, after)
+
+
+def _execute(
+    driver: Driver, name: bytes | None, sql: str, values: Values, before: bytes | None, after: bytes | None
+) -> PGresult:
+    pgconn = driver.pgconn
+    if before is None and after is None:
+        _send(pgconn, name, sql, values)
+        return _answer(driver)
+    pgconn.enter_pipeline_mode()
+    if before is not None:
+        pgconn.send_query_params(before, None)
+    _send(pgconn, name, sql, values)
+    if after is not None:
+        pgconn.send_query_params(after, None)
+    pgconn.pipeline_sync()
+    results = driver.wait(_pipelined(pgconn))
+    pgconn.exit_pipeline_mode()
+    for result in results[:-1]:
+        _check(driver, result)
+    return results[0 if before is None else 1]
+
+
+def _send(pgconn: PGconn, name: bytes | None, sql: str, values: Values) -> None:
     if name is None:
-        driver.pgconn.send_query_params(sql.encode(), values)
+        pgconn.send_query_params(sql.encode(), values)
     else:
-        driver.pgconn.send_query_prepared(name, values)
-    return _answer(driver)
+        pgconn.send_query_prepared(name, values)
 
 
 def _answer(driver: Driver) -> PGresult:
     result: PGresult
     [result] = driver.wait(generators.execute(driver.pgconn))
+    return _check(driver, result)
+
+
+def _pipelined(pgconn: PGconn) -> Generator[Any, Any, list[PGresult]]:
+    """Wait for the results up to that of the synchronisation."""
+    yield from generators.send(pgconn)
+    results: list[PGresult] = []
+    while not results or results[-1].status != ExecStatus.PIPELINE_SYNC:
+        results += yield from generators.fetch_many(pgconn)
+    return results
+
+
+def _check(driver: Driver, result: PGresult) -> PGresult:
     if result.status not in DONE:
         raise error_from_result(result, encoding=driver.info.encoding)
     return result

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 from flask import Flask
 
 from flask_squidmesh import Workflow
-from flask_squidmesh.runtime.worker import Worker
+from flask_squidmesh.runtime.worker import Worker, keep_loaded
 from flask_squidmesh.signals import run_transitioned
 
 from . import app as measured
@@ -210,6 +210,7 @@ def main() -> None:
 def obey(app: Flask, threads: int, tell: Callable[[], None]) -> None:
     """Work and rest as standard input says, until it is closed."""
     worker, thread = None, None
+    keep_loaded()
     tell()
     for line in sys.stdin:
         if line.strip() == "work":

@@ -66,20 +66,21 @@ def test_a_first_claim_is_one_commit_of_few_statements(costs: Costs) -> None:
     assert of_claim == {"commits": 1, "statements": look + taking}
 
 
-def test_noting_how_far_the_queue_has_come_is_one_statement_in_a_few_seconds_and_no_commit(costs: Costs) -> None:
+def test_noting_how_far_the_queue_has_come_adds_no_commit_and_little_in_a_few_seconds(costs: Costs) -> None:
     def of_claim() -> Counter[str]:
         costs.shop.start(costs.workflow)
         return costs.of(lambda: claim_due(costs.shop.runtime, "squidmesh", limit=1))
 
     usual = of_claim()
     costs.shop.clock.advance(6)
-    assert of_claim() == usual + Counter(statements=1)
+    look_again_to_take_more_than_the_claim, note = 0 if costs.sqlite else 1, 1
+    assert of_claim() == usual + Counter(statements=look_again_to_take_more_than_the_claim + note)
     assert of_claim() == usual
 
 
 def test_looking_for_work_in_vain_is_one_statement(costs: Costs) -> None:
     of_look = costs.of(lambda: claim_due(costs.shop.runtime, "squidmesh", limit=1))
-    assert of_look == {"commits": 1, "statements": 1}
+    assert of_look == Counter({"commits": 1, "statements": 1} if costs.sqlite else {"statements": 1})
 
 
 def test_a_hand_over_to_a_queue_of_the_hosts_adds_no_commit(open_shop: OpenShop, script: Script) -> None:

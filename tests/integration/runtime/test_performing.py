@@ -66,7 +66,8 @@ def test_a_chain_is_performed_in_place_with_one_commit_a_step(open_shop: OpenSho
     run_id = shop.start(workflow)
     with shop.counted() as counts:
         assert drain() == 1
-    claim, look_for_steps, look_for_activations = 1, 1, 1
+    claim, look_for_activations = 1, 1
+    look_for_steps = 1 if shop.runtime.database.dialect == "sqlite" else 0
     assert counts["commits"] == claim + 10 + look_for_steps + look_for_activations
     assert shop.status(run_id) == "completed"
     assert script.calls[10:] == [f"step_{number}" for number in range(10)]

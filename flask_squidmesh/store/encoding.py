@@ -1,0 +1,73 @@
+"""Values as the text that PostgreSQL reads them from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.types import NullType, TypeEngine
+
+from .tables import Timestamp
+
+Encode = Callable[[Any], bytes]
+
+MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def encoder(type_: TypeEngine[Any]) -> Encode:
+    """How values of the type, but for None, become text. Raises TypeError for a type that no column of ours has."""
+    if isinstance(type_, sa.ARRAY):
+        return partial(_array, encoder(type_.item_type))
+    for known, encode in _ENCODERS:
+        if isinstance(type_, known):
+            return encode
+    raise TypeError(f"Values of the type {type_!r} are not sent.")
+
+
+def _text(value: str) -> bytes:
+    if "\0" in value:  # libpq would take it for the end
+        raise psycopg.DataError("PostgreSQL text cannot contain the character U+0000")
+    return value.encode()
+
+
+def _number(value: int) -> bytes:
+    return b"%d" % value
+
+
+def _truth(value: bool) -> bytes:
+    return b"true" if value else b"false"
+
+
+def _time(value: datetime) -> bytes:
+    return value.isoformat().encode()
+
+
+def _duration(value: timedelta) -> bytes:
+    return b"%d microseconds" % (value // MICROSECOND)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _array(encode: Encode, values: Iterable[Any]) -> bytes:
+    return b"{%s}" % b",".join(b"NULL" if value is None else _quoted(encode(value)) for value in values)
+
+
+def _quoted(text: bytes) -> bytes:
+    return b'"%s"' % text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+
+
+_ENCODERS: Final[tuple[tuple[Any, Encode], ...]] = (
+    ((sa.String, sa.Uuid, NullType), _text),
+    (sa.Boolean, _truth),
+    (sa.Integer, _number),
+    (Timestamp, _time),
+    (sa.Interval, _duration),
+    (sa.JSON, _json),
+)

@@ -1,0 +1,165 @@
+"""Statements that go to PostgreSQL past psycopg's cursors: what is sent is what arrives, and connections stay sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
+
+from flask_squidmesh.store import tables, wire
+from flask_squidmesh.store.encoding import encoder
+
+ID = "01a205f1-3d60-742c-8263-52c333b98dda"
+MOMENT = datetime(2026, 3, 29, 1, 30, 0, 123456, tzinfo=timezone(timedelta(hours=-3, minutes=-30)))
+TEXTS = ["", "plain", "ü € 𝄞", 'it\'s "quoted" \\ {a,b} NULL', " line\nand\ttab ", "NULL"]
+JSON = {"a": [1, 2.5, None, True, {"ü": "\\ \" ' \u2028"}], "": ""}
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[sa.Engine]:
+    engine = sa.create_engine(postgres_url, pool_size=1, max_overflow=0)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def pooled(engine: sa.Engine) -> Iterator[Any]:
+    connection = engine.raw_connection()
+    yield connection
+    connection.close()
+
+
+def prepared(pooled: Any) -> int:
+    return int(wire.send(pooled, "SELECT count(*) FROM pg_prepared_statements", []).get_value(0, 0) or 0)
+
+
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        (tables.Name, TEXTS),
+        (sa.Text(), TEXTS),
+        (tables.Id, [ID]),
+        (sa.Integer(), [0, -7, 2**31 - 1]),
+        (tables.Serial, [2**62]),
+        (sa.Boolean(), [True, False]),
+        (tables.Timestamp(), [MOMENT, MOMENT.astimezone(UTC), datetime(1, 1, 1, tzinfo=UTC)]),
+        (sa.Interval(), [timedelta(0), timedelta(days=-3, microseconds=7), timedelta(days=400, seconds=5)]),
+        (tables.Json, [JSON, [], {}, "text", 0, None]),
+    ],
+    ids=str,
+)
+def test_every_value_arrives_as_it_was_sent(pooled: Any, type_: TypeEngine[Any], values: list[Any]) -> None:
+    name = postgresql.dialect().type_compiler_instance.process(type_.dialect_impl(postgresql.dialect()))
+    encode = encoder(type_)
+    for value in values:
+        result = wire.send(pooled, f"SELECT $1::{name}", [None if value is None else encode(value)])
+        assert wire.rows(pooled, result) == [[psycopg_reads(value)]]
+    if not isinstance(type_, sa.JSON):
+        array = encoder(postgresql.ARRAY(type_))([*values, None])
+        result = wire.send(pooled, f"SELECT unnest($1::{name}[])", [array])
+        assert [row[0] for row in wire.rows(pooled, result)] == [*map(psycopg_reads, values), None]
+
+
+def psycopg_reads(value: Any) -> Any:
+    return UUID(ID) if value == ID else value
+
+
+def test_text_that_would_be_cut_short_is_refused(pooled: Any) -> None:
+    with pytest.raises(psycopg.DataError, match=r"U\+0000"):
+        encoder(tables.Name)("a\0b")
+
+
+def test_a_type_that_no_column_has_is_refused() -> None:
+    with pytest.raises(TypeError, match="Float"):
+        encoder(sa.Float())
+
+
+def test_a_connection_of_another_encoding_gets_its_own(postgres_url: str) -> None:
+    engine = sa.create_engine(postgres_url, connect_args={"client_encoding": "LATIN1"})
+    connection: Any = engine.raw_connection()
+    result = wire.send(
+        connection,
+        "SELECT $1::text, length($1::text)",
+        [
+            "grün".encode(),
+        ],
+    )
+    assert wire.rows(connection, result) == [["grün", 4]]
+    connection.close()
+    engine.dispose()
+
+
+def test_a_statement_is_prepared_once_it_was_sent_as_often_as_psycopg_would_wait_for(pooled: Any) -> None:
+    pooled.driver_connection.prepare_threshold = 2
+    counts = []
+    for _ in range(4):
+        wire.send(pooled, "SELECT $1::int", [b"1"])
+        counts.append(prepared(pooled))
+    assert counts[:2] == [0, 0]
+    assert counts[3] > 0
+
+
+def test_nothing_is_prepared_where_psycopg_may_not(pooled: Any) -> None:
+    pooled.driver_connection.prepare_threshold = None
+    for _ in range(8):
+        wire.send(pooled, "SELECT $1::int", [b"1"])
+    assert prepared(pooled) == 0
+
+
+def test_no_more_is_kept_prepared_than_psycopg_would_keep(pooled: Any) -> None:
+    pooled.driver_connection.prepare_threshold = 0
+    pooled.driver_connection.prepared_max = 3
+    for number in range(9):
+        wire.send(pooled, f"SELECT $1::int + {number}", [b"1"])
+    assert prepared(pooled) == 3
+
+
+@pytest.mark.parametrize("send", [wire.send, wire.begin])
+def test_what_somebody_has_discarded_is_sent_again(pooled: Any, send: Any) -> None:
+    pooled.driver_connection.prepare_threshold = 0
+    wire.send(pooled, "SELECT $1::int", [b"1"])
+    wire.send(pooled, "DISCARD ALL", [])
+    assert send(pooled, "SELECT $1::int", [b"2"]).get_value(0, 0) == b"2"
+
+
+def test_a_transaction_begins_and_ends_with_its_statements(pooled: Any, engine: sa.Engine) -> None:
+    wire.send(pooled, "CREATE TABLE things (name text PRIMARY KEY)", [])
+    wire.begin(pooled, "INSERT INTO things VALUES ($1)", [b"a"])
+    pooled.driver_connection.rollback()
+    wire.begin(pooled, "INSERT INTO things VALUES ($1)", [b"b"])
+    wire.commit(pooled, "INSERT INTO things VALUES ($1)", [b"c"])
+    assert wire.rows(pooled, wire.send(pooled, "SELECT name FROM things ORDER BY name", [])) == [["b"], ["c"]]
+
+
+@pytest.mark.parametrize("send", [wire.send, wire.begin, wire.commit])
+def test_a_connection_stays_sound_when_a_statement_fails(pooled: Any, send: Any) -> None:
+    wire.send(pooled, "CREATE TABLE things (name text PRIMARY KEY)", [])
+    if send is wire.commit:
+        wire.begin(pooled, "INSERT INTO things VALUES ($1)", [b"a"])
+    with pytest.raises(psycopg.errors.UndefinedColumn):
+        send(pooled, "SELECT nothing_of_that_name", [])
+    pooled.driver_connection.rollback()
+    assert wire.send(pooled, "SELECT count(*) FROM things", []).get_value(0, 0) == b"0"
+
+
+def test_a_commit_that_the_server_refuses_is_told(pooled: Any) -> None:
+    wire.send(pooled, "CREATE TABLE things (name text UNIQUE DEFERRABLE INITIALLY DEFERRED)", [])
+    wire.begin(pooled, "INSERT INTO things VALUES ($1)", [b"a"])
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        wire.commit(pooled, "INSERT INTO things VALUES ($1)", [b"a"])
+    assert wire.send(pooled, "SELECT count(*) FROM things", []).get_value(0, 0) == b"0"
+
+
+def test_the_end_of_a_connection_is_told_as_such(pooled: Any, postgres_url: str) -> None:
+    pid = pooled.driver_connection.info.backend_pid
+    with psycopg.connect(sa.make_url(postgres_url).set(drivername="postgresql").render_as_string(False)) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    with pytest.raises(psycopg.OperationalError):
+        wire.send(pooled, "SELECT 1", [])
