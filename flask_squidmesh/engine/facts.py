@@ -117,28 +117,29 @@ def entered(run_id: str, row: NewStepRun) -> StepFact:
 
 
 def settings_of(step: StepSpec) -> dict[str, Any]:
-    """What is stored with a visit of the step and holds for it, whatever is deployed later."""
-    return {
-        "kind": step.kind,
-        **_retry(step.retry),
-        "irreversible": step.irreversible,
-        "compensatable": step.compensatable and not step.irreversible,
-        "compensate": step.compensate.name if step.compensate else None,
-        "compensate_retry": _retry(step.compensate.retry) if step.compensate else None,
-        "transaction": step.transaction,
-        "output": step.output,
-        "permission": step.permission,
-    }
+    """What is stored with a visit of the step and holds for it, whatever is deployed later; but for what is usual."""
+    settings: dict[str, Any] = {"kind": step.kind, **_retry(step.retry)}
+    if step.irreversible:
+        settings["irreversible"] = True
+    if step.blocks_replay:
+        settings["compensatable"] = False
+    if step.compensate:
+        settings |= {"compensate": step.compensate.name, "compensate_retry": _retry(step.compensate.retry)}
+    if step.transaction:
+        settings["transaction"] = True
+    if step.output is not None:
+        settings["output"] = step.output
+    if step.permission is not None:
+        settings["permission"] = step.permission
+    return settings
 
 
 def _retry(policy: RetryPolicy) -> dict[str, Any]:
+    if policy.max_attempts == 1:
+        return {}
     backoff = policy.backoff
-    return {
-        "max_attempts": policy.max_attempts,
-        "first": backoff.first if backoff else None,
-        "most": backoff.most if backoff else None,
-        "jitter": policy.jitter,
-    }
+    spaced = {"first": backoff.first, "most": backoff.most} if backoff else {}
+    return {"max_attempts": policy.max_attempts, **spaced, "jitter": policy.jitter}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -34,10 +34,15 @@ FURTHER = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """What a look at the queue brought. last: when the last of what was seen was due; None where nothing was behind."""
+    """What a look at the queue brought.
+
+    last: when the last of what was seen was due; None where nothing was behind. left_some: whether there was more due
+    than is claimed.
+    """
 
     claims: list[Claim]
     last: datetime | None
+    left_some: bool
 
 
 def claim_due(runtime: Runtime, queue: str, *, limit: int, take_over: bool | None = None) -> list[Claim]:
@@ -64,8 +69,10 @@ def look(
     batch = Batch()
     with runtime.database.write() as connection:
         for seen in (limit, FURTHER):
-            found = claiming.due_work(connection, runtime.database, queue, limit=seen, take_over=take_over, after=after)
-            for work in one_a_run(found):
+            found = claiming.due_work(
+                connection, runtime.database, queue, limit=seen + 1, take_over=take_over, after=after
+            )
+            for work in one_a_run(found[:seen]):
                 if len(claims) < limit and (claim := take(runtime, connection, work, settled, batch)):
                     claims.append(claim)
             if claims or not found:
@@ -73,31 +80,37 @@ def look(
         batch.execute(connection)
     for recorded in settled:
         after_commit(runtime, recorded)
-    return Looked(claims=claims, last=found[-1].due_at if len(found) == seen else None)
+    return _looked(claims, found, seen)
 
 
 def _look_at_usual(
     runtime: Runtime, queue: str, *, limit: int, take_over: bool, after: datetime | None
 ) -> Looked | None:
     """The same where all that is due only has to be claimed, in two round trips; else None, and nothing is claimed."""
-    seen: list[Work] = []
+    found: list[Work] = []
     claims: list[Claim] = []
     settled: list[Recorded] = []
 
-    def claim(found: list[Work]) -> Batch | None:
-        seen.extend(found)
+    def claim(works: list[Work]) -> Batch | None:
+        found.extend(works)
         batch = Batch()
-        taken = [(work, _usual(runtime, work)) for work in one_a_run(found)]
+        taken = [(work, _usual(runtime, work)) for work in one_a_run(found[:limit])]
         if all(spec is not None for _, spec in taken):
             claims.extend(_claim(runtime, spec, work, settled, batch) for work, spec in taken if spec is not None)
         return batch if claims else None
 
-    claiming.claim_work(runtime.database, queue, limit=limit, take_over=take_over, after=after, claim=claim)
-    if seen and not claims:
+    claiming.claim_work(runtime.database, queue, limit=limit + 1, take_over=take_over, after=after, claim=claim)
+    if found and not claims:
         return None
     for recorded in settled:
         after_commit(runtime, recorded)
-    return Looked(claims=claims, last=seen[-1].due_at if len(seen) == limit else None)
+    return _looked(claims, found, limit)
+
+
+def _looked(claims: list[Claim], found: Sequence[Work], seen: int) -> Looked:
+    """One more is found than is looked at, which tells whether there is more."""
+    last = found[seen - 1].due_at if len(found) > seen else None
+    return Looked(claims=claims, last=last, left_some=len(found) > len(claims))
 
 
 def _usual(runtime: Runtime, work: Work) -> WorkflowSpec | None:

@@ -18,12 +18,15 @@ class Turns:
     The steps of a fan-out are due at one moment. Every other look goes on behind what the one before it has seen, from
     moment to moment to the end of the queue and then from the front again, so that half of the work is done in that
     order, whatever stands in front.
+
+    left_some: whether there was more due at the last look than it took.
     """
 
     def __init__(self, runtime: Runtime, queue: str) -> None:
         self._runtime, self._queue = runtime, queue
         self._behind: datetime | None = None
         self._front_is_next = True
+        self.left_some = True
 
     def claim(self, *, limit: int) -> list[Claim]:
         """Claim due work for as many idle threads; none where nothing is due."""
@@ -32,12 +35,12 @@ class Turns:
 
     def _from_behind(self, limit: int) -> list[Claim]:
         looked = look(self._runtime, self._queue, limit=limit, after=self._behind)
-        self._behind, self._front_is_next = looked.last, True
+        self._behind, self._front_is_next, self.left_some = looked.last, True, True
         return looked.claims
 
     def _from_front(self, limit: int) -> list[Claim]:
         looked = look(self._runtime, self._queue, limit=limit)
         if self._behind is None or looked.last is None:
             self._behind = looked.last
-        self._front_is_next = False
+        self._front_is_next, self.left_some = False, looked.left_some
         return looked.claims

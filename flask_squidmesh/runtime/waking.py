@@ -29,6 +29,13 @@ class Bell:
         """Wake the waiting one, or the next one who would wait."""
         self._rung.set()
 
+    def hush(self) -> bool:
+        """Answer whether the bell has rung since it was last asked."""
+        rung = self._rung.is_set()
+        if rung:
+            self._rung.clear()
+        return rung
+
     def wait(self, seconds: float) -> bool:
         """Sleep until the bell rings, at most so long; answer whether it rang."""
         rung = self._rung.wait(max(seconds, 0.0))

@@ -48,6 +48,7 @@ class Worker:
         self._ready: deque[Claim] = deque()
         self._turns = Turns(runtime, self._queue)
         self._in_vain = 0
+        self._expects_work = True
         self._idle = 0
         self._counting = threading.Lock()
 
@@ -106,19 +107,29 @@ class Worker:
             logger.warning("squidmesh: claimed work could not be put back (%s)", type(error).__name__)
 
     def _look(self) -> bool:
-        """Claim as much as there are idle threads; sleep where there is nothing."""
+        """Claim as much as there are idle threads; sleep where there is nothing.
+
+        Where the last look took all there was and nobody has rung since, only the time of the next work is asked for.
+        """
         try:
-            self._ready.extend(self._turns.claim(limit=max(self._idle, 1)))
-            self._in_vain = 0 if self._ready else self._in_vain + 1
+            looks = self._runtime.bell.hush() or self._expects_work
+            if looks:
+                self._ready.extend(self._turns.claim(limit=max(self._idle, 1)))
+                self._in_vain = 0 if self._ready else self._in_vain + 1
+                self._expects_work = self._turns.left_some
             if not self._ready:
-                self._sleep()
+                self._sleep(looked=looks)
+                self._expects_work = True
         except Exception as error:  # the database is away; look again in a moment
             logger.warning("squidmesh: looking for work failed (%s: %s)", type(error).__name__, error)
             self._stopping.wait(OUTAGE_SECONDS)
         return bool(self._ready)
 
-    def _sleep(self) -> None:
-        """Until there may be work to claim. What is due already was not to be had, because others are at its run."""
+    def _sleep(self, *, looked: bool) -> None:
+        """Until there may be work to claim.
+
+        looked: in vain, so that what is due already is not to be had for a moment, because others are at its run.
+        """
         wait = min(SHORTEST_WAIT_SECONDS * 2 ** min(self._in_vain, 10), OUTAGE_SECONDS)
         on_postgresql = self._runtime.database.dialect == "postgresql"
         poll = self._runtime.settings.poll_interval
@@ -130,7 +141,8 @@ class Worker:
                 return
             soonest = min(due.values(), default=inf)
             if soonest <= 0:
-                self._runtime.bell.wait(min(poll, wait))
+                if looked:
+                    self._runtime.bell.wait(min(poll, wait))
                 return
             rung = self._runtime.bell.wait(min(soonest, poll))
             if soonest <= poll or (rung and on_postgresql):

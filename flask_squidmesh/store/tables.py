@@ -2,6 +2,9 @@
 
 A dispatch is the intent to deliver one piece of work and, while somebody works on it, the claim: `due_at` is then
 the time at which the claim expires. So a crash at any point leaves a row that falls due.
+
+The tables that every step writes have no CHECK constraints: PostgreSQL parses those anew for each statement, which took
+a tenth of a step's time in the server.
 """
 
 from __future__ import annotations
@@ -111,11 +114,6 @@ class Run(Base):
     __table_args__ = (
         sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_runs")),
         sa.UniqueConstraint("parent_run_id", "child_key", name=conv("uq_squidmesh_runs_child")),
-        _one_of(
-            "squidmesh_runs",
-            "status",
-            ("pending", "running", "retrying", "paused", "cancelling", "completed", "failed", "cancelled"),
-        ),
         sa.Index("ix_squidmesh_runs_created", "created_at", "id"),
         sa.Index("ix_squidmesh_runs_status", "status", "created_at", "id", "needs"),
         sa.Index("ix_squidmesh_runs_workflow", "workflow", "status", "created_at", "id", "needs"),
@@ -190,12 +188,6 @@ class StepRun(Base):
         sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_step_runs")),
         _run_id("squidmesh_step_runs"),
         sa.UniqueConstraint("run_id", "kind", "step", "visit", name=conv("uq_squidmesh_step_runs_visit")),
-        _one_of("squidmesh_step_runs", "kind", ("step", "compensation")),
-        _one_of(
-            "squidmesh_step_runs",
-            "status",
-            ("pending", "running", "paused", "completed", "failed", "cancelled"),
-        ),
         sa.Index("ix_squidmesh_step_runs_position", "run_id", "position", **_where("position IS NOT NULL")),
     )
 
@@ -221,8 +213,6 @@ class Attempt(Base):
             name=conv("fk_squidmesh_attempts_step_run_id"),
             ondelete="CASCADE",
         ),
-        _one_of("squidmesh_attempts", "status", ("completed", "failed", "abandoned")),
-        sa.CheckConstraint("number > 0", name=conv("ck_squidmesh_attempts_number")),
     )
 
 
@@ -260,7 +250,6 @@ class Dispatch(Base):
             ondelete="CASCADE",
         ),
         sa.UniqueConstraint("step_run_id", name=conv("uq_squidmesh_dispatches_step_run_id")),
-        _one_of("squidmesh_dispatches", "kind", ("step", "compensation", "cron")),
         sa.Index("ix_squidmesh_dispatches_due", "queue", "due_at"),
         sa.Index("ix_squidmesh_dispatches_relay", "queue", "relay_at"),
         sa.Index(

@@ -80,7 +80,6 @@ def upgrade() -> None:
     sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('acknowledged_at', sa.DateTime(timezone=True), nullable=True),
-    sa.CheckConstraint("status IN ('pending', 'running', 'retrying', 'paused', 'cancelling', 'completed', 'failed', 'cancelled')", name=op.f('ck_squidmesh_runs_status')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_runs')),
     sa.UniqueConstraint('parent_run_id', 'child_key', name=op.f('uq_squidmesh_runs_child'))
     )
@@ -151,8 +150,6 @@ def upgrade() -> None:
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('started_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
-    sa.CheckConstraint("kind IN ('step', 'compensation')", name=op.f('ck_squidmesh_step_runs_kind')),
-    sa.CheckConstraint("status IN ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled')", name=op.f('ck_squidmesh_step_runs_status')),
     sa.ForeignKeyConstraint(['run_id'], ['squidmesh_runs.id'], name=op.f('fk_squidmesh_step_runs_run_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_step_runs')),
     sa.UniqueConstraint('run_id', 'kind', 'step', 'visit', name=op.f('uq_squidmesh_step_runs_visit'))
@@ -165,8 +162,6 @@ def upgrade() -> None:
     sa.Column('error', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
     sa.Column('started_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('finished_at', sa.DateTime(timezone=True), nullable=False),
-    sa.CheckConstraint("status IN ('completed', 'failed', 'abandoned')", name=op.f('ck_squidmesh_attempts_status')),
-    sa.CheckConstraint('number > 0', name=op.f('ck_squidmesh_attempts_number')),
     sa.ForeignKeyConstraint(['step_run_id'], ['squidmesh_step_runs.id'], name=op.f('fk_squidmesh_attempts_step_run_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('step_run_id', 'number', name=op.f('pk_squidmesh_attempts'))
     )
@@ -186,7 +181,6 @@ def upgrade() -> None:
     sa.Column('hand_over_error', sa.Text(), nullable=True),
     sa.Column('held', sa.Text(), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
-    sa.CheckConstraint("kind IN ('step', 'compensation', 'cron')", name=op.f('ck_squidmesh_dispatches_kind')),
     sa.ForeignKeyConstraint(['run_id'], ['squidmesh_runs.id'], name=op.f('fk_squidmesh_dispatches_run_id'), ondelete='CASCADE'),
     sa.ForeignKeyConstraint(['step_run_id'], ['squidmesh_step_runs.id'], name=op.f('fk_squidmesh_dispatches_step_run_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_dispatches')),

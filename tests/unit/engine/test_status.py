@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import get_args
 
 from flask_squidmesh.engine.status import RUN_MOVES, TERMINAL, UNFINISHED, RunStatus, may_move
-from flask_squidmesh.store.tables import runs
 
 
 def test_every_status_has_its_moves_and_they_lead_to_statuses() -> None:
@@ -25,10 +24,3 @@ def test_every_unfinished_run_can_be_cancelled_and_none_becomes_pending_again() 
 def test_a_run_that_is_being_cancelled_never_completes() -> None:
     assert not may_move("cancelling", "completed")
     assert not may_move("cancelling", "running")
-
-
-def test_the_database_knows_the_same_words() -> None:
-    [check] = [each for each in runs.constraints if str(each.name) == "ck_squidmesh_runs_status"]
-    text = str(check.sqltext)  # type: ignore[attr-defined]
-    assert all(f"'{status}'" in text for status in RUN_MOVES)
-    assert text.count("'") == 2 * len(RUN_MOVES)
