@@ -63,6 +63,12 @@ def statements_told(engine: sa.Engine, tell: Callable[[], None]) -> Iterator[Non
         del counting[dialect]
 
 
+def _begin(pooled: Any, asked: Sequence[Any]) -> Any:
+    for _ in asked if pooled._pool._dialect in counting else ():
+        counting[pooled._pool._dialect]()
+    return begin(pooled, asked)
+
+
 def _watched(plain: Callable[..., Any]) -> Callable[..., Any]:
     def send(pooled: Any, statement: str, values: Sequence[Any]) -> Any:
         dialect = pooled._pool._dialect
@@ -77,5 +83,7 @@ def _watched(plain: Callable[..., Any]) -> Callable[..., Any]:
     return send
 
 
-for name in ("send", "begin", "commit"):
-    setattr(wire, name, _watched(getattr(wire, name)))
+begin = wire.begin
+replacing = {"begin": _begin, "send": _watched(wire.send), "commit": _watched(wire.commit)}
+for name, replacement in replacing.items():
+    setattr(wire, name, replacement)

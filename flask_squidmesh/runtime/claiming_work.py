@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..engine.changes import Changes
+from ..engine.facts import RunFact
 from ..engine.neighbourhood import Neighbourhood
 from ..engine.progress import Progress
 from ..engine.status import TERMINAL
@@ -72,7 +73,8 @@ def look(
             found = claiming.due_work(
                 connection, runtime.database, queue, limit=seen + 1, take_over=take_over, after=after
             )
-            for work in one_a_run(found[:seen]):
+            claims.extend(_claims(runtime, found[:seen], settled, batch) or [])
+            for work in one_a_run(found[:seen]) if not claims else ():
                 if len(claims) < limit and (claim := take(runtime, connection, work, settled, batch)):
                     claims.append(claim)
             if claims or not found:
@@ -94,9 +96,7 @@ def _look_at_usual(
     def claim(works: list[Work]) -> Batch | None:
         found.extend(works)
         batch = Batch()
-        taken = [(work, _usual(runtime, work)) for work in one_a_run(found[:limit])]
-        if all(spec is not None for _, spec in taken):
-            claims.extend(_claim(runtime, spec, work, settled, batch) for work, spec in taken if spec is not None)
+        claims.extend(_claims(runtime, found[:limit], settled, batch) or [])
         return batch if claims else None
 
     claiming.claim_work(runtime.database, queue, limit=limit + 1, take_over=take_over, after=after, claim=claim)
@@ -111,6 +111,26 @@ def _looked(claims: list[Claim], found: Sequence[Work], seen: int) -> Looked:
     """One more is found than is looked at, which tells whether there is more."""
     last = found[seen - 1].due_at if len(found) > seen else None
     return Looked(claims=claims, last=last, left_some=len(found) > len(claims))
+
+
+def _claims(runtime: Runtime, found: Sequence[Work], settled: list[Recorded], batch: Batch) -> list[Claim] | None:
+    """Claims on the work; None where some of it needs more than that, and then nothing is added to the batch.
+
+    A run's row is written once in a transaction, so what would write it again is left for the next look.
+    """
+    specs = [_usual(runtime, work) for work in found]
+    if None in specs:
+        return None
+    claims: list[Claim] = []
+    runs_claimed: dict[str, RunFact] = {}
+    for work, spec in zip(found, specs, strict=True):
+        assert spec is not None
+        run = runs_claimed.get(work.run.id)
+        known = work if run is None else replace(work, run=run)
+        if run is None or not _moved(spec, known, work.visit.attempts + 1):
+            claims.append(_claim(runtime, spec, known, settled, batch))
+            runs_claimed[work.run.id] = claims[-1].run
+    return claims
 
 
 def _usual(runtime: Runtime, work: Work) -> WorkflowSpec | None:

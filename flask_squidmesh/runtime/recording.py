@@ -10,7 +10,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -59,7 +59,7 @@ class Recorded:
 
 def record(runtime: Runtime, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, may_continue: bool) -> Recorded:
     """Write the outcome and what follows from it. Raises ClaimLostError where the claim is somebody else's now."""
-    recorded = _record_unread(runtime, spec, claim, outcome, may_continue=may_continue)
+    recorded = _record_briefly(runtime, spec, claim, outcome, may_continue=may_continue)
     if recorded is not None:
         return recorded
     with runtime.database.write() as connection:
@@ -85,20 +85,86 @@ def record_in(
     return write(runtime, connection, progress, held=_held(runtime, claim), onward=onward, visit=claim.visit)
 
 
-def _record_unread(
+def _record_briefly(
     runtime: Runtime, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, may_continue: bool
 ) -> Recorded | None:
-    """Write the outcome as one statement, on the facts that the claim came with.
+    """Write the outcome as one statement, or on PostgreSQL where joins follow in two round trips.
 
-    None where these do not suffice, or the run has another revision by now; then nothing was written.
+    None where that does not suffice, or the run was not found as expected; then nothing was written.
     """
     run, visit = claim.run, claim.visit
     if isinstance(outcome, Failed) or visit.kind != "step" or run.status != "running":
         return None
     lookup = _lookup(spec, run, _following(spec, visit), outcome.output, conditions.keys(spec.steps[visit.step].ok))
-    if lookup.reads:
+    state = {**claim.payload, **outcome.output} if lookup.wanted else {}
+    if not lookup.reads:
+        return _record_unread(runtime, spec, claim, outcome, state, may_continue)
+    if lookup.missing or lookup.entered or runtime.database.dialect == "sqlite":
         return None
-    around = Neighbourhood(state={**claim.payload, **outcome.output} if lookup.wanted else {}, hides=runtime.hides)
+    return _record_joining(runtime, spec, claim, outcome, state, lookup.joined, may_continue)
+
+
+def _record_unread(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, outcome: Outcome, state: Mapping[str, Any], may_continue: bool
+) -> Recorded | None:
+    """Decide on the facts that the claim came with, and write if the run still has their revision."""
+    around = Neighbourhood(state=state, hides=runtime.hides)
+    draft = _draft(runtime, spec, claim.run, claim, outcome, around, may_continue)
+    if draft is None or not written_at_once(runtime, claim.run, draft.batch):
+        return None
+    return draft.recorded
+
+
+def _record_joining(
+    runtime: Runtime,
+    spec: WorkflowSpec,
+    claim: Claim,
+    outcome: Outcome,
+    state: Mapping[str, Any],
+    joined: Collection[str],
+    may_continue: bool,
+) -> Recorded | None:
+    """Lock the run, read how many dependencies the joins wait for, and write."""
+    draft: _Draft | None = None
+
+    def decide(found: Sequence[Sequence[Any]], joins: Sequence[Sequence[Any]]) -> Batch | None:
+        nonlocal draft
+        run = RunFact._make(found[0]) if found else None
+        if run is None or run.status != "running":
+            return None
+        around = Neighbourhood(state=state, joins=loading.joins_of(joins), hides=runtime.hides)
+        draft = _draft(runtime, spec, run, claim, outcome, around, may_continue)
+        if draft is not None:
+            runtime.turns.take(run)
+        return draft and draft.batch
+
+    dialect, written = runtime.database.dialect, False
+    asked = [claiming.run_asked(dialect, claim), loading.joins_asked(dialect, claim.run.id, joined)]
+    try:
+        written = runtime.database.decide(asked, decide)
+    finally:
+        if draft is not None and not written:
+            runtime.turns.forget(draft.recorded.run)
+    return draft.recorded if draft is not None and written else None
+
+
+class _Draft(NamedTuple):
+    """What is recorded once the batch is written."""
+
+    recorded: Recorded
+    batch: Batch
+
+
+def _draft(
+    runtime: Runtime,
+    spec: WorkflowSpec,
+    run: RunFact,
+    claim: Claim,
+    outcome: Outcome,
+    around: Neighbourhood,
+    may_continue: bool,
+) -> _Draft | None:
+    """Decide. None where one batch is not enough: the run is halted, or the executor enqueues in the transaction."""
     progress = _decided(runtime, spec, run, claim, outcome, around)
     if progress.halted:
         return None
@@ -107,9 +173,7 @@ def _record_unread(
     if handed.left and enqueues_within(runtime):
         return None
     batch = _batch(runtime, progress, run, progress.changes, handed, _held(runtime, claim))
-    if not written_at_once(runtime, run, batch):
-        return None
-    return Recorded(run=run, changes=[progress.changes], handed=handed, onward=onward)
+    return _Draft(Recorded(run=run, changes=[progress.changes], handed=handed, onward=onward), batch)
 
 
 def _decided(

@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 
+LOOKS_IN_FRONT = 8
+
+
 class Turns:
     """Looks at a queue by turns at its front and further behind.
 
     The steps of a fan-out are due at one moment. Every other look goes on behind what the one before it has seen, from
     moment to moment to the end of the queue and then from the front again, so that half of the work is done in that
-    order, whatever stands in front.
+    order, whatever stands in front. Where that finds nothing, the next looks are at the front only.
 
     left_some: whether there was more due at the last look than it took.
     """
@@ -26,16 +29,24 @@ class Turns:
         self._runtime, self._queue = runtime, queue
         self._behind: datetime | None = None
         self._front_is_next = True
+        self._only_front = 0
         self.left_some = True
 
-    def claim(self, *, limit: int) -> list[Claim]:
-        """Claim due work for as many idle threads; none where nothing is due."""
-        claims = [] if self._front_is_next or self._behind is None else self._from_behind(limit)
+    def claim(self, *, limit: int, news: bool = True) -> list[Claim]:
+        """Claim due work for as many idle threads; none where nothing is due.
+
+        news: whether there may be work that was not there at the last look.
+        """
+        if news:
+            self._only_front = 0
+        goes_behind = not self._front_is_next and self._behind is not None and not self._only_front
+        claims = self._from_behind(limit) if goes_behind else []
         return claims or self._from_front(limit)
 
     def _from_behind(self, limit: int) -> list[Claim]:
         looked = look(self._runtime, self._queue, limit=limit, after=self._behind)
         self._behind, self._front_is_next, self.left_some = looked.last, True, True
+        self._only_front = 0 if looked.claims else LOOKS_IN_FRONT
         return looked.claims
 
     def _from_front(self, limit: int) -> list[Claim]:
@@ -43,4 +54,5 @@ class Turns:
         if self._behind is None or looked.last is None:
             self._behind = looked.last
         self._front_is_next, self.left_some = False, looked.left_some
+        self._only_front = max(self._only_front - 1, 0)
         return looked.claims

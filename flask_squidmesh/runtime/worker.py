@@ -49,6 +49,7 @@ class Worker:
         self._turns = Turns(runtime, self._queue)
         self._in_vain = 0
         self._expects_work = True
+        self._obstructed = False
         self._idle = 0
         self._counting = threading.Lock()
 
@@ -83,6 +84,8 @@ class Worker:
 
     def _next(self) -> Claim | None:
         """The next claim; one thread looks while the others wait for their turn. None when the worker stops."""
+        if self._obstructed:  # perhaps by what this thread has just done
+            self._runtime.bell.ring()
         with self._counting:
             self._idle += 1
         try:
@@ -112,10 +115,12 @@ class Worker:
         Where the last look took all there was and nobody has rung since, only the time of the next work is asked for.
         """
         try:
-            looks = self._runtime.bell.hush() or self._expects_work
+            rung = self._runtime.bell.hush()
+            looks = rung or self._expects_work
             if looks:
-                self._ready.extend(self._turns.claim(limit=max(self._idle, 1)))
+                self._ready.extend(self._turns.claim(limit=max(self._idle, 1), news=rung))
                 self._in_vain = 0 if self._ready else self._in_vain + 1
+                self._obstructed = self._obstructed and not self._ready
                 self._expects_work = self._turns.left_some
             if not self._ready:
                 self._sleep(looked=looks)
@@ -140,6 +145,7 @@ class Worker:
                 activate_next(self._runtime, self._queue)
                 return
             soonest = min(due.values(), default=inf)
+            self._obstructed = looked and soonest <= 0
             if soonest <= 0:
                 if looked:
                     self._runtime.bell.wait(min(poll, wait))

@@ -6,15 +6,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import sqlalchemy as sa
 
 from ..engine.facts import Performed, RunFact, StepFact
 from .batching import Batch
-from .database import Database, Dialect, now_given
+from .database import Database, now_given
 from .loading import RUN_COLUMNS, RUN_NAMES, STEP_COLUMNS, STEP_NAMES
-from .prepared import Prepared
+from .prepared import Asked, Dialect, Prepared
 from .queues import IN_NO_QUEUE
 from .tables import dispatches, runs, step_runs
 from .writing import RELAY_GRACE
@@ -90,19 +90,31 @@ class Claim(NamedTuple):
 
 def run_under(connection: sa.Connection, claim: Claim) -> RunFact | None:
     """The run of the claim, both locked until the transaction ends; None where the claim is gone or has moved on."""
+    query, given = run_asked(cast(Dialect, connection.dialect.name), claim)
+    rows = query.rows(connection.connection, connection.dialect, given)
+    return RunFact._make(rows[0]) if rows else None
+
+
+def run_asked(dialect: Dialect, claim: Claim) -> Asked:
+    """The query of `run_under`."""
+    given = {"run": claim.run.id, "dispatch": claim.dispatch_id, "claim": claim.claim_id, "step_run": claim.visit.id}
+    return _run_under(dialect), given
+
+
+@cache
+def _run_under(dialect: Dialect) -> Prepared:
     query = (
         sa.select(*RUN_COLUMNS)
         .join_from(runs, dispatches, dispatches.c.run_id == runs.c.id)
         .where(
-            runs.c.id == claim.run.id,
-            dispatches.c.id == claim.dispatch_id,
-            dispatches.c.claim_id == claim.claim_id,
-            dispatches.c.step_run_id == claim.visit.id,
+            runs.c.id == sa.bindparam("run"),
+            dispatches.c.id == sa.bindparam("dispatch"),
+            dispatches.c.claim_id == sa.bindparam("claim"),
+            dispatches.c.step_run_id == sa.bindparam("step_run"),
         )
         .with_for_update(of=(runs, dispatches))
     )
-    row = connection.execute(query).mappings().first()
-    return RunFact(**row) if row else None
+    return Prepared(query, dialect)
 
 
 def due_work(
@@ -138,7 +150,7 @@ def claim_work(
     """
     query = _due_work(database.dialect, take_over, after is not None)
     given = {"queue": queue, "limit": limit, "now": database.given_now(), "after": after}
-    database.decide(query, given, lambda rows: claim(_works(rows)))
+    database.decide([(query, given)], lambda rows: claim(_works(rows)))
 
 
 def _works(rows: Iterable[Sequence[Any]]) -> list[Work]:

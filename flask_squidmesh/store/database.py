@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
 import sqlalchemy as sa
@@ -18,11 +18,10 @@ from sqlalchemy.orm import Session, scoped_session
 from ..clock import Clock
 from ..errors import ConflictError, SchemaError
 from .batching import Batch
-from .prepared import Prepared
+from .prepared import Asked, Dialect, Prepared
 from .shapes import FromNow
 from .tables import ADVICE, PREFIX, Timestamp
 
-Dialect = Literal["sqlite", "postgresql"]
 AnySession = Session | scoped_session[Any]
 _Found = TypeVar("_Found")
 
@@ -213,20 +212,18 @@ class Database:
                 return batch.execute(connection)
         return self._alone(batch.send)
 
-    def decide(
-        self, query: Prepared, given: Mapping[str, Any], deciding: Callable[[list[list[Any]]], Batch | None]
-    ) -> None:
+    def decide(self, asked: Sequence[Asked], deciding: Callable[..., Batch | None]) -> bool:
         """Read rows and make the writes that are decided on them, in one transaction of two round trips (PostgreSQL).
 
-        deciding: gets the rows, which the query may lock, and answers the writes; None for none.
+        deciding: gets the rows of each query, which may lock them, and answers the writes; None for none. Answer
+        whether any were made.
         """
 
-        def send(pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> None:
-            batch = deciding(query.begin(pooled, dialect, given))
-            if batch is not None:
-                batch.commit(pooled, dialect)
+        def send(pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
+            batch = deciding(*Prepared.begin(pooled, dialect, asked))
+            return batch is not None and batch.commit(pooled, dialect)
 
-        self._alone(send)
+        return self._alone(send)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import psycopg
@@ -17,6 +17,9 @@ from .tables import Timestamp
 Encode = Callable[[Any], bytes]
 
 MICROSECOND: Final = timedelta(microseconds=1)
+MOMENTS_KEPT: Final = 64
+
+_to_json: Final = json.JSONEncoder().encode
 
 
 def encoder(type_: TypeEngine[Any]) -> Encode:
@@ -43,6 +46,7 @@ def _truth(value: bool) -> bytes:
     return b"true" if value else b"false"
 
 
+@lru_cache(MOMENTS_KEPT)  # the moment of a decision stands in most of its rows
 def _time(value: datetime) -> bytes:
     return value.isoformat().encode()
 
@@ -52,7 +56,7 @@ def _duration(value: timedelta) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value).encode()
+    return _to_json(value).encode()
 
 
 def _array(encode: Encode, values: Iterable[Any]) -> bytes:
@@ -64,7 +68,8 @@ def _quoted(text: bytes) -> bytes:
 
 
 _ENCODERS: Final[tuple[tuple[Any, Encode], ...]] = (
-    ((sa.String, sa.Uuid, NullType), _text),
+    (sa.Uuid, str.encode),
+    ((sa.String, NullType), _text),
     (sa.Boolean, _truth),
     (sa.Integer, _number),
     (Timestamp, _time),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from ..engine.facts import RunFact, StepFact
+from .prepared import Asked, Dialect, Prepared
 from .tables import runs, step_runs
 
 RUN_NAMES = RunFact._fields
@@ -56,14 +58,31 @@ def joins(connection: sa.Connection, run_id: str, names: Collection[str]) -> dic
     """The rows that count the dependencies of these steps."""
     if not names:
         return {}
-    found = step_facts(
-        connection,
-        step_runs.c.run_id == run_id,
-        step_runs.c.kind == "step",
-        step_runs.c.step.in_(names),
-        step_runs.c.visit == 1,
+    query, given = joins_asked(cast(Dialect, connection.dialect.name), run_id, names)
+    return joins_of(query.rows(connection.connection, connection.dialect, given))
+
+
+def joins_asked(dialect: Dialect, run_id: str, names: Collection[str]) -> Asked:
+    """The query of `joins`."""
+    given = {f"step_{number}": name for number, name in enumerate(names)}
+    return _joins(dialect, len(given)), {"run": run_id, **given}
+
+
+def joins_of(rows: Iterable[Sequence[Any]]) -> dict[str, StepFact]:
+    """The rows of the query as what `joins` answers."""
+    return {row.step: row for row in map(StepFact._make, rows)}
+
+
+@cache
+def _joins(dialect: Dialect, number: int) -> Prepared:
+    steps = [sa.bindparam(f"step_{place}", type_=step_runs.c.step.type) for place in range(number)]
+    query = sa.select(*STEP_COLUMNS).where(
+        step_runs.c.run_id == sa.bindparam("run"),
+        step_runs.c.kind == sa.literal_column("'step'"),
+        sa.or_(*(step_runs.c.step == step for step in steps)),
+        step_runs.c.visit == sa.literal_column("1"),
     )
-    return {row.step: row for row in found}
+    return Prepared(query, dialect)
 
 
 def visits(connection: sa.Connection, run_id: str, names: Collection[str]) -> dict[str, int]:

@@ -6,7 +6,7 @@ They go through a connection of SQLAlchemy's pool and its dialect, and their val
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import psycopg
 import sqlalchemy as sa
@@ -19,8 +19,11 @@ from sqlalchemy.types import TypeEngine
 from . import wire
 from .encoding import encoder
 
+Dialect = Literal["sqlite", "postgresql"]
 Change = Callable[[Any], Any]
-Sending = Callable[[sa.PoolProxiedConnection, str, wire.Values], PGresult]
+Given = Mapping[str, Any]
+Rows = list[list[Any]]
+Asked = tuple["Prepared", Given]
 
 DIALECTS: Final[Mapping[str, sa.Dialect]] = {
     "postgresql": PGDialect_psycopg(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
@@ -34,7 +37,7 @@ class Prepared:
     parameters: their names, in the order in which values are taken.
     """
 
-    def __init__(self, statement: sa.ClauseElement, database: str) -> None:
+    def __init__(self, statement: sa.ClauseElement, database: Dialect) -> None:
         dialect = DIALECTS[database]
         compiled = statement.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)
@@ -50,32 +53,39 @@ class Prepared:
 
     def send(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> PGresult:
         """Execute it on PostgreSQL as a transaction of its own, and answer libpq's result."""
-        return self._sent(wire.send, pooled, dialect, values)
+        with self._telling(dialect):
+            return wire.send(pooled, self._sql, self._encoded(values))
 
     def commit(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> PGresult:
         """Execute it on PostgreSQL as the last of a transaction, and commit."""
-        return self._sent(wire.commit, pooled, dialect, values)
+        with self._telling(dialect):
+            return wire.commit(pooled, self._sql, self._encoded(values))
 
     def execute(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> Any:
         """Execute it in the connection's transaction, and answer the driver's cursor, which the caller closes."""
         driver: Any = pooled.driver_connection
         cursor: Any = psycopg.RawCursor(driver) if dialect.name == "postgresql" else driver.cursor()
         try:
-            dialect.do_execute(cursor, self._sql, self._changed(values))
-        except dialect.loaded_dbapi.Error as error:
+            with self._telling(dialect):
+                dialect.do_execute(cursor, self._sql, self._changed(values))
+        except sa.exc.DBAPIError:
             cursor.close()
-            raise self._told(error, dialect) from error
+            raise
         return cursor
 
-    def ask(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Mapping[str, Any]) -> list[list[Any]]:
+    def ask(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Given) -> Rows:
         """The rows of a SELECT on PostgreSQL, as a transaction of its own."""
-        return self._loaded(wire.rows(pooled, self._sent(wire.send, pooled, dialect, self._in_order(given))))
+        return self._loaded(wire.rows(pooled, self.send(pooled, dialect, self._in_order(given))))
 
-    def begin(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Mapping[str, Any]) -> list[list[Any]]:
-        """The rows of a SELECT on PostgreSQL with which a transaction begins."""
-        return self._loaded(wire.rows(pooled, self._sent(wire.begin, pooled, dialect, self._in_order(given))))
+    @classmethod
+    def begin(cls, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, asked: Sequence[Asked]) -> list[Rows]:
+        """The rows of each SELECT with which a transaction on PostgreSQL begins."""
+        with asked[0][0]._telling(dialect):
+            sent = [(query._sql, query._encoded(query._in_order(given))) for query, given in asked]
+            results = wire.begin(pooled, sent)
+        return [query._loaded(wire.rows(pooled, result)) for (query, _), result in zip(asked, results, strict=True)]
 
-    def rows(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Mapping[str, Any]) -> list[list[Any]]:
+    def rows(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Given) -> Rows:
         """The rows of a SELECT in the connection's transaction."""
         cursor = self.execute(pooled, dialect, self._in_order(given))
         try:
@@ -83,16 +93,8 @@ class Prepared:
         finally:
             cursor.close()
 
-    def _sent(
-        self, send: Sending, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]
-    ) -> PGresult:
-        try:
-            given = [
-                None if value is None else encode(value) for encode, value in zip(self._encoders, values, strict=True)
-            ]
-            return send(pooled, self._sql, given)
-        except psycopg.Error as error:
-            raise self._told(error, dialect) from error
+    def _encoded(self, values: Sequence[Any]) -> list[bytes | None]:
+        return [None if value is None else encode(value) for encode, value in zip(self._encoders, values, strict=True)]
 
     def _changed(self, values: Sequence[Any]) -> list[Any]:
         stored = list(values)
@@ -100,19 +102,37 @@ class Prepared:
             stored[place] = change(stored[place])
         return stored
 
-    def _in_order(self, given: Mapping[str, Any]) -> list[Any]:
+    def _in_order(self, given: Given) -> list[Any]:
         return [given.get(name, self._fixed.get(name)) for name in self.parameters]
 
-    def _loaded(self, rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    def _loaded(self, rows: Iterable[Sequence[Any]]) -> Rows:
         return [
             [value if change is None else change(value) for change, value in zip(self._found, row, strict=True)]
             for row in rows
         ]
 
-    def _told(self, error: Exception, dialect: sa.Dialect) -> BaseException:
-        """The driver's error as SQLAlchemy's, without the values."""
-        known = dialect.loaded_dbapi.Error
-        return sa.exc.DBAPIError.instance(self._sql, None, error, known, hide_parameters=True, dialect=dialect)
+    def _telling(self, dialect: sa.Dialect) -> _Telling:
+        return _Telling(self._sql, dialect)
+
+
+class _Telling:
+    """Has the driver's errors told as SQLAlchemy's, without the values."""
+
+    __slots__ = ("_dialect", "_sql")
+
+    def __init__(self, sql: str, dialect: sa.Dialect) -> None:
+        self._sql, self._dialect = sql, dialect
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        known = self._dialect.loaded_dbapi.Error
+        if isinstance(error, known):
+            told = sa.exc.DBAPIError.instance(
+                self._sql, None, error, known, hide_parameters=True, dialect=self._dialect
+            )
+            raise told from error
 
 
 def _stored(type_: TypeEngine[Any], dialect: sa.Dialect) -> Change | None:

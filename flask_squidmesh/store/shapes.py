@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
-from .prepared import Prepared
+from .prepared import Dialect, Prepared
 
 INSERTS: Final[Mapping[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 INSERTING: Final = ("insert", "insert unless there")
@@ -57,7 +57,7 @@ class Written(NamedTuple):
 
 
 @lru_cache(SHAPES_KEPT)
-def alone(shape: Shape, dialect: str) -> Written:
+def alone(shape: Shape, dialect: Dialect) -> Written:
     """One write for one row as a statement of its own."""
     return _written([shape], _write(shape, 0, None, dialect), dialect)
 
@@ -82,7 +82,7 @@ def together(shapes: Sequence[Shape], fenced: bool, notifying: bool) -> Written:
     return _written(shapes, found.add_cte(*parts), "postgresql")
 
 
-def _written(shapes: Sequence[Shape], statement: sa.ClauseElement, dialect: str) -> Written:
+def _written(shapes: Sequence[Shape], statement: sa.ClauseElement, dialect: Dialect) -> Written:
     prepared = Prepared(statement, dialect)
     given = [f"{part}:{name}" for part, shape in enumerate(shapes) for name in _types(shape)]
     places = [[*given, *NOTICE].index(name) for name in prepared.parameters]

@@ -20,6 +20,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 Driver = psycopg.Connection[Any]
 Values = Sequence[bytes | None]
+Statement = tuple[bytes | None, str, Values]
 
 DONE: Final = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 KEPT_IN: Final = "squidmesh_prepared"
@@ -33,17 +34,19 @@ def send(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult
 
     sql: has `$1`, `$2`, ... for the values, which are text in UTF-8. Raises what psycopg raises.
     """
-    return _exchange(pooled, sql, values)
+    [result] = _exchange(pooled, [(sql, values)])
+    return result
 
 
-def begin(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult:
-    """Begin a transaction and send its first statement, in one round trip."""
-    return _exchange(pooled, sql, values, before=b"BEGIN")
+def begin(pooled: sa.PoolProxiedConnection, asked: Sequence[tuple[str, Values]]) -> list[PGresult]:
+    """Begin a transaction and send its first statements, in one round trip."""
+    return _exchange(pooled, asked, before=b"BEGIN")
 
 
 def commit(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult:
     """Send a transaction's last statement and commit, in one round trip."""
-    return _exchange(pooled, sql, values, after=b"COMMIT")
+    [result] = _exchange(pooled, [(sql, values)], after=b"COMMIT")
+    return result
 
 
 def rows(pooled: sa.PoolProxiedConnection, result: PGresult) -> list[list[Any]]:
@@ -88,48 +91,47 @@ class Names:
 
 
 def _exchange(
-    pooled: sa.PoolProxiedConnection,
-    sql: str,
-    values: Values,
-    *,
-    before: bytes | None = None,
-    after: bytes | None = None,
-) -> PGresult:
+    pooled: sa.PoolProxiedConnection, asked: Sequence[tuple[str, Values]], *, before: bytes = b"", after: bytes = b""
+) -> list[PGresult]:
     driver = cast(Driver, pooled.driver_connection)
     names: Names | None = pooled.info.get(KEPT_IN)
     if names is None:
         names = pooled.info[KEPT_IN] = Names()
     if driver.pgconn.parameter_status(b"client_encoding") != UTF8:
-        values = [value and value.decode().encode(driver.info.encoding) for value in values]
+        asked = [(sql, _recoded(values, driver.info.encoding)) for sql, values in asked]
     try:
-        return _execute(driver, names.of(driver, sql), sql, values, before, after)
+        return _execute(driver, [(names.of(driver, sql), sql, values) for sql, values in asked], before, after)
     except InvalidSqlStatementName:  # psycopg or the host has discarded what was prepared
         names.forget()
-        if after is not None:
+        if after:
             raise
         driver.rollback()
-        return _execute(driver, None, sql, values, before, after)
+        return _execute(driver, [(None, sql, values) for sql, values in asked], before, after)
 
 
-def _execute(
-    driver: Driver, name: bytes | None, sql: str, values: Values, before: bytes | None, after: bytes | None
-) -> PGresult:
+def _execute(driver: Driver, statements: Sequence[Statement], before: bytes, after: bytes) -> list[PGresult]:
     pgconn = driver.pgconn
-    if before is None and after is None:
-        _send(pgconn, name, sql, values)
-        return _answer(driver)
+    if not before and not after and len(statements) == 1:
+        _send(pgconn, *statements[0])
+        return [_answer(driver)]
     pgconn.enter_pipeline_mode()
-    if before is not None:
+    if before:
         pgconn.send_query_params(before, None)
-    _send(pgconn, name, sql, values)
-    if after is not None:
+    for statement in statements:
+        _send(pgconn, *statement)
+    if after:
         pgconn.send_query_params(after, None)
     pgconn.pipeline_sync()
     results = driver.wait(_pipelined(pgconn))
     pgconn.exit_pipeline_mode()
     for result in results[:-1]:
         _check(driver, result)
-    return results[0 if before is None else 1]
+    first = 1 if before else 0
+    return results[first : first + len(statements)]
+
+
+def _recoded(values: Values, encoding: str) -> Values:
+    return [value and value.decode().encode(encoding) for value in values]
 
 
 def _send(pgconn: PGconn, name: bytes | None, sql: str, values: Values) -> None:

@@ -121,7 +121,11 @@ def test_no_more_is_kept_prepared_than_psycopg_would_keep(pooled: Any) -> None:
     assert prepared(pooled) == 3
 
 
-@pytest.mark.parametrize("send", [wire.send, wire.begin])
+def begin(pooled: Any, sql: str, values: wire.Values) -> Any:
+    return wire.begin(pooled, [(sql, values)])[0]
+
+
+@pytest.mark.parametrize("send", [wire.send, begin])
 def test_what_somebody_has_discarded_is_sent_again(pooled: Any, send: Any) -> None:
     pooled.driver_connection.prepare_threshold = 0
     wire.send(pooled, "SELECT $1::int", [b"1"])
@@ -131,18 +135,18 @@ def test_what_somebody_has_discarded_is_sent_again(pooled: Any, send: Any) -> No
 
 def test_a_transaction_begins_and_ends_with_its_statements(pooled: Any, engine: sa.Engine) -> None:
     wire.send(pooled, "CREATE TABLE things (name text PRIMARY KEY)", [])
-    wire.begin(pooled, "INSERT INTO things VALUES ($1)", [b"a"])
+    begin(pooled, "INSERT INTO things VALUES ($1)", [b"a"])
     pooled.driver_connection.rollback()
-    wire.begin(pooled, "INSERT INTO things VALUES ($1)", [b"b"])
+    begin(pooled, "INSERT INTO things VALUES ($1)", [b"b"])
     wire.commit(pooled, "INSERT INTO things VALUES ($1)", [b"c"])
     assert wire.rows(pooled, wire.send(pooled, "SELECT name FROM things ORDER BY name", [])) == [["b"], ["c"]]
 
 
-@pytest.mark.parametrize("send", [wire.send, wire.begin, wire.commit])
+@pytest.mark.parametrize("send", [wire.send, begin, wire.commit])
 def test_a_connection_stays_sound_when_a_statement_fails(pooled: Any, send: Any) -> None:
     wire.send(pooled, "CREATE TABLE things (name text PRIMARY KEY)", [])
     if send is wire.commit:
-        wire.begin(pooled, "INSERT INTO things VALUES ($1)", [b"a"])
+        begin(pooled, "INSERT INTO things VALUES ($1)", [b"a"])
     with pytest.raises(psycopg.errors.UndefinedColumn):
         send(pooled, "SELECT nothing_of_that_name", [])
     pooled.driver_connection.rollback()
@@ -151,7 +155,7 @@ def test_a_connection_stays_sound_when_a_statement_fails(pooled: Any, send: Any)
 
 def test_a_commit_that_the_server_refuses_is_told(pooled: Any) -> None:
     wire.send(pooled, "CREATE TABLE things (name text UNIQUE DEFERRABLE INITIALLY DEFERRED)", [])
-    wire.begin(pooled, "INSERT INTO things VALUES ($1)", [b"a"])
+    begin(pooled, "INSERT INTO things VALUES ($1)", [b"a"])
     with pytest.raises(psycopg.errors.UniqueViolation):
         wire.commit(pooled, "INSERT INTO things VALUES ($1)", [b"a"])
     assert wire.send(pooled, "SELECT count(*) FROM things", []).get_value(0, 0) == b"0"

@@ -112,17 +112,19 @@ def check_times(seen: Rows) -> None:
         ended = seen.attempts[row.id]
         if row.settings["kind"] == "wait" and ended:
             assert (ended[0].started_at - row.created_at).total_seconds() >= WAIT_SECONDS, row.step
-        planned = [each for each in ended if each.status == "failed" and each.number < row.settings["max_attempts"]]
+        planned = [
+            each for each in ended if each.status == "failed" and each.number < row.settings.get("max_attempts", 1)
+        ]
         for each in planned if row.manual is None else ():
             paused = [(later.started_at - each.finished_at).total_seconds() for later in ended[each.number :]]
-            assert not paused or paused[0] >= (row.settings["first"] or 0), (row.step, each.number)
+            assert not paused or paused[0] >= (row.settings.get("first") or 0), (row.step, each.number)
 
 
 def check_irreversible(seen: Rows, events: Iterable[Any]) -> None:
     """An irreversible step is tried again only where it asked for it, or a person did; else a person has to look."""
     retried = Counter((event.run_id, event.step, event.visit) for event in events if event.type == "retried")
     for row in seen.visits:
-        if row.kind == "step" and row.settings["irreversible"]:
+        if row.kind == "step" and row.settings.get("irreversible"):
             asked = [each for each in seen.attempts[row.id] if each.error and each.error["type"] == "RetryStep"]
             allowed = 1 + len(asked) + retried[row.run_id, row.step, row.visit]
             assert row.attempts <= allowed, (row.step, row.attempts, allowed)
@@ -181,7 +183,7 @@ def check_ledger(world: World, seen: Rows) -> None:
         (row.run_id, row.step, row.visit, attempt.number)
         for row in seen.visits
         for attempt in seen.attempts[row.id]
-        if row.kind == "step" and row.settings["transaction"] and attempt.status == "completed"
+        if row.kind == "step" and row.settings.get("transaction") and attempt.status == "completed"
     )
     assert written == expected, (written, expected)
 
@@ -194,7 +196,7 @@ def check_compensations(seen: Rows) -> None:
         undoable = {
             (row.step, row.visit)
             for row in rows
-            if row.kind == "step" and row.status == "completed" and row.settings["compensate"]
+            if row.kind == "step" and row.status == "completed" and row.settings.get("compensate")
         }
         planned = [(row.step, row.visit) for row in undoing]
         assert len(planned) == len(set(planned))
