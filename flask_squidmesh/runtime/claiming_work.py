@@ -73,8 +73,11 @@ def look(
             found = claiming.due_work(
                 connection, runtime.database, queue, limit=seen + 1, take_over=take_over, after=after
             )
-            claims.extend(_claims(runtime, found[:seen], settled, batch) or [])
-            for work in one_a_run(found[:seen]) if not claims else ():
+            usual = _claims(runtime, found[:limit], settled, batch)
+            if usual:
+                claims.extend(usual)
+                runtime.queue_progress.taken(runtime, connection, found[0])
+            for work in one_a_run(found[:seen]) if usual is None else ():
                 if len(claims) < limit and (claim := take(runtime, connection, work, settled, batch)):
                     claims.append(claim)
             if claims or not found:
@@ -96,7 +99,8 @@ def _look_at_usual(
     def claim(works: list[Work]) -> Batch | None:
         found.extend(works)
         batch = Batch()
-        claims.extend(_claims(runtime, found[:limit], settled, batch) or [])
+        if not (found and runtime.queue_progress.is_to_be_noted(runtime, found[0])):
+            claims.extend(_claims(runtime, found[:limit], settled, batch) or [])
         return batch if claims else None
 
     claiming.claim_work(runtime.database, queue, limit=limit + 1, take_over=take_over, after=after, claim=claim)
@@ -136,7 +140,7 @@ def _claims(runtime: Runtime, found: Sequence[Work], settled: list[Recorded], ba
 def _usual(runtime: Runtime, work: Work) -> WorkflowSpec | None:
     """The workflow of work that only has to be claimed; None where more has to be written, by `take`."""
     ends = work.visit.kind == "step" and work.run.status in TERMINAL | {"cancelling"}
-    if work.claim_id is not None or ends or runtime.queue_progress.is_to_be_noted(runtime, work):
+    if work.claim_id is not None or ends:
         return None
     return _known(runtime, work)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -22,13 +23,15 @@ BEGIN_OF_SQLITE = 1
 class Costs:
     """A shop that has run once, so that nothing is done for the first time."""
 
-    def __init__(self, open_shop: OpenShop, script: Script, executor: object = "database") -> None:
+    def __init__(
+        self, open_shop: OpenShop, script: Script, *others: type[Workflow], executor: object = "database"
+    ) -> None:
         class Single(Workflow):
             place = Manual(Order)
             work = Step(script.does("work"))
 
         self.workflow = Single
-        self.shop = open_shop(Single, executor=executor)
+        self.shop = open_shop(Single, *others, executor=executor)
         self.shop.start(Single)
         relay(self.shop.runtime)
         drain()
@@ -78,13 +81,32 @@ def test_noting_how_far_the_queue_has_come_adds_no_commit_and_little_in_a_few_se
     assert of_claim() == usual
 
 
+@pytest.mark.parametrize("width", [2, 20])
+def test_a_step_before_a_join_is_one_commit_of_three_statements(
+    open_shop: OpenShop, script: Script, width: int
+) -> None:
+    parts = {f"part_{number}": Step(script.does(f"part_{number}"), after=[]) for number in range(width)}
+    join = Step(script.does("join"), after=list(parts.values()))
+    workflow = type("Joining", (Workflow,), {"place": Manual(Order), **parts, "join": join})
+    costs = Costs(open_shop, script, workflow)
+    shop = costs.shop
+    run_id = shop.start(workflow)
+    claims = claim_due(shop.runtime, "squidmesh", limit=width)
+    for claim in claims[:-1]:
+        run, joins, written = 1, 1, 1 if not costs.sqlite else 5
+        assert costs.of(partial(deliver, shop.runtime, claim)) == {"commits": 1, "statements": run + joins + written}
+    deliver(shop.runtime, claims[-1])
+    drain()
+    assert shop.status(run_id) == "completed"
+
+
 def test_looking_for_work_in_vain_is_one_statement(costs: Costs) -> None:
     of_look = costs.of(lambda: claim_due(costs.shop.runtime, "squidmesh", limit=1))
     assert of_look == Counter({"commits": 1, "statements": 1} if costs.sqlite else {"statements": 1})
 
 
 def test_a_hand_over_to_a_queue_of_the_hosts_adds_no_commit(open_shop: OpenShop, script: Script) -> None:
-    costs = Costs(open_shop, script, Recording())
+    costs = Costs(open_shop, script, executor=Recording())
     of_start = costs.of(lambda: costs.shop.start(costs.workflow))
     assert of_start["commits"] == 1
 

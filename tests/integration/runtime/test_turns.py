@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import Manual, Step, Workflow
+from flask_squidmesh import Manual, Retry, Step, Workflow
 from flask_squidmesh.runtime.claiming_work import look
+from flask_squidmesh.runtime.performing import deliver
 from flask_squidmesh.runtime.relaying import relay
 from flask_squidmesh.runtime.turns import Turns
 from flask_squidmesh.store import tables
@@ -61,6 +62,60 @@ def test_without_a_fan_out_the_oldest_comes_first(open_shop: OpenShop, script: S
     turns = Turns(shop.runtime, "squidmesh")
     taken = [runs_of(turns.claim(limit=limit)) for limit in (2, 1, 3, 2, 1)]
     assert [run for some in taken for run in some] == started
+
+
+def test_steps_of_one_run_are_claimed_together(open_shop: OpenShop, script: Script) -> None:
+    wide, narrow = fan(script, 5), single(script)
+    shop = open_shop(wide, narrow)
+    first, second = shop.start(wide), shop.start(narrow)
+    looked = look(shop.runtime, "squidmesh", limit=4)
+    assert (runs_of(looked.claims), looked.left_some) == ([first] * 4, True)
+    assert len({claim.visit.step for claim in looked.claims}) == 4
+    looked = look(shop.runtime, "squidmesh", limit=4)
+    assert (runs_of(looked.claims), looked.left_some) == ([first, second], False)
+    for claim in looked.claims:
+        deliver(shop.runtime, claim)
+    assert shop.status(second) == "completed"
+
+
+def test_a_run_whose_row_a_claim_writes_is_claimed_once_in_a_look(open_shop: OpenShop, script: Script) -> None:
+    """Each retry that begins counts down the run's retrying steps."""
+
+    class Shaky(Workflow):
+        place = Manual(Order)
+        left = Step(script.does("left", RuntimeError("busy"), None), after=[], retry=Retry(max_attempts=2))
+        right = Step(script.does("right", RuntimeError("busy"), None), after=[], retry=Retry(max_attempts=2))
+
+    shop = open_shop(Shaky)
+    run_id = shop.start(Shaky)
+    for claim in look(shop.runtime, "squidmesh", limit=4).claims:
+        deliver(shop.runtime, claim)
+    shop.clock.advance(60)
+    claims = [look(shop.runtime, "squidmesh", limit=4).claims for _ in range(2)]
+    assert [len(each) for each in claims] == [1, 1]
+    for [claim] in claims:
+        deliver(shop.runtime, claim)
+    assert shop.status(run_id) == "completed"
+
+
+def test_behind_a_fan_out_is_looked_again_only_when_there_may_be_news(open_shop: OpenShop, script: Script) -> None:
+    wide, narrow = fan(script, 12), single(script)
+    shop = open_shop(wide, narrow)
+    first = shop.start(wide)
+    turns = Turns(shop.runtime, "squidmesh")
+
+    def looks(news: bool) -> int:
+        with shop.counted() as counts:
+            assert runs_of(turns.claim(limit=1, news=news)) == [first]
+        return counts["statements"]
+
+    looks(news=True)
+    [front_and_behind, *_] = [looks(news=True) for _ in range(2)]
+    [front, *others] = [looks(news=False) for _ in range(4)]
+    assert others == [front] * 3
+    assert looks(news=True) == front_and_behind > front
+    later = shop.start(narrow)
+    assert runs_of(turns.claim(limit=1, news=True)) == [later]
 
 
 def test_a_look_behind_sees_what_is_due_later_only(open_shop: OpenShop, script: Script) -> None:

@@ -51,6 +51,41 @@ def test_a_claim_that_was_taken_away_is_noticed_without_reading(open_shop: OpenS
     assert len(shop.rows(tables.dispatches)) == 1
 
 
+def test_before_a_join_too_a_run_that_is_being_cancelled_is_decided_about_anew(
+    open_shop: OpenShop, script: Script
+) -> None:
+    workflow, shop = joining(open_shop, script)
+    run_id = shop.start(workflow)
+    [left, right] = claim_due(shop.runtime, "squidmesh", limit=2)
+    shop.mesh.cancel_run(run_id)
+    assert deliver(shop.runtime, left) == "cancelling"
+    assert deliver(shop.runtime, right) == "cancelled"
+    assert "join" not in script.calls
+
+
+def test_before_a_join_too_a_claim_that_was_taken_away_leaves_no_outcome(open_shop: OpenShop, script: Script) -> None:
+    workflow, shop = joining(open_shop, script)
+    run_id = shop.start(workflow)
+    [left, right] = claim_due(shop.runtime, "squidmesh", limit=2)
+    with shop.runtime.database.write() as connection:
+        mine = tables.dispatches.c.id == left.dispatch_id
+        connection.execute(sa.update(tables.dispatches).where(mine).values(claim_id=new_id()))
+    assert deliver(shop.runtime, left) == "running"
+    assert deliver(shop.runtime, right) == "running"
+    assert [row.status for row in shop.rows(tables.step_runs) if row.step == left.visit.step] == ["running"]
+    assert shop.status(run_id) == "running"
+
+
+def joining(open_shop: OpenShop, script: Script) -> tuple[type[Workflow], Shop]:
+    class Joining(Workflow):
+        place = Manual(Order)
+        left = Step(script.does("left"), after=[])
+        right = Step(script.does("right"), after=[])
+        join = Step(script.does("join"), after=[left, right])
+
+    return Joining, open_shop(Joining)
+
+
 @pytest.mark.parametrize("siblings", [2, 12])
 def test_siblings_that_end_in_any_order_all_count(open_shop: OpenShop, script: Script, siblings: int) -> None:
     steps = {f"part_{number}": Step(script.does(f"part_{number}"), after=[]) for number in range(siblings)}
