@@ -58,10 +58,11 @@ def _relay_patiently(runtime: Runtime) -> None:
 
 
 def _relay_once(runtime: Runtime) -> None:
-    from ..runtime.beats import record_beat, relay_name
+    from ..runtime.beats import forget_the_dead, record_beat, relay_name
     from ..runtime.relaying import relay
 
     record_beat(runtime, "relay", relay_name(), queue=runtime.config.queue)
+    forget_the_dead(runtime)
     click.echo(f"Handed over: {relay(runtime)}")
     pruned = runtime.retention.keep()
     if pruned:

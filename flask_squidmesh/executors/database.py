@@ -14,7 +14,7 @@ from ..store.writing import dispatch_row
 from .contract import Executor, Identified, Notice, Payload, Wake
 
 CHANNEL = "squidmesh"
-NOTIFIED_POLL_SECONDS = 5.0
+NOTIFIED_POLL_SECONDS = 10.0
 
 
 class DatabaseExecutor(Executor):

@@ -24,13 +24,18 @@ def relay_name() -> str:
 
 
 def record_beat(runtime: Runtime, kind: Literal["worker", "relay"], name: str, *, queue: str, threads: int = 1) -> None:
-    """Say that the process of this name lives, and take those off the list that were not seen for a day."""
+    """Say that the process of this name lives."""
     now = runtime.clock.now()
     row = {"id": name, "kind": kind, "queue": queue, "threads": threads, "started_at": now, "seen_at": now}
     statement = INSERTS[runtime.database.dialect](Process).values(row)
     with runtime.database.write() as connection:
         connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": now}))
-        connection.execute(sa.delete(Process).where(Process.seen_at < now - FORGOTTEN_AFTER))
+
+
+def forget_the_dead(runtime: Runtime) -> None:
+    """Take those processes off the list that were not seen for a day."""
+    with runtime.database.write() as connection:
+        connection.execute(sa.delete(Process).where(Process.seen_at < runtime.clock.now() - FORGOTTEN_AFTER))
 
 
 def forget(runtime: Runtime, name: str) -> None:

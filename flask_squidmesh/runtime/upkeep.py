@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import bulk
-from .beats import forget, record_beat
+from .beats import forget, forget_the_dead, record_beat
 from .relaying import relay
 from .scheduling import fire_due
 
@@ -57,6 +57,8 @@ class Upkeep:
     def _run(self) -> None:
         # A process may take over from the dead only while its silences stay shorter than a claim holds.
         interval = min(LONGEST_INTERVAL_SECONDS, self._runtime.settings.claim_timeout / 2)
+        with self._runtime.in_context():
+            self._attend(forget_the_dead)
         while True:
             try:
                 with self._runtime.in_context():

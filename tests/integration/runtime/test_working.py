@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flask_squidmesh import Manual, Step, StepContext, Wait, Workflow
+from flask_squidmesh.runtime.beats import record_beat
 from flask_squidmesh.runtime.worker import Worker
 from flask_squidmesh.store import tables
 from tests.shop import Order, Script, Shop
@@ -52,6 +53,19 @@ def test_a_worker_performs_what_there_is_and_what_comes(
         eventually(lambda: all(shop.status(run_id) == "completed" for run_id in (before, *later)), timeout=20)
     assert len(script.calls) == 12
     assert shop.rows(tables.processes) == []
+
+
+def test_a_worker_that_begins_takes_the_dead_off_the_list(
+    open_shop: OpenShop, script: Script, eventually: Callable[..., Any]
+) -> None:
+    shop = open_shop(chain(script))
+    record_beat(shop.runtime, "worker", "died:1", queue="squidmesh")
+    shop.clock.advance(23 * 3600)
+    record_beat(shop.runtime, "worker", "silent:1", queue="squidmesh")
+    shop.clock.advance(2 * 3600)
+    with working(shop):
+        names = ["silent:1", shop.runtime.worker_name]
+        eventually(lambda: sorted(row.id for row in shop.rows(tables.processes)) == sorted(names))
 
 
 def test_steps_run_side_by_side(open_shop: OpenShop, script: Script, eventually: Callable[..., Any]) -> None:
