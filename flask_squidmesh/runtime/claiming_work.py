@@ -54,17 +54,21 @@ def claim_due(runtime: Runtime, queue: str, *, limit: int, take_over: bool | Non
 def look(
     runtime: Runtime, queue: str, *, limit: int, take_over: bool | None = None, after: datetime | None = None
 ) -> Looked:
-    """Claim due work of the queue, one step run of a run at a time, and commit.
+    """Claim due work of the queue, and commit.
 
     take_over: whether expired claims are taken; None leaves it to how long this process has reached the database.
     after: only what was due later than then.
     """
     if take_over is None:
         take_over = runtime.database.contact.unbroken_for(runtime.settings.claim_timeout)
+    looked: Looked | None = None
     if runtime.database.dialect == "postgresql":
         looked = _look_at_usual(runtime, queue, limit=limit, take_over=take_over, after=after)
-        if looked is not None:
-            return looked
+    return looked or _look_at_any(runtime, queue, limit=limit, take_over=take_over, after=after)
+
+
+def _look_at_any(runtime: Runtime, queue: str, *, limit: int, take_over: bool, after: datetime | None) -> Looked:
+    """Claim, settle what was lost, and put back what this process does not know."""
     settled: list[Recorded] = []
     claims: list[Claim] = []
     batch = Batch()
@@ -76,7 +80,8 @@ def look(
             usual = _claims(runtime, found[:limit], settled, batch)
             if usual:
                 claims.extend(usual)
-                runtime.queue_progress.taken(runtime, connection, found[0])
+                for work in found[:limit]:
+                    runtime.queue_progress.taken(runtime, connection, work)
             for work in one_a_run(found[:seen]) if usual is None else ():
                 if len(claims) < limit and (claim := take(runtime, connection, work, settled, batch)):
                     claims.append(claim)
@@ -99,7 +104,7 @@ def _look_at_usual(
     def claim(works: list[Work]) -> Batch | None:
         found.extend(works)
         batch = Batch()
-        if not (found and runtime.queue_progress.is_to_be_noted(runtime, found[0])):
+        if not any(runtime.queue_progress.is_to_be_noted(runtime, work) for work in found[:limit]):
             claims.extend(_claims(runtime, found[:limit], settled, batch) or [])
         return batch if claims else None
 
