@@ -17,7 +17,7 @@ from .dashboard.access import Hooks
 from .errors import ConfigurationError, UnknownWorkflowError
 from .reading import explanation, graph, inspection, listing
 from .reading.views import Explanation, Graph, Run, RunPage
-from .runtime import control, dev_worker, log_records, pruning, replaying, schedule_control, starting
+from .runtime import control, dev_worker, pruning, replaying, schedule_control, starting
 from .runtime.deliveries import Delivery
 from .runtime.pruning import PruneReport
 from .runtime.runtime import Runtime, current_runtime
@@ -75,7 +75,6 @@ class SquidMesh:
         config = read_config(app.config)
         runtime = Runtime(app, self._registry, config, self._clock)
         app.extensions["squidmesh"] = runtime
-        log_records.write_for(app)
         sqlalchemy = app.extensions.get("sqlalchemy")
         if sqlalchemy is not None and config.bind in sqlalchemy.metadatas:
             schema.share(sqlalchemy.metadatas[config.bind])

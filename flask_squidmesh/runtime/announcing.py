@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .. import signals
 from ..engine.changes import Changes
 from ..engine.facts import RunFact
+from . import log_records
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -88,7 +89,8 @@ def announce(runtime: Runtime, run: RunFact, changes: Changes) -> dict[str, Any]
 
 
 def send(runtime: Runtime, name: str, facts: Mapping[str, Any]) -> None:
-    """Send one signal. A subscriber that raises is logged and changes nothing."""
+    """Write its log record and send the signal. A subscriber that raises is logged and changes nothing."""
+    log_records.write(name, facts)
     signal = getattr(signals, name)
     if not signal.receivers:
         return

@@ -71,7 +71,7 @@ class HandOver:
 
 def announce_work(runtime: Runtime, wanted: Sequence[Intent]) -> HandOver:
     """Hand over by a notice alone where the executor's workers look for due work themselves."""
-    wake: Callable[..., Wake] | None = getattr(runtime.executor, "wake", None)
+    wake: Callable[..., Wake] | None = getattr(runtime.executor, "wake", None) if wanted else None
     if wake is None:
         return HandOver(left=wanted)
     woken = [(intent, wake(intent.payload, schedule_in=_seconds(runtime, intent))) for intent in wanted]

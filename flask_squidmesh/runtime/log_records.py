@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
-
-from flask import Flask
-
-from .. import signals
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -27,22 +24,10 @@ TOLD: dict[str, tuple[int, str]] = {
 }
 
 
-def write_for(app: Flask) -> None:
-    """Write a record for every signal of this app."""
-    for name in TOLD:
-        getattr(signals, name).connect(_RECEIVERS[name], sender=app)
-
-
-def _receiver(name: str) -> Any:
+def write(name: str, facts: Mapping[str, Any]) -> None:
+    """Write the record of a signal."""
     level, text = TOLD[name]
-
-    def write(app: Flask, **facts: Any) -> None:
-        if logger.isEnabledFor(level):
-            place = "/".join(str(facts[key]) for key in ("workflow", "step") if facts.get(key))
-            message = f"{place} {facts['run_id']}: {text.format(**facts)}"
-            logger.log(level, message, extra={key: facts[key] for key in KEPT if key in facts})
-
-    return write
-
-
-_RECEIVERS = {name: _receiver(name) for name in TOLD}
+    if logger.isEnabledFor(level):
+        place = "/".join(str(facts[key]) for key in ("workflow", "step") if facts.get(key))
+        message = f"{place} {facts['run_id']}: {text.format(**facts)}"
+        logger.log(level, message, extra={key: facts[key] for key in KEPT if key in facts})
