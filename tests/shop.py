@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -82,11 +83,19 @@ class Recording(Executor):
 class Shop:
     """One app on one database, with its own clock and workflows."""
 
-    def __init__(self, url: str, *workflows: type[Workflow], executor: Any = "database", **settings: Any) -> None:
+    def __init__(
+        self,
+        url: str,
+        *workflows: type[Workflow],
+        executor: Any = "database",
+        engine_options: Mapping[str, Any] = MappingProxyType({}),
+        **settings: Any,
+    ) -> None:
         self.url, self.db, self.clock = url, SQLAlchemy(), SettableClock()
         self.mesh = SquidMesh(clock=self.clock)
         self.mesh.register(*workflows)
         self.app = Flask("shop")
+        self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = dict(engine_options)
         self.app.config.update(SQLALCHEMY_DATABASE_URI=url, SQUIDMESH_EXECUTOR=executor, SQUIDMESH_URL_PREFIX=None)
         self.app.config.update({f"SQUIDMESH_{name.upper()}": value for name, value in settings.items()})
         self.db.init_app(self.app)

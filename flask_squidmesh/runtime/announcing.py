@@ -90,7 +90,10 @@ def announce(runtime: Runtime, run: RunFact, changes: Changes) -> dict[str, Any]
 
 def send(runtime: Runtime, name: str, facts: Mapping[str, Any]) -> None:
     """Write its log record and send the signal. A subscriber that raises is logged and changes nothing."""
-    log_records.write(name, facts)
+    try:
+        log_records.write(name, facts)
+    except Exception:  # a filter or a formatter of the host's
+        logger.exception("squidmesh: the log record of %s could not be written", name)
     signal = getattr(signals, name)
     if not signal.receivers:
         return

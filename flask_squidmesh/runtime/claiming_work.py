@@ -78,11 +78,11 @@ def _look_at_any(runtime: Runtime, queue: str, *, limit: int, take_over: bool, a
                 connection, runtime.database, queue, limit=seen + 1, take_over=take_over, after=after
             )
             usual = _claims(runtime, found[:limit], settled, batch)
-            if usual:
-                claims.extend(usual)
-                for work in found[:limit]:
-                    runtime.queue_progress.taken(runtime, connection, work)
-            for work in one_a_run(found[:seen]) if usual is None else ():
+            if usual is not None:
+                claims = usual
+                _note(runtime, connection, found, claims)
+                break
+            for work in one_a_run(found[:seen]):
                 if len(claims) < limit and (claim := take(runtime, connection, work, settled, batch)):
                     claims.append(claim)
             if claims or not found:
@@ -108,8 +108,15 @@ def _look_at_usual(
             claims.extend(_claims(runtime, found[:limit], settled, batch) or [])
         return batch if claims else None
 
-    claiming.claim_work(runtime.database, queue, limit=limit + 1, take_over=take_over, after=after, claim=claim)
-    if found and not claims:
+    written = False
+    try:
+        written = claiming.claim_work(
+            runtime.database, queue, limit=limit + 1, take_over=take_over, after=after, claim=claim
+        )
+    finally:
+        for recorded in settled if not written else ():
+            runtime.turns.forget(recorded.run)
+    if found and not written:
         return None
     for recorded in settled:
         after_commit(runtime, recorded)
@@ -125,7 +132,8 @@ def _looked(claims: list[Claim], found: Sequence[Work], seen: int) -> Looked:
 def _claims(runtime: Runtime, found: Sequence[Work], settled: list[Recorded], batch: Batch) -> list[Claim] | None:
     """Claims on the work; None where some of it needs more than that, and then nothing is added to the batch.
 
-    A run's row is written once in a transaction, so what would write it again is left for the next look.
+    A run's row is written once in a transaction: of several steps of a run those whose claim would write it are left
+    for the next look, but for the first.
     """
     specs = [_usual(runtime, work) for work in found]
     if None in specs:
@@ -140,6 +148,14 @@ def _claims(runtime: Runtime, found: Sequence[Work], settled: list[Recorded], ba
             claims.append(_claim(runtime, spec, known, settled, batch))
             runs_claimed[work.run.id] = claims[-1].run
     return claims
+
+
+def _note(runtime: Runtime, connection: sa.Connection, found: Sequence[Work], claims: Sequence[Claim]) -> None:
+    """Note how far the queue has come."""
+    taken = {claim.dispatch_id for claim in claims}
+    for work in found:
+        if work.dispatch_id in taken:
+            runtime.queue_progress.taken(runtime, connection, work)
 
 
 def _usual(runtime: Runtime, work: Work) -> WorkflowSpec | None:

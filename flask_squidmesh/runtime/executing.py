@@ -9,6 +9,7 @@ from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -137,9 +138,12 @@ def _run(runtime: Runtime, function: Callable[..., Any], arguments: Mapping[str,
     return runtime.app.ensure_sync(function)(**arguments) if _is_coroutine(function) else function(**arguments)
 
 
-@lru_cache(FUNCTIONS_KEPT)
 def _is_coroutine(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function.func if isinstance(function, partial) else function)
+    plain = function.func if isinstance(function, partial) else function
+    return _is_async(plain) if isinstance(plain, FunctionType) else inspect.iscoroutinefunction(plain)
+
+
+_is_async = lru_cache(FUNCTIONS_KEPT)(inspect.iscoroutinefunction)
 
 
 def _log(runtime: Runtime, claim: Claim, state: RunState, step: StepSpec) -> Completed:

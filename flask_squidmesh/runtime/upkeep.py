@@ -57,12 +57,14 @@ class Upkeep:
     def _run(self) -> None:
         # A process may take over from the dead only while its silences stay shorter than a claim holds.
         interval = min(LONGEST_INTERVAL_SECONDS, self._runtime.settings.claim_timeout / 2)
-        with self._runtime.in_context():
-            self._attend(forget_the_dead)
+        begins = True
         while True:
             try:
                 with self._runtime.in_context():
                     self._beat()
+                    if begins:
+                        self._attend(forget_the_dead)
+                    begins = False
                     self.once()
                     self._attend(lambda runtime: runtime.retention.keep(self._ended.wait))
             except Exception as error:

@@ -143,14 +143,14 @@ def claim_work(
     take_over: bool,
     after: datetime | None = None,
     claim: Callable[[list[Work]], Batch | None],
-) -> None:
+) -> bool:
     """Give what `due_work` answers to `claim`, and commit the writes that it answers, in two round trips (PostgreSQL).
 
-    claim: answers None where nothing is to be written.
+    claim: answers None where nothing is to be written. Answer whether anything was.
     """
     query = _due_work(database.dialect, take_over, after is not None)
     given = {"queue": queue, "limit": limit, "now": database.given_now(), "after": after}
-    database.decide([(query, given)], lambda rows: claim(_works(rows)))
+    return database.decide([(query, given)], lambda rows: claim(_works(rows)))
 
 
 def _works(rows: Iterable[Sequence[Any]]) -> list[Work]:

@@ -21,6 +21,7 @@ from .batching import Batch
 from .prepared import Asked, Dialect, Prepared
 from .shapes import FromNow
 from .tables import ADVICE, PREFIX, Timestamp
+from .wire import PIPELINES
 
 AnySession = Session | scoped_session[Any]
 _Found = TypeVar("_Found")
@@ -65,7 +66,8 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def _is_sound(driver: psycopg.Connection[Any]) -> bool:
     """Whether the connection has answered all that it was asked."""
     asked = (TransactionStatus.ACTIVE, TransactionStatus.UNKNOWN)
-    return driver.pgconn.transaction_status not in asked and driver.pgconn.pipeline_status == PipelineStatus.OFF
+    in_pipeline = PIPELINES and driver.pgconn.pipeline_status != PipelineStatus.OFF
+    return driver.pgconn.transaction_status not in asked and not in_pipeline
 
 
 class Contact:
@@ -216,14 +218,19 @@ class Database:
         """Read rows and make the writes that are decided on them, in one transaction of two round trips (PostgreSQL).
 
         deciding: gets the rows of each query, which may lock them, and answers the writes; None for none. Answer
-        whether any were made.
+        whether any were made; not where somebody has discarded what was prepared, and the next try finds that out.
         """
 
         def send(pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
             batch = deciding(*Prepared.begin(pooled, dialect, asked))
             return batch is not None and batch.commit(pooled, dialect)
 
-        return self._alone(send)
+        try:
+            return self._alone(send)
+        except sa.exc.DBAPIError as error:
+            if not isinstance(error.orig, psycopg.errors.InvalidSqlStatementName):
+                raise
+            return False
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -286,10 +293,16 @@ class Database:
         """Send statements past SQLAlchemy (PostgreSQL). What is not committed then is rolled back."""
         with self._watched:
             pooled = self.engine.raw_connection()
+            driver = cast(psycopg.Connection[Any], pooled.driver_connection)
             try:
-                return send(pooled, self.engine.dialect)
+                found = send(pooled, self.engine.dialect)
+                if driver.pgconn.transaction_status != TransactionStatus.IDLE:
+                    driver.rollback()
+                return found
             except BaseException:
-                if not _is_sound(cast(psycopg.Connection[Any], pooled.driver_connection)):
+                if _is_sound(driver):
+                    driver.rollback()
+                else:
                     pooled.invalidate()
                 raise
             finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any, Final
 
@@ -46,8 +46,12 @@ def _truth(value: bool) -> bytes:
     return b"true" if value else b"false"
 
 
-@lru_cache(MOMENTS_KEPT)  # the moment of a decision stands in most of its rows
 def _time(value: datetime) -> bytes:
+    return _utc(value if value.tzinfo is UTC else value.astimezone(UTC))
+
+
+@lru_cache(MOMENTS_KEPT)  # the moment of a decision stands in most of its rows
+def _utc(value: datetime) -> bytes:
     return value.isoformat().encode()
 
 

@@ -16,7 +16,6 @@ from sqlalchemy.sql.dml import UpdateBase
 from .prepared import Dialect, Prepared
 
 INSERTS: Final[Mapping[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-INSERTING: Final = ("insert", "insert unless there")
 SHAPES_KEPT: Final = 1_000
 NOTICE: Final = ("notice_channel", "notice_text")
 WHERE: Final = "where_"

@@ -12,10 +12,10 @@ from typing import Any, Final, cast
 
 import psycopg
 import sqlalchemy as sa
-from psycopg import generators
+from psycopg import generators, pq
 from psycopg.adapt import Transformer
 from psycopg.errors import InvalidSqlStatementName, error_from_result
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 Driver = psycopg.Connection[Any]
@@ -24,7 +24,10 @@ Statement = tuple[bytes | None, str, Values]
 
 DONE: Final = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 KEPT_IN: Final = "squidmesh_prepared"
-UTF8: Final = b"UTF8"
+TAKE_UTF8: Final = (b"UTF8", b"SQL_ASCII")
+PIPELINES: Final = pq.version() >= 140_000
+BEGIN: Final[Statement] = (None, "BEGIN", ())
+COMMIT: Final[Statement] = (None, "COMMIT", ())
 
 _numbers = count(1)
 
@@ -32,20 +35,22 @@ _numbers = count(1)
 def send(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult:
     """Send a statement that is a transaction by itself, and answer its result.
 
-    sql: has `$1`, `$2`, ... for the values, which are text in UTF-8. Raises what psycopg raises.
+    sql: has `$1`, `$2`, ... for the values, which are text in UTF-8. Raises what psycopg raises. Where the host has
+    begun a transaction on the connection, with a listener to its pool, the statement ends it.
     """
-    [result] = _exchange(pooled, [(sql, values)])
+    status = cast(Driver, pooled.driver_connection).pgconn.transaction_status
+    [result] = _exchange(pooled, [(sql, values)], ends=status != TransactionStatus.IDLE)
     return result
 
 
 def begin(pooled: sa.PoolProxiedConnection, asked: Sequence[tuple[str, Values]]) -> list[PGresult]:
     """Begin a transaction and send its first statements, in one round trip."""
-    return _exchange(pooled, asked, before=b"BEGIN")
+    return _exchange(pooled, asked, begins=True)
 
 
 def commit(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult:
     """Send a transaction's last statement and commit, in one round trip."""
-    [result] = _exchange(pooled, [(sql, values)], after=b"COMMIT")
+    [result] = _exchange(pooled, [(sql, values)], ends=True)
     return result
 
 
@@ -57,7 +62,7 @@ def rows(pooled: sa.PoolProxiedConnection, result: PGresult) -> list[list[Any]]:
 
 
 class Names:
-    """The statements that one connection has prepared, by psycopg's rules: those sent often, and not too many."""
+    """The statements that one connection has prepared: those sent often enough, and no more than psycopg would keep."""
 
     def __init__(self) -> None:
         self._sent = Counter[str]()
@@ -68,7 +73,7 @@ class Names:
         name = self._names.get(sql)
         if name is None and driver.prepare_threshold is not None:
             self._sent[sql] += 1
-            if self._sent[sql] > driver.prepare_threshold:
+            if self._sent[sql] > driver.prepare_threshold and self._has_room(driver):
                 name = self._prepare(driver, sql)
         return name
 
@@ -77,11 +82,12 @@ class Names:
         self._sent.clear()
         self._names.clear()
 
+    def _has_room(self, driver: Driver) -> bool:
+        """Nothing is prepared where a failure would spoil a transaction."""
+        idle = driver.pgconn.transaction_status == TransactionStatus.IDLE
+        return idle and (driver.prepared_max is None or len(self._names) < driver.prepared_max)
+
     def _prepare(self, driver: Driver, sql: str) -> bytes:
-        if driver.prepared_max is not None and len(self._names) >= driver.prepared_max:
-            oldest = next(iter(self._names))
-            driver.pgconn.send_query_params(b"DEALLOCATE " + self._names.pop(oldest), None)
-            _answer(driver)
         name = b"squidmesh_%d" % next(_numbers)
         driver.pgconn.send_prepare(name, sql.encode())
         _answer(driver)
@@ -91,43 +97,51 @@ class Names:
 
 
 def _exchange(
-    pooled: sa.PoolProxiedConnection, asked: Sequence[tuple[str, Values]], *, before: bytes = b"", after: bytes = b""
+    pooled: sa.PoolProxiedConnection,
+    asked: Sequence[tuple[str, Values]],
+    *,
+    begins: bool = False,
+    ends: bool = False,
 ) -> list[PGresult]:
     driver = cast(Driver, pooled.driver_connection)
     names: Names | None = pooled.info.get(KEPT_IN)
     if names is None:
         names = pooled.info[KEPT_IN] = Names()
-    if driver.pgconn.parameter_status(b"client_encoding") != UTF8:
+    if driver.pgconn.parameter_status(b"client_encoding") not in TAKE_UTF8:
         asked = [(sql, _recoded(values, driver.info.encoding)) for sql, values in asked]
     try:
-        return _execute(driver, [(names.of(driver, sql), sql, values) for sql, values in asked], before, after)
+        return _execute(driver, [(names.of(driver, sql), sql, values) for sql, values in asked], begins, ends)
     except InvalidSqlStatementName:  # psycopg or the host has discarded what was prepared
         names.forget()
-        if after:
+        if ends:
             raise
         driver.rollback()
-        return _execute(driver, [(None, sql, values) for sql, values in asked], before, after)
+        return _execute(driver, [(None, sql, values) for sql, values in asked], begins, ends)
 
 
-def _execute(driver: Driver, statements: Sequence[Statement], before: bytes, after: bytes) -> list[PGresult]:
+def _execute(driver: Driver, asked: Sequence[Statement], begins: bool, ends: bool) -> list[PGresult]:
+    statements = [*([BEGIN] if begins else []), *asked, *([COMMIT] if ends else [])]
+    results = _in_pipeline(driver, statements) if len(statements) > 1 and PIPELINES else _in_turn(driver, statements)
+    return results[begins : begins + len(asked)]
+
+
+def _in_turn(driver: Driver, statements: Sequence[Statement]) -> list[PGresult]:
+    results = []
+    for statement in statements:
+        _send(driver.pgconn, *statement)
+        results.append(_answer(driver))
+    return results
+
+
+def _in_pipeline(driver: Driver, statements: Sequence[Statement]) -> list[PGresult]:
     pgconn = driver.pgconn
-    if not before and not after and len(statements) == 1:
-        _send(pgconn, *statements[0])
-        return [_answer(driver)]
     pgconn.enter_pipeline_mode()
-    if before:
-        pgconn.send_query_params(before, None)
     for statement in statements:
         _send(pgconn, *statement)
-    if after:
-        pgconn.send_query_params(after, None)
     pgconn.pipeline_sync()
     results = driver.wait(_pipelined(pgconn))
     pgconn.exit_pipeline_mode()
-    for result in results[:-1]:
-        _check(driver, result)
-    first = 1 if before else 0
-    return results[first : first + len(statements)]
+    return [_check(driver, result) for result in results[:-1]]
 
 
 def _recoded(values: Values, encoding: str) -> Values:

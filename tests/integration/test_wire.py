@@ -133,7 +133,7 @@ def test_what_somebody_has_discarded_is_sent_again(pooled: Any, send: Any) -> No
     assert send(pooled, "SELECT $1::int", [b"2"]).get_value(0, 0) == b"2"
 
 
-def test_a_transaction_begins_and_ends_with_its_statements(pooled: Any, engine: sa.Engine) -> None:
+def test_a_transaction_begins_and_ends_with_its_statements(pooled: Any) -> None:
     wire.send(pooled, "CREATE TABLE things (name text PRIMARY KEY)", [])
     begin(pooled, "INSERT INTO things VALUES ($1)", [b"a"])
     pooled.driver_connection.rollback()
@@ -161,9 +161,34 @@ def test_a_commit_that_the_server_refuses_is_told(pooled: Any) -> None:
     assert wire.send(pooled, "SELECT count(*) FROM things", []).get_value(0, 0) == b"0"
 
 
-def test_the_end_of_a_connection_is_told_as_such(pooled: Any, postgres_url: str) -> None:
+@pytest.mark.parametrize("send", [wire.send, begin, wire.commit])
+def test_the_end_of_a_connection_is_told_as_such(pooled: Any, postgres_url: str, send: Any) -> None:
     pid = pooled.driver_connection.info.backend_pid
     with psycopg.connect(sa.make_url(postgres_url).set(drivername="postgresql").render_as_string(False)) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
     with pytest.raises(psycopg.OperationalError):
-        wire.send(pooled, "SELECT 1", [])
+        send(pooled, "SELECT 1", [])
+
+
+def test_without_pipelines_statements_go_one_after_the_other(pooled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "PIPELINES", False)
+    test_a_transaction_begins_and_ends_with_its_statements(pooled)
+
+
+def test_what_a_host_has_begun_on_the_connection_ends_with_the_statement(pooled: Any) -> None:
+    wire.send(pooled, "CREATE TABLE things (name text)", [])
+    pooled.driver_connection.execute("SET search_path TO public")
+    wire.send(pooled, "INSERT INTO things VALUES ($1)", [b"a"])
+    pooled.driver_connection.rollback()
+    assert wire.send(pooled, "SELECT count(*) FROM things", []).get_value(0, 0) == b"1"
+
+
+def test_what_was_discarded_within_a_transaction_is_told(pooled: Any) -> None:
+    pooled.driver_connection.prepare_threshold = 0
+    wire.send(pooled, "SELECT $1::int", [b"1"])
+    begin(pooled, "SELECT 2", [])
+    pooled.driver_connection.pgconn.exec_(b"DEALLOCATE ALL")
+    with pytest.raises(psycopg.errors.InvalidSqlStatementName):
+        wire.commit(pooled, "SELECT $1::int", [b"1"])
+    pooled.driver_connection.rollback()
+    assert wire.send(pooled, "SELECT $1::int", [b"3"]).get_value(0, 0) == b"3"

@@ -96,7 +96,7 @@ def waiting_for_retry(situation: Situation) -> Reason | None:
     row, work = min(retried, key=lambda each: each[1]["due_at"])
     details = {
         "next_attempt_number": row["attempts"] + 1,
-        "max_attempts": row["settings"].get("max_attempts"),
+        "max_attempts": row["settings"].get("max_attempts", 1),
         "due_at": work["due_at"],
         "last_error": row["error"],
     }

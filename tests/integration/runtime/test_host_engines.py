@@ -1,0 +1,100 @@
+"""Hosts whose engine does what most do not: listeners that begin transactions, pools that reset nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from flask_squidmesh import Manual, Step, Workflow
+from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.runtime.performing import deliver
+from flask_squidmesh.store import wire
+from flask_squidmesh.testing import drain
+from tests.shop import Order, Script, Shop
+
+
+@contextmanager
+def shop_on(url: str, *workflows: type[Workflow], **engine: Any) -> Iterator[Shop]:
+    shop = Shop(url, *workflows, engine_options=engine)
+    with shop.app.app_context():
+        yield shop
+    shop.runtime.database.dispose()
+
+
+def joining(script: Script) -> type[Workflow]:
+    class Joining(Workflow):
+        place = Manual(Order)
+        left = Step(script.does("left"), after=[])
+        right = Step(script.does("right"), after=[])
+        join = Step(script.does("join"), after=[left, right])
+        end = Step(script.does("end"), after=[join])
+
+    return Joining
+
+
+@pytest.mark.parametrize("event", ["connect", "checkout"])
+def test_a_listener_that_begins_a_transaction_loses_nothing(
+    migrated_postgres_url: str, script: Script, event: str
+) -> None:
+    def speak(driver: Any, *_: object) -> None:
+        driver.execute("SET search_path TO public")
+
+    workflow = joining(script)
+    with shop_on(migrated_postgres_url, workflow, poolclass=NullPool) as shop:
+        sa.event.listen(shop.runtime.database.engine, event, speak)
+        run_id = shop.start(workflow)
+        assert shop.status(run_id) == "pending"
+        drain()
+        assert shop.status(run_id) == "completed"
+    assert sorted(script.calls) == ["end", "join", "left", "right"]
+
+
+def test_a_pool_that_resets_nothing_is_given_no_open_transaction(migrated_postgres_url: str, script: Script) -> None:
+    workflow = joining(script)
+    options = {"pool_size": 1, "max_overflow": 0, "pool_reset_on_return": None}
+    with shop_on(migrated_postgres_url, workflow, **options) as shop:
+        engine = shop.runtime.database.engine
+
+        def is_idle() -> bool:
+            pooled: Any = engine.raw_connection()
+            status = pooled.driver_connection.info.transaction_status
+            pooled.close()
+            return bool(status == psycopg.pq.TransactionStatus.IDLE)
+
+        assert claim_due(shop.runtime, "squidmesh", limit=1) == []
+        assert is_idle()
+        run_id = shop.start(workflow)
+        drain()
+        assert (shop.status(run_id), is_idle()) == ("completed", True)
+
+
+def test_a_claim_and_a_join_survive_that_prepared_statements_are_discarded(
+    migrated_postgres_url: str, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, in the middle of a transaction, as a pooler between might."""
+    workflow, discards = joining(script), iter([True])
+    plain: Callable[..., Any] = wire.commit
+
+    def commit(pooled: Any, *given: Any) -> Any:
+        if next(discards, False):
+            pooled.driver_connection.pgconn.exec_(b"DEALLOCATE ALL")
+        return plain(pooled, *given)
+
+    with shop_on(migrated_postgres_url, workflow, pool_size=1, max_overflow=0) as shop:
+        for _ in range(8):
+            shop.run(workflow)
+        run_id = shop.start(workflow)
+        monkeypatch.setattr(wire, "commit", commit)
+        claims = claim_due(shop.runtime, "squidmesh", limit=2)
+        discards = iter([True])
+        for claim in claims:
+            deliver(shop.runtime, claim)
+        drain()
+        assert shop.status(run_id) == "completed"
+    assert len(script.calls) == 9 * 4
