@@ -83,9 +83,7 @@ class Names:
         self._names.clear()
 
     def _has_room(self, driver: Driver) -> bool:
-        """Nothing is prepared where a failure would spoil a transaction."""
-        idle = driver.pgconn.transaction_status == TransactionStatus.IDLE
-        return idle and (driver.prepared_max is None or len(self._names) < driver.prepared_max)
+        return driver.prepared_max is None or len(self._names) < driver.prepared_max
 
     def _prepare(self, driver: Driver, sql: str) -> bytes:
         name = b"squidmesh_%d" % next(_numbers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ from sqlalchemy.pool import NullPool
 
 from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.performing import deliver
 from flask_squidmesh.store import wire
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
@@ -74,27 +73,25 @@ def test_a_pool_that_resets_nothing_is_given_no_open_transaction(migrated_postgr
         assert (shop.status(run_id), is_idle()) == ("completed", True)
 
 
-def test_a_claim_and_a_join_survive_that_prepared_statements_are_discarded(
-    migrated_postgres_url: str, script: Script, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["claim", "outcome"])
+def test_claims_and_joins_survive_that_prepared_statements_are_discarded(
+    migrated_postgres_url: str, script: Script, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Once, in the middle of a transaction, as a pooler between might."""
-    workflow, discards = joining(script), iter([True])
-    plain: Callable[..., Any] = wire.commit
+    """In the middle of a transaction, as a pooler between might."""
+    workflow, plain = joining(script), wire.commit
+    to_refuse, refused = list[str](), list[str]()
 
-    def commit(pooled: Any, *given: Any) -> Any:
-        if next(discards, False):
+    def commit(pooled: Any, statement: str, values: wire.Values) -> Any:
+        if ("claim" if "claimed_by" in statement else "outcome") in to_refuse:
             pooled.driver_connection.pgconn.exec_(b"DEALLOCATE ALL")
-        return plain(pooled, *given)
+            refused.append(to_refuse.pop())
+        return plain(pooled, statement, values)
 
-    with shop_on(migrated_postgres_url, workflow, pool_size=1, max_overflow=0) as shop:
-        for _ in range(8):
-            shop.run(workflow)
-        run_id = shop.start(workflow)
+    options = {"pool_size": 1, "max_overflow": 0, "connect_args": {"prepare_threshold": 0}}
+    with shop_on(migrated_postgres_url, workflow, **options) as shop:
         monkeypatch.setattr(wire, "commit", commit)
-        claims = claim_due(shop.runtime, "squidmesh", limit=2)
-        discards = iter([True])
-        for claim in claims:
-            deliver(shop.runtime, claim)
-        drain()
-        assert shop.status(run_id) == "completed"
-    assert len(script.calls) == 9 * 4
+        before = [shop.run(workflow) for _ in range(3)]
+        to_refuse.append(kind)
+        assert [shop.status(run_id) for run_id in (*before, shop.run(workflow))] == ["completed"] * 4
+    assert refused == [kind]
+    assert len(script.calls) == 4 * 4
