@@ -53,7 +53,7 @@ def outline(spec: WorkflowSpec) -> Graph:
             current=False,
             visits=0,
             irreversible=spec.steps[name].irreversible,
-            compensate=settings_of(spec.steps[name])["compensate"],
+            compensate=settings_of(spec.steps[name]).get("compensate"),
             compensation=None,
         )
         for name in declared_order(spec)
