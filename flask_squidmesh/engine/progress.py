@@ -17,9 +17,7 @@ from .compensating import Compensating, in_order
 from .facts import Decider, Failure, Performed, StepFact
 from .failures import error
 from .retries import verdict
-from .status import TERMINAL
-
-STOPPING = TERMINAL | {"cancelling"}
+from .status import STOPPING, TERMINAL
 
 
 class Progress(Compensating):

@@ -23,6 +23,7 @@ RUN_MOVES: Final[Mapping[RunStatus, frozenset[RunStatus]]] = {
 
 TERMINAL: Final[frozenset[str]] = frozenset(status for status, onward in RUN_MOVES.items() if not onward)
 UNFINISHED: Final[frozenset[str]] = frozenset(RUN_MOVES) - TERMINAL
+STOPPING: Final[frozenset[str]] = TERMINAL | {"cancelling"}
 
 
 def may_move(current: RunStatus, to: RunStatus) -> bool:

@@ -13,7 +13,7 @@ from ..engine.changes import Changes
 from ..engine.facts import RunFact
 from ..engine.neighbourhood import Neighbourhood
 from ..engine.progress import Progress
-from ..engine.status import TERMINAL
+from ..engine.status import STOPPING
 from ..errors import UnknownWorkflowError
 from ..store import claiming, loading
 from ..store.batching import Batch
@@ -160,10 +160,14 @@ def _note(runtime: Runtime, connection: sa.Connection, found: Sequence[Work], cl
 
 def _usual(runtime: Runtime, work: Work) -> WorkflowSpec | None:
     """The workflow of work that only has to be claimed; None where more has to be written, by `take`."""
-    ends = work.visit.kind == "step" and work.run.status in TERMINAL | {"cancelling"}
-    if work.claim_id is not None or ends:
+    if work.claim_id is not None or _is_stopped(work):
         return None
     return _known(runtime, work)
+
+
+def _is_stopped(work: Work) -> bool:
+    """Whether it is a step of a run that enters no more steps."""
+    return work.visit.kind == "step" and work.run.status in STOPPING
 
 
 def one_a_run(found: Iterable[Work]) -> list[Work]:
@@ -185,7 +189,7 @@ def take(
         if not give_up_lost(runtime, connection, work, settled):
             return None
         work = replace(work, run=loading.run_fact(connection, work.run.id) or work.run)
-    if work.visit.kind == "step" and work.run.status in TERMINAL | {"cancelling"}:
+    if _is_stopped(work):
         connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.dispatch_id))
         return None
     runtime.queue_progress.taken(runtime, connection, work)

@@ -6,7 +6,7 @@ and writes, all in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,13 @@ from ..engine.approving import identity, is_last, objection, wanted
 from ..engine.facts import StepFact
 from ..engine.failures import error
 from ..engine.neighbourhood import Neighbourhood
-from ..engine.progress import STOPPING, decision_output
-from ..engine.status import TERMINAL
+from ..engine.progress import decision_output
+from ..engine.status import STOPPING
 from ..errors import ManualActionError
 from ..store import loading
 from ..store.database import AnySession
 from ..store.summaries import RunSummary
 from ..workflow import conditions
-from ..workflow.spec import WorkflowSpec
 from .acting import Acting, Deed, act, call_on, recorded
 from .deciders import comment_of, output_of
 from .recording import surroundings
@@ -157,7 +156,7 @@ def _resolve_step(step: str | None, output: Any, acting: Acting) -> Any:
         _check_declared(acting, visit)
     key = (visit.decision or {}).get("output")
     kept = {key: kept} if key else kept
-    progress = acting.progress(_around(acting, _following(acting.known, visit.step), others, kept, visit.step))
+    progress = acting.progress(_around(acting, acting.known.following(visit.step), others, kept, visit.step))
     progress.resolve(visit, kept, acting.call.decider)
     return recorded(acting, progress)
 
@@ -165,13 +164,13 @@ def _resolve_step(step: str | None, output: Any, acting: Acting) -> Any:
 def _fail_step(step: str | None, reason: str | None, acting: Acting) -> Any:
     visit, others = _open_decision(acting, ("interrupted",), step)
     said = comment_of(reason, "reason") or acting.call.decider.comment or "An operator said that the step failed."
-    progress = acting.progress(_around(acting, _following(acting.known, visit.step), others))
+    progress = acting.progress(_around(acting, acting.known.following(visit.step), others))
     progress.give_up(visit, error("FailedByOperator", said, code="failed_by_operator"), acting.call.decider)
     return recorded(acting, progress)
 
 
 def _cancel(compensate: bool, acting: Acting) -> Any:
-    if acting.run.status in TERMINAL | {"cancelling"}:
+    if acting.run.status in STOPPING:
         raise acting.refuse(f"the run is {acting.run.status} already.")
     progress = acting.progress()
     opened = [row for row in acting.rows if row.kind == "step" and row.status in ("pending", "running", "paused")]
@@ -219,17 +218,9 @@ def _check_declared(acting: Acting, visit: StepFact) -> None:
         raise acting.refuse(f"workflow {acting.known.name} does not declare step {visit.step} any more.")
 
 
-def _following(spec: WorkflowSpec, name: str) -> set[str]:
-    step = spec.steps.get(name)
-    if step is None:
-        return set()
-    routes = {route.target for route in step.ok} | ({step.error.target} if step.error else set())
-    return routes | set(spec.dependents[name])
-
-
 def _around(
     acting: Acting,
-    following: set[str],
+    following: Collection[str],
     others: Sequence[StepFact],
     output: Mapping[str, Any] | None = None,
     leaving: str | None = None,

@@ -18,7 +18,7 @@ from ..engine.changes import Changes, NewStepRun
 from ..engine.facts import RunFact, StepFact, entered
 from ..engine.neighbourhood import Neighbourhood
 from ..engine.progress import Progress
-from ..engine.status import TERMINAL
+from ..engine.status import STOPPING, TERMINAL
 from ..store import claiming, loading, writing
 from ..store.batching import Batch
 from ..store.claiming import Claim
@@ -95,7 +95,7 @@ def _record_briefly(
     run, visit = claim.run, claim.visit
     if isinstance(outcome, Failed) or visit.kind != "step" or run.status != "running":
         return None
-    lookup = _lookup(spec, run, _following(spec, visit), outcome.output, conditions.keys(spec.steps[visit.step].ok))
+    lookup = _lookup(spec, run, spec.following(visit.step), outcome.output, conditions.keys(spec.steps[visit.step].ok))
     state = {**claim.payload, **outcome.output} if lookup.wanted else {}
     if not lookup.reads:
         return _record_unread(runtime, spec, claim, outcome, state, may_continue)
@@ -274,7 +274,7 @@ def _halt(connection: sa.Connection, progress: Progress) -> Changes:
 
 def _in_place(runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, changes: Changes) -> Claim | None:
     """Claim the first step that was entered and is due, and go on with it under the same claim."""
-    if changes.run.get("status", run.status) in TERMINAL | {"cancelling"}:
+    if changes.run.get("status", run.status) in STOPPING:
         return None
     row = next((row for row in changes.entered if _may_follow(spec, row)), None)
     if row is None or claim.visit.id not in changes.ended or not _continues(runtime, run, row.step):
@@ -310,7 +310,7 @@ def _around(
     visit = claim.visit
     ended = run.status in TERMINAL or visit.kind == "compensation"
     compensations = loading.compensations(connection, run.id) if ended else []
-    if visit.kind == "compensation" or run.status in TERMINAL | {"cancelling"}:
+    if visit.kind == "compensation" or run.status in STOPPING:
         return Neighbourhood(compensations=compensations)
     output = outcome.output if isinstance(outcome, Completed) else {}
     return surroundings(
@@ -318,17 +318,11 @@ def _around(
         connection,
         spec,
         run,
-        _following(spec, visit),
+        spec.following(visit.step),
         payload=claim.payload,
         output=output,
         keys=conditions.keys(spec.steps[visit.step].ok),
     )
-
-
-def _following(spec: WorkflowSpec, visit: StepFact) -> set[str]:
-    step = spec.steps[visit.step]
-    errors = {step.error.target} if step.error else set()
-    return {route.target for route in step.ok} | errors | set(spec.dependents[step.name])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

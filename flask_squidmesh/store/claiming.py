@@ -130,8 +130,7 @@ def due_work(
 
     take_over: whether those whose claim has expired are among them. after: only those due later than then.
     """
-    query = _due_work(database.dialect, take_over, after is not None)
-    given = {"queue": queue, "limit": limit, "now": database.given_now(), "after": after}
+    query, given = _due_asked(database, queue, limit, take_over, after)
     return _works(query.rows(connection.connection, connection.dialect, given))
 
 
@@ -148,9 +147,13 @@ def claim_work(
 
     claim: answers None where nothing is to be written. Answer whether anything was.
     """
-    query = _due_work(database.dialect, take_over, after is not None)
+    asked = _due_asked(database, queue, limit, take_over, after)
+    return database.decide([asked], lambda rows: claim(_works(rows)))
+
+
+def _due_asked(database: Database, queue: str, limit: int, take_over: bool, after: datetime | None) -> Asked:
     given = {"queue": queue, "limit": limit, "now": database.given_now(), "after": after}
-    return database.decide([(query, given)], lambda rows: claim(_works(rows)))
+    return _due_work(database.dialect, take_over, after is not None), given
 
 
 def _works(rows: Iterable[Sequence[Any]]) -> list[Work]:

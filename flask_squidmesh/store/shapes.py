@@ -84,7 +84,8 @@ def together(shapes: Sequence[Shape], fenced: bool, notifying: bool) -> Written:
 def _written(shapes: Sequence[Shape], statement: sa.ClauseElement, dialect: Dialect) -> Written:
     prepared = Prepared(statement, dialect)
     given = [f"{part}:{name}" for part, shape in enumerate(shapes) for name in _types(shape)]
-    places = [[*given, *NOTICE].index(name) for name in prepared.parameters]
+    place = {name: number for number, name in enumerate([*given, *NOTICE])}
+    places = [place[name] for name in prepared.parameters]
     return Written(prepared, itemgetter(*places) if len(places) > 1 else list)
 
 

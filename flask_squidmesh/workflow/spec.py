@@ -188,6 +188,12 @@ class WorkflowSpec:
             found[name] = frozenset(after).union(*(found[other] for other in after))
         return found
 
+    def following(self, step: str) -> frozenset[str]:
+        """The steps that may be entered when this one ends; none where it is not declared."""
+        if step not in self.steps:
+            return frozenset()
+        return self.steps[step].targets.union(self.dependents[step])
+
     def visits_allowed(self, step: str) -> int:
         """How often a run may enter the step."""
         return self.steps[step].max_visits or self.max_visits
