@@ -6,7 +6,8 @@
 
   // A link with hx-target="#dialog" shows its page in the dialog; without script it leads there.
   const isForm = ({ requestConfig }) => requestConfig.verb === "post";
-  on("htmx:afterSwap", ({ detail }) => {
+  // After htmx has moved the focus to what has autofocus.
+  on("htmx:afterSettle", ({ detail }) => {
     if ((detail.target !== dialog && !isForm(detail)) || !find("#action")) return;
     if (detail.target === dialog && !dialog.open) dialog.showModal();
     const first = find("#action [aria-invalid=true], #action [autofocus]");

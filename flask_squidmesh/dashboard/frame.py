@@ -38,6 +38,7 @@ HTMX = {
     "includeIndicatorStyles": False,
     "allowEval": False,
     "allowScriptTags": False,
+    "defaultSettleDelay": 0,
     "historyCacheSize": 0,
     "historyRestoreAsHxRequest": False,
     "timeout": 8000,

@@ -120,6 +120,29 @@ def test_escape_leaves_a_dialog_and_nothing_is_done(app: Flask, live_server: Ser
     expect(button).to_be_focused()
 
 
+def test_a_dialog_takes_the_focus_only_as_it_opens(app: Flask, live_server: Serve, page: Page) -> None:
+    start(app, Checkout, "7")
+    page.clock.install(time=0)
+    page.goto(live_server(app) + "/squidmesh/")
+    page.clock.pause_at(60_000)
+    page.get_by_role("link", name="Approve…").click()
+    page.get_by_role("dialog").get_by_label("Comment").wait_for()
+    page.keyboard.press("Tab")
+    page.clock.run_for(1_000)
+    expect(page.get_by_role("dialog").get_by_role("button", name="Approve")).to_be_focused()
+
+
+def test_a_refused_form_has_the_focus_where_something_is_wrong(app: Flask, live_server: Serve, page: Page) -> None:
+    run_id = fill(app)["interrupted"]
+    page.goto(live_server(app) + f"/squidmesh/runs/{run_id}")
+    page.get_by_role("link", name="Count the step as done").first.click()
+    output = page.get_by_role("dialog").get_by_label("Output")
+    output.fill("not JSON")
+    page.get_by_role("dialog").get_by_role("button", name="Count the step as done").click()
+    page.get_by_text("This is not JSON").wait_for()
+    expect(output).to_be_focused()
+
+
 def test_approve_without_scripts(app: Flask, live_server: Serve, bare: Page) -> None:
     run_id = start(app, Checkout, "7")
     bare.goto(live_server(app) + "/squidmesh/")
