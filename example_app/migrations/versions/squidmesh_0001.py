@@ -81,7 +81,7 @@ def upgrade() -> None:
     sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('acknowledged_at', sa.DateTime(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_runs')),
-    sa.UniqueConstraint('parent_run_id', 'child_key', name=op.f('uq_squidmesh_runs_child'))
+    postgresql_with={'fillfactor': 80}
     )
     op.create_table('squidmesh_schedules',
     sa.Column('workflow', sa.String(length=200), nullable=False),
@@ -188,6 +188,7 @@ def upgrade() -> None:
     )
     op.create_index('ix_squidmesh_bulk_jobs_created', 'squidmesh_bulk_jobs', ['created_at', 'id'], unique=False)
     op.create_index('ix_squidmesh_processes_seen', 'squidmesh_processes', ['seen_at'], unique=False)
+    op.create_index('ix_squidmesh_runs_child', 'squidmesh_runs', ['parent_run_id', 'child_key'], unique=True, postgresql_where=sa.text('parent_run_id IS NOT NULL'), sqlite_where=sa.text('parent_run_id IS NOT NULL'))
     op.create_index('ix_squidmesh_runs_created', 'squidmesh_runs', ['created_at', 'id'], unique=False)
     op.create_index('ix_squidmesh_runs_error', 'squidmesh_runs', ['error_fingerprint', 'created_at', 'id'], unique=False, postgresql_where=sa.text('error_fingerprint IS NOT NULL'), sqlite_where=sa.text('error_fingerprint IS NOT NULL'))
     op.create_index('ix_squidmesh_runs_failed', 'squidmesh_runs', ['needs_since', 'id', 'error_fingerprint'], unique=False, postgresql_where=sa.text("needs = 'failed'"), sqlite_where=sa.text("needs = 'failed'"))
@@ -203,7 +204,6 @@ def upgrade() -> None:
     op.create_index('ix_squidmesh_audit_events_at', 'squidmesh_audit_events', ['at', 'id'], unique=False)
     op.create_index('ix_squidmesh_audit_events_run', 'squidmesh_audit_events', ['run_id', 'id'], unique=False)
     op.create_index('ix_squidmesh_audit_events_type', 'squidmesh_audit_events', ['type', 'id'], unique=False)
-    op.create_index('ix_squidmesh_step_runs_position', 'squidmesh_step_runs', ['run_id', 'position'], unique=False, postgresql_where=sa.text('position IS NOT NULL'), sqlite_where=sa.text('position IS NOT NULL'))
     op.create_index('ix_squidmesh_dispatches_claim', 'squidmesh_dispatches', ['claim_id'], unique=False, postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
     op.create_index('ix_squidmesh_dispatches_due', 'squidmesh_dispatches', ['queue', 'due_at'], unique=False)
     op.create_index('ix_squidmesh_dispatches_obstructed', 'squidmesh_dispatches', ['relay_at'], unique=False, postgresql_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'), sqlite_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'))
@@ -217,7 +217,6 @@ def downgrade() -> None:
     op.drop_index('ix_squidmesh_dispatches_obstructed', table_name='squidmesh_dispatches', postgresql_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'), sqlite_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'))
     op.drop_index('ix_squidmesh_dispatches_due', table_name='squidmesh_dispatches')
     op.drop_index('ix_squidmesh_dispatches_claim', table_name='squidmesh_dispatches', postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
-    op.drop_index('ix_squidmesh_step_runs_position', table_name='squidmesh_step_runs', postgresql_where=sa.text('position IS NOT NULL'), sqlite_where=sa.text('position IS NOT NULL'))
     op.drop_index('ix_squidmesh_audit_events_type', table_name='squidmesh_audit_events')
     op.drop_index('ix_squidmesh_audit_events_run', table_name='squidmesh_audit_events')
     op.drop_index('ix_squidmesh_audit_events_at', table_name='squidmesh_audit_events')
@@ -233,6 +232,7 @@ def downgrade() -> None:
     op.drop_index('ix_squidmesh_runs_failed', table_name='squidmesh_runs', postgresql_where=sa.text("needs = 'failed'"), sqlite_where=sa.text("needs = 'failed'"))
     op.drop_index('ix_squidmesh_runs_error', table_name='squidmesh_runs', postgresql_where=sa.text('error_fingerprint IS NOT NULL'), sqlite_where=sa.text('error_fingerprint IS NOT NULL'))
     op.drop_index('ix_squidmesh_runs_created', table_name='squidmesh_runs')
+    op.drop_index('ix_squidmesh_runs_child', table_name='squidmesh_runs', postgresql_where=sa.text('parent_run_id IS NOT NULL'), sqlite_where=sa.text('parent_run_id IS NOT NULL'))
     op.drop_index('ix_squidmesh_processes_seen', table_name='squidmesh_processes')
     op.drop_index('ix_squidmesh_bulk_jobs_created', table_name='squidmesh_bulk_jobs')
     op.drop_table('squidmesh_dispatches')
