@@ -1,0 +1,49 @@
+"""What the end of a step changes is in no index, so that PostgreSQL writes none for it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from flask_squidmesh import Manual, Step, Workflow
+from flask_squidmesh.engine.facts import Performed, settings_of
+from flask_squidmesh.engine.progress import Progress
+from flask_squidmesh.store.tables import runs, step_runs
+from flask_squidmesh.workflow.spec import WorkflowSpec
+from tests.unit.engine.facts import run, visit
+
+NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)
+
+
+def work() -> None:
+    """Some step."""
+
+
+class Line(Workflow):
+    place = Manual()
+    a = Step(work)
+    b = Step(work)
+    flow = [a >> b]
+
+
+LINE: WorkflowSpec = Line.__squidmesh__
+
+
+def indexed(table: sa.Table) -> set[str]:
+    """The columns whose change is written to an index, be it because of the condition of one."""
+    conditions = " ".join(str(index.dialect_options["postgresql"]["where"]) for index in table.indexes).split()
+    named = {column.name for index in table.indexes for column in index.columns}
+    return {column.name for column in table.columns if column.primary_key or column.name in {*named, *conditions}}
+
+
+def test_the_end_of_a_step_changes_no_column_of_an_index() -> None:
+    before = run(open_steps=1, current_step="a")
+    deciding = Progress(LINE, before, now=NOW, new_id=lambda: "new")
+    performed = Performed(number=1, worker="w-1", started_at=NOW, input={"x": 1})
+    deciding.complete(visit("a", settings=settings_of(LINE.steps["a"])), {"out": 1}, performed)
+    moved = {name for name, value in deciding.changes.run.items() if getattr(before, name) != value}
+    assert {"status", "output", "position"} <= deciding.changes.updated["id-a"].keys()
+    assert {"current_step", "position"} <= moved
+    assert deciding.changes.updated["id-a"].keys().isdisjoint(indexed(step_runs))
+    assert moved.isdisjoint(indexed(runs))
