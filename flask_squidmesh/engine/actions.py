@@ -130,10 +130,13 @@ def allowed(facts: ActionFacts) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(action) for action in judge(facts)[0]))
 
 
-def decision_token(status: str, decisions: Sequence[OpenDecision]) -> str:
-    """What a page showed as open: a finished run's status, the open decisions as "review#1", else "open"."""
+def decision_token(status: str, decisions: Sequence[OpenDecision], replayed_as: str | None = None) -> str:
+    """What a page showed as open: a finished run's status, the open decisions as "review#1", else "open".
+
+    replayed_as: the run that a finished one was last replayed as, which whoever replays it has to have seen.
+    """
     if status in TERMINAL:
-        return status
+        return status if replayed_as is None else f"{status}#{replayed_as}"
     return ",".join(sorted(f"{decision.step}#{decision.visit}" for decision in decisions)) or "open"
 
 

@@ -81,7 +81,8 @@ def _summary_values(summary: RunSummary) -> dict[str, Any]:
 
 
 def _decision(record: Record) -> str:
-    return decision_token(record.run["status"], open_decisions(step_facts(record.visits), record.spec))
+    opened = open_decisions(step_facts(record.visits), record.spec)
+    return decision_token(record.run["status"], opened, record.run["replayed_as_id"])
 
 
 def _told(events: Sequence[AuditEventView], type: str) -> tuple[str, ...]:

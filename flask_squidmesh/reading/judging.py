@@ -50,7 +50,7 @@ def _judged(registry: Registry, run: RunSummary, fact: RunFact, rows: Sequence[S
     possible, refused = judge(action_facts(fact, rows, spec))
     return Judged(
         run=run,
-        token=decision_token(run.status, open_decisions(rows, spec)),
+        token=decision_token(run.status, open_decisions(rows, spec), run.replayed_as_id),
         next_actions=possible,
         refusals=refused,
         decisions={row.step: row.decision for row in rows if row.status == "paused" and row.decision},

@@ -169,7 +169,7 @@ def _check_token(acting: Acting) -> None:
     expected, run = acting.call.expected, acting.run
     if expected is None:
         return
-    token = decision_token(run.status, open_decisions(acting.rows, acting.spec))
+    token = decision_token(run.status, open_decisions(acting.rows, acting.spec), run.replayed_as_id)
     holds = run.status not in TERMINAL if acting.call.name == "cancel_run" else token == expected
     if holds:
         return

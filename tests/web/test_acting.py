@@ -83,6 +83,17 @@ def test_two_replays_of_one_form_make_one_run(visitor: Visitor) -> None:
     assert visitor.send(f"/runs/{run_id}/replay", fields).location == first.location
 
 
+def test_a_run_that_somebody_has_replayed_since_the_page_was_shown_is_not_replayed_again(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Labels, "7")
+    stale = visitor.form(f"/runs/{run_id}/replay")
+    with visitor.app.app_context():
+        visitor.app.extensions["mesh"].replay_run(run_id, actor="lee")
+    answer = visitor.send(f"/runs/{run_id}/replay", stale)
+    assert answer.status_code == 409
+    assert "lee replayed" in text_of(answer.text)
+    assert [event.type for event in visitor.events(run_id)].count("replayed") == 1
+
+
 def test_after_acting_from_the_inbox_one_is_back_there(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     answer = visitor.send(f"/runs/{run_id}/approve?next=/squidmesh/")

@@ -174,13 +174,15 @@ def test_it_takes_the_right_and_that_of_each_run(make: Any, missing: str) -> Non
     assert visitor.status(run_id) == "paused"
 
 
-def test_a_form_sent_twice_makes_one_job(visitor: Visitor) -> None:
+@pytest.mark.parametrize(("action", "event", "runs"), [("replay", "replayed", 2), ("acknowledge", "acknowledged", 1)])
+def test_a_form_sent_twice_makes_one_job(visitor: Visitor, action: str, event: str, runs: int) -> None:
     run_id = start(visitor.app, Labels, "1")
-    fields = preview(visitor, f"action=replay&run={run_id}")
-    jobs = {job_of(visitor, send(visitor, "replay", fields)).id for _ in range(2)}
+    fields = preview(visitor, f"action={action}&run={run_id}")
+    jobs = {job_of(visitor, send(visitor, action, fields)).id for _ in range(2)}
     assert len(jobs) == 1
+    assert [each.type for each in visitor.events(run_id)].count(event) == 1
     with visitor.app.app_context():
-        assert len(mesh_of(visitor.app).list_runs(workflow="labels").runs) == 2
+        assert len(mesh_of(visitor.app).list_runs(workflow="labels").runs) == runs
 
 
 def test_a_form_cannot_name_a_decision_that_is_not_open(visitor: Visitor) -> None:

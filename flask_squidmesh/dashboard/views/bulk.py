@@ -11,6 +11,7 @@ from flask import abort, flash, redirect, render_template, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
+from ...engine.approving import identity
 from ...errors import ConflictError, FilterError, ManualActionError, TransitionError
 from ...reading.judging import Judged
 from ...runtime import bulk
@@ -158,6 +159,10 @@ def _question(action: str, count: int) -> asking.Question:
 def _begin(action: str, found: list[Judged]) -> Response:
     """Begin with the runs that the page showed and that are as they were, as far as the person may."""
     actor = asking.actor_for("bulk")
+    key = request.form.get("key")
+    before = data.bulk_job(key) if key else None
+    if before is not None and identity(before.actor) == identity(actor):
+        return _at_work(before.id)
     shown = dict(_items(request.form.get("items", "")))
     verdicts = [_verdict(action, each) for each in found if shown.get(each.run.id) == each.token]
     allowed = [each for each in verdicts if each.why is None]
@@ -169,7 +174,6 @@ def _begin(action: str, found: list[Judged]) -> Response:
         flash(_("None of these runs takes it any more; nothing was done."), "error")
         return redirect(url_for(".runs"), 303)
     items = [bulk.Item(run_id=each.judged.run.id, token=each.judged.token, step=each.step) for each in allowed]
-    key = request.form.get("key")
     try:
         job_id = bulk.begin(current_runtime(), action, items, actor=actor, comment=comment, job_id=key)
     except ConflictError:
@@ -181,6 +185,10 @@ def _begin(action: str, found: list[Judged]) -> Response:
     left = len(shown) - len(allowed)
     if left:
         flash(plural(left, "1 run was left as it is: it has changed.", "{count} runs were left as they are."), "error")
+    return _at_work(job_id)
+
+
+def _at_work(job_id: str) -> Response:
     bulk.go_on(current_runtime(), job_id, SLICE_SECONDS)
     return redirect(url_for(".bulk_job", job_id=job_id), 303)
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from flask_squidmesh import (
     Approval,
+    ConflictError,
     FailStep,
     Manual,
     Step,
@@ -240,6 +241,23 @@ def test_a_run_may_be_replayed_again(open_shop: OpenShop, script: Script) -> Non
     first, second = (shop.mesh.replay_run(run_id, actor="lee").id for _ in range(2))
     assert shop.look(run_id).replayed_as_id == second
     assert [(event.metadata or {})["run_id"] for event in shop.look(run_id).audit_events or ()] == [first, second]
+
+
+def test_of_two_who_saw_a_run_ended_one_replays_it(open_shop: OpenShop, script: Script) -> None:
+    class Single(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work"))
+
+    shop = open_shop(Single)
+    run_id = shop.run(Single)
+    seen = shop.look(run_id).decision
+    first = shop.mesh.replay_run(run_id, actor="lee", expected=seen)
+    with pytest.raises(ConflictError) as caught:
+        shop.mesh.replay_run(run_id, actor="dana", expected=seen)
+    assert caught.value.current["last_event"]["actor"] == "lee"
+    assert shop.look(run_id).replays == (first.id,)
+    again = shop.mesh.replay_run(run_id, actor="dana", expected=shop.look(run_id).decision)
+    assert shop.look(run_id).replays == (first.id, again.id)
 
 
 def test_a_replay_by_key_makes_one_run(open_shop: OpenShop, script: Script) -> None:

@@ -211,6 +211,10 @@ def test_the_decision_token(status: str, decisions: tuple[OpenDecision, ...], to
     assert decision_token(status, decisions) == token
 
 
+def test_the_token_of_a_run_that_was_replayed_names_the_replay() -> None:
+    assert decision_token("failed", (), "r-2") == "failed#r-2"
+
+
 # -- facts from rows -----------------------------------------------------------------------------------------------
 
 
