@@ -25,7 +25,8 @@ _to_json: Final = json.JSONEncoder().encode
 def encoder(type_: TypeEngine[Any]) -> Encode:
     """How values of the type, but for None, become text. Raises TypeError for a type that no column of ours has."""
     if isinstance(type_, sa.ARRAY):
-        return partial(_array, encoder(type_.item_type))
+        encode = encoder(type_.item_type)
+        return partial(_array, _quoting(encode) if encode in (_text, _json) else encode)
     for known, encode in _ENCODERS:
         if isinstance(type_, known):
             return encode
@@ -64,11 +65,12 @@ def _json(value: Any) -> bytes:
 
 
 def _array(encode: Encode, values: Iterable[Any]) -> bytes:
-    return b"{%s}" % b",".join(b"NULL" if value is None else _quoted(encode(value)) for value in values)
+    return b"{%s}" % b",".join([b"NULL" if value is None else encode(value) for value in values])
 
 
-def _quoted(text: bytes) -> bytes:
-    return b'"%s"' % text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+def _quoting(encode: Encode) -> Encode:
+    """For values that may have in them what an array is written with."""
+    return lambda value: b'"%s"' % encode(value).replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
 _ENCODERS: Final[tuple[tuple[Any, Encode], ...]] = (
