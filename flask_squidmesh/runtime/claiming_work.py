@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +143,7 @@ def _claims(runtime: Runtime, found: Sequence[Work], settled: list[Recorded], ba
     for work, spec in zip(found, specs, strict=True):
         assert spec is not None
         run = runs_claimed.get(work.run.id)
-        known = work if run is None else replace(work, run=run)
+        known = work if run is None else work._replace(run=run)
         if run is None or not _moved(spec, known, work.visit.attempts + 1):
             claims.append(_claim(runtime, spec, known, settled, batch))
             runs_claimed[work.run.id] = claims[-1].run
@@ -188,7 +188,7 @@ def take(
     if work.claim_id is not None:
         if not give_up_lost(runtime, connection, work, settled):
             return None
-        work = replace(work, run=loading.run_fact(connection, work.run.id) or work.run)
+        work = work._replace(run=loading.run_fact(connection, work.run.id) or work.run)
     if _is_stopped(work):
         connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.dispatch_id))
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple, cast
@@ -13,32 +12,25 @@ import sqlalchemy as sa
 from ..engine.facts import Performed, RunFact, StepFact
 from .batching import Batch
 from .database import Database, now_given
-from .loading import RUN_COLUMNS, RUN_NAMES, STEP_COLUMNS, STEP_NAMES
+from .loading import RUN_COLUMNS, STEP_COLUMNS
 from .prepared import Asked, Dialect, Prepared
 from .queues import IN_NO_QUEUE
 from .tables import dispatches, runs, step_runs
 from .writing import RELAY_GRACE
 
+_OF_DISPATCH = ("id", "queue", "due_at", "created_at", "claim_id", "claimed_by", "claimed_at")
+_OF_RUN = ("payload", "schedule")
 _FACTS = [
-    dispatches.c.id.label("dispatch_id"),
-    dispatches.c.claim_id.label("dispatch_claim_id"),
-    dispatches.c.claimed_by.label("dispatch_claimed_by"),
-    dispatches.c.claimed_at.label("dispatch_claimed_at"),
-    dispatches.c.due_at.label("dispatch_due_at"),
-    dispatches.c.created_at.label("dispatch_created_at"),
-    dispatches.c.queue.label("dispatch_queue"),
-    runs.c.payload.label("run_payload"),
-    runs.c.schedule.label("run_schedule"),
-    *(column.label(f"run_{name}") for name, column in zip(RUN_NAMES, RUN_COLUMNS, strict=True)),
-    *(column.label(f"step_{name}") for name, column in zip(STEP_NAMES, STEP_COLUMNS, strict=True)),
+    *(dispatches.c[name] for name in _OF_DISPATCH),
+    *(runs.c[name] for name in _OF_RUN),
+    *RUN_COLUMNS,
+    *STEP_COLUMNS,
 ]
+_RUN_AT = len(_OF_DISPATCH) + len(_OF_RUN)
+_STEP_AT = _RUN_AT + len(RUN_COLUMNS)
 
 
-_FACT_NAMES = [column.name for column in _FACTS]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Work(NamedTuple):
     """A dispatch with the run and the step run it is for. `claim_id` and the rest of the claim are None where nobody
     has it, `due` says whether its time, or the end of the claim, has come, `wait` the seconds until then."""
 
@@ -49,12 +41,12 @@ class Work:
     claim_id: str | None
     claimed_by: str | None
     claimed_at: datetime | None
-    run: RunFact
-    visit: StepFact
     payload: Mapping[str, Any]
     schedule: Mapping[str, Any] | None
-    due: bool = True
-    wait: float = 0.0
+    run: RunFact
+    visit: StepFact
+    due: bool
+    wait: float
 
     @property
     def came_in_turn(self) -> bool:
@@ -157,7 +149,7 @@ def _due_asked(database: Database, queue: str, limit: int, take_over: bool, afte
 
 
 def _works(rows: Iterable[Sequence[Any]]) -> list[Work]:
-    return [_work(dict(zip(_FACT_NAMES, row, strict=True))) for row in rows]
+    return [_work(row) for row in rows]
 
 
 @cache
@@ -182,7 +174,7 @@ def work_for(connection: sa.Connection, database: Database, run_id: str, kind: s
     """The dispatch that a delivery for this run and step concerns: the one that is due first. Lock the run before."""
     now = database.now()
     query = (
-        sa.select(*_FACTS, (dispatches.c.due_at <= now).label("due"), now.label("now"))
+        sa.select(*_FACTS, dispatches.c.due_at <= now, now)
         .select_from(_joined())
         .where(dispatches.c.run_id == run_id, dispatches.c.kind == kind)
         .order_by(dispatches.c.due_at)
@@ -191,11 +183,12 @@ def work_for(connection: sa.Connection, database: Database, run_id: str, kind: s
     )
     if step is not None:
         query = query.where(step_runs.c.step == step)
-    row = connection.execute(query).mappings().first()
+    row = connection.execute(query).first()
     if row is None:
         return None
-    wait = (row["dispatch_due_at"] - row["now"]).total_seconds()
-    return _work(row, due=bool(row["due"]), wait=max(wait, 0.0))
+    *facts, due, at = row
+    work = _work(facts)
+    return work._replace(due=bool(due), wait=max((work.due_at - at).total_seconds(), 0.0))
 
 
 def due_activation(connection: sa.Connection, database: Database, queue: str) -> Any:
@@ -268,7 +261,7 @@ def lost_work(connection: sa.Connection, database: Database, *, limit: int) -> l
         .limit(limit)
         .with_for_update(of=(runs, dispatches), skip_locked=True)
     )
-    return [_work(row) for row in connection.execute(query).mappings()]
+    return _works(connection.execute(query))
 
 
 def free(connection: sa.Connection, work: Work, now: datetime) -> None:
@@ -302,7 +295,7 @@ def held_work(connection: sa.Connection, workflows: Collection[str], *, limit: i
         .limit(limit)
         .with_for_update(of=(runs, dispatches), skip_locked=True)
     )
-    return [_work(row) for row in connection.execute(query).mappings()]
+    return _works(connection.execute(query))
 
 
 def offer(connection: sa.Connection, work: Work, now: datetime) -> None:
@@ -336,19 +329,6 @@ def _joined() -> sa.FromClause:
     )
 
 
-def _work(row: Mapping[str, Any] | sa.RowMapping, *, due: bool = True, wait: float = 0.0) -> Work:
-    return Work(
-        dispatch_id=row["dispatch_id"],
-        queue=row["dispatch_queue"],
-        due_at=row["dispatch_due_at"],
-        created_at=row["dispatch_created_at"],
-        claim_id=row["dispatch_claim_id"],
-        claimed_by=row["dispatch_claimed_by"],
-        claimed_at=row["dispatch_claimed_at"],
-        run=RunFact(**{name: row[f"run_{name}"] for name in RUN_NAMES}),
-        visit=StepFact(**{name: row[f"step_{name}"] for name in STEP_NAMES}),
-        payload=row["run_payload"],
-        schedule=row["run_schedule"],
-        due=due,
-        wait=wait,
-    )
+def _work(row: Sequence[Any]) -> Work:
+    run, visit = RunFact._make(row[_RUN_AT:_STEP_AT]), StepFact._make(row[_STEP_AT:])
+    return Work._make((*row[:_RUN_AT], run, visit, True, 0.0))

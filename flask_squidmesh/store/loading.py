@@ -13,10 +13,8 @@ from ..engine.facts import RunFact, StepFact
 from .prepared import Asked, Dialect, Prepared
 from .tables import runs, step_runs
 
-RUN_NAMES = RunFact._fields
-STEP_NAMES = StepFact._fields
-RUN_COLUMNS = [runs.c[name] for name in RUN_NAMES]
-STEP_COLUMNS = [step_runs.c[name] for name in STEP_NAMES]
+RUN_COLUMNS = [runs.c[name] for name in RunFact._fields]
+STEP_COLUMNS = [step_runs.c[name] for name in StepFact._fields]
 
 
 def run_fact(connection: sa.Connection, run_id: str, *, lock: bool = False) -> RunFact | None:
