@@ -6,7 +6,7 @@ the time at which the claim expires. So a crash at any point leaves a row that f
 The tables that every step writes have no CHECK constraints: PostgreSQL parses those anew for each statement, which took
 a tenth of a step's time in the server. What the end of a step writes to its own row, and to the run's as long as the
 status stays, is in no index, so that PostgreSQL puts the new version beside the old one and leaves the indexes alone
-(HOT); the pages of runs keep a fifth free for that.
+(HOT).
 """
 
 from __future__ import annotations
@@ -150,7 +150,6 @@ class Run(Base):
             "id",
             **_where("finished_at IS NOT NULL"),
         ),
-        {"postgresql_with": {"fillfactor": 80}},
     )
 
 

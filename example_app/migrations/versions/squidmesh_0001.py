@@ -80,8 +80,7 @@ def upgrade() -> None:
     sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('acknowledged_at', sa.DateTime(timezone=True), nullable=True),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_runs')),
-    postgresql_with={'fillfactor': 80}
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_runs'))
     )
     op.create_table('squidmesh_schedules',
     sa.Column('workflow', sa.String(length=200), nullable=False),
