@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
-from flask_squidmesh.testing import SettableClock
 
-clock = SettableClock()
+class ShopClock(threading.local):
+    """A clock that shows a turned time only to the thread that turned it: workers at work keep to the machine's."""
+
+    offset = timedelta(0)
+
+    def now(self) -> datetime:
+        """The time, aware, in UTC."""
+        return datetime.now(UTC) + self.offset
+
+    def advance(self, seconds: float) -> None:
+        """Turn it forward."""
+        self.offset += timedelta(seconds=seconds)
+
+
+clock = ShopClock()
 
 
 @contextmanager
@@ -20,8 +35,9 @@ def hours_ago(hours: float) -> Iterator[None]:
 @contextmanager
 def hours_later(hours: float) -> Iterator[None]:
     """Turn the clock forward meanwhile."""
+    before = clock.offset
     clock.advance(hours * 3600)
     try:
         yield
     finally:
-        clock.advance(-clock.offset)
+        clock.offset = before

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from flask import Flask
 
@@ -27,3 +30,12 @@ def test_a_walk_that_saw_something_else_is_told_and_fails(shop: Flask, monkeypat
     result = shop.test_cli_runner().invoke(args=["smoke"])
     assert "WRONG odd: the sum: found 4, expected 5" in result.output
     assert result.exit_code == 1
+
+
+def test_a_worker_beside_a_walk_that_turns_the_clock_keeps_to_the_machines_time() -> None:
+    from example_app.clock import clock, hours_later
+
+    with ThreadPoolExecutor(1) as worker, hours_later(25):
+        here, there = clock.now(), worker.submit(clock.now).result()
+    assert here - there > timedelta(hours=24)
+    assert clock.now() - datetime.now(UTC) < timedelta(hours=1)
