@@ -15,7 +15,7 @@ from ..engine.status import RUN_MOVES
 from ..errors import FilterError
 from ..store.tables import Run
 from ..workflow import Workflow
-from .words import OPERATOR_WORDS, STUCK_AFTER, word_alternatives
+from .words import OPERATOR_WORDS, STUCK_AFTER, moments, word_alternatives
 
 NEEDS = ("decision", "resume", "interrupted", "failed", "compensation_failed")
 _NO_STATUS = ("",)
@@ -74,15 +74,25 @@ class Selection:
         return [(*chain(*part), *self.others) for part in product(by_workflow, by_status, by_word)]
 
 
-def select_by(connection: sa.Connection, filters: Filters) -> Selection:
-    """Check the filters and turn them into SQL. Raises FilterError."""
+def select_by(dialect: str, filters: Filters) -> Selection:
+    """Check the filters and turn them into SQL, which takes `moments_of` the filters. Raises FilterError."""
     unknown = set(filters) - Filters.__annotations__.keys()
     if unknown:
         known = ", ".join(Filters.__annotations__)
         raise FilterError(min(unknown), f"There is no filter {min(unknown)!r}. The filters are {known}.")
     given = {name: value for name, value in filters.items() if value is not None}
-    conditions = [make(given[name], connection) for name, make in _CONDITIONS.items() if name in given]
+    conditions = [make(given[name], dialect) for name, make in _CONDITIONS.items() if name in given]
     return Selection(_statuses(given), _workflows(given), _word(given), tuple(conditions))
+
+
+def moments_of(filters: Filters) -> dict[str, datetime]:
+    """The parameters of a selection's SQL. Raises FilterError where a word is given without the time."""
+    now = filters.get("now")
+    if now is not None:
+        return moments(_moment("now", now), filters.get("stuck_after", STUCK_AFTER))
+    if filters.get("word") is not None:
+        raise FilterError("now", "word= depends on the time. Pass now= with it.")
+    return {}
 
 
 def _statuses(given: Mapping[str, Any]) -> tuple[str, ...]:
@@ -97,12 +107,7 @@ def _statuses(given: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _word(given: Mapping[str, Any]) -> tuple[Condition, ...]:
-    if "word" not in given:
-        return ()
-    if "now" not in given:
-        raise FilterError("now", "word= depends on the time. Pass now= with it.")
-    word = _one("word", _names("word", given["word"]))
-    return tuple(word_alternatives(word, _moment("now", given["now"]), given.get("stuck_after", STUCK_AFTER)))
+    return tuple(word_alternatives(_one("word", _names("word", given["word"])))) if "word" in given else ()
 
 
 def _names(filter: str, given: Any) -> tuple[str, ...]:
@@ -140,36 +145,36 @@ def _workflows(given: Mapping[str, Any]) -> tuple[str, ...]:
     return _names("workflow", workflow) if "workflow" in given else ()
 
 
-def _needs(given: Any, _connection: sa.Connection) -> Condition:
+def _needs(given: Any, _dialect: str) -> Condition:
     return Run.needs.in_(NEEDS) if given is True else Run.needs.in_(_known("needs", given, NEEDS))
 
 
-def _subject(given: Any, connection: sa.Connection) -> Condition:
+def _subject(given: Any, dialect: str) -> Condition:
     """Each database has its own way to find a prefix by index."""
     prefix = _one("subject", _names("subject", given))
-    if connection.dialect.name == "postgresql":
+    if dialect == "postgresql":
         return Run.subject.startswith(prefix, autoescape=True)
     return Run.subject.between(prefix, prefix + _HIGHEST_CHARACTER)
 
 
-def _run_id(given: Any, connection: sa.Connection) -> Condition:
+def _run_id(given: Any, dialect: str) -> Condition:
     digits = str(given).replace("-", "").lower()
     if not digits or len(digits) > 32 or set(digits) - set("0123456789abcdef"):
         raise FilterError("run_id", f"run_id={given!r} was given; expected a run id, or how one begins.")
     first, last = (str(UUID(digits.ljust(32, filler))) for filler in "0f")
     few = Run.id.between(first, last)
     # SQLite takes the beginning of an id to match every fourth run, and would rather read all runs of a status.
-    return sa.func.likelihood(few, sa.literal_column("0.0001")) if connection.dialect.name == "sqlite" else few
+    return sa.func.likelihood(few, sa.literal_column("0.0001")) if dialect == "sqlite" else few
 
 
-def _equals(column: sa.orm.InstrumentedAttribute[Any], filter: str) -> Callable[[Any, sa.Connection], Condition]:
-    def condition(given: Any, _connection: sa.Connection) -> Condition:
+def _equals(column: sa.orm.InstrumentedAttribute[Any], filter: str) -> Callable[[Any, str], Condition]:
+    def condition(given: Any, _dialect: str) -> Condition:
         return column.in_(_names(filter, given))
 
     return condition
 
 
-_CONDITIONS: Mapping[str, Callable[[Any, sa.Connection], Condition]] = {
+_CONDITIONS: Mapping[str, Callable[[Any, str], Condition]] = {
     "needs": _needs,
     "subject": _subject,
     "run_id": _run_id,

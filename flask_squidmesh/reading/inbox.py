@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from .deadlines import deadline
 from .listing import check_limit
 from .records import Row, in_order, spec_of, step_facts
 from .views import Count, DecisionView, Inbox, InboxItem
-from .words import STUCK_AFTER, overdue_since
+from .words import NOW, OVERDUE, STUCK_AFTER, moments
 
 KINDS: Final = ("decision", "resume", "interrupted", "failed", "stuck", "compensation_failed")
 _GROUPED: Final = 10_000
@@ -58,7 +58,7 @@ def glance(
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise FilterError("kinds", f"There is no kind {unknown[0]!r}. The kinds are {', '.join(KINDS)}.")
-    rows = connection.execute(_first(tuple(kinds), limit), _moments(now, stuck_after)).mappings() if kinds else ()
+    rows = connection.execute(_first(tuple(kinds), limit), moments(now, stuck_after)).mappings() if kinds else ()
     items = tuple(_item(row, now) for row in rows)
     return Inbox(items=items, counts=inbox_counts(connection, now=now, stuck_after=stuck_after))
 
@@ -72,14 +72,7 @@ def marks(inbox: Inbox) -> list[Any]:
     return [items, inbox.counts]
 
 
-def _moments(now: datetime, stuck_after: float) -> dict[str, datetime]:
-    """The parameters of the statements below, which are made once because making them takes long."""
-    return {"now": now, "stuck_since": now - timedelta(seconds=stuck_after)}
-
-
-_NOW: Final = sa.bindparam("now", type_=Timestamp)
-_IS_STUCK: Final = sa.and_(Run.needs.is_(None), overdue_since(_NOW, sa.bindparam("stuck_since", type_=Timestamp)))
-
+_IS_STUCK: Final = sa.and_(Run.needs.is_(None), OVERDUE)
 
 # No parameter, so that a planner knows that the index of failed runs holds them all.
 _IS_FAILED: Final = Run.needs == sa.literal_column("'failed'")
@@ -118,7 +111,7 @@ def _place(run_id: Any, *, late: Any = 1, since: Any, alike: Any = 0, dispatch_i
 
 
 def _needing(kinds: Collection[str], limit: int) -> sa.Select[Any]:
-    late = sa.case((Run.needs_due_at <= _NOW, 0), else_=1)
+    late = sa.case((Run.needs_due_at <= NOW, 0), else_=1)
     query = _place(Run.id, late=late, since=Run.needs_since).where(Run.needs.in_(kinds))
     return query.order_by(late, Run.needs_since, Run.id).limit(limit)
 
@@ -255,7 +248,7 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
 
 def inbox_counts(connection: sa.Connection, *, now: datetime, stuck_after: float = STUCK_AFTER) -> dict[str, Count]:
     """How much needs a person, by kind; one query."""
-    found = {row.kind: row.number for row in connection.execute(_COUNTED, _moments(now, stuck_after))}
+    found = {row.kind: row.number for row in connection.execute(_COUNTED, moments(now, stuck_after))}
     return {kind: Count(value=found[kind]) for kind in KINDS}
 
 

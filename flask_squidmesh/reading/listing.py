@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Unpack, get_args
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple, Unpack, cast, get_args
 
 import sqlalchemy as sa
 
@@ -13,14 +14,15 @@ from ..errors import FilterError
 from ..store.summaries import SUMMARY_COLUMNS, summary_of
 from ..store.tables import Dispatch, Id, Run, Timestamp
 from .cursors import cursor_of, place_of
-from .filters import Condition, Filters, Selection, select_by
+from .filters import Condition, Filters, Selection, moments_of, select_by
 from .views import Count, RunPage
-from .words import OPERATOR_WORDS, overdue
+from .words import NOW, OPERATOR_WORDS, OVERDUE
 
 Sort = Literal["newest", "oldest"]
 Conditions = tuple[Condition, ...]
 Columns = Sequence[sa.ColumnElement[Any]]
 MOST = 500
+QUERIES_KEPT: Final = 64
 CAPPED_WORDS = ("completed", "failed", "cancelled")
 _MARKED = [Run.__table__.c[name] for name in ("id", "revision", "due_at", "needs_due_at", "created_at")]
 
@@ -40,24 +42,24 @@ def list_runs(
     check_limit(limit)
     if sort not in get_args(Sort):
         raise FilterError("sort", f"sort={sort!r} was given; expected newest or oldest.")
-    selection = select_by(connection, filters)
+    selection = select_by(connection.dialect.name, filters)
     behind = [_behind(after, sort)] if after else []
     page = _page([(*part, *behind) for part in selection.parts], sort, limit + 1, SUMMARY_COLUMNS)
-    rows = connection.execute(page).mappings().all()
+    rows = connection.execute(page, moments_of(filters)).mappings().all()
     runs = tuple(summary_of(row) for row in rows[:limit])
     return RunPage(runs=runs, next=cursor_of(runs[-1].created_at, runs[-1].id) if len(rows) > limit else None)
 
 
 def counts(connection: sa.Connection, *, limit: int = 10_000, **filters: Unpack[Filters]) -> dict[str, Count]:
     """How many runs each status has, in one query. Finished runs are counted up to the limit. Raises FilterError."""
-    selection = select_by(connection, filters)
+    selection, given = select_by(connection.dialect.name, filters), moments_of(filters)
     if filters.get("needs"):
-        return _counted_together(connection, selection)
+        return _counted_together(connection, selection, given)
     statuses = selection.statuses or tuple(RUN_MOVES)
     parts: list[tuple[str, Conditions]] = [
         (status, (Run.status == status, *selection.conditions)) for status in RUN_MOVES if status in statuses
     ]
-    found = _counted(connection, parts, sorted(TERMINAL), limit)
+    found = _counted(connection, parts, given, limit)
     return {status: found.get(status, Count(value=0)) for status in RUN_MOVES}
 
 
@@ -75,32 +77,54 @@ class Standing:
 def standing(
     connection: sa.Connection, *, size: int, after: str | None = None, limit: int = 10_000, **filters: Unpack[Filters]
 ) -> Standing:
-    """How a page of `list_runs` stands; give now=. One query.
+    """How a page of `list_runs` stands; give now=. One query, made once for these filters, as pages that are open ask
+    for it over and over.
 
     size: runs on the page. limit: up to which finished runs are counted. Raises FilterError.
     """
-    now = filters.get("now")
-    if now is None:
+    if filters.get("now") is None:
         raise FilterError("now", "How runs stand depends on the time. Pass now=.")
-    behind = [_behind(after, "newest")] if after else []
-    parts = [(*part, *behind) for part in select_by(connection, filters).parts]
-    page = _page(parts, "newest", size, _MARKED).subquery()
-    stuck = sa.exists().where(Dispatch.run_id == page.c.id, overdue(now))
-    flags = (page.c.due_at <= now, page.c.needs_due_at <= now, stuck)
-    shown = sa.select(sa.cast(page.c.id, sa.String), page.c.revision, *(sa.case((flag, 1), else_=0) for flag in flags))
-    by_word = _by_word(connection, filters)
-    padded = [query.add_columns(*(sa.literal(0) for _ in flags)) for query in _counting(by_word, CAPPED_WORDS, limit)]
-    rows = sorted(tuple(row) for row in connection.execute(sa.union_all(shown, *padded)))
+    given = moments_of(filters)
+    asked = _standing(connection.dialect.name, size, after, limit, _timeless(filters))
+    rows = sorted(tuple(row) for row in connection.execute(asked.query, given))
     counted = [(name, number) for name, number, *_ in rows if name in OPERATOR_WORDS]
-    return Standing(marks=rows, counts=_totals(by_word, counted, CAPPED_WORDS, limit))
+    return Standing(marks=rows, counts=_totals(asked.words, counted, CAPPED_WORDS, limit))
 
 
-def _by_word(connection: sa.Connection, filters: Filters) -> list[tuple[str, Conditions]]:
+class _Standing(NamedTuple):
+    """The query for how a page stands, and the words that it counts."""
+
+    query: sa.CompoundSelect[Any]
+    words: Sequence[str]
+
+
+def _timeless(filters: Filters) -> tuple[tuple[str, Any], ...]:
+    named = ((name, value) for name, value in filters.items() if name not in ("now", "stuck_after"))
+    return tuple((name, value if isinstance(value, Hashable) else tuple(value)) for name, value in named)
+
+
+@lru_cache(QUERIES_KEPT)
+def _standing(
+    dialect: str, size: int, after: str | None, limit: int, filters: tuple[tuple[str, Any], ...]
+) -> _Standing:
+    wanted = cast(Filters, dict(filters))
+    behind = [_behind(after, "newest")] if after else []
+    parts = [(*part, *behind) for part in select_by(dialect, wanted).parts]
+    page = _page(parts, "newest", size, _MARKED).subquery()
+    stuck = sa.exists().where(Dispatch.run_id == page.c.id, OVERDUE)
+    flags = (page.c.due_at <= NOW, page.c.needs_due_at <= NOW, stuck)
+    shown = sa.select(sa.cast(page.c.id, sa.String), page.c.revision, *(sa.case((flag, 1), else_=0) for flag in flags))
+    by_word = _by_word(dialect, wanted)
+    padded = [query.add_columns(*(sa.literal(0) for _ in flags)) for query in _counting(by_word, CAPPED_WORDS, limit)]
+    return _Standing(sa.union_all(shown, *padded), [word for word, _conditions in by_word])
+
+
+def _by_word(dialect: str, filters: Filters) -> list[tuple[str, Conditions]]:
     """The conditions for each word, for some words several that exclude each other."""
     parts: list[tuple[str, Conditions]] = []
     for word in OPERATOR_WORDS:
         one: Filters = {**filters, "word": word}
-        parts += [(word, part) for part in select_by(connection, one).parts]
+        parts += [(word, part) for part in select_by(dialect, one).parts]
     return parts
 
 
@@ -134,26 +158,27 @@ def _sorted(query: sa.Select[Any], source: sa.FromClause, sort: Sort, limit: int
     return query.order_by(*(column.desc() if sort == "newest" else column.asc() for column in order)).limit(limit)
 
 
-def _counted_together(connection: sa.Connection, selection: Selection) -> dict[str, Count]:
+def _counted_together(connection: sa.Connection, selection: Selection, given: Mapping[str, Any]) -> dict[str, Count]:
     """Runs that need somebody are few and have an index of their own, which no status must distract from."""
     query = sa.select(Run.status, sa.func.count().label("number")).where(*selection.conditions).group_by(Run.status)
-    found = {row.status: row.number for row in connection.execute(query)}
+    found = {row.status: row.number for row in connection.execute(query, given)}
     wanted = selection.statuses or tuple(RUN_MOVES)
     return {status: Count(value=found.get(status, 0) if status in wanted else 0) for status in RUN_MOVES}
 
 
 def _counted(
-    connection: sa.Connection, parts: Sequence[tuple[str, Conditions]], capped: Sequence[str], limit: int
+    connection: sa.Connection, parts: Sequence[tuple[str, Conditions]], given: Mapping[str, Any], limit: int
 ) -> dict[str, Count]:
+    capped = sorted(TERMINAL)
     queries = _counting(parts, capped, limit)
-    rows = connection.execute(sa.union_all(*queries)) if queries else ()
-    return _totals(parts, ((row.name, row.number) for row in rows), capped, limit)
+    rows = connection.execute(sa.union_all(*queries), given) if queries else ()
+    return _totals([name for name, _conditions in parts], ((row.name, row.number) for row in rows), capped, limit)
 
 
 def _totals(
-    parts: Sequence[tuple[str, Conditions]], counted: Iterable[tuple[str, int]], capped: Sequence[str], limit: int
+    names: Iterable[str], counted: Iterable[tuple[str, int]], capped: Sequence[str], limit: int
 ) -> dict[str, Count]:
-    found = dict.fromkeys((name for name, _conditions in parts), 0)
+    found = dict.fromkeys(names, 0)
     for name, number in counted:
         found[name] += number
     return {

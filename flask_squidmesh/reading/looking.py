@@ -20,7 +20,7 @@ from .inspection import run_of
 from .records import Record, read_record, run_id_of
 from .states import seen_by
 from .views import Explanation, Graph, Run, StepRunView
-from .words import is_overdue, overdue, word_of
+from .words import OVERDUE, is_overdue, moments, word_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +58,9 @@ def look(
 
 def glimpse(connection: sa.Connection, run_id: UUID | str, *, now: datetime) -> tuple[RunSummary, str]:
     """The run in one line, with the word for its state. One query. Raises RunNotFoundError."""
-    stuck = sa.exists().where(Dispatch.run_id == RunRow.id, overdue(now))
+    stuck = sa.exists().where(Dispatch.run_id == RunRow.id, OVERDUE)
     query = sa.select(*SUMMARY_COLUMNS, stuck.label("stuck")).where(RunRow.id == run_id_of(run_id))
-    row = connection.execute(query).mappings().one_or_none()
+    row = connection.execute(query, moments(now)).mappings().one_or_none()
     if row is None:
         raise RunNotFoundError(run_id)
     run = summary_of(row)

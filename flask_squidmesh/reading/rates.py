@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
@@ -14,7 +14,7 @@ from ..engine.status import TERMINAL, UNFINISHED
 from ..store.tables import Run
 from .listing import CAPPED_WORDS
 from .views import Count, View
-from .words import OPERATOR_WORDS, word_alternatives, word_condition
+from .words import OPERATOR_WORDS, moments, word_alternatives, word_condition
 
 LAST = 30
 MOST_COUNTED, AT_ONCE = 10_000, 450
@@ -59,8 +59,8 @@ def word_counts_of(
     Finished ones are counted up to the limit. One query for a hundred workflows.
     """
     found: dict[str, dict[str, int]] = {name: {} for name in workflows}
-    ended = [query for name in workflows for word in CAPPED_WORDS for query in _ended_with(name, word, now, limit)]
-    for row in _together(connection, [*_open_by_word(workflows, now), *ended]):
+    ended = [query for name in workflows for word in CAPPED_WORDS for query in _ended_with(name, word, limit)]
+    for row in _together(connection, [*_open_by_word(workflows), *ended], moments(now)):
         words = found[row["workflow"]]
         words[row["word"]] = words.get(row["word"], 0) + row["number"]
     return {
@@ -69,10 +69,10 @@ def word_counts_of(
     }
 
 
-def _open_by_word(workflows: Sequence[str], now: datetime) -> list[sa.Select[Any]]:
+def _open_by_word(workflows: Sequence[str]) -> list[sa.Select[Any]]:
     """Runs in progress, and those that have ended but for a step that was interrupted while it was undone."""
     words = [word for word in OPERATOR_WORDS if word not in CAPPED_WORDS]
-    word = sa.case(*((word_condition(each, now), each) for each in words))
+    word = sa.case(*((word_condition(each), each) for each in words))
     unfinished = Run.status.in_(sorted(UNFINISHED))
     ended_but_needing = sa.and_(Run.status.in_(sorted(TERMINAL)), Run.needs.in_(("decision", "resume", "interrupted")))
     return [
@@ -83,10 +83,10 @@ def _open_by_word(workflows: Sequence[str], now: datetime) -> list[sa.Select[Any
     ]
 
 
-def _ended_with(workflow: str, word: str, now: datetime, limit: int) -> Iterator[sa.Select[Any]]:
+def _ended_with(workflow: str, word: str, limit: int) -> Iterator[sa.Select[Any]]:
     narrowed = [Run.status.in_(OPERATOR_WORDS[word])] if OPERATOR_WORDS[word] else []
     named: tuple[sa.ColumnElement[Any], ...] = (sa.literal(workflow).label("workflow"), sa.literal(word).label("word"))
-    for alternative in word_alternatives(word, now):
+    for alternative in word_alternatives(word):
         rows: sa.Select[Any] = sa.select(sa.literal_column("1").label("one")).select_from(Run.__table__)
         rows = rows.where(Run.workflow == workflow, *narrowed, alternative).limit(limit + 1)
         yield sa.select(*named, _number_of(rows))
@@ -100,10 +100,12 @@ def _count(number: int, limit: int, capped: bool) -> Count:
     return Count(value=min(number, limit), capped=number > limit) if capped else Count(value=number)
 
 
-def _together(connection: sa.Connection, queries: Sequence[sa.Select[Any]]) -> Iterator[sa.RowMapping]:
+def _together(
+    connection: sa.Connection, queries: Sequence[sa.Select[Any]], given: Mapping[str, Any] | None = None
+) -> Iterator[sa.RowMapping]:
     """The rows of all of them; SQLite takes no more than 500 at once."""
     for start in range(0, len(queries), AT_ONCE):
-        yield from connection.execute(sa.union_all(*queries[start : start + AT_ONCE])).mappings()
+        yield from connection.execute(sa.union_all(*queries[start : start + AT_ONCE]), given).mappings()
 
 
 def percentile(runs: Sequence[EndedRun], share: float) -> float | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from functools import cache
+from typing import Final
 
 import sqlalchemy as sa
 
 from ..engine.status import UNFINISHED
 from ..store.summaries import RunSummary
-from ..store.tables import Dispatch, Run
+from ..store.tables import Dispatch, Run, Timestamp
 
 STUCK_AFTER: Final = 60.0
 
@@ -37,9 +38,29 @@ _OF_NEEDS: Final[Mapping[str, str]] = {
     "compensation_failed": "failed",
 }
 Condition = sa.ColumnElement[bool]
-Moment = datetime | sa.ColumnElement[datetime]
 _AT_WORK: Final = ("pending", "running", "retrying")
 _NOT_FAILED: Final = ("cancelled", *sorted(UNFINISHED))
+
+# Parameters, because to make a statement anew takes as long as the database needs to answer it.
+NOW: Final = sa.bindparam("now", type_=Timestamp)
+_STUCK_SINCE: Final = sa.bindparam("stuck_since", type_=Timestamp)
+
+OVERDUE: Final = sa.or_(
+    Dispatch.due_at < _STUCK_SINCE,
+    Dispatch.held.is_not(None),
+    sa.and_(Dispatch.claim_id.is_(None), Dispatch.hand_over_error.is_not(None), Dispatch.due_at <= NOW),
+)
+"""Whether a dispatch is late by more than is usual, was put back, or could not be handed over; takes `moments`."""
+
+_STUCK_RUN_IDS: Final = sa.select(Dispatch.run_id).where(Dispatch.run_id.is_not(None), OVERDUE)
+
+
+def moments(now: datetime, stuck_after: float = STUCK_AFTER) -> dict[str, datetime]:
+    """The parameters of statements that depend on the time.
+
+    stuck_after: seconds after which work that nobody takes is stuck.
+    """
+    return {"now": now, "stuck_since": now - timedelta(seconds=stuck_after)}
 
 
 def word_of(summary: RunSummary, now: datetime, *, stuck: bool = False) -> str:
@@ -53,12 +74,13 @@ def word_of(summary: RunSummary, now: datetime, *, stuck: bool = False) -> str:
     return summary.status
 
 
-def word_condition(word: str, now: datetime, stuck_after: float = STUCK_AFTER) -> Condition:
-    """The same word in SQL, for a query on the runs table."""
-    return sa.or_(*word_alternatives(word, now, stuck_after))
+def word_condition(word: str) -> Condition:
+    """The same word in SQL, for a query on the runs table that takes `moments`."""
+    return sa.or_(*word_alternatives(word))
 
 
-def word_alternatives(word: str, now: datetime, stuck_after: float = STUCK_AFTER) -> list[Condition]:
+@cache
+def word_alternatives(word: str) -> Sequence[Condition]:
     """The same as conditions of which a run meets one at most; a planner finds an index for each, but for no OR."""
     quiet = Run.needs.is_(None)
     match word:
@@ -74,32 +96,17 @@ def word_alternatives(word: str, now: datetime, stuck_after: float = STUCK_AFTER
             return [Run.status == word]
         case "cancelling" | "cancelled":
             return [sa.and_(Run.status == word, quiet)]
-    stuck = Run.id.in_(stuck_run_ids(now, stuck_after))
+    stuck = Run.id.in_(_STUCK_RUN_IDS)
     match word:
         case "stuck":
             return [Run.needs == "interrupted", sa.and_(stuck, Run.status.in_(_AT_WORK), quiet)]
         case "waiting":
-            return [sa.and_(Run.status.in_(("pending", "running")), Run.due_at > now, quiet, ~stuck)]
+            return [sa.and_(Run.status.in_(("pending", "running")), Run.due_at > NOW, quiet, ~stuck)]
         case "retrying":
             return [sa.and_(Run.status == word, quiet, ~stuck)]
         case _:
-            due = sa.or_(Run.due_at.is_(None), Run.due_at <= now)
+            due = sa.or_(Run.due_at.is_(None), Run.due_at <= NOW)
             return [sa.and_(Run.status == word, due, quiet, ~stuck)]
-
-
-def overdue(now: datetime, stuck_after: float = STUCK_AFTER) -> Condition:
-    """Whether a dispatch is late by more than `stuck_after` seconds, was put back, or could not be handed over."""
-    return overdue_since(now, now - timedelta(seconds=stuck_after))
-
-
-def overdue_since(now: Moment, since: Moment) -> Condition:
-    """The same for statements that are made once. since: what is due before then is late."""
-    unclaimed = Dispatch.claim_id.is_(None)
-    return sa.or_(
-        Dispatch.due_at < since,
-        Dispatch.held.is_not(None),
-        sa.and_(unclaimed, Dispatch.hand_over_error.is_not(None), Dispatch.due_at <= now),
-    )
 
 
 def is_overdue(dispatch: sa.RowMapping, now: datetime, stuck_after: float = STUCK_AFTER) -> bool:
@@ -110,11 +117,6 @@ def is_overdue(dispatch: sa.RowMapping, now: datetime, stuck_after: float = STUC
     return late or dispatch["held"] is not None or failed
 
 
-def stuck_run_ids(now: datetime, stuck_after: float = STUCK_AFTER) -> sa.Select[Any]:
-    """The ids of runs whose work nobody takes."""
-    return sa.select(Dispatch.run_id).where(Dispatch.run_id.is_not(None), overdue(now, stuck_after))
-
-
 def stuck_among(
     connection: sa.Connection, runs: Sequence[RunSummary], now: datetime, *, stuck_after: float = STUCK_AFTER
 ) -> frozenset[str]:
@@ -122,5 +124,5 @@ def stuck_among(
     unfinished = [run.id for run in runs if run.status in _AT_WORK]
     if not unfinished:
         return frozenset()
-    query = stuck_run_ids(now, stuck_after).where(Dispatch.run_id.in_(unfinished))
-    return frozenset(connection.scalars(query))
+    query = _STUCK_RUN_IDS.where(Dispatch.run_id.in_(unfinished))
+    return frozenset(connection.scalars(query, moments(now, stuck_after)))

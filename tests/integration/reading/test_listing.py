@@ -321,6 +321,21 @@ def test_how_runs_stand_depends_on_the_time(rows: Rows) -> None:
         standing(rows.connection, size=1)
 
 
+def test_the_same_runs_stand_otherwise_as_time_goes_by(rows: Rows) -> None:
+    run_id = rows.run(status="running")
+    rows.dispatch(run_id, rows.step(run_id, "reserve"), due_at=at(0))
+
+    asked: list[tuple[float, float]] = [(0, 60), (61, 60), (61, 90), (0, 60)]
+    found = [
+        standing(rows.connection, size=9, now=at(seconds), stuck_after=after, workflow=["checkout"])
+        for seconds, after in asked
+    ]
+
+    assert [each.counts["stuck"].value for each in found] == [0, 1, 0, 0]
+    assert found[0].marks == found[3].marks
+    assert found[0].marks != found[1].marks
+
+
 def test_which_runs_are_stuck_is_one_query_and_none_for_finished_ones(rows: Rows) -> None:
     run_id = rows.run()
     rows.dispatch(run_id, rows.step(run_id, "reserve"), due_at=at(-120))
