@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING
+
+import click
+from sqlalchemy.exc import OperationalError
 
 from ..store import schema
 
 if TYPE_CHECKING:
     from ..runtime.runtime import Runtime
+
+
+PATIENCE_SECONDS = 60.0
+PAUSE_SECONDS = 1.0
+_PAUSE = threading.Event()
 
 
 def runtime_here() -> Runtime:
@@ -24,3 +34,19 @@ def ready_runtime() -> Runtime:
     with runtime.database.read() as connection:
         schema.require(connection)
     return runtime
+
+
+def reached_runtime() -> Runtime:
+    """The same for a process that stays: a server that does not answer may be starting too, and gets a minute."""
+    until, said = time.monotonic() + PATIENCE_SECONDS, False
+    while True:
+        try:
+            return ready_runtime()
+        except OperationalError as error:
+            if runtime_here().database.dialect == "sqlite" or time.monotonic() >= until:
+                raise
+            if not said:
+                reason = str(error.orig).strip().partition("\n")[0]
+                click.echo(f"The database is out of reach; trying for {PATIENCE_SECONDS:g} s. ({reason})", err=True)
+            said = True
+            _PAUSE.wait(PAUSE_SECONDS)

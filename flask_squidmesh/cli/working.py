@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from ..errors import ConfigurationError
 from .commands import group
-from .readiness import ready_runtime, runtime_here
+from .readiness import reached_runtime, ready_runtime, runtime_here
 
 if TYPE_CHECKING:
     from ..runtime.runtime import Runtime
@@ -29,7 +29,7 @@ def worker(threads: int, queue: str | None) -> None:
     from ..runtime.worker import Worker, keep_loaded
 
     _refuse_memory()
-    runtime = ready_runtime()
+    runtime = reached_runtime()
     working = Worker(runtime, threads=threads, queue=queue)
     click.echo(f"Worker {runtime.worker_name} takes work from {queue or runtime.config.queue!r}, {threads} at a time.")
     keep_loaded()
@@ -42,7 +42,7 @@ def worker(threads: int, queue: str | None) -> None:
 @click.option("--every", type=click.FloatRange(min=0, min_open=True), help="Seconds between rounds; one if left out.")
 def relay(every: float | None) -> None:
     """Hand work over again that a queue or a process has lost, and take over from dead workers."""
-    runtime, stopped = ready_runtime(), threading.Event()
+    runtime, stopped = ready_runtime() if every is None else reached_runtime(), threading.Event()
     with _stopping(stopped.set):
         _relay_once(runtime)
         while every is not None and not stopped.wait(every):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,8 +18,12 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_squidmesh import Cron, Executor, Log, Manual, SquidMesh, Step, Workflow
+from flask_squidmesh.cli import readiness
 from flask_squidmesh.clock import SettableClock
+from flask_squidmesh.runtime import relaying
 from flask_squidmesh.runtime.runtime import Runtime
+from flask_squidmesh.runtime.worker import Worker
+from flask_squidmesh.store import schema
 from flask_squidmesh.store.tables import Dispatch, Process
 
 pytestmark = [
@@ -329,9 +334,51 @@ def test_a_worker_refuses_a_database_in_memory(shop_at) -> None:
     assert "SQUIDMESH_DEV_WORKER" in result.output
 
 
-def test_an_outage_does_not_end_a_relay_that_goes_on(shop_at, migrated_url: str, monkeypatch) -> None:
-    from flask_squidmesh.runtime import relaying
+@pytest.mark.parametrize("command", [["worker"], ["relay", "--every", "1"]])
+def test_a_process_that_stays_waits_for_a_database_that_is_starting(
+    shop_at, migrated_postgres_url: str, monkeypatch, command: list[str]
+) -> None:
+    tries: list[str] = []
+    required = schema.require
 
+    def require(connection: sa.Connection) -> None:
+        tries.append("try")
+        if len(tries) < 3:
+            raise sa.exc.OperationalError("SELECT 1", {}, OSError("the database system is starting up\nDETAIL: x"))
+        required(connection)
+
+    monkeypatch.setattr(schema, "require", require)
+    monkeypatch.setattr(readiness, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(Worker, "run", lambda _: None)
+    monkeypatch.setattr(relaying, "relay", _interrupted)
+    result = shop_at(migrated_postgres_url, SQUIDMESH_EXECUTOR="database").run(*command)
+    assert len(tries) == 3
+    said = "The database is out of reach; trying for 60 s. (the database system is starting up)\n"
+    assert result.output.startswith(said)
+    assert "Worker" in result.output or command[0] == "relay"
+    assert result.output.count("out of reach") == 1
+
+
+@pytest.mark.parametrize("command", [["worker"], ["relay", "--every", "1"]])
+def test_a_process_that_stays_gives_up_on_a_database_that_does_not_come(shop_at, monkeypatch, command) -> None:
+    monkeypatch.setattr(readiness, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(readiness, "PAUSE_SECONDS", 0.01)
+    with socket.socket() as unserved:
+        unserved.bind(("127.0.0.1", 0))
+        port = unserved.getsockname()[1]
+        url = f"postgresql+psycopg://me:secret@127.0.0.1:{port}/none"
+        result = shop_at(url, SQUIDMESH_EXECUTOR="database").run(*command)
+    assert result.exit_code == 1
+    assert "The database refused: " in result.output
+    assert "onnection refused" in result.output
+    assert "secret" not in result.output
+
+
+def _interrupted(_runtime: object) -> int:
+    raise KeyboardInterrupt
+
+
+def test_an_outage_does_not_end_a_relay_that_goes_on(shop_at, migrated_url: str, monkeypatch) -> None:
     rounds: list[str] = []
 
     def relay(_runtime: object) -> int:
