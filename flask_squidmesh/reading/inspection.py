@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -13,7 +12,7 @@ from ..engine.actions import decision_token, open_decisions
 from ..engine.changes import NewStepRun
 from ..engine.facts import COUNTERS, entered
 from ..store import tables
-from ..store.summaries import RunSummary, summary_of
+from ..store.summaries import summary_values
 from ..workflow.registry import Registry
 from ..workflow.spec import WorkflowSpec
 from .audit import events_of
@@ -22,6 +21,8 @@ from .states import merged_outputs
 from .steps import step_run_views, step_views
 from .timeline import timeline
 from .views import AuditEventView, Run
+
+_EMPTY: Final = {**dict.fromkeys(tables.runs.columns.keys()), **dict.fromkeys(COUNTERS, 0)}
 
 
 def inspect(connection: sa.Connection, registry: Registry, run_id: UUID | str, *, include_history: bool = False) -> Run:
@@ -34,10 +35,10 @@ def inspect(connection: sa.Connection, registry: Registry, run_id: UUID | str, *
 
 def begun(run: Mapping[str, Any], first_steps: Sequence[NewStepRun], spec: WorkflowSpec) -> Run:
     """A run that has just been written, without a query. run: its row, as far as there is something in it."""
-    row: dict[str, Any] = dict.fromkeys(tables.runs.columns.keys()) | dict.fromkeys(COUNTERS, 0) | dict(run)
+    row: dict[str, Any] = {**_EMPTY, **run}
     visits = [entered(row["id"], each) for each in first_steps]
     return Run(
-        **_summary_values(summary_of(row)),
+        **summary_values(row),
         payload=row["payload"],
         context={},
         schedule=row["schedule"],
@@ -62,7 +63,7 @@ def run_of(connection: sa.Connection, record: Record, *, include_history: bool) 
             "timeline": timeline(record, audit_events),
         }
     return Run(
-        **_summary_values(summary_of(record.run)),
+        **summary_values(record.run),
         payload=record.run["payload"],
         context=merged_outputs(record.visits),
         schedule=record.run["schedule"],
@@ -74,10 +75,6 @@ def run_of(connection: sa.Connection, record: Record, *, include_history: bool) 
         pruned=(*named, *gone),
         **history,
     )
-
-
-def _summary_values(summary: RunSummary) -> dict[str, Any]:
-    return {field.name: getattr(summary, field.name) for field in fields(RunSummary)}
 
 
 def _decision(record: Record) -> str:

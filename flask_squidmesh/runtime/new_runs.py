@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 CRON_KEY = "cron:"
+_COUNTED: Final[dict[str, Any]] = dict.fromkeys((*COUNTERS, "revision"), 0)
+_UNBEGUN: Final = RunFact(**{**dict.fromkeys(RunFact._fields), **_COUNTED, "status": "pending"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,20 +177,13 @@ def _copied_visits(wanted: Start) -> dict[str, int]:
 
 
 def _new_fact(wanted: Start, run_id: str) -> RunFact:
-    empty: dict[str, Any] = dict.fromkeys(RunFact._fields)
-    counters = dict.fromkeys((*COUNTERS, "revision"), 0)
-    return RunFact(
-        **{
-            **empty,
-            **counters,
-            "id": run_id,
-            "workflow": wanted.spec.name,
-            "trigger": wanted.trigger,
-            "status": "pending",
-            "position": len(wanted.copied),
-            "actor": wanted.actor,
-            "fingerprint": wanted.spec.fingerprint,
-        }
+    return _UNBEGUN._replace(
+        id=run_id,
+        workflow=wanted.spec.name,
+        trigger=wanted.trigger,
+        position=len(wanted.copied),
+        actor=wanted.actor,
+        fingerprint=wanted.spec.fingerprint,
     )
 
 

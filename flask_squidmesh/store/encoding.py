@@ -61,7 +61,7 @@ def _duration(value: timedelta) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    return _to_json(value).encode()
+    return b"{}" if value == {} else _to_json(value).encode()  # mostly there is nothing in it
 
 
 def _array(encode: Encode, values: Iterable[Any]) -> bytes:

@@ -87,10 +87,15 @@ SUMMARY_COLUMNS: list[sa.ColumnElement[Any]] = [
 
 def summary_of(row: sa.RowMapping | Mapping[str, Any]) -> RunSummary:
     """The summary in a row that selected at least SUMMARY_COLUMNS."""
+    return RunSummary(**summary_values(row))
+
+
+def summary_values(row: sa.RowMapping | Mapping[str, Any]) -> dict[str, Any]:
+    """The same as the values of its fields."""
     needs = row["needs"] and Needs(
         kind=row["needs"], count=row["needs_count"], due_at=row["needs_due_at"], since=row["needs_since"]
     )
-    return RunSummary(needs=needs or None, **{name: row[name] for name in _NAMES})
+    return {"needs": needs or None, **{name: row[name] for name in _NAMES}}
 
 
 def summary_from(document: Mapping[str, Any]) -> RunSummary:

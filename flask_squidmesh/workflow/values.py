@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
@@ -19,6 +19,7 @@ from .kinds import kind, located
 _Location = tuple[int | str, ...]
 _MOST_BITS = 10_000
 _DEEPEST = 20
+_to_text: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class ValueNotJsonError(ValueError):
@@ -71,7 +72,7 @@ def fingerprint(value: Any) -> str:
 
 def size_of(value: Any) -> int:
     """How many bytes plain JSON data takes as text."""
-    return len(json.dumps(value, ensure_ascii=False).encode())
+    return len(_to_text(value).encode())
 
 
 def _is_data(value: Any) -> bool:
