@@ -80,6 +80,10 @@ class Recording(Executor):
         return [payload.get("step", "undo") for payload, _ in self.given]
 
 
+# On a crowded machine another writer may take longer than the 5 s for which the driver waits.
+PATIENT_SQLITE = {"connect_args": {"timeout": 30}}
+
+
 class Shop:
     """One app on one database, with its own clock and workflows."""
 
@@ -95,7 +99,8 @@ class Shop:
         self.mesh = SquidMesh(clock=self.clock)
         self.mesh.register(*workflows)
         self.app = Flask("shop")
-        self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = dict(engine_options)
+        patient = PATIENT_SQLITE if url.startswith("sqlite") else {}
+        self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {**patient, **engine_options}
         self.app.config.update(SQLALCHEMY_DATABASE_URI=url, SQUIDMESH_EXECUTOR=executor, SQUIDMESH_URL_PREFIX=None)
         self.app.config.update({f"SQUIDMESH_{name.upper()}": value for name, value in settings.items()})
         self.db.init_app(self.app)
