@@ -21,7 +21,7 @@ def settings(folder: Path) -> dict[str, Any]:
         "SHOP_SHOW_LOGINS": os.environ.get("SHOP_SHOW_LOGINS") == "true",
         "GATEWAY_URL": os.environ.get("GATEWAY_URL", "http://127.0.0.1:5050"),
         "CELERY_BROKER_URL": os.environ.get("CELERY_BROKER_URL", "redis://127.0.0.1:6379/0"),
-        "SHOP_PATIENCE_SECONDS": 20.0,
+        "SHOP_PATIENCE_SECONDS": 60.0,
         "SQUIDMESH_EXECUTOR": os.environ.get("SQUIDMESH_EXECUTOR", "database"),
         "SQUIDMESH_QUEUE": os.environ.get("SQUIDMESH_QUEUE", "squidmesh"),
         "SQUIDMESH_CLAIM_TIMEOUT": float(os.environ.get("SQUIDMESH_CLAIM_TIMEOUT", "10")),

@@ -21,8 +21,8 @@ def test_a_request_at_work_is_answered_before_the_server_is_gone() -> None:
         return "done"
 
     with serving(app) as address:
-        asking = threading.Thread(target=lambda: urlopen(address, timeout=10).read())
+        asking = threading.Thread(target=lambda: urlopen(address, timeout=30).read())
         asking.start()
-        assert begun.wait(10)
+        assert begun.wait(30)
     assert ended.is_set()
-    asking.join(10)
+    asking.join(30)

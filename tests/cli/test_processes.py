@@ -100,7 +100,7 @@ class Shop:
         self.end.touch()
         for process in self.started:
             process.kill()
-            process.wait(10)
+            process.wait(30)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_second_signal_ends_a_worker_at_once(sqlite_shop: Shop, eventually: Ca
     worker.send_signal(signal.SIGTERM)
     eventually(lambda: "Stopping after what is being done" in sqlite_shop.output(worker))
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(10) == 128 + signal.SIGTERM
+    assert worker.wait(30) == 128 + signal.SIGTERM
     assert "through" not in sqlite_shop.output(worker)
 
 

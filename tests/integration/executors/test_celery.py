@@ -328,7 +328,7 @@ class Host:
         for process in self._processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait(10)
+                process.wait(30)
 
 
 @pytest.fixture
@@ -375,7 +375,7 @@ def test_what_a_killed_worker_held_is_taken_over(host: Host, eventually: Callabl
     worker = host.work("--without-mingle")
     eventually(lambda: "waiting 1" in host.output, timeout=PATIENCE)
     os.killpg(worker.pid, signal.SIGKILL)
-    worker.wait(10)
+    worker.wait(30)
     host.work("--without-mingle")
     eventually(lambda: host.mesh.inspect_run(run_id).status == "completed", timeout=PATIENCE)
     assert "waiting 2" in host.output

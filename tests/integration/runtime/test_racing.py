@@ -36,7 +36,7 @@ def at_once(shop: Shop, *calls: Callable[[], Any]) -> list[Any]:
 
     def make(number: int, call: Callable[[], Any]) -> None:
         with shop.app.app_context():
-            barrier.wait(10)
+            barrier.wait(30)
             try:
                 answers[number] = call()
             except Exception as error:
@@ -135,7 +135,7 @@ def test_siblings_that_end_at_once_open_their_join_once(open_shop: OpenShop, scr
     barrier = threading.Barrier(2)
 
     def meet(_: StepContext) -> None:
-        barrier.wait(10)
+        barrier.wait(30)
 
     class Joining(Workflow):
         place = Manual(Order)
