@@ -235,9 +235,9 @@ def test_drain_leaves_what_waits_for_later(host: Host) -> None:
 
 
 def test_working_through_passes_waits_and_delays_in_order(host: Host) -> None:
+    began = host.clock.now()
     run_id = approved(host)
     failures.extend([RuntimeError("busy"), RetryStep("busy", after=3_600)])
-    began = host.clock.now()
     work_through()
     run = assert_status(run_id, "completed")
     passed = host.clock.now() - began
