@@ -27,7 +27,7 @@ FOCUSED = f"""() => {{
 def bare(chromium: Browser) -> Iterator[Page]:
     """A page of a browser that runs no scripts."""
     context = chromium.new_context(java_script_enabled=False)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     yield context.new_page()
     context.close()
 
