@@ -5,21 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+
+from flask_squidmesh.testing import SettableClock
 
 
-class ShopClock(threading.local):
+class ShopClock(SettableClock, threading.local):
     """A clock that shows a turned time only to the thread that turned it: workers at work keep to the machine's."""
-
-    offset = timedelta(0)
-
-    def now(self) -> datetime:
-        """The time, aware, in UTC."""
-        return datetime.now(UTC) + self.offset
-
-    def advance(self, seconds: float) -> None:
-        """Turn it forward."""
-        self.offset += timedelta(seconds=seconds)
 
 
 clock = ShopClock()
@@ -40,4 +31,4 @@ def hours_later(hours: float) -> Iterator[None]:
     try:
         yield
     finally:
-        clock.offset = before
+        clock.advance(before - clock.offset)

@@ -10,6 +10,7 @@ from alembic.util import CommandError
 from flask.cli import AppGroup
 
 from ..errors import SquidMeshError
+from ..store.database import reason_of
 
 
 class Commands(AppGroup):
@@ -22,9 +23,8 @@ class Commands(AppGroup):
         except (SquidMeshError, CommandError) as error:
             raise click.ClickException(str(error)) from error
         except sa.exc.DBAPIError as error:
-            reason = str(error.orig).strip().partition("\n")[0]
             raise click.ClickException(
-                f"The database refused: {reason}. Run `flask squidmesh check` to see what is wrong."
+                f"The database refused: {reason_of(error)}. Run `flask squidmesh check` to see what is wrong."
             ) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import click
 from sqlalchemy.exc import OperationalError
 
 from ..store import schema
+from ..store.database import reason_of
 
 if TYPE_CHECKING:
     from ..runtime.runtime import Runtime
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
-_PAUSE = threading.Event()
 
 
 def runtime_here() -> Runtime:
@@ -46,7 +45,7 @@ def reached_runtime() -> Runtime:
             if runtime_here().database.dialect == "sqlite" or time.monotonic() >= until:
                 raise
             if not said:
-                reason = str(error.orig).strip().partition("\n")[0]
+                reason = reason_of(error)
                 click.echo(f"The database is out of reach; trying for {PATIENCE_SECONDS:g} s. ({reason})", err=True)
             said = True
-            _PAUSE.wait(PAUSE_SECONDS)
+            time.sleep(PAUSE_SECONDS)

@@ -85,13 +85,13 @@ def standing(
     if filters.get("now") is None:
         raise FilterError("now", "How runs stand depends on the time. Pass now=.")
     given = moments_of(filters)
-    asked = _standing(connection.dialect.name, size, after, limit, _timeless(filters))
+    asked = _standing_query(connection.dialect.name, size, after, limit, _timeless(filters))
     rows = sorted(tuple(row) for row in connection.execute(asked.query, given))
     counted = [(name, number) for name, number, *_ in rows if name in OPERATOR_WORDS]
     return Standing(marks=rows, counts=_totals(asked.words, counted, CAPPED_WORDS, limit))
 
 
-class _Standing(NamedTuple):
+class _StandingQuery(NamedTuple):
     """The query for how a page stands, and the words that it counts."""
 
     query: sa.CompoundSelect[Any]
@@ -104,9 +104,9 @@ def _timeless(filters: Filters) -> tuple[tuple[str, Any], ...]:
 
 
 @lru_cache(QUERIES_KEPT)
-def _standing(
+def _standing_query(
     dialect: str, size: int, after: str | None, limit: int, filters: tuple[tuple[str, Any], ...]
-) -> _Standing:
+) -> _StandingQuery:
     wanted = cast(Filters, dict(filters))
     behind = [_behind(after, "newest")] if after else []
     parts = [(*part, *behind) for part in select_by(dialect, wanted).parts]
@@ -116,7 +116,7 @@ def _standing(
     shown = sa.select(sa.cast(page.c.id, sa.String), page.c.revision, *(sa.case((flag, 1), else_=0) for flag in flags))
     by_word = _by_word(dialect, wanted)
     padded = [query.add_columns(*(sa.literal(0) for _ in flags)) for query in _counting(by_word, CAPPED_WORDS, limit)]
-    return _Standing(sa.union_all(shown, *padded), [word for word, _conditions in by_word])
+    return _StandingQuery(sa.union_all(shown, *padded), [word for word, _conditions in by_word])
 
 
 def _by_word(dialect: str, filters: Filters) -> list[tuple[str, Conditions]]:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ..store import schema
+from ..store.database import reason_of
 from ..store.measuring import runs_per_day, table_sizes
 from ..store.tables import ADVICE, Dispatch, Process
 from .beats import FORGOTTEN_AFTER
@@ -43,7 +44,7 @@ def check(runtime: Runtime) -> Iterator[Finding]:
         with runtime.database.read() as connection:
             yield from _live(runtime, connection)
     except sa.exc.OperationalError as error:
-        reason = str(error.orig).strip().partition("\n")[0]
+        reason = reason_of(error)
         yield _wrong("database", f"It could not be read: {reason}. Check SQLALCHEMY_DATABASE_URI, and that it is up.")
 
 

@@ -102,6 +102,11 @@ class Contact:
         return time.monotonic() + self._clock.offset.total_seconds()
 
 
+def reason_of(error: sa.exc.DBAPIError) -> str:
+    """Why the database refused, in the first line of its own words."""
+    return str(error.orig).strip().partition("\n")[0]
+
+
 class ExplainingMissingTables:
     """Turn the driver's complaint about a table or column of ours into SchemaError with the commands to run."""
 
@@ -110,8 +115,7 @@ class ExplainingMissingTables:
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, sa.exc.DBAPIError) and _lacks_something_of_ours(error):
-            reason = str(error.orig).strip().partition("\n")[0]
-            raise SchemaError(f"The database is not ready for Squid Mesh: {reason}.\n{ADVICE}") from error
+            raise SchemaError(f"The database is not ready for Squid Mesh: {reason_of(error)}.\n{ADVICE}") from error
 
 
 class _Watched(ExplainingMissingTables):
