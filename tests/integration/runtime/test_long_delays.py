@@ -62,7 +62,7 @@ def test_a_short_delay_is_the_queues(open_shop: OpenShop, script: Script) -> Non
     shop.start(workflow)
     [(_, schedule_in)] = queue.given
     assert schedule_in is not None
-    assert 49 < schedule_in <= 50
+    assert 30 < schedule_in <= 50
 
 
 def test_what_came_too_early_is_left_until_its_time(open_shop: OpenShop, script: Script) -> None:

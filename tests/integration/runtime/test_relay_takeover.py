@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from flask_squidmesh import Manual, Step, Workflow, signals
 from flask_squidmesh.runtime.claiming_work import claim_due
 from flask_squidmesh.runtime.relaying import relay
@@ -70,7 +68,7 @@ def test_a_delivery_to_a_new_process_is_put_off_for_a_whole_timeout(open_shop: O
 
     assert shop.deliver(run_id, "work").outcome == "too_early"
 
-    assert queue.given[-1][1] == pytest.approx(30, abs=1)
+    assert 15 < queue.given[-1][1] <= 30
 
 
 def test_what_people_do_to_a_whole_run_is_told_too(open_shop: OpenShop, script: Script) -> None:

@@ -173,10 +173,10 @@ def test_a_decision_that_was_never_told_holds_others_up_once_only(
     thread.start()
     thread.join(30)
     shop.mesh.unblock_run(run_id)
-    monkeypatch.setattr(announcing, "PATIENCE", 10)
+    monkeypatch.setattr(announcing, "PATIENCE", 60)
     began = time.monotonic()
     shop.mesh.unblock_run(run_id)
-    assert time.monotonic() - began < 9
+    assert time.monotonic() - began < 50
     assert ear.told[-1] == "run_transitioned paused-completed"
 
 
