@@ -68,7 +68,9 @@ def test_a_delivery_to_a_new_process_is_put_off_for_a_whole_timeout(open_shop: O
 
     assert shop.deliver(run_id, "work").outcome == "too_early"
 
-    assert 15 < queue.given[-1][1] <= 30
+    put_off = queue.given[-1][1]
+    assert put_off is not None
+    assert 15 < put_off <= 30
 
 
 def test_what_people_do_to_a_whole_run_is_told_too(open_shop: OpenShop, script: Script) -> None:
