@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 
+LEFT_TO_OTHERS = timedelta(seconds=5)
 SHORTEST_HOLD = timedelta(seconds=60)
 LONGEST_HOLD = timedelta(hours=1)
 FURTHER = 100
@@ -46,29 +47,53 @@ class Looked:
     left_some: bool
 
 
-def claim_due(runtime: Runtime, queue: str, *, limit: int, take_over: bool | None = None) -> list[Claim]:
+def claim_due(
+    runtime: Runtime,
+    queue: str,
+    *,
+    limit: int,
+    take_over: bool | None = None,
+    left_to_others: timedelta = LEFT_TO_OTHERS,
+) -> list[Claim]:
     """Claim due work of the queue, the oldest first; see `look`."""
-    return look(runtime, queue, limit=limit, take_over=take_over).claims
+    return look(runtime, queue, limit=limit, take_over=take_over, left_to_others=left_to_others).claims
 
 
 def look(
-    runtime: Runtime, queue: str, *, limit: int, take_over: bool | None = None, after: datetime | None = None
+    runtime: Runtime,
+    queue: str,
+    *,
+    limit: int,
+    take_over: bool | None = None,
+    after: datetime | None = None,
+    left_to_others: timedelta = LEFT_TO_OTHERS,
 ) -> Looked:
     """Claim due work of the queue, and commit.
 
     take_over: whether expired claims are taken; None leaves it to how long this process has reached the database.
-    after: only what was due later than then.
+    after: only what was due later than then. left_to_others: for how long, from its time on, work that this process
+    does not know is there for those who do, before it is put back.
     """
     if take_over is None:
         take_over = runtime.database.contact.unbroken_for(runtime.settings.claim_timeout)
     looked: Looked | None = None
     if runtime.database.dialect == "postgresql":
         looked = _look_at_usual(runtime, queue, limit=limit, take_over=take_over, after=after)
-    return looked or _look_at_any(runtime, queue, limit=limit, take_over=take_over, after=after)
+    return looked or _look_at_any(
+        runtime, queue, limit=limit, take_over=take_over, after=after, left_to_others=left_to_others
+    )
 
 
-def _look_at_any(runtime: Runtime, queue: str, *, limit: int, take_over: bool, after: datetime | None) -> Looked:
-    """Claim, settle what was lost, and put back what this process does not know."""
+def _look_at_any(
+    runtime: Runtime,
+    queue: str,
+    *,
+    limit: int,
+    take_over: bool,
+    after: datetime | None,
+    left_to_others: timedelta,
+) -> Looked:
+    """Claim, settle what was lost, and put back what this process does not know and nobody else has taken."""
     settled: list[Recorded] = []
     claims: list[Claim] = []
     batch = Batch()
@@ -83,6 +108,8 @@ def _look_at_any(runtime: Runtime, queue: str, *, limit: int, take_over: bool, a
                 _note(runtime, connection, found, claims)
                 break
             for work in one_a_run(found[:seen]):
+                if _is_left(runtime, work, left_to_others):
+                    continue
                 if len(claims) < limit and (claim := take(runtime, connection, work, settled, batch)):
                     claims.append(claim)
             if claims or not found:
@@ -204,6 +231,11 @@ def give_up_lost(runtime: Runtime, connection: sa.Connection, work: Work, settle
     recorded, again = _abandon(runtime, connection, spec, work)
     settled.append(recorded)
     return again
+
+
+def _is_left(runtime: Runtime, work: Work, to_others: timedelta) -> bool:
+    """Whether this process does not know the work, and those that may know it have hardly had time to take it."""
+    return _known(runtime, work) is None and runtime.clock.now() - work.due_at < to_others
 
 
 def _known_or_held(runtime: Runtime, connection: sa.Connection, work: Work) -> WorkflowSpec | None:

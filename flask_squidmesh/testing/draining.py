@@ -59,7 +59,7 @@ def work_through(*, limit: int = 1_000) -> int:
 
 def _performed_one(runtime: Runtime) -> bool:
     queue = runtime.config.queue
-    for claim in claim_due(runtime, queue, limit=1, take_over=True):
+    for claim in claim_due(runtime, queue, limit=1, take_over=True, left_to_others=timedelta(0)):
         deliver(runtime, claim)
         return True
     return activate_next(runtime, queue)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Manual, Retry, Step, Workflow
-from flask_squidmesh.runtime.claiming_work import look
+from flask_squidmesh.runtime.claiming_work import claim_due, look
 from flask_squidmesh.runtime.performing import deliver
 from flask_squidmesh.runtime.relaying import relay
 from flask_squidmesh.runtime.turns import Turns
@@ -142,13 +142,35 @@ def test_while_versions_overlap_old_workers_leave_new_work_to_new_ones(
     run_id = newer.start(added)
     older = open_shop(known, poll_interval=0.05)
     with working(older, threads=1):
-        [row] = eventually(lambda: [row for row in older.rows(tables.dispatches) if row.held], timeout=30)
-        assert newer.mesh.explain_run(run_id).reason == "definition_mismatch"
         common = older.start(known)
         eventually(lambda: older.status(common) == "completed", timeout=30)
+        assert newer.status(run_id) == "pending"
+        for each in (newer, older):
+            each.clock.advance(10)
+        [row] = eventually(lambda: [row for row in older.rows(tables.dispatches) if row.held], timeout=30)
+        assert newer.mesh.explain_run(run_id).reason == "definition_mismatch"
         with newer.app.app_context(), working(newer, threads=1):
             assert row.due_at > newer.clock.now()
             eventually(lambda: newer.status(run_id) == "completed", timeout=30)
+
+
+def test_an_old_worker_gives_new_ones_time_to_take_what_it_does_not_know(open_shop: OpenShop, script: Script) -> None:
+    known, gone = single(script), single(script, "Gone")
+    newer = open_shop(known, gone)
+    run_id = newer.start(gone)
+    older = open_shop(known)
+    assert claim_due(older.runtime, "squidmesh", limit=1) == []
+    [row] = older.rows(tables.dispatches)
+    assert (row.held, row.claim_id) == (None, None)
+    for each in (newer, older):
+        each.clock.advance(10)
+    assert claim_due(older.runtime, "squidmesh", limit=1) == []
+    [row] = older.rows(tables.dispatches)
+    assert "knows no step work" in row.held
+
+    assert relay(newer.runtime) == 1
+    assert claim_due(older.runtime, "squidmesh", limit=1) == []
+    assert runs_of(claim_due(newer.runtime, "squidmesh", limit=1)) == [run_id]
 
 
 def test_work_that_nobody_knows_keeps_no_other_waiting(open_shop: OpenShop, script: Script) -> None:
@@ -165,7 +187,7 @@ def test_unknown_work_is_put_back_for_longer_the_older_it_is(open_shop: OpenShop
     known, gone = single(script), single(script, "Gone")
     open_shop(known, gone).start(gone)
     shop = open_shop(known)
-    for age, hold in ((0, 60), (3_600, 1_800), (86_400, 3_600)):
+    for age, hold in ((10, 60), (3_600, 1_800), (86_400, 3_600)):
         shop.clock.advance(age)
         Turns(shop.runtime, "squidmesh").claim(limit=1)
         [row] = shop.rows(tables.dispatches)
