@@ -108,9 +108,11 @@ def _look_at_any(
                 _note(runtime, connection, found, claims)
                 break
             for work in one_a_run(found[:seen]):
+                if len(claims) == limit:
+                    break
                 if _is_left(runtime, work, left_to_others):
                     continue
-                if len(claims) < limit and (claim := take(runtime, connection, work, settled, batch)):
+                if claim := take(runtime, connection, work, settled, batch):
                     claims.append(claim)
             if claims or not found:
                 break
