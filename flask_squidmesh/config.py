@@ -1,7 +1,7 @@
 """The SQUIDMESH_* settings, read once into frozen values.
 
 A setting of the wrong kind or an unknown key is a fault, found when the app is made. What the app still lacks for
-working, such as an executor, is found at first use, so that migrations can be run before there is one.
+working, such as an executor, is found at first use (`host_requirements`), so that migrations can be run before.
 """
 
 from __future__ import annotations
@@ -12,15 +12,10 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import URL, make_url
-
 from .errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from flask import Flask
 
 KEY_PREFIX: Final = "SQUIDMESH_"
 DASHBOARD_PREFIX: Final = "SQUIDMESH_DASHBOARD_"
@@ -32,7 +27,6 @@ WRITING_ACTIONS: Final = (
 )
 ACTIONS: Final = (*READING_ACTIONS, *WRITING_ACTIONS)
 LOCALES: Final = ("en", "de")
-DATABASES: Final = (("postgresql", "psycopg"), ("sqlite", "pysqlite"))
 SECRET_KEYS: Final = (
     r"pass(word|wd|phrase)",
     r"secret",
@@ -280,40 +274,6 @@ def read_config(settings: Mapping[str, Any]) -> Config:
     if faults:
         raise ConfigurationError(*faults)
     return Config(**values, dashboard=DashboardConfig(**dashboard))
-
-
-def missing(config: Config, app: Flask) -> Iterator[str]:
-    """What the app still lacks before runs can be started, one sentence each."""
-    if config.executor is None:
-        yield (
-            'SQUIDMESH_EXECUTOR is not set. Set it to "database" to have `flask squidmesh worker` perform the steps, '
-            'or to your own executor, such as "shop.jobs:ShopExecutor".'
-        )
-    if "sqlalchemy" not in app.extensions:
-        yield "Flask-SQLAlchemy is not set up on this app. Call db.init_app(app) first."
-        return
-    url = database_url(config, app)
-    if url is None:
-        yield f"SQUIDMESH_BIND names the bind {config.bind!r}, which SQLALCHEMY_BINDS does not have. Add it there."
-    elif (url.get_backend_name(), url.get_driver_name()) not in DATABASES:
-        yield (
-            f"The database is reached through {url.get_backend_name()}+{url.get_driver_name()}. Squid Mesh works with "
-            "PostgreSQL through psycopg 3 (postgresql+psycopg://) and with SQLite (sqlite://)."
-        )
-    metadata = app.extensions["sqlalchemy"].metadatas.get(config.bind)
-    if metadata is not None and metadata.schema is not None:
-        yield (
-            f"The metadata of Flask-SQLAlchemy puts every table into the schema {metadata.schema!r}, which Squid Mesh "
-            "cannot share. Name the schema on your own tables instead, or set SQUIDMESH_BIND to a bind without one."
-        )
-
-
-def database_url(config: Config, app: Flask) -> URL | None:
-    """Where our tables are; None where there is no such bind."""
-    binds = {None: app.config.get("SQLALCHEMY_DATABASE_URI")} | (app.config.get("SQLALCHEMY_BINDS") or {})
-    found = binds.get(config.bind)
-    found = found.get("url") if isinstance(found, dict) else found
-    return None if found is None else make_url(found)
 
 
 def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:

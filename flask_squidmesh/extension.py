@@ -22,7 +22,6 @@ from .runtime.deliveries import Delivery
 from .runtime.pruning import PruneReport
 from .runtime.runtime import Runtime, current_runtime
 from .runtime.scheduling import cron_trigger
-from .store import schema
 from .store.database import AnySession
 from .store.summaries import RunSummary
 from .workflow.declaration import Workflow
@@ -75,11 +74,7 @@ class SquidMesh:
         config = read_config(app.config)
         runtime = Runtime(app, self._registry, config, self._clock)
         app.extensions["squidmesh"] = runtime
-        sqlalchemy = app.extensions.get("sqlalchemy")
-        if sqlalchemy is not None and config.bind in sqlalchemy.metadatas:
-            schema.share(sqlalchemy.metadatas[config.bind])
-        if config.executor == "procrastinate" and "migrate" in app.extensions:
-            schema.spare(app.extensions["migrate"].configure_args, "procrastinate_")
+        runtime.host.share_tables()
         app.cli.add_command(cli.group)
         if config.url_prefix is not None:
             app.register_blueprint(create_blueprint(self._hooks, url_prefix=config.url_prefix))

@@ -17,7 +17,6 @@ from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 from procrastinate.exceptions import ConnectorException, ProcrastinateException
 from procrastinate.jobs import Status
 
-from ..config import database_url
 from ..errors import ConfigurationError, SchemaError
 from .contract import Executor, Identified, Payload
 from .resolving import imported, require_executor
@@ -76,11 +75,11 @@ class ProcrastinateExecutor(Executor):
     def missing(self, app: Flask) -> Iterator[str]:
         """A PostgreSQL database, and the App that the settings name."""
         runtime = app.extensions["squidmesh"]
-        url = database_url(runtime.settings, app)
-        if url is not None and url.get_backend_name() != "postgresql":
+        engine = runtime.host.engine
+        if engine is not None and engine.dialect.name != "postgresql":
             yield (
                 f'SQUIDMESH_EXECUTOR is "procrastinate", which works on PostgreSQL only, but the database is '
-                f'{url.get_backend_name()}. Change the database, or set SQUIDMESH_EXECUTOR to "database".'
+                f'{engine.dialect.name}. Change the database, or set SQUIDMESH_EXECUTOR to "database".'
             )
         try:
             _app_of_host(runtime.settings.procrastinate_app)

@@ -38,7 +38,7 @@ def check(runtime: Runtime) -> Iterator[Finding]:
     yield from _configuration(runtime)
     yield from _workflows(runtime)
     yield from _retention(runtime)
-    if "sqlalchemy" not in runtime.app.extensions or runtime.settings.bind not in runtime.host_db.engines:
+    if runtime.host.engine is None:
         return
     try:
         with runtime.database.read() as connection:

@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from flask import Flask, current_app
 
 from ..clock import Clock
-from ..config import Config, missing
+from ..config import Config
 from ..errors import ConfigurationError
 from ..executors.contract import Executor
 from ..executors.resolving import resolve
+from ..host import Host
+from ..host_requirements import findings
 from ..store.database import Database, open_engine
 from ..workflow.registry import Registry
 from .announcing import Turns
@@ -35,6 +37,7 @@ class Runtime:
     def __init__(self, app: Flask, registry: Registry, config: Config, clock: Clock) -> None:
         self.app, self.registry, self.clock = app, registry, clock
         self.settings = config
+        self.host = Host(app, config, registry)
         self._complete = False
         self._begin_process()
 
@@ -82,7 +85,7 @@ class Runtime:
 
     def problems(self) -> list[str]:
         """What is missing or wrong, one sentence each."""
-        found = list(missing(self.settings, self.app))
+        found = [str(finding) for finding in findings(self.host)]
         if self.settings.executor is not None:
             try:
                 found.extend(self._resolved().missing(self.app))
@@ -119,11 +122,16 @@ class Runtime:
         return Upkeep(self, queue=self.config.queue, threads=threads)
 
     def _open_engine(self) -> sa.Engine:
-        with self.app.app_context():
-            return open_engine(self.host_db.engines[self.settings.bind])
+        return open_engine(self._host_engine())
 
     def _bind(self) -> sa.Engine | None:
-        return self.host_db.engines[self.settings.bind] if self.settings.bind else None
+        return self._host_engine() if self.settings.bind else None
+
+    def _host_engine(self) -> sa.Engine:
+        engine = self.host.engine
+        if engine is None:
+            raise ConfigurationError(*self.problems())
+        return engine
 
     def _host_session(self) -> Any:
         if not current_app or current_app._get_current_object() is not self.app:  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 The migrations are the host's own: `install` writes revisions of plain Alembic operations that never import us, so
 that an upgrade of the library changes none that was applied. A revision's id says which version of the schema it
-leads to. The tables are shared with the host's metadata, so that autogenerating sees no difference.
+leads to. The tables are shared with the host's metadata, so that `db.create_all()` makes them too.
 """
 
 from __future__ import annotations
@@ -53,26 +53,11 @@ SCHEMA: Final = Schema(metadata=Base.metadata)
 def share(metadata: sa.MetaData) -> None:
     """Give the host's metadata a copy of each of our tables that it does not have yet.
 
-    Metadata with a default schema gets none, because the copies would belong to that schema; `config.missing` says so.
+    Metadata with a default schema gets none, because the copies would belong to that schema (`host_requirements`).
     """
     for table in Base.metadata.sorted_tables:
         if metadata.schema is None and table.name not in metadata.tables:
             table.to_metadata(metadata)
-
-
-def spare(options: dict[str, Any], prefix: str) -> None:
-    """Have autogenerating leave tables alone that another library made, whose names begin with the prefix.
-
-    options: what Flask-Migrate gives to Alembic; an `include_object` of the host's in it is asked too.
-    """
-    hosts = options.get("include_object")
-
-    def include_object(item: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
-        if kind == "table" and reflected and compare_to is None and (name or "").startswith(prefix):
-            return False
-        return hosts is None or bool(hosts(item, name, kind, reflected, compare_to))
-
-    options["include_object"] = include_object
 
 
 def install(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import FrozenInstanceError, fields
 from datetime import timedelta
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy.orm import DeclarativeBase
 
 from flask_squidmesh import SquidMesh
-from flask_squidmesh.config import KEYS, Config, DashboardConfig, missing, read_config
+from flask_squidmesh.config import KEYS, Config, DashboardConfig, read_config
 from flask_squidmesh.errors import ConfigurationError
 from flask_squidmesh.executors.contract import Executor
 
@@ -185,51 +182,6 @@ def test_ordinary_names_are_shown_by_default() -> None:
     )
 
 
-def a_host(binds: Iterable[str] = (), schema: str | None = None, url: str = "sqlite://") -> Flask:
-    class Base(DeclarativeBase):
-        metadata = sa.MetaData(schema=schema)
-
-    app = Flask("shop")
-    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
-    app.config["SQLALCHEMY_BINDS"] = dict.fromkeys(binds, "sqlite://")
-    SQLAlchemy(app, model_class=Base)
-    app.config["SQLALCHEMY_DATABASE_URI"] = url
-    return app
-
-
-def test_a_complete_app_lacks_nothing() -> None:
-    assert list(missing(Config(executor="database"), a_host())) == []
-    assert list(missing(Config(executor="database", bind="flows"), a_host(["flows"]))) == []
-
-
-def test_everything_that_is_missing_is_told_at_once() -> None:
-    problems = list(missing(Config(), Flask("shop")))
-    assert [problem.partition(" ")[0] for problem in problems] == ["SQUIDMESH_EXECUTOR", "Flask-SQLAlchemy"]
-
-
-def test_a_bind_must_exist() -> None:
-    [problem] = missing(Config(executor="database", bind="flows"), a_host(["other"]))
-    assert "'flows'" in problem
-    assert "SQLALCHEMY_BINDS" in problem
-
-
-def test_metadata_with_a_default_schema_cannot_be_shared() -> None:
-    [problem] = missing(Config(executor="database"), a_host(schema="app"))
-    assert "the schema 'app'" in problem
-
-
-@pytest.mark.parametrize("url", ["sqlite:///x.db", "postgresql+psycopg://u:p@db/x"])
-def test_postgresql_and_sqlite_serve(url: str) -> None:
-    assert list(missing(Config(executor="database"), a_host(url=url))) == []
-
-
-@pytest.mark.parametrize("url", ["mysql+pymysql://u:sw0rdf1sh@db/x", "postgresql+psycopg2://u:sw0rdf1sh@db/x"])
-def test_other_databases_are_refused_without_their_password(url: str) -> None:
-    [problem] = missing(Config(executor="database"), a_host(url=url))
-    assert f"reached through {url.partition(':')[0]}" in problem
-    assert SECRET not in problem
-
-
 def test_the_executor_is_made_once() -> None:
     made = []
 
@@ -237,8 +189,9 @@ def test_the_executor_is_made_once() -> None:
         def __init__(self) -> None:
             made.append(self)
 
-    app = a_host()
-    app.config["SQUIDMESH_EXECUTOR"] = Counting
+    app = Flask("shop")
+    app.config.update(SQLALCHEMY_DATABASE_URI="sqlite://", SQUIDMESH_EXECUTOR=Counting)
+    SQLAlchemy(app)
     mesh = SquidMesh(app)
     with app.app_context():
         assert mesh.check_config() == []
