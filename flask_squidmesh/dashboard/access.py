@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from flask import Blueprint, current_app, request
+from jinja2 import Environment
 from markupsafe import Markup
 from werkzeug.exceptions import Forbidden, HTTPException
 from werkzeug.wrappers import Response
@@ -50,10 +51,14 @@ class Hooks:
 
 
 class Dashboard(Blueprint):
-    """One mount: the hooks that count for it, and an `authorize` of its own if it has one."""
+    """One mount: the hooks that count for it, and an `authorize` of its own if it has one.
+
+    templates: its environment for them, made when the first page is.
+    """
 
     hooks: Hooks
     own_authorize: Authorize | None
+    templates: Environment | None = None
 
 
 class Refused(Forbidden):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import current_app, render_template, request
+from flask import current_app, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
@@ -14,6 +14,7 @@ from ..store.summaries import RunSummary
 from .access import Refused, current_actor, require
 from .headers import keep_nowhere
 from .language import _
+from .rendering import render
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,5 +58,5 @@ def comment_for(question: Question) -> str | None:
 
 def page(question: Question, status: int = 200) -> Response:
     """The page that asks."""
-    shown = render_template("squidmesh/ask.html", question=question, attempt=question, form=request.form)
+    shown = render("ask.html", question=question, attempt=question, form=request.form)
     return keep_nowhere(current_app.make_response((shown, status)))

@@ -9,8 +9,6 @@ from flask import abort, request
 
 from . import csrf, failures, headers, static_files
 from .access import Authorize, Dashboard, Hooks
-from .assets import TEMPLATES
-from .frame import frame
 from .views import (
     acting,
     audit,
@@ -71,7 +69,7 @@ def create_blueprint(
     hooks: who may do what, and what else the host has to say. name: of the blueprint, and so of its endpoints.
     url_prefix: where it is mounted, such as "/squidmesh". authorize: instead of that of the hooks.
     """
-    dashboard = Dashboard(name, __name__, template_folder=str(TEMPLATES), url_prefix=url_prefix)
+    dashboard = Dashboard(name, __name__, url_prefix=url_prefix)
     dashboard.hooks, dashboard.own_authorize = hooks, authorize
     for rule, endpoint, view, methods in ROUTES:
         dashboard.add_url_rule(rule, endpoint, view, methods=methods)
@@ -79,7 +77,6 @@ def create_blueprint(
     dashboard.after_request(headers.apply)
     dashboard.after_request(headers.redirect_whole_page)
     dashboard.after_request(preferences.keep_live)
-    dashboard.context_processor(frame)
     failures.register(dashboard)
     return dashboard
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flask import current_app, render_template, request
+from flask import current_app, request
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 from werkzeug.exceptions import NotFound
@@ -15,6 +15,7 @@ from ..errors import ConfigurationError, RunNotFoundError, SchemaError
 from . import access, data
 from .csrf import ForeignForm, NoSecretKey
 from .language import _, in_english
+from .rendering import render
 
 Answer = tuple[str, int] | Response
 MISSING_TABLE_OR_COLUMN, QUERY_CANCELLED = ("42P01", "42703"), "57014"
@@ -98,4 +99,4 @@ def _keep(error: access.Refused) -> None:
 
 def _page(template: str, status: int, heading: str, **values: Any) -> Answer:
     shown = {"heading": heading, "debug": current_app.debug, "address": request.script_root + request.path, **values}
-    return render_template(f"squidmesh/{template}", **shown), status
+    return render(template, **shown), status

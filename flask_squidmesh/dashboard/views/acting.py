@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from flask import abort, current_app, flash, redirect, render_template, request, url_for
+from flask import abort, current_app, flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from ...engine.actions import NextAction, Refusal
@@ -26,6 +26,7 @@ from ..headers import keep_nowhere
 from ..language import _, in_english
 from ..marks import mark_of
 from ..offers import CONFIRMED_REPLAY, UNSAFE, decided_last, decision_at, may_not_approve
+from ..rendering import render
 
 Facts = Mapping[str, Any]
 
@@ -239,5 +240,5 @@ def _conflict(attempt: Attempt) -> Response:
 def _page(template: str, status: int, attempt: Attempt, shown: dict[str, Any]) -> Response:
     run = attempt.run
     frame_of_run = {"attempt": attempt, "run": run, "title": run.subject or run.workflow}
-    page = render_template(f"squidmesh/{template}", **frame_of_run, **shown)
+    page = render(template, **frame_of_run, **shown)
     return keep_nowhere(current_app.make_response((page, status)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Response, render_template, request, url_for
+from flask import Response, request, url_for
 
 from ...engine.approving import identity
 from ...errors import FilterError, RunNotFoundError
@@ -14,6 +14,7 @@ from .. import data
 from ..access import require
 from ..actors import name_of
 from ..events import filterable, title_of
+from ..rendering import render
 from ..spreadsheet import MOST_ROWS
 from ..spreadsheet import as_csv as as_csv_file
 
@@ -31,8 +32,8 @@ def show() -> str:
         problem = None
     except (FilterError, RunNotFoundError) as error:
         page, problem = AuditPage(events=(), next=None), str(error)
-    return render_template(
-        "squidmesh/audit.html",
+    return render(
+        "audit.html",
         events=page.events,
         problem=problem,
         filters=filters,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from flask import abort, flash, redirect, render_template, request, url_for
+from flask import abort, flash, redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
@@ -23,6 +23,7 @@ from ..consequences import why_not
 from ..filters import Filters
 from ..language import _, in_english, plural
 from ..offers import may_not_approve
+from ..rendering import render
 
 SLICE_SECONDS, SHOWN = 2.0, 20
 MANY_KEYS = ("word", "workflow", "q", "since", "step", "error")
@@ -44,20 +45,20 @@ def ask() -> Response | str:
     try:
         run_ids, more = _chosen()
     except FilterError as error:
-        return render_template("squidmesh/bulk_none.html", problem=str(error))
+        return render("bulk_none.html", problem=str(error))
     if not run_ids:
-        return render_template("squidmesh/bulk_none.html", problem=None)
+        return render("bulk_none.html", problem=None)
     action = request.values.get("action", "")
     found = data.judged(run_ids)
     if action not in bulk.CALLS:
-        return render_template("squidmesh/bulk_choose.html", choices=_choices(found), total=len(found), more=more)
+        return render("bulk_choose.html", choices=_choices(found), total=len(found), more=more)
     return _begin(action, found) if request.method == "POST" else _preview(action, found, more)
 
 
 def show(job_id: str) -> str:
     """How far it is."""
     require("list")
-    return render_template("squidmesh/bulk_job.html", **_content(_job(job_id)))
+    return render("bulk_job.html", **_content(_job(job_id)))
 
 
 def refreshed(job_id: str, version: str) -> tuple[str, bool] | None:
@@ -66,7 +67,7 @@ def refreshed(job_id: str, version: str) -> tuple[str, bool] | None:
     job = _job(job_id)
     if _version(job) == version:
         return None
-    return render_template("squidmesh/_pulse_bulk.html", swapped=True, **_content(job)), job.status not in bulk.OPEN
+    return render("_pulse_bulk.html", swapped=True, **_content(job)), job.status not in bulk.OPEN
 
 
 def go_on(job_id: str, verb: str) -> Response:
@@ -127,8 +128,8 @@ def _preview(action: str, found: list[Judged], more: bool, status: int = 200, **
     taken = [each.judged for each in verdicts if each.why is None]
     left_out = [each for each in verdicts if each.why is not None]
     question = said.get("question") or _question(action, len(taken))
-    page = render_template(
-        "squidmesh/bulk_preview.html",
+    page = render(
+        "bulk_preview.html",
         question=question,
         attempt=question,
         action=action,

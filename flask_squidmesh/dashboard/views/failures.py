@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flask import render_template, request, url_for
+from flask import request, url_for
 from markupsafe import Markup
 
 from ...reading.failing import FailureGroup
@@ -13,6 +13,7 @@ from .. import data, frame
 from ..access import may, require
 from ..documents import visible
 from ..language import _, plural
+from ..rendering import render
 from ..sentences import error_text
 
 
@@ -30,14 +31,14 @@ class Row:
 def show() -> str:
     """The page."""
     require("list")
-    return render_template("squidmesh/failures.html", workflows=data.workflows(), **_content(_version()))
+    return render("failures.html", workflows=data.workflows(), **_content(_version()))
 
 
 def refreshed(version: str) -> str | None:
     """The parts of the page that have changed since this version, None where nothing has."""
     require("list")
     now = _version()
-    return None if now == version else render_template("squidmesh/_pulse_fresh.html", swapped=True, **_content(now))
+    return None if now == version else render("_pulse_fresh.html", swapped=True, **_content(now))
 
 
 def _workflow() -> str | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from flask import render_template
-
 from ..access import require
 from ..marks import MARKS
+from ..rendering import render
 
 
 def show() -> str:
     """The page."""
     require("list")
-    return render_template("squidmesh/help.html", marks=MARKS.values())
+    return render("help.html", marks=MARKS.values())

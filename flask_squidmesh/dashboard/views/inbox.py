@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from flask import render_template, request, url_for
+from flask import request, url_for
 from markupsafe import Markup
 
 from ...reading.inbox import marks
@@ -22,6 +22,7 @@ from ..language import _, plural
 from ..marks import Mark, mark_of
 from ..offers import Button, inbox_buttons
 from ..reasons_to_look import reason
+from ..rendering import render
 
 WORDS: Mapping[str, str] = {
     "decision": "decision",
@@ -54,7 +55,7 @@ class Card:
 def show() -> str:
     """The page."""
     require("list")
-    return render_template("squidmesh/inbox.html", **_content())
+    return render("inbox.html", **_content())
 
 
 def refreshed(version: str) -> str | None:
@@ -62,7 +63,7 @@ def refreshed(version: str) -> str | None:
     require("list")
     if _version(data.inbox_glance(_kinds(), MOST)) == version:
         return None
-    return render_template("squidmesh/_pulse_inbox.html", swapped=True, **_content())
+    return render("_pulse_inbox.html", swapped=True, **_content())
 
 
 def _word() -> str | None:

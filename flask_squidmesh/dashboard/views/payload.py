@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from flask import abort, current_app, jsonify, render_template, request, url_for
+from flask import abort, current_app, jsonify, request, url_for
 from werkzeug.wrappers import Response
 
 from ...reading.looking import Look
@@ -15,6 +15,7 @@ from ..documents import revealed, visible
 from ..headers import keep_nowhere
 from ..language import _, code
 from ..parts import Part
+from ..rendering import render
 
 
 def show(run_id: str, part: str) -> Response:
@@ -38,7 +39,7 @@ def reveal(run_id: str, part: str) -> Response:
     data.record_reveal(run_id, found.name, actor, comment)
     seen = revealed(look.run, found.value, found.path)
     text = json.dumps(seen, indent=2, ensure_ascii=False, default=str)
-    page = render_template("squidmesh/revealed.html", run=look.run, part=found.name, text=text)
+    page = render("revealed.html", run=look.run, part=found.name, text=text)
     return keep_nowhere(current_app.make_response(page))
 
 

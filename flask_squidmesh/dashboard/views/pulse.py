@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flask import Response, abort, make_response, render_template, request
+from flask import Response, abort, make_response, request
 
 from ...runtime.runtime import current_runtime
 from .. import frame, times
+from ..rendering import render
 from . import bulk, failures, inbox, run, runs, schedules, workers, workflows
 
 UNCHANGED, LAST_TIME = 204, 286
@@ -32,7 +33,7 @@ def answer() -> Response:
     version, _, needing = request.args.get("v", "").rpartition("-")
     markup, last = _refreshed(request.args.get("view", ""), version)
     if markup is None and needing != str(frame.needs()):
-        markup = render_template("squidmesh/_pulse_needs.html", swapped=True, pulse=_same_again(version))
+        markup = render("_pulse_needs.html", swapped=True, pulse=_same_again(version))
     status = UNCHANGED if markup is None else LAST_TIME if last else 200
     response = make_response(markup or "", status)
     response.headers["Squidmesh-Time"] = times.clock(current_runtime().clock.now(), frame.zone())

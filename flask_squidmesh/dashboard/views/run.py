@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from flask import current_app, render_template, request, url_for
+from flask import current_app, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
@@ -24,6 +24,7 @@ from ..headers import keep_nowhere
 from ..marks import Mark, mark_of, mark_of_status, mark_of_visit
 from ..offers import offers
 from ..parts import Part
+from ..rendering import render
 from ..sentences import Teller, attempt_of, error_text
 from . import one_by_one
 
@@ -49,7 +50,7 @@ def show(run_id: str) -> Response:
     """The page."""
     look = data.look(run_id)
     require("view", look.run)
-    return keep_nowhere(current_app.make_response(render_template("squidmesh/run.html", **_content(look))))
+    return keep_nowhere(current_app.make_response(render("run.html", **_content(look))))
 
 
 def as_json(run_id: str) -> Response:
@@ -69,7 +70,7 @@ def refreshed(run_id: str, version: str) -> tuple[str, bool] | None:
     if _version(glimpse.run, glimpse.word) == version:
         return None
     look = data.look(run_id)
-    return render_template("squidmesh/_pulse_run.html", swapped=True, **_content(look)), _is_over(look.run)
+    return render("_pulse_run.html", swapped=True, **_content(look)), _is_over(look.run)
 
 
 def _version(run: RunSummary, word: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flask import render_template, request, url_for
+from flask import request, url_for
 from htmx_flask.requests import HtmxHeaders
 from htmx_flask.response import make_response
 from markupsafe import Markup
@@ -24,6 +24,7 @@ from ..chips import Chip
 from ..filters import Filters, periods
 from ..language import _, plural
 from ..marks import MARKS, Mark, mark_of
+from ..rendering import render
 from ..sentences import attempt_of
 
 NONE = Count(value=0)
@@ -46,7 +47,7 @@ def show() -> Response:
     """The page; htmx takes the part that it asked for out of it and learns the address to show."""
     require("list")
     filters = _filters()
-    response: Response = make_response(render_template("squidmesh/runs.html", **_content(filters)))
+    response: Response = make_response(render("runs.html", **_content(filters)))
     if HtmxHeaders(request.headers):
         response.headers["HX-Push-Url"] = filters.address()
     return response
@@ -58,7 +59,7 @@ def refreshed(version: str) -> str | None:
     filters = _filters()
     if _version(filters) == version:
         return None
-    return render_template("squidmesh/_pulse_runs.html", **_content(filters))
+    return render("_pulse_runs.html", **_content(filters))
 
 
 def _content(filters: Filters) -> dict[str, Any]:

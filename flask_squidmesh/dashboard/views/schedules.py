@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from cronsim import CronSim
-from flask import abort, flash, redirect, render_template, request, url_for
+from flask import abort, flash, redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
@@ -23,6 +23,7 @@ from .. import asking, data, frame
 from ..access import may, require
 from ..language import N_, _, code, current_language, in_english
 from ..offers import Button
+from ..rendering import render
 
 SHOWN = 3
 
@@ -82,7 +83,7 @@ DEEDS = {
 def show() -> str:
     """The page."""
     require("list")
-    return render_template("squidmesh/schedules.html", **_content(data.schedules_now()))
+    return render("schedules.html", **_content(data.schedules_now()))
 
 
 def refreshed(version: str) -> str | None:
@@ -91,7 +92,7 @@ def refreshed(version: str) -> str | None:
     found = data.schedules_now()
     if frame.version(found) == version:
         return None
-    return render_template("squidmesh/_pulse_fresh.html", swapped=True, **_content(found))
+    return render("_pulse_fresh.html", swapped=True, **_content(found))
 
 
 def _content(found: list[ScheduleView]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from flask import abort, current_app, flash, redirect, render_template, request, url_for
+from flask import abort, current_app, flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from ...errors import ConflictError, ManualActionError, PayloadError, RunNotFoundError, UnknownWorkflowError
@@ -17,6 +17,7 @@ from ..access import may, require
 from ..documents import visible
 from ..headers import keep_nowhere
 from ..language import _, in_english
+from ..rendering import render
 
 
 def start(name: str) -> Response:
@@ -94,8 +95,8 @@ def _page(
     status: int = 200,
 ) -> Response:
     others = [each for each in spec.triggers.values() if each.kind == "manual" and each.name != trigger.name]
-    page = render_template(
-        "squidmesh/start.html",
+    page = render(
+        "start.html",
         spec=spec,
         trigger=trigger,
         fields=fields,

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import render_template
-
 from ...reading.fleet import Fleet
 from ...runtime.runtime import current_runtime
 from .. import data, frame
 from ..access import require
+from ..rendering import render
 
 
 def show() -> str:
     """The page."""
     require("list")
-    return render_template("squidmesh/workers.html", **_content(data.fleet_now()))
+    return render("workers.html", **_content(data.fleet_now()))
 
 
 def refreshed(version: str) -> str | None:
@@ -24,7 +23,7 @@ def refreshed(version: str) -> str | None:
     fleet = data.fleet_now()
     if frame.version(fleet) == version:
         return None
-    return render_template("squidmesh/_pulse_fresh.html", swapped=True, **_content(fleet))
+    return render("_pulse_fresh.html", swapped=True, **_content(fleet))
 
 
 def _content(fleet: Fleet) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import abort, render_template, url_for
+from flask import abort, url_for
 from markupsafe import Markup
 
 from ...errors import UnknownWorkflowError
@@ -21,6 +21,7 @@ from ..access import may, require
 from ..language import N_, _, percent, plural
 from ..marks import Mark, mark_of
 from ..redaction import redacted
+from ..rendering import render
 from ..times import duration
 
 TALLEST = 24
@@ -58,7 +59,7 @@ class Row:
 def show() -> str:
     """All of them."""
     require("list")
-    return render_template("squidmesh/workflows.html", **_content(_runs()))
+    return render("workflows.html", **_content(_runs()))
 
 
 def refreshed(version: str) -> str | None:
@@ -67,7 +68,7 @@ def refreshed(version: str) -> str | None:
     found = _runs()
     if frame.version(found) == version:
         return None
-    return render_template("squidmesh/_pulse_fresh.html", swapped=True, **_content(found))
+    return render("_pulse_fresh.html", swapped=True, **_content(found))
 
 
 def _runs() -> Runs:
@@ -86,8 +87,8 @@ def show_one(name: str) -> str:
     """One of them."""
     require("list")
     spec = _spec(name)
-    return render_template(
-        "squidmesh/workflow.html",
+    return render(
+        "workflow.html",
         **_content_of_one(spec, data.runs_of([spec.name])),
         drawing=graph_drawing.draw(outline(spec), over=False),
         kind_of=_kind_of,
@@ -102,7 +103,7 @@ def refreshed_one(name: str, version: str) -> tuple[str, bool] | None:
     found = data.runs_of([spec.name])
     if frame.version(found) == version:
         return None
-    return render_template("squidmesh/_pulse_fresh.html", swapped=True, **_content_of_one(spec, found)), False
+    return render("_pulse_fresh.html", swapped=True, **_content_of_one(spec, found)), False
 
 
 def _spec(name: str) -> WorkflowSpec:
