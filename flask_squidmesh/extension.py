@@ -13,7 +13,7 @@ from . import cli
 from .clock import Clock, SystemClock
 from .config import Config, read_config
 from .dashboard import create_blueprint
-from .dashboard.access import Hooks
+from .dashboard.access import Hooks, tenant_by
 from .errors import ConfigurationError, UnknownWorkflowError
 from .reading import explanation, graph, inspection, listing
 from .reading.views import Explanation, Graph, Run, RunPage
@@ -40,7 +40,7 @@ class SquidMesh:
     `app.extensions["squidmesh"]`.
 
     app: the app, where it exists already and its SQLAlchemy is initialised; otherwise call `init_app`. authorize,
-    actor, redact, links, csp_nonce: what the dashboard asks of the host; see the methods and the docs of the same name.
+    actor, redact, links, csp_nonce, tenant: what is asked of the host; see the methods and the docs of the same name.
     clock: tells the time, for tests.
     """
 
@@ -53,10 +53,13 @@ class SquidMesh:
         redact: Callable[..., Any] | None = None,
         links: Callable[..., Any] | None = None,
         csp_nonce: Callable[..., Any] | None = None,
+        tenant: Callable[..., Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._registry = Registry()
-        self._hooks = Hooks(authorize=authorize, actor=actor, redact=redact, links=links, csp_nonce=csp_nonce)
+        self._hooks = Hooks(
+            authorize=authorize, actor=actor, redact=redact, links=links, csp_nonce=csp_nonce, tenant=tenant
+        )
         self._clock = clock or SystemClock()
         if app is not None:
             self.init_app(app)
@@ -119,6 +122,14 @@ class SquidMesh:
         self._hooks.csp_nonce = hook
         return hook
 
+    def tenant(self, hook: Hook) -> Hook:
+        """Decorator: `hook()` says whose runs are started within the current request; None or '' for nobody's.
+
+        It counts for the start form and for `start_run` without `tenant=`; outside a request it is not asked.
+        """
+        self._hooks.tenant = hook
+        return hook
+
     def dashboard(self, *, name: str, url_prefix: str, authorize: Callable[..., Any] | None = None) -> Blueprint:
         """A further mount of the dashboard, to be registered by the host; with an `authorize` of its own if given."""
         return create_blueprint(self._hooks, name=name, url_prefix=url_prefix, authorize=authorize)
@@ -144,20 +155,30 @@ class SquidMesh:
         trigger: str | None = None,
         idempotency_key: str | None = None,
         actor: Actor | None = None,
+        tenant: str | None = None,
         session: AnySession | None = None,
     ) -> Run:
         """Start a run.
 
         workflow: a registered class or its name. payload: a mapping or an instance of the trigger's model. trigger:
-        name; the workflow's first if left out. idempotency_key: the same key and payload return the first run. actor:
-        who starts it. session: join its transaction; nothing runs unless it commits.
+        name; the workflow's first if left out. idempotency_key: the same key and payload return the first run of the
+        workflow and tenant. actor: who starts it. tenant: whose run it is, '' for nobody's; if left out what the hook
+        `tenant` says within a request, else nobody's. session: join its transaction; nothing runs unless it commits.
 
-        Raises UnknownWorkflowError, UnknownTriggerError, PayloadError, and ConflictError where the key was used with
-        another payload or for a run that was pruned. Nothing is written then.
+        Raises UnknownWorkflowError, UnknownTriggerError, PayloadError, ManualActionError for an actor or a tenant that
+        is none, and ConflictError where the key was used with another payload or for a run that was pruned. Nothing is
+        written then.
         """
         runtime = current_runtime()
         started = starting.start(
-            runtime, workflow, payload, trigger=trigger, idempotency_key=idempotency_key, actor=actor, session=session
+            runtime,
+            workflow,
+            payload,
+            trigger=trigger,
+            idempotency_key=idempotency_key,
+            actor=actor,
+            tenant=tenant_by(self._hooks) if tenant is None else tenant,
+            session=session,
         )
         if started.changes is None or started.handed.left:
             return self._inspect(runtime, started.run_id, session=session)

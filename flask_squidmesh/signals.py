@@ -1,7 +1,7 @@
 """Signals sent after the commit that made them true. The sender is the Flask app.
 
-Every signal carries `run_id`, `workflow`, `trigger`, `status` and `current_step`; step signals also `step`, `visit`
-and `attempt`. A subscriber that raises is logged and changes nothing.
+Every signal carries `run_id`, `workflow`, `trigger`, `tenant`, `status` and `current_step`; step signals also `step`,
+`visit` and `attempt`. A subscriber that raises is logged and changes nothing.
 """
 
 from __future__ import annotations

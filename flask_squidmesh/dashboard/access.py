@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, current_app, has_request_context, request
 from jinja2 import Environment
 from markupsafe import Markup
 from werkzeug.exceptions import Forbidden, HTTPException
 from werkzeug.wrappers import Response
 
 from ..config import READING_ACTIONS
+from ..errors import ConfigurationError
 from ..runtime.runtime import current_runtime
 from ..store.summaries import RunSummary
+from ..workflow.tenants import NO_TENANT, tenant_id
 from .language import _
 from .rights import name_of_right
 
@@ -40,7 +42,8 @@ class Hooks:
     authorize(action, run, permission): whether the person may do it, or a Deny with the reason. run is None for what
     concerns no single run, permission is that of the open decision. actor(): who acts, text or a mapping with an "id"
     and perhaps a "label". redact(path, value, run): the value to show, or REDACTED. links(run): (label, address) pairs
-    to show with a run. csp_nonce(): the nonce of the host's own content security policy.
+    to show with a run. csp_nonce(): the nonce of the host's own content security policy. tenant(): whose runs are
+    started within this request, None or '' for nobody's in particular.
     """
 
     authorize: Authorize | None = None
@@ -48,6 +51,7 @@ class Hooks:
     redact: Callable[[Path, Any, RunSummary], Any] | None = None
     links: Callable[[RunSummary], Iterable[tuple[str, str]]] | None = None
     csp_nonce: Callable[[], str] | None = None
+    tenant: Callable[[], str | None] | None = None
 
 
 class Dashboard(Blueprint):
@@ -105,6 +109,20 @@ def require(action: str, run: RunSummary | None = None, permission: str | None =
     denied = refusal(action, run, permission)
     if denied is not None:
         raise Refused(action, denied.reason, closed=is_closed())
+
+
+def tenant_by(hooks: Hooks) -> str:
+    """Whose runs are started within this request; '' outside one and where the host does not say.
+
+    Raises ConfigurationError where the hook answers what is no tenant.
+    """
+    if hooks.tenant is None or not has_request_context():
+        return NO_TENANT
+    given = hooks.tenant()
+    try:
+        return NO_TENANT if given is None else tenant_id(given)
+    except ValueError as unfit:
+        raise ConfigurationError(f"The hook mesh.tenant gave what is no tenant: {unfit}") from unfit
 
 
 def current_actor() -> str | dict[str, Any] | None:

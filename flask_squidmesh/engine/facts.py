@@ -44,6 +44,7 @@ class RunFact(NamedTuple):
     due_at: datetime | None = None
     fingerprint: str = ""
     replayed_as_id: str | None = None
+    tenant: str = ""
 
 
 class StepFact(NamedTuple):

@@ -78,6 +78,7 @@ def announce(runtime: Runtime, run: RunFact, changes: Changes) -> dict[str, Any]
         "run_id": run.id,
         "workflow": run.workflow,
         "trigger": run.trigger,
+        "tenant": run.tenant,
         "status": status,
         "current_step": changes.run.get("current_step", run.current_step),
     }

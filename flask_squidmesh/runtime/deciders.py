@@ -8,6 +8,7 @@ from typing import Any
 from ..engine.facts import Decider
 from ..errors import ConflictError, ManualActionError
 from ..workflow import values
+from ..workflow.tenants import tenant_id
 
 LONGEST_KEY = 200
 LONGEST_COMMENT = 10_000
@@ -56,6 +57,14 @@ def key_of(key: object) -> str | None:
             f"An idempotency key is text of 1 to {LONGEST_KEY} characters that is not blank. Pass such a text."
         )
     return key
+
+
+def tenant_of(tenant: object) -> str:
+    """The id of a tenant, '' for none. Raises ManualActionError."""
+    try:
+        return tenant_id(tenant)
+    except ValueError as unfit:
+        raise ManualActionError("tenant", str(unfit)) from unfit
 
 
 def _metadata(metadata: Any, most: int) -> Any:

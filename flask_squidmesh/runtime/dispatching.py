@@ -133,7 +133,7 @@ def hand_over(runtime: Runtime, wanted: Sequence[Intent], *, repeated: bool = Fa
 def _enqueue(runtime: Runtime, run: RunSummary | None, group: Iterable[Intent]) -> None:
     if run is None:
         return
-    facts = {name: getattr(run, name) for name in ("workflow", "trigger", "status", "current_step")}
+    facts = {name: getattr(run, name) for name in ("workflow", "trigger", "tenant", "status", "current_step")}
     by_time: dict[tuple[str, float | None], list[str]] = {}
     for intent in group:
         by_time.setdefault((intent.kind, _seconds(runtime, intent)), []).append(intent.step)

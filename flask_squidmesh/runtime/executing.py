@@ -159,6 +159,7 @@ def _context(runtime: Runtime, claim: Claim, state: RunState) -> dict[str, Any]:
     return {
         "run_id": claim.run.id,
         "workflow": claim.run.workflow,
+        "tenant": claim.run.tenant,
         "step": visit.step,
         "visit": visit.visit,
         "attempt": visit.attempts,

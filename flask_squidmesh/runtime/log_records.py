@@ -8,7 +8,7 @@ from typing import Any
 
 logger = logging.getLogger("flask_squidmesh")
 
-KEPT = ("run_id", "workflow", "trigger", "status", "current_step", "step", "visit", "attempt")
+KEPT = ("run_id", "workflow", "trigger", "tenant", "status", "current_step", "step", "visit", "attempt")
 
 TOLD: dict[str, tuple[int, str]] = {
     "run_created": (logging.INFO, "run created"),

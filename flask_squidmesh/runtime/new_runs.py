@@ -44,6 +44,7 @@ class Start:
     spec: WorkflowSpec
     trigger: str
     payload: Mapping[str, Any]
+    tenant: str = ""
     key: str | None = None
     said: Mapping[str, Any] = field(default_factory=dict)
     actor: Any = None
@@ -181,6 +182,7 @@ def _new_fact(wanted: Start, run_id: str) -> RunFact:
         id=run_id,
         workflow=wanted.spec.name,
         trigger=wanted.trigger,
+        tenant=wanted.tenant,
         position=len(wanted.copied),
         actor=wanted.actor,
         fingerprint=wanted.spec.fingerprint,
@@ -195,6 +197,7 @@ def _row(wanted: Start, run: RunFact, now: datetime, hides: Callable[[str], bool
         "id": run.id,
         "workflow": run.workflow,
         "trigger": run.trigger,
+        "tenant": run.tenant,
         "version": spec.version,
         "fingerprint": spec.fingerprint,
         "subject": title,
@@ -222,7 +225,9 @@ def _found(connection: sa.Connection, wanted: Start) -> Started | None:
         return None
     row = connection.execute(
         sa.select(start_keys.c.run_id, start_keys.c.payload_fingerprint, start_keys.c.pruned_at).where(
-            start_keys.c.workflow.in_((wanted.spec.name, *wanted.spec.aliases)), start_keys.c.key == wanted.key
+            start_keys.c.workflow.in_((wanted.spec.name, *wanted.spec.aliases)),
+            start_keys.c.tenant == wanted.tenant,
+            start_keys.c.key == wanted.key,
         )
     ).first()
     if row is None:
@@ -260,6 +265,7 @@ def _take_key(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id
 def _key_row(runtime: Runtime, wanted: Start, run_id: str) -> dict[str, Any]:
     return {
         "workflow": wanted.spec.name,
+        "tenant": wanted.tenant,
         "key": wanted.key,
         "run_id": run_id,
         "payload_fingerprint": values.fingerprint(wanted.said),
@@ -276,6 +282,7 @@ def tell(runtime: Runtime, started: Started) -> None:
         "run_id": run.id,
         "workflow": run.workflow,
         "trigger": run.trigger,
+        "tenant": run.tenant,
         "status": changes.run.get("status", run.status),
         "current_step": changes.run.get("current_step"),
     }

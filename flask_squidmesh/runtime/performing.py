@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ..engine.facts import RunFact
 from ..store import loading, writing
 from ..store.claiming import Claim, Work
 from ..store.tables import dispatches
@@ -112,16 +113,19 @@ def _patiently(runtime: Runtime, recording: Callable[[], Recorded]) -> Recorded:
 def _started(runtime: Runtime, claim: Claim) -> None:
     visit, run = claim.visit, claim.run
     facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts}
-    base = {"run_id": run.id, "workflow": run.workflow, "trigger": run.trigger, "status": run.status}
-    send(runtime, "step_started", {**base, **facts, "current_step": run.current_step})
+    send(runtime, "step_started", {**_facts_of(run), **facts})
 
 
 def skipped(runtime: Runtime, work: Work) -> None:
     """Tell that a delivery met another one's live claim."""
     run, visit = work.run, work.visit
     facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts, "reason": "already_running"}
-    base = {"run_id": run.id, "workflow": run.workflow, "trigger": run.trigger, "status": run.status}
-    send(runtime, "step_skipped", {**base, **facts, "current_step": run.current_step})
+    send(runtime, "step_skipped", {**_facts_of(run), **facts})
+
+
+def _facts_of(run: RunFact) -> dict[str, Any]:
+    names = ("workflow", "trigger", "tenant", "status", "current_step")
+    return {"run_id": run.id, **{name: getattr(run, name) for name in names}}
 
 
 def _put_back(runtime: Runtime, claim: Claim) -> None:

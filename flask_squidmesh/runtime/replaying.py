@@ -91,6 +91,7 @@ def _start(acting: Acting, copied: Collection[StepFact], from_step: str | None) 
     return Start(
         spec=spec,
         trigger=run.trigger,
+        tenant=run.tenant,
         payload=stored.payload,
         schedule=stored.schedule,
         actor=acting.call.decider.actor if acting.call.decider.actor is not None else run.actor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 
+OF_NO_TENANT = ""
 PUT_OFF = timedelta(seconds=60)
 
 logger = logging.getLogger("flask_squidmesh")
@@ -47,7 +48,8 @@ class ScheduleView:
 def schedules(runtime: Runtime) -> list[ScheduleView]:
     """Every cron trigger of the registered workflows."""
     with runtime.database.read() as connection:
-        rows = {(row.workflow, row.trigger): row for row in connection.execute(sa.select(tables.schedules))}
+        remembered = sa.select(tables.schedules).where(tables.schedules.c.tenant == OF_NO_TENANT)
+        rows = {(row.workflow, row.trigger): row for row in connection.execute(remembered)}
     now = runtime.clock.now()
     return [_view(spec, trigger, rows.get((spec.name, trigger.name)), now) for spec, trigger in declared(runtime)]
 
@@ -218,8 +220,9 @@ def locked_schedule(runtime: Runtime, connection: sa.Connection, spec: WorkflowS
 
 
 def of_schedule(spec: WorkflowSpec, trigger: str) -> sa.ColumnElement[bool]:
-    """The condition on the schedule's row."""
-    return sa.and_(tables.schedules.c.workflow == spec.name, tables.schedules.c.trigger == trigger)
+    """The condition on the row of the declared schedule, which is no tenant's."""
+    row = tables.schedules.c
+    return sa.and_(row.workflow == spec.name, row.trigger == trigger, row.tenant == OF_NO_TENANT)
 
 
 def cron_trigger(runtime: Runtime, workflow: Any, trigger: str) -> tuple[WorkflowSpec, TriggerSpec]:
@@ -257,8 +260,8 @@ def wanted_start(
 
 
 def activated(runtime: Runtime, connection: sa.Connection, row: sa.Row[Any], wanted: Start) -> Started:
-    """Write the run and remember it with its schedule, whose locked row this is."""
-    started = written(runtime, connection, wanted)
+    """Write the run, of the schedule's tenant, and remember it with its schedule, whose locked row this is."""
+    started = written(runtime, connection, replace(wanted, tenant=row.tenant))
     if started.new:
         _remember(runtime, connection, row, wanted, started.run_id)
     return started

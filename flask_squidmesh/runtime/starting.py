@@ -12,7 +12,7 @@ from ..workflow import values
 from ..workflow.payloads import validate, without_generated
 from ..workflow.schedule import metadata
 from ..workflow.spec import TriggerSpec, WorkflowSpec
-from .deciders import actor_of, key_of
+from .deciders import actor_of, key_of, tenant_of
 from .new_runs import CRON_KEY, Start, Started, begin
 
 if TYPE_CHECKING:
@@ -27,9 +27,10 @@ def start(
     trigger: str | None = None,
     idempotency_key: str | None = None,
     actor: Any = None,
+    tenant: str = "",
     session: AnySession | None = None,
 ) -> Started:
-    """Start a run; see `SquidMesh.start_run`."""
+    """Start a run; see `SquidMesh.start_run`. tenant: '' for none."""
     config = runtime.config
     spec = runtime.registry.get(workflow)
     chosen = trigger_of(spec, trigger)
@@ -39,7 +40,16 @@ def start(
     key, who = _own_key(idempotency_key), actor_of(actor, config.max_payload_bytes)
     check_starter(spec, chosen, who)
     schedule = _schedule_of(runtime, spec, chosen)
-    wanted = Start(spec=spec, trigger=chosen.name, payload=valid, said=said, key=key, actor=who, schedule=schedule)
+    wanted = Start(
+        spec=spec,
+        trigger=chosen.name,
+        payload=valid,
+        tenant=tenant_of(tenant),
+        said=said,
+        key=key,
+        actor=who,
+        schedule=schedule,
+    )
     started = begin(runtime, wanted, session)
     if started.pruned:
         raise ConflictError(
@@ -101,6 +111,7 @@ def start_child(
         spec=spec,
         trigger=chosen.name,
         payload=valid,
+        tenant=claim.run.tenant,
         actor=claim.run.actor,
         parent=parent,
         schedule=_schedule_of(runtime, spec, chosen),

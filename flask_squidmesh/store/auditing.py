@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ..engine.approving import identity
-from .tables import audit_events
+from .tables import audit_events, runs
 
 LONGEST_KEY: Final = 200
 
@@ -27,9 +27,17 @@ def note(
     actor: Any,
     at: datetime,
     run_id: str | None = None,
+    tenant: str = "",
+    workflow: str | None = None,
     comment: str | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> None:
-    """Keep one event that no decision about a run brings with it, such as a refusal."""
+    """Keep one event that no decision about a run brings with it, such as a refusal.
+
+    tenant, workflow: what it concerns; of an event about a run those of the run.
+    """
     said = {"actor": actor, "actor_id": actor_key(actor), "comment": comment, "metadata": dict(data or {})}
-    connection.execute(sa.insert(audit_events).values(run_id=run_id, type=type, at=at, **said))
+    concerned: dict[str, Any] = {"tenant": tenant, "workflow": workflow}
+    if run_id is not None:
+        concerned = {name: sa.select(runs.c[name]).where(runs.c.id == run_id).scalar_subquery() for name in concerned}
+    connection.execute(sa.insert(audit_events).values(run_id=run_id, type=type, at=at, **concerned, **said))

@@ -124,11 +124,12 @@ def delete(connection: sa.Connection, found: Collection[Ended], now: datetime) -
 
 def forget_keys(connection: sa.Connection, *, before: datetime, limit: int) -> int:
     """Delete start keys whose runs were pruned before this time, and return how many."""
-    oldest = sa.select(start_keys.c.workflow, start_keys.c.key).where(start_keys.c.pruned_at < before)
+    key = (start_keys.c.workflow, start_keys.c.tenant, start_keys.c.key)
+    oldest = sa.select(*key).where(start_keys.c.pruned_at < before)
     oldest = oldest.order_by(start_keys.c.pruned_at).limit(limit).with_for_update(skip_locked=True)
     found = [tuple(row) for row in connection.execute(oldest)]
     if found:
-        connection.execute(sa.delete(start_keys).where(sa.tuple_(start_keys.c.workflow, start_keys.c.key).in_(found)))
+        connection.execute(sa.delete(start_keys).where(sa.tuple_(*key).in_(found)))
     return len(found)
 
 
@@ -168,11 +169,11 @@ def _note_children(connection: sa.Connection, found: Collection[Ended], now: dat
     for run in found:
         if run.parent_run_id is not None and run.parent_run_id not in gone:
             children[run.parent_run_id].append(run.id)
-    staying = connection.scalars(sa.select(runs.c.id).where(runs.c.id.in_(children))) if children else ()
+    staying = sa.select(runs.c.id.label("run_id"), runs.c.tenant, runs.c.workflow).where(runs.c.id.in_(children))
     rows = [
-        {"run_id": parent, "type": "child_pruned", "metadata": {"run_id": child}, "at": now}
-        for parent in staying
-        for child in children[parent]
+        {**parent, "type": "child_pruned", "metadata": {"run_id": child}, "at": now}
+        for parent in (connection.execute(staying).mappings() if children else ())
+        for child in children[parent["run_id"]]
     ]
     if rows:
         connection.execute(sa.insert(audit_events), rows)

@@ -44,7 +44,7 @@ class RunSummary:
     """One run as lists show it.
 
     due_at: until when it waits, or when its next attempt is due. attempt, max_attempts: of the current step.
-    compensation: None, running, completed or failed.
+    compensation: None, running, completed or failed. tenant: '' where there is none.
     """
 
     id: str
@@ -71,6 +71,7 @@ class RunSummary:
     updated_at: datetime
     finished_at: datetime | None
     acknowledged_at: datetime | None
+    tenant: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""

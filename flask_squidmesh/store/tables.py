@@ -7,6 +7,9 @@ The tables that every step writes have no CHECK constraints: PostgreSQL parses t
 a tenth of a step's time in the server. What the end of a step writes to its own row, and to the run's as long as the
 status stays, is in no index, so that PostgreSQL puts the new version beside the old one and leaves the indexes alone
 (HOT).
+
+`tenant` is '' where there is none. The indexes that begin with it leave those rows out, so that a host without tenants
+pays nothing for them; a query meets them by saying that the tenant is not ''.
 """
 
 from __future__ import annotations
@@ -61,6 +64,10 @@ def _where(condition: str) -> dict[str, Any]:
     return {"postgresql_where": sa.text(condition), "sqlite_where": sa.text(condition)}
 
 
+def _tenant() -> Mapped[str]:
+    return mapped_column(Name, server_default=sa.text("''"))
+
+
 def _run_id(table: str) -> sa.ForeignKeyConstraint:
     return sa.ForeignKeyConstraint(
         ["run_id"], ["squidmesh_runs.id"], name=conv(f"fk_{table}_run_id"), ondelete="CASCADE"
@@ -79,6 +86,7 @@ class Run(Base):
     id: Mapped[str] = mapped_column(Id)
     workflow: Mapped[str] = mapped_column(Name)
     trigger: Mapped[str] = mapped_column(Name)
+    tenant: Mapped[str] = _tenant()
     version: Mapped[str | None] = mapped_column(Name)
     fingerprint: Mapped[str] = mapped_column(sa.String(64))
     subject: Mapped[str] = mapped_column(sa.String(500))
@@ -131,9 +139,18 @@ class Run(Base):
             "workflow",
             "needs_due_at",
             "created_at",
+            "tenant",
             **_where("needs IS NOT NULL"),
         ),
-        sa.Index("ix_squidmesh_runs_failed", "needs_since", "id", "error_fingerprint", **_where("needs = 'failed'")),
+        sa.Index(
+            "ix_squidmesh_runs_failed",
+            "needs_since",
+            "id",
+            "error_fingerprint",
+            "tenant",
+            "workflow",
+            **_where("needs = 'failed'"),
+        ),
         sa.Index(
             "ix_squidmesh_runs_error",
             "error_fingerprint",
@@ -142,6 +159,25 @@ class Run(Base):
             **_where("error_fingerprint IS NOT NULL"),
         ),
         sa.Index("ix_squidmesh_runs_replayed_from", "replayed_from_id", **_where("replayed_from_id IS NOT NULL")),
+        sa.Index(
+            "ix_squidmesh_runs_tenant",
+            "tenant",
+            "status",
+            "created_at",
+            "id",
+            "needs",
+            "workflow",
+            **_where("tenant <> ''"),
+        ),
+        sa.Index(
+            "ix_squidmesh_runs_tenant_finished",
+            "tenant",
+            "workflow",
+            "status",
+            "finished_at",
+            "id",
+            **_where("finished_at IS NOT NULL AND tenant <> ''"),
+        ),
         sa.Index(
             "ix_squidmesh_runs_finished",
             "workflow",
@@ -266,12 +302,17 @@ class Dispatch(Base):
 
 
 class AuditEvent(Base):
-    """What somebody or something decided, with or without a run. `actor_id` finds what one person did."""
+    """What somebody or something decided, with or without a run. `actor_id` finds what one person did.
+
+    `tenant`, `workflow`: those of the run, else of what it concerns; None for what concerns no single workflow.
+    """
 
     __tablename__ = "squidmesh_audit_events"
 
     id: Mapped[int] = mapped_column(Serial)
     run_id: Mapped[str | None] = mapped_column(Id)
+    tenant: Mapped[str] = _tenant()
+    workflow: Mapped[str | None] = mapped_column(Name)
     type: Mapped[str] = mapped_column(sa.String(40))
     step: Mapped[str | None] = mapped_column(Name)
     visit: Mapped[int | None] = mapped_column()
@@ -287,6 +328,7 @@ class AuditEvent(Base):
         sa.Index("ix_squidmesh_audit_events_run", "run_id", "id"),
         sa.Index("ix_squidmesh_audit_events_at", "at", "id"),
         sa.Index("ix_squidmesh_audit_events_type", "type", "id"),
+        sa.Index("ix_squidmesh_audit_events_tenant", "tenant", "id", **_where("tenant <> ''")),
         sa.Index("ix_squidmesh_audit_events_actor", "actor_id", "id", **_where("actor_id IS NOT NULL")),
     )
 
@@ -317,6 +359,7 @@ class StartKey(Base):
     __tablename__ = "squidmesh_start_keys"
 
     workflow: Mapped[str] = mapped_column(Name)
+    tenant: Mapped[str] = _tenant()
     key: Mapped[str] = mapped_column(Key)
     run_id: Mapped[str] = mapped_column(Id)
     payload_fingerprint: Mapped[str] = mapped_column(sa.String(64))
@@ -324,7 +367,7 @@ class StartKey(Base):
     pruned_at: Mapped[datetime | None] = mapped_column(Timestamp)
 
     __table_args__ = (
-        sa.PrimaryKeyConstraint("workflow", "key", name=conv("pk_squidmesh_start_keys")),
+        sa.PrimaryKeyConstraint("workflow", "tenant", "key", name=conv("pk_squidmesh_start_keys")),
         sa.Index("ix_squidmesh_start_keys_run", "run_id"),
         sa.Index("ix_squidmesh_start_keys_pruned", "pruned_at", **_where("pruned_at IS NOT NULL")),
     )
@@ -365,7 +408,7 @@ class Queue(Base):
 
 
 class Schedule(Base):
-    """What is remembered of a cron trigger: whether it is paused, and when it last fired.
+    """What is remembered of a cron trigger: whether it is paused, and when it last fired. Its runs have its `tenant`.
 
     `resumed_at`: windows from before then are left out. `fired_at`: the time of the last start, `fired_window`: the
     latest window that was started, which a start by hand leaves as it is.
@@ -375,24 +418,27 @@ class Schedule(Base):
 
     workflow: Mapped[str] = mapped_column(Name)
     trigger: Mapped[str] = mapped_column(Name)
+    tenant: Mapped[str] = _tenant()
     paused_at: Mapped[datetime | None] = mapped_column(Timestamp)
     resumed_at: Mapped[datetime | None] = mapped_column(Timestamp)
     fired_at: Mapped[datetime | None] = mapped_column(Timestamp)
     fired_window: Mapped[datetime | None] = mapped_column(Timestamp)
     last_run_id: Mapped[str | None] = mapped_column(Id)
 
-    __table_args__ = (sa.PrimaryKeyConstraint("workflow", "trigger", name=conv("pk_squidmesh_schedules")),)
+    __table_args__ = (sa.PrimaryKeyConstraint("workflow", "trigger", "tenant", name=conv("pk_squidmesh_schedules")),)
 
 
 class BulkJob(Base):
     """One action on many runs: what was asked, by whom, and how far it is.
 
-    `held_until`: until when the process that works at it keeps others away.
+    `tenant`: that of its runs, '' where they have several. `held_until`: until when the process that works at it keeps
+    others away.
     """
 
     __tablename__ = "squidmesh_bulk_jobs"
 
     id: Mapped[str] = mapped_column(Id)
+    tenant: Mapped[str] = _tenant()
     action: Mapped[str] = mapped_column(Word)
     status: Mapped[str] = mapped_column(Word)
     actor: Mapped[Any | None] = mapped_column(Json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -25,6 +25,14 @@ Notice = tuple[str, str]
 
 class ClaimLostError(Exception):
     """The claim under which the changes were made is gone; none of them may be kept."""
+
+
+class Concerned(NamedTuple):
+    """The run that changes are about, as far as its other rows repeat it."""
+
+    id: str
+    tenant: str
+    workflow: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +77,7 @@ def batch_of(
     holds = (dispatches, held.row) if held else None
     raised = {"revision": run.revision + 1, "updated_at": now}
     batch.update(runs, {"id": run.id, "revision": run.revision}, {**raised, **moved}, holds=holds)
-    _follow(batch, run.id, changes, held, now, queue)
+    _follow(batch, Concerned(run.id, run.tenant, run.workflow), changes, held, now, queue)
     if notice is not None:
         batch.notify(*notice)
     return batch
@@ -81,18 +89,18 @@ def begin(
     """Add the writes of a new run: its row, step runs copied from another, its first step runs, their dispatches."""
     batch.insert(runs, [run])
     batch.insert(step_runs, copied)
-    _follow(batch, run["id"], changes, None, now, queue)
+    _follow(batch, Concerned(run["id"], run["tenant"], run["workflow"]), changes, None, now, queue)
 
 
-def _follow(batch: Batch, run_id: str, changes: Changes, held: Held | None, now: datetime, queue: str) -> None:
-    batch.insert(step_runs, [_step_row(run_id, row, now) for row in changes.entered])
+def _follow(batch: Batch, run: Concerned, changes: Changes, held: Held | None, now: datetime, queue: str) -> None:
+    batch.insert(step_runs, [_step_row(run.id, row, now) for row in changes.entered])
     for key, columns in changes.updated.items():
         batch.update(step_runs, {"id": key}, columns)
     batch.insert(attempts, [_attempt_row(row) for row in changes.attempts])
-    batch.insert(audit_events, [_audit_row(run_id, row, now) for row in changes.audit])
+    batch.insert(audit_events, [_audit_row(run, row, now) for row in changes.audit])
     if held is not None:
         _settle_claim(batch, changes, held, now)
-    _settle_dispatches(batch, run_id, changes, held, now, queue)
+    _settle_dispatches(batch, run.id, changes, held, now, queue)
 
 
 def _settle_claim(batch: Batch, changes: Changes, held: Held, now: datetime) -> None:
@@ -159,9 +167,11 @@ def _attempt_row(row: NewAttempt) -> dict[str, Any]:
     }
 
 
-def _audit_row(run_id: str, row: NewAuditEvent, now: datetime) -> dict[str, Any]:
+def _audit_row(run: Concerned, row: NewAuditEvent, now: datetime) -> dict[str, Any]:
     return {
-        "run_id": run_id,
+        "run_id": run.id,
+        "tenant": run.tenant,
+        "workflow": run.workflow,
         "type": row.type,
         "step": row.step,
         "visit": row.visit,

@@ -15,7 +15,7 @@ class StepContext:
     run_id: id of the run, text. workflow, step: names. visit: the n-th time the run entered this step, from 1.
     attempt: number of this attempt, from 1. idempotency_key: the same for every attempt of this visit; give it to
     whatever the step calls. failure: the error {type, message, code, details, ...} that led here by an error route,
-    else None. actor: who started the run.
+    else None. actor: who started the run. tenant: whose it is, '' where there is none.
     """
 
     run_id: str
@@ -26,6 +26,7 @@ class StepContext:
     idempotency_key: str
     failure: Mapping[str, Any] | None = None
     actor: Any = None
+    tenant: str = ""
     read_state: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
     read_cancelled: Callable[[], bool] = field(default=lambda: False, repr=False)
     read_lost: Callable[[], bool] = field(default=lambda: False, repr=False)

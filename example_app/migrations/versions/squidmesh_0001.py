@@ -15,6 +15,7 @@ depends_on = None
 def upgrade() -> None:
     op.create_table('squidmesh_bulk_jobs',
     sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('tenant', sa.String(length=200), server_default=sa.text("''"), nullable=False),
     sa.Column('action', sa.String(length=20), nullable=False),
     sa.Column('status', sa.String(length=20), nullable=False),
     sa.Column('actor', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
@@ -47,6 +48,7 @@ def upgrade() -> None:
     sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
     sa.Column('workflow', sa.String(length=200), nullable=False),
     sa.Column('trigger', sa.String(length=200), nullable=False),
+    sa.Column('tenant', sa.String(length=200), server_default=sa.text("''"), nullable=False),
     sa.Column('version', sa.String(length=200), nullable=True),
     sa.Column('fingerprint', sa.String(length=64), nullable=False),
     sa.Column('subject', sa.String(length=500), nullable=False),
@@ -85,25 +87,29 @@ def upgrade() -> None:
     op.create_table('squidmesh_schedules',
     sa.Column('workflow', sa.String(length=200), nullable=False),
     sa.Column('trigger', sa.String(length=200), nullable=False),
+    sa.Column('tenant', sa.String(length=200), server_default=sa.text("''"), nullable=False),
     sa.Column('paused_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('resumed_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('fired_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('fired_window', sa.DateTime(timezone=True), nullable=True),
     sa.Column('last_run_id', sa.Uuid(as_uuid=False), nullable=True),
-    sa.PrimaryKeyConstraint('workflow', 'trigger', name=op.f('pk_squidmesh_schedules'))
+    sa.PrimaryKeyConstraint('workflow', 'trigger', 'tenant', name=op.f('pk_squidmesh_schedules'))
     )
     op.create_table('squidmesh_start_keys',
     sa.Column('workflow', sa.String(length=200), nullable=False),
+    sa.Column('tenant', sa.String(length=200), server_default=sa.text("''"), nullable=False),
     sa.Column('key', sa.String(length=200), nullable=False),
     sa.Column('run_id', sa.Uuid(as_uuid=False), nullable=False),
     sa.Column('payload_fingerprint', sa.String(length=64), nullable=False),
     sa.Column('at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('pruned_at', sa.DateTime(timezone=True), nullable=True),
-    sa.PrimaryKeyConstraint('workflow', 'key', name=op.f('pk_squidmesh_start_keys'))
+    sa.PrimaryKeyConstraint('workflow', 'tenant', 'key', name=op.f('pk_squidmesh_start_keys'))
     )
     op.create_table('squidmesh_audit_events',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('run_id', sa.Uuid(as_uuid=False), nullable=True),
+    sa.Column('tenant', sa.String(length=200), server_default=sa.text("''"), nullable=False),
+    sa.Column('workflow', sa.String(length=200), nullable=True),
     sa.Column('type', sa.String(length=40), nullable=False),
     sa.Column('step', sa.String(length=200), nullable=True),
     sa.Column('visit', sa.Integer(), nullable=True),
@@ -190,18 +196,21 @@ def upgrade() -> None:
     op.create_index('ix_squidmesh_runs_child', 'squidmesh_runs', ['parent_run_id', 'child_key'], unique=True, postgresql_where=sa.text('parent_run_id IS NOT NULL'), sqlite_where=sa.text('parent_run_id IS NOT NULL'))
     op.create_index('ix_squidmesh_runs_created', 'squidmesh_runs', ['created_at', 'id'], unique=False)
     op.create_index('ix_squidmesh_runs_error', 'squidmesh_runs', ['error_fingerprint', 'created_at', 'id'], unique=False, postgresql_where=sa.text('error_fingerprint IS NOT NULL'), sqlite_where=sa.text('error_fingerprint IS NOT NULL'))
-    op.create_index('ix_squidmesh_runs_failed', 'squidmesh_runs', ['needs_since', 'id', 'error_fingerprint'], unique=False, postgresql_where=sa.text("needs = 'failed'"), sqlite_where=sa.text("needs = 'failed'"))
+    op.create_index('ix_squidmesh_runs_failed', 'squidmesh_runs', ['needs_since', 'id', 'error_fingerprint', 'tenant', 'workflow'], unique=False, postgresql_where=sa.text("needs = 'failed'"), sqlite_where=sa.text("needs = 'failed'"))
     op.create_index('ix_squidmesh_runs_finished', 'squidmesh_runs', ['workflow', 'status', 'finished_at', 'id'], unique=False, postgresql_where=sa.text('finished_at IS NOT NULL'), sqlite_where=sa.text('finished_at IS NOT NULL'))
-    op.create_index('ix_squidmesh_runs_needs', 'squidmesh_runs', ['needs', 'needs_since', 'id', 'status', 'workflow', 'needs_due_at', 'created_at'], unique=False, postgresql_where=sa.text('needs IS NOT NULL'), sqlite_where=sa.text('needs IS NOT NULL'))
+    op.create_index('ix_squidmesh_runs_needs', 'squidmesh_runs', ['needs', 'needs_since', 'id', 'status', 'workflow', 'needs_due_at', 'created_at', 'tenant'], unique=False, postgresql_where=sa.text('needs IS NOT NULL'), sqlite_where=sa.text('needs IS NOT NULL'))
     op.create_index('ix_squidmesh_runs_replayed_from', 'squidmesh_runs', ['replayed_from_id'], unique=False, postgresql_where=sa.text('replayed_from_id IS NOT NULL'), sqlite_where=sa.text('replayed_from_id IS NOT NULL'))
     op.create_index('ix_squidmesh_runs_status', 'squidmesh_runs', ['status', 'created_at', 'id', 'needs'], unique=False)
     op.create_index('ix_squidmesh_runs_subject', 'squidmesh_runs', ['subject'], unique=False, postgresql_ops={'subject': 'varchar_pattern_ops'})
+    op.create_index('ix_squidmesh_runs_tenant', 'squidmesh_runs', ['tenant', 'status', 'created_at', 'id', 'needs', 'workflow'], unique=False, postgresql_where=sa.text("tenant <> ''"), sqlite_where=sa.text("tenant <> ''"))
+    op.create_index('ix_squidmesh_runs_tenant_finished', 'squidmesh_runs', ['tenant', 'workflow', 'status', 'finished_at', 'id'], unique=False, postgresql_where=sa.text("finished_at IS NOT NULL AND tenant <> ''"), sqlite_where=sa.text("finished_at IS NOT NULL AND tenant <> ''"))
     op.create_index('ix_squidmesh_runs_workflow', 'squidmesh_runs', ['workflow', 'status', 'created_at', 'id', 'needs'], unique=False)
     op.create_index('ix_squidmesh_start_keys_pruned', 'squidmesh_start_keys', ['pruned_at'], unique=False, postgresql_where=sa.text('pruned_at IS NOT NULL'), sqlite_where=sa.text('pruned_at IS NOT NULL'))
     op.create_index('ix_squidmesh_start_keys_run', 'squidmesh_start_keys', ['run_id'], unique=False)
     op.create_index('ix_squidmesh_audit_events_actor', 'squidmesh_audit_events', ['actor_id', 'id'], unique=False, postgresql_where=sa.text('actor_id IS NOT NULL'), sqlite_where=sa.text('actor_id IS NOT NULL'))
     op.create_index('ix_squidmesh_audit_events_at', 'squidmesh_audit_events', ['at', 'id'], unique=False)
     op.create_index('ix_squidmesh_audit_events_run', 'squidmesh_audit_events', ['run_id', 'id'], unique=False)
+    op.create_index('ix_squidmesh_audit_events_tenant', 'squidmesh_audit_events', ['tenant', 'id'], unique=False, postgresql_where=sa.text("tenant <> ''"), sqlite_where=sa.text("tenant <> ''"))
     op.create_index('ix_squidmesh_audit_events_type', 'squidmesh_audit_events', ['type', 'id'], unique=False)
     op.create_index('ix_squidmesh_dispatches_claim', 'squidmesh_dispatches', ['claim_id'], unique=False, postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
     op.create_index('ix_squidmesh_dispatches_due', 'squidmesh_dispatches', ['queue', 'due_at'], unique=False)
@@ -217,12 +226,15 @@ def downgrade() -> None:
     op.drop_index('ix_squidmesh_dispatches_due', table_name='squidmesh_dispatches')
     op.drop_index('ix_squidmesh_dispatches_claim', table_name='squidmesh_dispatches', postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
     op.drop_index('ix_squidmesh_audit_events_type', table_name='squidmesh_audit_events')
+    op.drop_index('ix_squidmesh_audit_events_tenant', table_name='squidmesh_audit_events', postgresql_where=sa.text("tenant <> ''"), sqlite_where=sa.text("tenant <> ''"))
     op.drop_index('ix_squidmesh_audit_events_run', table_name='squidmesh_audit_events')
     op.drop_index('ix_squidmesh_audit_events_at', table_name='squidmesh_audit_events')
     op.drop_index('ix_squidmesh_audit_events_actor', table_name='squidmesh_audit_events', postgresql_where=sa.text('actor_id IS NOT NULL'), sqlite_where=sa.text('actor_id IS NOT NULL'))
     op.drop_index('ix_squidmesh_start_keys_run', table_name='squidmesh_start_keys')
     op.drop_index('ix_squidmesh_start_keys_pruned', table_name='squidmesh_start_keys', postgresql_where=sa.text('pruned_at IS NOT NULL'), sqlite_where=sa.text('pruned_at IS NOT NULL'))
     op.drop_index('ix_squidmesh_runs_workflow', table_name='squidmesh_runs')
+    op.drop_index('ix_squidmesh_runs_tenant_finished', table_name='squidmesh_runs', postgresql_where=sa.text("finished_at IS NOT NULL AND tenant <> ''"), sqlite_where=sa.text("finished_at IS NOT NULL AND tenant <> ''"))
+    op.drop_index('ix_squidmesh_runs_tenant', table_name='squidmesh_runs', postgresql_where=sa.text("tenant <> ''"), sqlite_where=sa.text("tenant <> ''"))
     op.drop_index('ix_squidmesh_runs_subject', table_name='squidmesh_runs', postgresql_ops={'subject': 'varchar_pattern_ops'})
     op.drop_index('ix_squidmesh_runs_status', table_name='squidmesh_runs')
     op.drop_index('ix_squidmesh_runs_replayed_from', table_name='squidmesh_runs', postgresql_where=sa.text('replayed_from_id IS NOT NULL'), sqlite_where=sa.text('replayed_from_id IS NOT NULL'))

@@ -13,7 +13,7 @@ from ...runtime import starting
 from ...runtime.runtime import current_runtime
 from ...workflow.spec import TriggerSpec, WorkflowSpec
 from .. import asking, data, payload_form
-from ..access import may, require
+from ..access import current_hooks, may, require, tenant_by
 from ..documents import visible
 from ..headers import keep_nowhere
 from ..language import _, in_english
@@ -44,7 +44,13 @@ def _started(
     given = payload if trigger.model else None
     try:
         return starting.start(
-            current_runtime(), spec.name, given, trigger=trigger.name, idempotency_key=key, actor=actor
+            current_runtime(),
+            spec.name,
+            given,
+            trigger=trigger.name,
+            idempotency_key=key,
+            actor=actor,
+            tenant=tenant_by(current_hooks()),
         ).run_id
     except PayloadError as error:
         missing = dict.fromkeys(error.missing_fields, _("This is needed."))

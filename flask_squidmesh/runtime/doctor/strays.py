@@ -42,7 +42,7 @@ def _start_keys(connection: sa.Connection, now: datetime) -> Iterator[Finding]:
     with connection.execute(wanted.where(odd), execution_options={"stream_results": True}) as found:
         for row in found:
             gone = row.there is None
-            mine = (start_keys.c.workflow == row.workflow) & (start_keys.c.key == row.key)
+            mine = sa.and_(*(start_keys.c[name] == getattr(row, name) for name in ("workflow", "tenant", "key")))
             yield Finding(
                 rule="start_key",
                 run_id=row.run_id,
