@@ -20,6 +20,7 @@ from .errors import (
 )
 from .executors.contract import Executor, Payload
 from .extension import SquidMesh
+from .people import Person
 from .reading.views import Explanation, Graph, Run, RunPage
 from .runtime.deliveries import Delivery
 from .store.summaries import RunSummary
@@ -63,6 +64,7 @@ __all__ = [
     "Pause",
     "Payload",
     "PayloadError",
+    "Person",
     "Retry",
     "RetryStep",
     "Run",

@@ -13,8 +13,10 @@ from . import cli
 from .clock import Clock, SystemClock
 from .config import Config, read_config
 from .dashboard import create_blueprint
-from .dashboard.access import Hooks, tenant_by
+from .dashboard.access import tenant_by
+from .dashboard.hooks import Hooks
 from .errors import ConfigurationError, UnknownWorkflowError
+from .people import Person
 from .reading import explanation, graph, inspection, listing
 from .reading.views import Explanation, Graph, Run, RunPage
 from .runtime import control, dev_worker, pruning, replaying, schedule_control, starting
@@ -28,7 +30,7 @@ from .workflow.declaration import Workflow
 from .workflow.registry import Registry
 
 RunId = UUID | str
-Actor = str | Mapping[str, Any]
+Actor = str | Mapping[str, Any] | Person
 Defined = TypeVar("Defined", bound=type[Workflow])
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
@@ -95,31 +97,37 @@ class SquidMesh:
         return workflows[0]
 
     def authorize(self, hook: Hook) -> Hook:
-        """Decorator: `hook(action, run, permission)` says whether the person at the page may do it.
+        """Decorator: `hook(action, run, permission)` says whether the person may do it.
 
-        It returns a bool, or `Deny("why not")`. Without it every page answers 403, except under `app.debug`.
+        It is called with the keywords that it declares, of action, run, permission, workflow, tenant, step, option and
+        actor; `**kwargs` declares all. One that declares `actor` is asked too where somebody acts outside a request of
+        their own, as a worker does that goes on with an action on many runs.
+
+        It returns True, False, or `Deny("why not")`; anything else refuses and is told of in the log. Without it every
+        page answers 403, except under `app.debug`. Raises ConfigurationError for one that cannot be called so.
         """
-        self._hooks.authorize = hook
+        self._hooks.give("authorize", hook)
         return hook
 
     def actor(self, hook: Hook) -> Hook:
-        """Decorator: `hook()` names the person at the page, as text or a mapping; recorded with every action."""
-        self._hooks.actor = hook
+        """Decorator: `hook()` names the person at the page: text, a mapping with an `id` and perhaps a `label`, or a
+        Person; None for nobody. It is recorded with every action."""
+        self._hooks.give("actor", hook)
         return hook
 
     def redact(self, hook: Hook) -> Hook:
         """Decorator: `hook(path, value, run)` returns what pages may show of a value at a path of keys."""
-        self._hooks.redact = hook
+        self._hooks.give("redact", hook)
         return hook
 
     def links(self, hook: Hook) -> Hook:
         """Decorator: `hook(run)` returns (label, url) pairs to show on the run's page."""
-        self._hooks.links = hook
+        self._hooks.give("links", hook)
         return hook
 
     def csp_nonce(self, hook: Hook) -> Hook:
         """Decorator: `hook()` returns the nonce of the current response, where the host's policy demands one."""
-        self._hooks.csp_nonce = hook
+        self._hooks.give("csp_nonce", hook)
         return hook
 
     def tenant(self, hook: Hook) -> Hook:
@@ -127,11 +135,14 @@ class SquidMesh:
 
         It counts for the start form and for `start_run` without `tenant=`; outside a request it is not asked.
         """
-        self._hooks.tenant = hook
+        self._hooks.give("tenant", hook)
         return hook
 
     def dashboard(self, *, name: str, url_prefix: str, authorize: Callable[..., Any] | None = None) -> Blueprint:
-        """A further mount of the dashboard, to be registered by the host; with an `authorize` of its own if given."""
+        """A further mount of the dashboard, to be registered by the host; with an `authorize` of its own if given.
+
+        Raises ConfigurationError for an `authorize` that cannot be called.
+        """
         return create_blueprint(self._hooks, name=name, url_prefix=url_prefix, authorize=authorize)
 
     # -- configuration -----------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from flask import Blueprint, current_app, has_request_context, request
@@ -14,44 +14,46 @@ from werkzeug.wrappers import Response
 
 from ..config import READING_ACTIONS
 from ..errors import ConfigurationError
+from ..hooks import Hook, HookFault
+from ..runtime.deciders import actor_of
 from ..runtime.runtime import current_runtime
 from ..store.summaries import RunSummary
-from ..workflow.tenants import NO_TENANT, tenant_id
+from ..workflow.tenants import NO_TENANT
+from . import hooks
+from .hooks import Deny, Hooks
 from .language import _
 from .rights import name_of_right
 
-
-@dataclass(frozen=True, slots=True)
-class Deny:
-    """A refusal with words: `reason` is one sentence that the refused person reads."""
-
-    reason: str
-
-    def __bool__(self) -> bool:
-        return False
+OPTIONS = ("approve", "reject")
 
 
-Authorize = Callable[[str, RunSummary | None, str | None], bool | Deny]
-Path = tuple[str | int, ...]
-
-
-@dataclass(slots=True)
-class Hooks:
-    """What a host gives to one mount of the dashboard; each may be left out.
-
-    authorize(action, run, permission): whether the person may do it, or a Deny with the reason. run is None for what
-    concerns no single run, permission is that of the open decision. actor(): who acts, text or a mapping with an "id"
-    and perhaps a "label". redact(path, value, run): the value to show, or REDACTED. links(run): (label, address) pairs
-    to show with a run. csp_nonce(): the nonce of the host's own content security policy. tenant(): whose runs are
-    started within this request, None or '' for nobody's in particular.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What `authorize` is asked. action: one of `config.ACTIONS`. run: the one that it concerns, if any. permission:
+    that of the open decision. workflow: of the run, the start or the schedule. tenant: whose it is. step: of the
+    decision.
     """
 
-    authorize: Authorize | None = None
-    actor: Callable[[], str | Mapping[str, Any]] | None = None
-    redact: Callable[[Path, Any, RunSummary], Any] | None = None
-    links: Callable[[RunSummary], Iterable[tuple[str, str]]] | None = None
-    csp_nonce: Callable[[], str] | None = None
-    tenant: Callable[[], str | None] | None = None
+    action: str
+    run: RunSummary | None = None
+    permission: str | None = None
+    workflow: str | None = None
+    tenant: str = NO_TENANT
+    step: str | None = None
+
+    def given_to(self, hook: Hook, actor: Any) -> dict[str, Any]:
+        """What the hook is told of it. actor: who asks, as it is recorded."""
+        values: Mapping[str, Any] = {
+            "action": self.action,
+            "run": self.run,
+            "permission": self.permission,
+            "workflow": self.run.workflow if self.run is not None else self.workflow,
+            "tenant": self.run.tenant if self.run is not None else self.tenant,
+            "step": self.step,
+            "option": self.action if self.action in OPTIONS else None,
+            "actor": actor,
+        }
+        return {name: value for name, value in values.items() if hook.declares(name)}
 
 
 class Dashboard(Blueprint):
@@ -61,8 +63,13 @@ class Dashboard(Blueprint):
     """
 
     hooks: Hooks
-    own_authorize: Authorize | None
+    own_authorize: Hook | None
     templates: Environment | None = None
+
+    @property
+    def authorize(self) -> Hook | None:
+        """What says who may do what on this mount."""
+        return self.own_authorize or self.hooks.authorize
 
 
 class Refused(Forbidden):
@@ -74,75 +81,91 @@ class Refused(Forbidden):
 
 
 def current_hooks() -> Hooks:
-    """The hooks of the mount that answers the current request."""
-    mount = cast(Dashboard, current_app.blueprints[request.blueprint or ""])
-    return replace(mount.hooks, authorize=mount.own_authorize) if mount.own_authorize else mount.hooks
+    """The hooks of the mount that answers the current request, but for an `authorize` of its own."""
+    return _mount().hooks
 
 
 def is_closed() -> bool:
     """Whether the host has opened the dashboard to nobody."""
-    return current_hooks().authorize is None and not current_app.debug
+    return _mount().authorize is None and not current_app.debug
 
 
-def refusal(action: str, run: RunSummary | None = None, permission: str | None = None) -> Deny | None:
+def refusal(
+    action: str,
+    run: RunSummary | None = None,
+    permission: str | None = None,
+    *,
+    workflow: str | None = None,
+    step: str | None = None,
+) -> Deny | None:
     """Why the person may not do this; None where they may."""
-    switched_off = _switched_off(action)
-    if switched_off:
-        return Deny(switched_off)
-    authorize = current_hooks().authorize
-    if authorize is None:
-        return Deny(_("The dashboard has not been opened to anybody.")) if is_closed() else None
-    answer = authorize(action, run, permission)
-    return answer if isinstance(answer, Deny) else None if answer is True else Deny(_needed(action, permission))
+    asked = Question(action=action, run=run, permission=permission, workflow=workflow, step=step)
+    try:
+        return _denied(asked)
+    except hooks.OWN_ANSWERS:
+        return Deny(_needed(action, permission))
 
 
-def may(action: str, run: RunSummary | None = None, permission: str | None = None) -> bool:
+def may(
+    action: str,
+    run: RunSummary | None = None,
+    permission: str | None = None,
+    *,
+    workflow: str | None = None,
+    step: str | None = None,
+) -> bool:
     """Whether the person may do this."""
-    return refusal(action, run, permission) is None
+    return refusal(action, run, permission, workflow=workflow, step=step) is None
 
 
-def require(action: str, run: RunSummary | None = None, permission: str | None = None) -> None:
+def require(
+    action: str,
+    run: RunSummary | None = None,
+    permission: str | None = None,
+    *,
+    workflow: str | None = None,
+    step: str | None = None,
+) -> None:
     """Go on only if the person may do this.
 
-    Raises Refused, which becomes a page with the reason, or the host's log-in for somebody who is not logged in.
+    Raises Refused, which becomes a page with the reason, or the host's log-in for somebody who is not logged in; and
+    what the host's hook answers by raising, as with `abort(401)`.
     """
-    denied = refusal(action, run, permission)
+    denied = _denied(Question(action=action, run=run, permission=permission, workflow=workflow, step=step))
     if denied is not None:
         raise Refused(action, denied.reason, closed=is_closed())
 
 
-def tenant_by(hooks: Hooks) -> str:
+def tenant_by(given: Hooks) -> str:
     """Whose runs are started within this request; '' outside one and where the host does not say.
 
-    Raises ConfigurationError where the hook answers what is no tenant.
+    Raises ConfigurationError where the hook answers what is no tenant, or raises.
     """
-    if hooks.tenant is None or not has_request_context():
+    if given.tenant is None or not has_request_context():
         return NO_TENANT
-    given = hooks.tenant()
     try:
-        return NO_TENANT if given is None else tenant_id(given)
-    except ValueError as unfit:
-        raise ConfigurationError(f"The hook mesh.tenant gave what is no tenant: {unfit}") from unfit
+        return hooks.tenant(given.tenant)
+    except HookFault as fault:
+        raise ConfigurationError(str(fault)) from fault
 
 
-def current_actor() -> str | dict[str, Any] | None:
-    """Who is recorded with an action: what the host says, else Flask-Login's user, else None."""
-    hook = current_hooks().actor
-    if hook is not None:
-        given = hook()
-        return given if isinstance(given, str) else dict(given)
-    if _login_manager() is not None:
-        from flask_login import current_user
+def current_actor() -> Any:
+    """Who is recorded with an action: what the host says, else Flask-Login's user, else None.
 
-        return str(current_user.get_id()) if current_user.is_authenticated else None
-    return "developer" if current_app.debug else None
+    A hook that fails is told of in the log and names nobody.
+    """
+    try:
+        return _actor()
+    except HookFault as fault:
+        hooks.tell(fault)
+        return None
 
 
-def shown_actor() -> str | dict[str, Any] | None:
+def shown_actor() -> Any:
     """Who acts, to show or to note; None where the host cannot say, as of somebody who is not logged in."""
     try:
-        return current_actor()
-    except Exception:  # the hook is asked about somebody whom it need not know
+        return _actor()
+    except HookFault:  # the hook is asked about somebody whom it need not know
         return None
 
 
@@ -158,6 +181,46 @@ def login_instead() -> Response | None:
         return current_app.make_response(_login_manager().unauthorized())
     except HTTPException as error:
         return error.get_response()
+
+
+def _mount() -> Dashboard:
+    return cast(Dashboard, current_app.blueprints[request.blueprint or ""])
+
+
+def _denied(asked: Question) -> Deny | None:
+    """Why the current person may not. Raises what the hook answers by raising."""
+    switched_off = _switched_off(asked.action)
+    if switched_off:
+        return Deny(switched_off)
+    authorize = _mount().authorize
+    if authorize is None:
+        return Deny(_("The dashboard has not been opened to anybody.")) if is_closed() else None
+    return judgement(authorize, asked, shown_actor() if authorize.declares("actor") else None)
+
+
+def judgement(authorize: Hook, asked: Question, actor: Any) -> Deny | None:
+    """Why the actor may not; None where the hook says that they may. Raises what the hook answers by raising."""
+    try:
+        answer = hooks.verdict(authorize, asked.given_to(authorize, actor))
+    except HookFault as fault:
+        hooks.tell(fault)
+        return Deny(str(fault) if current_app.debug else _("The app could not say whether you may do this."))
+    if isinstance(answer, Deny):
+        return answer
+    return None if answer else Deny(_needed(asked.action, asked.permission))
+
+
+def _actor() -> Any:
+    """Raises HookFault."""
+    hook, most = current_hooks().actor, current_runtime().settings.max_payload_bytes
+    if hook is not None:
+        return hooks.person(hook, most)
+    if _login_manager() is not None:
+        from flask_login import current_user
+
+        id = current_user.get_id() if current_user.is_authenticated else None
+        return None if id is None else actor_of(str(id), most)
+    return "developer" if current_app.debug else None
 
 
 def _login_manager() -> Any:

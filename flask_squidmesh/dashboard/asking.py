@@ -39,9 +39,9 @@ class Question:
         return self.right in current_runtime().config.dashboard.comment_required
 
 
-def actor_for(right: str, run: RunSummary | None = None) -> Any:
+def actor_for(right: str, run: RunSummary | None = None, *, workflow: str | None = None) -> Any:
     """Who does it. Raises Refused where the person may not, or where nobody would be on record."""
-    require(right, run)
+    require(right, run, workflow=workflow)
     actor = current_actor()
     if actor is None:
         raise Refused(right, _("Nobody would be recorded as having done it: the app has to give mesh.actor."))

@@ -8,7 +8,8 @@ from typing import Any
 from flask import abort, request
 
 from . import csrf, failures, headers, static_files
-from .access import Authorize, Dashboard, Hooks
+from .access import Dashboard
+from .hooks import Hooks
 from .views import (
     acting,
     audit,
@@ -62,15 +63,16 @@ ROUTES: list[tuple[str, str, Callable[..., Any], list[str]]] = [
 
 
 def create_blueprint(
-    hooks: Hooks, *, name: str = "squidmesh", url_prefix: str, authorize: Authorize | None = None
+    hooks: Hooks, *, name: str = "squidmesh", url_prefix: str, authorize: Callable[..., Any] | None = None
 ) -> Dashboard:
     """A dashboard, a new one each time, to be registered on one app.
 
     hooks: who may do what, and what else the host has to say. name: of the blueprint, and so of its endpoints.
-    url_prefix: where it is mounted, such as "/squidmesh". authorize: instead of that of the hooks.
+    url_prefix: where it is mounted, such as "/squidmesh". authorize: instead of that of the hooks. Raises
+    ConfigurationError for one that cannot be called.
     """
     dashboard = Dashboard(name, __name__, url_prefix=url_prefix)
-    dashboard.hooks, dashboard.own_authorize = hooks, authorize
+    dashboard.hooks, dashboard.own_authorize = hooks, Hooks(authorize=authorize).authorize
     for rule, endpoint, view, methods in ROUTES:
         dashboard.add_url_rule(rule, endpoint, view, methods=methods)
     dashboard.before_request(_before)

@@ -15,6 +15,7 @@ from ..runtime.runtime import current_runtime
 from ..store.summaries import RunSummary
 from . import json_text, tracebacks
 from .access import current_hooks, may, refusal
+from .hooks import replacement
 from .language import _
 from .offers import Button
 from .parts import Part
@@ -56,8 +57,8 @@ def revealed(run: RunSummary, value: Any, path: Path) -> Any:
 
 
 def _redacted(run: RunSummary, value: Any, path: Path, keys: Sequence[re.Pattern[str]]) -> Any:
-    redact = current_hooks().redact
-    replace = (lambda place, item: redact(place, item, run)) if redact else None
+    hook = current_hooks().redact
+    replace = (lambda place, item: replacement(hook, place, item, run)) if hook else None
     return redacted(value, keys=keys, replace=replace, path=path)
 
 

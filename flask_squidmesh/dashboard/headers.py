@@ -9,6 +9,7 @@ from htmx_flask.requests import HtmxHeaders
 from werkzeug.wrappers import Response
 
 from ..runtime.runtime import current_runtime
+from . import hooks
 from .access import current_hooks
 from .language import is_negotiated
 
@@ -60,8 +61,9 @@ def nonce() -> str | None:
     if hook is None:
         return None
     if "_squidmesh_nonce" not in g:
-        g._squidmesh_nonce = hook()
-    return str(g._squidmesh_nonce)
+        g._squidmesh_nonce = hooks.nonce(hook)
+    given: str | None = g._squidmesh_nonce
+    return given
 
 
 def _policy() -> Mapping[str, str] | None:

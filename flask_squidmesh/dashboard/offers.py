@@ -91,7 +91,7 @@ def inbox_buttons(item: InboxItem, back: str) -> list[Button]:
     return [
         _button(item.run, action.action, action.step, several, next=back)
         for action in (*item.next_actions, *_after_failure(item))
-        if may(action.action, item.run, permissions.get(action.step or ""))
+        if may(action.action, item.run, permissions.get(action.step or ""), step=action.step)
         and not may_not_approve(action.action, decisions.get(action.step or ""), item.run)
     ]
 
@@ -129,7 +129,7 @@ def _after_failure(item: InboxItem) -> list[NextAction]:
 def _offer(run: Run, possible: NextAction, several: bool, **query: Any) -> Offer:
     label = _label(possible.action, possible.step, several)
     decision = decision_at(run, possible.step) or {}
-    denied = refusal(possible.action, run, decision.get("permission"))
+    denied = refusal(possible.action, run, decision.get("permission"), step=possible.step)
     why = denied.reason if denied is not None else may_not_approve(possible.action, decision, run)
     if why is not None:
         return Offer(label, _("{leads}. You cannot: {reason}", leads=consequence(possible), reason=why))

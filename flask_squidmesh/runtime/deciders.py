@@ -7,6 +7,7 @@ from typing import Any
 
 from ..engine.facts import Decider
 from ..errors import ConflictError, ManualActionError
+from ..people import Person, recorded
 from ..workflow import values
 from ..workflow.tenants import tenant_id
 
@@ -17,16 +18,25 @@ LONGEST_COMMENT = 10_000
 def decider_of(actor: Any, comment: Any, metadata: Any, *, actor_required: bool, most: int) -> Decider:
     """Who acts and what they say; most: bytes of JSON. Raises ManualActionError naming the first that does not fit."""
     if actor is None and actor_required:
-        raise ManualActionError("actor", "actor is required: pass who decides, as text or as a mapping.")
+        raise ManualActionError("actor", "actor is required: pass who decides, as text, a mapping or a Person.")
     return Decider(actor=actor_of(actor, most), comment=comment_of(comment), metadata=_metadata(metadata, most))
 
 
 def actor_of(actor: Any, most: int) -> Any:
-    """The actor as JSON data, None where nobody is named; most: bytes of it. Raises ManualActionError."""
-    fits = isinstance(actor, str | Mapping) and bool(actor.strip() if isinstance(actor, str) else actor)
-    if actor is not None and not fits:
-        raise ManualActionError("actor", f"actor must be text or a mapping that is not empty, not {_kind(actor)}.")
-    return _small("actor", _stored("actor", actor), most)
+    """The actor as it is recorded, None where nobody is named; most: bytes of JSON. Raises ManualActionError."""
+    said = recorded(actor)
+    if said is None:
+        return None
+    if not isinstance(said, str | Mapping) or not said:
+        raise ManualActionError(
+            "actor", f"actor must be text, a mapping that is not empty, or a Person, not {_kind(actor)}."
+        )
+    kept = _small("actor", _stored("actor", said), most)
+    id = kept.get("id") if isinstance(kept, Mapping) else None
+    nameless = id == "" or (id is None and isinstance(actor, Person))
+    if nameless or isinstance(id, bool) or not isinstance(id, str | int | None):
+        raise ManualActionError("actor", f"actor needs an id that is text or a whole number, not {_kind(id)}.")
+    return kept
 
 
 def comment_of(comment: Any, name: str = "comment") -> str | None:

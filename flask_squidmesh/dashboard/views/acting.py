@@ -98,8 +98,8 @@ def _require(attempt: Attempt) -> None:
     if _steps_to_choose(attempt):
         return
     waiting = [each.step for each in _offered(attempt)]
-    decision = decision_at(attempt.run, waiting[0]) if attempt.step is None and waiting else attempt.decision
-    require(attempt.right, attempt.run, (decision or {}).get("permission"))
+    step = waiting[0] if attempt.step is None and waiting else attempt.step
+    require(attempt.right, attempt.run, (decision_at(attempt.run, step) or {}).get("permission"), step=step)
 
 
 def _attempt(run_id: str, action: Action) -> Attempt:
@@ -218,7 +218,7 @@ def _steps_to_choose(attempt: Attempt) -> list[str]:
     if attempt.step is not None:
         return []
     asked = {each.step: decision_at(attempt.run, each.step) or {} for each in _offered(attempt) if each.step}
-    return [step for step in asked if may(attempt.action.name, attempt.run, asked[step].get("permission"))]
+    return [step for step in asked if may(attempt.action.name, attempt.run, asked[step].get("permission"), step=step)]
 
 
 def _offered(attempt: Attempt) -> list[NextAction]:

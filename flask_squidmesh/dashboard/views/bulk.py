@@ -112,7 +112,7 @@ def _verdict(action: str, judged: Judged) -> Verdict:
     steps = [each.step for each in judged.next_actions if each.action == action]
     decision: Mapping[str, Any] = judged.decisions.get(steps[0] or "", {}) if steps else {}
     permission = decision.get("permission")
-    denied = refusal(action, judged.run, permission)
+    denied = refusal(action, judged.run, permission, step=steps[0] if steps else None)
     if denied is not None:
         return Verdict(judged, Markup.escape(denied.reason))
     if not steps:

@@ -21,6 +21,7 @@ from ..access import current_hooks, may, require
 from ..documents import Document, Documents, Failure, visible
 from ..events import started, title_of, told
 from ..headers import keep_nowhere
+from ..hooks import links
 from ..marks import Mark, mark_of, mark_of_status, mark_of_visit
 from ..offers import offers
 from ..parts import Part
@@ -191,7 +192,7 @@ def _error_of(run: Run, details: Mapping[str, Any]) -> Markup | None:
 def _start_alike(run: Run) -> str | None:
     """Where a run like this one is started by hand; None where this one was not, or where the person may not."""
     started = [spec for spec in data.specs() if spec.name == run.workflow and run.trigger in spec.triggers]
-    if not started or started[0].triggers[run.trigger].kind != "manual" or not may("start"):
+    if not started or started[0].triggers[run.trigger].kind != "manual" or not may("start", workflow=run.workflow):
         return None
     like: dict[str, Any] = {"from": run.id}
     return url_for(".start", name=run.workflow, trigger=run.trigger, **like)
@@ -199,4 +200,4 @@ def _start_alike(run: Run) -> str | None:
 
 def _links(run: Run) -> list[tuple[str, str]]:
     hook = current_hooks().links
-    return list(hook(run)) if hook else []
+    return links(hook, run) if hook else []

@@ -109,7 +109,7 @@ def act(workflow: str, trigger: str, verb: str) -> Response:
     deed = DEEDS.get(verb)
     if deed is None:
         abort(404)
-    actor = asking.actor_for(deed.right)
+    actor = asking.actor_for(deed.right, workflow=workflow)
     question = _question(deed, workflow, trigger)
     if request.method == "GET":
         return asking.page(question)
@@ -149,7 +149,9 @@ def _row(schedule: ScheduleView, now: datetime) -> Row:
         title=schedule.trigger.replace("_", " ").capitalize(),
         words=_words(schedule.expression, now),
         following=_following(schedule, now),
-        buttons=[_button(schedule, verb) for verb in _verbs(schedule) if may(DEEDS[verb].right)],
+        buttons=[
+            _button(schedule, verb) for verb in _verbs(schedule) if may(DEEDS[verb].right, workflow=schedule.workflow)
+        ],
     )
 
 

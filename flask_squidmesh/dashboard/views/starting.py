@@ -24,7 +24,7 @@ def start(name: str) -> Response:
     """Show the form, and start the run."""
     spec = _spec(name)
     trigger = _trigger(spec)
-    actor = asking.actor_for("start")
+    actor = asking.actor_for("start", workflow=spec.name)
     fields = payload_form.fields(trigger.model, current_runtime().hides)
     if request.method == "GET":
         return _page(spec, trigger, payload_form.filled_with(fields, _like(spec)))

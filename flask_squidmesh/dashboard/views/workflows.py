@@ -128,7 +128,7 @@ def _content_of_one(spec: WorkflowSpec, found: Runs) -> dict[str, Any]:
 
 def _row(spec: WorkflowSpec, counts: Mapping[str, Count], last: Sequence[EndedRun]) -> Row:
     middle, long = percentile(last, 0.5), percentile(last, 0.95)
-    startable = any(each.kind == "manual" for each in spec.triggers.values()) and may("start")
+    startable = any(each.kind == "manual" for each in spec.triggers.values()) and may("start", workflow=spec.name)
     return Row(
         spec=spec,
         counts=[

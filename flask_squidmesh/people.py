@@ -1,0 +1,39 @@
+"""People who act: who is the same person, and how they are written down."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who acts, as `@mesh.actor` may name them and as every call with `actor=` takes them.
+
+    id: what tells them apart from everybody else, as text; it is compared without white space at its ends and in
+    Unicode's form NFC. label: the name that people read. groups: what they belong to, for hooks; it is not recorded.
+    """
+
+    id: str
+    label: str
+    groups: tuple[str, ...] = ()
+
+
+def normal(text: str) -> str:
+    """The text in the one form in which people are told apart."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def recorded(actor: Any) -> Any:
+    """The actor as it is written down: a Person as a mapping, and text and ids in their one form; others unchanged."""
+    match actor:
+        case Person():
+            return {"id": recorded(actor.id), "label": actor.label}
+        case str():
+            return normal(actor)
+        case Mapping() if isinstance(actor.get("id"), str):
+            return {**actor, "id": normal(actor["id"])}
+        case _:
+            return actor
