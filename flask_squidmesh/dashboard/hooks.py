@@ -106,7 +106,7 @@ def person(hook: Hook, most: int) -> Any:
 
 
 def tenant(hook: Hook) -> str:
-    """Whose runs are started within this request. Raises HookFault, and what the hook raises as an answer of its own."""
+    """Whose runs are started within this request. Raises HookFault, and what the hook answers by raising."""
     answer = _asked(hook, {}, OWN_ANSWERS)
     try:
         return NO_TENANT if answer is None else tenant_id(answer)
