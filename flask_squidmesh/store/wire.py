@@ -19,15 +19,16 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 Driver = psycopg.Connection[Any]
-Values = Sequence[bytes | None]
+# Lists, because psycopg's compiled implementation took no other sequence before 3.2.14.
+Values = list[bytes | None]
 Statement = tuple[bytes | None, str, Values]
 
 DONE: Final = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 KEPT_IN: Final = "squidmesh_prepared"
 TAKE_UTF8: Final = (b"UTF8", b"SQL_ASCII")
 PIPELINES: Final = pq.version() >= 140_000
-BEGIN: Final[Statement] = (None, "BEGIN", ())
-COMMIT: Final[Statement] = (None, "COMMIT", ())
+BEGIN: Final[Statement] = (None, "BEGIN", [])
+COMMIT: Final[Statement] = (None, "COMMIT", [])
 
 _numbers = count(1)
 
