@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
+
+FRESH_SECONDS: Final = 30.0
+STEP: Final = timedelta(milliseconds=50)
 
 
 class Clock(Protocol):
@@ -53,3 +59,80 @@ class SettableClock:
         if time.tzinfo is None:
             raise ValueError(f"The clock cannot move to {time}, which has no zone. Write datetime(..., tzinfo=UTC).")
         self._offset = time - datetime.now(UTC)
+
+
+class _Comparison(NamedTuple):
+    """How far the reference is ahead of the machine's clock, and what that and a steady one showed then."""
+
+    lag: timedelta
+    machine: datetime
+    moment: float
+
+
+class ReferenceClock:
+    """Tells the time of a reference, the database, whatever the machine's clock says, and moved as the app's clock is.
+
+    The two are compared now and then, see `compare`. It never runs ahead of the reference: what is due by it is due
+    there too.
+
+    source: the app's clock, whose `now()` without its `offset` is the machine's time. reach: has them compared for the
+    first time, where somebody wants to know the time before anything has led to that.
+    """
+
+    def __init__(self, source: Clock, reach: Callable[[], None]) -> None:
+        self.source, self._reach = source, reach
+        self._compared: _Comparison | None = None
+        self._reach_again = 0.0
+
+    @property
+    def offset(self) -> timedelta:
+        """How far the app's clock was moved."""
+        return self.source.offset
+
+    @property
+    def lag(self) -> timedelta:
+        """How far the reference is ahead of the machine's clock, as of now."""
+        compared = self._compared
+        return compared.lag - _stepped(compared, self._machine()) if compared is not None else timedelta(0)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether they were compared lately, and the machine's clock has not been set to another time since."""
+        compared = self._compared
+        return (
+            compared is not None
+            and time.monotonic() - compared.moment < FRESH_SECONDS
+            and not _stepped(compared, self._machine())
+        )
+
+    def now(self) -> datetime:
+        """The time, aware, in UTC; the machine's while the reference is out of reach."""
+        if self._compared is None and time.monotonic() >= self._reach_again:
+            self._reach_again = time.monotonic() + FRESH_SECONDS
+            with suppress(Exception):  # whoever works with the reference meets the same fault, and tells it
+                self._reach()
+        return self.source.now() + self.lag
+
+    def compare(self, ask: Callable[[], datetime | None]) -> None:
+        """Compare the machine's clock with the reference.
+
+        ask: answers what the reference shows, and None where it does not. It did so at some moment of the call, so
+        the lag lies between two bounds; what was known before stays where it lies there, then no lag at all.
+        """
+        known, before = self.lag, self._machine()
+        shown = ask()
+        after, moment = self._machine(), time.monotonic()
+        if shown is None or after < before:
+            return
+        least, most = shown - after, shown - before
+        lag = next((each for each in (known, timedelta(0)) if least <= each <= most), least)
+        self._compared = _Comparison(lag, after, moment)
+
+    def _machine(self) -> datetime:
+        return self.source.now() - self.source.offset
+
+
+def _stepped(compared: _Comparison, machine: datetime) -> timedelta:
+    """How far the machine's clock was set forward since then; nothing where it only runs a little fast or slow."""
+    stepped = machine - compared.machine - timedelta(seconds=time.monotonic() - compared.moment)
+    return stepped if abs(stepped) > STEP else timedelta(0)

@@ -30,9 +30,9 @@ class DatabaseExecutor(Executor):
         runtime = current_app.extensions["squidmesh"]
         queue: str = runtime.settings.queue
         if payload["kind"] == "cron":
-            now = runtime.clock.now()
-            due = now + timedelta(seconds=schedule_in or 0)
             with runtime.database.write() as connection:
+                now = runtime.clock.now()
+                due = now + timedelta(seconds=schedule_in or 0)
                 row = dispatch_row(None, None, "cron", due, queue, now, payload)
                 batch = Batch()
                 batch.insert(dispatches, [row])

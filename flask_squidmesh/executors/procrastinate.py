@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import psycopg
@@ -54,8 +54,9 @@ class ProcrastinateExecutor(Executor):
         self, connection: sa.Connection, payload: Payload, *, schedule_in: float | None = None
     ) -> Mapping[str, Any]:
         """Queue a job that is there if the transaction commits. Raises SchemaError without Procrastinate's tables."""
-        settings = current_app.extensions["squidmesh"].settings
-        due = datetime.now(UTC) + timedelta(seconds=schedule_in) if schedule_in else None
+        runtime = current_app.extensions["squidmesh"]
+        settings, clock = runtime.settings, runtime.clock
+        due = clock.now() - clock.offset + timedelta(seconds=schedule_in) if schedule_in else None
         job = self._unopened.configure_task(
             TASK,
             queue=settings.queue,

@@ -16,12 +16,15 @@ from ..store.measuring import runs_per_day, table_sizes
 from ..store.tables import ADVICE, Dispatch, Process
 from .beats import FORGOTTEN_AFTER
 from .retention import unknown_keys
+from .scheduling import ahead_of_time
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
 WORKER_SILENCE: Final = timedelta(minutes=1)
 RELAY_SILENCE: Final = timedelta(minutes=5)
+CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+NO_TIME: Final = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +101,33 @@ def _live(runtime: Runtime, connection: sa.Connection) -> Iterator[Finding]:
     if not runtime.problems():
         yield from (_wrong("executor", problem) for problem in runtime.executor.verify(connection))
         yield from _beats(runtime, connection, now)
+    yield from _clocks(runtime)
+    yield from _schedules(runtime, connection)
     yield from _dispatches(runtime, connection, now)
     yield from _sizes(connection, now)
+
+
+def _clocks(runtime: Runtime) -> Iterator[Finding]:
+    """Whether this machine's clock is right; that of the database is taken for it, and on SQLite there is no other."""
+    lag = runtime.clock.lag
+    if abs(lag) > CLOCK_TOLERANCE:
+        yield _wrong(
+            "clock",
+            f"This machine's clock is {_ago(abs(lag))} {'behind' if lag > NO_TIME else 'ahead of'} the database's. "
+            "Squid Mesh goes by the database's, but little else will: set this machine's clock by NTP.",
+        )
+    elif runtime.database.dialect == "postgresql":
+        yield _right("clock", "this machine's agrees with the database's")
+
+
+def _schedules(runtime: Runtime, connection: sa.Connection) -> Iterator[Finding]:
+    for workflow, trigger, time in ahead_of_time(runtime, connection):
+        yield _wrong(
+            "schedules",
+            f"The schedule {trigger} of {workflow} remembers {time:%Y-%m-%d %H:%M} UTC, which has yet to come: a "
+            "clock was wrong. It is not believed. Look for runs that were started too early, and resume it or let it "
+            "fire for another time to be remembered.",
+        )
 
 
 def _beats(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from flask import Flask, current_app
 
-from ..clock import Clock
+from ..clock import Clock, ReferenceClock
 from ..config import Config
 from ..errors import ConfigurationError
 from ..executors.contract import Executor
@@ -35,7 +35,8 @@ class Runtime:
     """One app's configuration, database, workflows, executor and clock; stands in `app.extensions["squidmesh"]`."""
 
     def __init__(self, app: Flask, registry: Registry, config: Config, clock: Clock) -> None:
-        self.app, self.registry, self.clock = app, registry, clock
+        self.app, self.registry = app, registry
+        self.clock = ReferenceClock(clock, lambda: self.database.keep_time())
         self.settings = config
         self.host = Host(app, config, registry)
         self._complete = False

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 OF_NO_TENANT = ""
 PUT_OFF = timedelta(seconds=60)
+CLOCKS_DIFFER = timedelta(seconds=60)
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -52,6 +53,14 @@ def schedules(runtime: Runtime) -> list[ScheduleView]:
         rows = {(row.workflow, row.trigger): row for row in connection.execute(remembered)}
     now = runtime.clock.now()
     return [_view(spec, trigger, rows.get((spec.name, trigger.name)), now) for spec, trigger in declared(runtime)]
+
+
+def ahead_of_time(runtime: Runtime, connection: sa.Connection) -> list[tuple[str, str, datetime]]:
+    """Declared schedules that remember a time which has yet to come: workflow, trigger, and that time."""
+    of = {(spec.name, trigger.name) for spec, trigger in declared(runtime)}
+    rows = [row for row in connection.execute(sa.select(tables.schedules)) if (row.workflow, row.trigger) in of]
+    times = [(row, time) for row in rows for time in (row.fired_window, row.resumed_at) if time is not None]
+    return [(row.workflow, row.trigger, time) for row, time in times if _believed(runtime, time) is None]
 
 
 def declared(runtime: Runtime) -> list[tuple[WorkflowSpec, TriggerSpec]]:
@@ -159,7 +168,8 @@ def _activated_unless_left_out(
 ) -> Started | None:
     """None while the schedule is paused, and for a window that passed before it was resumed."""
     row = locked_schedule(runtime, connection, wanted.spec, wanted.trigger)
-    passed = window is not None and row.resumed_at is not None and window <= row.resumed_at
+    resumed_at = _believed(runtime, row.resumed_at)
+    passed = window is not None and resumed_at is not None and window <= resumed_at
     return None if passed or row.paused_at is not None else activated(runtime, connection, row, wanted)
 
 
@@ -192,7 +202,7 @@ def _fire_due(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, since: 
         return None
     with runtime.database.write() as connection:
         row = locked_schedule(runtime, connection, spec, chosen.name)
-        passed = max(filter(None, (row.fired_window or since, row.resumed_at)))
+        passed = max(filter(None, (_believed(runtime, row.fired_window) or since, _believed(runtime, row.resumed_at))))
         if row.paused_at is not None or due <= passed:
             return None
         wanted = wanted_start(runtime, spec, chosen, due, None)
@@ -271,9 +281,14 @@ def _remember(runtime: Runtime, connection: sa.Connection, row: sa.Row[Any], wan
     now = runtime.clock.now()
     values = {"fired_at": now, "last_run_id": run_id}
     window = _window_asked_for(wanted)
-    if window is not None and (row.fired_window or window) <= window <= now:
+    if window is not None and (_believed(runtime, row.fired_window) or window) <= window <= now:
         values["fired_window"] = window
     connection.execute(sa.update(tables.schedules).where(of_schedule(wanted.spec, wanted.trigger)).values(values))
+
+
+def _believed(runtime: Runtime, remembered: datetime | None) -> datetime | None:
+    """What a schedule remembers, unless a wrong clock wrote it, for it has yet to come: that must silence nothing."""
+    return remembered if remembered is not None and remembered <= runtime.clock.now() + CLOCKS_DIFFER else None
 
 
 def _window_asked_for(wanted: Start, intended: datetime | None = None) -> datetime | None:

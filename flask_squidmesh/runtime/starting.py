@@ -34,6 +34,7 @@ def start(
     config = runtime.config
     spec = runtime.registry.get(workflow)
     chosen = trigger_of(spec, trigger)
+    runtime.database.keep_time(session)
     valid = validate(chosen, payload, now=runtime.clock.now())
     check_size(valid, config.max_payload_bytes)
     said = without_generated(chosen, payload, valid)

@@ -7,15 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.pq import ExecStatus, PipelineStatus, TransactionStatus
 from sqlalchemy.orm import Session, scoped_session
 
-from ..clock import Clock
+from ..clock import Clock, ReferenceClock
 from ..errors import ConflictError, SchemaError
 from .batching import Batch
 from .prepared import Asked, Dialect, Prepared
@@ -27,6 +27,8 @@ AnySession = Session | scoped_session[Any]
 _Found = TypeVar("_Found")
 
 UNDEFINED = ("42P01", "42703")
+ASK_TIME = b"SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LOCK_WAIT_MS = 30_000
 BRIEF_LOCK_WAIT_MS = 300
 
@@ -68,6 +70,16 @@ def _is_sound(driver: psycopg.Connection[Any]) -> bool:
     asked = (TransactionStatus.ACTIVE, TransactionStatus.UNKNOWN)
     in_pipeline = PIPELINES and driver.pgconn.pipeline_status != PipelineStatus.OFF
     return driver.pgconn.transaction_status not in asked and not in_pipeline
+
+
+def time_of(driver: psycopg.Connection[Any]) -> datetime | None:
+    """What PostgreSQL's clock shows; None where the connection cannot be asked just now."""
+    try:
+        answer = driver.pgconn.exec_(ASK_TIME)
+    except psycopg.Error:
+        return None
+    shown = answer.get_value(0, 0) if answer.status == ExecStatus.TUPLES_OK else None
+    return None if shown is None else EPOCH + timedelta(microseconds=int(shown))
 
 
 class Contact:
@@ -155,7 +167,7 @@ class Database:
     def __init__(
         self,
         engine: Callable[[], sa.Engine],
-        clock: Clock,
+        clock: ReferenceClock,
         host_session: Callable[[], Session | None] = lambda: None,
         bind: Callable[[], sa.Engine | None] = lambda: None,
     ) -> None:
@@ -244,6 +256,7 @@ class Database:
             yield lent
             return
         with self._watched, self.engine.connect() as connection:
+            self._keep_time(connection.connection)
             yield connection
 
     @contextmanager
@@ -254,6 +267,7 @@ class Database:
         """
         if self.dialect == "postgresql":
             with self._watched, self.engine.begin() as connection:
+                self._keep_time(connection.connection)
                 yield connection
             return
         blocked_by_host = self._host_holds_write_lock()
@@ -281,7 +295,28 @@ class Database:
     def seen_by(self, session: AnySession) -> sa.Connection:
         """The connection of the caller's transaction, to read from."""
         bind = self._bind()
-        return session.connection(bind_arguments={"bind": bind}) if bind is not None else session.connection()
+        connection = session.connection(bind_arguments={"bind": bind}) if bind is not None else session.connection()
+        self._keep_time(connection.connection)
+        return connection
+
+    def keep_time(self, session: AnySession | None = None) -> None:
+        """Have the clock tell the database's time before anything is decided by it.
+
+        Reading and writing see to it by themselves; this is for what takes the time before either. session: a
+        caller's, whose connection is to be used.
+        """
+        if self.dialect == "sqlite" or self._clock.is_fresh:
+            return
+        if session is not None:
+            self.seen_by(session)
+        else:
+            self._alone(lambda pooled, dialect: None)
+
+    def _keep_time(self, pooled: sa.PoolProxiedConnection) -> None:
+        """Compare the clocks where that was not done for a while, with a statement beside the caller's."""
+        if self.dialect == "postgresql" and not self._clock.is_fresh:
+            driver = cast(psycopg.Connection[Any], pooled.driver_connection)
+            self._clock.compare(lambda: time_of(driver))
 
     def dispose(self) -> None:
         """Close an engine of our own; the host's stays as it is."""
@@ -298,6 +333,7 @@ class Database:
         with self._watched:
             pooled = self.engine.raw_connection()
             driver = cast(psycopg.Connection[Any], pooled.driver_connection)
+            self._keep_time(pooled)
             try:
                 found = send(pooled, self.engine.dialect)
                 if driver.pgconn.transaction_status != TransactionStatus.IDLE:

@@ -66,12 +66,12 @@ def _performed_one(runtime: Runtime) -> bool:
 
 
 def _settable(runtime: Runtime) -> SettableClock:
-    if not isinstance(runtime.clock, SettableClock):
+    if not isinstance(runtime.clock.source, SettableClock):
         raise ConfigurationError(
             "The clock of this app cannot be moved. Use memory_app, or make the extension for tests with "
             "SquidMesh(clock=SettableClock())."
         )
-    return runtime.clock
+    return runtime.clock.source
 
 
 def _next_due(runtime: Runtime) -> datetime | None:

@@ -206,7 +206,7 @@ def work(app: Flask) -> None:
 
 def advance(app: Flask, by: timedelta) -> None:
     """Move the app's clock."""
-    clock = app.extensions["squidmesh"].clock
+    clock = app.extensions["squidmesh"].clock.source
     assert isinstance(clock, SettableClock)
     clock.advance(by)
 

@@ -111,7 +111,7 @@ def test_what_was_cut_off_goes_on_and_does_nothing_twice(visitor: Visitor, waiti
         monkeypatch.setattr(bulk, "_record", record)
         bulk.go_on(runtime, job_id, 60)
         tried += [event.type for event in visitor.events(waiting[0])]
-        runtime.clock.advance(31)
+        runtime.clock.source.advance(31)
         bulk.go_on(runtime, job_id, 60)
     assert tried == ["paused", "approved"]
     assert [event.type for event in visitor.events(waiting[0])].count("approved") == 1

@@ -109,7 +109,7 @@ def test_a_silent_worker_is_told_from_a_live_one(visitor: Visitor) -> None:
     with visitor.app.app_context():
         record_beat(runtime, "worker", "host:1:a", queue="squidmesh", threads=4)
     assert "Live host:1:a squidmesh 4" in visitor.read("/workers")
-    runtime.clock.advance(timedelta(minutes=5))
+    runtime.clock.source.advance(timedelta(minutes=5))
     page = visitor.read("/workers")
     assert "Silent host:1:a" in page
     assert "none; last seen" in page
