@@ -96,7 +96,7 @@ class Hook:
         return HookFault(f"{self} raised {type(error).__name__}; it has to answer {self.kind.expected}.")
 
     def __str__(self) -> str:
-        return f"The hook `{self.kind.name}` ({_name_of(self._function)})"
+        return f"The hook mesh.{self.kind.name} ({_name_of(self._function)})"
 
 
 def _kind_of(answer: Any) -> str:
@@ -114,22 +114,24 @@ def _name_of(function: Any) -> str:
 
 def _way(kind: Kind, function: Callable[..., Any]) -> _Way:
     if not callable(function):
-        raise ConfigurationError(f"The hook `{kind.name}` is {_kind_of(function)}, expected a function.")
+        raise ConfigurationError(f"The hook mesh.{kind.name} is {_kind_of(function)}, expected a function.")
     if not _is_plain(function, yields=kind.yields):
         raise ConfigurationError(
-            f"The hook `{kind.name}` ({_name_of(function)}) is asynchronous or a generator. It is called while a page "
-            "is made and its answer is needed at once: write it as a plain function that returns."
+            f"The hook mesh.{kind.name} ({_name_of(function)}) is asynchronous or a generator. It is called while a "
+            "page is made and its answer is needed at once: write it as a plain function that returns."
         )
     try:
         declared = inspect.signature(function)
         callable_as = inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"The hook `{kind.name}` ({_name_of(function)}) does not tell its parameters. Wrap it in a function."
+            f"The hook mesh.{kind.name} ({_name_of(function)}) does not tell its parameters. Wrap it in a function."
         ) from error
     way = next((way for way in _ways(kind, declared, _fixed(function)) if way.fits(callable_as)), None)
     if way is None:
-        raise ConfigurationError(f"The hook `{kind.name}` ({_name_of(function)}) declares {declared}. {_advice(kind)}")
+        raise ConfigurationError(
+            f"The hook mesh.{kind.name} ({_name_of(function)}) declares {declared}. {_advice(kind)}"
+        )
     return way
 
 

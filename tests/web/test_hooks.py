@@ -85,7 +85,7 @@ def test_an_answer_of_authorize_that_is_none_opens_nothing(make: Any, caplog: An
     while answers:
         caplog.clear()
         assert visitor.get("/runs").status_code == 403
-        [record] = [each for each in caplog.records if "The hook `authorize`" in each.message]
+        [record] = [each for each in caplog.records if "The hook mesh.authorize" in each.message]
         assert 'it has to answer True, False or Deny("why not")' in record.message
         answers.pop(0)
 
@@ -152,7 +152,7 @@ def test_somebody_whom_the_host_does_not_name_well_cannot_act(make: Any, caplog:
             assert visitor.get(path).status_code == 403, path
             assert visitor.send(path, fields).status_code == 403, path
         assert visitor.status(run_id) == "paused"
-        told = [each.message for each in caplog.records if "The hook `actor`" in each.message]
+        told = [each.message for each in caplog.records if "The hook mesh.actor" in each.message]
         assert bool(told) == (answers.pop(0) is not None)
 
 
@@ -162,7 +162,7 @@ def test_an_actor_that_raises_names_nobody_and_is_told_of_where_somebody_acts(ma
     assert visitor.get(f"/runs/{run_id}").status_code == 200
     assert not caplog.records
     assert visitor.get(f"/runs/{run_id}/approve").status_code == 403
-    assert [each for each in caplog.records if "The hook `actor`" in each.message and each.exc_info]
+    assert [each for each in caplog.records if "The hook mesh.actor" in each.message and each.exc_info]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_nonce_that_is_none_stays_out_of_the_policy(make: Any, caplog: Any) ->
         page = visitor.get("/runs")
         assert page.status_code == 200
         assert "script-src 'self'; style-src 'self';" in page.headers["Content-Security-Policy"]
-        assert [each for each in caplog.records if "The hook `csp_nonce`" in each.message]
+        assert [each for each in caplog.records if "The hook mesh.csp_nonce" in each.message]
         answers.pop(0)
 
 
@@ -235,7 +235,7 @@ def test_what_redact_does_not_answer_well_is_hidden(make: Any, caplog: Any) -> N
         assert "leave at the door" not in visitor.read(f"/runs/{run_id}")
         part = visitor.get(f"/runs/{run_id}/payload/payload")
         assert (part.status_code, part.json) == (200, "[redacted]")
-        assert [each for each in caplog.records if "The hook `redact`" in each.message]
+        assert [each for each in caplog.records if "The hook mesh.redact" in each.message]
         hooks.pop(0)
 
 
