@@ -104,6 +104,14 @@ def _target_gone(facts: Facts) -> Markup:
     return _("not possible: this workflow no longer declares {steps}", steps=joined(list(facts["targets"])))
 
 
+def _payload_unfit(facts: Facts) -> Markup:
+    missing, others = list(facts.get("missing_fields", ())), [*facts.get("invalid_types", ())]
+    others += facts.get("unknown_fields", ())
+    if missing:
+        return _("not possible: this workflow now needs {fields}, which the payload lacks", fields=joined(missing))
+    return _("not possible: the payload does not fit this workflow any more: {fields}", fields=joined(others))
+
+
 def _unsafe(facts: Facts) -> Markup:
     steps = [step["step"] for step in facts["blocked_by"]]
     return _("only with an explicit confirmation: {steps} cannot be undone", steps=joined(steps))
@@ -117,13 +125,14 @@ _REFUSALS: Mapping[str, Callable[[Facts], Markup]] = {
     "already_finished": _always(N_("not possible: the run has ended")),
     "no_open_approval": _always(N_("not now: no approval is open")),
     "no_open_pause": _always(N_("not now: the run does not stand at a pause")),
-    "not_interrupted": _always(N_("not now: no step was interrupted")),
+    "not_interrupted": _always(N_("not now: no step was interrupted or is blocked")),
     "workflow_unavailable": _always(N_("not here: this process does not know the workflow")),
     "target_unavailable": _target_gone,
     "being_cancelled": _always(N_("not now: the run is being cancelled")),
     "already_cancelling": _always(N_("already asked for: the run stops as soon as the attempt in progress ends")),
     "not_finished": _always(N_("not now: the run has not ended")),
     "compensation_running": _always(N_("not now: steps are just being undone")),
+    "payload_unfit": _payload_unfit,
     "unsafe_replay": _unsafe,
     "no_failed_compensation": _always(N_("not needed: nothing failed to be undone")),
     "not_failed": _always(N_("not needed: the run has not failed")),

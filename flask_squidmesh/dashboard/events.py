@@ -24,6 +24,7 @@ _TITLES: Mapping[str, str] = {
     "undo_routed": N_("{step} failed; an undoing step follows"),
     "abandoned": N_("an attempt at {step} was abandoned"),
     "interrupted": N_("{step} was interrupted"),
+    "incident": N_("{step} could not begin"),
     "retried": N_("had {step} run again"),
     "resolved": N_("counted {step} as done"),
     "failed_by_operator": N_("counted {step} as failed"),

@@ -9,11 +9,10 @@ from markupsafe import Markup
 
 from ..reading.views import Graph, GraphEdge, GraphNode
 from .language import N_, _
-from .marks import PASSED_BY, UNREACHED, Mark, mark_of, mark_of_status
+from .marks import PASSED_BY, UNREACHED, Mark, mark_of_decision, mark_of_status
 
 _OUTCOMES = {"error": N_("error"), "reject": N_("rejected")}
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 190, 46, 30, 54, 24
-_ASKING = {"approval": "decision", "pause": "paused"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def _boxes(layers: list[list[GraphNode]], width: int, over: bool) -> Iterator[Bo
 
 def _mark(node: GraphNode, over: bool) -> Mark:
     if node.status == "paused":
-        return mark_of(_ASKING.get(node.kind, "stuck"))
+        return mark_of_decision(node.decision)
     mark = mark_of_status(node.status)
     return PASSED_BY if over and mark is UNREACHED else mark
 

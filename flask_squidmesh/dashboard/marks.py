@@ -29,6 +29,9 @@ MARKS: Mapping[str, Mark] = {
     "decision": Mark("needs", N_("Decision"), N_("An approval is open: somebody has to approve or reject.")),
     "paused": Mark("paused", N_("Paused"), N_("The run stands still until somebody resumes it.")),
     "stuck": Mark("stuck", N_("Stuck"), N_("Work was interrupted, or no worker takes it; an operator has to look.")),
+    "incident": Mark(
+        "blocked", N_("Blocked"), N_("A step cannot begin, because its input cannot be made; an operator has to look.")
+    ),
     "failed": Mark("failed", N_("Failed"), N_("The run ended with an error; replay it or acknowledge it.")),
     "retrying": Mark("retrying", N_("Retrying"), N_("The last attempt failed and the next one is scheduled.")),
     "waiting": Mark("waiting", N_("Waiting"), N_("A timer or another step has to pass first.")),
@@ -43,7 +46,7 @@ PASSED_BY = Mark("unreached", N_("Not reached"))
 DONE = Mark("completed", N_("Done"))
 UNDONE = Mark("completed", N_("Undone"))
 _OF_STATUS = {"waiting": UNREACHED, "completed": DONE, "abandoned": Mark("stuck", N_("Abandoned"))}
-_DECISIONS = {"approval": "decision", "pause": "paused", "interrupted": "stuck"}
+_DECISIONS = {"approval": "decision", "pause": "paused", "interrupted": "stuck", "incident": "incident"}
 
 
 def mark_of(word: str) -> Mark:
@@ -56,12 +59,17 @@ def mark_of_status(status: str) -> Mark:
     return _OF_STATUS.get(status) or mark_of(status)
 
 
+def mark_of_decision(kind: str | None) -> Mark:
+    """The mark of a step at which a decision of this kind is open."""
+    return MARKS[_DECISIONS.get(kind or "", "paused")]
+
+
 def mark_of_visit(visit: StepRunView, now: datetime) -> Mark:
     """The mark of one visit to a step, or of one compensation."""
     if visit.status == "completed":
         return UNDONE if visit.kind == "compensation" else DONE
     if visit.status == "paused":
-        return MARKS[_DECISIONS.get((visit.decision or {}).get("kind", ""), "paused")]
+        return mark_of_decision((visit.decision or {}).get("kind"))
     if visit.status == "pending" and visit.due_at and visit.due_at > now:
         return MARKS["retrying" if visit.attempts else "waiting"]
     return mark_of(visit.status)

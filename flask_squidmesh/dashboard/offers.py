@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flask import url_for
 from markupsafe import Markup
 
-from ..engine.actions import NextAction
+from ..engine.actions import STANDSTILLS, NextAction
 from ..engine.approving import objection
 from ..reading.views import DecisionView, Explanation, InboxItem, Run
 from ..store.summaries import RunSummary
@@ -24,13 +24,13 @@ _OBJECTIONS: Mapping[str, str] = {
     "starter": N_("You started this run, and somebody else has to approve."),
     "again": N_("You have approved, and another person has to approve too."),
 }
-_DECIDES: Mapping[str, str] = {
-    "approve": "approval",
-    "reject": "approval",
-    "resume": "pause",
-    "retry": "interrupted",
-    "resolve": "interrupted",
-    "fail": "interrupted",
+_DECIDES: Mapping[str, Sequence[str]] = {
+    "approve": ("approval",),
+    "reject": ("approval",),
+    "resume": ("pause",),
+    "retry": STANDSTILLS,
+    "resolve": STANDSTILLS,
+    "fail": STANDSTILLS,
 }
 _AFTER_FAILURE: Mapping[str, tuple[str, ...]] = {
     "failed": ("replay", "acknowledge"),
@@ -112,9 +112,9 @@ def decision_at(run: Run, step: str | None) -> Mapping[str, Any] | None:
 
 def decided_last(run: Run, action: str) -> str | None:
     """The step that was last asked for what the action decides; None where there never was one."""
-    kind = _DECIDES.get(action)
-    asked = [each for each in run.step_runs or () if (each.decision or {}).get("kind") == kind]
-    return asked[-1].step if kind and asked else None
+    kinds = _DECIDES.get(action, ())
+    asked = [each for each in run.step_runs or () if (each.decision or {}).get("kind") in kinds]
+    return asked[-1].step if asked else None
 
 
 def approvers_of(decision: DecisionView) -> dict[str, Any]:

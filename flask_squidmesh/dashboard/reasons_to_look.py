@@ -57,12 +57,17 @@ def _more(item: InboxItem) -> Iterator[Markup]:
 
 
 def _interrupted(item: InboxItem, _now: datetime) -> Markup:
-    decision = _first(item)
-    step = code(decision.step) if decision else _("A step")
+    step = _standing(item)
     text = N_(
         "{step} was interrupted and nobody knows how far it got. Find out what happened, then say how it goes on."
     )
     return _(text, step=step)
+
+
+def _incident(item: InboxItem, _now: datetime) -> Markup:
+    step = _standing(item)
+    text = _("{step} cannot begin: {error}.", step=step, error=error_text(item.error))
+    return text + _(" Nothing has been done or undone. Run it again once that is put right.")
 
 
 def _failed(item: InboxItem, _now: datetime) -> Markup:
@@ -100,6 +105,7 @@ _SENTENCES: Mapping[str, Callable[[InboxItem, datetime], Markup]] = {
     "decision": _decision,
     "resume": _resume,
     "interrupted": _interrupted,
+    "incident": _incident,
     "failed": _failed,
     "compensation_failed": _compensation_failed,
     "stuck": _stuck,
@@ -108,6 +114,12 @@ _SENTENCES: Mapping[str, Callable[[InboxItem, datetime], Markup]] = {
 
 def _first(item: InboxItem) -> DecisionView | None:
     return next(iter(item.decisions), None)
+
+
+def _standing(item: InboxItem) -> Markup:
+    """The step that does not go on by itself."""
+    found = next((each.step for each in item.decisions if each.kind == item.kind), None)
+    return code(found) if found else _("A step")
 
 
 def _as_code(text: str) -> Markup:

@@ -106,6 +106,10 @@ def _interrupted(teller: Teller) -> Markup:
     return _(text, step=teller.step, count=teller.details.get("attempts", 0))
 
 
+def _incident(teller: Teller) -> Markup:
+    return _("{step} cannot begin, because its input cannot be made: {error}", step=teller.step, error=teller.error)
+
+
 def _no_metadata(teller: Teller) -> Markup:
     return _("It is paused at {step}, but what should come next was not recorded", step=teller.step)
 
@@ -223,6 +227,7 @@ _HEADLINES: Mapping[str, Callable[[Teller], Markup]] = {
     "paused_with_invalid_resume_target": _no_target,
     "paused_with_unavailable_workflow": _no_workflow,
     "interrupted": _interrupted,
+    "incident": _incident,
     "waiting_for_retry": _retry,
     "retry_exhausted": _exhausted,
     "step_failed": _failed,
@@ -250,6 +255,8 @@ def _evidence(teller: Teller) -> Iterator[Markup]:
     yield from _about_delay(teller)
     if teller.explanation.reason in ("waiting_for_retry", "interrupted", "compensating", "compensation_failed"):
         yield _("Last error: {error}", error=teller.error)
+    if teller.explanation.reason == "incident":
+        yield _("The step has not begun: no attempt counts, and nothing has been undone")
     if details.get("undone"):
         yield _("Undone since: {steps}", steps=joined(list(details["undone"])))
     if details.get("held"):

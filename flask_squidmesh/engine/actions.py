@@ -12,7 +12,9 @@ from .facts import RunFact, StepFact
 from .replay import unsafe_steps
 from .status import TERMINAL
 
-DecisionKind = Literal["pause", "approval", "interrupted"]
+DecisionKind = Literal["pause", "approval", "interrupted", "incident"]
+STANDSTILLS: tuple[DecisionKind, ...] = ("interrupted", "incident")
+"""Steps that do not go on by themselves: nobody knows what came of them, or they could not begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,8 @@ class ActionFacts:
 
     executing: steps an attempt is at. unsafe: what blocks a replay. undoes: steps that have a compensation and would
     be compensated, in that order. irreversible: steps that cannot be undone. declared: the steps the workflow has
-    now, None where it is not registered here.
+    now, None where it is not registered here. unfit: what keeps the payload from starting another run, where it was
+    looked at: {missing_fields, unknown_fields, invalid_types}.
     """
 
     status: str
@@ -54,6 +57,7 @@ class ActionFacts:
     undoes: tuple[str, ...] = ()
     irreversible: frozenset[str] = frozenset()
     declared: frozenset[str] | None = frozenset()
+    unfit: Mapping[str, Any] | None = None
 
 
 class NextAction(str):
@@ -172,7 +176,7 @@ def _opened(
 ) -> OpenDecision:
     compensation = step_run.kind == "compensation"
     ok = () if compensation else _followers(step_run, decision, spec, completed)
-    interrupted = decision["kind"] == "interrupted" and not compensation
+    stands = decision["kind"] in STANDSTILLS and not compensation
     return OpenDecision(
         step=step_run.step,
         visit=step_run.visit,
@@ -180,7 +184,7 @@ def _opened(
         compensation=compensation,
         ok=ok,
         final=not ok and not compensation and (spec is None or spec.style == "flow"),
-        error=_error_route(step_run.step, spec) if interrupted else decision.get("error"),
+        error=_error_route(step_run.step, spec) if stands else decision.get("error"),
         permission=decision.get("permission"),
         further=max(wanted(decision) - len(given(decision)) - 1, 0),
     )
@@ -191,7 +195,7 @@ def _followers(
 ) -> tuple[str, ...]:
     if decision.get("ok") is not None:
         return (decision["ok"],)
-    if spec is None or (spec.style == "flow" and decision["kind"] != "interrupted"):
+    if spec is None or (spec.style == "flow" and decision["kind"] not in STANDSTILLS):
         return ()
     if step_run.step not in spec.steps:
         return (step_run.step,)  # nothing says any more what follows it, so the step itself is the target that is gone
@@ -261,11 +265,13 @@ def _targets(leads_to: Mapping[str, Any]) -> list[str]:
     return [leads_to["target"]] if "target" in leads_to else list(leads_to.get("targets", ()))
 
 
-def _on(kind: DecisionKind, leading: Callable[[ActionFacts, OpenDecision], dict[str, Any]], otherwise: str) -> _Rule:
-    """The rule of a call that settles an open decision of this kind."""
+def _on(
+    kinds: Sequence[DecisionKind], leading: Callable[[ActionFacts, OpenDecision], dict[str, Any]], otherwise: str
+) -> _Rule:
+    """The rule of a call that settles an open decision of these kinds."""
 
     def rule(facts: ActionFacts) -> _Possible | _No:
-        concerned = [decision for decision in facts.decisions if decision.kind == kind]
+        concerned = [decision for decision in facts.decisions if decision.kind in kinds]
         if not concerned:
             reason = "already_finished" if facts.status in TERMINAL else otherwise
             return _No(reason, {"status": facts.status})
@@ -279,7 +285,7 @@ def _on(kind: DecisionKind, leading: Callable[[ActionFacts, OpenDecision], dict[
     return rule
 
 
-_settle_by_retrying = _on("interrupted", _repeating, "not_interrupted")
+_settle_by_retrying = _on(STANDSTILLS, _repeating, "not_interrupted")
 
 
 def _retry_step(facts: ActionFacts) -> _Possible | _No:
@@ -304,6 +310,8 @@ def _replay(facts: ActionFacts) -> _Possible | _No:
         return _No("compensation_running")
     if facts.declared is None:
         return _No("workflow_unavailable")
+    if facts.unfit is not None:
+        return _No("payload_unfit", facts.unfit)
     if facts.unsafe:
         blocking = [dict(step) for step in facts.unsafe]
         return _No("unsafe_replay", {"required_override": "allow_irreversible", "blocked_by": blocking})
@@ -329,12 +337,12 @@ def _acknowledge(facts: ActionFacts) -> _Possible | _No:
 
 
 _RULES: tuple[tuple[str, str, _Rule], ...] = (
-    ("approve_run", "approve", _on("approval", _continuing, "no_open_approval")),
-    ("reject_run", "reject", _on("approval", _diverting, "no_open_approval")),
-    ("unblock_run", "resume", _on("pause", _continuing, "no_open_pause")),
+    ("approve_run", "approve", _on(("approval",), _continuing, "no_open_approval")),
+    ("reject_run", "reject", _on(("approval",), _diverting, "no_open_approval")),
+    ("unblock_run", "resume", _on(("pause",), _continuing, "no_open_pause")),
     ("retry_step", "retry", _retry_step),
-    ("resolve_step", "resolve", _on("interrupted", _continuing, "not_interrupted")),
-    ("fail_step", "fail", _on("interrupted", _diverting, "not_interrupted")),
+    ("resolve_step", "resolve", _on(STANDSTILLS, _continuing, "not_interrupted")),
+    ("fail_step", "fail", _on(STANDSTILLS, _diverting, "not_interrupted")),
     ("retry_compensation", "retry_compensation", _retry_compensation),
     ("cancel_run", "cancel", _cancel),
     ("replay_run", "replay", _replay),

@@ -74,6 +74,11 @@ class StepFact(NamedTuple):
         return bool(self.settings.get("irreversible"))
 
     @property
+    def asked_at(self) -> datetime | None:
+        """Since when it waits for a person, where it does."""
+        return asked_since(self.decision, self.started_at)
+
+    @property
     def waits_for_retry(self) -> bool:
         """Whether an attempt failed and the next one is scheduled."""
         return self.status == "pending" and self.attempts > 0 and self.due_at is not None
@@ -92,6 +97,12 @@ class StepFact(NamedTuple):
             backoff=None if first is None or most is None else Backoff(first=first, most=most),
             jitter=self.settings.get("jitter", 0.0),
         )
+
+
+def asked_since(decision: Mapping[str, Any] | None, started_at: datetime | None) -> datetime | None:
+    """When the decision was opened: its own time, which a step that has not begun has alone, or the visit's."""
+    since = (decision or {}).get("since")
+    return datetime.fromisoformat(since) if since else started_at
 
 
 def entered(run_id: str, row: NewStepRun) -> StepFact:

@@ -10,9 +10,16 @@ from ..workflow.spec import WorkflowSpec
 from .changes import Changes, NewAttempt, NewAuditEvent, NewDispatch
 from .facts import Decider, Performed, RunFact, StepFact
 from .neighbourhood import Neighbourhood
-from .status import TERMINAL
+from .status import TERMINAL, Needs
 
 FAILURES = ("compensation_failed", "failed")
+NEEDS_BY_DECISION: Mapping[str, Needs] = {
+    "interrupted": "interrupted",
+    "incident": "incident",
+    "approval": "decision",
+    "pause": "resume",
+}
+"""What a run needs of people for each kind of open decision, the most pressing first."""
 
 
 class Ledger:
@@ -98,14 +105,13 @@ class Ledger:
         if failed:
             self._need(failed, since=self.run.needs_since)
         for row in self.around.decisions:
-            kind = (row.decision or {}).get("kind")
-            word = {"approval": "decision", "pause": "resume"}.get(str(kind), "interrupted")
-            self._need(word, due=row.decide_by, since=row.started_at)
+            kind = str((row.decision or {}).get("kind"))
+            self._need(NEEDS_BY_DECISION.get(kind, "interrupted"), due=row.decide_by, since=row.asked_at)
 
     def _need(self, kind: str, *, due: datetime | None = None, since: datetime | None = None) -> None:
         run = self.changes.run
         dues = [when for when in (run.get("needs_due_at", self.run.needs_due_at), due) if when is not None]
-        ranked = (*FAILURES, "interrupted", "decision", "resume")
+        ranked = (*FAILURES, *NEEDS_BY_DECISION.values())
         present = run.get("needs", self.run.needs)
         self._needs += not (kind in FAILURES and present in FAILURES)
         run["needs"] = min((word for word in (present, kind) if word), key=ranked.index)

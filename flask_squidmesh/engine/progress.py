@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from ..workflow.spec import ErrorRoute
 from .approving import given, wanted, with_approval
@@ -46,6 +46,25 @@ class Progress(Compensating):
             self._retry(visit, failure, judged.delay, performed.input)
         else:
             self._give_up(visit, failure.error, performed.input)
+        self._settle()
+
+    def block(self, visit: StepFact, reason: Mapping[str, Any]) -> None:
+        """The claimed step did not begin, because its input cannot be made: no attempt was made and nothing happened.
+
+        A person has to look, unless the run stops anyway. A compensation is one that failed.
+        """
+        begun = visit.attempts - 1
+        self.changes.update(visit.id, attempts=begun, **({} if begun else {"started_at": None}))
+        if self.spec.style == "flow" and visit.kind == "step" and self.status not in TERMINAL:
+            self.changes.run["attempt"] = begun
+        self._audit("incident", visit, metadata={"error": reason.get("message")})
+        if visit.kind == "compensation":
+            self._give_up(visit, reason, None)
+        elif self.status in STOPPING:
+            self._close(visit, "cancelled", error=reason)
+            self._leave(visit)
+        else:
+            self._wait_for_a_person(visit, "incident", reason)
         self._settle()
 
     def abandon(self, visit: StepFact, performed: Performed, *, most: int) -> bool:
@@ -99,7 +118,7 @@ class Progress(Compensating):
         self.changes.notice("manual_action_taken", action="approved", step=visit.step, visit=visit.visit, **said)
 
     def resolve(self, visit: StepFact, output: Mapping[str, Any], decider: Decider) -> None:
-        """An operator says that an interrupted step's effect did happen, with this output."""
+        """An operator says that a step that was interrupted, or did not begin, took effect, with this output."""
         self._answer(visit, "resolved", decider)
         self._close(visit, "completed", output=dict(output), error=None)
         if self.status not in TERMINAL:
@@ -108,13 +127,13 @@ class Progress(Compensating):
         self._advance(visit)
 
     def give_up(self, visit: StepFact, reason: Mapping[str, Any], decider: Decider) -> None:
-        """An operator says that an interrupted step has failed."""
+        """An operator says that a step that was interrupted, or did not begin, has failed."""
         self._answer(visit, "failed", decider)
         self._give_up(visit, reason, None, was_open=False)
         self._settle()
 
     def try_again(self, visit: StepFact, decider: Decider) -> None:
-        """An operator has an interrupted step attempted again."""
+        """An operator has a step attempted again that was interrupted or did not begin."""
         self._answer(visit, "retried", decider)
         self.changes.update(visit.id, status="pending", decision=None, abandoned=0, due_at=None)
         self._dispatch(visit)
@@ -217,9 +236,19 @@ class Progress(Compensating):
         self._enter(route.target, failure=reason)
 
     def _interrupt(self, visit: StepFact, reason: Mapping[str, Any], given: Mapping[str, Any] | None) -> None:
+        if given is not None:
+            self.changes.update(visit.id, input=given)
+        self._audit("interrupted", visit, metadata={"error": reason.get("message")})
+        self._wait_for_a_person(visit, "interrupted", reason)
+
+    def _wait_for_a_person(
+        self, visit: StepFact, kind: Literal["interrupted", "incident"], reason: Mapping[str, Any]
+    ) -> None:
+        """An operator has the step attempted again, or says what came of it; the others go on."""
         route = self.spec.steps[visit.step].error if self.spec.style == "flow" else None
         decision = {
-            "kind": "interrupted",
+            "kind": kind,
+            "since": self.now.isoformat(),
             "prompt": None,
             "permission": visit.settings.get("permission"),
             "ok": None,
@@ -227,14 +256,11 @@ class Progress(Compensating):
             "output": visit.settings.get("output"),
         }
         self.changes.update(visit.id, status="paused", decision=decision, error=reason, due_at=None)
-        if given is not None:
-            self.changes.update(visit.id, input=given)
         self.changes.ended.append(visit.id)
         self._leave(visit)
-        self._audit("interrupted", visit, metadata={"error": reason.get("message")})
         if self.status not in TERMINAL:
             self.changes.run.update(current_step=visit.step, error=dict(reason))
-        self._need("interrupted")
+        self._need(kind)
 
     def _answer(self, visit: StepFact, event: str, decider: Decider) -> None:
         said = {"actor": decider.actor, "comment": decider.comment, "metadata": decider.metadata}

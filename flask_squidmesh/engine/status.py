@@ -8,7 +8,7 @@ from typing import Final, Literal
 RunStatus = Literal["pending", "running", "retrying", "paused", "cancelling", "completed", "failed", "cancelled"]
 StepStatus = Literal["waiting", "pending", "running", "paused", "completed", "failed", "cancelled"]
 AttemptStatus = Literal["running", "completed", "failed", "abandoned"]
-Needs = Literal["decision", "resume", "interrupted", "failed", "compensation_failed"]
+Needs = Literal["decision", "resume", "interrupted", "incident", "failed", "compensation_failed"]
 
 RUN_MOVES: Final[Mapping[RunStatus, frozenset[RunStatus]]] = {
     "pending": frozenset({"running", "retrying", "paused", "completed", "failed", "cancelling", "cancelled"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,8 @@ import sqlalchemy as sa
 
 from ..engine.actions import Refusal, action_facts, judge
 from ..engine.status import TERMINAL
+from ..errors import PayloadError
+from ..workflow.payloads import validate_again
 from ..workflow.registry import Registry
 from .reasons import Reason, Situation, reason_of
 from .records import Record, Row, read_record, run_fact, step_facts
@@ -44,7 +47,8 @@ def explanation_of(
     situation = Situation(record=record, now=now, claim_timeout=claim_timeout, delayed_after=delayed_after)
     reason = reason_of(situation)
     facts = step_facts(record.step_runs)
-    next_actions, refusals = judge(action_facts(run_fact(record.run), facts, record.spec))
+    known = replace(action_facts(run_fact(record.run), facts, record.spec), unfit=_unfit(record, now))
+    next_actions, refusals = judge(known)
     details = {**reason.details, **(_replay(refusals) if record.run["status"] in TERMINAL else {})}
     return Explanation(
         run_id=record.run["id"],
@@ -56,6 +60,19 @@ def explanation_of(
         refusals=refusals,
         evidence=_evidence(record, reason),
     )
+
+
+def _unfit(record: Record, now: datetime) -> Mapping[str, Any] | None:
+    """Why the payload of a run that has ended cannot start another one."""
+    trigger = record.spec.triggers.get(record.run["trigger"]) if record.spec else None
+    if record.run["status"] not in TERMINAL or trigger is None:
+        return None
+    try:
+        validate_again(trigger, record.run["payload"], now=now)
+    except PayloadError as error:
+        found = {name: getattr(error, name) for name in ("missing_fields", "unknown_fields", "invalid_types")}
+        return {name: value for name, value in found.items() if value}
+    return None
 
 
 def _replay(refusals: Sequence[Refusal]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..store.tables import Run
 from ..workflow import Workflow
 from .words import OPERATOR_WORDS, STUCK_AFTER, moments, word_alternatives
 
-NEEDS = ("decision", "resume", "interrupted", "failed", "compensation_failed")
+NEEDS = ("decision", "resume", "interrupted", "incident", "failed", "compensation_failed")
 _NO_STATUS = ("",)
 _BEFORE_COMPLETION = tuple(status for status in RUN_MOVES if status != "completed")
 _HIGHEST_CHARACTER = "\U0010ffff"

@@ -89,6 +89,7 @@ def _node(record: Record, name: str, row: Row | None) -> GraphNode:
         irreversible=bool(settings.get("irreversible")),
         compensate=settings.get("compensate"),
         compensation=undoing[-1] if undoing else None,
+        decision=row["decision"]["kind"] if row and row["status"] == "paused" and row["decision"] else None,
     )
 
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ..engine.actions import ActionFacts, decision_actions, open_decisions
+from ..engine.actions import STANDSTILLS, ActionFacts, decision_actions, open_decisions
 from ..engine.approving import given, wanted
-from ..engine.facts import StepFact
+from ..engine.facts import StepFact, asked_since
 from ..errors import FilterError
 from ..store.summaries import SUMMARY_COLUMNS, summary_of
 from ..store.tables import Dispatch, Id, Run, StepRun, Timestamp
@@ -23,7 +23,7 @@ from .records import Row, in_order, spec_of, step_facts
 from .views import Count, DecisionView, Inbox, InboxItem
 from .words import NOW, OVERDUE, STUCK_AFTER, moments
 
-KINDS: Final = ("decision", "resume", "interrupted", "failed", "stuck", "compensation_failed")
+KINDS: Final = ("decision", "resume", "interrupted", "incident", "failed", "stuck", "compensation_failed")
 _GROUPED: Final = 10_000
 
 
@@ -224,7 +224,12 @@ def _decided(item: InboxItem, registry: Registry, rows: Sequence[Row], now: date
         item,
         decisions=tuple(sorted(views, key=lambda view: (view.decide_by is None, view.decide_by or view.asked_at))),
         next_actions=decision_actions(facts),
+        error=next((row["error"] for row in paused if _stands(row) and row["error"]), item.error),
     )
+
+
+def _stands(row: Row) -> bool:
+    return bool(row["decision"]) and row["decision"]["kind"] in STANDSTILLS
 
 
 def decision_of(row: Row, now: datetime) -> DecisionView:
@@ -240,7 +245,7 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
         given=tuple(given(decision)),
         not_starter=bool(decision.get("not_starter")),
         targets={"ok": decision.get("ok"), "error": decision.get("error")},
-        asked_at=row["started_at"] or row["created_at"],
+        asked_at=asked_since(decision, row["started_at"]) or row["created_at"],
         decide_by=row["decide_by"],
         deadline=deadline(row["started_at"] or row["created_at"], row["decide_by"], now),
     )

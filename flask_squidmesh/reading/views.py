@@ -40,7 +40,8 @@ class StepRunView(View):
 
     kind: step or compensation. status: waiting (a join whose dependencies are not done), pending, running, paused,
     completed, failed or cancelled. decision: for an open or taken manual step {kind, prompt, permission, targets,
-    output_key}; kind is pause, approval or interrupted. manual: who decided it, {event, at, actor, comment, metadata}.
+    output_key}; kind is pause, approval, interrupted or incident. manual: who decided it, {event, at, actor, comment,
+    metadata}.
     due_at: not before then, for a wait or a backoff. decide_by: when an open decision is due.
     """
 
@@ -174,7 +175,10 @@ class Explanation(View):
 
 @dataclass(frozen=True, kw_only=True)
 class GraphNode(View):
-    """One declared step in the graph. `current` marks where the run is."""
+    """One declared step in the graph. `current` marks where the run is.
+
+    decision: the kind of the decision that is open at it: pause, approval, interrupted or incident; None where none is.
+    """
 
     id: str
     step: str
@@ -185,6 +189,7 @@ class GraphNode(View):
     irreversible: bool
     compensate: str | None
     compensation: str | None
+    decision: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +247,7 @@ class AuditPage(View):
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionView(View):
-    """An open decision. kind: pause, approval or interrupted. targets: {ok, error}, None for the run's end.
+    """An open decision. kind: pause, approval, interrupted or incident. targets: {ok, error}, None for the run's end.
 
     deadline: on_time, due_soon or overdue; None where none is set. approvals: how many people have to approve. given:
     their approvals so far, each {actor, comment, at}. not_starter: whether the person who started the run may not.
@@ -266,11 +271,11 @@ class DecisionView(View):
 class InboxItem(View):
     """One run that needs a person, and why.
 
-    kind: decision, resume, interrupted, failed, compensation_failed or stuck. since: when it began. due_at: the
-    earliest deadline. decisions: those open, the most urgent first. next_actions: the control calls that settle
-    them, with what each leads to. error: of the run. alike: how many more runs failed the same way. stuck: for work
-    that nobody takes {reason, step, due_at, worker, queue, executor_error, held}. compensation_failures: what could not
-    be undone, each {step, error}.
+    kind: decision, resume, interrupted, incident, failed, compensation_failed or stuck. since: when it began. due_at:
+    the earliest deadline. decisions: those open, the most urgent first. next_actions: the control calls that settle
+    them, with what each leads to. error: of the run, or of the step that was interrupted or is blocked. alike:
+    how many more runs failed the same way. stuck: for work that nobody takes {reason, step, due_at, worker, queue,
+    executor_error, held}. compensation_failures: what could not be undone, each {step, error}.
     """
 
     run: RunSummary

@@ -19,6 +19,7 @@ OPERATOR_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "decision": (),
     "paused": (),
     "stuck": (),
+    "incident": (),
     "failed": (),
     "retrying": ("retrying",),
     "waiting": ("pending", "running"),
@@ -34,6 +35,7 @@ _OF_NEEDS: Final[Mapping[str, str]] = {
     "decision": "decision",
     "resume": "paused",
     "interrupted": "stuck",
+    "incident": "incident",
     "failed": "failed",
     "compensation_failed": "failed",
 }
@@ -88,6 +90,8 @@ def word_alternatives(word: str) -> Sequence[Condition]:
             return [Run.needs == "decision"]
         case "paused":
             return [Run.needs == "resume", sa.and_(Run.status == "paused", quiet)]
+        case "incident":
+            return [Run.needs == "incident"]
         case "failed":
             failing = Run.needs.in_(("failed", "compensation_failed"))
             not_undone = sa.and_(Run.status.in_(_NOT_FAILED), Run.needs == "compensation_failed")

@@ -74,19 +74,18 @@ def announce(runtime: Runtime, run: RunFact, changes: Changes) -> dict[str, Any]
     Answer the facts about the run that every signal carries.
     """
     status = changes.run.get("status", run.status)
-    facts = {
-        "run_id": run.id,
-        "workflow": run.workflow,
-        "trigger": run.trigger,
-        "tenant": run.tenant,
-        "status": status,
-        "current_step": changes.run.get("current_step", run.current_step),
-    }
+    facts = {**facts_of(run), "status": status, "current_step": changes.run.get("current_step", run.current_step)}
     for notice in changes.notices:
         send(runtime, notice.signal, {**notice.data, **facts})
     if status != run.status:
         send(runtime, "run_transitioned", {**facts, "from_status": run.status})
     return facts
+
+
+def facts_of(run: RunFact) -> dict[str, Any]:
+    """What every signal says of its run."""
+    names = ("workflow", "trigger", "tenant", "status", "current_step")
+    return {"run_id": run.id, **{name: getattr(run, name) for name in names}}
 
 
 def send(runtime: Runtime, name: str, facts: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..engine.actions import STANDSTILLS
 from ..engine.approving import identity, is_last, objection, wanted
 from ..engine.facts import StepFact
 from ..engine.failures import error
@@ -50,21 +51,21 @@ def unblock(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: A
 
 
 def retry_step(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
-    """Attempt an interrupted step again."""
+    """Attempt a step again that was interrupted or did not begin."""
     return _act(runtime, "retry_step", run_id, partial(_retry_step, step), **said)
 
 
 def resolve_step(
     runtime: Runtime, run_id: Any, *, output: Any = None, step: str | None = None, **said: Any
 ) -> RunSummary:
-    """Say that an interrupted step took effect, with this output."""
+    """Say that a step that was interrupted, or did not begin, took effect, with this output."""
     return _act(runtime, "resolve_step", run_id, partial(_resolve_step, step, output), **said)
 
 
 def fail_step(
     runtime: Runtime, run_id: Any, *, reason: str | None = None, step: str | None = None, **said: Any
 ) -> RunSummary:
-    """Say that an interrupted step failed."""
+    """Say that a step that was interrupted, or did not begin, failed."""
     return _act(runtime, "fail_step", run_id, partial(_fail_step, step, reason), **said)
 
 
@@ -140,7 +141,7 @@ def _check_approver(acting: Acting, step: str, decision: Mapping[str, Any]) -> N
 
 
 def _retry_step(step: str | None, acting: Acting) -> Any:
-    visit, others = _open_decision(acting, ("interrupted",), step)
+    visit, others = _open_decision(acting, STANDSTILLS, step)
     if acting.run.status in STOPPING:
         raise acting.refuse(f"the run is {acting.run.status}, so its step is not attempted again.")
     _check_declared(acting, visit)
@@ -151,7 +152,7 @@ def _retry_step(step: str | None, acting: Acting) -> Any:
 
 def _resolve_step(step: str | None, output: Any, acting: Acting) -> Any:
     kept = output_of(output, acting.runtime.settings.max_payload_bytes)
-    visit, others = _open_decision(acting, ("interrupted",), step)
+    visit, others = _open_decision(acting, STANDSTILLS, step)
     if acting.run.status not in STOPPING:
         _check_declared(acting, visit)
     key = (visit.decision or {}).get("output")
@@ -162,7 +163,7 @@ def _resolve_step(step: str | None, output: Any, acting: Acting) -> Any:
 
 
 def _fail_step(step: str | None, reason: str | None, acting: Acting) -> Any:
-    visit, others = _open_decision(acting, ("interrupted",), step)
+    visit, others = _open_decision(acting, STANDSTILLS, step)
     said = comment_of(reason, "reason") or acting.call.decider.comment or "An operator said that the step failed."
     progress = acting.progress(_around(acting, acting.known.following(visit.step), others))
     progress.give_up(visit, error("FailedByOperator", said, code="failed_by_operator"), acting.call.decider)
@@ -201,11 +202,11 @@ def _open_decision(acting: Acting, kinds: Sequence[str], step: str | None) -> tu
     opened = loading.decisions(acting.rows)
     fitting = [row for row in opened if (row.decision or {}).get("kind") in kinds and step in (None, row.step)]
     if not fitting:
-        wanted = {"approval": "an approval", "pause": "a pause", "interrupted": "an interrupted step"}[kinds[0]]
+        wanted = {"approval": "approval", "pause": "pause", "interrupted": "interrupted or blocked step"}[kinds[0]]
         where = f" at step {step}" if step else ""
         elsewhere = [row.step for row in opened if (row.decision or {}).get("kind") in kinds]
         where += f"; it has at: {', '.join(elsewhere)}" if elsewhere else ""
-        raise acting.refuse(f"the run is {acting.run.status} and has no {wanted.split(' ', 1)[1]} open{where}.")
+        raise acting.refuse(f"the run is {acting.run.status} and has no {wanted} open{where}.")
     if len(fitting) > 1:
         names = ", ".join(row.step for row in fitting)
         raise ManualActionError("step", f"{acting.call.name}: several steps wait ({names}). Pass step= to say which.")

@@ -22,7 +22,8 @@ from ..workflow.context import CompensationContext, StepContext
 from ..workflow.spec import Compensation, Parameter, RetryPolicy, StepSpec, WorkflowSpec
 from ..workflow.templates import render
 from ..workflow.values import step_output
-from .outcomes import Completed, Failed, Outcome, check_output, failure_of
+from .announcing import facts_of, send
+from .outcomes import Completed, Failed, Outcome, blocked_by, check_output, failure_of
 from .starting import start_child
 
 if TYPE_CHECKING:
@@ -77,11 +78,12 @@ def execute_here(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunS
     step = spec.steps[claim.visit.step]
     if claim.visit.kind == "compensation":
         return _compensate(runtime, spec, claim, state, step.compensate)
+    if step.kind not in ("log", "wait"):
+        return _call(runtime, spec, claim, state, step)
+    _began(runtime, claim)
     if step.kind == "log":
         return _log(runtime, claim, state, step)
-    if step.kind == "wait":
-        return Completed(output={})
-    return _call(runtime, spec, claim, state, step)
+    return Completed(output={})
 
 
 def _call(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, step: StepSpec) -> Outcome:
@@ -94,8 +96,7 @@ def _compensate(
     runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, undo: Compensation | None
 ) -> Outcome:
     if undo is None:
-        gone = LookupError(f"Step {claim.visit.step} no longer declares how it is undone.")
-        return Failed(failure=failure_of(gone, claim.visit.retry))
+        return blocked_by(LookupError(f"Step {claim.visit.step} no longer declares how it is undone."))
     called = _Callee(function=undo.function, parameters=undo.parameters, retry=undo.retry)
     context = CompensationContext(**_context(runtime, claim, state), **_undone(runtime, claim))
     return _invoke(runtime, spec, claim, state, called, context)
@@ -115,17 +116,27 @@ def _invoke(
     runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, called: _Callee, context: StepContext
 ) -> Outcome:
     """Bind, call and catch. The state is read before, because a database that is away is no failure of the step."""
-    seen, given = state.at(claim, needed_by(called.parameters)), None
+    seen = state.at(claim, needed_by(called.parameters))
     try:
         model = _model(spec, claim)
         bound = bind(called.parameters, payload=claim.payload, state=seen, context=context, payload_model=model)
-        given = bound.input
-        output = step_output(_run(runtime, called.function, bound.arguments))
+        call = _callable(runtime, called.function)
+    except Exception as exception:  # models and validators are the host's, and raise what they like
+        return blocked_by(exception)
+    _began(runtime, claim)
+    try:
+        output = step_output(call(**bound.arguments))
         check_output(output, runtime.settings.max_payload_bytes)
-        return Completed(output={called.key: output} if called.key else output, input=given)
+        return Completed(output={called.key: output} if called.key else output, input=bound.input)
     except BaseException as exception:
         _let_shutdown_through(exception)
-        return Failed(failure=failure_of(exception, called.retry), input=given)
+        return Failed(failure=failure_of(exception, called.retry), input=bound.input)
+
+
+def _began(runtime: Runtime, claim: Claim) -> None:
+    visit, run = claim.visit, claim.run
+    facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts}
+    send(runtime, "step_started", {**facts_of(run), **facts})
 
 
 def _let_shutdown_through(exception: BaseException) -> None:
@@ -134,8 +145,8 @@ def _let_shutdown_through(exception: BaseException) -> None:
         raise exception
 
 
-def _run(runtime: Runtime, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    return runtime.app.ensure_sync(function)(**arguments) if _is_coroutine(function) else function(**arguments)
+def _callable(runtime: Runtime, function: Callable[..., Any]) -> Callable[..., Any]:
+    return runtime.app.ensure_sync(function) if _is_coroutine(function) else function
 
 
 def _is_coroutine(function: Callable[..., Any]) -> bool:

@@ -36,7 +36,14 @@ class Failed:
     input: Mapping[str, Any] | None = None
 
 
-Outcome = Completed | Failed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """The step has not begun, because its input cannot be made."""
+
+    error: Mapping[str, Any]
+
+
+Outcome = Completed | Failed | Blocked
 
 
 def failure_of(exception: BaseException, policy: RetryPolicy) -> Failure:
@@ -49,8 +56,6 @@ def failure_of(exception: BaseException, policy: RetryPolicy) -> Failure:
             return Failure(error=error, asked=True, certain=True, after=exception.after)
         case ToolError():
             return _tool_failure(exception, policy)
-        case BindingError():
-            return Failure(error=_complete(exception.error), final=True, certain=True)
         case ValueNotJsonError():
             error = _error(exception, retryable=False) | {"type": "OutputError"}
             return Failure(error=error, final=True)
@@ -58,6 +63,18 @@ def failure_of(exception: BaseException, policy: RetryPolicy) -> Failure:
             named = isinstance(exception, policy.on)
             final = bool(policy.on) and not named
             return Failure(error=_error(exception, retryable=not final), final=final, asked=named, certain=named)
+
+
+def blocked_by(exception: Exception) -> Blocked:
+    """What stands in the way of a step's function being called."""
+    error = _error(exception, retryable=False)
+    if isinstance(exception, BindingError):
+        cause = exception.__cause__
+        trace = storable(_traceback(cause), MOST_TRACEBACK) if cause else None
+        found = _details(exception.error["details"])
+        return Blocked(error=error | {"type": "InputError", "details": found, "traceback": trace})
+    said = f"The step cannot begin: {error['type']}: {error['message']}"
+    return Blocked(error=error | {"type": "InputError", "message": storable(said)})
 
 
 def _tool_failure(exception: ToolError, policy: RetryPolicy) -> Failure:
@@ -106,10 +123,6 @@ def _traceback(exception: BaseException) -> str:
     while frame is not None and Path(frame.tb_frame.f_code.co_filename).parent == HERE:
         frame = frame.tb_next
     return "".join(traceback.format_exception(type(exception), exception, frame))
-
-
-def _complete(error: Mapping[str, Any]) -> dict[str, Any]:
-    return {"code": None, "details": None, "traceback": None, "retryable": False, **error}
 
 
 def _message(exception: BaseException) -> str:

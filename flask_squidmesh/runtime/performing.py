@@ -7,16 +7,15 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from ..engine.facts import RunFact
 from ..store import loading, writing
 from ..store.claiming import Claim, Work
 from ..store.tables import dispatches
 from ..workflow.spec import WorkflowSpec
-from .announcing import send
+from .announcing import facts_of, send
 from .executing import RunState, execute
 from .outcomes import Completed
 from .recording import Recorded, after_commit, record, record_in
@@ -61,7 +60,6 @@ def attempt(
 
     until: the time up to which this delivery may go on with another step; None where this is its last.
     """
-    _started(runtime, claim)
 
     def goes_on() -> bool:
         return until is not None and runtime.clock.now() < until
@@ -110,22 +108,11 @@ def _patiently(runtime: Runtime, recording: Callable[[], Recorded]) -> Recorded:
             _PAUSE.wait(PAUSE_SECONDS)
 
 
-def _started(runtime: Runtime, claim: Claim) -> None:
-    visit, run = claim.visit, claim.run
-    facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts}
-    send(runtime, "step_started", {**_facts_of(run), **facts})
-
-
 def skipped(runtime: Runtime, work: Work) -> None:
     """Tell that a delivery met another one's live claim."""
     run, visit = work.run, work.visit
     facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts, "reason": "already_running"}
-    send(runtime, "step_skipped", {**_facts_of(run), **facts})
-
-
-def _facts_of(run: RunFact) -> dict[str, Any]:
-    names = ("workflow", "trigger", "tenant", "status", "current_step")
-    return {"run_id": run.id, **{name: getattr(run, name) for name in names}}
+    send(runtime, "step_skipped", {**facts_of(run), **facts})
 
 
 def _put_back(runtime: Runtime, claim: Claim) -> None:

@@ -28,7 +28,7 @@ from ..workflow.spec import WorkflowSpec
 from .announcing import announce
 from .at_once import written_at_once
 from .dispatching import HandOver, announce_work, enqueues_within, finish, hand_over_within, intents
-from .outcomes import Completed, Failed, Outcome
+from .outcomes import Blocked, Completed, Failed, Outcome
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -93,7 +93,7 @@ def _record_briefly(
     None where that does not suffice, or the run was not found as expected; then nothing was written.
     """
     run, visit = claim.run, claim.visit
-    if isinstance(outcome, Failed) or visit.kind != "step" or run.status != "running":
+    if not isinstance(outcome, Completed) or visit.kind != "step" or run.status != "running":
         return None
     lookup = _lookup(spec, run, spec.following(visit.step), outcome.output, conditions.keys(spec.steps[visit.step].ok))
     state = {**claim.payload, **outcome.output} if lookup.wanted else {}
@@ -180,11 +180,13 @@ def _decided(
     runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome, around: Neighbourhood
 ) -> Progress:
     progress = Progress(spec, run, now=runtime.clock.now(), new_id=new_id, around=around)
-    performed = claim.performed(outcome.input)
-    if isinstance(outcome, Completed):
-        progress.complete(claim.visit, outcome.output, performed)
-    else:
-        progress.fail(claim.visit, outcome.failure, performed)
+    match outcome:
+        case Completed():
+            progress.complete(claim.visit, outcome.output, claim.performed(outcome.input))
+        case Failed():
+            progress.fail(claim.visit, outcome.failure, claim.performed(outcome.input))
+        case Blocked():
+            progress.block(claim.visit, outcome.error)
     return progress
 
 
@@ -310,7 +312,7 @@ def _around(
     visit = claim.visit
     ended = run.status in TERMINAL or visit.kind == "compensation"
     compensations = loading.compensations(connection, run.id) if ended else []
-    if visit.kind == "compensation" or run.status in STOPPING:
+    if visit.kind == "compensation" or run.status in STOPPING or isinstance(outcome, Blocked):
         return Neighbourhood(compensations=compensations)
     output = outcome.output if isinstance(outcome, Completed) else {}
     return surroundings(

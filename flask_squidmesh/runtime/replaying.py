@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ..store import loading
 from ..store.identity import new_id
 from ..store.summaries import RunSummary
 from ..store.tables import runs, step_runs
+from ..workflow.payloads import validate_again
 from .acting import Acting, act, call_on
 from .new_runs import Start, insert, tell
 from .recording import after_commit, write
@@ -47,12 +49,13 @@ def _replay(
     allow_irreversible: bool, from_step: str | None, acting: Acting
 ) -> tuple[str, Sequence[Callable[[], None]]]:
     _check_finished(acting)
+    payload, schedule = _payload(acting)
     copied = _copied(acting, from_step)
     again = [row for row in acting.rows if row.id not in {step.id for step in copied}]
     blocking = unsafe_steps(again)
     if blocking and not allow_irreversible:
         raise UnsafeReplayError(blocking)
-    started = insert(acting.runtime, acting.connection, _start(acting, copied, from_step))
+    started = insert(acting.runtime, acting.connection, _start(acting, copied, from_step, payload, schedule))
     progress = acting.progress(Neighbourhood(decisions=loading.decisions(acting.rows)))
     progress.replayed(acting.call.decider, started.run_id)
     recorded = write(acting.runtime, acting.connection, progress)
@@ -85,15 +88,31 @@ def _copied(acting: Acting, from_step: str | None) -> list[StepFact]:
     return copied
 
 
-def _start(acting: Acting, copied: Collection[StepFact], from_step: str | None) -> Start:
+def _payload(acting: Acting) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    """The run's payload as the workflow takes it now, and what its schedule said. Raises PayloadError."""
+    query = sa.select(runs.c.payload, runs.c.schedule).where(runs.c.id == acting.run.id)
+    payload, schedule = acting.connection.execute(query).one()
+    trigger = acting.known.triggers.get(acting.run.trigger)
+    if trigger is None:
+        return payload, schedule
+    window = datetime.fromisoformat(schedule["intended_window"]) if schedule else None
+    return validate_again(trigger, payload, window=window, now=acting.runtime.clock.now()), schedule
+
+
+def _start(
+    acting: Acting,
+    copied: Collection[StepFact],
+    from_step: str | None,
+    payload: Mapping[str, Any],
+    schedule: Mapping[str, Any] | None,
+) -> Start:
     spec, run = acting.known, acting.run
-    stored = acting.connection.execute(sa.select(runs.c.payload, runs.c.schedule).where(runs.c.id == run.id)).one()
     return Start(
         spec=spec,
         trigger=run.trigger,
         tenant=run.tenant,
-        payload=stored.payload,
-        schedule=stored.schedule,
+        payload=payload,
+        schedule=schedule,
         actor=acting.call.decider.actor if acting.call.decider.actor is not None else run.actor,
         replayed_from=run.id,
         copied=tuple(_rows(acting.connection, copied)),

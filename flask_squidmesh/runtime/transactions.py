@@ -68,7 +68,7 @@ def _flushed(session: Session, outcome: Outcome, spec: WorkflowSpec, claim: Clai
 
 
 def _judged(outcome: Outcome, kept: dict[str, bool], spec: WorkflowSpec, claim: Claim) -> Outcome:
-    if kept["open"] or isinstance(outcome, Failed):
+    if kept["open"] or not isinstance(outcome, Completed):
         return outcome
     ended = TransactionEndedError(
         f"Step {claim.visit.step} ended its transaction itself. Raise FailStep or RetryStep instead."

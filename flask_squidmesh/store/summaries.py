@@ -29,8 +29,9 @@ def plain(value: Any) -> Any:
 class Needs:
     """Why a run waits for a person.
 
-    kind: decision (an approval), resume (a pause), interrupted, failed, compensation_failed. count: how many
-    decisions are open. due_at: the earliest time by which one should be taken. since: when it began.
+    kind: decision (an approval), resume (a pause), interrupted, incident (a step cannot begin), failed,
+    compensation_failed. count: how many decisions are open. due_at: the earliest time by which one should be taken.
+    since: when it began.
     """
 
     kind: str

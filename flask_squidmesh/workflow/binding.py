@@ -27,7 +27,10 @@ class ParametersError(ValueError):
 
 
 class BindingError(Exception):
-    """The state lacks what a step needs, or holds something else. `error` is the failure as it is kept."""
+    """The state lacks what a step needs, or holds something else. `error` is the failure as it is kept.
+
+    Its cause is what a validator of the host's raised that is no ValidationError.
+    """
 
     def __init__(self, validation_errors: Mapping[str, str]) -> None:
         message = "The step's input is not valid: " + "; ".join(f"{n}: {text}" for n, text in validation_errors.items())
@@ -191,18 +194,23 @@ def bind(
     payload: the run's payload. payload_model: the model of the trigger that started it. state: payload and outputs,
     merged. context: what a context parameter gets. Raises BindingError naming every parameter that cannot be filled.
     """
-    parameters, bound, errors = tuple(parameters), Bound(), dict[str, str]()
+    parameters, bound, errors, causes = tuple(parameters), Bound(), dict[str, str](), list[Exception]()
     given = _without_computed(payload, payload_model)
     for parameter in parameters:
         if parameter.source == "context":
             bound.arguments[parameter.name] = context
-        elif parameter.source == "state" and not parameter.path:
-            _bind_rest(parameters, state, bound)
-        else:
-            found = given if parameter.source == "payload" else lookup(state, parameter.path)
-            _bind_value(parameter, found, bound, errors)
+            continue
+        try:
+            if parameter.source == "state" and not parameter.path:
+                _bind_rest(parameters, state, bound)
+            else:
+                found = given if parameter.source == "payload" else lookup(state, parameter.path)
+                _bind_value(parameter, found, bound, errors)
+        except Exception as raised:  # validators are the host's, and raise what they like
+            errors[parameter.name] = f"it could not be read: {type(raised).__name__}"
+            causes.append(raised)
     if errors:
-        raise BindingError(errors)
+        raise BindingError(errors) from next(iter(causes), None)
     return bound
 
 

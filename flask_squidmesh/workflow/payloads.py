@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -53,6 +54,33 @@ def validate(
         raise
     _refuse(trigger, unknown=unknown)
     return _resolved(trigger, instance)
+
+
+def validate_again(
+    trigger: TriggerSpec, stored: Mapping[str, Any], *, window: datetime | None = None, now: datetime | None = None
+) -> dict[str, Any]:
+    """A stored payload for another run, with defaults for what the model has gained since.
+
+    What is stored stays as it is. window, now: as for `validate`. Raises PayloadError where the model, as it is now,
+    does not take the payload.
+    """
+    model = trigger.model
+    if model is None:
+        return dict(stored)
+    given = {key: value for key, value in stored.items() if key not in model.model_computed_fields}
+    try:
+        with _schedule(trigger, window or now):
+            instance = model.model_validate_json(json.dumps(given), by_alias=True, by_name=True)
+        return {**_resolved(trigger, instance), **stored}
+    except ValidationError as error:
+        _refuse(trigger, unknown=[], error=error)
+        raise
+    except PayloadError:
+        raise
+    except Exception as raised:  # validators are the host's, and raise what they like
+        text = f"reading it raised {type(raised).__name__}"
+        message = f"The payload does not fit trigger {trigger.name}: {text}."
+        raise PayloadError(message, invalid_types={_WHOLE: text}) from raised
 
 
 def without_generated(trigger: TriggerSpec, payload: Any, resolved: Mapping[str, Any]) -> dict[str, Any]:

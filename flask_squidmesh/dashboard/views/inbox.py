@@ -28,6 +28,7 @@ WORDS: Mapping[str, str] = {
     "decision": "decision",
     "resume": "paused",
     "interrupted": "stuck",
+    "incident": "incident",
     "stuck": "stuck",
     "failed": "failed",
     "compensation_failed": "failed",

@@ -12,6 +12,7 @@ __all__ = ["Reason", "Situation", "reason_of"]
 
 _RULES: tuple[Callable[[Situation], Reason | None], ...] = (
     decisions.interrupted,
+    decisions.incident,
     endings.compensating,
     endings.compensation_failed,
     endings.finished,

@@ -28,6 +28,21 @@ def interrupted(situation: Situation) -> Reason | None:
     return about(row, "interrupted", details)
 
 
+def incident(situation: Situation) -> Reason | None:
+    """A step could not begin, because its input cannot be made."""
+    row = situation.urgent_decision
+    if row is None or row["decision"]["kind"] != "incident" or situation.status != "paused":
+        return None
+    error = row["error"] or {}
+    details = {
+        "irreversible": bool(row["settings"].get("irreversible")),
+        "attempts": row["attempts"],
+        "input_errors": (error.get("details") or {}).get("validation_errors"),
+        "last_error": error,
+    }
+    return about(row, "incident", details)
+
+
 def paused(situation: Situation) -> Reason | None:
     """A pause or an approval is open, or should be."""
     if situation.status != "paused":

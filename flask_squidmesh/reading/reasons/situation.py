@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ...engine.actions import STANDSTILLS
 from ..records import Record, Row
 
 
@@ -63,9 +64,12 @@ class Situation:
         return next((row for row in reversed(self.record.visits) if row["step"] == step), None)
 
 
-def _urgency(row: Row) -> tuple[bool, bool, datetime]:
+_RANKS: Mapping[str, int] = {kind: rank for rank, kind in enumerate(STANDSTILLS)}
+
+
+def _urgency(row: Row) -> tuple[int, bool, datetime]:
     due = row["decide_by"]
-    return row["decision"]["kind"] != "interrupted", due is None, due or row["created_at"]
+    return _RANKS.get(row["decision"]["kind"], len(_RANKS)), due is None, due or row["created_at"]
 
 
 def about(row: Row, word: str, details: Mapping[str, Any]) -> Reason:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...engine.ledger import FAILURES
+from ...engine.facts import asked_since
+from ...engine.ledger import FAILURES, NEEDS_BY_DECISION
 from ...store.tables import runs
 from .case import Case
 from .findings import Finding, Mend
 
-KINDS: Mapping[str, str] = {"approval": "decision", "pause": "resume"}
-RANKED = ("interrupted", "decision", "resume")
+RANKED = tuple(NEEDS_BY_DECISION.values())
 LOOK = "Look at the run with inspect_run(id, include_history=True); cancel or replay it"
 
 
@@ -94,9 +94,10 @@ def _fits(case: Case) -> bool:
 
 
 def _needs_of(case: Case) -> dict[str, Any]:
-    words = [KINDS.get(str((row.decision or {}).get("kind")), "interrupted") for row in case.asking]
+    words = [NEEDS_BY_DECISION.get(str((row.decision or {}).get("kind")), "interrupted") for row in case.asking]
     dues = [row.decide_by for row in case.asking if row.decide_by is not None]
-    began = [row.started_at for row in case.asking if row.started_at is not None]
+    asked = [asked_since(row.decision, row.started_at) for row in case.asking]
+    began = [at for at in asked if at is not None]
     return {
         "needs": min(words, key=RANKED.index, default=None),
         "needs_due_at": min(dues, default=None),

@@ -366,7 +366,7 @@ def test_a_policy_that_names_exceptions_retries_only_those(open_shop: OpenShop, 
     assert script.calls == ["work", "work"]
 
 
-def test_a_missing_input_fails_the_step_before_the_call(open_shop: OpenShop, script: Script) -> None:
+def test_a_missing_input_blocks_the_step_before_the_call(open_shop: OpenShop, script: Script) -> None:
     called = []
 
     def work(reservation: str, amount: int) -> None:
@@ -381,7 +381,7 @@ def test_a_missing_input_fails_the_step_before_the_call(open_shop: OpenShop, scr
     shop = open_shop(Binding)
     run = shop.look(shop.run(Binding))
     assert called == []
-    assert run.status == "failed"
+    assert (run.status, run.needs.kind if run.needs else None) == ("paused", "incident")
     assert error_of(run)["type"] == "InputError"
     assert sorted(error_of(run)["details"]["validation_errors"]) == ["amount", "reservation"]
 
