@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from .errors import ConfigurationError
+from .secret_names import SECRET_KEYS
 
 KEY_PREFIX: Final = "SQUIDMESH_"
 DASHBOARD_PREFIX: Final = "SQUIDMESH_DASHBOARD_"
@@ -27,16 +28,6 @@ WRITING_ACTIONS: Final = (
 )
 ACTIONS: Final = (*READING_ACTIONS, *WRITING_ACTIONS)
 LOCALES: Final = ("en", "de")
-SECRET_KEYS: Final = (
-    r"pass(word|wd|phrase)",
-    r"secret",
-    r"token",
-    r"authori[sz]ation_?header|^authorization$",
-    r"api_?key|private_?key|credential",
-    r"cookie|session_?id",
-    r"(^|_)iban|card_?number|^(cvc|cvv|pan|pin)$",
-    r"^(ssn|social_security_number)$",
-)
 
 
 @dataclass(frozen=True, slots=True)

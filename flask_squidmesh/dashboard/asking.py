@@ -12,7 +12,6 @@ from werkzeug.wrappers import Response
 from ..runtime.runtime import current_runtime
 from ..store.summaries import RunSummary
 from .access import Refused, current_actor, require
-from .headers import keep_nowhere
 from .language import _
 from .rendering import render
 
@@ -59,4 +58,4 @@ def comment_for(question: Question) -> str | None:
 def page(question: Question, status: int = 200) -> Response:
     """The page that asks."""
     shown = render("ask.html", question=question, attempt=question, form=request.form)
-    return keep_nowhere(current_app.make_response((shown, status)))
+    return current_app.make_response((shown, status))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flask import url_for
 from markupsafe import Markup
 
-from ..reading.views import Run
+from ..reading.views import Run, StepRunView
 from ..runtime.runtime import current_runtime
 from ..store.summaries import RunSummary
 from . import json_text, tracebacks
@@ -19,7 +18,7 @@ from .hooks import replacement
 from .language import _
 from .offers import Button
 from .parts import Part
-from .redaction import Path, redacted
+from .redaction import Hides, Path, redacted
 from .sentences import error_text
 
 
@@ -48,18 +47,37 @@ class Failure:
 
 def visible(run: RunSummary, value: Any, path: Path) -> Any:
     """The value without what is redacted. path: where it stands in the run's JSON."""
-    return _redacted(run, value, path, current_runtime().config.dashboard.redact_keys)
+    hides, taken = current_runtime().hides, frozenset(_taken_from_secrets(run))
+    return _redacted(run, value, path, lambda place: hides(str(place[-1])) or place in taken)
 
 
 def revealed(run: RunSummary, value: Any, path: Path) -> Any:
     """The value with what is hidden for its name alone; what the host itself hides stays hidden."""
-    return _redacted(run, value, path, ())
+    return _redacted(run, value, path, lambda _place: False)
 
 
-def _redacted(run: RunSummary, value: Any, path: Path, keys: Sequence[re.Pattern[str]]) -> Any:
+def _redacted(run: RunSummary, value: Any, path: Path, hides: Hides) -> Any:
     hook = current_hooks().redact
     replace = (lambda place, item: replacement(hook, place, item, run)) if hook else None
-    return redacted(value, keys=keys, replace=replace, path=path)
+    return redacted(value, hides=hides, replace=replace, path=path)
+
+
+def _taken_from_secrets(run: RunSummary) -> Iterator[Path]:
+    """The places of inputs that `input=` takes from under a secret name and hands to a step under another."""
+    last: dict[str, StepRunView] = {}
+    for index, visit in enumerate(getattr(run, "step_runs", None) or ()):
+        yield from (("step_runs", index, "input", name) for name in _secret_inputs(visit))
+        if visit.kind == "step":
+            last[visit.step] = visit
+    for index, step in enumerate(getattr(run, "steps", None) or ()):
+        if step.step in last:
+            yield from (("steps", index, "input", name) for name in _secret_inputs(last[step.step]))
+
+
+def _secret_inputs(visit: StepRunView) -> Iterator[str]:
+    for name, source in visit.settings.get("sources", {}).items():
+        if any(map(current_runtime().hides, source)):
+            yield name
 
 
 class Documents:
@@ -81,6 +99,8 @@ class Documents:
         if not part.value:
             return None
         seen = visible(self._run, dict(part.value), part.path)
+        if not isinstance(seen, Mapping):
+            return Failure(text=error_text(seen), code=None, details=None, traceback=None)
         traceback = None if self.refused else seen.get("traceback")
         return Failure(
             text=error_text(seen),

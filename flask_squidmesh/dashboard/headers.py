@@ -27,7 +27,7 @@ WITH_NONCE = ("script-src", "style-src")
 
 
 def apply(response: Response) -> Response:
-    """Add our headers; a page that set its own Cache-Control keeps it."""
+    """Add our headers. Nobody keeps a copy of what we send, unless it set a Cache-Control of its own, as assets do."""
     policy = _policy()
     if policy is not None:
         response.headers["Content-Security-Policy"] = "; ".join(f"{name} {value}" for name, value in policy.items())
@@ -36,7 +36,7 @@ def apply(response: Response) -> Response:
     if is_negotiated():
         response.vary.add("Accept-Language")
     if "Cache-Control" not in response.headers:
-        response.headers["Cache-Control"] = "private, no-cache"
+        response.headers["Cache-Control"] = "no-store"
     return response
 
 
@@ -46,12 +46,6 @@ def redirect_whole_page(response: Response) -> Response:
         response.headers["HX-Redirect"] = response.headers.pop("Location")
         response.status_code = 200
         response.set_data(b"")
-    return response
-
-
-def keep_nowhere(response: Response) -> Response:
-    """For what holds payloads: neither the browser nor anything between keeps a copy."""
-    response.headers["Cache-Control"] = "no-store"
     return response
 
 

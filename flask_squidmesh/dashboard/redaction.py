@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 Path = tuple[str | int, ...]
@@ -17,26 +16,29 @@ class _Redacted(str):
 
 REDACTED: Final = _Redacted("[redacted]")
 Replace = Callable[[Path, Any], Any]
+Hides = Callable[[Path], bool]
 
 
-def redacted(value: Any, *, keys: Sequence[re.Pattern[str]], replace: Replace | None = None, path: Path = ()) -> Any:
+def redacted(value: Any, *, hides: Hides, replace: Replace | None = None, path: Path = ()) -> Any:
     """The value without what must not be seen.
 
-    keys: a value under a key that one of them matches is hidden whole. replace(path, value): the host's say on every
-    value, called from the outside in.
+    hides(path): whether the value under the last key of the path is hidden whole. replace(path, value): the host's say
+    on every value, called from the outside in. path: where the value stands.
     """
     if replace is not None:
         value = replace(path, value)
     match value:
         case Mapping():
-            return {str(key): _member(key, item, keys, replace, path) for key, item in value.items()}
+            return {str(key): _member(item, hides, replace, (*path, str(key))) for key, item in value.items()}
         case list() | tuple():
-            return [redacted(item, keys=keys, replace=replace, path=(*path, index)) for index, item in enumerate(value)]
+            return [
+                redacted(item, hides=hides, replace=replace, path=(*path, index)) for index, item in enumerate(value)
+            ]
         case _:
             return value
 
 
-def _member(key: Any, item: Any, keys: Sequence[re.Pattern[str]], replace: Replace | None, path: Path) -> Any:
-    if item is not None and any(pattern.search(str(key)) for pattern in keys):
+def _member(item: Any, hides: Hides, replace: Replace | None, path: Path) -> Any:
+    if item is not None and hides(path):
         return REDACTED
-    return redacted(item, keys=keys, replace=replace, path=(*path, str(key)))
+    return redacted(item, hides=hides, replace=replace, path=path)

@@ -67,10 +67,15 @@ class Teller:
         return about((self.now - at).total_seconds())
 
 
-def error_text(error: Facts | None) -> Markup:
-    """An error's type and message; the message alone where the step itself put it into words."""
+def error_text(error: Any) -> Markup:
+    """An error's type and message; the message alone where the step itself put it into words.
+
+    error: as it may be seen; the host may have hidden all of it, or put anything else in its place.
+    """
     if not error:
         return _("no error was recorded")
+    if not isinstance(error, Mapping):
+        return Markup("<code>{}</code>").format(error)
     own_words = error.get("type") in _SAID_BY_STEPS and error.get("message")
     parts = ("message",) if own_words else ("type", "message")
     return Markup("<code>{}</code>").format(": ".join(str(error[part]) for part in parts if error.get(part)))

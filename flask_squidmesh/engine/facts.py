@@ -5,12 +5,12 @@ They are tuples, because each step copies some, and that takes a dataclass ten t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from ..workflow.spec import Backoff, RetryPolicy, StepSpec
+from ..workflow.spec import Backoff, Parameter, RetryPolicy, StepSpec
 from .changes import NewStepRun
 from .status import RunStatus
 
@@ -139,11 +139,18 @@ def settings_of(step: StepSpec) -> dict[str, Any]:
         settings |= {"compensate": step.compensate.name, "compensate_retry": _retry(step.compensate.retry)}
     if step.transaction:
         settings["transaction"] = True
+    if sources := _sources(step.parameters):
+        settings["sources"] = sources
     if step.output is not None:
         settings["output"] = step.output
     if step.permission is not None:
         settings["permission"] = step.permission
     return settings
+
+
+def _sources(parameters: Iterable[Parameter]) -> dict[str, list[str]]:
+    """From where in the state those inputs come that are not named as they are there."""
+    return {each.name: list(each.path) for each in parameters if each.path and each.path != (each.name,)}
 
 
 def _retry(policy: RetryPolicy) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Progress(Compensating):
         self.changes.update(visit.id, attempts=begun, **({} if begun else {"started_at": None}))
         if self.spec.style == "flow" and visit.kind == "step" and self.status not in TERMINAL:
             self.changes.run["attempt"] = begun
-        self._audit("incident", visit, metadata={"error": reason.get("message")})
+        self._audit("incident", visit, metadata={"error": _said(reason)})
         if visit.kind == "compensation":
             self._give_up(visit, reason, None)
         elif self.status in STOPPING:
@@ -238,7 +238,7 @@ class Progress(Compensating):
     def _interrupt(self, visit: StepFact, reason: Mapping[str, Any], given: Mapping[str, Any] | None) -> None:
         if given is not None:
             self.changes.update(visit.id, input=given)
-        self._audit("interrupted", visit, metadata={"error": reason.get("message")})
+        self._audit("interrupted", visit, metadata={"error": _said(reason)})
         self._wait_for_a_person(visit, "interrupted", reason)
 
     def _wait_for_a_person(
@@ -272,6 +272,11 @@ class Progress(Compensating):
             began = visit.started_at or self.now
             self._end_attempt(visit, Performed(number=1, worker=None, started_at=began), "completed")
         self._restate_needs()
+
+
+def _said(reason: Mapping[str, Any]) -> dict[str, Any]:
+    """An error as the audit keeps it, by the names that it has anywhere else."""
+    return {name: reason.get(name) for name in ("type", "message", "code")}
 
 
 def decision_output(event: str, decision: Mapping[str, Any], decider: Decider, now: datetime) -> dict[str, Any]:

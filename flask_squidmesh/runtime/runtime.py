@@ -17,6 +17,7 @@ from ..executors.contract import Executor
 from ..executors.resolving import resolve
 from ..host import Host
 from ..host_requirements import findings
+from ..secret_names import is_secret
 from ..store.database import Database, open_engine
 from ..workflow.registry import Registry
 from .announcing import Turns
@@ -108,7 +109,7 @@ class Runtime:
 
     def hides(self, name: str) -> bool:
         """Whether what has this name is secret, so that subjects, prompts and log messages leave it out."""
-        return any(pattern.search(name) for pattern in self.settings.dashboard.redact_keys)
+        return is_secret(name, self.settings.dashboard.redact_keys)
 
     def in_context(self) -> Any:
         """An app context of our own, with a database session of its own."""

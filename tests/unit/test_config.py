@@ -14,6 +14,7 @@ from flask_squidmesh import SquidMesh
 from flask_squidmesh.config import KEYS, Config, DashboardConfig, read_config
 from flask_squidmesh.errors import ConfigurationError
 from flask_squidmesh.executors.contract import Executor
+from flask_squidmesh.secret_names import is_secret
 
 SECRET = "sw0rdf1sh"
 
@@ -164,7 +165,7 @@ def test_values_are_never_quoted(key: str, value: Any) -> None:
 def named(*names: str) -> dict[str, bool]:
     """Which of the names are hidden by default."""
     patterns = read_config({}).dashboard.redact_keys
-    return {name: any(pattern.search(name) for pattern in patterns) for name in names}
+    return {name: is_secret(name, patterns) for name in names}
 
 
 def test_names_of_secrets_are_hidden_by_default() -> None:
@@ -172,14 +173,98 @@ def test_names_of_secrets_are_hidden_by_default() -> None:
         named(
             *("password", "userPassword", "client_secret", "access_token", "Authorization", "api_key", "apiKey"),
             *("iban", "customer_iban", "card_number", "cardNumber", "cvc", "Set-Cookie", "session_id", "private_key"),
+            *("api-key", "X-Api-Key", "APIKEY", "API_KEY", "apikey", "session-id", "sessionId", "JSESSIONID", "pwd"),
+            *(
+                "passwd",
+                "db_pass",
+                "passCode",
+                "otp",
+                "smsOtp",
+                "cvv",
+                "cvv2",
+                "jwt",
+                "customerIban",
+                "IBAN",
+                "userPIN",
+            ),
+            *(
+                "refreshToken",
+                "accesstoken",
+                "client-secret",
+                "clientSecret",
+                "bearer",
+                "proxy-authorization",
+                "sms_tan",
+            ),
+            *(
+                "private-key",
+                "AWS_SECRET_ACCESS_KEY",
+                "pan",
+                "creditCard",
+                "ccNumber",
+                "account-number",
+                "taxId",
+                "ssn",
+            ),
+            *(
+                "pin-code",
+                "one.time.code",
+                "recoveryCodes",
+                "DATABASE_URL",
+                "dsn",
+                "Passwort",
+                "ｐａｓｓｗｏｒｄ",
+                "x-csrf-token",
+            ),
         ).values()
     )
 
 
 def test_ordinary_names_are_shown_by_default() -> None:
     assert not any(
-        named("order_id", "customer", "amount", "company", "shipping", "card_type", "authorized_by").values()
+        named(
+            *(
+                "order_id",
+                "customer",
+                "amount",
+                "company",
+                "shipping",
+                "card_type",
+                "authorized_by",
+                "author",
+                "authorId",
+            ),
+            *(
+                "compass",
+                "passenger",
+                "bypass",
+                "tokenizer",
+                "keyboard",
+                "monkey",
+                "idempotency_key",
+                "public_key",
+                "key",
+            ),
+            *("spin", "spinner", "pinned", "option", "opinion", "span", "panel", "standard", "distance", "secretary"),
+            *(
+                "session",
+                "assessment",
+                "status_code",
+                "countryCode",
+                "account_id",
+                "cards",
+                "state",
+                "tax_rate",
+                "topic",
+            ),
+        ).values()
     )
+
+
+def test_an_expression_of_the_hosts_is_searched_in_the_name_and_in_its_words() -> None:
+    keys = read_config({"SQUIDMESH_DASHBOARD_REDACT_KEYS": [r"^X-Internal", r"(^|_)badge_no$"]}).dashboard.redact_keys
+    found = [name for name in ("x-internal-note", "staffBadgeNo", "badge.no", "password") if is_secret(name, keys)]
+    assert found == ["x-internal-note", "staffBadgeNo", "badge.no"]
 
 
 def test_the_executor_is_made_once() -> None:

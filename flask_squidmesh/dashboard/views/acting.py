@@ -22,7 +22,6 @@ from ..actions import BY_VERB, Action, Invalid
 from ..consequences import consequence, done, irreversible, why_not
 from ..documents import Documents
 from ..events import title_of
-from ..headers import keep_nowhere
 from ..language import _, in_english
 from ..marks import mark_of
 from ..offers import CONFIRMED_REPLAY, UNSAFE, decided_last, decision_at, may_not_approve
@@ -241,4 +240,4 @@ def _page(template: str, status: int, attempt: Attempt, shown: dict[str, Any]) -
     run = attempt.run
     frame_of_run = {"attempt": attempt, "run": run, "title": run.subject or run.workflow}
     page = render(template, **frame_of_run, **shown)
-    return keep_nowhere(current_app.make_response((page, status)))
+    return current_app.make_response((page, status))

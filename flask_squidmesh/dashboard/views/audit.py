@@ -15,7 +15,6 @@ from ..access import require
 from ..actors import name_of
 from ..events import filterable, title_of
 from ..rendering import render
-from ..spreadsheet import MOST_ROWS
 from ..spreadsheet import as_csv as as_csv_file
 
 SIZE, PAGE = 50, 500
@@ -49,10 +48,10 @@ def show() -> str:
 
 
 def as_csv() -> Response:
-    """The newest events that match, as a table for a spreadsheet."""
+    """All events that match, as a table for a spreadsheet."""
     require("audit")
     require("export")
-    return as_csv_file("audit.csv", COLUMNS, map(_cells, _all()))
+    return as_csv_file("audit.csv", COLUMNS, ([_cells(event) for event in page.events] for page in _pages()))
 
 
 def _filters() -> dict[str, str | None]:
@@ -64,14 +63,12 @@ def _address(endpoint: str, filters: dict[str, str | None], **more: Any) -> str:
     return url_for(endpoint, **query, **more)
 
 
-def _all() -> Iterator[AuditEventView]:
-    after, left = None, MOST_ROWS
-    while left > 0:
-        page = data.audit_page(after=after, size=min(PAGE, left), **_filters())
-        yield from page.events
-        after, left = page.next, left - len(page.events)
-        if after is None:
-            return
+def _pages() -> Iterator[AuditPage]:
+    page = data.audit_page(after=None, size=PAGE, **_filters())
+    yield page
+    while page.next is not None:
+        page = data.audit_page(after=page.next, size=PAGE, **_filters())
+        yield page
 
 
 def _cells(event: AuditEventView) -> list[str]:

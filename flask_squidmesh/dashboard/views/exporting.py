@@ -1,16 +1,20 @@
-"""The runs of a list as a file, without any payload."""
+"""The runs of a list as a file, without any payload, whole however many they are.
+
+They are read a page at a time, each in a transaction of its own, so that a slow reader holds none open. Newest first from
+where the one before ended, a run is told once, as it is then; what begins meanwhile is left out.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
-from flask import Response, jsonify, request
+from flask import Response, request, stream_with_context
 
 from .. import data, search, spreadsheet
 from ..access import require
 from ..actors import name_of
 from ..filters import Filters
-from ..headers import keep_nowhere
 
 COLUMNS = (
     *("id", "workflow", "trigger", "subject", "state", "step", "attempt", "started_by"),
@@ -21,27 +25,36 @@ PAGE = 500
 
 def runs_csv() -> Response:
     """A table for a spreadsheet."""
-    return spreadsheet.as_csv("runs.csv", COLUMNS, map(_cells, _all()))
+    return spreadsheet.as_csv("runs.csv", COLUMNS, ([_cells(each) for each in page.runs] for page in _pages()))
 
 
 def runs_json() -> Response:
-    """The summaries as JSON, each with the word for its state."""
-    answer = jsonify(runs=[{**worded.run.to_dict(), "state": worded.word} for worded in _all()])
-    keep_nowhere(answer)
-    return answer
+    """The summaries as JSON, each with the word for its state. What breaks off is no JSON."""
+    pages = _pages()
+    return Response(stream_with_context(_as_json(next(pages), pages)), mimetype="application/json")
 
 
-def _all() -> Iterator[data.WordedRun]:
-    """The newest runs that match. Raises FilterError before the first."""
+def _pages() -> Iterator[data.WordedPage]:
+    """The runs that match, newest first. Raises FilterError before the first."""
     require("list")
     require("export")
-    selection, after, left = search.selection(Filters.of(request.args, ())), None, spreadsheet.MOST_ROWS
-    while left > 0:
-        page = data.runs_page(selection, size=min(PAGE, left), after=after)
-        yield from page.runs
-        after, left = page.next, left - len(page.runs)
-        if after is None:
-            return
+    selection = search.selection(Filters.of(request.args, ()))
+    page = data.runs_page(selection, size=PAGE, after=None)
+    yield page
+    while page.next is not None:
+        page = data.runs_page(selection, size=PAGE, after=page.next)
+        yield page
+
+
+def _as_json(first: data.WordedPage, others: Iterator[data.WordedPage]) -> Iterator[str]:
+    yield '{"runs": [' + _objects(first)
+    for page in others:
+        yield ",\n" + _objects(page)
+    yield "]}\n"
+
+
+def _objects(page: data.WordedPage) -> str:
+    return ",\n".join(json.dumps({**each.run.to_dict(), "state": each.word}) for each in page.runs)
 
 
 def _cells(worded: data.WordedRun) -> list[str]:

@@ -67,7 +67,7 @@ def _row(group: FailureGroup) -> Row:
     most = max(*group.by_day, 1)
     return Row(
         group=group,
-        error=error_text(visible(group.example, group.error, ("error",))),
+        error=error_text(visible(group.example, group.error, ("last_error",))),
         heights=[round(count / most * 10, 1) for count in group.by_day],
         spoken=_spoken(group),
         address=url_for(".runs", error=group.fingerprint),

@@ -129,7 +129,12 @@ def _due(due_at: datetime, now: datetime) -> Markup:
 
 def _visible(item: InboxItem) -> InboxItem:
     failures = visible(item.run, list(item.compensation_failures), ("compensation_failures",))
-    return replace(item, error=visible(item.run, item.error, ("error",)), compensation_failures=tuple(failures))
+    return replace(
+        item,
+        error=visible(item.run, item.error, ("last_error",)),
+        compensation_failures=tuple(failures),
+        stuck=visible(item.run, item.stuck, ("stuck",)),
+    )
 
 
 def _chips(inbox: Inbox, word: str | None) -> list[Chip]:

@@ -12,7 +12,6 @@ from ...reading.views import Run
 from .. import asking, data, parts
 from ..access import require
 from ..documents import revealed, visible
-from ..headers import keep_nowhere
 from ..language import _, code
 from ..parts import Part
 from ..rendering import render
@@ -22,7 +21,7 @@ def show(run_id: str, part: str) -> Response:
     """The whole part, without what is redacted."""
     look = data.look(run_id)
     found = _found(look, part)
-    return keep_nowhere(jsonify(visible(look.run, found.value, found.path)))
+    return jsonify(visible(look.run, found.value, found.path))
 
 
 def reveal(run_id: str, part: str) -> Response:
@@ -40,7 +39,7 @@ def reveal(run_id: str, part: str) -> Response:
     seen = revealed(look.run, found.value, found.path)
     text = json.dumps(seen, indent=2, ensure_ascii=False, default=str)
     page = render("revealed.html", run=look.run, part=found.name, text=text)
-    return keep_nowhere(current_app.make_response(page))
+    return current_app.make_response(page)
 
 
 def _found(look: Look, name: str) -> Part:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,7 +19,6 @@ from .. import data, frame, graph_drawing, parts, rail
 from ..access import current_hooks, may, require
 from ..documents import Document, Documents, Failure, visible
 from ..events import started, title_of, told
-from ..headers import keep_nowhere
 from ..hooks import links
 from ..marks import Mark, mark_of, mark_of_status, mark_of_visit
 from ..offers import offers
@@ -51,7 +49,7 @@ def show(run_id: str) -> Response:
     """The page."""
     look = data.look(run_id)
     require("view", look.run)
-    return keep_nowhere(current_app.make_response(render("run.html", **_content(look))))
+    return current_app.make_response(render("run.html", **_content(look)))
 
 
 def as_json(run_id: str) -> Response:
@@ -61,7 +59,7 @@ def as_json(run_id: str) -> Response:
     require("view", run)
     require("payload", run)
     document = {**run.to_dict(), "explanation": look.explanation.to_dict()}
-    return keep_nowhere(current_app.make_response(visible(run, document, ())))
+    return current_app.make_response(visible(run, document, ()))
 
 
 def refreshed(run_id: str, version: str) -> tuple[str, bool] | None:
@@ -173,7 +171,7 @@ def _error(run: Run, visit: StepRunView, attempt: AttemptView | None) -> Part:
 def _attempts(run: Run) -> list[tuple[StepRunView, AttemptView, Markup | None]]:
     """Each with the text of its error, in the order they began."""
     found = [
-        (step_run, attempt, error_text(visible(run, attempt.error, ("attempts", "error"))) if attempt.error else None)
+        (step_run, attempt, _text_of(run, parts.of_attempt(run, step_run, attempt.attempt_number)))
         for step_run in run.step_runs or ()
         for attempt in step_run.attempts
     ]
@@ -182,11 +180,15 @@ def _attempts(run: Run) -> list[tuple[StepRunView, AttemptView, Markup | None]]:
 
 def _events(run: Run) -> list[tuple[TimelineEvent, Markup, Markup | None]]:
     """Everything that happened, each in words and with the text of its error."""
-    return [(event, told(event), _error_of(run, event.details or {})) for event in run.timeline or ()]
+    return [(event, told(event), _text_of(run, _error_of(event, at))) for at, event in enumerate(run.timeline or ())]
 
 
-def _error_of(run: Run, details: Mapping[str, Any]) -> Markup | None:
-    return error_text(visible(run, details["error"], ("timeline", "error"))) if details.get("error") else None
+def _error_of(event: TimelineEvent, at: int) -> Part:
+    return Part("", ("timeline", at, "details", "error"), (event.details or {}).get("error"))
+
+
+def _text_of(run: Run, error: Part) -> Markup | None:
+    return error_text(visible(run, error.value, error.path)) if error.value else None
 
 
 def _start_alike(run: Run) -> str | None:

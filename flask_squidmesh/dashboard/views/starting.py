@@ -15,7 +15,6 @@ from ...workflow.spec import TriggerSpec, WorkflowSpec
 from .. import asking, data, payload_form
 from ..access import current_hooks, may, require, tenant_by
 from ..documents import visible
-from ..headers import keep_nowhere
 from ..language import _, in_english
 from ..rendering import render
 
@@ -110,4 +109,4 @@ def _page(
         others=others,
         key=request.form.get("key") or str(uuid4()),
     )
-    return keep_nowhere(current_app.make_response((page, status)))
+    return current_app.make_response((page, status))

@@ -166,7 +166,7 @@ def _kind_of(step: StepSpec | GraphNode) -> Markup:
 
 
 def _seen(schema: Any) -> Any:
-    return redacted(schema, keys=current_runtime().settings.dashboard.redact_keys)
+    return redacted(schema, hides=lambda path: current_runtime().hides(str(path[-1])))
 
 
 def _schema(trigger: TriggerSpec) -> str | None:

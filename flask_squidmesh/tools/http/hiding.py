@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import httpx
 
+from ...secret_names import SECRET_KEYS, is_secret, patterns
+
 HIDDEN: Final = "[redacted]"
 SHORTEST_SECRET: Final = 4
 
-_SECRET_NAME = re.compile(
-    r"auth|cookie|token|secret|passw|session|signature|credential|(api|access|private|subscription)[-_]?key|^(key|sig)$",
-    re.IGNORECASE,
+_NAMES: Final = patterns(
+    (*SECRET_KEYS, r"^(key|sig)$", r"(^|_)(signature|session|authenticate|authentication|auth)(_|$)")
 )
 
 
-def is_secret(name: str) -> bool:
-    """Whether a header or a query key of this name usually holds a secret."""
-    return _SECRET_NAME.search(name) is not None
+def _is_secret(name: str) -> bool:
+    """Whether a header or a query key of this name usually holds a secret: what is one anywhere, and some more."""
+    return is_secret(name, _NAMES)
 
 
 def shown_url(url: httpx.URL) -> str:
@@ -39,7 +39,7 @@ class Secrets:
     @classmethod
     def of(cls, url: httpx.URL, headers: Mapping[str, str]) -> Secrets:
         """What is secret in the headers and in the query."""
-        found = {*_in_headers(headers), *(value for key, value in url.params.multi_items() if is_secret(key))}
+        found = {*_in_headers(headers), *(value for key, value in url.params.multi_items() if _is_secret(key))}
         return cls(tuple(sorted((value for value in found if len(value) >= SHORTEST_SECRET), key=len, reverse=True)))
 
     def hide(self, text: str) -> str:
@@ -50,12 +50,12 @@ class Secrets:
 
     def shown_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """The headers without secrets."""
-        return {name: HIDDEN if is_secret(name) else self.hide(value) for name, value in headers.items()}
+        return {name: HIDDEN if _is_secret(name) else self.hide(value) for name, value in headers.items()}
 
 
 def _in_headers(headers: Mapping[str, str]) -> Iterator[str]:
     """Whole values, and without the word before them, as in "Bearer abc"."""
     for name, value in headers.items():
-        if is_secret(name):
+        if _is_secret(name):
             yield value
             yield value.partition(" ")[2]

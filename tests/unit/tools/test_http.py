@@ -334,6 +334,20 @@ def test_secrets_do_not_come_back_when_the_call_breaks(server: Server, http: Htt
     assert SECRET not in seen_in(error)
 
 
+@pytest.mark.parametrize("name", ["X-Api-Key", "apikey", "Ocp-Apim-Subscription-Key", "X-Otp", "X-Session", "Bearer"])
+def test_a_header_that_names_a_secret_anywhere_else_names_one_here(server: Server, name: str) -> None:
+    def echo(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(403)
+        handler.send_header("X-Echo", handler.headers[name])
+        handler.send_header("Author", "Ada")
+        handler.end_headers()
+
+    server.answer = echo
+    error = failed(lambda: HttpAdapter(allowed_hosts=[server.host], headers={name: SECRET}).get(server.url("/")))
+    assert SECRET not in seen_in(error)
+    assert "Ada" in seen_in(error)
+
+
 def test_a_header_with_a_line_break_is_refused_without_being_quoted(server: Server, http: HttpAdapter) -> None:
     error = failed(lambda: http.get(server.url(), headers={"Authorization": f"{SECRET}\r\nX-Other: 1"}))
     assert (error.kind, error.certain) == ("invalid_request", True)
