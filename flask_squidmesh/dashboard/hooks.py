@@ -37,7 +37,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         ),
         Kind(name="actor", expected='text, a mapping with an "id", a Person, or None where nobody acts'),
         Kind(name="redact", order=("path", "value", "run"), expected="what JSON can hold, or REDACTED"),
-        Kind(name="links", order=("run",), expected="pairs of a label and an address, both text", yields=True),
+        Kind(
+            name="links",
+            order=("run",),
+            expected="pairs of a label and an address, both text, http, https, mailto or relative",
+            yields=True,
+        ),
         Kind(name="csp_nonce", expected="a nonce, text of letters, digits and the characters +/-_="),
         Kind(name="tenant", expected="the tenant as text, or None or '' where there is none"),
     )
@@ -45,6 +50,9 @@ KINDS: Final[Mapping[str, Kind]] = {
 OWN_ANSWERS: Final = (HTTPException, OperationalError, InterfaceError)
 _NONCE: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _MOST_LINKS: Final = 50
+_BLANK: Final = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
+_SCHEME: Final = re.compile(r"([^/?#:]*):")
+_SCHEMES: Final = ("http", "https", "mailto")
 _TOLD: Final = "squidmesh.told_of_hooks"
 
 
@@ -132,13 +140,22 @@ def links(hook: Hook, run: RunSummary) -> list[tuple[str, str]]:
     try:
         for item in islice(_items(hook, run), _MOST_LINKS):
             pair = [_words(each) for each in item] if isinstance(item, tuple | list) else []
-            if len(pair) == 2 and all(pair):
+            if len(pair) == 2 and all(pair) and leads_to_a_page(pair[1]):
                 found.append((pair[0], pair[1]))
             else:
                 tell(hook.unfit(item))
     except HookFault as fault:
         tell(fault)
     return found
+
+
+def leads_to_a_page(address: str) -> bool:
+    """Whether a browser takes the address for one of http, https or mailto, or for a relative one, and runs nothing.
+
+    Browsers look for the scheme once they have left out blanks and control characters.
+    """
+    scheme = _SCHEME.match(_BLANK.sub("", address))
+    return scheme is None or scheme[1].lower() in _SCHEMES
 
 
 def nonce(hook: Hook) -> str | None:

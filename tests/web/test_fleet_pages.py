@@ -144,7 +144,7 @@ def test_the_audit_as_a_table_holds_no_formula(visitor: Visitor) -> None:
         mesh_of(visitor.app).approve_run(run_id, actor="=HYPERLINK(1)", comment="@fine")
     answer = visitor.get("/audit.csv")
     assert answer.mimetype == "text/csv"
-    assert "'=HYPERLINK(1),approved,approved review,review" in answer.text
+    assert '"\'=HYPERLINK(1)","approved","approved review","review"' in answer.text
     assert "'@fine" in answer.text
 
 

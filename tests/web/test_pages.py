@@ -241,6 +241,36 @@ def test_workflows_are_listed_with_their_runs(visitor: Visitor) -> None:
     assert "Decision 1" in page
 
 
+REFUSED_ADDRESSES = (
+    *(
+        "javascript:alert(1)",
+        "JavaScript:alert(1)",
+        " javascript:alert(1)",
+        "java\nscript:alert(1)",
+        "\x01javascript:1",
+    ),
+    *("data:text/html,x", "vbscript:x", "java\tscript:x", "blob:x", "file:///etc/passwd", "\u2028javascript:x"),
+)
+ADDRESSES = (
+    "/logs",
+    "logs?at=10:30",
+    "#a:b",
+    "//cdn.test/x",
+    "https://x.test/a",
+    "HTTP://x.test",
+    "mailto:a@x.test",
+    "?a",
+)
+
+
+def test_links_that_would_run_something_are_left_out(make) -> None:
+    given = [(f"link {number}", each) for number, each in enumerate((*REFUSED_ADDRESSES, *ADDRESSES))]
+    visitor = make({"authorize": lambda *asked: True, "links": lambda run: given})
+    page = visitor.get(f"/runs/{start(visitor.app, Checkout, '7')}").text
+    shown = [number for number in range(len(given)) if f">link {number}</a>" in page]
+    assert shown == list(range(len(REFUSED_ADDRESSES), len(given)))
+
+
 def test_links_of_the_host_stand_with_the_run(make) -> None:
     visitor = make({"authorize": lambda *asked: True, "links": lambda run: [("Logs", f"/logs/{run.id}")]})
     run_id = start(visitor.app, Checkout, "7")

@@ -127,8 +127,10 @@ def test_the_host_hides_what_it_likes(make) -> None:
 
 def test_pages_with_data_are_kept_nowhere(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
-    for path in (f"/runs/{run_id}", f"/runs/{run_id}.json", f"/runs/{run_id}/approve"):
-        assert visitor.get(path).headers["Cache-Control"] == "no-store"
+    lists = ("/", "/runs", "/failures", "/audit", "/workflows", "/schedules", "/workers", "/bulk?word=decision")
+    polls = (f"/pulse?view=run&run_id={run_id}", "/pulse?view=inbox", "/pulse?view=runs")
+    for path in (*lists, *polls, f"/runs/{run_id}", f"/runs/{run_id}.json", f"/runs/{run_id}/approve", "/nowhere"):
+        assert visitor.get(path).headers["Cache-Control"] == "no-store", path
 
 
 def test_lists_carry_no_payload(visitor: Visitor) -> None:
@@ -167,7 +169,9 @@ def test_every_copy_of_an_error_passes_the_hosts_hook(make) -> None:
 
     def hide(path: tuple[str | int, ...], value: Any, run: Any) -> Any:
         asked.append(path)
-        return REDACTED if "out of paper" in str(value) and path[-1:] and path[-1] in ("message", "traceback") else value
+        return (
+            REDACTED if "out of paper" in str(value) and path[-1:] and path[-1] in ("message", "traceback") else value
+        )
 
     visitor = make({"authorize": lambda *asked: True, "actor": lambda: "dana", "redact": hide})
     for workflow in (Labels, Payout, Shipping):

@@ -1,7 +1,7 @@
 """The runs of a list as a file, without any payload, whole however many they are.
 
-They are read a page at a time, each in a transaction of its own, so that a slow reader holds none open. Newest first from
-where the one before ended, a run is told once, as it is then; what begins meanwhile is left out.
+They are read a page at a time, each in a transaction of its own: a slow reader holds none open. Each page begins
+where the one before ended, newest first: a run is told once, as it is then, and what begins meanwhile is left out.
 """
 
 from __future__ import annotations
