@@ -97,8 +97,8 @@ def test_a_step_that_is_given_a_secret_under_another_name_shows_it_nowhere(visit
         page = visitor.get(address).text
         assert CANARY not in page, address
         assert "hello" in page
-    page = visitor.send(f"/runs/{run_id}/reveal/step/greet/1/input")
-    assert CANARY in page.text
+    shown = visitor.send(f"/runs/{run_id}/reveal/step/greet/1/input")
+    assert CANARY in shown.text
 
 
 def test_a_deploy_does_not_show_what_a_step_was_given_from_under_a_secret_name(

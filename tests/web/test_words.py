@@ -167,7 +167,7 @@ def test_unknown_words_in_the_address_are_left_out() -> None:
 
 def test_hiding_reaches_into_lists_and_spares_empty_values() -> None:
     value = {"cards": [{"token": "x", "kind": "visa"}], "token": None, "nested": {"TOKEN": {"a": 1}}}
-    hidden = redacted(value, keys=[re.compile("token", re.IGNORECASE)])
+    hidden = redacted(value, hides=lambda path: path[-1].lower() == "token")
     assert hidden == {"cards": [{"token": REDACTED, "kind": "visa"}], "token": None, "nested": {"TOKEN": REDACTED}}
 
 
@@ -178,7 +178,7 @@ def test_the_hosts_say_has_the_path_of_each_value() -> None:
         paths.append(path)
         return value
 
-    redacted({"a": [{"b": 1}]}, keys=[], replace=remember, path=("payload",))
+    redacted({"a": [{"b": 1}]}, hides=lambda path: False, replace=remember, path=("payload",))
     assert paths == [("payload",), ("payload", "a"), ("payload", "a", 0), ("payload", "a", 0, "b")]
 
 
