@@ -167,7 +167,7 @@ def test_unknown_words_in_the_address_are_left_out() -> None:
 
 def test_hiding_reaches_into_lists_and_spares_empty_values() -> None:
     value = {"cards": [{"token": "x", "kind": "visa"}], "token": None, "nested": {"TOKEN": {"a": 1}}}
-    hidden = redacted(value, hides=lambda path: path[-1].lower() == "token")
+    hidden = redacted(value, hides=lambda path: str(path[-1]).lower() == "token")
     assert hidden == {"cards": [{"token": REDACTED, "kind": "visa"}], "token": None, "nested": {"TOKEN": REDACTED}}
 
 
