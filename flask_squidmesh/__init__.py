@@ -23,6 +23,7 @@ from .extension import SquidMesh
 from .people import Person
 from .reading.views import Explanation, Graph, Run, RunPage
 from .runtime.deliveries import Delivery
+from .store.scope import Scope
 from .store.summaries import RunSummary
 from .workflow import (
     Approval,
@@ -72,6 +73,7 @@ __all__ = [
     "RunPage",
     "RunSummary",
     "SchemaError",
+    "Scope",
     "SquidMesh",
     "SquidMeshError",
     "Step",

@@ -25,6 +25,7 @@ from .runtime.pruning import PruneReport
 from .runtime.runtime import Runtime, current_runtime
 from .runtime.scheduling import cron_trigger
 from .store.database import AnySession
+from .store.scope import Scope, scope_of_tenant
 from .store.summaries import RunSummary
 from .workflow.declaration import Workflow
 from .workflow.registry import Registry
@@ -42,8 +43,8 @@ class SquidMesh:
     `app.extensions["squidmesh"]`.
 
     app: the app, where it exists already and its SQLAlchemy is initialised; otherwise call `init_app`. authorize,
-    actor, redact, links, csp_nonce, tenant: what is asked of the host; see the methods and the docs of the same name.
-    clock: tells the time, for tests.
+    actor, redact, links, csp_nonce, tenant, scope: what is asked of the host; see the methods and the docs of the same
+    name. clock: tells the time, for tests.
     """
 
     def __init__(
@@ -56,11 +57,18 @@ class SquidMesh:
         links: Callable[..., Any] | None = None,
         csp_nonce: Callable[..., Any] | None = None,
         tenant: Callable[..., Any] | None = None,
+        scope: Callable[..., Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._registry = Registry()
         self._hooks = Hooks(
-            authorize=authorize, actor=actor, redact=redact, links=links, csp_nonce=csp_nonce, tenant=tenant
+            authorize=authorize,
+            actor=actor,
+            redact=redact,
+            links=links,
+            csp_nonce=csp_nonce,
+            tenant=tenant,
+            scope=scope,
         )
         self._clock = clock or SystemClock()
         if app is not None:
@@ -138,6 +146,14 @@ class SquidMesh:
         self._hooks.give("tenant", hook)
         return hook
 
+    def scope(self, hook: Hook) -> Hook:
+        """Decorator: `hook()` says which runs the person at the page may know of, as a `Scope`; it may declare `actor`.
+
+        A run outside it does not exist for that person. Without the hook whoever may list runs knows of all.
+        """
+        self._hooks.give("scope", hook)
+        return hook
+
     def dashboard(self, *, name: str, url_prefix: str, authorize: Callable[..., Any] | None = None) -> Blueprint:
         """A further mount of the dashboard, to be registered by the host; with an `authorize` of its own if given.
 
@@ -192,79 +208,109 @@ class SquidMesh:
             session=session,
         )
         if started.changes is None or started.handed.left:
-            return self._inspect(runtime, started.run_id, session=session)
+            return self._inspect(runtime, Scope.all(), started.run_id, session=session)
         spec = runtime.registry.get(workflow)
         return inspection.begun(started.row, started.changes.entered, spec)
 
-    def inspect_run(self, run_id: RunId, *, include_history: bool = False, session: AnySession | None = None) -> Run:
+    def inspect_run(
+        self,
+        run_id: RunId,
+        *,
+        include_history: bool = False,
+        tenant: str | None = None,
+        session: AnySession | None = None,
+    ) -> Run:
         """The run as it is stored; with its steps, step runs, attempts and audit events if asked for.
 
-        Raises RunNotFoundError, for malformed ids too.
+        tenant: a run of another one counts as none, '' for runs of none; left out, whoever's it is. Raises
+        RunNotFoundError, for malformed ids too.
         """
-        return self._inspect(current_runtime(), run_id, include_history=include_history, session=session)
+        scope = scope_of_tenant(tenant)
+        return self._inspect(current_runtime(), scope, run_id, include_history=include_history, session=session)
 
-    def explain_run(self, run_id: RunId) -> Explanation:
-        """Why the run is where it is, the evidence, and the control calls that would succeed now."""
+    def explain_run(self, run_id: RunId, *, tenant: str | None = None) -> Explanation:
+        """Why the run is where it is, the evidence, and the control calls that would succeed now.
+
+        tenant: as for inspect_run.
+        """
         runtime = self._ready()
         with runtime.database.read() as connection:
             return explanation.explain(
                 connection,
                 runtime.registry,
+                scope_of_tenant(tenant),
                 run_id,
                 now=runtime.clock.now(),
                 claim_timeout=runtime.config.claim_timeout,
             )
 
-    def inspect_graph(self, run_id: RunId) -> Graph:
-        """The run's workflow as nodes and edges with their states."""
+    def inspect_graph(self, run_id: RunId, *, tenant: str | None = None) -> Graph:
+        """The run's workflow as nodes and edges with their states. tenant: as for inspect_run."""
         runtime = self._ready()
         with runtime.database.read() as connection:
-            return graph.graph(connection, runtime.registry, run_id)
+            return graph.graph(connection, runtime.registry, scope_of_tenant(tenant), run_id)
 
     def list_runs(
         self,
         *,
         workflow: type[Workflow] | str | Iterable[str] | None = None,
+        tenant: str | Iterable[str] | None = None,
         limit: int = 50,
         after: str | None = None,
         **filters: Any,
     ) -> RunPage:
         """One page of runs, newest first.
 
-        workflow: class or name, also one that is registered no more. filters: status, needs, trigger, subject, error,
-        step, since, until, run_id; see `reading.filters.Filters`. limit: at most 500. after: `next` of the page
-        before. Raises FilterError for a filter that makes no sense.
+        workflow: class or name, also one that is registered no more. tenant: only the runs of this one, or of
+        several; '' for runs of none; left out, those of all. filters: status, needs, trigger, subject, error, step,
+        since, until, run_id; see `reading.filters.Filters`. limit: at most 500. after: `next` of the page before.
+        Raises FilterError for a filter that makes no sense.
         """
         runtime = self._ready()
         if workflow is not None:
             filters["workflow"] = self._stored_names(runtime, workflow)
         with runtime.database.read() as connection:
-            return listing.list_runs(connection, limit=limit, after=after, **filters)
+            return listing.list_runs(connection, scope_of_tenant(tenant), limit=limit, after=after, **filters)
 
     # -- decisions of people -----------------------------------------------------------------------------------
 
-    def approve_run(self, run_id: RunId, *, step: str | None = None, **said: Any) -> RunSummary:
+    def approve_run(
+        self, run_id: RunId, *, step: str | None = None, tenant: str | None = None, **said: Any
+    ) -> RunSummary:
         """Approve what waits for approval.
 
         said: actor (required), comment, metadata, session, expected (the decision token of the page), and
-        idempotency_key. step: which, where several wait. Raises ManualActionError, TransitionError, ConflictError.
+        idempotency_key. step: which, where several wait. tenant: a run of another one counts as none. Raises
+        RunNotFoundError, ManualActionError, TransitionError, ConflictError.
         """
-        return control.approve(current_runtime(), run_id, step=step, **said)
+        return control.approve(current_runtime(), run_id, step=step, scope=scope_of_tenant(tenant), **said)
 
-    def reject_run(self, run_id: RunId, *, step: str | None = None, **said: Any) -> RunSummary:
+    def reject_run(
+        self, run_id: RunId, *, step: str | None = None, tenant: str | None = None, **said: Any
+    ) -> RunSummary:
         """Reject what waits for approval; as approve_run."""
-        return control.reject(current_runtime(), run_id, step=step, **said)
+        return control.reject(current_runtime(), run_id, step=step, scope=scope_of_tenant(tenant), **said)
 
-    def unblock_run(self, run_id: RunId, *, step: str | None = None, **said: Any) -> RunSummary:
+    def unblock_run(
+        self, run_id: RunId, *, step: str | None = None, tenant: str | None = None, **said: Any
+    ) -> RunSummary:
         """Resume after a pause; as approve_run, but the actor may be left out."""
-        return control.unblock(current_runtime(), run_id, step=step, **said)
+        return control.unblock(current_runtime(), run_id, step=step, scope=scope_of_tenant(tenant), **said)
 
-    def cancel_run(self, run_id: RunId, *, compensate: bool = False, **said: Any) -> RunSummary:
+    def cancel_run(
+        self, run_id: RunId, *, compensate: bool = False, tenant: str | None = None, **said: Any
+    ) -> RunSummary:
         """Cancel the run: at once, or when the steps that are executing have ended. compensate: undo what was done."""
-        return control.cancel(current_runtime(), run_id, compensate=compensate, **said)
+        return control.cancel(current_runtime(), run_id, compensate=compensate, scope=scope_of_tenant(tenant), **said)
 
     def replay_run(
-        self, run_id: RunId, *, allow_irreversible: bool = False, from_step: str | None = None, **said: Any
+        self,
+        run_id: RunId,
+        *,
+        allow_irreversible: bool = False,
+        from_step: str | None = None,
+        tenant: str | None = None,
+        **said: Any,
     ) -> RunSummary:
         """Start a new run with the payload of a finished one, linked both ways, and return it.
 
@@ -272,30 +318,49 @@ class SquidMesh:
         cannot be undone would run again, unless allow_irreversible is True.
         """
         return replaying.replay(
-            current_runtime(), run_id, allow_irreversible=allow_irreversible, from_step=from_step, **said
+            current_runtime(),
+            run_id,
+            scope=scope_of_tenant(tenant),
+            allow_irreversible=allow_irreversible,
+            from_step=from_step,
+            **said,
         )
 
-    def retry_step(self, run_id: RunId, *, step: str | None = None, **said: Any) -> RunSummary:
+    def retry_step(
+        self, run_id: RunId, *, step: str | None = None, tenant: str | None = None, **said: Any
+    ) -> RunSummary:
         """Attempt an interrupted step again."""
-        return control.retry_step(current_runtime(), run_id, step=step, **said)
+        return control.retry_step(current_runtime(), run_id, step=step, scope=scope_of_tenant(tenant), **said)
 
-    def resolve_step(self, run_id: RunId, *, output: Any = None, step: str | None = None, **said: Any) -> RunSummary:
+    def resolve_step(
+        self, run_id: RunId, *, output: Any = None, step: str | None = None, tenant: str | None = None, **said: Any
+    ) -> RunSummary:
         """Say that an interrupted step took effect. output: what it would have returned."""
-        return control.resolve_step(current_runtime(), run_id, output=output, step=step, **said)
+        return control.resolve_step(
+            current_runtime(), run_id, output=output, step=step, scope=scope_of_tenant(tenant), **said
+        )
 
     def fail_step(
-        self, run_id: RunId, *, reason: str | None = None, step: str | None = None, **said: Any
+        self,
+        run_id: RunId,
+        *,
+        reason: str | None = None,
+        step: str | None = None,
+        tenant: str | None = None,
+        **said: Any,
     ) -> RunSummary:
         """Say that an interrupted step failed; its error route or the end of the run follows."""
-        return control.fail_step(current_runtime(), run_id, reason=reason, step=step, **said)
+        return control.fail_step(
+            current_runtime(), run_id, reason=reason, step=step, scope=scope_of_tenant(tenant), **said
+        )
 
-    def retry_compensation(self, run_id: RunId, **said: Any) -> RunSummary:
+    def retry_compensation(self, run_id: RunId, *, tenant: str | None = None, **said: Any) -> RunSummary:
         """Try the failed compensations of a run again."""
-        return control.retry_compensation(current_runtime(), run_id, **said)
+        return control.retry_compensation(current_runtime(), run_id, scope=scope_of_tenant(tenant), **said)
 
-    def acknowledge_run(self, run_id: RunId, **said: Any) -> RunSummary:
+    def acknowledge_run(self, run_id: RunId, *, tenant: str | None = None, **said: Any) -> RunSummary:
         """Take a failed run out of what needs a person."""
-        return control.acknowledge(current_runtime(), run_id, **said)
+        return control.acknowledge(current_runtime(), run_id, scope=scope_of_tenant(tenant), **said)
 
     # -- keeping house -----------------------------------------------------------------------------------------
 
@@ -391,12 +456,17 @@ class SquidMesh:
         return (spec.name, *spec.aliases)
 
     def _inspect(
-        self, runtime: Runtime, run_id: RunId, *, include_history: bool = False, session: AnySession | None = None
+        self,
+        runtime: Runtime,
+        scope: Scope,
+        run_id: RunId,
+        *,
+        include_history: bool = False,
+        session: AnySession | None = None,
     ) -> Run:
         runtime.ensure_configured()
         if session is not None:
-            return inspection.inspect(
-                runtime.database.seen_by(session), runtime.registry, run_id, include_history=include_history
-            )
+            seen = runtime.database.seen_by(session)
+            return inspection.inspect(seen, runtime.registry, scope, run_id, include_history=include_history)
         with runtime.database.read() as connection:
-            return inspection.inspect(connection, runtime.registry, run_id, include_history=include_history)
+            return inspection.inspect(connection, runtime.registry, scope, run_id, include_history=include_history)

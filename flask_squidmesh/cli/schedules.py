@@ -20,8 +20,9 @@ def cron() -> None:
 def list_schedules() -> None:
     """List the cron triggers, when each is due next and when it last fired."""
     from ..runtime.scheduling import schedules
+    from ..store.scope import Scope
 
-    found = schedules(ready_runtime())
+    found = schedules(ready_runtime(), Scope.all())
     columns = ("workflow", "trigger", "expression", "timezone", "next_due", "last_due", "fired_at", "paused_at")
     for line in aligned(columns, found):
         click.echo(line)

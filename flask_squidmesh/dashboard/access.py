@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from flask import Blueprint, current_app, has_request_context, request
+from flask import Blueprint, current_app, g, has_request_context, request
 from jinja2 import Environment
 from markupsafe import Markup
 from werkzeug.exceptions import Forbidden, HTTPException
@@ -17,6 +17,7 @@ from ..errors import ConfigurationError
 from ..hooks import Hook, HookFault
 from ..runtime.deciders import actor_of
 from ..runtime.runtime import current_runtime
+from ..store.scope import Scope
 from ..store.summaries import RunSummary
 from ..workflow.tenants import NO_TENANT
 from . import hooks
@@ -147,6 +148,30 @@ def tenant_by(given: Hooks) -> str:
         return hooks.tenant(given.tenant)
     except HookFault as fault:
         raise ConfigurationError(str(fault)) from fault
+
+
+def current_scope() -> Scope:
+    """Which runs the person may know of, asked once a request; all where the host does not say.
+
+    Raises Refused where the hook does not answer well, and what it answers by raising, as with `abort(401)`.
+    """
+    if "_squidmesh_scope" not in g:
+        g._squidmesh_scope = _scope()
+    scope: Scope = g._squidmesh_scope
+    return scope
+
+
+def _scope() -> Scope:
+    hook = current_hooks().scope
+    if hook is None:
+        return Scope.all()
+    try:
+        asked = hooks.scope(hook, shown_actor() if hook.declares("actor") else None)
+    except HookFault as fault:
+        hooks.tell(fault)
+        why = str(fault) if current_app.debug else _("The app could not say which runs you may know of.")
+        raise Refused("list", why) from fault
+    return asked.following(current_runtime().registry)
 
 
 def current_actor() -> Any:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from flask import g
 
 from ..engine.status import UNFINISHED
+from ..errors import UnknownWorkflowError
 from ..reading import failing, judging, listing, looking, rates
 from ..reading.audit import events
 from ..reading.failing import Failures, failures
@@ -31,6 +32,7 @@ from ..runtime.scheduling import ScheduleView, schedules
 from ..store import auditing
 from ..store.summaries import RunSummary
 from ..workflow.spec import WorkflowSpec
+from .access import current_scope
 
 Marks = list[tuple[Any, ...]]
 _LIMITS = sa.text(
@@ -58,7 +60,7 @@ class WordedPage:
 def needs_count() -> int:
     """How many runs need a person."""
     with _connected() as connection:
-        counts = inbox_counts(connection, now=current_runtime().clock.now())
+        counts = inbox_counts(connection, current_scope(), now=current_runtime().clock.now())
     return sum(count.value for count in counts.values())
 
 
@@ -66,32 +68,32 @@ def inbox_of(kinds: Collection[str], most: int) -> Inbox:
     """What needs a person, of these kinds."""
     runtime = current_runtime()
     with _connected() as connection:
-        return inbox(connection, runtime.registry, now=runtime.clock.now(), kinds=kinds, limit=most)
+        return inbox(connection, runtime.registry, current_scope(), now=runtime.clock.now(), kinds=kinds, limit=most)
 
 
 def inbox_glance(kinds: Collection[str], most: int) -> Inbox:
     """The same but for what the runs ask."""
     with _connected() as connection:
-        return glance(connection, now=current_runtime().clock.now(), kinds=kinds, limit=most)
+        return glance(connection, current_scope(), now=current_runtime().clock.now(), kinds=kinds, limit=most)
 
 
 def unfinished_count() -> int:
     """How many runs have not ended."""
     with _connected() as connection:
-        counted = listing.counts(connection, status=sorted(UNFINISHED))
+        counted = listing.counts(connection, current_scope(), status=sorted(UNFINISHED))
     return sum(count.value for count in counted.values())
 
 
 def last_decision() -> AuditEventView | None:
     """The latest approval, if there was one."""
     with _connected() as connection:
-        return next(iter(events(connection, type="approved", limit=1).events), None)
+        return next(iter(events(connection, current_scope(), type="approved", limit=1).events), None)
 
 
 def runs_page(selection: Selection, *, size: int, after: str | None) -> WordedPage:
     """One page of runs, newest first. Raises FilterError."""
     with _connected() as connection:
-        page = listing.list_runs(connection, limit=size, after=after, **selection)
+        page = listing.list_runs(connection, current_scope(), limit=size, after=after, **selection)
         return WordedPage(_worded(connection, list(page.runs)), page.next)
 
 
@@ -100,7 +102,7 @@ def runs_standing(selection: Selection, *, size: int, after: str | None) -> Stan
     limit = current_runtime().config.dashboard.count_limit
     timed: Selection = {**selection, "now": current_runtime().clock.now()}
     with _connected() as connection:
-        return listing.standing(connection, size=size, after=after, limit=limit, **timed)
+        return listing.standing(connection, current_scope(), size=size, after=after, limit=limit, **timed)
 
 
 def look(run_id: str) -> Look:
@@ -110,6 +112,7 @@ def look(run_id: str) -> Look:
         return looking.look(
             connection,
             runtime.registry,
+            current_scope(),
             run_id,
             now=runtime.clock.now(),
             claim_timeout=runtime.config.claim_timeout,
@@ -119,26 +122,26 @@ def look(run_id: str) -> Look:
 def glimpse(run_id: str) -> WordedRun:
     """The run in one line, with the word for its state. Raises RunNotFoundError."""
     with _connected() as connection:
-        return WordedRun(*looking.glimpse(connection, run_id, now=current_runtime().clock.now()))
+        return WordedRun(*looking.glimpse(connection, current_scope(), run_id, now=current_runtime().clock.now()))
 
 
 def judged(run_ids: Sequence[str]) -> list[Judged]:
     """What can be done with each of these runs."""
     with _connected() as connection:
-        return judging.judged(connection, current_runtime().registry, run_ids)
+        return judging.judged(connection, current_runtime().registry, current_scope(), run_ids)
 
 
 def matching(selection: Selection, most: int) -> tuple[list[str], bool]:
     """The ids of the newest runs that match, and whether there are more. Raises FilterError."""
     with _connected() as connection:
-        page = listing.list_runs(connection, limit=most, **selection)
+        page = listing.list_runs(connection, current_scope(), limit=most, **selection)
     return [run.id for run in page.runs], page.next is not None
 
 
 def bulk_job(job_id: str) -> bulk.Job | None:
     """An action on many runs."""
     with _connected() as connection:
-        return bulk.look(connection, job_id)
+        return bulk.look(connection, current_scope(), job_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +157,8 @@ def runs_of(names: Sequence[str]) -> dict[str, tuple[Mapping[str, Count], list[E
     runtime = current_runtime()
     now, limit = runtime.clock.now(), runtime.config.dashboard.count_limit
     with _connected() as connection:
-        counts = rates.word_counts_of(connection, names, now=now, limit=limit)
-        last = rates.last_runs(connection, names)
+        counts = rates.word_counts_of(connection, current_scope(), names, now=now, limit=limit)
+        last = rates.last_runs(connection, current_scope(), names)
     return {name: (counts[name], last[name]) for name in names}
 
 
@@ -164,26 +167,26 @@ def fare_of(spec: WorkflowSpec) -> Fare:
     since = current_runtime().clock.now() - timedelta(days=1)
     with _connected() as connection:
         return Fare(
-            day=rates.ended_since(connection, spec.name, since),
-            versions=rates.versions(connection, spec.name, spec.fingerprint),
+            day=rates.ended_since(connection, current_scope(), spec.name, since),
+            versions=rates.versions(connection, current_scope(), spec.name, spec.fingerprint),
         )
 
 
 def failures_now(workflow: str | None) -> Failures:
     """What fails, of one workflow or all."""
     with _connected() as connection:
-        return failures(connection, now=current_runtime().clock.now(), workflow=workflow)
+        return failures(connection, current_scope(), now=current_runtime().clock.now(), workflow=workflow)
 
 
 def failures_marks(workflow: str | None) -> Marks:
     """What the failures page shows, in short."""
     with _connected() as connection:
-        return failing.marks(connection, now=current_runtime().clock.now(), workflow=workflow)
+        return failing.marks(connection, current_scope(), now=current_runtime().clock.now(), workflow=workflow)
 
 
 def schedules_now() -> list[ScheduleView]:
     """Every cron trigger of the registered workflows."""
-    return schedules(current_runtime())
+    return schedules(current_runtime(), current_scope())
 
 
 def fleet_now() -> Fleet:
@@ -191,23 +194,39 @@ def fleet_now() -> Fleet:
     settings = current_runtime().settings
     silence = max(WORKER_SILENCE, timedelta(seconds=settings.claim_timeout))
     with _connected() as connection:
-        return fleet(connection, now=current_runtime().clock.now(), silence=silence, queues=[settings.queue])
+        return fleet(
+            connection, current_scope(), now=current_runtime().clock.now(), silence=silence, queues=[settings.queue]
+        )
 
 
 def audit_page(*, after: str | None, size: int, **selection: str | None) -> AuditPage:
     """One page of audit events, newest first. Raises FilterError, RunNotFoundError."""
     with _connected() as connection:
-        return events(connection, limit=size, after=after, **selection)
+        return events(connection, current_scope(), limit=size, after=after, **selection)
 
 
 def specs() -> list[WorkflowSpec]:
-    """The registered workflows, in order of registration."""
-    return list(current_runtime().registry)
+    """The registered workflows that the person may know of, in order of registration."""
+    return [spec for spec in current_runtime().registry if _admits(spec)]
+
+
+def spec_named(name: str) -> WorkflowSpec | None:
+    """The workflow of this name or alias; None where there is none that the person may know of."""
+    try:
+        spec = current_runtime().registry.get(name)
+    except UnknownWorkflowError:
+        return None
+    return spec if _admits(spec) else None
+
+
+def _admits(spec: WorkflowSpec) -> bool:
+    workflows = current_scope().workflows
+    return workflows is None or spec.name in workflows
 
 
 def workflows() -> list[str]:
-    """The names of the registered workflows."""
-    return sorted(spec.name for spec in current_runtime().registry)
+    """The names of the same, sorted."""
+    return sorted(spec.name for spec in specs())
 
 
 def record_refusal(run_id: str | None, action: str, actor: Any, reason: str) -> None:

@@ -147,7 +147,7 @@ def needs() -> int | None:
     if "_squidmesh_needs" not in g:
         try:
             g._squidmesh_needs = data.needs_count() if access.may("list") else None
-        except (SQLAlchemyError, SquidMeshError):
+        except (SQLAlchemyError, SquidMeshError, access.Refused):
             g._squidmesh_needs = None
     counted: int | None = g._squidmesh_needs
     return counted

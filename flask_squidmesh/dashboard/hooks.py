@@ -17,9 +17,10 @@ from flask import has_request_context, request
 from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 
-from ..errors import ManualActionError
+from ..errors import FilterError, ManualActionError
 from ..hooks import Hook, HookFault, Kind
 from ..runtime.deciders import actor_of
+from ..store.scope import Scope
 from ..store.summaries import RunSummary
 from ..workflow.tenants import NO_TENANT, tenant_id
 from .redaction import REDACTED, Path
@@ -44,6 +45,11 @@ KINDS: Final[Mapping[str, Kind]] = {
             yields=True,
         ),
         Kind(name="csp_nonce", expected="a nonce, text of letters, digits and the characters +/-_="),
+        Kind(
+            name="scope",
+            more=("actor",),
+            expected="Scope(tenants=[...]), Scope(workflows=[...]), or Scope.all() for every run",
+        ),
         Kind(name="tenant", expected="the tenant as text, or None or '' where there is none"),
     )
 }
@@ -78,6 +84,7 @@ class Hooks:
     links: Hook | None = None
     csp_nonce: Hook | None = None
     tenant: Hook | None = None
+    scope: Hook | None = None
 
     def __init__(self, **functions: Callable[..., Any] | None) -> None:
         for name, function in functions.items():
@@ -120,6 +127,17 @@ def tenant(hook: Hook) -> str:
         return NO_TENANT if answer is None else tenant_id(answer)
     except ValueError as error:
         raise HookFault(f"{hook} answered what is no tenant: {error}") from error
+
+
+def scope(hook: Hook, actor: Any) -> Scope:
+    """Which runs the actor may know of. Raises HookFault, and what the hook answers by raising."""
+    try:
+        answer = _asked(hook, {"actor": actor}, (*OWN_ANSWERS, FilterError))
+    except FilterError as error:
+        raise HookFault(f"{hook} made no scope: {error}") from error
+    if not isinstance(answer, Scope):
+        raise hook.unfit(answer)
+    return answer
 
 
 def replacement(hook: Hook, path: Path, value: Any, run: RunSummary) -> Any:

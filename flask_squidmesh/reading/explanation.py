@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from ..engine.actions import Refusal, action_facts, judge
 from ..engine.status import TERMINAL
 from ..errors import PayloadError
+from ..store.scope import Scope
 from ..workflow.payloads import validate_again
 from ..workflow.registry import Registry
 from .reasons import Reason, Situation, reason_of
@@ -25,6 +26,7 @@ from .words import STUCK_AFTER
 def explain(
     connection: sa.Connection,
     registry: Registry,
+    scope: Scope,
     run_id: UUID | str,
     *,
     now: datetime,
@@ -36,7 +38,7 @@ def explain(
     claim_timeout: seconds after which a claim that was not renewed is lost. delayed_after: seconds after which work
     that nobody took counts as delayed. Four queries. Raises RunNotFoundError.
     """
-    record = read_record(connection, registry, run_id)
+    record = read_record(connection, registry, scope, run_id)
     return explanation_of(record, now=now, claim_timeout=claim_timeout, delayed_after=delayed_after)
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from ..store.scope import Scope
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..store.tables import Run
 from .views import View
@@ -46,24 +47,27 @@ class Failures(View):
     capped: bool
 
 
-def failures(connection: sa.Connection, *, now: datetime, workflow: str | None = None) -> Failures:
+def failures(connection: sa.Connection, scope: Scope, *, now: datetime, workflow: str | None = None) -> Failures:
     """The failures of the last seven days, in two queries. workflow: only of this one."""
-    recent = _recent(now, workflow)
+    recent = _recent(scope, now, workflow)
     rows = connection.execute(_grouped(recent, now)).mappings().all()
     examples = _examples(connection, [str(UUID(row["example"])) for row in rows])
     groups = [_group(row, examples[str(UUID(row["example"]))]) for row in rows if str(UUID(row["example"])) in examples]
     return Failures(groups=tuple(groups), capped=sum(row["week"] for row in rows) > MOST_RUNS)
 
 
-def marks(connection: sa.Connection, *, now: datetime, workflow: str | None = None) -> list[tuple[Any, ...]]:
+def marks(
+    connection: sa.Connection, scope: Scope, *, now: datetime, workflow: str | None = None
+) -> list[tuple[Any, ...]]:
     """What `failures` shows, in short: equal for as long as it shows the same. One query."""
-    return [tuple(row) for row in connection.execute(_grouped(_recent(now, workflow), now))]
+    return [tuple(row) for row in connection.execute(_grouped(_recent(scope, now, workflow), now))]
 
 
-def _recent(now: datetime, workflow: str | None) -> sa.Subquery:
+def _recent(scope: Scope, now: datetime, workflow: str | None) -> sa.Subquery:
     query = sa.select(Run.id, Run.error_fingerprint, Run.needs, Run.created_at, Run.finished_at).where(
         Run.status == "failed", Run.created_at >= now - timedelta(days=DAYS), Run.error_fingerprint.is_not(None)
     )
+    query = query.where(*scope.within(Run))
     if workflow is not None:
         query = query.where(Run.workflow == workflow)
     return query.order_by(Run.created_at.desc()).limit(MOST_RUNS + 1).subquery()

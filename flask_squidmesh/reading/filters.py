@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from ..engine.status import RUN_MOVES
 from ..errors import FilterError
+from ..store.scope import Scope
 from ..store.tables import Run
 from ..workflow import Workflow
 from .words import OPERATOR_WORDS, STUCK_AFTER, moments, word_alternatives
@@ -51,8 +52,12 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Checked filters: the statuses and workflows they leave, empty for all, the word's alternatives, and the rest."""
+    """Checked filters: the statuses and workflows they leave, empty for all, the word's alternatives, and the rest.
 
+    scope: what of it all may be known of.
+    """
+
+    scope: Scope
     statuses: tuple[str, ...]
     workflows: tuple[str, ...]
     of_word: tuple[Condition, ...]
@@ -62,19 +67,21 @@ class Selection:
     def conditions(self) -> tuple[Condition, ...]:
         """All but the statuses."""
         workflow = [Run.workflow.in_(self.workflows)] if self.workflows else []
-        return (*workflow, *self.others, *([sa.or_(*self.of_word)] if self.of_word else []))
+        return (*self.scope.within(Run), *workflow, *self.others, *([sa.or_(*self.of_word)] if self.of_word else []))
 
     @property
     def parts(self) -> list[tuple[Condition, ...]]:
         """Conditions that share no run: for each status of each workflow, or for each alternative of the word."""
         by_workflow = [[Run.workflow == name] for name in self.workflows] or [[]]
-        statuses = self.statuses or (tuple(RUN_MOVES) if self.workflows and not self.of_word else ())
+        narrowed = bool(self.workflows) or not self.scope.is_all
+        statuses = self.statuses or (tuple(RUN_MOVES) if narrowed and not self.of_word else ())
         by_status = [[Run.status == status] for status in statuses] or [[]]
         by_word = [[alternative] for alternative in self.of_word] or [[]]
-        return [(*chain(*part), *self.others) for part in product(by_workflow, by_status, by_word)]
+        alternatives = product(self.scope.apart(Run), by_workflow, by_status, by_word)
+        return [(*chain(*part), *self.others) for part in alternatives]
 
 
-def select_by(dialect: str, filters: Filters) -> Selection:
+def select_by(dialect: str, scope: Scope, filters: Filters) -> Selection:
     """Check the filters and turn them into SQL, which takes `moments_of` the filters. Raises FilterError."""
     unknown = set(filters) - Filters.__annotations__.keys()
     if unknown:
@@ -82,7 +89,7 @@ def select_by(dialect: str, filters: Filters) -> Selection:
         raise FilterError(min(unknown), f"There is no filter {min(unknown)!r}. The filters are {known}.")
     given = {name: value for name, value in filters.items() if value is not None}
     conditions = [make(given[name], dialect) for name, make in _CONDITIONS.items() if name in given]
-    return Selection(_statuses(given), _workflows(given), _word(given), tuple(conditions))
+    return Selection(scope, _statuses(given), _workflows(given), _word(given), tuple(conditions))
 
 
 def moments_of(filters: Filters) -> dict[str, datetime]:

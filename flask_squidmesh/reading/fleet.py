@@ -9,7 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..store.tables import Dispatch, Process
+from ..store.scope import Scope
+from ..store.tables import Dispatch, Process, Run
+from ..workflow.tenants import NO_TENANT
 from .views import Count, View
 
 MOST = 10_000
@@ -57,17 +59,19 @@ class Fleet(View):
     processes: tuple[ProcessView, ...]
 
 
-def fleet(connection: sa.Connection, *, now: datetime, silence: timedelta, queues: Sequence[str] = ()) -> Fleet:
+def fleet(
+    connection: sa.Connection, scope: Scope, *, now: datetime, silence: timedelta, queues: Sequence[str] = ()
+) -> Fleet:
     """The fleet in four queries. silence: after how long without a beat a process counts as gone. queues: names that
-    are shown even where nothing is known of them."""
-    processes = _processes(connection, now - silence)
+    are shown even where nothing is known of them. Work is counted as far as it is in the scope."""
+    processes = _processes(connection, scope, now - silence)
     names = sorted({*queues, *_queues_with_work(connection), *(each.queue for each in processes)})
-    views = [_queue(row, processes) for row in connection.execute(_counted(names, now)).mappings()]
+    views = [_queue(row, processes) for row in connection.execute(_counted(scope, names, now)).mappings()]
     return Fleet(queues=tuple(sorted(views, key=lambda each: (not each.is_deserted, each.name))), processes=processes)
 
 
-def _processes(connection: sa.Connection, since: datetime) -> tuple[ProcessView, ...]:
-    claims = sa.select(Dispatch.claimed_by, sa.func.count()).where(Dispatch.claim_id.is_not(None))
+def _processes(connection: sa.Connection, scope: Scope, since: datetime) -> tuple[ProcessView, ...]:
+    claims = sa.select(Dispatch.claimed_by, sa.func.count()).where(Dispatch.claim_id.is_not(None), *_within(scope))
     working: dict[str, int] = {
         name: count for name, count in connection.execute(claims.group_by(Dispatch.claimed_by)).all() if name
     }
@@ -83,12 +87,13 @@ def _queues_with_work(connection: sa.Connection) -> list[str]:
     return [name for name in connection.scalars(sa.select(names.c.queue)) if name is not None]
 
 
-def _counted(names: Sequence[str], now: datetime) -> sa.CompoundSelect[Any]:
-    return sa.union_all(*(_counted_one(name, now) for name in names))
+def _counted(scope: Scope, names: Sequence[str], now: datetime) -> sa.CompoundSelect[Any]:
+    return sa.union_all(*(_counted_one(scope, name, now) for name in names))
 
 
-def _counted_one(name: str, now: datetime) -> sa.Select[*tuple[Any, ...]]:
-    mine, free = Dispatch.queue == name, Dispatch.claim_id.is_(None)
+def _counted_one(scope: Scope, name: str, now: datetime) -> sa.Select[*tuple[Any, ...]]:
+    mine = sa.and_(Dispatch.queue == name, *_within(scope))
+    free = Dispatch.claim_id.is_(None)
     oldest = sa.select(Dispatch.due_at).where(mine, free, Dispatch.due_at <= now).order_by(Dispatch.due_at).limit(1)
     return sa.select(
         sa.literal(name).label("name"),
@@ -97,6 +102,15 @@ def _counted_one(name: str, now: datetime) -> sa.Select[*tuple[Any, ...]]:
         _number(mine, Dispatch.claim_id.is_not(None)).label("working"),
         _number(mine, free, Dispatch.due_at > now).label("scheduled"),
     )
+
+
+def _within(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
+    """A cron activation has no run yet; it is of no tenant."""
+    if scope.is_all:
+        return ()
+    of_runs = sa.exists().where(Run.id == Dispatch.run_id, *scope.within(Run))
+    activations = scope.workflows is None and scope.admits(NO_TENANT, "")
+    return (sa.or_(of_runs, Dispatch.run_id.is_(None)) if activations else of_runs,)
 
 
 def _number(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:

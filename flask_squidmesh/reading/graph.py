@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ..engine.facts import settings_of
 from ..engine.status import TERMINAL
+from ..store.scope import Scope
 from ..workflow.registry import Registry
 from ..workflow.spec import Condition, StepSpec, WorkflowSpec
 from .records import Record, Row, read_record
@@ -20,13 +21,13 @@ from .views import Graph, GraphEdge, GraphNode
 Move = tuple[str, str, str]
 
 
-def graph(connection: sa.Connection, registry: Registry, run_id: UUID | str) -> Graph:
+def graph(connection: sa.Connection, registry: Registry, scope: Scope, run_id: UUID | str) -> Graph:
     """The declared steps and moves with their states; a workflow not registered gives the steps entered, and no edges.
 
     Ids are stable: "from:ok:to", "from:ok:to:condition:0", "from:error:to", "from:reject:to", "from:dependency:to".
     Four queries. Raises RunNotFoundError.
     """
-    return graph_of(read_record(connection, registry, run_id))
+    return graph_of(read_record(connection, registry, scope, run_id))
 
 
 def graph_of(record: Record) -> Graph:

@@ -14,11 +14,12 @@ from ..engine.actions import STANDSTILLS, ActionFacts, decision_actions, open_de
 from ..engine.approving import given, wanted
 from ..engine.facts import StepFact, asked_since
 from ..errors import FilterError
+from ..store.scope import Scope
 from ..store.summaries import SUMMARY_COLUMNS, summary_of
 from ..store.tables import Dispatch, Id, Run, StepRun, Timestamp
 from ..workflow.registry import Registry
 from .deadlines import deadline
-from .listing import check_limit
+from .listing import QUERIES_KEPT, check_limit
 from .records import Row, in_order, spec_of, step_facts
 from .views import Count, DecisionView, Inbox, InboxItem
 from .words import NOW, OVERDUE, STUCK_AFTER, moments
@@ -30,6 +31,7 @@ _GROUPED: Final = 10_000
 def inbox(
     connection: sa.Connection,
     registry: Registry,
+    scope: Scope,
     *,
     now: datetime,
     kinds: Collection[str] = KINDS,
@@ -41,12 +43,13 @@ def inbox(
     kinds: only items of these kinds. limit: 1 to 500 items. stuck_after: seconds after which work that nobody takes is
     stuck. Three queries. Raises FilterError.
     """
-    found = glance(connection, now=now, kinds=kinds, limit=limit, stuck_after=stuck_after)
+    found = glance(connection, scope, now=now, kinds=kinds, limit=limit, stuck_after=stuck_after)
     return replace(found, items=tuple(_with_step_runs(connection, registry, found.items, now)))
 
 
 def glance(
     connection: sa.Connection,
+    scope: Scope,
     *,
     now: datetime,
     kinds: Collection[str] = KINDS,
@@ -58,9 +61,10 @@ def glance(
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise FilterError("kinds", f"There is no kind {unknown[0]!r}. The kinds are {', '.join(KINDS)}.")
-    rows = connection.execute(_first(tuple(kinds), limit), moments(now, stuck_after)).mappings() if kinds else ()
+    first = _first(scope, tuple(kinds), limit) if kinds else None
+    rows = () if first is None else connection.execute(first, moments(now, stuck_after)).mappings()
     items = tuple(_item(row, now) for row in rows)
-    return Inbox(items=items, counts=inbox_counts(connection, now=now, stuck_after=stuck_after))
+    return Inbox(items=items, counts=inbox_counts(connection, scope, now=now, stuck_after=stuck_after))
 
 
 def marks(inbox: Inbox) -> list[Any]:
@@ -78,14 +82,14 @@ _IS_STUCK: Final = sa.and_(Run.needs.is_(None), OVERDUE)
 _IS_FAILED: Final = Run.needs == sa.literal_column("'failed'")
 
 
-@lru_cache(maxsize=32)
-def _first(kinds: tuple[str, ...], limit: int) -> sa.Select[Any]:
+@lru_cache(QUERIES_KEPT)
+def _first(scope: Scope, kinds: tuple[str, ...], limit: int) -> sa.Select[Any]:
     """Each source is read up to the limit by its index, and only what is left of all of them from the tables."""
     asking = [kind for kind in kinds if kind not in ("failed", "stuck")]
     sources = [
-        *([_needing(asking, limit)] if asking else []),
-        *([_failed(limit)] if "failed" in kinds else []),
-        *([_stuck(limit)] if "stuck" in kinds else []),
+        *([_needing(scope, asking, limit)] if asking else []),
+        *([_failed(scope, limit)] if "failed" in kinds else []),
+        *([_stuck(scope, limit)] if "stuck" in kinds else []),
     ]
     found = sa.union_all(*(sa.select(source.subquery()) for source in sources)).subquery()
     first = sa.select(found).order_by(found.c.late, found.c.since, found.c.run_id).limit(limit).subquery()
@@ -110,30 +114,31 @@ def _place(run_id: Any, *, late: Any = 1, since: Any, alike: Any = 0, dispatch_i
     return sa.select(*columns)
 
 
-def _needing(kinds: Collection[str], limit: int) -> sa.Select[Any]:
+def _needing(scope: Scope, kinds: Collection[str], limit: int) -> sa.Select[Any]:
     late = sa.case((Run.needs_due_at <= NOW, 0), else_=1)
-    query = _place(Run.id, late=late, since=Run.needs_since).where(Run.needs.in_(kinds))
+    query = _place(Run.id, late=late, since=Run.needs_since).where(Run.needs.in_(kinds), *scope.within(Run))
     return query.order_by(late, Run.needs_since, Run.id).limit(limit)
 
 
-def _failed(limit: int) -> sa.Select[Any]:
+def _failed(scope: Scope, limit: int) -> sa.Select[Any]:
     """The oldest of each group of failures with one fingerprint, and how many there are."""
     group = sa.func.coalesce(Run.error_fingerprint, sa.cast(Run.id, sa.String))
-    failed = sa.select(Run.needs_since, group.label("group")).where(_IS_FAILED)
+    is_failed = (_IS_FAILED, *scope.within(Run))
+    failed = sa.select(Run.needs_since, group.label("group")).where(*is_failed)
     recent = failed.order_by(Run.needs_since.desc()).limit(_GROUPED).subquery()
     since, alike = sa.func.min(recent.c.needs_since), sa.func.count() - 1
     grouped = sa.select(recent.c.group, since.label("since"), alike.label("alike")).group_by(recent.c.group)
     first = grouped.order_by(sa.literal_column("since")).limit(limit).subquery()
-    oldest = sa.select(Run.id).where(_IS_FAILED, Run.needs_since == first.c.since, group == first.c.group)
+    oldest = sa.select(Run.id).where(*is_failed, Run.needs_since == first.c.since, group == first.c.group)
     return _place(oldest.order_by(Run.id).limit(1).scalar_subquery(), since=first.c.since, alike=first.c.alike)
 
 
-def _stuck(limit: int) -> sa.Select[Any]:
+def _stuck(scope: Scope, limit: int) -> sa.Select[Any]:
     """Runs that need nobody's decision but whose work nobody takes, each with its most overdue dispatch."""
     late = (
         sa.select(Dispatch.id, Dispatch.run_id, Dispatch.due_at)
         .join(Run, Run.id == Dispatch.run_id)
-        .where(_IS_STUCK)
+        .where(_IS_STUCK, *scope.within(Run))
         .order_by(Dispatch.due_at, Dispatch.id)
         .limit(limit)
         .subquery()
@@ -251,19 +256,23 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
     )
 
 
-def inbox_counts(connection: sa.Connection, *, now: datetime, stuck_after: float = STUCK_AFTER) -> dict[str, Count]:
+def inbox_counts(
+    connection: sa.Connection, scope: Scope, *, now: datetime, stuck_after: float = STUCK_AFTER
+) -> dict[str, Count]:
     """How much needs a person, by kind; one query."""
-    found = {row.kind: row.number for row in connection.execute(_COUNTED, moments(now, stuck_after))}
+    found = {row.kind: row.number for row in connection.execute(_counted(scope), moments(now, stuck_after))}
     return {kind: Count(value=found[kind]) for kind in KINDS}
 
 
-_COUNTED: Final = sa.union_all(
-    sa.select(sa.literal("stuck").label("kind"), sa.func.count(sa.distinct(Dispatch.run_id)).label("number"))
-    .join(Run, Run.id == Dispatch.run_id)
-    .where(_IS_STUCK),
-    *(
-        sa.select(sa.literal(kind), sa.func.count()).select_from(Run).where(Run.needs == kind)
-        for kind in KINDS
-        if kind != "stuck"
-    ),
-)
+@lru_cache(QUERIES_KEPT)
+def _counted(scope: Scope) -> sa.CompoundSelect[Any]:
+    return sa.union_all(
+        sa.select(sa.literal("stuck").label("kind"), sa.func.count(sa.distinct(Dispatch.run_id)).label("number"))
+        .join(Run, Run.id == Dispatch.run_id)
+        .where(_IS_STUCK, *scope.within(Run)),
+        *(
+            sa.select(sa.literal(kind), sa.func.count()).select_from(Run).where(Run.needs == kind, *scope.within(Run))
+            for kind in KINDS
+            if kind != "stuck"
+        ),
+    )

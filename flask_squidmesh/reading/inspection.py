@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from ..engine.actions import decision_token, open_decisions
 from ..engine.changes import NewStepRun
 from ..engine.facts import COUNTERS, entered
 from ..store import tables
+from ..store.scope import Scope
 from ..store.summaries import summary_values
 from ..workflow.registry import Registry
 from ..workflow.spec import WorkflowSpec
@@ -22,15 +23,18 @@ from .steps import step_run_views, step_views
 from .timeline import timeline
 from .views import AuditEventView, Run
 
+PARENT: Final = ("parent_run_id", "parent_step")
 _EMPTY: Final = {**dict.fromkeys(tables.runs.columns.keys()), **dict.fromkeys(COUNTERS, 0)}
 
 
-def inspect(connection: sa.Connection, registry: Registry, run_id: UUID | str, *, include_history: bool = False) -> Run:
+def inspect(
+    connection: sa.Connection, registry: Registry, scope: Scope, run_id: UUID | str, *, include_history: bool = False
+) -> Run:
     """The run, with include_history also its steps, step runs, attempts and audit events.
 
     Six queries. Raises RunNotFoundError, for what is no id too.
     """
-    return run_of(connection, read_record(connection, registry, run_id), include_history=include_history)
+    return run_of(connection, scope, read_record(connection, registry, scope, run_id), include_history=include_history)
 
 
 def begun(run: Mapping[str, Any], first_steps: Sequence[NewStepRun], spec: WorkflowSpec) -> Run:
@@ -49,11 +53,12 @@ def begun(run: Mapping[str, Any], first_steps: Sequence[NewStepRun], spec: Workf
     )
 
 
-def run_of(connection: sa.Connection, record: Record, *, include_history: bool) -> Run:
+def run_of(connection: sa.Connection, scope: Scope, record: Record, *, include_history: bool) -> Run:
     """The run that was read. Two queries."""
-    audit_events = events_of(connection, record.run["id"], () if include_history else ("child_pruned", "replayed"))
+    types = () if include_history else ("child_pruned", "replayed")
+    audit_events = events_of(connection, scope, record.run["id"], types)
     gone, replays = _told(audit_events, "child_pruned"), _told(audit_events, "replayed")
-    children, named = _relatives(connection, record.run, replays)
+    relatives = _relatives(connection, scope, record.run, replays)
     history: dict[str, Any] = {}
     if include_history:
         history = {
@@ -63,16 +68,16 @@ def run_of(connection: sa.Connection, record: Record, *, include_history: bool) 
             "timeline": timeline(record, audit_events),
         }
     return Run(
-        **summary_values(record.run),
+        **{**summary_values(record.run), **relatives.parent},
         payload=record.run["payload"],
         context=merged_outputs(record.visits),
         schedule=record.run["schedule"],
         last_error=record.run["error"],
         fingerprint=record.run["fingerprint"],
         decision=_decision(record),
-        children=(*gone, *children),
+        children=(*gone, *relatives.children),
         replays=replays,
-        pruned=(*named, *gone),
+        pruned=(*relatives.pruned, *gone),
         **history,
     )
 
@@ -87,13 +92,28 @@ def _told(events: Sequence[AuditEventView], type: str) -> tuple[str, ...]:
     return tuple(event.metadata["run_id"] for event in events if event.type == type and event.metadata)
 
 
-def _relatives(connection: sa.Connection, run: Row, replays: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The runs that it started, and those of the runs that it names that are not there any more."""
+class _Relatives(NamedTuple):
+    """The runs that it started, those of the runs that it names that are not there any more, and what of its row would
+    tell of a parent that is outside the scope, as nothing."""
+
+    children: tuple[str, ...]
+    pruned: tuple[str, ...]
+    parent: dict[str, None]
+
+
+def _relatives(connection: sa.Connection, scope: Scope, run: Row, replays: Sequence[str]) -> _Relatives:
+    """Replays are of the run's own workflow and tenant, but a parent or a child may be of another workflow."""
     known = (run["parent_run_id"], run["replayed_from_id"], run["replayed_as_id"], *replays)
     named = list(dict.fromkeys(id for id in known if id is not None))
-    started = tables.Run.parent_run_id == run["id"]
-    query = sa.select(tables.Run.id, tables.Run.parent_run_id).where(sa.or_(started, tables.Run.id.in_(named)))
+    seen = sa.and_(sa.true(), *scope.within(tables.Run))
+    started = sa.and_(tables.Run.parent_run_id == run["id"], seen)
+    columns = (tables.Run.id, tables.Run.parent_run_id, seen.label("seen"))
+    query = sa.select(*columns).where(sa.or_(started, tables.Run.id.in_(named)))
     found = connection.execute(query.order_by(tables.Run.created_at, tables.Run.id)).all()
-    there = {row.id for row in found}
-    children = tuple(row.id for row in found if row.parent_run_id == run["id"])
-    return children, tuple(id for id in named if id not in there)
+    there = {row.id: row.seen for row in found}
+    untold = there.get(run["parent_run_id"]) is False
+    return _Relatives(
+        children=tuple(row.id for row in found if row.parent_run_id == run["id"]),
+        pruned=tuple(id for id in named if id not in there),
+        parent=dict.fromkeys(PARENT) if untold else {},
+    )

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from ..engine.actions import NextAction, Refusal, action_facts, decision_token, judge, open_decisions
 from ..engine.facts import RunFact, StepFact
 from ..store import loading
+from ..store.scope import Scope
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..store.tables import Run, step_runs
 from ..workflow.registry import Registry
@@ -28,20 +29,20 @@ class Judged:
     decisions: Mapping[str, Mapping[str, object]]
 
 
-def judged(connection: sa.Connection, registry: Registry, run_ids: Sequence[str]) -> list[Judged]:
+def judged(connection: sa.Connection, registry: Registry, scope: Scope, run_ids: Sequence[str]) -> list[Judged]:
     """Those of the runs that exist, in the given order. Three queries."""
-    facts = _run_facts(connection, run_ids)
-    summaries = connection.execute(sa.select(*SUMMARY_COLUMNS).where(Run.id.in_(run_ids))).mappings()
+    facts = _run_facts(connection, scope, run_ids)
+    summaries = connection.execute(sa.select(*SUMMARY_COLUMNS).where(Run.id.in_(list(facts)))).mappings()
     by_id = {row["id"]: summary_of(row) for row in summaries}
     rows: dict[str, list[StepFact]] = defaultdict(list)
-    for row in loading.step_facts(connection, step_runs.c.run_id.in_(run_ids)):
+    for row in loading.step_facts(connection, step_runs.c.run_id.in_(list(facts))):
         rows[row.run_id].append(row)
     present = [run_id for run_id in run_ids if run_id in facts and run_id in by_id]
     return [_judged(registry, by_id[run_id], facts[run_id], rows[run_id]) for run_id in present]
 
 
-def _run_facts(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, RunFact]:
-    query = sa.select(*loading.RUN_COLUMNS).where(Run.id.in_(run_ids))
+def _run_facts(connection: sa.Connection, scope: Scope, run_ids: Sequence[str]) -> dict[str, RunFact]:
+    query = sa.select(*loading.RUN_COLUMNS).where(Run.id.in_(run_ids), *scope.within(Run))
     return {row["id"]: RunFact(**row) for row in connection.execute(query).mappings()}
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ..engine.status import RUN_MOVES, TERMINAL
 from ..errors import FilterError
+from ..store.scope import Scope
 from ..store.summaries import SUMMARY_COLUMNS, summary_of
 from ..store.tables import Dispatch, Id, Run, Timestamp
 from .cursors import cursor_of, place_of
@@ -22,13 +23,14 @@ Sort = Literal["newest", "oldest"]
 Conditions = tuple[Condition, ...]
 Columns = Sequence[sa.ColumnElement[Any]]
 MOST = 500
-QUERIES_KEPT: Final = 64
+QUERIES_KEPT: Final = 128
 CAPPED_WORDS = ("completed", "failed", "cancelled")
 _MARKED = [Run.__table__.c[name] for name in ("id", "revision", "due_at", "needs_due_at", "created_at")]
 
 
 def list_runs(
     connection: sa.Connection,
+    scope: Scope,
     *,
     sort: Sort = "newest",
     limit: int = 50,
@@ -42,7 +44,7 @@ def list_runs(
     check_limit(limit)
     if sort not in get_args(Sort):
         raise FilterError("sort", f"sort={sort!r} was given; expected newest or oldest.")
-    selection = select_by(connection.dialect.name, filters)
+    selection = select_by(connection.dialect.name, scope, filters)
     behind = [_behind(after, sort)] if after else []
     page = _page([(*part, *behind) for part in selection.parts], sort, limit + 1, SUMMARY_COLUMNS)
     rows = connection.execute(page, moments_of(filters)).mappings().all()
@@ -50,9 +52,11 @@ def list_runs(
     return RunPage(runs=runs, next=cursor_of(runs[-1].created_at, runs[-1].id) if len(rows) > limit else None)
 
 
-def counts(connection: sa.Connection, *, limit: int = 10_000, **filters: Unpack[Filters]) -> dict[str, Count]:
+def counts(
+    connection: sa.Connection, scope: Scope, *, limit: int = 10_000, **filters: Unpack[Filters]
+) -> dict[str, Count]:
     """How many runs each status has, in one query. Finished runs are counted up to the limit. Raises FilterError."""
-    selection, given = select_by(connection.dialect.name, filters), moments_of(filters)
+    selection, given = select_by(connection.dialect.name, scope, filters), moments_of(filters)
     if filters.get("needs"):
         return _counted_together(connection, selection, given)
     statuses = selection.statuses or tuple(RUN_MOVES)
@@ -75,7 +79,13 @@ class Standing:
 
 
 def standing(
-    connection: sa.Connection, *, size: int, after: str | None = None, limit: int = 10_000, **filters: Unpack[Filters]
+    connection: sa.Connection,
+    scope: Scope,
+    *,
+    size: int,
+    after: str | None = None,
+    limit: int = 10_000,
+    **filters: Unpack[Filters],
 ) -> Standing:
     """How a page of `list_runs` stands; give now=. One query, made once for these filters, as pages that are open ask
     for it over and over.
@@ -85,7 +95,7 @@ def standing(
     if filters.get("now") is None:
         raise FilterError("now", "How runs stand depends on the time. Pass now=.")
     given = moments_of(filters)
-    asked = _standing_query(connection.dialect.name, size, after, limit, _timeless(filters))
+    asked = _standing_query(connection.dialect.name, scope, size, after, limit, _timeless(filters))
     rows = sorted(tuple(row) for row in connection.execute(asked.query, given))
     counted = [(name, number) for name, number, *_ in rows if name in OPERATOR_WORDS]
     return Standing(marks=rows, counts=_totals(asked.words, counted, CAPPED_WORDS, limit))
@@ -105,26 +115,26 @@ def _timeless(filters: Filters) -> tuple[tuple[str, Any], ...]:
 
 @lru_cache(QUERIES_KEPT)
 def _standing_query(
-    dialect: str, size: int, after: str | None, limit: int, filters: tuple[tuple[str, Any], ...]
+    dialect: str, scope: Scope, size: int, after: str | None, limit: int, filters: tuple[tuple[str, Any], ...]
 ) -> _StandingQuery:
     wanted = cast(Filters, dict(filters))
     behind = [_behind(after, "newest")] if after else []
-    parts = [(*part, *behind) for part in select_by(dialect, wanted).parts]
+    parts = [(*part, *behind) for part in select_by(dialect, scope, wanted).parts]
     page = _page(parts, "newest", size, _MARKED).subquery()
     stuck = sa.exists().where(Dispatch.run_id == page.c.id, OVERDUE)
     flags = (page.c.due_at <= NOW, page.c.needs_due_at <= NOW, stuck)
     shown = sa.select(sa.cast(page.c.id, sa.String), page.c.revision, *(sa.case((flag, 1), else_=0) for flag in flags))
-    by_word = _by_word(dialect, wanted)
+    by_word = _by_word(dialect, scope, wanted)
     padded = [query.add_columns(*(sa.literal(0) for _ in flags)) for query in _counting(by_word, CAPPED_WORDS, limit)]
     return _StandingQuery(sa.union_all(shown, *padded), [word for word, _conditions in by_word])
 
 
-def _by_word(dialect: str, filters: Filters) -> list[tuple[str, Conditions]]:
+def _by_word(dialect: str, scope: Scope, filters: Filters) -> list[tuple[str, Conditions]]:
     """The conditions for each word, for some words several that exclude each other."""
     parts: list[tuple[str, Conditions]] = []
     for word in OPERATOR_WORDS:
         one: Filters = {**filters, "word": word}
-        parts += [(word, part) for part in select_by(dialect, one).parts]
+        parts += [(word, part) for part in select_by(dialect, scope, one).parts]
     return parts
 
 

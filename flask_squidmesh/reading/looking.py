@@ -10,6 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from ..errors import RunNotFoundError
+from ..store.scope import Scope
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..store.tables import Dispatch
 from ..store.tables import Run as RunRow
@@ -42,11 +43,17 @@ class Look:
 
 
 def look(
-    connection: sa.Connection, registry: Registry, run_id: UUID | str, *, now: datetime, claim_timeout: float
+    connection: sa.Connection,
+    registry: Registry,
+    scope: Scope,
+    run_id: UUID | str,
+    *,
+    now: datetime,
+    claim_timeout: float,
 ) -> Look:
     """Everything about a run. Six queries. Raises RunNotFoundError."""
-    record = read_record(connection, registry, run_id)
-    run = run_of(connection, record, include_history=True)
+    record = read_record(connection, registry, scope, run_id)
+    run = run_of(connection, scope, record, include_history=True)
     stuck = any(is_overdue(dispatch, now) for dispatch in record.dispatches.values())
     return Look(
         run=run,
@@ -56,10 +63,11 @@ def look(
     )
 
 
-def glimpse(connection: sa.Connection, run_id: UUID | str, *, now: datetime) -> tuple[RunSummary, str]:
+def glimpse(connection: sa.Connection, scope: Scope, run_id: UUID | str, *, now: datetime) -> tuple[RunSummary, str]:
     """The run in one line, with the word for its state. One query. Raises RunNotFoundError."""
     stuck = sa.exists().where(Dispatch.run_id == RunRow.id, OVERDUE)
-    query = sa.select(*SUMMARY_COLUMNS, stuck.label("stuck")).where(RunRow.id == run_id_of(run_id))
+    found = (RunRow.id == run_id_of(run_id), *scope.within(RunRow))
+    query = sa.select(*SUMMARY_COLUMNS, stuck.label("stuck")).where(*found)
     row = connection.execute(query, moments(now)).mappings().one_or_none()
     if row is None:
         raise RunNotFoundError(run_id)

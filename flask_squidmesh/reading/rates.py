@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..engine.status import TERMINAL, UNFINISHED
+from ..store.scope import Scope
 from ..store.tables import Run
 from .listing import CAPPED_WORDS
 from .views import Count, View
@@ -40,9 +41,16 @@ class Version(View):
     current: bool
 
 
-def last_runs(connection: sa.Connection, workflows: Sequence[str], limit: int = LAST) -> dict[str, list[EndedRun]]:
+def last_runs(
+    connection: sa.Connection, scope: Scope, workflows: Sequence[str], limit: int = LAST
+) -> dict[str, list[EndedRun]]:
     """The runs of each workflow that ended last, the oldest of them first. One query for a hundred workflows."""
-    parts = [_ended(name, status, limit) for name in workflows for status in sorted(TERMINAL)]
+    parts = [
+        _ended(name, status, limit).where(*of_tenant)
+        for name in workflows
+        for status in sorted(TERMINAL)
+        for of_tenant in scope.apart(Run)
+    ]
     found: dict[str, list[EndedRun]] = {name: [] for name in workflows}
     for row in _together(connection, [sa.select(part.subquery()) for part in parts]):
         seconds = (row["finished_at"] - row["started_at"]).total_seconds() if row["started_at"] else None
@@ -52,15 +60,15 @@ def last_runs(connection: sa.Connection, workflows: Sequence[str], limit: int = 
 
 
 def word_counts_of(
-    connection: sa.Connection, workflows: Sequence[str], *, now: datetime, limit: int = MOST_COUNTED
+    connection: sa.Connection, scope: Scope, workflows: Sequence[str], *, now: datetime, limit: int = MOST_COUNTED
 ) -> dict[str, dict[str, Count]]:
     """How many runs of each workflow every operator word has, those it has none of left out.
 
     Finished ones are counted up to the limit. One query for a hundred workflows.
     """
     found: dict[str, dict[str, int]] = {name: {} for name in workflows}
-    ended = [query for name in workflows for word in CAPPED_WORDS for query in _ended_with(name, word, limit)]
-    for row in _together(connection, [*_open_by_word(workflows), *ended], moments(now)):
+    ended = [query for name in workflows for word in CAPPED_WORDS for query in _ended_with(scope, name, word, limit)]
+    for row in _together(connection, [*_open_by_word(scope, workflows), *ended], moments(now)):
         words = found[row["workflow"]]
         words[row["word"]] = words.get(row["word"], 0) + row["number"]
     return {
@@ -69,7 +77,7 @@ def word_counts_of(
     }
 
 
-def _open_by_word(workflows: Sequence[str]) -> list[sa.Select[Any]]:
+def _open_by_word(scope: Scope, workflows: Sequence[str]) -> list[sa.Select[Any]]:
     """Runs in progress, and those that have ended but for a step that was interrupted while it was undone."""
     words = [word for word in OPERATOR_WORDS if word not in CAPPED_WORDS]
     word = sa.case(*((word_condition(each), each) for each in words))
@@ -77,18 +85,18 @@ def _open_by_word(workflows: Sequence[str]) -> list[sa.Select[Any]]:
     ended_but_needing = sa.and_(Run.status.in_(sorted(TERMINAL)), Run.needs.in_(("decision", "resume", "interrupted")))
     return [
         sa.select(Run.workflow.label("workflow"), word.label("word"), sa.func.count().label("number"))
-        .where(Run.workflow.in_(workflows), which)
+        .where(Run.workflow.in_(workflows), which, *scope.within(Run))
         .group_by(Run.workflow, sa.literal_column("2"))
         for which in (unfinished, ended_but_needing)
     ]
 
 
-def _ended_with(workflow: str, word: str, limit: int) -> Iterator[sa.Select[Any]]:
+def _ended_with(scope: Scope, workflow: str, word: str, limit: int) -> Iterator[sa.Select[Any]]:
     narrowed = [Run.status.in_(OPERATOR_WORDS[word])] if OPERATOR_WORDS[word] else []
     named: tuple[sa.ColumnElement[Any], ...] = (sa.literal(workflow).label("workflow"), sa.literal(word).label("word"))
     for alternative in word_alternatives(word):
         rows: sa.Select[Any] = sa.select(sa.literal_column("1").label("one")).select_from(Run.__table__)
-        rows = rows.where(Run.workflow == workflow, *narrowed, alternative).limit(limit + 1)
+        rows = rows.where(Run.workflow == workflow, *scope.within(Run), *narrowed, alternative).limit(limit + 1)
         yield sa.select(*named, _number_of(rows))
 
 
@@ -114,13 +122,13 @@ def percentile(runs: Sequence[EndedRun], share: float) -> float | None:
     return taken[ceil(share * len(taken)) - 1] if taken else None
 
 
-def ended_since(connection: sa.Connection, workflow: str, since: datetime) -> dict[str, Count]:
+def ended_since(connection: sa.Connection, scope: Scope, workflow: str, since: datetime) -> dict[str, Count]:
     """How many runs of the workflow have ended since then, by status. One query."""
     queries = []
     for status in sorted(TERMINAL):
         ended = (
             sa.select(sa.literal_column("1").label("one"))
-            .where(Run.workflow == workflow, Run.status == status, Run.finished_at >= since)
+            .where(Run.workflow == workflow, Run.status == status, Run.finished_at >= since, *scope.within(Run))
             .limit(MOST_COUNTED + 1)
         ).subquery()
         queries.append(sa.select(sa.literal(status), sa.func.count()).select_from(ended))
@@ -130,11 +138,11 @@ def ended_since(connection: sa.Connection, workflow: str, since: datetime) -> di
     }
 
 
-def versions(connection: sa.Connection, workflow: str, fingerprint: str) -> list[Version]:
+def versions(connection: sa.Connection, scope: Scope, workflow: str, fingerprint: str) -> list[Version]:
     """The definitions that unfinished runs of the workflow began with. One query."""
     query = (
         sa.select(Run.version, Run.fingerprint, sa.func.count().label("runs"))
-        .where(Run.workflow == workflow, Run.status.in_(sorted(UNFINISHED)))
+        .where(Run.workflow == workflow, Run.status.in_(sorted(UNFINISHED)), *scope.within(Run))
         .group_by(Run.version, Run.fingerprint)
         .order_by(sa.desc("runs"))
     )

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from ..engine.facts import RunFact, StepFact
 from ..errors import RunNotFoundError, UnknownWorkflowError
 from ..store.identity import read_id
+from ..store.scope import Scope
 from ..store.tables import Attempt, Dispatch, Run, StepRun
 from ..workflow.registry import Registry
 from ..workflow.spec import WorkflowSpec
@@ -43,9 +44,9 @@ class Record:
         return tuple(row for row in self.step_runs if row["kind"] == "compensation")
 
 
-def read_record(connection: sa.Connection, registry: Registry, run_id: UUID | str) -> Record:
+def read_record(connection: sa.Connection, registry: Registry, scope: Scope, run_id: UUID | str) -> Record:
     """Everything that is kept about a run but its audit: four queries. Raises RunNotFoundError."""
-    run = read_run(connection, run_id)
+    run = read_run(connection, scope, run_id)
     spec = spec_of(registry, run["workflow"])
     return Record(
         run=run,
@@ -59,9 +60,10 @@ def read_record(connection: sa.Connection, registry: Registry, run_id: UUID | st
     )
 
 
-def read_run(connection: sa.Connection, run_id: UUID | str) -> Row:
-    """The run's row. Raises RunNotFoundError, for what is no id too."""
-    row = connection.execute(sa.select(Run.__table__).where(Run.id == run_id_of(run_id))).mappings().one_or_none()
+def read_run(connection: sa.Connection, scope: Scope, run_id: UUID | str) -> Row:
+    """The run's row. Raises RunNotFoundError, for what is no id and what is outside the scope too."""
+    query = sa.select(Run.__table__).where(Run.id == run_id_of(run_id), *scope.within(Run))
+    row = connection.execute(query).mappings().one_or_none()
     if row is None:
         raise RunNotFoundError(run_id)
     return row

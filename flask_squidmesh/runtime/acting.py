@@ -23,6 +23,7 @@ from ..errors import (
 from ..store import loading
 from ..store.database import AnySession
 from ..store.identity import new_id, read_id
+from ..store.scope import Scope
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_from, summary_of
 from ..store.tables import audit_events, control_calls, runs, step_runs
 from ..workflow.spec import WorkflowSpec
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What every control call is given."""
+    """What every control call is given. scope: a run outside it does not exist for the caller."""
 
     name: str
+    scope: Scope
     run_id: str
     decider: Decider
     expected: str | None = None
@@ -97,6 +99,7 @@ def act(
 def call_on(
     runtime: Runtime,
     name: str,
+    scope: Scope,
     run_id: Any,
     actor: Any,
     comment: str | None,
@@ -113,11 +116,11 @@ def call_on(
         raise RunNotFoundError(run_id)
     most = runtime.settings.max_payload_bytes
     decider = decider_of(actor, comment, metadata, actor_required=actor_required, most=most)
-    return Call(name=name, run_id=found, decider=decider, expected=expected, key=key_of(key))
+    return Call(name=name, scope=scope, run_id=found, decider=decider, expected=expected, key=key_of(key))
 
 
 def _acted(runtime: Runtime, connection: sa.Connection, call: Call, deed: Deed) -> Acted:
-    run = loading.run_fact(connection, call.run_id, lock=True)
+    run = loading.run_fact(connection, call.run_id, *call.scope.within(runs.c), lock=True)
     if run is None:
         raise RunNotFoundError(call.run_id)
     stored = _stored(connection, call)

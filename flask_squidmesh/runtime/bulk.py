@@ -20,9 +20,10 @@ from ..engine.approving import identity
 from ..errors import ConflictError, SquidMeshError, TransitionError
 from ..store import auditing
 from ..store.identity import new_id, read_id
+from ..store.scope import Scope
 from ..store.shapes import INSERTS
 from ..store.summaries import RunSummary
-from ..store.tables import bulk_jobs
+from ..store.tables import bulk_jobs, runs
 from . import control, replaying
 from .deciders import decider_of
 
@@ -63,9 +64,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One action on many runs, and how far it is. status: pending, running, completed or cancelled."""
+    """One action on many runs, and how far it is. status: pending, running, completed or cancelled. scope: that of the
+    person who asked, in which each run has to be."""
 
     id: str
+    scope: Scope
     action: str
     status: str
     actor: Any
@@ -95,33 +98,46 @@ def begin(
     action: str,
     items: Sequence[Item],
     *,
+    scope: Scope,
     actor: Any,
     comment: str | None = None,
     job_id: str | None = None,
 ) -> str:
     """Write the job down and return its id; nothing is done to any run yet.
 
-    items: the runs, none tried yet. job_id: the id that it gets, so that asking twice makes one job. Raises
-    ManualActionError, and ConflictError for an id that is somebody else's.
+    items: the runs, none tried yet. scope: which runs the actor may know of. job_id: the id that it gets, so that
+    asking twice makes one job. Raises ManualActionError, and ConflictError for an id that is somebody else's.
     """
     decider = decider_of(actor, comment, None, actor_required=True, most=runtime.settings.max_payload_bytes)
     job_id, now = read_id(job_id) or new_id(), runtime.clock.now()
-    row = INSERTS[runtime.database.dialect](bulk_jobs).values(
-        id=job_id,
-        action=action,
-        status="pending",
-        actor=decider.actor,
-        comment=decider.comment,
-        selection={"items": [[item.run_id, item.token, item.step] for item in items]},
-        results={},
-        created_at=now,
-    )
+    row = {
+        "id": job_id,
+        "action": action,
+        "status": "pending",
+        "actor": decider.actor,
+        "comment": decider.comment,
+        "selection": {"items": [[item.run_id, item.token, item.step] for item in items], "scope": scope.to_dict()},
+        "results": {},
+        "created_at": now,
+    }
     with runtime.database.write() as connection:
-        if connection.execute(row.on_conflict_do_nothing(index_elements=["id"])).rowcount == 0:
+        concerned = _shared(connection, [item.run_id for item in items])
+        insert = INSERTS[runtime.database.dialect](bulk_jobs).values({**row, **concerned})
+        if connection.execute(insert.on_conflict_do_nothing(index_elements=["id"])).rowcount == 0:
             return _asked_before(connection, job_id, decider.actor)
         said = {"action": action, "runs": len(items), "bulk": job_id}
-        auditing.note(connection, "bulk", actor=decider.actor, at=now, comment=decider.comment, data=said)
+        auditing.note(connection, "bulk", actor=decider.actor, at=now, **concerned, comment=decider.comment, data=said)
     return job_id
+
+
+def _shared(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, str | None]:
+    """The tenant and the workflow that all of the runs have, None where they have several."""
+    names = ("tenant", "workflow")
+    rows = connection.execute(
+        sa.select(*(runs.c[name] for name in names)).where(runs.c.id.in_(run_ids)).distinct()
+    ).all()
+    found = {name: {getattr(row, name) for row in rows} for name in names}
+    return {name: each.pop() if len(each) == 1 else None for name, each in found.items()}
 
 
 def _asked_before(connection: sa.Connection, job_id: str, actor: Any) -> str:
@@ -131,11 +147,20 @@ def _asked_before(connection: sa.Connection, job_id: str, actor: Any) -> str:
     return job_id
 
 
-def look(connection: sa.Connection, job_id: str) -> Job | None:
-    """The job as it is now."""
+def look(connection: sa.Connection, scope: Scope, job_id: str) -> Job | None:
+    """The job as it is now; None where there is none, and where one of its runs is outside the scope."""
     found = read_id(job_id)
     row = connection.execute(sa.select(bulk_jobs).where(bulk_jobs.c.id == found)).mappings().first() if found else None
-    return _job(row) if row else None
+    job = _job(row) if row else None
+    return None if job is None or _tells_of_others(connection, scope, job) else job
+
+
+def _tells_of_others(connection: sa.Connection, scope: Scope, job: Job) -> bool:
+    if scope.is_all:
+        return False
+    mine = sa.and_(*scope.within(runs.c))
+    others = sa.select(runs.c.id).where(runs.c.id.in_([item.run_id for item in job.items]), sa.not_(mine))
+    return connection.scalar(others.limit(1)) is not None
 
 
 def go_on(runtime: Runtime, job_id: str, seconds: float) -> None:
@@ -170,10 +195,11 @@ def cancel(runtime: Runtime, job_id: str, *, actor: Any) -> None:
     now = runtime.clock.now()
     mine = sa.and_(bulk_jobs.c.id == job_id, bulk_jobs.c.status.in_(OPEN))
     with runtime.database.write() as connection:
-        ended = connection.execute(sa.update(bulk_jobs).where(mine).values(status="cancelled", finished_at=now))
-        if ended.rowcount != 1:
+        end = sa.update(bulk_jobs).where(mine).values(status="cancelled", finished_at=now)
+        ended = connection.execute(end.returning(bulk_jobs.c.tenant, bulk_jobs.c.workflow)).mappings().first()
+        if ended is None:
             raise TransitionError("The bulk action has ended already. Nothing was done.", status="completed")
-        auditing.note(connection, "bulk_cancelled", actor=actor, at=now, data={"bulk": job_id})
+        auditing.note(connection, "bulk_cancelled", actor=actor, at=now, **ended, data={"bulk": job_id})
 
 
 def _take(runtime: Runtime, job_id: str) -> bool:
@@ -188,7 +214,7 @@ def _take(runtime: Runtime, job_id: str) -> bool:
 
 def _read(runtime: Runtime, job_id: str) -> Job:
     with runtime.database.read() as connection:
-        job = look(connection, job_id)
+        job = look(connection, Scope.all(), job_id)
     assert job is not None
     return job
 
@@ -207,6 +233,7 @@ def _tried(runtime: Runtime, job: Job, item: Item) -> dict[str, Any]:
         answer = CALLS[job.action](
             runtime,
             item.run_id,
+            scope=job.scope,
             actor=job.actor,
             comment=job.comment,
             metadata={"bulk": job.id},
@@ -242,4 +269,6 @@ def _job(row: sa.RowMapping) -> Job:
     results: Mapping[str, Mapping[str, Any]] = row["results"]
     asked = row["selection"]["items"]
     items = (Item(run_id=run_id, token=token, step=step, **results.get(run_id, {})) for run_id, token, step in asked)
-    return Job(items=tuple(items), **{name: row[name] for name in names})
+    return Job(
+        items=tuple(items), scope=Scope.from_dict(row["selection"]["scope"]), **{name: row[name] for name in names}
+    )

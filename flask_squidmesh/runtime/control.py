@@ -1,7 +1,7 @@
 """What people do with runs: decide, cancel, settle what was interrupted.
 
-Every call locks the run, answers a repeated idempotency key from what was stored, checks the decision token, decides
-and writes, all in one transaction.
+Every call is given the scope of whoever makes it. It locks the run, answers a repeated idempotency key from what was
+stored, checks the decision token, decides and writes, all in one transaction.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..engine.status import STOPPING
 from ..errors import ManualActionError
 from ..store import loading
 from ..store.database import AnySession
+from ..store.scope import Scope
 from ..store.summaries import RunSummary
 from ..workflow import conditions
 from .acting import Acting, Deed, act, call_on, recorded
@@ -90,6 +91,7 @@ def _act(
     run_id: Any,
     deed: Deed,
     *,
+    scope: Scope,
     actor: Any = None,
     comment: str | None = None,
     metadata: Mapping[str, Any] | None = None,
@@ -99,7 +101,7 @@ def _act(
     actor_required: bool = False,
 ) -> RunSummary:
     call = call_on(
-        runtime, name, run_id, actor, comment, metadata, expected, idempotency_key, actor_required=actor_required
+        runtime, name, scope, run_id, actor, comment, metadata, expected, idempotency_key, actor_required=actor_required
     )
     return act(runtime, call, deed, session)
 

@@ -207,4 +207,4 @@ def _audit(runtime: Runtime, report: PruneReport, before: datetime, who: Any) ->
         "workflow": sorted({group.workflow for group in went}),
     }
     with runtime.database.write() as connection:
-        auditing.note(connection, "pruned", actor=who, at=runtime.clock.now(), data=data)
+        auditing.note(connection, "pruned", actor=who, at=runtime.clock.now(), tenant=None, data=data)

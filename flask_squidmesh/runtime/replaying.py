@@ -16,6 +16,7 @@ from ..engine.status import TERMINAL
 from ..errors import UnsafeReplayError
 from ..store import loading
 from ..store.identity import new_id
+from ..store.scope import Scope
 from ..store.summaries import RunSummary
 from ..store.tables import runs, step_runs
 from ..workflow.payloads import validate_again
@@ -31,6 +32,7 @@ def replay(
     runtime: Runtime,
     run_id: Any,
     *,
+    scope: Scope,
     actor: Any = None,
     comment: str | None = None,
     metadata: Mapping[str, Any] | None = None,
@@ -41,7 +43,7 @@ def replay(
     from_step: str | None = None,
 ) -> RunSummary:
     """Start a new run with the payload of a finished one; see `SquidMesh.replay_run`."""
-    call = call_on(runtime, "replay_run", run_id, actor, comment, metadata, expected, idempotency_key)
+    call = call_on(runtime, "replay_run", scope, run_id, actor, comment, metadata, expected, idempotency_key)
     return act(runtime, call, partial(_replay, allow_irreversible is True, from_step), session)
 
 

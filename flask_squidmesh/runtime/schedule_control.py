@@ -85,4 +85,13 @@ def _note(
 ) -> None:
     said = {"workflow": workflow, "trigger": trigger}
     at = runtime.clock.now()
-    auditing.note(connection, event, actor=decider.actor, at=at, run_id=run_id, comment=decider.comment, data=said)
+    auditing.note(
+        connection,
+        event,
+        actor=decider.actor,
+        at=at,
+        run_id=run_id,
+        workflow=workflow,
+        comment=decider.comment,
+        data=said,
+    )

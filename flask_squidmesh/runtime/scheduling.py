@@ -13,10 +13,12 @@ import sqlalchemy as sa
 
 from ..errors import SquidMeshError, UnknownTriggerError
 from ..store import claiming, tables
+from ..store.scope import Scope
 from ..store.shapes import INSERTS
 from ..workflow.payloads import validate
 from ..workflow.schedule import last_due, metadata, next_due
 from ..workflow.spec import TriggerSpec, WorkflowSpec
+from ..workflow.tenants import NO_TENANT
 from .new_runs import CRON_KEY, Start, Started, in_transaction, tell, written
 from .starting import trigger_of
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 
-OF_NO_TENANT = ""
 PUT_OFF = timedelta(seconds=60)
 CLOCKS_DIFFER = timedelta(seconds=60)
 
@@ -46,13 +47,18 @@ class ScheduleView:
     paused_at: datetime | None
 
 
-def schedules(runtime: Runtime) -> list[ScheduleView]:
-    """Every cron trigger of the registered workflows."""
+def schedules(runtime: Runtime, scope: Scope) -> list[ScheduleView]:
+    """Every cron trigger of the registered workflows, as far as the scope has runs of no tenant and of theirs."""
     with runtime.database.read() as connection:
-        remembered = sa.select(tables.schedules).where(tables.schedules.c.tenant == OF_NO_TENANT)
+        row = tables.schedules.c
+        remembered = sa.select(tables.schedules).where(row.tenant == NO_TENANT, *scope.within(row))
         rows = {(row.workflow, row.trigger): row for row in connection.execute(remembered)}
     now = runtime.clock.now()
-    return [_view(spec, trigger, rows.get((spec.name, trigger.name)), now) for spec, trigger in declared(runtime)]
+    return [
+        _view(spec, trigger, rows.get((spec.name, trigger.name)), now)
+        for spec, trigger in declared(runtime)
+        if scope.admits(NO_TENANT, spec.name)
+    ]
 
 
 def ahead_of_time(runtime: Runtime, connection: sa.Connection) -> list[tuple[str, str, datetime]]:
@@ -232,7 +238,7 @@ def locked_schedule(runtime: Runtime, connection: sa.Connection, spec: WorkflowS
 def of_schedule(spec: WorkflowSpec, trigger: str) -> sa.ColumnElement[bool]:
     """The condition on the row of the declared schedule, which is no tenant's."""
     row = tables.schedules.c
-    return sa.and_(row.workflow == spec.name, row.trigger == trigger, row.tenant == OF_NO_TENANT)
+    return sa.and_(row.workflow == spec.name, row.trigger == trigger, row.tenant == NO_TENANT)
 
 
 def cron_trigger(runtime: Runtime, workflow: Any, trigger: str) -> tuple[WorkflowSpec, TriggerSpec]:

@@ -27,14 +27,14 @@ def note(
     actor: Any,
     at: datetime,
     run_id: str | None = None,
-    tenant: str = "",
+    tenant: str | None = "",
     workflow: str | None = None,
     comment: str | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> None:
     """Keep one event that no decision about a run brings with it, such as a refusal.
 
-    tenant, workflow: what it concerns; of an event about a run those of the run.
+    tenant, workflow: what it concerns, None for several or all; of an event about a run those of the run.
     """
     said = {"actor": actor, "actor_id": actor_key(actor), "comment": comment, "metadata": dict(data or {})}
     concerned: dict[str, Any] = {"tenant": tenant, "workflow": workflow}

@@ -17,9 +17,12 @@ RUN_COLUMNS = [runs.c[name] for name in RunFact._fields]
 STEP_COLUMNS = [step_runs.c[name] for name in StepFact._fields]
 
 
-def run_fact(connection: sa.Connection, run_id: str, *, lock: bool = False) -> RunFact | None:
-    """The run; with `lock` held until the transaction ends, so that one decision about it is taken at a time."""
-    query = sa.select(*RUN_COLUMNS).where(runs.c.id == run_id)
+def run_fact(
+    connection: sa.Connection, run_id: str, *conditions: sa.ColumnElement[bool], lock: bool = False
+) -> RunFact | None:
+    """The run, if it meets the conditions; with `lock` held until the transaction ends, so that one decision about it
+    is taken at a time."""
+    query = sa.select(*RUN_COLUMNS).where(runs.c.id == run_id, *conditions)
     row = connection.execute(query.with_for_update() if lock else query).mappings().first()
     return RunFact(**row) if row else None
 

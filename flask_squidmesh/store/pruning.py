@@ -49,6 +49,7 @@ class Ended:
     needs_count: int
     compensation: str | None
     open_steps: int
+    workflow: str
     parent_run_id: str | None
 
 
@@ -168,10 +169,10 @@ def _note_children(connection: sa.Connection, found: Collection[Ended], now: dat
     gone, children = {run.id for run in found}, defaultdict(list)
     for run in found:
         if run.parent_run_id is not None and run.parent_run_id not in gone:
-            children[run.parent_run_id].append(run.id)
+            children[run.parent_run_id].append({"run_id": run.id, "workflow": run.workflow})
     staying = sa.select(runs.c.id.label("run_id"), runs.c.tenant, runs.c.workflow).where(runs.c.id.in_(children))
     rows = [
-        {**parent, "type": "child_pruned", "metadata": {"run_id": child}, "at": now}
+        {**parent, "type": "child_pruned", "metadata": child, "at": now}
         for parent in (connection.execute(staying).mappings() if children else ())
         for child in children[parent["run_id"]]
     ]

@@ -304,14 +304,14 @@ class Dispatch(Base):
 class AuditEvent(Base):
     """What somebody or something decided, with or without a run. `actor_id` finds what one person did.
 
-    `tenant`, `workflow`: those of the run, else of what it concerns; None for what concerns no single workflow.
+    `tenant`, `workflow`: those of the run, else of what it concerns; None for what concerns several or all.
     """
 
     __tablename__ = "squidmesh_audit_events"
 
     id: Mapped[int] = mapped_column(Serial)
     run_id: Mapped[str | None] = mapped_column(Id)
-    tenant: Mapped[str] = _tenant()
+    tenant: Mapped[str | None] = mapped_column(Name, server_default=sa.text("''"))
     workflow: Mapped[str | None] = mapped_column(Name)
     type: Mapped[str] = mapped_column(sa.String(40))
     step: Mapped[str | None] = mapped_column(Name)
@@ -431,14 +431,15 @@ class Schedule(Base):
 class BulkJob(Base):
     """One action on many runs: what was asked, by whom, and how far it is.
 
-    `tenant`: that of its runs, '' where they have several. `held_until`: until when the process that works at it keeps
-    others away.
+    `tenant`, `workflow`: those of its runs, None where they have several. `held_until`: until when the process that
+    works at it keeps others away.
     """
 
     __tablename__ = "squidmesh_bulk_jobs"
 
     id: Mapped[str] = mapped_column(Id)
-    tenant: Mapped[str] = _tenant()
+    tenant: Mapped[str | None] = mapped_column(Name)
+    workflow: Mapped[str | None] = mapped_column(Name)
     action: Mapped[str] = mapped_column(Word)
     status: Mapped[str] = mapped_column(Word)
     actor: Mapped[Any | None] = mapped_column(Json)

@@ -9,6 +9,7 @@ from uuid import UUID
 from ..reading import explanation, inspection
 from ..reading.views import Explanation, Run, StepView
 from ..runtime.runtime import Runtime, current_runtime
+from ..store.scope import Scope
 
 RunId = UUID | str
 
@@ -65,7 +66,7 @@ def assert_compensated(run_id: RunId, expected: Sequence[str]) -> Run:
 def _run(run_id: RunId) -> Run:
     runtime = current_runtime()
     with runtime.database.read() as connection:
-        return inspection.inspect(connection, runtime.registry, run_id, include_history=True)
+        return inspection.inspect(connection, runtime.registry, Scope.all(), run_id, include_history=True)
 
 
 def _check(run: Run, holds: bool, expectation: str) -> None:
@@ -78,6 +79,7 @@ def _explained(runtime: Runtime, run_id: str) -> Explanation:
         return explanation.explain(
             connection,
             runtime.registry,
+            Scope.all(),
             run_id,
             now=runtime.clock.now(),
             claim_timeout=runtime.settings.claim_timeout,

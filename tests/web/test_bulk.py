@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import ConflictError
+from flask_squidmesh import ConflictError, Scope
 from flask_squidmesh.runtime import bulk
 from tests.web.shop import Checkout, Import, Labels, Shipping, mesh_of, start
 from tests.web.visiting import Visitor, forms_of, pulse_of, text_of
@@ -38,7 +38,7 @@ def send(visitor: Visitor, action: str, fields: dict[str, Any], **more: str) -> 
 def job_of(visitor: Visitor, answer: Any) -> bulk.Job:
     assert answer.status_code == 303, text_of(answer.text)
     with visitor.app.app_context(), visitor.app.extensions["squidmesh"].database.read() as connection:
-        job = bulk.look(connection, answer.location.rpartition("/")[2])
+        job = bulk.look(connection, Scope.all(), answer.location.rpartition("/")[2])
     assert job is not None
     return job
 
@@ -87,7 +87,7 @@ def test_a_run_that_changes_in_the_middle_is_told_of(visitor: Visitor, waiting: 
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
         items = items_of(waiting)
-        job_id = bulk.begin(runtime, "approve", items, actor="dana")
+        job_id = bulk.begin(runtime, "approve", items, scope=Scope.all(), actor="dana")
         mesh_of(visitor.app).approve_run(waiting[2], actor="lee")
         bulk.go_on_with_all(runtime, 60)
     page = visitor.read(f"/bulk/{job_id}")
@@ -105,7 +105,7 @@ def test_what_was_cut_off_goes_on_and_does_nothing_twice(visitor: Visitor, waiti
 
     monkeypatch.setattr(bulk, "_record", dying)
     with visitor.app.app_context():
-        job_id = bulk.begin(runtime, "approve", items_of(waiting), actor="dana")
+        job_id = bulk.begin(runtime, "approve", items_of(waiting), scope=Scope.all(), actor="dana")
         with pytest.raises(KeyboardInterrupt):
             bulk.go_on(runtime, job_id, 60)
         monkeypatch.setattr(bulk, "_record", record)
@@ -121,7 +121,7 @@ def test_what_was_cut_off_goes_on_and_does_nothing_twice(visitor: Visitor, waiti
 def test_the_rest_may_be_left_undone(visitor: Visitor, waiting: list[str]) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        job_id = bulk.begin(runtime, "approve", items_of(waiting), actor="dana")
+        job_id = bulk.begin(runtime, "approve", items_of(waiting), scope=Scope.all(), actor="dana")
     page = visitor.get(f"/bulk/{job_id}").text
     fields = forms_of(page)[f"/squidmesh/bulk/{job_id}/stop"]
     visitor.client.post(f"/squidmesh/bulk/{job_id}/stop", data=fields)
@@ -134,7 +134,7 @@ def test_the_rest_may_be_left_undone(visitor: Visitor, waiting: list[str]) -> No
 def test_the_page_of_a_job_is_live_until_it_ends(visitor: Visitor, waiting: list[str]) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        job_id = bulk.begin(runtime, "approve", items_of(waiting), actor="dana")
+        job_id = bulk.begin(runtime, "approve", items_of(waiting), scope=Scope.all(), actor="dana")
     pulse = pulse_of(visitor.get(f"/bulk/{job_id}").text)
     assert visitor.get(pulse).status_code == 204
     with visitor.app.app_context():
@@ -212,8 +212,12 @@ def test_a_job_that_breaks_keeps_no_other_waiting(visitor: Visitor, waiting: lis
 
     monkeypatch.setitem(bulk.CALLS, "cancel", broken)
     with visitor.app.app_context():
-        first = bulk.begin(runtime, "cancel", [bulk.Item(run_id=waiting[0], token="review#1")], actor="dana")
-        bulk.begin(runtime, "approve", [bulk.Item(run_id=waiting[1], token="review#1")], actor="dana")
+        first = bulk.begin(
+            runtime, "cancel", [bulk.Item(run_id=waiting[0], token="review#1")], scope=Scope.all(), actor="dana"
+        )
+        bulk.begin(
+            runtime, "approve", [bulk.Item(run_id=waiting[1], token="review#1")], scope=Scope.all(), actor="dana"
+        )
         bulk.go_on_with_all(runtime, 60)
     assert [event.type for event in visitor.events(waiting[1])] == ["paused", "approved"]
     page = visitor.read(f"/bulk/{first}")
@@ -225,7 +229,7 @@ def test_a_job_is_the_persons_who_asked_for_it(visitor: Visitor, waiting: list[s
     runtime = visitor.app.extensions["squidmesh"]
     items = [bulk.Item(run_id=waiting[0], token="review#1")]
     with visitor.app.app_context():
-        job_id = bulk.begin(runtime, "approve", items, actor="dana")
-        assert bulk.begin(runtime, "approve", items, actor={"id": "dana"}, job_id=job_id) == job_id
+        job_id = bulk.begin(runtime, "approve", items, scope=Scope.all(), actor="dana")
+        assert bulk.begin(runtime, "approve", items, scope=Scope.all(), actor={"id": "dana"}, job_id=job_id) == job_id
         with pytest.raises(ConflictError):
-            bulk.begin(runtime, "approve", items, actor="lee", job_id=job_id)
+            bulk.begin(runtime, "approve", items, scope=Scope.all(), actor="lee", job_id=job_id)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask import url_for
 from werkzeug.routing import Rule
 
-from flask_squidmesh import Cron, Wait, Workflow
+from flask_squidmesh import Cron, Scope, Wait, Workflow
 from flask_squidmesh.config import READING_ACTIONS
 from flask_squidmesh.dashboard.actions import ACTIONS
 from flask_squidmesh.dashboard.views.schedules import DEEDS
@@ -56,7 +56,9 @@ def furnished(visitor: Visitor) -> Visitor:
     mesh_of(visitor.app).register(Nightly)
     ids, runtime = fill(visitor.app), visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        job_id = bulk.begin(runtime, "resume", [bulk.Item(run_id=ids["paused"], token="inspect#1")], actor="dana")
+        job_id = bulk.begin(
+            runtime, "resume", [bulk.Item(run_id=ids["paused"], token="inspect#1")], scope=Scope.all(), actor="dana"
+        )
     visitor.app.extensions["examples"] = {
         "run_id": list(ids.values()),
         "name": ["checkout"],

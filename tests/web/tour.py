@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask
 
-from flask_squidmesh import Cron, Step, Workflow
+from flask_squidmesh import Cron, Scope, Step, Workflow
 from flask_squidmesh.runtime import bulk
 from flask_squidmesh.runtime.beats import record_beat
 from tests.web.shop import Checkout, Labels, advance, fill, mesh_of, start
@@ -47,6 +47,7 @@ def furnish(app: Flask) -> dict[str, str]:
             runtime,
             "approve",
             [bulk.Item(run_id=ids["chosen"], token="review#1"), bulk.Item(run_id=ids["paused"], token="?")],
+            scope=Scope.all(),
             actor="dana",
         )
     advance(app, timedelta(hours=5))

@@ -15,7 +15,8 @@ depends_on = None
 def upgrade() -> None:
     op.create_table('squidmesh_bulk_jobs',
     sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
-    sa.Column('tenant', sa.String(length=200), server_default=sa.text("''"), nullable=False),
+    sa.Column('tenant', sa.String(length=200), nullable=True),
+    sa.Column('workflow', sa.String(length=200), nullable=True),
     sa.Column('action', sa.String(length=20), nullable=False),
     sa.Column('status', sa.String(length=20), nullable=False),
     sa.Column('actor', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
@@ -108,7 +109,7 @@ def upgrade() -> None:
     op.create_table('squidmesh_audit_events',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('run_id', sa.Uuid(as_uuid=False), nullable=True),
-    sa.Column('tenant', sa.String(length=200), server_default=sa.text("''"), nullable=False),
+    sa.Column('tenant', sa.String(length=200), server_default=sa.text("''"), nullable=True),
     sa.Column('workflow', sa.String(length=200), nullable=True),
     sa.Column('type', sa.String(length=40), nullable=False),
     sa.Column('step', sa.String(length=200), nullable=True),

@@ -17,7 +17,7 @@ from ...reading.views import Explanation, Run
 from ...runtime.runtime import current_runtime
 from ...store.summaries import RunSummary
 from .. import data, frame, parts
-from ..access import Refused, current_actor, may, require
+from ..access import Refused, current_actor, current_scope, may, require
 from ..actions import BY_VERB, Action, Invalid
 from ..consequences import consequence, done, irreversible, why_not
 from ..documents import Documents
@@ -181,6 +181,7 @@ def _call(attempt: Attempt, arguments: dict[str, Any]) -> RunSummary:
     return attempt.action.call(
         current_runtime(),
         attempt.run.id,
+        scope=current_scope(),
         actor=current_actor(),
         expected=request.form.get("expected") or attempt.run.decision,
         idempotency_key=request.form.get("key") or None,

@@ -17,7 +17,7 @@ from ...reading.judging import Judged
 from ...runtime import bulk
 from ...runtime.runtime import current_runtime
 from .. import asking, data, frame, search
-from ..access import may, refusal, require
+from ..access import current_scope, may, refusal, require
 from ..actions import ACTIONS
 from ..consequences import why_not
 from ..filters import Filters
@@ -176,7 +176,9 @@ def _begin(action: str, found: list[Judged]) -> Response:
         return redirect(url_for(".runs"), 303)
     items = [bulk.Item(run_id=each.judged.run.id, token=each.judged.token, step=each.step) for each in allowed]
     try:
-        job_id = bulk.begin(current_runtime(), action, items, actor=actor, comment=comment, job_id=key)
+        job_id = bulk.begin(
+            current_runtime(), action, items, scope=current_scope(), actor=actor, comment=comment, job_id=key
+        )
     except ConflictError:
         flash(_("Somebody was faster; nothing was done."), "error")
         return redirect(url_for(".runs"), 303)

@@ -8,7 +8,7 @@ from uuid import uuid4
 from flask import abort, current_app, flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from ...errors import ConflictError, ManualActionError, PayloadError, RunNotFoundError, UnknownWorkflowError
+from ...errors import ConflictError, ManualActionError, PayloadError, RunNotFoundError
 from ...runtime import starting
 from ...runtime.runtime import current_runtime
 from ...workflow.spec import TriggerSpec, WorkflowSpec
@@ -62,10 +62,7 @@ def _started(
 
 
 def _spec(name: str) -> WorkflowSpec:
-    try:
-        return current_runtime().registry.get(name)
-    except UnknownWorkflowError:
-        abort(404)
+    return data.spec_named(name) or abort(404)
 
 
 def _trigger(spec: WorkflowSpec) -> TriggerSpec:

@@ -10,7 +10,6 @@ from typing import Any
 from flask import abort, url_for
 from markupsafe import Markup
 
-from ...errors import UnknownWorkflowError
 from ...reading.graph import outline
 from ...reading.rates import EndedRun, percentile
 from ...reading.views import Count, GraphNode
@@ -107,10 +106,7 @@ def refreshed_one(name: str, version: str) -> tuple[str, bool] | None:
 
 
 def _spec(name: str) -> WorkflowSpec:
-    try:
-        return current_runtime().registry.get(name)
-    except UnknownWorkflowError:
-        abort(404)
+    return data.spec_named(name) or abort(404)
 
 
 def _content_of_one(spec: WorkflowSpec, found: Runs) -> dict[str, Any]:

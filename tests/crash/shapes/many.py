@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask_squidmesh import Approval, FailStep, Manual, Step, Workflow
+from flask_squidmesh import Approval, FailStep, Manual, Scope, Step, Workflow
 from flask_squidmesh.runtime import bulk
 from flask_squidmesh.store import tables
 from tests.shop import Order
@@ -42,7 +42,7 @@ def _begin(action: str) -> Act:
     def begin(stage: Stage) -> None:
         if not stage.shop.rows(tables.bulk_jobs):
             items = [bulk.Item(run_id=run.id, token=stage.shop.look(run.id).decision) for run in stage.runs]
-            bulk.begin(stage.shop.runtime, action, items, actor="lee")
+            bulk.begin(stage.shop.runtime, action, items, scope=Scope.all(), actor="lee")
 
     return begin
 
@@ -54,7 +54,7 @@ def _go_on(stage: Stage) -> None:
         stage.shop.clock.advance(CLAIM_SECONDS + 1)
     [row] = stage.shop.rows(tables.bulk_jobs)
     with stage.shop.runtime.database.read() as connection:
-        job = bulk.look(connection, row.id)
+        job = bulk.look(connection, Scope.all(), row.id)
     assert job is not None
     assert job.succeeded == 2, job
 

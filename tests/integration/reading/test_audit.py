@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from flask_squidmesh import Scope
 from flask_squidmesh.errors import FilterError, RunNotFoundError
 from flask_squidmesh.reading.audit import events
 from tests.integration.reading.rows import NOW, Rows
@@ -17,7 +18,7 @@ def test_newest_first_over_pages(rows: Rows) -> None:
     after = None
 
     for _ in range(5):
-        page = events(rows.connection, limit=2, after=after)
+        page = events(rows.connection, Scope.all(), limit=2, after=after)
         seen += [event.type for event in page.events]
         after = page.next
         if after is None:
@@ -32,19 +33,19 @@ def test_of_one_run_or_of_one_type(rows: Rows) -> None:
     rows.event(other, "approved")
     rows.event(None, "refused")
 
-    (event,) = events(rows.connection, run_id=one.upper()).events
+    (event,) = events(rows.connection, Scope.all(), run_id=one.upper()).events
 
     assert (event.run_id, event.actor, event.comment, event.metadata, event.at) == (one, "dana", "fine", {"a": 1}, NOW)
-    assert [event.run_id for event in events(rows.connection, type="approved").events] == [other, one]
-    assert events(rows.connection, type="refused").events[0].run_id is None
+    assert [event.run_id for event in events(rows.connection, Scope.all(), type="approved").events] == [other, one]
+    assert events(rows.connection, Scope.all(), type="refused").events[0].run_id is None
 
 
 @pytest.mark.parametrize("options", [{"limit": 0}, {"after": "x"}, {"after": "-1"}, {"after": "9" * 30}])
 def test_what_means_nothing_is_refused(rows: Rows, options: dict[str, Any]) -> None:
     with pytest.raises(FilterError):
-        events(rows.connection, **options)
+        events(rows.connection, Scope.all(), **options)
 
 
 def test_what_is_no_run_id_is_refused(rows: Rows) -> None:
     with pytest.raises(RunNotFoundError):
-        events(rows.connection, run_id="nonsense")
+        events(rows.connection, Scope.all(), run_id="nonsense")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flask_squidmesh import Scope
 from flask_squidmesh.errors import RunNotFoundError
 from flask_squidmesh.reading.explanation import explain
 from flask_squidmesh.reading.views import Explanation
@@ -13,7 +14,7 @@ from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, NOW, REGISTRY, 
 
 
 def explained(rows: Rows, run_id: str, registry: Registry = REGISTRY) -> Explanation:
-    return explain(rows.connection, registry, run_id, now=NOW)
+    return explain(rows.connection, registry, Scope.all(), run_id, now=NOW)
 
 
 def test_an_unknown_run(rows: Rows) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import Manual, Step, Workflow
+from flask_squidmesh import Manual, Scope, Step, Workflow
 from flask_squidmesh.reading.graph import graph
 from flask_squidmesh.reading.views import Graph, GraphNode
 from flask_squidmesh.workflow.registry import Registry
@@ -12,7 +12,7 @@ from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, REGISTRY, Order
 
 
 def drawn(rows: Rows, run_id: str) -> Graph:
-    return graph(rows.connection, REGISTRY, run_id)
+    return graph(rows.connection, REGISTRY, Scope.all(), run_id)
 
 
 def node(of: Graph, step: str) -> GraphNode:
@@ -101,7 +101,7 @@ def test_conditions_are_numbered_wherever_the_plain_route_stands_and_an_error_ta
     rows.step(run_id, "check", status="failed")
     rows.step(run_id, "fix")
 
-    assert edges(graph(rows.connection, registry, run_id)) == {
+    assert edges(graph(rows.connection, registry, Scope.all(), run_id)) == {
         "check:ok:fix:condition:0": "skipped",
         "check:ok:hold": "skipped",
         "check:ok:report:condition:1": "skipped",
@@ -174,7 +174,7 @@ def test_a_workflow_that_is_not_registered_leaves_the_steps_entered(rows: Rows) 
     rows.completed(run_id, "reserve", 1)
     rows.step(run_id, "review", status="paused")
 
-    found = graph(rows.connection, EMPTY_REGISTRY, run_id)
+    found = graph(rows.connection, EMPTY_REGISTRY, Scope.all(), run_id)
 
     assert [(each.step, each.kind) for each in found.nodes] == [("reserve", "function"), ("review", "approval")]
     assert found.edges == ()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from flask_squidmesh import Scope
 from flask_squidmesh.errors import FilterError
 from flask_squidmesh.reading.inbox import glance, inbox, inbox_counts, marks
 from flask_squidmesh.reading.views import Inbox, InboxItem
@@ -16,7 +17,7 @@ from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, NOW, REGISTRY, 
 
 
 def waiting(rows: Rows, **options: Any) -> Inbox:
-    return inbox(rows.connection, REGISTRY, now=NOW, **options)
+    return inbox(rows.connection, REGISTRY, Scope.all(), now=NOW, **options)
 
 
 def only(found: Inbox) -> InboxItem:
@@ -83,7 +84,7 @@ def test_what_a_decision_leads_to_is_said_with_its_danger(rows: Rows) -> None:
 def test_an_unregistered_workflow_is_shown_without_actions(rows: Rows) -> None:
     approval(rows)
 
-    item = only(inbox(rows.connection, EMPTY_REGISTRY, now=NOW))
+    item = only(inbox(rows.connection, EMPTY_REGISTRY, Scope.all(), now=NOW))
 
     assert (len(item.decisions), item.next_actions) == (1, ())
 
@@ -230,7 +231,7 @@ def test_a_glance_takes_two_queries_and_shows_the_same_but_for_what_is_asked(row
     some_of_each(rows)
 
     with counted(rows.connection) as statements:
-        found = glance(rows.connection, now=NOW)
+        found = glance(rows.connection, Scope.all(), now=NOW)
 
     assert len(statements) == 2
     whole = waiting(rows)
@@ -248,11 +249,11 @@ def test_a_glance_takes_two_queries_and_shows_the_same_but_for_what_is_asked(row
 )
 def test_marks_change_with_what_is_shown_and_with_the_counts(rows: Rows, change: Callable[[Rows, str], Any]) -> None:
     run_id = approval(rows)
-    before = marks(glance(rows.connection, now=NOW, limit=1))
+    before = marks(glance(rows.connection, Scope.all(), now=NOW, limit=1))
 
     change(rows, run_id)
 
-    assert marks(glance(rows.connection, now=NOW, limit=1)) != before
+    assert marks(glance(rows.connection, Scope.all(), now=NOW, limit=1)) != before
 
 
 def test_work_that_is_late_at_several_steps_is_one_item_with_the_latest(rows: Rows) -> None:
@@ -288,7 +289,7 @@ def test_the_counts_alone_are_one_query(rows: Rows) -> None:
     approval(rows)
 
     with counted(rows.connection) as statements:
-        found = inbox_counts(rows.connection, now=NOW)
+        found = inbox_counts(rows.connection, Scope.all(), now=NOW)
 
     assert len(statements) == 1
     assert found == waiting(rows).counts

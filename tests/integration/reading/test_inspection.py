@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from flask_squidmesh import Scope
 from flask_squidmesh.errors import RunNotFoundError
 from flask_squidmesh.reading.inspection import inspect
 from flask_squidmesh.reading.views import Run, StepView
@@ -13,7 +14,7 @@ from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, REGISTRY, SOME_
 
 
 def inspected(rows: Rows, run_id: UUID | str, **options: Any) -> Run:
-    return inspect(rows.connection, REGISTRY, run_id, **{"include_history": True, **options})
+    return inspect(rows.connection, REGISTRY, Scope.all(), run_id, **{"include_history": True, **options})
 
 
 def step(run: Run, name: str) -> StepView:
@@ -24,7 +25,7 @@ def step(run: Run, name: str) -> StepView:
 @pytest.mark.parametrize("unknown", [SOME_ID, "nonsense", "", None, 7])
 def test_an_unknown_or_malformed_id_is_no_run(rows: Rows, unknown: Any) -> None:
     with pytest.raises(RunNotFoundError):
-        inspect(rows.connection, REGISTRY, unknown)
+        inspect(rows.connection, REGISTRY, Scope.all(), unknown)
 
 
 def test_ids_are_taken_as_uuid_and_in_any_spelling(rows: Rows) -> None:
@@ -226,7 +227,7 @@ def test_a_workflow_that_is_not_registered_leaves_what_is_kept(rows: Rows) -> No
     rows.completed(run_id, "reserve", 1, {"reservation": "x"})
     rows.step(run_id, "capture")
 
-    run = inspect(rows.connection, EMPTY_REGISTRY, run_id, include_history=True)
+    run = inspect(rows.connection, EMPTY_REGISTRY, Scope.all(), run_id, include_history=True)
 
     assert run.steps is not None
     assert [(each.step, each.kind, each.input) for each in run.steps] == [

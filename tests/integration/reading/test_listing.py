@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from flask_squidmesh import Scope
 from flask_squidmesh.errors import FilterError, SquidMeshError
 from flask_squidmesh.reading.listing import counts, list_runs, standing
 from flask_squidmesh.reading.views import Count
@@ -13,7 +14,7 @@ from tests.integration.reading.rows import NOW, SOME_ID, Checkout, Rows, at, cou
 
 
 def listed(rows: Rows, **filters: Any) -> list[str]:
-    return [run.id for run in list_runs(rows.connection, **filters).runs]
+    return [run.id for run in list_runs(rows.connection, Scope.all(), **filters).runs]
 
 
 def test_newest_first_and_oldest_first(rows: Rows) -> None:
@@ -34,7 +35,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(rows: Rows, sort: Any, fi
     after = None
 
     for _ in range(10):
-        page = list_runs(rows.connection, limit=2, sort=sort, after=after, **filters)
+        page = list_runs(rows.connection, Scope.all(), limit=2, sort=sort, after=after, **filters)
         seen += [run.id for run in page.runs]
         after = page.next
         if after is None:
@@ -47,24 +48,27 @@ def test_pages_follow_each_other_without_gap_or_repeat(rows: Rows, sort: Any, fi
 
 def test_a_new_run_does_not_move_the_next_page(rows: Rows) -> None:
     made = [rows.run() for _ in range(4)]
-    first = list_runs(rows.connection, limit=2)
+    first = list_runs(rows.connection, Scope.all(), limit=2)
     rows.run()
 
-    assert [run.id for run in list_runs(rows.connection, limit=2, after=first.next).runs] == [made[1], made[0]]
+    assert [run.id for run in list_runs(rows.connection, Scope.all(), limit=2, after=first.next).runs] == [
+        made[1],
+        made[0],
+    ]
 
 
 def test_the_last_page_has_no_next(rows: Rows) -> None:
     rows.run()
 
-    assert list_runs(rows.connection, limit=1).next is None
-    assert list_runs(rows.connection, status="failed").next is None
+    assert list_runs(rows.connection, Scope.all(), limit=1).next is None
+    assert list_runs(rows.connection, Scope.all(), status="failed").next is None
 
 
 def test_one_query_that_reads_no_payload(rows: Rows) -> None:
     rows.run()
 
     with counted(rows.connection) as statements:
-        list_runs(rows.connection, status=["running", "failed"], workflow="checkout")
+        list_runs(rows.connection, Scope.all(), status=["running", "failed"], workflow="checkout")
 
     assert len(statements) == 1
     assert "payload" not in statements[0]
@@ -149,7 +153,7 @@ def test_ids_are_found_by_their_beginning(rows: Rows) -> None:
 )
 def test_a_filter_that_means_nothing_is_refused_by_name(rows: Rows, filters: dict[str, Any], name: str) -> None:
     with pytest.raises(FilterError) as raised:
-        list_runs(rows.connection, **filters)
+        list_runs(rows.connection, Scope.all(), **filters)
 
     assert raised.value.name == name
     assert isinstance(raised.value, ValueError)
@@ -164,7 +168,7 @@ def test_counts_by_status_in_one_query(rows: Rows) -> None:
         rows.run(status=status)
 
     with counted(rows.connection) as statements:
-        found = counts(rows.connection)
+        found = counts(rows.connection, Scope.all())
 
     assert len(statements) == 1
     assert {status: count.value for status, count in found.items() if count.value} == {
@@ -180,7 +184,7 @@ def test_finished_runs_are_counted_up_to_the_limit_and_others_in_full(rows: Rows
         for _ in range(3):
             rows.run(status=status)
 
-    found = counts(rows.connection, limit=2)
+    found = counts(rows.connection, Scope.all(), limit=2)
 
     assert found["completed"] == Count(value=2, capped=True)
     assert found["running"] == Count(value=3)
@@ -190,8 +194,8 @@ def test_counts_keep_to_the_filters(rows: Rows) -> None:
     rows.run(status="failed", needs="failed")
     rows.run(status="failed")
 
-    assert counts(rows.connection, needs=True)["failed"].value == 1
-    assert counts(rows.connection, status="running")["failed"].value == 0
+    assert counts(rows.connection, Scope.all(), needs=True)["failed"].value == 1
+    assert counts(rows.connection, Scope.all(), status="running")["failed"].value == 0
 
 
 @pytest.mark.parametrize(
@@ -240,7 +244,7 @@ def test_every_word_finds_its_run_and_no_other(rows: Rows) -> None:
 
 def test_the_same_word_is_told_without_sql(rows: Rows) -> None:
     made = worded_runs(rows)
-    runs = list_runs(rows.connection).runs
+    runs = list_runs(rows.connection, Scope.all()).runs
     stuck = stuck_among(rows.connection, runs, NOW)
 
     assert {word_of(run, NOW, stuck=run.id in stuck): run.id for run in runs} == made
@@ -263,7 +267,7 @@ def test_the_same_word_is_told_without_sql(rows: Rows) -> None:
 def test_less_common_states_have_one_word_too(rows: Rows, columns: dict[str, Any], word: str) -> None:
     run_id = rows.run(**columns)
 
-    assert word_of(list_runs(rows.connection).runs[0], NOW) == word
+    assert word_of(list_runs(rows.connection, Scope.all()).runs[0], NOW) == word
     assert [each for each in OPERATOR_WORDS if listed(rows, word=each, now=NOW)] == [word]
     assert listed(rows, word=word, now=NOW) == [run_id]
 
@@ -303,7 +307,7 @@ def test_words_are_counted_in_one_query(rows: Rows) -> None:
     rows.run(status="completed")
 
     with counted(rows.connection) as statements:
-        found = standing(rows.connection, size=1, now=NOW, limit=1).counts
+        found = standing(rows.connection, Scope.all(), size=1, now=NOW, limit=1).counts
 
     assert len(statements) == 1
     assert found == {**{word: Count(value=1) for word in OPERATOR_WORDS}, "completed": Count(value=1, capped=True)}
@@ -312,7 +316,7 @@ def test_words_are_counted_in_one_query(rows: Rows) -> None:
 def test_every_word_is_counted_whichever_is_asked_for(rows: Rows) -> None:
     worded_runs(rows)
 
-    every, some = (standing(rows.connection, size=9, now=NOW, word=word) for word in (None, "stuck"))
+    every, some = (standing(rows.connection, Scope.all(), size=9, now=NOW, word=word) for word in (None, "stuck"))
 
     assert some.counts == every.counts
     assert len(some.marks) < len(every.marks)
@@ -320,7 +324,7 @@ def test_every_word_is_counted_whichever_is_asked_for(rows: Rows) -> None:
 
 def test_how_runs_stand_depends_on_the_time(rows: Rows) -> None:
     with pytest.raises(FilterError):
-        standing(rows.connection, size=1)
+        standing(rows.connection, Scope.all(), size=1)
 
 
 def test_the_same_runs_stand_otherwise_as_time_goes_by(rows: Rows) -> None:
@@ -329,7 +333,7 @@ def test_the_same_runs_stand_otherwise_as_time_goes_by(rows: Rows) -> None:
 
     asked: list[tuple[float, float]] = [(0, 60), (61, 60), (61, 90), (0, 60)]
     found = [
-        standing(rows.connection, size=9, now=at(seconds), stuck_after=after, workflow=["checkout"])
+        standing(rows.connection, Scope.all(), size=9, now=at(seconds), stuck_after=after, workflow=["checkout"])
         for seconds, after in asked
     ]
 
@@ -342,7 +346,7 @@ def test_which_runs_are_stuck_is_one_query_and_none_for_finished_ones(rows: Rows
     run_id = rows.run()
     rows.dispatch(run_id, rows.step(run_id, "reserve"), due_at=at(-120))
     rows.run(status="completed")
-    runs = list_runs(rows.connection).runs
+    runs = list_runs(rows.connection, Scope.all()).runs
 
     with counted(rows.connection) as statements:
         assert stuck_among(rows.connection, runs, NOW) == {run_id}
@@ -355,7 +359,7 @@ def test_which_runs_are_stuck_is_one_query_and_none_for_finished_ones(rows: Rows
 def test_a_page_is_found_by_indexes_that_hold_all_it_takes(migrated_sqlite_url: str, word: str) -> None:
     with sa.create_engine(migrated_sqlite_url).connect() as connection:
         with counted(connection) as statements:
-            list_runs(connection, word=word, now=NOW)
+            list_runs(connection, Scope.all(), word=word, now=NOW)
         values = ("x",) * statements[0].count("?")
         plan = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statements[0]}", values)]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flask_squidmesh import Scope
 from flask_squidmesh.errors import RunNotFoundError
 from flask_squidmesh.reading.explanation import explain
 from flask_squidmesh.reading.graph import graph
@@ -36,10 +37,14 @@ def test_work_that_nobody_takes_is_told_by_the_same_word_everywhere(
     run_id = rows.run()
     rows.dispatch(run_id, rows.step(run_id, "reserve"), **work)
 
-    whole = look(rows.connection, REGISTRY, run_id, now=NOW, claim_timeout=30)
-    listed = {each for each in OPERATOR_WORDS if list_runs(rows.connection, word=each, now=NOW, run_id=run_id).runs}
+    whole = look(rows.connection, REGISTRY, Scope.all(), run_id, now=NOW, claim_timeout=30)
+    listed = {
+        each
+        for each in OPERATOR_WORDS
+        if list_runs(rows.connection, Scope.all(), word=each, now=NOW, run_id=run_id).runs
+    }
 
-    assert (whole.word, glimpse(rows.connection, run_id, now=NOW)[1], listed) == (word, word, {word})
+    assert (whole.word, glimpse(rows.connection, Scope.all(), run_id, now=NOW)[1], listed) == (word, word, {word})
 
 
 def test_it_says_what_inspecting_explaining_and_the_graph_say(rows: Rows) -> None:
@@ -48,19 +53,19 @@ def test_it_says_what_inspecting_explaining_and_the_graph_say(rows: Rows) -> Non
     rows.event(run_id, "child_pruned", metadata={"run_id": "gone"})
 
     with counted(rows.connection) as statements:
-        whole = look(rows.connection, REGISTRY, run_id, now=NOW, claim_timeout=30)
+        whole = look(rows.connection, REGISTRY, Scope.all(), run_id, now=NOW, claim_timeout=30)
 
     assert len(statements) == 6
-    assert whole.run == inspect(rows.connection, REGISTRY, run_id, include_history=True)
-    assert whole.explanation == explain(rows.connection, REGISTRY, run_id, now=NOW)
-    assert whole.graph() == graph(rows.connection, REGISTRY, run_id)
+    assert whole.run == inspect(rows.connection, REGISTRY, Scope.all(), run_id, include_history=True)
+    assert whole.explanation == explain(rows.connection, REGISTRY, Scope.all(), run_id, now=NOW)
+    assert whole.graph() == graph(rows.connection, REGISTRY, Scope.all(), run_id)
 
 
 def test_a_glance_takes_one_query(rows: Rows) -> None:
     run_id = rows.run()
 
     with counted(rows.connection) as statements:
-        glimpse(rows.connection, run_id, now=NOW)
+        glimpse(rows.connection, Scope.all(), run_id, now=NOW)
 
     assert len(statements) == 1
 
@@ -68,4 +73,4 @@ def test_a_glance_takes_one_query(rows: Rows) -> None:
 @pytest.mark.parametrize("run_id", ["nonsense", "01a203ec-0a04-7839-a6fe-65e9e1b57e80"])
 def test_there_is_nothing_to_see_of_a_run_that_is_not_there(rows: Rows, run_id: str) -> None:
     with pytest.raises(RunNotFoundError):
-        glimpse(rows.connection, run_id, now=NOW)
+        glimpse(rows.connection, Scope.all(), run_id, now=NOW)

@@ -9,7 +9,16 @@ import pytest
 import sqlalchemy as sa
 from pydantic import BaseModel, Field
 
-from flask_squidmesh import Cron, Manual, Step, UnknownTriggerError, UnknownWorkflowError, Workflow, scheduled_day
+from flask_squidmesh import (
+    Cron,
+    Manual,
+    Scope,
+    Step,
+    UnknownTriggerError,
+    UnknownWorkflowError,
+    Workflow,
+    scheduled_day,
+)
 from flask_squidmesh.runtime import scheduling
 from flask_squidmesh.store import tables
 from flask_squidmesh.testing import drain
@@ -131,10 +140,10 @@ def test_a_person_may_start_by_a_cron_trigger(open_shop: OpenShop, script: Scrip
 
 def test_what_fired_last_is_remembered(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(digesting(script))
-    [before] = scheduling.schedules(shop.runtime)
+    [before] = scheduling.schedules(shop.runtime, Scope.all())
     assert (before.fired_at, before.expression) == (None, "0 9 * * *")
     run_id = scheduling.fire(shop.runtime, "digesting", "daily", intended_window=WINDOW)
-    [after] = scheduling.schedules(shop.runtime)
+    [after] = scheduling.schedules(shop.runtime, Scope.all())
     assert after.fired_at is not None
     assert after.last_run_id == run_id
     assert after.next_due is not None

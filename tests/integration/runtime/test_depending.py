@@ -16,6 +16,7 @@ from flask_squidmesh import (
     Pause,
     Retry,
     RetryStep,
+    Scope,
     Step,
     TransitionError,
     Wait,
@@ -217,7 +218,7 @@ def test_a_decision_behind_a_join_has_its_time_from_when_it_was_asked_for(open_s
     asked = shop.clock.now()
     assert shop.mesh.explain_run(run_id).details["deadline"] == "on_time"
     with shop.runtime.database.read() as connection:
-        [item] = inbox(connection, shop.runtime.registry, now=asked).items
+        [item] = inbox(connection, shop.runtime.registry, Scope.all(), now=asked).items
     [decision] = item.decisions
     assert (decision.deadline, asked - decision.asked_at < timedelta(minutes=1)) == ("on_time", True)
     shop.clock.advance(timedelta(minutes=50))

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from flask_squidmesh import FailStep, Manual, Step, Workflow
+from flask_squidmesh import FailStep, Manual, Scope, Step, Workflow
 from flask_squidmesh.reading import failing
 from tests.shop import Order, Script, Shop
 
@@ -31,7 +31,7 @@ def order(shop: Shop) -> str:
 
 def look(shop: Shop, **options: str) -> failing.Failures:
     with shop.runtime.database.read() as connection, shop.counted() as counts:
-        found = failing.failures(connection, now=shop.clock.now(), **options)
+        found = failing.failures(connection, Scope.all(), now=shop.clock.now(), **options)
     assert counts["statements"] <= 3  # one of them opens the transaction on SQLite
     return found
 
