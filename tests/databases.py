@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.pool import NullPool, Pool
 
 FIRST_WITH_STRATEGY = 150000
@@ -29,24 +29,25 @@ def create_tables(url: str) -> None:
 @contextmanager
 def engines_disposed() -> Iterator[None]:
     """Close every connection that was made meanwhile, so that a test leaves none to the garbage collector."""
-    used: dict[int, Engine] = {}
+    used: dict[int, Pool] = {}
     made: list[Any] = []
 
-    def remember(connection: Connection) -> None:
-        used[id(connection.engine.pool)] = connection.engine
+    def remember(_connection: Any, _record: object, proxy: Any) -> None:
+        used[id(proxy._pool)] = proxy._pool
 
     def remember_driver(connection: Any, _record: object) -> None:
         made.append(connection)
 
-    event.listen(Engine, "engine_connect", remember)
+    # Of the pool and not of the engine: statements go another way where somebody listens to engines.
+    event.listen(Pool, "checkout", remember)
     event.listen(Pool, "connect", remember_driver)
     try:
         yield
     finally:
-        event.remove(Engine, "engine_connect", remember)
+        event.remove(Pool, "checkout", remember)
         event.remove(Pool, "connect", remember_driver)
-        for engine in used.values():
-            engine.dispose()
+        for pool in used.values():
+            pool.dispose()
         for driver in made:
             driver.close()
 

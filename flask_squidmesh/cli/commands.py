@@ -10,7 +10,7 @@ from alembic.util import CommandError
 from flask.cli import AppGroup
 
 from ..errors import SquidMeshError
-from ..store.database import reason_of
+from ..store.outages import reason_of
 
 
 class Commands(AppGroup):

@@ -9,7 +9,7 @@ import click
 from sqlalchemy.exc import OperationalError
 
 from ..store import schema
-from ..store.database import reason_of
+from ..store.outages import reason_of
 
 if TYPE_CHECKING:
     from ..runtime.runtime import Runtime

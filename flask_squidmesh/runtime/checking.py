@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ..store import schema
-from ..store.database import reason_of
 from ..store.measuring import runs_per_day, table_sizes
+from ..store.outages import reason_of
 from ..store.tables import ADVICE, Dispatch, Process
 from .beats import FORGOTTEN_AFTER
 from .retention import unknown_keys

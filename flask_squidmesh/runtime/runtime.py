@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
 
 
+LONGEST_SILENCE = 0.6
+"""Of a claim timeout: a claim that is renewed outlives a silence of the database that is shorter."""
+
+
 class Runtime:
     """One app's configuration, database, workflows, executor and clock; stands in `app.extensions["squidmesh"]`."""
 
@@ -47,7 +51,8 @@ class Runtime:
         """Make what belongs to one process."""
         self.bell = Bell()
         self.worker_name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
-        self.database = Database(self._open_engine, self.clock, self._host_session, self._bind)
+        longest_silence = self.settings.claim_timeout * LONGEST_SILENCE
+        self.database = Database(self._open_engine, self.clock, self._host_session, self._bind, longest_silence)
         self.claims = ClaimKeeper(self)
         self.turns = Turns()
         self.queue_progress = QueueProgress()

@@ -66,14 +66,11 @@ class Batch:
         if not self._parts:
             return True
         if connection.dialect.name != "postgresql":
-            return self._one_by_one(connection.connection, connection.dialect)
+            return self._one_by_one(connection)
         statement, values = self._as_one()
-        cursor = statement.execute(connection.connection, connection.dialect, values)
-        try:
-            [found, *_] = cursor.fetchone()
-            return bool(found)
-        finally:
-            cursor.close()
+        row = statement.first(connection, values)
+        assert row is not None, "it counts the rows that the fence has found"
+        return bool(row[0])
 
     def send(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
         """The same on PostgreSQL as a transaction of its own, which is one statement."""
@@ -94,14 +91,12 @@ class Batch:
             given += rows[0] if len(rows) == 1 else map(list, zip(*rows, strict=True))
         return statement, in_order([*given, *self._notice])
 
-    def _one_by_one(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
+    def _one_by_one(self, connection: sa.Connection) -> bool:
         waiting_for_fence = self._fenced
         for shape, rows in self._parts.items():
-            statement, in_order = alone(shape, dialect.name)
+            statement, in_order = alone(shape, "sqlite")
             for row in rows:
-                cursor = statement.execute(pooled, dialect, in_order(row))
-                found = cursor.rowcount
-                cursor.close()
+                found = statement.count(connection, in_order(row))
                 if waiting_for_fence and found == 0:
                     return False
                 waiting_for_fence = False

@@ -83,7 +83,7 @@ class Claim(NamedTuple):
 def run_under(connection: sa.Connection, claim: Claim) -> RunFact | None:
     """The run of the claim, both locked until the transaction ends; None where the claim is gone or has moved on."""
     query, given = run_asked(cast(Dialect, connection.dialect.name), claim)
-    rows = query.rows(connection.connection, connection.dialect, given)
+    rows = query.rows(connection, given)
     return RunFact._make(rows[0]) if rows else None
 
 
@@ -123,7 +123,7 @@ def due_work(
     take_over: whether those whose claim has expired are among them. after: only those due later than then.
     """
     query, given = _due_asked(database, queue, limit, take_over, after)
-    return _works(query.rows(connection.connection, connection.dialect, given))
+    return _works(query.rows(connection, given))
 
 
 def claim_work(

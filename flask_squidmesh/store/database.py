@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -15,10 +15,15 @@ import sqlalchemy as sa
 from psycopg.pq import ExecStatus, PipelineStatus, TransactionStatus
 from sqlalchemy.orm import Session, scoped_session
 
-from ..clock import Clock, ReferenceClock
-from ..errors import ConflictError, SchemaError
+from ..clock import ReferenceClock
+from ..errors import ConfigurationError, ConflictError, SchemaError
+from . import shortcut
 from .batching import Batch
+from .beside import Beside
+from .contact import Contact
+from .outages import DRIVERS, means_outage, reason_of, told
 from .prepared import Asked, Dialect, Prepared
+from .server import begins_read_committed, read_committed
 from .shapes import FromNow
 from .tables import ADVICE, PREFIX, Timestamp
 from .wire import PIPELINES
@@ -46,7 +51,7 @@ def open_engine(host: sa.Engine) -> sa.Engine:
     """
     if host.dialect.name != "sqlite" or in_memory(host.url):
         return host
-    engine = sa.create_engine(host.url)
+    engine = sa.create_engine(host.url, execution_options={shortcut.OWN: True})
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -82,43 +87,6 @@ def time_of(driver: psycopg.Connection[Any]) -> datetime | None:
     return None if shown is None else EPOCH + timedelta(microseconds=int(shown))
 
 
-class Contact:
-    """Since when this process has reached the database without a gap.
-
-    Only a process that did so for a whole claim timeout may take over an expired claim: after an outage nobody could
-    renew, and a claim that expired meanwhile says nothing about its worker.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._since: float | None = None
-        self._last = 0.0
-
-    def made(self) -> None:
-        """A transaction went through."""
-        self._last = time.monotonic()
-        if self._since is None:
-            self._since = self._moment()
-
-    def lost(self) -> None:
-        """The database did not answer."""
-        self._since = None
-
-    def unbroken_for(self, seconds: float) -> bool:
-        """Whether contact has held for so long, with no silence of that length in it."""
-        if self._since is not None and time.monotonic() - self._last > seconds:
-            self._since = None
-        return self._since is not None and self._moment() - self._since >= seconds
-
-    def _moment(self) -> float:
-        return time.monotonic() + self._clock.offset.total_seconds()
-
-
-def reason_of(error: sa.exc.DBAPIError) -> str:
-    """Why the database refused, in the first line of its own words."""
-    return str(error.orig).strip().partition("\n")[0]
-
-
 class ExplainingMissingTables:
     """Turn the driver's complaint about a table or column of ours into SchemaError with the commands to run."""
 
@@ -131,17 +99,24 @@ class ExplainingMissingTables:
 
 
 class _Watched(ExplainingMissingTables):
-    """Notes in addition whether the database was reached. A class, as a generator takes longer than all else in it."""
+    """Notes whether the database was reached, and has the driver's errors told as SQLAlchemy's, whoever let them out.
 
-    def __init__(self, contact: Contact) -> None:
-        self._contact = contact
+    A class, as a generator takes longer than all else in it. writing: whether what goes well has written.
+    """
+
+    def __init__(self, contact: Contact, *, writing: bool) -> None:
+        self._contact, self._writing = contact, writing
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if error is None:
-            self._contact.made()
-        elif isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
+            self._contact.made(written=self._writing)
+            return
+        plain = told(error) if isinstance(error, DRIVERS) else error
+        if means_outage(plain):
             self._contact.lost()
-        super().__exit__(_type, error, _traceback)
+        super().__exit__(_type, plain, _traceback)
+        if plain is not error:
+            raise plain from error
 
 
 def _lacks_something_of_ours(error: sa.exc.DBAPIError) -> bool:
@@ -160,8 +135,11 @@ def now_given(dialect: Dialect, parameter: str) -> sa.ColumnElement[datetime]:
 class Database:
     """One app's database.
 
-    engine: a callable that answers the engine at first use, so that nothing connects before it must.
-    host_session: the host's scoped session, asked whether it holds the write lock on SQLite.
+    engine: a callable that answers the engine at first use, so that nothing connects before it must. host_session: the
+    host's session, asked what it holds. longest_silence: see `Contact`.
+
+    Whoever has a connection of the host's pool and waits for another may wait for somebody who does the same. So reads
+    of ours use what the host's session has, and whatever else takes a second connection takes it from a pool beside.
     """
 
     def __init__(
@@ -170,13 +148,17 @@ class Database:
         clock: ReferenceClock,
         host_session: Callable[[], Session | None] = lambda: None,
         bind: Callable[[], sa.Engine | None] = lambda: None,
+        longest_silence: float = inf,
     ) -> None:
         self._open, self._clock, self._host_session, self._bind = engine, clock, host_session, bind
         self._engine: sa.Engine | None = None
         self._opening = threading.Lock()
         self._turn = threading.Lock()
-        self.contact = Contact(clock)
-        self._watched = _Watched(self.contact)
+        self._beside: dict[str, Beside] = {}
+        self._here = _Here()
+        self.contact = Contact(clock, longest_silence)
+        self._reading = _Watched(self.contact, writing=False)
+        self._writing = _Watched(self.contact, writing=True)
 
     @property
     def engine(self) -> sa.Engine:
@@ -215,20 +197,26 @@ class Database:
 
     def ask(self, query: Prepared, given: Mapping[str, Any]) -> list[list[Any]]:
         """The rows of one SELECT, in one round trip."""
-        if self.dialect == "sqlite":
+
+        def in_order() -> list[list[Any]]:
             with self.read() as connection:
-                return query.rows(connection.connection, connection.dialect, given)
-        return self._alone(lambda pooled, dialect: query.ask(pooled, dialect, given))
+                return query.rows(connection, given)
+
+        if self._lent_by_host() is not None:
+            return in_order()
+        return self._sent(lambda pooled, dialect: query.ask(pooled, dialect, given), in_order, self._reading)
 
     def commit(self, batch: Batch) -> bool:
         """Make the writes in a transaction of their own, which on PostgreSQL is the one statement that they have to be.
 
         Answer whether the fence of the batch has found its row.
         """
-        if self.dialect == "sqlite":
+
+        def in_order() -> bool:
             with self.write() as connection:
                 return batch.execute(connection)
-        return self._alone(batch.send)
+
+        return self._sent(batch.send, in_order, self._writing)
 
     def decide(self, asked: Sequence[Asked], deciding: Callable[..., Batch | None]) -> bool:
         """Read rows and make the writes that are decided on them, in one transaction of two round trips (PostgreSQL).
@@ -241,22 +229,27 @@ class Database:
             batch = deciding(*Prepared.begin(pooled, dialect, asked))
             return batch is not None and batch.commit(pooled, dialect)
 
+        def in_order() -> bool:
+            with self.write() as connection:
+                batch = deciding(*(query.rows(connection, given) for query, given in asked))
+                return batch is not None and batch.execute(connection)
+
         try:
-            return self._alone(send)
+            return self._sent(send, in_order, self._writing)
         except sa.exc.DBAPIError as error:
             if not isinstance(error.orig, psycopg.errors.InvalidSqlStatementName):
                 raise
             return False
 
     @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
-        """A connection whose reads belong to one transaction."""
-        lent = self._lent_by_host()
+    def read(self, *, shared: bool = True) -> Iterator[sa.Connection]:
+        """A connection whose reads belong to one transaction: the host's where its session has one (`shared`)."""
+        lent = self._lent_by_host() if shared or self.shared_connection else None
         if lent is not None:
-            yield lent
+            with self._reading, _undone(lent):
+                yield lent
             return
-        with self._watched, self.engine.connect() as connection:
-            self._keep_time(connection.connection)
+        with self._reading, self._connected() as connection, _begun(connection):
             yield connection
 
     @contextmanager
@@ -266,14 +259,14 @@ class Database:
         Raises ConflictError where the caller's own uncommitted writes would block it on SQLite.
         """
         if self.dialect == "postgresql":
-            with self._watched, self.engine.begin() as connection:
-                self._keep_time(connection.connection)
+            with self._writing, self._connected() as connection, _begun(connection):
                 yield connection
+                connection.commit()
             return
         blocked_by_host = self._host_holds_write_lock()
         if blocked_by_host and self.shared_connection:
             raise ConflictError(_PASS_SESSION)
-        with self._turn, self._watched, self.engine.connect() as connection:
+        with self._turn, self._writing, self.engine.connect() as connection:
             self._begin_immediate(connection, blocked_by_host)
             try:
                 yield connection
@@ -281,16 +274,50 @@ class Database:
             finally:
                 connection.rollback()
 
+    @contextmanager
+    def reserved(self, purpose: str) -> Iterator[None]:
+        """Have this thread's transactions meanwhile use connections that are kept for a purpose, outside of the host's
+        pool, so that nobody can take them away (PostgreSQL)."""
+        before, self._here.purpose = self._here.purpose, purpose
+        try:
+            yield
+        finally:
+            self._here.purpose = before
+
+    def beside(self, purpose: str) -> sa.Engine:
+        """The host's engine with a pool of its own for this purpose; on SQLite our engine, which is not the host's."""
+        if self.dialect == "sqlite":
+            return self.engine
+        with self._opening:
+            if purpose not in self._beside:
+                self._beside[purpose] = Beside(cast(sa.Engine, self._engine))
+            return self._beside[purpose]
+
     def joined(self, session: AnySession) -> sa.Connection:
         """The connection of the caller's transaction, which can write from here on; we never commit it.
 
-        SQLite's driver begins no transaction for a read, so that two would decide on the same rows at once.
+        SQLite's driver begins no transaction for a read, so that two would decide on the same rows at once. Raises
+        ConfigurationError where the connection commits every statement by itself.
         """
         connection = self.seen_by(session)
         raw: Any = connection.connection.driver_connection
-        if self.dialect == "sqlite" and not raw.in_transaction:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if self.dialect == "sqlite":
+            if not raw.in_transaction:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+        elif raw.autocommit:
+            raise ConfigurationError(_NO_TRANSACTION)
         return connection
+
+    def begun_in(self, session: Session) -> sa.Connection:
+        """As `joined`, for a session that is not used yet: where its connections commit by themselves, this one does
+        not until the transaction has ended."""
+        if self.dialect == "postgresql":
+            raw: Any = self.seen_by(session).connection.driver_connection
+            if raw.autocommit:
+                session.close()
+                given = {"bind": self._bind()} if self._bind() is not None else {}
+                session.connection(bind_arguments=given, execution_options={"isolation_level": "READ COMMITTED"})
+        return self.joined(session)
 
     def seen_by(self, session: AnySession) -> sa.Connection:
         """The connection of the caller's transaction, to read from."""
@@ -310,7 +337,11 @@ class Database:
         if session is not None:
             self.seen_by(session)
         else:
-            self._alone(lambda pooled, dialect: None)
+            self._sent(lambda pooled, dialect: None, self._kept_in_order, self._reading)
+
+    def _kept_in_order(self) -> None:
+        with self.read():
+            pass
 
     def _keep_time(self, pooled: sa.PoolProxiedConnection) -> None:
         """Compare the clocks where that was not done for a while, with a statement beside the caller's."""
@@ -319,39 +350,112 @@ class Database:
             self._clock.compare(lambda: time_of(driver))
 
     def dispose(self) -> None:
-        """Close an engine of our own; the host's stays as it is."""
+        """Close engines of our own; the host's stays as it is."""
         if self._engine is not None and self._engine.dialect.name == "sqlite" and not self.shared_connection:
             self._engine.dispose()
+        for purpose in tuple(self._beside):
+            self.let_go(purpose)
+
+    def let_go(self, purpose: str) -> None:
+        """Close the connections that are kept for this purpose."""
+        with self._opening:
+            engine = self._beside.pop(purpose, None)
+        if engine is not None:
+            engine.dispose()
 
     def forget_connections(self) -> None:
         """Leave every connection to the process that this one was forked from."""
         if self._engine is not None:
             self._engine.dispose(close=False)
+        for engine in self._beside.values():
+            engine.dispose(close=False)
 
-    def _alone(self, send: Callable[[sa.PoolProxiedConnection, sa.Dialect], _Found]) -> _Found:
-        """Send statements past SQLAlchemy (PostgreSQL). What is not committed then is rolled back."""
-        with self._watched:
-            pooled = self.engine.raw_connection()
+    def _sent(
+        self,
+        send: Callable[[sa.PoolProxiedConnection, sa.Dialect], _Found],
+        in_order: Callable[[], _Found],
+        watched: _Watched,
+    ) -> _Found:
+        """Send statements past SQLAlchemy (PostgreSQL); what is not committed then is rolled back.
+
+        in_order: does the same by SQLAlchemy, which is taken where it or its driver may not be passed by.
+        """
+        if self.dialect == "sqlite":
+            return in_order()
+        engine = self._engine_here()
+        if not shortcut.is_open(engine):
+            return in_order()
+        with watched:
+            pooled = engine.raw_connection()
             driver = cast(psycopg.Connection[Any], pooled.driver_connection)
-            self._keep_time(pooled)
+            if shortcut.passes_driver_by(driver):
+                pooled.close()
+                return in_order()
+            if driver.pgconn.transaction_status == TransactionStatus.IDLE:
+                self._keep_time(pooled)
             try:
-                found = send(pooled, self.engine.dialect)
+                found = send(pooled, engine.dialect)
                 if driver.pgconn.transaction_status != TransactionStatus.IDLE:
                     driver.rollback()
                 return found
-            except BaseException:
-                if _is_sound(driver):
-                    driver.rollback()
-                else:
-                    pooled.invalidate()
+            except BaseException as error:
+                _left_sound(engine, pooled, error)
                 raise
             finally:
                 pooled.close()
 
+    @contextmanager
+    def _connected(self) -> Iterator[sa.Connection]:
+        """A connection that this thread holds meanwhile, ready for a transaction of ours."""
+        engine = self._engine_here()
+        self._here.depth += 1
+        try:
+            with engine.connect() as connection, self._own(connection):
+                self._keep_time(connection.connection)
+                yield connection
+        finally:
+            self._here.depth -= 1
+
+    def _own(self, connection: sa.Connection) -> Any:
+        return read_committed(connection) if self.dialect == "postgresql" else nullcontext()
+
+    def _engine_here(self) -> sa.Engine:
+        """The engine whose pool this thread may wait for, whatever it holds already: each has a pool of the next."""
+        if self.dialect == "sqlite":
+            return self.engine
+        purpose, depth = self._here.purpose, self._here.depth
+        if purpose is None:
+            depth += self._is_held_by_host()
+            if depth <= 0:
+                return self.engine
+        return self.beside(f"{purpose or 'second'} {depth}")
+
+    def _is_held_by_host(self) -> bool:
+        session = self._host_session()
+        return session is not None and session.in_transaction()
+
     def _lent_by_host(self) -> sa.Connection | None:
-        """In memory, the connection of the host's open transaction, which closing one of our own would roll back."""
-        session = self._host_session() if self.shared_connection else None
-        return self.seen_by(session) if session is not None and session.in_transaction() else None
+        """The connection of the host's open transaction where we can read from it: in memory there is no other, and
+        closing one of our own would roll it back."""
+        if self._here.purpose is not None or not (self.dialect == "postgresql" or self.shared_connection):
+            return None
+        session = self._host_session()
+        if session is None or not session.in_transaction():
+            return None
+        if self.dialect == "sqlite":
+            return self.seen_by(session)
+        return self._fit_to_read(session)
+
+    def _fit_to_read(self, session: Session) -> sa.Connection | None:
+        try:
+            connection = self.seen_by(session)
+        except sa.exc.InvalidRequestError:  # the session has to be rolled back first
+            return None
+        if connection.engine.pool is not self.engine.pool:
+            return None
+        driver = cast(psycopg.Connection[Any], connection.connection.driver_connection)
+        well = driver.pgconn.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS)
+        return connection if well and begins_read_committed(connection.connection) else None
 
     def _host_holds_write_lock(self) -> bool:
         session = self._host_session()
@@ -378,6 +482,57 @@ class Database:
                 raw.execute(f"PRAGMA busy_timeout={LOCK_WAIT_MS}")
 
 
+class _Here(threading.local):
+    """What this thread holds: how many connections, and for which purpose they are kept."""
+
+    depth = 0
+    purpose: str | None = None
+
+
+@contextmanager
+def _begun(connection: sa.Connection) -> Iterator[None]:
+    """A transaction, which a listener may have begun already. What the block has not committed is rolled back."""
+    if not connection.in_transaction():
+        connection.begin()
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.rollback()
+
+
+@contextmanager
+def _undone(lent: sa.Connection) -> Iterator[None]:
+    """Leave the host's transaction as it was, also where a query of ours fails (PostgreSQL)."""
+    raw: Any = lent.connection.driver_connection
+    if lent.dialect.name == "sqlite" or raw.autocommit:
+        yield
+        return
+    savepoint = lent.begin_nested()
+    try:
+        yield
+    finally:
+        if savepoint.is_active:
+            savepoint.rollback()
+
+
+def _left_sound(engine: sa.Engine, pooled: sa.PoolProxiedConnection, error: BaseException) -> None:
+    """Roll back, or throw the connection away; where it is gone so are probably those that are as old, as SQLAlchemy
+    assumes too."""
+    driver = cast(psycopg.Connection[Any], pooled.driver_connection)
+    if driver.closed:
+        engine.pool._invalidate(pooled, error)
+    elif _is_sound(driver):
+        driver.rollback()
+    else:
+        pooled.invalidate(error)
+
+
+_NO_TRANSACTION = (
+    "The connection of the session commits every statement by itself (isolation_level is AUTOCOMMIT), so that a run "
+    "cannot be in one transaction with rows of yours. Leave session= out, or begin the session's transaction with "
+    'db.session.connection(execution_options={"isolation_level": "READ COMMITTED"}).'
+)
 _PASS_SESSION = (
     "db.session holds writes that are not committed, and SQLite allows one writer at a time, so a transaction of our "
     "own would wait for itself. Commit first, or pass session=db.session to make both one transaction."

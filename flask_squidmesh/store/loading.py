@@ -60,7 +60,7 @@ def joins(connection: sa.Connection, run_id: str, names: Collection[str]) -> dic
     if not names:
         return {}
     query, given = joins_asked(cast(Dialect, connection.dialect.name), run_id, names)
-    return joins_of(query.rows(connection.connection, connection.dialect, given))
+    return joins_of(query.rows(connection, given))
 
 
 def joins_asked(dialect: Dialect, run_id: str, names: Collection[str]) -> Asked:

@@ -1,11 +1,13 @@
 """Statements that are compiled once and sent past SQLAlchemy, which else takes longer for them than the database.
 
-They go through a connection of SQLAlchemy's pool and its dialect, and their values through its types.
+They go through a connection of SQLAlchemy's pool and its dialect, and their values through its types. Where something
+of the host's would be passed by, SQLAlchemy executes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 import psycopg
@@ -16,8 +18,9 @@ from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
-from . import wire
+from . import shortcut, wire
 from .encoding import encoder
+from .outages import DRIVERS, told
 
 Dialect = Literal["sqlite", "postgresql"]
 Change = Callable[[Any], Any]
@@ -39,6 +42,7 @@ class Prepared:
 
     def __init__(self, statement: sa.ClauseElement, database: Dialect) -> None:
         dialect = DIALECTS[database]
+        self._statement: Any = statement
         compiled = statement.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)
         self._sql = str(compiled)
@@ -61,17 +65,23 @@ class Prepared:
         with self._telling(dialect):
             return wire.commit(pooled, self._sql, self._encoded(values))
 
-    def execute(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> Any:
-        """Execute it in the connection's transaction, and answer the driver's cursor, which the caller closes."""
-        driver: Any = pooled.driver_connection
-        cursor: Any = psycopg.RawCursor(driver) if dialect.name == "postgresql" else driver.cursor()
-        try:
-            with self._telling(dialect):
-                dialect.do_execute(cursor, self._sql, self._changed(values))
-        except sa.exc.DBAPIError:
-            cursor.close()
-            raise
-        return cursor
+    def first(self, connection: sa.Connection, values: Sequence[Any]) -> Sequence[Any] | None:
+        """Execute it in the connection's transaction, and answer the first row that it returns."""
+        with self._executed(connection, values) as found:
+            row: Sequence[Any] | None = found.fetchone()
+            return row
+
+    def count(self, connection: sa.Connection, values: Sequence[Any]) -> int:
+        """Execute it in the connection's transaction, and answer how many rows were written."""
+        with self._executed(connection, values) as found:
+            return int(found.rowcount)
+
+    def rows(self, connection: sa.Connection, given: Given) -> Rows:
+        """The rows of a SELECT in the connection's transaction."""
+        if not shortcut.is_open(connection):
+            return [list(row) for row in connection.execute(self._statement, self._named(self._in_order(given)))]
+        with self._executed(connection, self._in_order(given)) as found:
+            return self._loaded(found.fetchall())
 
     def ask(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Given) -> Rows:
         """The rows of a SELECT on PostgreSQL, as a transaction of its own."""
@@ -85,13 +95,26 @@ class Prepared:
             results = wire.begin(pooled, sent)
         return [query._loaded(wire.rows(pooled, result)) for (query, _), result in zip(asked, results, strict=True)]
 
-    def rows(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Given) -> Rows:
-        """The rows of a SELECT in the connection's transaction."""
-        cursor = self.execute(pooled, dialect, self._in_order(given))
+    @contextmanager
+    def _executed(self, connection: sa.Connection, values: Sequence[Any]) -> Iterator[Any]:
+        """A cursor of the driver's, or a result of SQLAlchemy's."""
+        if not shortcut.is_open(connection):
+            result: Any = connection.execute(self._statement, self._named(values))
+            yield result
+            result.close()
+            return
+        driver: Any = connection.connection.driver_connection
+        dialect = connection.dialect
+        cursor: Any = psycopg.RawCursor(driver) if dialect.name == "postgresql" else driver.cursor()
         try:
-            return self._loaded(cursor.fetchall())
+            with self._telling(dialect):
+                dialect.do_execute(cursor, self._sql, self._changed(values))
+            yield cursor
         finally:
             cursor.close()
+
+    def _named(self, values: Sequence[Any]) -> dict[str, Any]:
+        return dict(zip(self.parameters, values, strict=True))
 
     def _encoded(self, values: Sequence[Any]) -> list[bytes | None]:
         return [None if value is None else encode(value) for encode, value in zip(self._encoders, values, strict=True)]
@@ -127,12 +150,8 @@ class _Telling:
         pass
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        known = self._dialect.loaded_dbapi.Error
-        if isinstance(error, known):
-            told = sa.exc.DBAPIError.instance(
-                self._sql, None, error, known, hide_parameters=True, dialect=self._dialect
-            )
-            raise told from error
+        if isinstance(error, DRIVERS):
+            raise told(error, self._sql) from error
 
 
 def _stored(type_: TypeEngine[Any], dialect: sa.Dialect) -> Change | None:

@@ -5,6 +5,8 @@ They keep psycopg's connection, its way of waiting and its settings for prepared
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections import Counter
 from collections.abc import Generator, Sequence
 from itertools import count
@@ -14,9 +16,11 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import generators, pq
 from psycopg.adapt import Transformer
-from psycopg.errors import InvalidSqlStatementName, error_from_result
+from psycopg.errors import FeatureNotSupported, InvalidSqlStatementName, error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
+
+from .server import LEVEL, SET_LEVEL, server_of
 
 Driver = psycopg.Connection[Any]
 # Lists, because psycopg's compiled implementation took no other sequence before 3.2.14.
@@ -27,10 +31,14 @@ DONE: Final = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 KEPT_IN: Final = "squidmesh_prepared"
 TAKE_UTF8: Final = (b"UTF8", b"SQL_ASCII")
 PIPELINES: Final = pq.version() >= 140_000
-BEGIN: Final[Statement] = (None, "BEGIN", [])
+BEGIN: Final[Statement] = (None, "BEGIN ISOLATION LEVEL READ COMMITTED", [])
+SET: Final[Statement] = (None, SET_LEVEL, [])
 COMMIT: Final[Statement] = (None, "COMMIT", [])
+GONE: Final = (InvalidSqlStatementName, FeatureNotSupported)
+"""What says that a prepared statement is there no more, or that its columns are others since a migration."""
+MOST_GONE: Final = 2
 
-_numbers = count(1)
+_process, _numbers = secrets.token_hex(4), count(1)
 
 
 def send(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult:
@@ -39,19 +47,23 @@ def send(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult
     sql: has `$1`, `$2`, ... for the values, which are text in UTF-8. Raises what psycopg raises. Where the host has
     begun a transaction on the connection, with a listener to its pool, the statement ends it.
     """
-    status = cast(Driver, pooled.driver_connection).pgconn.transaction_status
-    [result] = _exchange(pooled, [(sql, values)], ends=status != TransactionStatus.IDLE)
+    if _is_within(pooled):
+        [result] = _exchange(pooled, [(sql, values)], _opening(pooled), [COMMIT])
+    elif server_of(pooled).isolation == LEVEL:
+        [result] = _exchange(pooled, [(sql, values)], again=True)
+    else:
+        [result] = _exchange(pooled, [(sql, values)], [BEGIN], [COMMIT], again=True)
     return result
 
 
 def begin(pooled: sa.PoolProxiedConnection, asked: Sequence[tuple[str, Values]]) -> list[PGresult]:
     """Begin a transaction and send its first statements, in one round trip."""
-    return _exchange(pooled, asked, begins=True)
+    return _exchange(pooled, asked, _opening(pooled), again=True)
 
 
 def commit(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult:
     """Send a transaction's last statement and commit, in one round trip."""
-    [result] = _exchange(pooled, [(sql, values)], ends=True)
+    [result] = _exchange(pooled, [(sql, values)], closing=[COMMIT])
     return result
 
 
@@ -68,18 +80,25 @@ class Names:
     def __init__(self) -> None:
         self._sent = Counter[str]()
         self._names: dict[str, bytes] = {}
+        self._gone = 0
 
     def of(self, driver: Driver, sql: str) -> bytes | None:
         """The name under which the statement is prepared; None where it is not."""
         name = self._names.get(sql)
-        if name is None and driver.prepare_threshold is not None:
+        if name is None and driver.prepare_threshold is not None and self._gone < MOST_GONE:
             self._sent[sql] += 1
             if self._sent[sql] > driver.prepare_threshold and self._has_room(driver):
                 name = self._prepare(driver, sql)
         return name
 
+    @property
+    def any(self) -> bool:
+        """Whether anything is prepared."""
+        return bool(self._names)
+
     def forget(self) -> None:
-        """Nothing is prepared any more."""
+        """Nothing is prepared any more. Where that happens again and again nothing is worth being prepared."""
+        self._gone += 1
         self._sent.clear()
         self._names.clear()
 
@@ -87,7 +106,7 @@ class Names:
         return driver.prepared_max is None or len(self._names) < driver.prepared_max
 
     def _prepare(self, driver: Driver, sql: str) -> bytes:
-        name = b"squidmesh_%d" % next(_numbers)
+        name = f"squidmesh_{_process}_{os.getpid()}_{next(_numbers)}".encode()  # behind a pooler others' are there too
         driver.pgconn.send_prepare(name, sql.encode())
         _answer(driver)
         self._names[sql] = name
@@ -95,33 +114,58 @@ class Names:
         return name
 
 
+def _is_within(pooled: sa.PoolProxiedConnection) -> bool:
+    return cast(Driver, pooled.driver_connection).pgconn.transaction_status != TransactionStatus.IDLE
+
+
+def _opening(pooled: sa.PoolProxiedConnection) -> Sequence[Statement]:
+    """What has to come first for a transaction of ours, also where the host has begun it."""
+    return [SET] if _is_within(pooled) else [BEGIN]
+
+
 def _exchange(
     pooled: sa.PoolProxiedConnection,
     asked: Sequence[tuple[str, Values]],
+    opening: Sequence[Statement] = (),
+    closing: Sequence[Statement] = (),
     *,
-    begins: bool = False,
-    ends: bool = False,
+    again: bool = False,
 ) -> list[PGresult]:
+    """The results of the statements. again: whether the transaction begins here, and so can begin anew where what was
+    prepared is there no more."""
     driver = cast(Driver, pooled.driver_connection)
+    if driver.pgconn.parameter_status(b"client_encoding") not in TAKE_UTF8:
+        asked = [(sql, _recoded(values, driver.info.encoding)) for sql, values in asked]
+    names = _names_on(pooled)
+    try:
+        named = [(names.of(driver, sql) if names else None, sql, values) for sql, values in asked]
+        return _execute(driver, opening, named, closing)
+    except GONE:
+        if names is None or not names.any:
+            raise
+        names.forget()
+        if not again:
+            raise
+        driver.rollback()
+        return _execute(driver, opening, [(None, sql, values) for sql, values in asked], closing)
+
+
+def _names_on(pooled: sa.PoolProxiedConnection) -> Names | None:
+    """The connection's prepared statements; None where each transaction may meet another process of the server."""
+    if not server_of(pooled).direct:
+        return None
     names: Names | None = pooled.info.get(KEPT_IN)
     if names is None:
         names = pooled.info[KEPT_IN] = Names()
-    if driver.pgconn.parameter_status(b"client_encoding") not in TAKE_UTF8:
-        asked = [(sql, _recoded(values, driver.info.encoding)) for sql, values in asked]
-    try:
-        return _execute(driver, [(names.of(driver, sql), sql, values) for sql, values in asked], begins, ends)
-    except InvalidSqlStatementName:  # psycopg or the host has discarded what was prepared
-        names.forget()
-        if ends:
-            raise
-        driver.rollback()
-        return _execute(driver, [(None, sql, values) for sql, values in asked], begins, ends)
+    return names
 
 
-def _execute(driver: Driver, asked: Sequence[Statement], begins: bool, ends: bool) -> list[PGresult]:
-    statements = [*([BEGIN] if begins else []), *asked, *([COMMIT] if ends else [])]
+def _execute(
+    driver: Driver, opening: Sequence[Statement], asked: Sequence[Statement], closing: Sequence[Statement]
+) -> list[PGresult]:
+    statements = [*opening, *asked, *closing]
     results = _in_pipeline(driver, statements) if len(statements) > 1 and PIPELINES else _in_turn(driver, statements)
-    return results[begins : begins + len(asked)]
+    return results[len(opening) : len(opening) + len(asked)]
 
 
 def _in_turn(driver: Driver, statements: Sequence[Statement]) -> list[PGresult]:

@@ -68,9 +68,9 @@ def judged(case: Case) -> Iterator[Finding]:
 @contextmanager
 def snapshot(runtime: Runtime) -> Iterator[sa.Connection]:
     """One moment of the database, however many queries are asked of it."""
-    with runtime.database.read() as connection:
-        if connection.dialect.name == "postgresql" and not connection.in_transaction():
-            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+    with runtime.database.read(shared=False) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         yield connection
 
 
