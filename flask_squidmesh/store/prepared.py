@@ -28,6 +28,7 @@ Given = Mapping[str, Any]
 Rows = list[list[Any]]
 Asked = tuple["Prepared", Given]
 
+_COUNTED: Final = {"preserve_rowcount": True}
 DIALECTS: Final[Mapping[str, sa.Dialect]] = {
     "postgresql": PGDialect_psycopg(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
     "sqlite": pysqlite.dialect(paramstyle="qmark"),
@@ -99,7 +100,7 @@ class Prepared:
     def _executed(self, connection: sa.Connection, values: Sequence[Any]) -> Iterator[Any]:
         """A cursor of the driver's, or a result of SQLAlchemy's."""
         if not shortcut.is_open(connection):
-            result: Any = connection.execute(self._statement, self._named(values))
+            result: Any = connection.execute(self._statement, self._named(values), execution_options=_COUNTED)
             yield result
             result.close()
             return

@@ -66,7 +66,7 @@ def insert(database: Database, *rows: dict[str, Any]) -> None:
 
 
 def key(run_id: str) -> dict[str, Any]:
-    return {"workflow": "plain", "key": "k-1", "run_id": run_id, "payload_fingerprint": "f", "at": NOW}
+    return {"workflow": "plain", "tenant": "", "key": "k-1", "run_id": run_id, "payload_fingerprint": "f", "at": NOW}
 
 
 @pytest.mark.parametrize("found", [True, False])
