@@ -12,7 +12,7 @@ from celery.concurrency.prefork import TaskPool as ForkingPool
 from celery.schedules import crontab
 from flask import Flask, current_app
 from kombu.connection import Connection
-from kombu.pools import producers
+from kombu.pools import ProducerPool, get_limit
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from ..errors import ConfigurationError
@@ -48,7 +48,7 @@ class CeleryExecutor(Executor):
                 "Celery's task_always_eager is set, so that a task would be performed where it is sent. Unset it; in "
                 "tests, perform what is due with flask_squidmesh.testing.drain()."
             )
-        with producers[self._connection].acquire(block=True, timeout=PATIENCE_SECONDS) as producer:
+        with self._producers.acquire(block=True, timeout=PATIENCE_SECONDS) as producer:  # type: ignore[no-untyped-call]
             sent = self._celery.send_task(
                 PERFORM,
                 args=[dict(payload)],
@@ -76,6 +76,19 @@ class CeleryExecutor(Executor):
     @cached_property
     def _celery(self) -> Celery:
         return _app_of_host(current_app)
+
+    @property
+    def _producers(self) -> ProducerPool:
+        """The producers of this process: one that was forked off must not write to its parent's sockets."""
+        pools, process = self._pools, os.getpid()
+        if process not in pools:
+            limit: int = get_limit()  # type: ignore[no-untyped-call]
+            pools.setdefault(process, ProducerPool(self._connection.Pool(limit), limit))  # type: ignore[no-untyped-call]
+        return pools[process]
+
+    @cached_property
+    def _pools(self) -> dict[int, ProducerPool]:
+        return {}
 
     @cached_property
     def _connection(self) -> Connection:
@@ -152,13 +165,10 @@ class WorkerUpkeep:
 
     def __init__(self, runtime: Any, celery: Celery) -> None:
         self._runtime, self._celery = runtime, celery
-        self._made_in = os.getpid()
         self._current: Any = None
 
     def begin_in_child(self, **_: Any) -> None:
         """A process of the pool has come up."""
-        if os.getpid() != self._made_in:
-            self._runtime.forked()
         self._begin(threads=1)
 
     def begin_unless_forking(self, sender: Any, **_: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -15,17 +16,23 @@ if TYPE_CHECKING:
 
 
 def arrange(app: Flask, runtime: Runtime) -> None:
-    """Start the worker with the first request, so that making the app starts no thread."""
-    starting = threading.Lock()
+    """Start the worker of each process with its first request, so that making the app starts no thread."""
+    begun: dict[int, object] = {}
 
     def begin(_app: Flask, **_: object) -> None:
-        if starting.acquire(blocking=False):
+        mine = object()
+        if begun.setdefault(os.getpid(), mine) is mine:
             _start(runtime)
 
     request_started.connect(begin, sender=app, weak=False)
 
 
 def _start(runtime: Runtime) -> None:
-    worker = Worker(runtime, threads=2)
+    worker, process = Worker(runtime, threads=2), os.getpid()
+
+    def stop() -> None:
+        if os.getpid() == process:
+            worker.stop()
+
     threading.Thread(target=worker.run, name="squidmesh-dev-worker", daemon=True).start()
-    atexit.register(worker.stop)
+    atexit.register(stop)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
+import sys
 import threading
 from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import sqlalchemy as sa
 
@@ -125,7 +127,7 @@ def _invoke(
         return blocked_by(exception)
     _began(runtime, claim)
     try:
-        output = step_output(call(**bound.arguments))
+        output = step_output(_called(call, bound.arguments))
         check_output(output, runtime.settings.max_payload_bytes)
         return Completed(output={called.key: output} if called.key else output, input=bound.input)
     except BaseException as exception:
@@ -147,6 +149,31 @@ def _let_shutdown_through(exception: BaseException) -> None:
 
 def _callable(runtime: Runtime, function: Callable[..., Any]) -> Callable[..., Any]:
     return runtime.app.ensure_sync(function) if _is_coroutine(function) else function
+
+
+def _called(call: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    process = os.getpid()
+    try:
+        return call(**arguments)
+    finally:
+        if os.getpid() != process:
+            _end_child()
+
+
+def _end_child() -> NoReturn:
+    """End a process that a step forked off and that came back out of it: the outcome is for its parent to record."""
+    error = sys.exc_info()[1]
+    logger.log(logging.DEBUG if isinstance(error, SystemExit) else logging.WARNING, _CAME_BACK, exc_info=error)
+    code = error.code if isinstance(error, SystemExit) else int(error is not None)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+_CAME_BACK: Final = (
+    "squidmesh: a process that a step had forked off came back out of the step's function and was ended. "
+    "Have it end itself with os._exit, or use multiprocessing."
+)
 
 
 def _is_coroutine(function: Callable[..., Any]) -> bool:
@@ -179,7 +206,7 @@ def _context(runtime: Runtime, claim: Claim, state: RunState) -> dict[str, Any]:
         "actor": claim.run.actor,
         "read_state": lambda: state.at(claim, None),
         "read_cancelled": partial(_is_cancelling, runtime, claim.run.id),
-        "read_lost": partial(runtime.claims.is_lost, claim.claim_id),
+        "read_lost": lambda: runtime.claims.is_lost(claim.claim_id),
         "begin_child": partial(start_child, runtime, claim),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -18,10 +19,12 @@ from ..executors.resolving import resolve
 from ..host import Host
 from ..host_requirements import findings
 from ..secret_names import is_secret
+from ..store import forks
 from ..store.database import Database, open_engine
 from ..workflow.registry import Registry
 from .announcing import Turns
 from .deliveries import Delivery, perform
+from .forking import follow
 from .keeping_claims import ClaimKeeper
 from .queue_progress import QueueProgress
 from .retention import Retention
@@ -30,6 +33,8 @@ from .waking import Bell
 
 if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
+
+_renewing = threading.Lock()
 
 
 LONGEST_SILENCE = 0.6
@@ -46,9 +51,11 @@ class Runtime:
         self.host = Host(app, config, registry)
         self._complete = False
         self._begin_process()
+        follow(self)
 
     def _begin_process(self) -> None:
         """Make what belongs to one process."""
+        self._process = os.getpid()
         self.bell = Bell()
         self.worker_name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         longest_silence = self.settings.claim_timeout * LONGEST_SILENCE
@@ -59,16 +66,31 @@ class Runtime:
         self.retention = Retention(self)
         self._executor: Executor | None = None
 
+    def hold_still(self, patience: float) -> None:
+        """The process is about to fork: wait so many seconds at most until no other thread is at the SQLite file."""
+        self.database.gate.close(patience)
+
+    def go_on(self) -> None:
+        """The process has forked off another."""
+        self.database.gate.open()
+
     def forked(self) -> None:
         """Begin anew in a process that was forked off, which can share no connection, thread or lock with its parent.
 
-        The connections are forgotten, not closed: the parent goes on using them.
+        The connections are left to the parent, which goes on using them; the host's engines get new ones.
         """
-        with self.in_context():
-            for engine in self.host_db.engines.values():
-                engine.dispose(close=False)
-        self.database.forget_connections()
+        forks.keep_for_parent((self.database, self._executor))
+        for engine in self.host.engines.values():
+            forks.leave(engine)
         self._begin_process()
+
+    def in_this_process(self) -> Runtime:
+        """The same; begun anew where a server has forked this process without telling Python."""
+        if self._process != os.getpid():
+            with _renewing:
+                if self._process != os.getpid():
+                    self.forked()
+        return self
 
     def ensure_configured(self) -> None:
         """Raise ConfigurationError with everything that the app lacks."""
@@ -122,7 +144,7 @@ class Runtime:
 
     def perform(self, payload: Any) -> Delivery:
         """Do what a queued job asks for; see `SquidMesh.perform`."""
-        return perform(self, payload)
+        return perform(self.in_this_process(), payload)
 
     def upkeep(self, *, threads: int) -> Upkeep:
         """What a worker process of the ready-made executors does beside performing, while the `with` block lasts."""
@@ -155,4 +177,4 @@ def current_runtime() -> Runtime:
             f"Squid Mesh is not set up on the app {current_app.name!r}. Call mesh.init_app(app) where the app is made."
         )
     found: Runtime = runtime
-    return found
+    return found.in_this_process()

@@ -37,7 +37,7 @@ def perform_in_transaction(
 
     record: writes an outcome over a connection.
     """
-    with runtime.in_context():
+    with runtime.database.standing_still_at_forks(), runtime.in_context():
         session = runtime.host_db.session()
         connection = runtime.database.joined(session)
         with _kept_open(session) as kept:

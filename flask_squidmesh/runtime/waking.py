@@ -105,7 +105,8 @@ class Glance(Watch):
             assert driver is not None
             seen = None
             while not self._stopping.wait(GLANCE_SECONDS):
-                [version] = driver.execute("PRAGMA data_version").fetchone()
+                with self._database.gate:
+                    [version] = driver.execute("PRAGMA data_version").fetchone()
                 if version != seen:
                     self._bell.ring()
                 seen = version

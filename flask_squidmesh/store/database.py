@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any, TypeVar, cast
@@ -21,6 +21,7 @@ from . import shortcut
 from .batching import Batch
 from .beside import Beside
 from .contact import Contact
+from .forks import Gate, is_of_parent
 from .outages import DRIVERS, means_outage, reason_of, told
 from .prepared import Asked, Dialect, Prepared
 from .server import begins_read_committed, read_committed
@@ -154,6 +155,7 @@ class Database:
         self._engine: sa.Engine | None = None
         self._opening = threading.Lock()
         self._turn = threading.Lock()
+        self.gate = Gate()
         self._beside: dict[str, Beside] = {}
         self._here = _Here()
         self.contact = Contact(clock, longest_silence)
@@ -249,7 +251,7 @@ class Database:
             with self._reading, _undone(lent):
                 yield lent
             return
-        with self._reading, self._connected() as connection, _begun(connection):
+        with self.standing_still_at_forks(), self._reading, self._connected() as connection, _begun(connection):
             yield connection
 
     @contextmanager
@@ -266,7 +268,7 @@ class Database:
         blocked_by_host = self._host_holds_write_lock()
         if blocked_by_host and self.shared_connection:
             raise ConflictError(_PASS_SESSION)
-        with self._turn, self._writing, self.engine.connect() as connection:
+        with self.gate, self._turn, self._writing, self.engine.connect() as connection:
             self._begin_immediate(connection, blocked_by_host)
             try:
                 yield connection
@@ -292,6 +294,13 @@ class Database:
             if purpose not in self._beside:
                 self._beside[purpose] = Beside(cast(sa.Engine, self._engine))
             return self._beside[purpose]
+
+    def standing_still_at_forks(self) -> AbstractContextManager[None]:
+        """Have this process fork only before or after the block, where the database is an SQLite file.
+
+        A child that was forked off in the middle of a statement would find locks of SQLite's taken for ever.
+        """
+        return nullcontext() if self.dialect == "postgresql" else self.gate
 
     def joined(self, session: AnySession) -> sa.Connection:
         """The connection of the caller's transaction, which can write from here on; we never commit it.
@@ -320,9 +329,12 @@ class Database:
         return self.joined(session)
 
     def seen_by(self, session: AnySession) -> sa.Connection:
-        """The connection of the caller's transaction, to read from."""
+        """The connection of the caller's transaction, to read from. Raises ConflictError where it is the parent's of
+        this process."""
         bind = self._bind()
         connection = session.connection(bind_arguments={"bind": bind}) if bind is not None else session.connection()
+        if is_of_parent(connection):
+            raise ConflictError(_SESSION_OF_PARENT)
         self._keep_time(connection.connection)
         return connection
 
@@ -362,13 +374,6 @@ class Database:
             engine = self._beside.pop(purpose, None)
         if engine is not None:
             engine.dispose()
-
-    def forget_connections(self) -> None:
-        """Leave every connection to the process that this one was forked from."""
-        if self._engine is not None:
-            self._engine.dispose(close=False)
-        for engine in self._beside.values():
-            engine.dispose(close=False)
 
     def _sent(
         self,
@@ -449,7 +454,7 @@ class Database:
     def _fit_to_read(self, session: Session) -> sa.Connection | None:
         try:
             connection = self.seen_by(session)
-        except sa.exc.InvalidRequestError:  # the session has to be rolled back first
+        except (sa.exc.InvalidRequestError, ConflictError):  # it has to be rolled back first, or is the parent's
             return None
         if connection.engine.pool is not self.engine.pool:
             return None
@@ -532,6 +537,10 @@ _NO_TRANSACTION = (
     "The connection of the session commits every statement by itself (isolation_level is AUTOCOMMIT), so that a run "
     "cannot be in one transaction with rows of yours. Leave session= out, or begin the session's transaction with "
     'db.session.connection(execution_options={"isolation_level": "READ COMMITTED"}).'
+)
+_SESSION_OF_PARENT = (
+    "The session uses a connection that was opened before this process was forked off, and that the other process goes "
+    "on using. Use a session that is new in this process, or end the session's transaction before the fork."
 )
 _PASS_SESSION = (
     "db.session holds writes that are not committed, and SQLite allows one writer at a time, so a transaction of our "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
@@ -28,6 +29,16 @@ def _next() -> tuple[int, int]:
         later = moment > last
         _last = (moment, secrets.randbits(_TAIL_BITS - 1)) if later else (last, tail + 1 + secrets.randbits(32))
         return _last
+
+
+def _in_child() -> None:
+    """Another thread of the parent may have held the guard."""
+    global _guard
+    _guard = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def read_id(text: object) -> str | None:

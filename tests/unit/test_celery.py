@@ -178,18 +178,13 @@ class Working:
         self.celery = started(celery_app(app))
         self.celery.amqp.queues.select(options.get("queues"))
         self.begun: list[Upkeep] = []
-        self.forks = 0
         runtime = app.extensions["squidmesh"]
         monkeypatch.setattr(runtime, "upkeep", self._upkeep)
-        monkeypatch.setattr(runtime, "forked", self._forked)
         self.upkeep = WorkerUpkeep(runtime, self.celery)
 
     def _upkeep(self, *, threads: int) -> Upkeep:
         self.begun.append(Upkeep(threads))
         return self.begun[-1]
-
-    def _forked(self) -> None:
-        self.forks += 1
 
     def is_ready_with(self, pool: Callable[[int], Any], limit: int = 3) -> None:
         """The worker's consumer is up, with a pool of this kind."""
@@ -198,13 +193,12 @@ class Working:
 
 def test_each_process_that_a_worker_forks_keeps_up_from_its_birth_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Working(monkeypatch)
-    monkeypatch.setattr("os.getpid", lambda: -1)
     worker.upkeep.begin_in_child(sender="shop@host")
     worker.upkeep.once()
     worker.upkeep.end()
     worker.upkeep.end()
     [upkeep] = worker.begun
-    assert (worker.forks, upkeep.threads, upkeep.calls) == (1, 1, ["begun", "once", "ended"])
+    assert (upkeep.threads, upkeep.calls) == (1, ["begun", "once", "ended"])
 
 
 def test_the_process_that_forks_them_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +219,7 @@ def test_a_worker_with_threads_keeps_up_once_for_all(monkeypatch: pytest.MonkeyP
 def test_a_solo_worker_performs_in_the_process_that_it_was_made_in(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Working(monkeypatch)
     worker.upkeep.begin_in_child(sender="shop@host")
-    assert (worker.forks, len(worker.begun)) == (0, 1)
+    assert len(worker.begun) == 1
 
 
 def test_a_worker_of_other_queues_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
