@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from flask import Blueprint, Flask
 
 from . import cli
 from .clock import Clock, SystemClock
+from .commands import Commands
 from .config import Config, read_config
 from .dashboard import create_blueprint
 from .dashboard.access import tenant_by
 from .dashboard.hooks import Hooks
+from .dashboard.protocols import ActorHook, AuthorizeHook, LinksHook, NonceHook, RedactHook, ScopeHook, TenantHook
 from .errors import ConfigurationError, UnknownWorkflowError
-from .people import Person
+from .people import Actor
 from .reading import explanation, graph, inspection, listing
-from .reading.views import Explanation, Graph, Run, RunPage
-from .runtime import control, dev_worker, pruning, replaying, schedule_control, starting
+from .reading.filters import RunFilters
+from .reading.views import Explanation, Graph, Run, RunHistory, RunPage
+from .runtime import dev_worker, pruning, schedule_control, starting
 from .runtime.deliveries import Delivery
 from .runtime.pruning import PruneReport
 from .runtime.runtime import Runtime, current_runtime
 from .runtime.scheduling import cron_trigger
 from .store.database import AnySession
+from .store.identity import RunId
 from .store.scope import Scope, scope_of_tenant
-from .store.summaries import RunSummary
 from .workflow.declaration import Workflow
 from .workflow.registry import Registry
 
-RunId = UUID | str
-Actor = str | Mapping[str, Any] | Person
 Defined = TypeVar("Defined", bound=type[Workflow])
-Hook = TypeVar("Hook", bound=Callable[..., Any])
+_Authorize = TypeVar("_Authorize", bound=AuthorizeHook)
+_Who = TypeVar("_Who", bound=ActorHook)
+_Redact = TypeVar("_Redact", bound=RedactHook)
+_Links = TypeVar("_Links", bound=LinksHook)
+_Nonce = TypeVar("_Nonce", bound=NonceHook)
+_Tenant = TypeVar("_Tenant", bound=TenantHook)
+_Scope = TypeVar("_Scope", bound=ScopeHook)
 
 
-class SquidMesh:
+class SquidMesh(Commands):
     """Durable workflows for a Flask app.
 
     It holds registrations only, so one object serves several apps; what belongs to an app stands in
@@ -51,13 +57,13 @@ class SquidMesh:
         self,
         app: Flask | None = None,
         *,
-        authorize: Callable[..., Any] | None = None,
-        actor: Callable[..., Any] | None = None,
-        redact: Callable[..., Any] | None = None,
-        links: Callable[..., Any] | None = None,
-        csp_nonce: Callable[..., Any] | None = None,
-        tenant: Callable[..., Any] | None = None,
-        scope: Callable[..., Any] | None = None,
+        authorize: AuthorizeHook | None = None,
+        actor: ActorHook | None = None,
+        redact: RedactHook | None = None,
+        links: LinksHook | None = None,
+        csp_nonce: NonceHook | None = None,
+        tenant: TenantHook | None = None,
+        scope: ScopeHook | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._registry = Registry()
@@ -104,7 +110,7 @@ class SquidMesh:
         self._registry.register(*workflows)
         return workflows[0]
 
-    def authorize(self, hook: Hook) -> Hook:
+    def authorize(self, hook: _Authorize) -> _Authorize:
         """Decorator: `hook(action, run, permission)` says whether the person may do it.
 
         It is called with the keywords that it declares, of action, run, permission, workflow, tenant, step, option and
@@ -117,28 +123,28 @@ class SquidMesh:
         self._hooks.give("authorize", hook)
         return hook
 
-    def actor(self, hook: Hook) -> Hook:
+    def actor(self, hook: _Who) -> _Who:
         """Decorator: `hook()` names the person at the page: text, a mapping with an `id` and perhaps a `label`, or a
         Person; None for nobody. It is recorded with every action."""
         self._hooks.give("actor", hook)
         return hook
 
-    def redact(self, hook: Hook) -> Hook:
+    def redact(self, hook: _Redact) -> _Redact:
         """Decorator: `hook(path, value, run)` returns what pages may show of a value at a path of keys."""
         self._hooks.give("redact", hook)
         return hook
 
-    def links(self, hook: Hook) -> Hook:
+    def links(self, hook: _Links) -> _Links:
         """Decorator: `hook(run)` returns (label, url) pairs to show on the run's page."""
         self._hooks.give("links", hook)
         return hook
 
-    def csp_nonce(self, hook: Hook) -> Hook:
+    def csp_nonce(self, hook: _Nonce) -> _Nonce:
         """Decorator: `hook()` returns the nonce of the current response, where the host's policy demands one."""
         self._hooks.give("csp_nonce", hook)
         return hook
 
-    def tenant(self, hook: Hook) -> Hook:
+    def tenant(self, hook: _Tenant) -> _Tenant:
         """Decorator: `hook()` says whose runs are started within the current request; None or '' for nobody's.
 
         It counts for the start form and for `start_run` without `tenant=`; outside a request it is not asked.
@@ -146,7 +152,7 @@ class SquidMesh:
         self._hooks.give("tenant", hook)
         return hook
 
-    def scope(self, hook: Hook) -> Hook:
+    def scope(self, hook: _Scope) -> _Scope:
         """Decorator: `hook()` says which runs the person at the page may know of, as a `Scope`; it may declare `actor`.
 
         A run outside it does not exist for that person. Without the hook whoever may list runs knows of all.
@@ -154,7 +160,7 @@ class SquidMesh:
         self._hooks.give("scope", hook)
         return hook
 
-    def dashboard(self, *, name: str, url_prefix: str, authorize: Callable[..., Any] | None = None) -> Blueprint:
+    def dashboard(self, *, name: str, url_prefix: str, authorize: AuthorizeHook | None = None) -> Blueprint:
         """A further mount of the dashboard, to be registered by the host; with an `authorize` of its own if given.
 
         Raises ConfigurationError for an `authorize` that cannot be called.
@@ -212,6 +218,31 @@ class SquidMesh:
         spec = runtime.registry.get(workflow)
         return inspection.begun(started.row, started.changes.entered, spec)
 
+    @overload
+    def inspect_run(
+        self,
+        run_id: RunId,
+        *,
+        include_history: Literal[False] = False,
+        tenant: str | None = None,
+        session: AnySession | None = None,
+    ) -> Run: ...
+
+    @overload
+    def inspect_run(
+        self,
+        run_id: RunId,
+        *,
+        include_history: Literal[True],
+        tenant: str | None = None,
+        session: AnySession | None = None,
+    ) -> RunHistory: ...
+
+    @overload
+    def inspect_run(
+        self, run_id: RunId, *, include_history: bool, tenant: str | None = None, session: AnySession | None = None
+    ) -> Run: ...
+
     def inspect_run(
         self,
         run_id: RunId,
@@ -220,10 +251,14 @@ class SquidMesh:
         tenant: str | None = None,
         session: AnySession | None = None,
     ) -> Run:
-        """The run as it is stored; with its steps, step runs, attempts and audit events if asked for.
+        """The run as it is stored.
 
-        tenant: a run of another one counts as none, '' for runs of none; left out, whoever's it is. Raises
-        RunNotFoundError, for malformed ids too.
+        include_history: answer a RunHistory, which has its steps, step runs, attempts, audit events and timeline too.
+        tenant: a run of another one counts as none, '' for runs of none; left out, whoever's it is. session: see the
+        run as that transaction does.
+
+        Raises RunNotFoundError, for malformed ids too.
+
         """
         scope = scope_of_tenant(tenant)
         return self._inspect(current_runtime(), scope, run_id, include_history=include_history, session=session)
@@ -253,114 +288,24 @@ class SquidMesh:
     def list_runs(
         self,
         *,
-        workflow: type[Workflow] | str | Iterable[str] | None = None,
         tenant: str | Iterable[str] | None = None,
         limit: int = 50,
         after: str | None = None,
-        **filters: Any,
+        **filters: Unpack[RunFilters],
     ) -> RunPage:
         """One page of runs, newest first.
 
-        workflow: class or name, also one that is registered no more. tenant: only the runs of this one, or of
-        several; '' for runs of none; left out, those of all. filters: status, needs, trigger, subject, error, step,
-        since, until, run_id; see `reading.filters.Filters`. limit: at most 500. after: `next` of the page before.
-        Raises FilterError for a filter that makes no sense.
+        tenant: only the runs of this one, or of several; '' for runs of none; left out, those of all. limit: at most
+        500. after: `next` of the page before. filters: those of RunFilters, combined with AND.
+
+        Raises FilterError for a filter that is not known or makes no sense.
         """
         runtime = self._ready()
+        workflow = filters.get("workflow")
         if workflow is not None:
             filters["workflow"] = self._stored_names(runtime, workflow)
         with runtime.database.read() as connection:
             return listing.list_runs(connection, scope_of_tenant(tenant), limit=limit, after=after, **filters)
-
-    # -- decisions of people -----------------------------------------------------------------------------------
-
-    def approve_run(
-        self, run_id: RunId, *, step: str | None = None, tenant: str | None = None, **said: Any
-    ) -> RunSummary:
-        """Approve what waits for approval.
-
-        said: actor (required), comment, metadata, session, expected (the decision token of the page), and
-        idempotency_key. step: which, where several wait. tenant: a run of another one counts as none. Raises
-        RunNotFoundError, ManualActionError, TransitionError, ConflictError.
-        """
-        return control.approve(current_runtime(), run_id, step=step, scope=scope_of_tenant(tenant), **said)
-
-    def reject_run(
-        self, run_id: RunId, *, step: str | None = None, tenant: str | None = None, **said: Any
-    ) -> RunSummary:
-        """Reject what waits for approval; as approve_run."""
-        return control.reject(current_runtime(), run_id, step=step, scope=scope_of_tenant(tenant), **said)
-
-    def unblock_run(
-        self, run_id: RunId, *, step: str | None = None, tenant: str | None = None, **said: Any
-    ) -> RunSummary:
-        """Resume after a pause; as approve_run, but the actor may be left out."""
-        return control.unblock(current_runtime(), run_id, step=step, scope=scope_of_tenant(tenant), **said)
-
-    def cancel_run(
-        self, run_id: RunId, *, compensate: bool = False, tenant: str | None = None, **said: Any
-    ) -> RunSummary:
-        """Cancel the run: at once, or when the steps that are executing have ended. compensate: undo what was done."""
-        return control.cancel(current_runtime(), run_id, compensate=compensate, scope=scope_of_tenant(tenant), **said)
-
-    def replay_run(
-        self,
-        run_id: RunId,
-        *,
-        allow_irreversible: bool = False,
-        from_step: str | None = None,
-        tenant: str | None = None,
-        **said: Any,
-    ) -> RunSummary:
-        """Start a new run with the payload of a finished one, linked both ways, and return it.
-
-        from_step: copy the outputs of what came before and begin there. Raises UnsafeReplayError where steps that
-        cannot be undone would run again, unless allow_irreversible is True.
-        """
-        return replaying.replay(
-            current_runtime(),
-            run_id,
-            scope=scope_of_tenant(tenant),
-            allow_irreversible=allow_irreversible,
-            from_step=from_step,
-            **said,
-        )
-
-    def retry_step(
-        self, run_id: RunId, *, step: str | None = None, tenant: str | None = None, **said: Any
-    ) -> RunSummary:
-        """Attempt an interrupted step again."""
-        return control.retry_step(current_runtime(), run_id, step=step, scope=scope_of_tenant(tenant), **said)
-
-    def resolve_step(
-        self, run_id: RunId, *, output: Any = None, step: str | None = None, tenant: str | None = None, **said: Any
-    ) -> RunSummary:
-        """Say that an interrupted step took effect. output: what it would have returned."""
-        return control.resolve_step(
-            current_runtime(), run_id, output=output, step=step, scope=scope_of_tenant(tenant), **said
-        )
-
-    def fail_step(
-        self,
-        run_id: RunId,
-        *,
-        reason: str | None = None,
-        step: str | None = None,
-        tenant: str | None = None,
-        **said: Any,
-    ) -> RunSummary:
-        """Say that an interrupted step failed; its error route or the end of the run follows."""
-        return control.fail_step(
-            current_runtime(), run_id, reason=reason, step=step, scope=scope_of_tenant(tenant), **said
-        )
-
-    def retry_compensation(self, run_id: RunId, *, tenant: str | None = None, **said: Any) -> RunSummary:
-        """Try the failed compensations of a run again."""
-        return control.retry_compensation(current_runtime(), run_id, scope=scope_of_tenant(tenant), **said)
-
-    def acknowledge_run(self, run_id: RunId, *, tenant: str | None = None, **said: Any) -> RunSummary:
-        """Take a failed run out of what needs a person."""
-        return control.acknowledge(current_runtime(), run_id, scope=scope_of_tenant(tenant), **said)
 
     # -- keeping house -----------------------------------------------------------------------------------------
 

@@ -21,6 +21,9 @@ class Person:
     groups: tuple[str, ...] = ()
 
 
+Actor = str | Mapping[str, Any] | Person
+
+
 def normal(text: str) -> str:
     """The text in the one form in which people are told apart."""
     return unicodedata.normalize("NFC", text).strip()

@@ -26,13 +26,13 @@ _HIGHEST_CHARACTER = "\U0010ffff"
 Condition = sa.ColumnElement[bool]
 
 
-class Filters(TypedDict, total=False):
-    """The filters of a list; those given are combined with AND.
+class RunFilters(TypedDict, total=False):
+    """What a list of runs can be narrowed to; what is None is left out.
 
-    status, workflow, needs: a name or several; a workflow's class stands for its names. needs=True: whatever it needs.
-    subject, run_id: how they begin. error: a fingerprint. step: where the run is. since, until: when the run was
-    created, the latter excluded. word: an operator word, which depends on `now`; stuck_after: seconds
-    after which work that nobody takes is stuck.
+    status, workflow, needs: a name or several; a workflow's class stands for all its names, and one that is not
+    registered any more is found by the name it had. needs=True: whatever it needs. subject, run_id: how they begin.
+    error: a fingerprint. step: where the run is. trigger: what started it. since, until: when the run was created,
+    the latter excluded.
     """
 
     status: str | Iterable[str] | None
@@ -45,6 +45,14 @@ class Filters(TypedDict, total=False):
     trigger: str | None
     since: datetime | None
     until: datetime | None
+
+
+class Filters(RunFilters, total=False):
+    """The filters that pages have beside those of Python calls.
+
+    word: an operator word, which depends on `now`; stuck_after: seconds after which work that nobody takes is stuck.
+    """
+
     word: str | None
     now: datetime | None
     stuck_after: float

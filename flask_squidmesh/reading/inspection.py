@@ -21,7 +21,7 @@ from .records import Record, Row, read_record, step_facts
 from .states import merged_outputs
 from .steps import step_run_views, step_views
 from .timeline import timeline
-from .views import AuditEventView, Run
+from .views import AuditEventView, Run, RunHistory
 
 PARENT: Final = ("parent_run_id", "parent_step")
 _EMPTY: Final = {**dict.fromkeys(tables.runs.columns.keys()), **dict.fromkeys(COUNTERS, 0)}
@@ -67,7 +67,8 @@ def run_of(connection: sa.Connection, scope: Scope, record: Record, *, include_h
             "audit_events": audit_events,
             "timeline": timeline(record, audit_events),
         }
-    return Run(
+    kind = RunHistory if include_history else Run
+    return kind(
         **{**summary_values(record.run), **relatives.parent},
         payload=record.run["payload"],
         context=merged_outputs(record.visits),

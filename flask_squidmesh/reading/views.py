@@ -124,7 +124,7 @@ class TimelineEvent(View):
 
 @dataclass(frozen=True, kw_only=True)
 class Run(RunSummary):
-    """One run in full. steps, step_runs, audit_events and timeline are None unless asked for with include_history=True.
+    """One run. steps, step_runs, audit_events and timeline are None, unless it is a RunHistory.
 
     context: the outputs so far, merged, newest wins. last_error: {type, message, code, details, traceback, retryable}.
     decision: the token to pass as `expected` to a control call. children: the runs it started. replays: the runs that
@@ -144,6 +144,20 @@ class Run(RunSummary):
     step_runs: tuple[StepRunView, ...] | None = None
     audit_events: tuple[AuditEventView, ...] | None = None
     timeline: tuple[TimelineEvent, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunHistory(Run):
+    """One run with all that happened to it.
+
+    steps: what its workflow declares, each as it stands. step_runs: every visit and compensation, in the order they
+    were made. audit_events: who decided what. timeline: all of it by time.
+    """
+
+    steps: tuple[StepView, ...]
+    step_runs: tuple[StepRunView, ...]
+    audit_events: tuple[AuditEventView, ...]
+    timeline: tuple[TimelineEvent, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

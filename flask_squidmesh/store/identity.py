@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 
+RunId = uuid.UUID | str
 _TAIL_BITS = 74
 _guard = threading.Lock()
 _last = (0, 0)
