@@ -1,6 +1,9 @@
 """Durable business workflows inside a Flask app, with a dashboard for the people who operate them."""
 
+from .config import Config, DashboardConfig
 from .dashboard import REDACTED, Deny
+from .dashboard.protocols import ActorHook, AuthorizeHook, LinksHook, NonceHook, RedactHook, ScopeHook, TenantHook
+from .engine.actions import NextAction, Refusal
 from .errors import (
     ConfigurationError,
     ConflictError,
@@ -20,11 +23,26 @@ from .errors import (
 )
 from .executors.contract import Executor, Payload
 from .extension import SquidMesh
-from .people import Person
-from .reading.views import Explanation, Graph, Run, RunPage
+from .people import Actor, Person
+from .reading.filters import RunFilters
+from .reading.views import (
+    AttemptView,
+    AuditEventView,
+    Explanation,
+    Graph,
+    GraphEdge,
+    GraphNode,
+    Run,
+    RunHistory,
+    RunPage,
+    StepRunView,
+    StepView,
+    TimelineEvent,
+)
 from .runtime.deliveries import Delivery
+from .runtime.pruning import PruneReport
 from .store.scope import Scope
-from .store.summaries import RunSummary
+from .store.summaries import Needs, RunSummary
 from .workflow import (
     Approval,
     CompensationContext,
@@ -44,11 +62,18 @@ from .workflow import (
 
 __all__ = [
     "REDACTED",
+    "Actor",
+    "ActorHook",
     "Approval",
+    "AttemptView",
+    "AuditEventView",
+    "AuthorizeHook",
     "CompensationContext",
+    "Config",
     "ConfigurationError",
     "ConflictError",
     "Cron",
+    "DashboardConfig",
     "DefinitionError",
     "Delivery",
     "Deny",
@@ -59,25 +84,41 @@ __all__ = [
     "FilterError",
     "Fixed",
     "Graph",
+    "GraphEdge",
+    "GraphNode",
+    "LinksHook",
     "Log",
     "Manual",
     "ManualActionError",
+    "Needs",
+    "NextAction",
+    "NonceHook",
     "Pause",
     "Payload",
     "PayloadError",
     "Person",
+    "PruneReport",
+    "RedactHook",
+    "Refusal",
     "Retry",
     "RetryStep",
     "Run",
+    "RunFilters",
+    "RunHistory",
     "RunNotFoundError",
     "RunPage",
     "RunSummary",
     "SchemaError",
     "Scope",
+    "ScopeHook",
     "SquidMesh",
     "SquidMeshError",
     "Step",
     "StepContext",
+    "StepRunView",
+    "StepView",
+    "TenantHook",
+    "TimelineEvent",
     "TransitionError",
     "UnknownTriggerError",
     "UnknownWorkflowError",

@@ -1,0 +1,167 @@
+"""A host as its authors would write it, annotated throughout: what type checkers are to accept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from pydantic import BaseModel
+
+from flask_squidmesh import (
+    Approval,
+    CompensationContext,
+    Cron,
+    Deny,
+    Executor,
+    Explanation,
+    Exponential,
+    FailStep,
+    Graph,
+    Log,
+    Manual,
+    Pause,
+    Payload,
+    Person,
+    Retry,
+    RetryStep,
+    Run,
+    RunHistory,
+    RunPage,
+    RunSummary,
+    Scope,
+    SquidMesh,
+    Step,
+    StepContext,
+    Wait,
+    Workflow,
+)
+
+db = SQLAlchemy()
+mesh = SquidMesh()
+
+
+class Order(BaseModel):
+    order_id: str
+    amount: Decimal
+    quantity: int = 1
+
+
+class Digest(BaseModel):
+    channel: str = "ops"
+
+
+class Charge(BaseModel):
+    charge: str
+
+
+def reserve(order_id: str, quantity: int) -> dict[str, str]:
+    return {"reservation": f"{quantity} for {order_id}"}
+
+
+def release(ctx: CompensationContext, reservation: str) -> None:
+    print(ctx.failure, ctx.output, reservation)
+
+
+def capture(ctx: StepContext, amount: Decimal) -> Charge:
+    if ctx.attempt > 3:
+        raise FailStep("declined", code="declined")
+    if ctx.cancelled:
+        raise RetryStep("later", after=30)
+    return Charge(charge=ctx.idempotency_key)
+
+
+async def tell(order: Order) -> None:
+    print(order.order_id)
+
+
+@mesh.register
+class Checkout(Workflow):
+    """Reserve, have it reviewed, capture."""
+
+    subject = "Order {order_id}"
+
+    place_order = Manual(Order)
+    nightly = Cron("0 3 * * *", Digest, timezone="Europe/Berlin")
+
+    reserve = Step(reserve, compensate=release)
+    review = Approval("Capture {amount}?", within=timedelta(hours=4), permission="payments.review", approvals=2)
+    hold = Pause("Go on?")
+    settle = Wait(timedelta(seconds=5))
+    capture = Step(capture, retry=Retry(5, backoff=Exponential(1, 30)), irreversible=True)
+    note = Log("Captured {charge}")
+    tell = Step(tell)
+
+    flow = [
+        reserve >> review >> hold >> settle >> capture >> note,
+        review.on_reject >> tell,
+        reserve.when("amount", greater_than=1000) >> review,
+        capture.on_error >> tell,
+    ]
+
+
+class ShopExecutor(Executor):
+    def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Mapping[str, Any]:
+        return {"job": payload["kind"], "in": schedule_in}
+
+
+@mesh.authorize
+def may(action: str, run: RunSummary | None, permission: str | None) -> bool | Deny:
+    return run is None or action == "view" or Deny(f"Ask for {permission}.")
+
+
+@mesh.actor
+def who() -> Person:
+    return Person("d-1", "Dana")
+
+
+@mesh.redact
+def hide(path: tuple[str | int, ...], value: Any, run: RunSummary) -> Any:
+    return value
+
+
+@mesh.links
+def links(run: RunSummary) -> list[tuple[str, str]]:
+    return [("Order", f"/orders/{run.subject}")]
+
+
+@mesh.tenant
+def whose() -> str | None:
+    return None
+
+
+@mesh.scope
+def known() -> Scope:
+    return Scope(tenants=["acme"], workflows=[Checkout])
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    app.config["SQUIDMESH_EXECUTOR"] = ShopExecutor
+    db.init_app(app)
+    mesh.init_app(app)
+    app.register_blueprint(mesh.dashboard(name="ops", url_prefix="/ops", authorize=may))
+    return app
+
+
+def use() -> None:
+    run: Run = mesh.start_run(
+        Checkout, Order(order_id="o-1", amount=Decimal(40)), session=db.session, actor="dana", tenant="acme"
+    )
+    history: RunHistory = mesh.inspect_run(run.id, include_history=True)
+    print([attempt.status for visit in history.step_runs for attempt in visit.attempts], len(history.audit_events))
+    why: Explanation = mesh.explain_run(run.id)
+    graph: Graph = mesh.inspect_graph(run.id)
+    print(why.reason, [action.action for action in why.next_actions], [node.step for node in graph.nodes])
+    page: RunPage = mesh.list_runs(status=["paused", "failed"], workflow=Checkout, limit=10)
+    summaries: tuple[RunSummary, ...] = page.runs
+    print([each.needs.kind for each in summaries if each.needs], page.next)
+    after: RunSummary = mesh.approve_run(run.id, actor=Person("d-1", "Dana"), comment="known", expected=run.decision)
+    print(after.status, mesh.prune(older_than=timedelta(days=30), dry_run=True))
+    mesh.reject_run(run.id, actor={"id": "d-1"}, comment="no", step="review")
+    mesh.cancel_run(run.id, compensate=True, idempotency_key="c-1")
+    mesh.replay_run(run.id, from_step="capture", allow_irreversible=True, metadata={"ticket": 7})
+    mesh.resolve_step(run.id, output=Charge(charge="c-1"), session=db.session)

@@ -1,0 +1,55 @@
+"""Calls and declarations as nobody should write them: type checkers find each line marked wrong, and no other."""
+
+from __future__ import annotations
+
+from flask_squidmesh import Approval, Cron, Deny, Retry, RunSummary, SquidMesh, Step
+
+mesh = SquidMesh()
+run = mesh.start_run("checkout", {})
+
+mesh.approve_run(run.id, actor="dana", coment="typing mistake")  # wrong
+mesh.reject_run(run.id, who="dana")  # wrong
+mesh.unblock_run(run.id, steps="hold")  # wrong
+mesh.cancel_run(run.id, undo=True)  # wrong
+mesh.replay_run(run.id, irreversible=True)  # wrong
+mesh.retry_step(run.id, output={})  # wrong
+mesh.resolve_step(run.id, result={})  # wrong
+mesh.fail_step(run.id, because="no")  # wrong
+mesh.retry_compensation(run.id, step="reserve")  # wrong
+mesh.acknowledge_run(run.id, note="seen")  # wrong
+mesh.start_run("checkout", {}, idempotency="o-1")  # wrong
+mesh.list_runs(colour="red")  # wrong
+mesh.inspect_run(run.id, history=True)  # wrong
+mesh.prune(older="30 days")  # wrong
+
+mesh.cancel_run(run.id, compensate="yes")  # wrong
+mesh.approve_run(run.id, actor=7)  # wrong
+mesh.list_runs(limit="50")  # wrong
+mesh.start_run("checkout", {}, actor=object())  # wrong
+
+mesh.inspect_run(run.id).steps[0]  # wrong
+
+Step(print, retries=3)  # wrong
+Approval("Ship it?", approvers=2)  # wrong
+Cron("0 9 * * *", zone="UTC")  # wrong
+Retry(3, delay=1)  # wrong
+
+
+@mesh.authorize  # wrong
+def may(action: str, run: RunSummary | None, permission: str | None) -> str:
+    return "yes"
+
+
+@mesh.actor  # wrong
+def who() -> int:
+    return 7
+
+
+@mesh.links  # wrong
+def links(run: RunSummary) -> list[str]:
+    return []
+
+
+@mesh.authorize
+def may_not(action: str) -> bool | Deny:
+    return Deny("no")
