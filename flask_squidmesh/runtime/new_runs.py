@@ -20,6 +20,7 @@ from ..store.batching import Batch
 from ..store.database import AnySession, ExplainingMissingTables
 from ..store.identity import new_id
 from ..store.joining import after_commit
+from ..store.shapes import INSERTS
 from ..store.tables import runs, start_keys
 from ..workflow import templates, values
 from ..workflow.spec import WorkflowSpec
@@ -123,7 +124,7 @@ def _begun_at_once(runtime: Runtime, wanted: Start) -> Started | None:
     batch = Batch(fenced=wanted.key is not None)
     run_id = new_id()
     if wanted.key is not None:
-        batch.insert(start_keys, [_key_row(runtime, wanted, run_id)], unless_there=True)
+        batch.insert(start_keys, [_key_row(runtime, wanted, run_id, wanted.spec.name)], unless_there=True)
     started = _new(runtime, batch, wanted, run_id)
     assert started.run is not None
     return started if written_at_once(runtime, started.run, batch) else None
@@ -256,15 +257,24 @@ def _found_child(connection: sa.Connection, wanted: Start) -> str | None:
 
 
 def _take_key(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str) -> bool:
-    """Insert the key, or wait for the transaction that is inserting it and answer False."""
-    batch = Batch(fenced=True)
-    batch.insert(start_keys, [_key_row(runtime, wanted, run_id)], unless_there=True)
-    return batch.execute(connection)
+    """Insert the key, or wait for the transaction that is inserting it and answer False.
+
+    It is kept under every name of the workflow: processes from before a rename look for it under the old one.
+    """
+    names = sorted((wanted.spec.name, *wanted.spec.aliases))
+    statement = INSERTS[runtime.database.dialect](start_keys).values(
+        [_key_row(runtime, wanted, run_id, name) for name in names]
+    )
+    taken = connection.execute(statement.on_conflict_do_nothing().returning(start_keys.c.workflow)).all()
+    if len(taken) == len(names):
+        return True
+    connection.execute(sa.delete(start_keys).where(start_keys.c.run_id == run_id))
+    return False
 
 
-def _key_row(runtime: Runtime, wanted: Start, run_id: str) -> dict[str, Any]:
+def _key_row(runtime: Runtime, wanted: Start, run_id: str, workflow: str) -> dict[str, Any]:
     return {
-        "workflow": wanted.spec.name,
+        "workflow": workflow,
         "tenant": wanted.tenant,
         "key": wanted.key,
         "run_id": run_id,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..errors import TransitionError
-from ..store import auditing, tables
+from ..store import auditing
 from ..store.identity import new_id
 from .deciders import decider_of
 from .new_runs import Started, in_transaction, tell
-from .scheduling import activated, cron_key, cron_trigger, locked_schedule, of_schedule, wanted_start
+from .schedule_memory import locked_schedule, remember
+from .scheduling import activated, cron_key, cron_trigger, wanted_start
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -69,7 +70,7 @@ def _set(runtime: Runtime, workflow: Any, trigger: str, *, paused: bool, actor: 
                 allowed=("resume_schedule",) if paused else ("pause_schedule",),
             )
         values = {"paused_at": now} if paused else {"paused_at": None, "resumed_at": now}
-        connection.execute(sa.update(tables.schedules).where(of_schedule(spec, chosen.name)).values(values))
+        remember(connection, spec, chosen.name, values)
         event = "schedule_paused" if paused else "schedule_resumed"
         _note(runtime, connection, event, spec.name, trigger, decider)
 

@@ -14,12 +14,13 @@ import sqlalchemy as sa
 from ..errors import SquidMeshError, UnknownTriggerError
 from ..store import claiming, tables
 from ..store.scope import Scope
-from ..store.shapes import INSERTS
+from ..workflow import expressions
 from ..workflow.payloads import validate
 from ..workflow.schedule import last_due, metadata, next_due
 from ..workflow.spec import TriggerSpec, WorkflowSpec
 from ..workflow.tenants import NO_TENANT
 from .new_runs import CRON_KEY, Start, Started, in_transaction, tell, written
+from .schedule_memory import Memory, believed, locked_schedule, memories, remember
 from .starting import trigger_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 
 PUT_OFF = timedelta(seconds=60)
-CLOCKS_DIFFER = timedelta(seconds=60)
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -50,12 +50,10 @@ class ScheduleView:
 def schedules(runtime: Runtime, scope: Scope) -> list[ScheduleView]:
     """Every cron trigger of the registered workflows, as far as the scope has runs of no tenant and of theirs."""
     with runtime.database.read() as connection:
-        row = tables.schedules.c
-        remembered = sa.select(tables.schedules).where(row.tenant == NO_TENANT, *scope.within(row))
-        rows = {(row.workflow, row.trigger): row for row in connection.execute(remembered)}
+        kept = memories(connection, declared(runtime))
     now = runtime.clock.now()
     return [
-        _view(spec, trigger, rows.get((spec.name, trigger.name)), now)
+        _view(spec, trigger, kept[spec.name, trigger.name], now)
         for spec, trigger in declared(runtime)
         if scope.admits(NO_TENANT, spec.name)
     ]
@@ -63,10 +61,9 @@ def schedules(runtime: Runtime, scope: Scope) -> list[ScheduleView]:
 
 def ahead_of_time(runtime: Runtime, connection: sa.Connection) -> list[tuple[str, str, datetime]]:
     """Declared schedules that remember a time which has yet to come: workflow, trigger, and that time."""
-    of = {(spec.name, trigger.name) for spec, trigger in declared(runtime)}
-    rows = [row for row in connection.execute(sa.select(tables.schedules)) if (row.workflow, row.trigger) in of]
-    times = [(row, time) for row in rows for time in (row.fired_window, row.resumed_at) if time is not None]
-    return [(row.workflow, row.trigger, time) for row, time in times if _believed(runtime, time) is None]
+    kept, now = memories(connection, declared(runtime)), runtime.clock.now()
+    times = [(of, time) for of, memory in kept.items() for time in (memory.fired_window, memory.resumed_at) if time]
+    return [(*of, time) for of, time in times if believed(time, now) is None]
 
 
 def declared(runtime: Runtime) -> list[tuple[WorkflowSpec, TriggerSpec]]:
@@ -74,7 +71,7 @@ def declared(runtime: Runtime) -> list[tuple[WorkflowSpec, TriggerSpec]]:
     return [(spec, each) for spec in runtime.registry for each in spec.triggers.values() if each.kind == "cron"]
 
 
-def _view(spec: WorkflowSpec, trigger: TriggerSpec, row: Any, now: datetime) -> ScheduleView:
+def _view(spec: WorkflowSpec, trigger: TriggerSpec, memory: Memory, now: datetime) -> ScheduleView:
     assert trigger.expression is not None
     assert trigger.timezone is not None
     return ScheduleView(
@@ -84,9 +81,9 @@ def _view(spec: WorkflowSpec, trigger: TriggerSpec, row: Any, now: datetime) -> 
         timezone=trigger.timezone,
         last_due=last_due(trigger.expression, trigger.timezone, now),
         next_due=next_due(trigger.expression, trigger.timezone, now),
-        fired_at=row.fired_at if row else None,
-        last_run_id=row.last_run_id if row else None,
-        paused_at=row.paused_at if row else None,
+        fired_at=memory.fired_at,
+        last_run_id=memory.last_run_id,
+        paused_at=memory.paused_at,
     )
 
 
@@ -118,13 +115,11 @@ def activate(
     """As `fire`, and whether the run is new. even_paused: False for what a queue delivers, not a person."""
     runtime.ensure_configured()
     spec, chosen = cron_trigger(runtime, workflow, trigger)
-    wanted = wanted_start(runtime, spec, chosen, intended_window, signal_id)
-    asked_for = _window_asked_for(wanted, intended_window)
+    asked = _Activation(spec=spec, trigger=chosen, window=intended_window, signal_id=signal_id)
 
     def write(connection: sa.Connection) -> Started | None:
-        if even_paused:
-            return activated(runtime, connection, locked_schedule(runtime, connection, spec, trigger), wanted)
-        return _activated_unless_left_out(runtime, connection, wanted, asked_for)
+        memory = locked_schedule(runtime, connection, spec, chosen.name)
+        return _activated(runtime, connection, memory, asked, even_paused=even_paused)
 
     started = in_transaction(runtime, None, write, partial(_tell, runtime))
     if started is None or (not started.new and chosen.idempotency == "skip"):
@@ -165,34 +160,68 @@ def _delivered(runtime: Runtime, connection: sa.Connection, payload: Mapping[str
     spec, chosen = cron_trigger(runtime, payload["workflow"], payload["trigger"])
     text = payload.get("intended_window")
     intended = datetime.fromisoformat(text) if text else None
-    wanted = wanted_start(runtime, spec, chosen, intended, payload.get("signal_id"))
-    return _activated_unless_left_out(runtime, connection, wanted, _window_asked_for(wanted, intended))
+    asked = _Activation(spec=spec, trigger=chosen, window=intended, signal_id=payload.get("signal_id"))
+    memory = locked_schedule(runtime, connection, spec, chosen.name)
+    return _activated(runtime, connection, memory, asked, even_paused=False)
 
 
-def _activated_unless_left_out(
-    runtime: Runtime, connection: sa.Connection, wanted: Start, window: datetime | None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Activation:
+    """What a scheduler or a person asks for: a window, or a signal that names the activation, or neither."""
+
+    spec: WorkflowSpec
+    trigger: TriggerSpec
+    window: datetime | None
+    signal_id: str | None
+
+
+def _activated(
+    runtime: Runtime, connection: sa.Connection, memory: Memory, asked: _Activation, *, even_paused: bool
 ) -> Started | None:
-    """None while the schedule is paused, and for a window that passed before it was resumed."""
-    row = locked_schedule(runtime, connection, wanted.spec, wanted.trigger)
-    resumed_at = _believed(runtime, row.resumed_at)
-    passed = window is not None and resumed_at is not None and window <= resumed_at
-    return None if passed or row.paused_at is not None else activated(runtime, connection, row, wanted)
+    """None while the schedule is paused, and for a window that passed before it was resumed, unless even then.
+
+    Where no window is given, the last that was due counts, but none from before the schedule was moved to its present
+    expression: then it is the one that was started last.
+    """
+    now = runtime.clock.now()
+    window = asked.window or (None if asked.signal_id else _moved_from(memory, asked.trigger, now))
+    wanted = wanted_start(runtime, asked.spec, asked.trigger, window, asked.signal_id)
+    meant, resumed_at = _window_asked_for(wanted, window), believed(memory.resumed_at, now)
+    passed = meant is not None and resumed_at is not None and meant <= resumed_at
+    if not even_paused and (passed or memory.paused_at is not None):
+        return None
+    return activated(runtime, connection, memory, wanted)
+
+
+def _moved_from(memory: Memory, trigger: TriggerSpec, now: datetime) -> datetime | None:
+    """The window that was started last, where none has been due since the schedule was moved."""
+    assert trigger.expression is not None
+    assert trigger.timezone is not None
+    moved = expressions.since(memory.expressions, trigger)
+    due = last_due(trigger.expression, trigger.timezone, now)
+    return memory.fired_window if moved is not None and due is not None and due < moved else None
 
 
 def fire_due(runtime: Runtime, since: datetime) -> list[str]:
     """Start the run of every schedule whose window has come, once for all workers, and return the new runs' ids.
 
-    since: windows before then are left alone where a schedule has never fired, so that a first deploy starts nothing
-    old. After a pause of all workers only the last window is made up for.
+    since: windows before then are left alone where nothing is on record of a schedule, so that a first deploy starts
+    nothing old; so are those from before a schedule was moved to its present expression. After a pause of all workers
+    only the last window is made up for.
     """
-    fired = (_fire_due_alone(runtime, spec, chosen, since) for spec, chosen in declared(runtime))
+    with runtime.database.read() as connection:
+        kept = memories(connection, declared(runtime))
+    fired = (_fire_due_alone(runtime, of, kept[of[0].name, of[1].name], since) for of in declared(runtime))
     return [run_id for run_id in fired if run_id is not None]
 
 
-def _fire_due_alone(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, since: datetime) -> str | None:
+def _fire_due_alone(
+    runtime: Runtime, of: tuple[WorkflowSpec, TriggerSpec], memory: Memory, since: datetime
+) -> str | None:
     """As `_fire_due`; what one schedule raises keeps no other from its window."""
+    spec, chosen = of
     try:
-        return _fire_due(runtime, spec, chosen, since)
+        return _fire_due(runtime, spec, chosen, memory, since)
     except Exception as error:
         logger.warning(
             "squidmesh: schedule %s of %s could not be fired (%s)", chosen.name, spec.name, type(error).__name__
@@ -200,45 +229,37 @@ def _fire_due_alone(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, s
         return None
 
 
-def _fire_due(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, since: datetime) -> str | None:
+def _fire_due(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, memory: Memory, since: datetime) -> str | None:
     assert chosen.expression is not None
     assert chosen.timezone is not None
-    due = last_due(chosen.expression, chosen.timezone, runtime.clock.now())
-    if due is None or (due <= since and not _has_fired(runtime, spec, chosen)):
+    now = runtime.clock.now()
+    due = last_due(chosen.expression, chosen.timezone, now)
+    if _seen(memory, chosen, since, now) == memory and not _is_due(memory, chosen, due, now):
         return None
     with runtime.database.write() as connection:
-        row = locked_schedule(runtime, connection, spec, chosen.name)
-        passed = max(filter(None, (_believed(runtime, row.fired_window) or since, _believed(runtime, row.resumed_at))))
-        if row.paused_at is not None or due <= passed:
+        found = locked_schedule(runtime, connection, spec, chosen.name)
+        memory = _seen(found, chosen, since, now)
+        if memory != found:
+            remember(connection, spec, chosen.name, {"expressions": memory.expressions})
+        if due is None or memory.paused_at is not None or not _is_due(memory, chosen, due, now):
             return None
         wanted = wanted_start(runtime, spec, chosen, due, None)
-        started = activated(runtime, connection, row, wanted)
+        started = activated(runtime, connection, memory, wanted)
         if not started.new:
-            _remember(runtime, connection, row, wanted, started.run_id)
+            _remember(runtime, connection, memory, wanted, started.run_id)
     tell(runtime, started)
     return started.run_id if started.new else None
 
 
-def _has_fired(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec) -> bool:
-    query = sa.select(tables.schedules.c.fired_window).where(of_schedule(spec, chosen.name))
-    with runtime.database.read() as connection:
-        return connection.scalar(query) is not None
+def _seen(memory: Memory, trigger: TriggerSpec, since: datetime, now: datetime) -> Memory:
+    """What is remembered once this process has shown the trigger as it knows it."""
+    began = min(since, believed(memory.fired_window, now) or since)
+    return replace(memory, expressions=expressions.seen(memory.expressions, trigger, began=began, now=now))
 
 
-def locked_schedule(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, trigger: str) -> sa.Row[Any]:
-    """The schedule's row, made where there is none; its lock lets one worker at a time fire it.
-
-    Every activation takes it before its start key: two orders would be a deadlock.
-    """
-    statement = INSERTS[runtime.database.dialect](tables.schedules).values(workflow=spec.name, trigger=trigger)
-    connection.execute(statement.on_conflict_do_nothing())
-    return connection.execute(sa.select(tables.schedules).where(of_schedule(spec, trigger)).with_for_update()).one()
-
-
-def of_schedule(spec: WorkflowSpec, trigger: str) -> sa.ColumnElement[bool]:
-    """The condition on the row of the declared schedule, which is no tenant's."""
-    row = tables.schedules.c
-    return sa.and_(row.workflow == spec.name, row.trigger == trigger, row.tenant == NO_TENANT)
+def _is_due(memory: Memory, trigger: TriggerSpec, due: datetime | None, now: datetime) -> bool:
+    passed = memory.passed(trigger, now)
+    return due is not None and (passed is None or due > passed)
 
 
 def cron_trigger(runtime: Runtime, workflow: Any, trigger: str) -> tuple[WorkflowSpec, TriggerSpec]:
@@ -275,26 +296,24 @@ def wanted_start(
     )
 
 
-def activated(runtime: Runtime, connection: sa.Connection, row: sa.Row[Any], wanted: Start) -> Started:
-    """Write the run, of the schedule's tenant, and remember it with its schedule, whose locked row this is."""
-    started = written(runtime, connection, replace(wanted, tenant=row.tenant))
+def activated(runtime: Runtime, connection: sa.Connection, memory: Memory, wanted: Start) -> Started:
+    """Write the run, of the schedule's tenant, and remember it with its schedule, which is locked."""
+    started = written(runtime, connection, replace(wanted, tenant=memory.tenant))
     if started.new:
-        _remember(runtime, connection, row, wanted, started.run_id)
+        _remember(runtime, connection, memory, wanted, started.run_id)
     return started
 
 
-def _remember(runtime: Runtime, connection: sa.Connection, row: sa.Row[Any], wanted: Start, run_id: str) -> None:
+def _remember(runtime: Runtime, connection: sa.Connection, memory: Memory, wanted: Start, run_id: str) -> None:
     now = runtime.clock.now()
-    values = {"fired_at": now, "last_run_id": run_id}
+    values: dict[str, Any] = {"fired_at": now, "last_run_id": run_id}
     window = _window_asked_for(wanted)
-    if window is not None and (_believed(runtime, row.fired_window) or window) <= window <= now:
+    if window is not None and (believed(memory.fired_window, now) or window) <= window <= now:
         values["fired_window"] = window
-    connection.execute(sa.update(tables.schedules).where(of_schedule(wanted.spec, wanted.trigger)).values(values))
-
-
-def _believed(runtime: Runtime, remembered: datetime | None) -> datetime | None:
-    """What a schedule remembers, unless a wrong clock wrote it, for it has yet to come: that must silence nothing."""
-    return remembered if remembered is not None and remembered <= runtime.clock.now() + CLOCKS_DIFFER else None
+        trigger = wanted.spec.triggers[wanted.trigger]
+        if not memory.expressions:
+            values["expressions"] = expressions.seen({}, trigger, began=window, now=now)
+    remember(connection, wanted.spec, wanted.trigger, values)
 
 
 def _window_asked_for(wanted: Start, intended: datetime | None = None) -> datetime | None:

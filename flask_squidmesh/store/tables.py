@@ -411,7 +411,9 @@ class Schedule(Base):
     """What is remembered of a cron trigger: whether it is paused, and when it last fired. Its runs have its `tenant`.
 
     `resumed_at`: windows from before then are left out. `fired_at`: the time of the last start, `fired_window`: the
-    latest window that was started, which a start by hand leaves as it is.
+    latest window that was started, which a start by hand leaves as it is. `expressions`: since when workers have seen
+    it with which expression. A workflow with aliases has a row for each of its names, so that processes from before a
+    rename, which know the old name alone, go by the same memory.
     """
 
     __tablename__ = "squidmesh_schedules"
@@ -424,6 +426,7 @@ class Schedule(Base):
     fired_at: Mapped[datetime | None] = mapped_column(Timestamp)
     fired_window: Mapped[datetime | None] = mapped_column(Timestamp)
     last_run_id: Mapped[str | None] = mapped_column(Id)
+    expressions: Mapped[dict[str, Any] | None] = mapped_column(Json)
 
     __table_args__ = (sa.PrimaryKeyConstraint("workflow", "trigger", "tenant", name=conv("pk_squidmesh_schedules")),)
 

@@ -94,6 +94,7 @@ def upgrade() -> None:
     sa.Column('fired_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('fired_window', sa.DateTime(timezone=True), nullable=True),
     sa.Column('last_run_id', sa.Uuid(as_uuid=False), nullable=True),
+    sa.Column('expressions', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
     sa.PrimaryKeyConstraint('workflow', 'trigger', 'tenant', name=op.f('pk_squidmesh_schedules'))
     )
     op.create_table('squidmesh_start_keys',

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Cron, ManualActionError, Scope, Step, TransitionError, UnknownTriggerError, Workflow
-from flask_squidmesh.runtime import new_runs, schedule_control, scheduling
+from flask_squidmesh.runtime import new_runs, schedule_control, schedule_memory, scheduling
 from flask_squidmesh.runtime.scheduling import fire, fire_due, schedules
 from flask_squidmesh.store import tables
 from tests.shop import Script, Shop
@@ -141,7 +141,7 @@ def test_every_activation_takes_the_schedule_before_the_key(shop: Shop, monkeypa
 
         return noting
 
-    lock, write = noted("schedule", scheduling.locked_schedule), noted("key", new_runs.written)
+    lock, write = noted("schedule", schedule_memory.locked_schedule), noted("key", new_runs.written)
     monkeypatch.setattr(schedule_control, "locked_schedule", lock)
     monkeypatch.setattr(scheduling, "locked_schedule", lock)
     monkeypatch.setattr(scheduling, "written", write)
