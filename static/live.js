@@ -1,23 +1,40 @@
 // Refreshing by a poll that rests while nobody looks and never takes away what somebody is using.
+// What is on the page is found when it is needed, since htmx may have put something else in its place.
 (() => {
   "use strict";
   const find = (selector, root = document) => root.querySelector(selector);
   const on = (name, react, target = document) => target.addEventListener(name, react);
-  const live = find("#live");
-  if (!live) return;
-  const dialog = find("#dialog");
-  const status = find("[role=status]", live);
   const isPulse = (event) => event.detail.elt && event.detail.elt.id === "pulse";
-  const needing = () => find("#needs-count").dataset;
+  const needing = () => (find("#needs-count") || { dataset: {} }).dataset;
+  const REST_SECONDS = 30;
   let { count } = needing();
+  let restUntil = 0;
 
   function say(text) {
-    if (status.textContent !== text) status.textContent = text;
+    const status = find("#live [role=status]");
+    if (status && status.textContent !== text) status.textContent = text;
   }
-  function setLost(lost) {
-    if (lost) say(live.dataset.lost.replace("{time}", live.dataset.at));
+  // why: one of the sentences of #live; none where the page is as the server has it.
+  function tell(why) {
+    const live = find("#live");
+    if (!live) return;
+    if (why) say(live.dataset[why].replace("{time}", live.dataset.at));
     else if (live.classList.contains("lost")) say("");
-    live.classList.toggle("lost", lost);
+    live.classList.toggle("lost", Boolean(why));
+    const again = find("#again");
+    if (again) again.hidden = !["refused", "gone"].includes(why);
+  }
+  function faultOf(xhr) {
+    if (xhr.status === 401 || xhr.status === 403) return "refused";
+    if (xhr.status === 404 || xhr.status === 410) return "gone";
+    if (xhr.status === 429) return "busy";
+    // What is not ours, such as the log-in of a proxy, does not tell the time.
+    return xhr.status < 300 && xhr.getResponseHeader("Squidmesh-Time") ? "" : "lost";
+  }
+  function isInUse() {
+    const fields = [...document.querySelectorAll("main textarea, main input:not([type=hidden], [type=search])")];
+    const typed = (field) => field.value !== field.defaultValue || field.checked !== field.defaultChecked;
+    return find("#dialog").open || fields.some(typed);
   }
   function askNow() {
     const pulse = find("#pulse");
@@ -25,17 +42,32 @@
   }
 
   on("htmx:beforeRequest", (event) => {
-    if (isPulse(event) && document.hidden) event.preventDefault();
+    if (isPulse(event) && (document.hidden || Date.now() < restUntil)) event.preventDefault();
+  });
+  on("htmx:beforeOnLoad", (event) => {
+    if (!isPulse(event)) return;
+    const { xhr } = event.detail;
+    if (xhr.getResponseHeader("HX-Redirect")) {
+      // Whoever is in the middle of something goes to the log-in when they like.
+      if (!isInUse()) return;
+      tell("refused");
+    } else if (!faultOf(xhr)) return;
+    event.preventDefault();
   });
   on("htmx:afterRequest", (event) => {
     if (!isPulse(event)) return;
     const { xhr } = event.detail;
-    live.dataset.at = xhr.getResponseHeader("Squidmesh-Time") || live.dataset.at;
-    setLost(xhr.status === 0 || xhr.status >= 500);
+    if (xhr.getResponseHeader("HX-Redirect")) return;
+    const fault = faultOf(xhr);
+    if (fault === "busy") restUntil = Date.now() + 1000 * (parseInt(xhr.getResponseHeader("Retry-After")) || REST_SECONDS);
+    const live = find("#live");
+    if (live && !fault) live.dataset.at = xhr.getResponseHeader("Squidmesh-Time");
+    tell(fault);
   });
   on("visibilitychange", askNow);
   on("online", askNow, window);
-  on("offline", () => setLost(true), window);
+  on("offline", () => tell("lost"), window);
+  on("pageshow", (event) => event.persisted && askNow(), window);
 
   const KEPT = "details, pre, .scroll";
   function nameOf(element) {
@@ -49,7 +81,7 @@
   function isKept(part, fresh) {
     const { about } = part.dataset;
     const other = about && !find(`[data-about="${CSS.escape(about)}"]`, fresh);
-    return "keep" in part.dataset && (dialog.open || (other && find("details[open]", part)));
+    return "keep" in part.dataset && (find("#dialog").open || (other && find("details[open]", part)));
   }
   function keepPlaces(part, fresh) {
     const places = fresh.querySelectorAll(KEPT);

@@ -2,30 +2,33 @@
   "use strict";
   const find = (selector, root = document) => root.querySelector(selector);
   const on = (name, react, target = document) => target.addEventListener(name, react);
-  const dialog = find("#dialog");
+  const dialogOf = () => find("#dialog");
 
   // A link with hx-target="#dialog" shows its page in the dialog; without script it leads there.
-  const isForm = ({ requestConfig }) => requestConfig.verb === "post";
+  const isForm = ({ requestConfig }) => Boolean(requestConfig) && requestConfig.verb === "post";
   // After htmx has moved the focus to what has autofocus.
   on("htmx:afterSettle", ({ detail }) => {
-    if ((detail.target !== dialog && !isForm(detail)) || !find("#action")) return;
+    const dialog = dialogOf();
+    if (detail.target !== dialog && !isForm(detail)) return;
+    // What is no page of ours, such as the log-in of a proxy, is shown as what it is.
+    if (!find("#action")) return (location.href = detail.requestConfig.path);
     if (detail.target === dialog && !dialog.open) dialog.showModal();
     const first = find("#action [aria-invalid=true], #action [autofocus]");
     if (first) first.focus();
   });
   on("htmx:responseError", ({ detail }) => {
-    if (detail.target === dialog) location.href = detail.requestConfig.path;
+    if (detail.target === dialogOf()) location.href = detail.requestConfig.path;
   });
   // A form that gets no answer for its own place is sent as a page; its key keeps that from doing anything twice.
   for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
     on(name, ({ detail }) => isForm(detail) && detail.requestConfig.elt.submit());
   }
-  on("close", () => dialog.replaceChildren(), dialog);
+  document.addEventListener("close", ({ target }) => target.replaceChildren(), true);
   on("click", (event) => {
-    if (!event.target.closest("[data-close]")) return;
+    if (!event.target.closest("#dialog [data-close]")) return;
     event.preventDefault();
-    dialog.close();
-  }, dialog);
+    dialogOf().close();
+  });
 
   // navigator.clipboard is missing on plain http.
   for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
@@ -65,7 +68,7 @@
   }
   on("keydown", (event) => {
     const typing = event.target.closest("input, textarea, select");
-    if (typing || dialog.open || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (typing || dialogOf().open || event.ctrlKey || event.metaKey || event.altKey) return;
     const { key } = event;
     if (leading) go(key);
     else if (key === "j" || key === "k") step(key === "j" ? 1 : -1);

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import abort, request
 
-from . import csrf, failures, headers, static_files
+from . import csrf, failures, headers, redirects, static_files
 from .access import Dashboard
 from .hooks import Hooks
 from .views import (
@@ -77,7 +77,7 @@ def create_blueprint(
         dashboard.add_url_rule(rule, endpoint, view, methods=methods)
     dashboard.before_request(_before)
     dashboard.after_request(headers.apply)
-    dashboard.after_request(headers.redirect_whole_page)
+    dashboard.after_request(redirects.lead)
     dashboard.after_request(preferences.keep_live)
     failures.register(dashboard)
     return dashboard

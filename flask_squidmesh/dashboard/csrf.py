@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import current_app, g, request, session
+from flask.sessions import NullSession
 from itsdangerous import BadData, URLSafeTimedSerializer
+from markupsafe import Markup
 from werkzeug.exceptions import BadRequest
 
 from .language import _
@@ -21,8 +23,8 @@ class ForeignForm(BadRequest):
     """The form did not come from a page of ours, or it is too old. `description` says which."""
 
 
-class NoSecretKey(BadRequest):
-    """The host has no SECRET_KEY, so that no form can be told from a forged one."""
+class NoForms(BadRequest):
+    """No form can be told from a forged one in this app. `description` says what it lacks."""
 
     code = 500
 
@@ -36,8 +38,8 @@ class Token:
 
 
 def token() -> Token | None:
-    """The token for forms of the current person; None where the host has no SECRET_KEY."""
-    if not current_app.secret_key:
+    """The token for forms of the current person; None where there can be no forms."""
+    if no_forms():
         return None
     if _host_protection() is not None:
         from flask_wtf.csrf import generate_csrf
@@ -48,15 +50,30 @@ def token() -> Token | None:
     return Token(FIELD, str(_serializer().dumps(session[SESSION_KEY])))
 
 
+def no_forms() -> Markup | None:
+    """What the app lacks for forms that can be told from forged ones; None where it lacks nothing."""
+    if not current_app.secret_key:
+        return _(
+            "Actions need a SECRET_KEY in the app's configuration, so that a form can be told from a forged one. "
+            "Reading works without."
+        )
+    if isinstance(session, NullSession):
+        return _(
+            "Actions need a session, so that a form can be told from a forged one, and the app's session interface "
+            "gives none for this request. Reading works without."
+        )
+    return None
+
+
 def check() -> None:
     """Refuse the current POST unless it came from a form of ours.
 
-    Raises ForeignForm, NoSecretKey, or Flask-WTF's CSRFError.
+    Raises ForeignForm, NoForms, or Flask-WTF's CSRFError.
     """
     if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
         raise ForeignForm(_("The form was sent from another site."))
-    if not current_app.secret_key:
-        raise NoSecretKey()
+    if lacking := no_forms():
+        raise NoForms(lacking)
     protection = _host_protection()
     if protection is None:
         _check_own()
@@ -78,4 +95,6 @@ def _host_protection() -> Any:
 
 
 def _serializer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(current_app.secret_key or "", salt="squidmesh-dashboard-form")
+    """Signs with the SECRET_KEY; what a former one signed counts for as long as it is named as a fallback."""
+    keys = [*(current_app.config.get("SECRET_KEY_FALLBACKS") or ()), current_app.secret_key or ""]
+    return URLSafeTimedSerializer(keys, salt="squidmesh-dashboard-form")

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 
 from ..errors import ConfigurationError, RunNotFoundError, SchemaError
 from . import access, data
-from .csrf import ForeignForm, NoSecretKey
+from .csrf import ForeignForm, NoForms
 from .language import _, in_english
 from .rendering import render
 
@@ -27,7 +27,7 @@ def register(dashboard: access.Dashboard) -> None:
     dashboard.register_error_handler(access.Refused, refused)
     dashboard.register_error_handler(CSRFError, foreign_form)
     dashboard.register_error_handler(ForeignForm, foreign_form)
-    dashboard.register_error_handler(NoSecretKey, no_secret_key)
+    dashboard.register_error_handler(NoForms, no_forms)
     dashboard.register_error_handler(NotFound, no_such_page)
     dashboard.register_error_handler(RunNotFoundError, no_such_run)
     dashboard.register_error_handler(ConfigurationError, not_configured)
@@ -50,8 +50,8 @@ def foreign_form(error: ForeignForm | CSRFError) -> Answer:
     return access.login_instead() or _page("foreign_form.html", 400, _("This form was not accepted"), reason=reason)
 
 
-def no_secret_key(_error: NoSecretKey) -> Answer:
-    return _page("no_secret_key.html", 500, _("This app has no SECRET_KEY"))
+def no_forms(_error: NoForms) -> Answer:
+    return _page("no_forms.html", 500, _("This app takes no forms"))
 
 
 def no_such_page(_error: NotFound) -> Answer:

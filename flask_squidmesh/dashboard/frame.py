@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -41,6 +42,7 @@ HTMX = {
     "defaultSettleDelay": 0,
     "historyCacheSize": 0,
     "historyRestoreAsHxRequest": False,
+    "refreshOnHistoryMiss": True,
     "timeout": 8000,
     "disableInheritance": True,
     "scrollBehavior": "auto",
@@ -67,11 +69,17 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """The poll of a page: where it asks, how often, and the link that pauses it."""
+    """The poll of a page: what it asks for, how often, and the link that pauses it."""
 
-    address: str
+    query: Mapping[str, Any]
     seconds: float
     toggle: str
+
+    @property
+    def address(self) -> str:
+        """Where it asks. It says until when the words on the page are right, and so is taken once they are all said."""
+        change = times.next_change()
+        return url_for(".pulse", **{"until": change and ceil(change.timestamp()), **self.query})
 
 
 def frame() -> dict[str, Any]:
@@ -99,11 +107,14 @@ def frame() -> dict[str, Any]:
         "theme": _theme(),
         "themes": [("system", _("System")), ("light", _("Light")), ("dark", _("Dark"))],
         "token": csrf.token(),
+        "no_forms": csrf.no_forms(),
         "actor": access.shown_actor() if not access.is_closed() else None,
         "name_of": name_of,
         "here": request.script_root + request.full_path.rstrip("?"),
         "short": short,
         "clock": times.clock(now, zone()),
+        "now": now.timestamp(),
+        "time_words": times.words(),
         "ago": partial(times.stamp, zone=zone(), now=now),
         "exact": partial(times.stamp, zone=zone(), now=now, show="exact"),
         "took": partial(times.took, now=now),
@@ -135,7 +146,7 @@ def pulse(view: str, version: str, **values: Any) -> Pulse:
     """The poll of a page. version: what the page shows; the answer is empty as long as it and the title hold."""
     toggled = {**request.args.to_dict(), **(request.view_args or {}), "live": "0" if is_live() else "1"}
     return Pulse(
-        address=url_for(".pulse", view=view, v=f"{version}-{needs()}", **values),
+        query={**values, "view": view, "v": f"{version}-{needs()}"},
         seconds=_seconds(view),
         toggle=url_for(request.endpoint or ".inbox", **toggled),
     )

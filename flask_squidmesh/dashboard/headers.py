@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flask import g, request
-from htmx_flask.requests import HtmxHeaders
+from flask import g
 from werkzeug.wrappers import Response
 
 from ..runtime.runtime import current_runtime
@@ -37,15 +36,6 @@ def apply(response: Response) -> Response:
         response.vary.add("Accept-Language")
     if "Cache-Control" not in response.headers:
         response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def redirect_whole_page(response: Response) -> Response:
-    """A redirect that htmx would follow by itself, to swap in what it finds there, becomes one of the whole page."""
-    if response.location and HtmxHeaders(request.headers):
-        response.headers["HX-Redirect"] = response.headers.pop("Location")
-        response.status_code = 200
-        response.set_data(b"")
     return response
 
 

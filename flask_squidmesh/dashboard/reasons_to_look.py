@@ -13,7 +13,7 @@ from .actions import ACTIONS
 from .consequences import consequence
 from .language import N_, _, code, joined, plural
 from .sentences import error_text
-from .times import about
+from .times import elapsed
 
 
 def reason(item: InboxItem, now: datetime) -> Markup:
@@ -88,7 +88,7 @@ def _compensation_failed(item: InboxItem, _now: datetime) -> Markup:
 
 def _stuck(item: InboxItem, now: datetime) -> Markup:
     stuck = item.stuck or {}
-    late = about((now - stuck.get("due_at", now)).total_seconds())
+    late = elapsed(stuck.get("due_at", now), now)
     facts = {"step": code(stuck.get("step") or "?"), "late": late, "queue": code(stuck.get("queue") or "?")}
     if stuck.get("executor_error"):
         return _("{step} could not be handed over: {error}.", error=_as_code(stuck["executor_error"]), **facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,7 +13,7 @@ from markupsafe import Markup
 from ..reading.views import Explanation
 from .actors import name_of
 from .language import N_, _, code, in_english, joined, plural
-from .times import JUST_NOW, about, duration, exact, stamp
+from .times import JUST_NOW, duration, elapsed, exact, stamp
 
 Facts = Mapping[str, Any]
 _SAID_BY_STEPS = ("FailStep", "RetryStep")
@@ -62,9 +62,9 @@ class Teller:
         """A time, in relation to now."""
         return stamp(at, self.zone, self.now)
 
-    def since(self, at: datetime) -> str:
+    def since(self, at: datetime) -> Markup:
         """How long ago."""
-        return about((self.now - at).total_seconds())
+        return elapsed(at, self.now)
 
 
 def error_text(error: Any) -> Markup:
@@ -183,7 +183,7 @@ def _exact(teller: Teller, at: datetime) -> str:
 def _delayed(teller: Teller) -> Markup:
     if teller.details.get("dispatch") == "missing":
         return _("Nothing is queued for this run, so it cannot go on by itself")
-    late = about(teller.details.get("late_by", 0))
+    late = teller.since(teller.now - timedelta(seconds=teller.details.get("late_by", 0)))
     if teller.details.get("executor_error"):
         return _("{step} could not be handed to a worker for {length}", step=teller.step, length=late)
     return _("No worker has taken {step} for {length}", step=teller.step, length=late)

@@ -14,6 +14,7 @@ FILES = {
     "squidmesh.css": STATIC / "squidmesh.css",
     "squidmesh.js": STATIC / "squidmesh.js",
     "live.js": STATIC / "live.js",
+    "ticking.js": STATIC / "ticking.js",
     "htmx.js": STATIC / "vendor" / "htmx.min.js",
     "icon.svg": STATIC / "icon.svg",
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from flask import redirect
 from flask_login import LoginManager, UserMixin
 
 from flask_squidmesh import Deny
@@ -200,6 +202,42 @@ def test_htmx_is_sent_to_the_log_in_as_a_whole_page(migrated_sqlite_url: str) ->
     assert page.status_code == 200
     assert page.headers["HX-Redirect"].startswith("/login?next=")
     assert page.text == ""
+
+
+HERE = "http://localhost/squidmesh/runs?word=failed"
+
+
+@pytest.mark.parametrize(
+    ("told", "page"),
+    [
+        ({"HX-Current-URL": HERE}, "/squidmesh/runs?word=failed"),
+        ({"Referer": HERE}, "/squidmesh/runs?word=failed"),
+        ({"HX-Current-URL": "http://evil.example/squidmesh/runs"}, "/squidmesh/"),
+        ({"HX-Current-URL": "http://localhost//evil.example"}, "/squidmesh/"),
+        ({"HX-Current-URL": "javascript:alert(1)"}, "/squidmesh/"),
+        ({"HX-Current-URL": "http://localhost/squidmesh/pulse?view=inbox"}, "/squidmesh/"),
+        ({}, "/squidmesh/"),
+    ],
+)
+def test_the_log_in_leads_back_to_the_page_whose_poll_was_refused(
+    migrated_sqlite_url: str, told: dict[str, str], page: str
+) -> None:
+    visitor = _with_login(migrated_sqlite_url)
+    answer = visitor.get("/pulse?view=runs&v=1-0&word=failed", headers={"HX-Request": "true", **told})
+    assert dict(parse_qsl(urlsplit(answer.headers["HX-Redirect"]).query)) == {"next": page}
+
+
+def test_a_poll_that_any_guard_of_the_host_redirects_leads_back_to_its_page(migrated_sqlite_url: str) -> None:
+    visitor = _with_login(migrated_sqlite_url)
+    visitor.app.before_request(lambda: redirect("/sso"))
+    answer = visitor.get("/pulse?view=runs", headers={"HX-Request": "true", "HX-Current-URL": HERE})
+    assert answer.headers["HX-Redirect"] == "/squidmesh/runs?word=failed"
+
+
+def test_what_only_takes_forms_is_not_where_a_log_in_leads_back_to(migrated_sqlite_url: str) -> None:
+    visitor = _with_login(migrated_sqlite_url)
+    answer = visitor.client.post("/squidmesh/bulk/1/stop", headers={"Referer": HERE})
+    assert dict(parse_qsl(urlsplit(answer.location).query)) == {"next": "/squidmesh/runs?word=failed"}
 
 
 def test_a_host_without_a_log_in_page_answers_as_it_always_does(migrated_sqlite_url: str) -> None:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from flask import redirect
+from flask import Flask, Request, redirect, request
+from flask.sessions import SecureCookieSessionInterface
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 
@@ -118,3 +119,65 @@ def test_the_hosts_protection_on_https_wants_a_referrer_and_gets_it(migrated_sql
     assert visitor.client.post(path, data=fields, **site).status_code == 400
     sent = visitor.client.post(path, data=fields, headers={"Referer": f"https://shop.test{path}"}, **site)
     assert sent.status_code == 303
+
+
+class Sessionless(SecureCookieSessionInterface):
+    """Gives no session, as to a browser that takes no cookies."""
+
+    def open_session(self, app: Flask, request: Request) -> None:
+        return None
+
+
+@pytest.mark.parametrize("protected", [True, False])
+def test_without_a_session_one_can_read_but_not_act(migrated_sqlite_url: str, protected: bool) -> None:
+    visitor = _protected(migrated_sqlite_url) if protected else Visitor(make_app(migrated_sqlite_url))
+    visitor.app.session_interface = Sessionless()
+    run_id = start(visitor.app, Checkout)
+    for path in ("/", "/runs", f"/runs/{run_id}", f"/runs/{run_id}/approve", "/workflows/checkout/start", "/nowhere"):
+        assert visitor.get(path).status_code in (200, 404), path
+    assert "Actions need a session" in visitor.read(f"/runs/{run_id}/approve")
+    sent = visitor.client.post(f"/squidmesh/runs/{run_id}/approve", data={})
+    assert sent.status_code in (400, 500)
+    assert visitor.status(run_id) == "paused"
+
+
+def test_a_form_outlives_the_change_of_the_secret_key(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout)
+    fields = visitor.form(f"/runs/{run_id}/approve")
+    visitor.app.config.update(SECRET_KEY="a new one", SECRET_KEY_FALLBACKS=["for tests only"])
+    assert visitor.send(f"/runs/{run_id}/approve", fields).status_code == 303
+
+
+def test_a_key_that_counts_no_more_signs_no_form(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout)
+    fields = visitor.form(f"/runs/{run_id}/approve")
+    with visitor.client.session_transaction() as session:
+        kept = dict(session)
+    visitor.app.config.update(SECRET_KEY="a new one", SECRET_KEY_FALLBACKS=["another"])
+    with visitor.client.session_transaction() as session:
+        session.update(kept)
+    assert visitor.send(f"/runs/{run_id}/approve", fields).status_code == 400
+
+
+ELSEWHERE = "https://login.test/in?next=https://shop.test/squidmesh/runs"
+
+
+@pytest.mark.parametrize(
+    ("target", "sent", "status"),
+    [
+        (ELSEWHERE, {}, 401),
+        ("/login", {"Sec-Fetch-Mode": "navigate"}, 401),
+        ("/login", {}, 302),
+    ],
+)
+def test_a_form_whose_session_has_ended_gets_past_the_policy_to_a_log_in_elsewhere(
+    make, target: str, sent: dict[str, str], status: int
+) -> None:
+    visitor = make({"authorize": lambda *_: False, "actor": lambda: "dana"})
+    visitor.app.before_request(lambda: redirect(target) if request.method == "POST" else None)
+    answer = visitor.client.post("/squidmesh/prefs", data={"theme": "dark"}, headers=sent)
+    assert answer.status_code == status
+    if status == 401:
+        assert f'content="0;url={target}"' in answer.text.replace("&#39;", "'")
+        assert "form-action 'self'" in answer.headers["Content-Security-Policy"]
+        assert "nothing was done" in text_of(answer.text)

@@ -235,3 +235,22 @@ def test_postgres_compiles_no_counts(migrated_postgres_url: str) -> None:
     with visitor.app.test_request_context("/squidmesh/"), data._connected() as connection:
         assert connection.scalar(sa.text("SHOW jit")) == "off"
         assert connection.scalar(sa.text("SHOW statement_timeout")) == "3s"
+
+
+@pytest.mark.parametrize("path", ["/", "/runs", "/runs/{run_id}"])
+def test_a_page_whose_words_have_passed_is_made_anew(visitor: Visitor, path: str) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    address = pulse_of(visitor.get(path.format(run_id=run_id)).text)
+    assert visitor.get(address).status_code == 204
+    advance(visitor.app, timedelta(hours=3))
+    answer = visitor.get(address)
+    assert re.search("in (1 h|59 min)", answer.text)
+    assert visitor.get(pulse_of(answer.text)).status_code == 204
+    advance(visitor.app, timedelta(seconds=50))
+    assert visitor.get(pulse_of(answer.text)).status_code == 204
+
+
+@pytest.mark.parametrize("until", ["", "x", "9" * 5000, "-1", "1e3"])
+def test_a_time_that_is_none_does_not_matter(visitor: Visitor, until: str) -> None:
+    address = re.sub("until=[0-9]+", f"until={until}", pulse_of(visitor.get("/").text))
+    assert visitor.get(address).status_code == 204

@@ -116,14 +116,12 @@ def _card(item: InboxItem, word: str | None, now: datetime) -> Card:
 
 
 def _since(since: datetime, now: datetime) -> Markup:
-    length = times.about((now - since).total_seconds())
-    shown = Markup('<time datetime="{}">{}</time>').format(since.isoformat(timespec="seconds"), length)
-    return _("waiting {length}", length=shown)
+    return _("waiting {length}", length=times.elapsed(since, now))
 
 
 def _due(due_at: datetime, now: datetime) -> Markup:
     if due_at <= now:
-        return _("<b>overdue by {length}</b>", length=times.about((now - due_at).total_seconds()))
+        return _("<b>overdue by {length}</b>", length=times.elapsed(due_at, now))
     return _("due {time}", time=times.stamp(due_at, frame.zone(), now))
 
 

@@ -31,13 +31,23 @@ OF_ONE: Mapping[str, tuple[str, Callable[[str, str], tuple[str, bool] | None]]] 
 def answer() -> Response:
     """The changed parts of the page that asks, at least the number in its title; and what time it is here."""
     version, _, needing = request.args.get("v", "").rpartition("-")
+    if _words_have_passed():
+        version = ""
     markup, last = _refreshed(request.args.get("view", ""), version)
     if markup is None and needing != str(frame.needs()):
         markup = render("_pulse_needs.html", swapped=True, pulse=_same_again(version))
     status = UNCHANGED if markup is None else LAST_TIME if last else 200
     response = make_response(markup or "", status)
-    response.headers["Squidmesh-Time"] = times.clock(current_runtime().clock.now(), frame.zone())
+    now = current_runtime().clock.now()
+    response.headers["Squidmesh-Time"] = times.clock(now, frame.zone())
+    response.headers["Squidmesh-Now"] = f"{now.timestamp():.3f}"
     return response
+
+
+def _words_have_passed() -> bool:
+    """Whether the time has come at which the words of the page, such as "due in 59 min", are not right any more."""
+    until = request.args.get("until", "")
+    return until.isdecimal() and len(until) < 12 and current_runtime().clock.now().timestamp() >= int(until)
 
 
 def _refreshed(view: str, version: str) -> tuple[str | None, bool]:

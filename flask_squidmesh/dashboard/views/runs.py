@@ -157,7 +157,7 @@ def _when(run: RunSummary, word: str, now: datetime) -> Markup:
 
 def _due(due_at: datetime, now: datetime) -> Markup:
     if due_at < now:
-        return _("overdue by {length}", length=times.about((now - due_at).total_seconds()))
+        return _("overdue by {length}", length=times.elapsed(due_at, now))
     return _("due {time}", time=times.stamp(due_at, frame.zone(), now))
 
 
