@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cache
@@ -14,7 +13,10 @@ import httpx
 from ...clock import Clock, SystemClock
 from ..contract import ToolError, ToolResult
 from .answer import error_of, facts, result_of
-from .request import NAME, HttpRequest, RequestRules, is_timeout
+from .deadline import Deadline
+from .decoding import TooLarge, Undecodable, bounded, decoded
+from .hosts import AllowedHosts
+from .request import NAME, HttpRequest, RequestRules, is_timeout, of_the_connection
 
 _NEVER_SENT = (httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ConnectError, httpx.ProxyError)
 
@@ -25,10 +27,11 @@ class HttpAdapter:
     One call is one request on a connection of its own: no retries, no redirects followed, no cookies kept.
 
     allowed_hosts: the hosts that may be called, as "example.com", or "example.com:8443" for a port that is not the
-    scheme's own; "*" for every host. Nothing else is called. headers: sent with every request. timeout: seconds
-    within which the answer must be there. max_response_bytes: answers that are larger are refused. transport: of
-    httpx, for proxies, certificates of one's own, and tests; it stays open. clock: what a date in Retry-After is
-    measured by.
+    scheme's own; by https, or by http where the entry says so ("http://example.com") or names this machine itself;
+    "*" for every host. Nothing else is called. headers: sent with every request. timeout: seconds within which the
+    whole answer must be there. max_response_bytes: answers that are larger, as they are sent or once they are
+    decompressed, are refused. transport: of httpx, for proxies, certificates of one's own, and tests; it stays open.
+    clock: what a date in Retry-After is measured by.
 
     Raises ValueError for settings that make no sense.
     """
@@ -49,7 +52,11 @@ class HttpAdapter:
             raise ValueError(f"allowed_hosts is one text. Give a list: allowed_hosts=[{allowed_hosts!r}].")
         if not is_timeout(timeout) or max_response_bytes < 1:
             raise ValueError("timeout and max_response_bytes must be greater than 0. A call without limit may hang.")
-        hosts = frozenset(host.lower() for host in allowed_hosts)
+        if refused := of_the_connection(headers or {}):
+            raise ValueError(
+                f"headers has {', '.join(refused)}, which only the connection itself sets. Leave them out."
+            )
+        hosts = AllowedHosts.of(allowed_hosts)
         self._rules = RequestRules(allowed_hosts=hosts, headers=dict(headers or {}), timeout=float(timeout))
         self._most, self._transport, self._clock = max_response_bytes, transport, clock or SystemClock()
 
@@ -82,38 +89,63 @@ class HttpAdapter:
         Returns a ToolResult whose payload is {status, headers, body}, for a status of 200 to 399; body is parsed where
         it is JSON, and text otherwise.
 
-        Raises ToolError of kind "invalid_request", "http" (any other status), "timeout", "transport" or
-        "response_too_large".
+        Raises ToolError of kind "invalid_request", "http" (any other status), "timeout", "transport",
+        "response_too_large" or "unreadable_response".
         """
         return self.invoke({"method": method, "url": url, **options})
 
     def invoke(self, request: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> ToolResult:
         """As `request`, with method, url and options in one mapping. The context is not sent anywhere."""
         checked = self._rules.check(request)
-        try:
-            response, content = self._exchange(checked)
-        except httpx.TimeoutException as error:
-            raise _timed_out(checked, certain=isinstance(error, _NEVER_SENT)) from None
-        except httpx.LocalProtocolError:
-            raise _invalid_message(checked) from None
-        except (httpx.RequestError, ssl.SSLError, OSError) as error:
-            raise _failed(checked, error) from None
+        with Deadline(checked.timeout) as deadline:
+            response, content = self._answer(checked, deadline)
         if 200 <= response.status_code < 400:
             return result_of(checked, response, content)
         raise error_of(checked, response, content, self._clock.now())
 
-    def _exchange(self, request: HttpRequest) -> tuple[httpx.Response, bytes]:
+    def _answer(self, request: HttpRequest, deadline: Deadline) -> tuple[httpx.Response, bytes]:
+        try:
+            return self._exchange(request, deadline)
+        except httpx.TimeoutException as error:
+            raise _timed_out(request, certain=isinstance(error, _NEVER_SENT)) from None
+        except httpx.LocalProtocolError:
+            raise _invalid_message(request) from None
+        except (httpx.RequestError, ssl.SSLError, OSError) as error:
+            if deadline.passed:
+                raise _timed_out(request) from None
+            raise _failed(request, error) from None
+
+    def _exchange(self, request: HttpRequest, deadline: Deadline) -> tuple[httpx.Response, bytes]:
         """Send the request and read the answer, no longer and no more than allowed."""
-        until = time.monotonic() + request.timeout
-        content = bytearray()
+        request.message.extensions["trace"] = deadline.watch
         with self._client() as client, closing(client.send(request.message, stream=True)) as response:
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > self._most:
-                    raise _too_large(request, response.status_code, self._most)
-                if time.monotonic() > until:
-                    raise _timed_out(request)
-        return response, bytes(content)
+            try:
+                content = self._content(response, deadline)
+            except (TooLarge, Undecodable) as fault:
+                content = b""  # what a refusal says of itself matters less than its status
+                if response.status_code < 400:
+                    raise self._unfit(request, response.status_code, fault) from None
+        if deadline.passed:  # the end of an answer that is cut off may look like any other
+            raise _timed_out(request)
+        return response, content
+
+    def _content(self, response: httpx.Response, deadline: Deadline) -> bytes:
+        """The decoded body. Raises TooLarge and Undecodable."""
+        if response.is_stream_consumed:  # a transport for tests gave the body as a whole
+            return bounded(response.content, self._most)
+        content = bytearray()
+        for chunk in response.iter_raw():
+            content += chunk
+            if len(content) > self._most:
+                raise TooLarge
+            if deadline.passed:
+                return b""
+        return decoded(bytes(content), response.headers, self._most)
+
+    def _unfit(self, request: HttpRequest, status: int, fault: TooLarge | Undecodable) -> ToolError:
+        if isinstance(fault, TooLarge):
+            return _too_large(request, status, self._most)
+        return _unreadable(request, status, fault)
 
     @contextmanager
     def _client(self) -> Iterator[httpx.Client]:
@@ -162,6 +194,16 @@ def _invalid_message(request: HttpRequest) -> ToolError:
         kind="invalid_request",
         details=facts(request),
         certain=True,
+    )
+
+
+def _unreadable(request: HttpRequest, status: int, fault: Undecodable) -> ToolError:
+    return ToolError(
+        f"The answer of {request.message.url.host} cannot be read: {fault}.",
+        adapter=NAME,
+        kind="unreadable_response",
+        details={**facts(request), "status": status},
+        certain=request.is_safe,
     )
 
 

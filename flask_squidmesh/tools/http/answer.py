@@ -78,7 +78,10 @@ def _phrase(status: int) -> str:
 
 
 def _text(response: httpx.Response, content: bytes) -> str:
-    return content.decode(response.encoding or "utf-8", "replace")
+    try:
+        return content.decode(response.encoding or "utf-8", "replace")
+    except (LookupError, ValueError):  # a codec that is none for text, such as "hex"
+        return content.decode("utf-8", "replace")
 
 
 def _body(response: httpx.Response, text: str) -> Any:

@@ -12,12 +12,21 @@ import httpx
 from pydantic_core import to_jsonable_python
 
 from ..contract import ToolError
+from .decoding import ACCEPTED
 from .hiding import Secrets
+from .hosts import AllowedHosts
 
 NAME: Final = "http"
-EVERY_HOST: Final = "*"
 KEYS: Final = ("method", "url", "headers", "params", "json", "content", "timeout")
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# Headers that say where a message ends, who it is for or what happens to the connection: they belong to whoever sends
+# it. With one of a caller's, two servers in a row could read one message as two.
+OF_THE_CONNECTION: Final = frozenset(
+    {
+        *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "upgrade"),
+        *("te", "trailer", "expect", "http2-settings", "proxy-authenticate", "proxy-authorization"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +45,9 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRules:
-    """What an adapter allows and adds: hosts as "name" or "name:port", headers, and the usual timeout in seconds."""
+    """What an adapter allows and adds: hosts, headers, and the usual timeout in seconds."""
 
-    allowed_hosts: frozenset[str]
+    allowed_hosts: AllowedHosts
     headers: Mapping[str, str]
     timeout: float
 
@@ -48,15 +57,21 @@ class RequestRules:
         url = _url(asked.get("url"), asked.get("params"))
         self._check_host(url)
         timeout = self.timeout if asked.get("timeout") is None else _timeout(asked["timeout"])
-        headers = {"user-agent": "flask-squidmesh", **_lowered(self.headers), **_headers(asked.get("headers"))}
+        ours = {"user-agent": "flask-squidmesh", "accept-encoding": ACCEPTED}
+        headers = {**ours, **_lowered(self.headers), **_headers(asked.get("headers"))}
         message = _message(_method(asked.get("method")), url, headers, _body(asked, headers), timeout)
         return HttpRequest(message=message, timeout=timeout, secrets=Secrets.of(url, headers))
 
     def _check_host(self, url: httpx.URL) -> None:
-        host = url.host if url.port is None else f"{url.host}:{url.port}"
-        if EVERY_HOST not in self.allowed_hosts and host not in self.allowed_hosts:
-            listed = ", ".join(sorted(self.allowed_hosts)) or "none is"
-            raise _invalid(f"the host {host} is not among the allowed ones ({listed}). Add it to allowed_hosts")
+        if not self.allowed_hosts.allow(url):
+            place = f"{url.scheme}://{url.netloc.decode('ascii')}"
+            listed = ", ".join(sorted(self.allowed_hosts.listed)) or "none is"
+            raise _invalid(f"the host {place} is not among the allowed ones ({listed}). Add it to allowed_hosts")
+
+
+def of_the_connection(headers: Mapping[str, str]) -> list[str]:
+    """Those of the headers that nobody but the sender of the message may set."""
+    return sorted(name for name in headers if name.lower() in OF_THE_CONNECTION)
 
 
 def is_timeout(value: object) -> bool:
@@ -110,6 +125,8 @@ def _headers(value: Any) -> dict[str, str]:
     for name, text in value.items():
         if not isinstance(name, str) or not isinstance(text, str):
             raise _invalid(f"its header {name} is of type {type(text).__name__}. Give text")
+    if refused := of_the_connection(value):
+        raise _invalid(f"its headers have {', '.join(refused)}, which only the connection itself sets. Leave them out")
     return _lowered(value)
 
 

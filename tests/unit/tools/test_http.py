@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import json
 import socket
 import sys
 import traceback
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -43,6 +46,12 @@ def failed(call: Callable[[], ToolResult]) -> ToolError:
     with pytest.raises(ToolError) as caught:
         call()
     return caught.value
+
+
+def compressed(body: bytes, encodings: str) -> bytes:
+    for encoding in encodings.lower().split(", "):
+        body = body if encoding == "identity" else zlib.compress(body) if encoding == "deflate" else gzip.compress(body)
+    return body
 
 
 def seen_in(error: ToolError) -> str:
@@ -139,6 +148,56 @@ def test_no_host_is_allowed_unless_listed() -> None:
 
 def test_a_star_allows_every_host(server: Server) -> None:
     assert HttpAdapter(allowed_hosts=["*"]).get(server.url()).payload["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("allowed", "url", "called"),
+    [
+        ("shop.example", "https://shop.example/", True),
+        ("shop.example", "http://shop.example/", False),
+        ("shop.example", "http://shop.example:443/", False),
+        ("shop.example", "https://shop.example:8443/", False),
+        ("shop.example:8443", "https://shop.example:8443/", True),
+        ("shop.example:8443", "http://shop.example:8443/", False),
+        ("https://shop.example", "https://shop.example/", True),
+        ("https://shop.example", "http://shop.example/", False),
+        ("http://shop.example", "http://shop.example:80/", True),
+        ("http://shop.example", "https://shop.example/", False),
+        ("localhost:5000", "http://localhost:5000/", True),
+        ("127.0.0.1:5000", "https://127.0.0.1:5000/", True),
+        ("[::1]:5000", "http://[::1]:5000/", True),
+        ("https://127.0.0.1:5000", "http://127.0.0.1:5000/", False),
+        ("*", "https://any.example/", True),
+        ("*", "http://any.example/", False),
+        ("*", "http://127.0.0.1/", True),
+        ("http://*", "http://any.example/", True),
+        ("http://*", "https://any.example/", False),
+        ("shop.example", "https://shop.example./", False),
+        ("shop.example", "https://shop.example@other.example/", False),
+    ],
+)
+def test_a_host_is_called_by_the_scheme_that_belongs_to_it(allowed: str, url: str, called: bool) -> None:
+    http = HttpAdapter(allowed_hosts=[allowed], transport=httpx.MockTransport(lambda request: httpx.Response(204)))
+    if called:
+        assert http.get(url).payload["status"] == 204
+    else:
+        assert failed(lambda: http.get(url)).kind == "invalid_request"
+
+
+@pytest.mark.parametrize("entry", ["", "shop.example/path", "ftp://shop.example", "a:b:c", "https://", "u:p@shop", 7])
+def test_an_entry_that_is_no_host_is_refused(entry: Any) -> None:
+    with pytest.raises(ValueError, match="allowed_hosts"):
+        HttpAdapter(allowed_hosts=[entry])
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "content-length", "Transfer-Encoding", "CONNECTION", "Upgrade", "TE", "Trailer", "Expect"]
+)
+def test_headers_that_belong_to_the_connection_are_refused(server: Server, http: HttpAdapter, name: str) -> None:
+    error = failed(lambda: http.post(server.url(), headers={name: "1"}, content=b"x"))
+    assert (error.kind, server.asked) == ("invalid_request", [])
+    with pytest.raises(ValueError, match="connection"):
+        HttpAdapter(allowed_hosts=["*"], headers={name: "1"})
 
 
 def test_hosts_are_compared_without_case() -> None:
@@ -256,6 +315,59 @@ def test_an_answer_that_is_too_large_is_refused(server: Server) -> None:
     assert HttpAdapter(allowed_hosts=[server.host], max_response_bytes=2_000).post(server.url())
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "GZIP", "gzip, gzip", "deflate, gzip", "identity"])
+def test_a_compressed_answer_is_read(server: Server, http: HttpAdapter, encoding: str) -> None:
+    server.replies(200, compressed(b"tea" * 100, encoding), Content_Encoding=encoding)
+    assert http.get(server.url()).payload["body"] == "tea" * 100
+    assert server.asked[0][2]["accept-encoding"] == "gzip, deflate"
+
+
+def test_several_gzip_files_in_a_row_are_one_answer(server: Server, http: HttpAdapter) -> None:
+    server.replies(200, gzip.compress(b"black ") + gzip.compress(b"tea"), Content_Encoding="gzip")
+    assert http.get(server.url()).payload["body"] == "black tea"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "gzip, gzip", "deflate, gzip"])
+def test_an_answer_that_grows_when_it_is_decompressed_is_refused_before_it_has(
+    server: Server, http: HttpAdapter, encoding: str
+) -> None:
+    server.replies(200, compressed(b"\0" * 50_000_000, encoding), Content_Encoding=encoding)
+    tracemalloc.start()
+    try:
+        error = failed(lambda: http.get(server.url()))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert error.kind == "response_too_large"
+    assert most < 20_000_000
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip, gzip", "gzip", "deflate", "compress", "x" * 500])
+def test_an_answer_that_is_not_written_as_it_says_is_refused(server: Server, http: HttpAdapter, encoding: str) -> None:
+    server.replies(200, b"this is not compressed", Content_Encoding=encoding)
+    error = failed(lambda: http.post(server.url()))
+    assert (error.kind, error.retryable, error.certain) == ("unreadable_response", False, False)
+    assert len(error.message) < 300
+
+
+def test_an_answer_that_ends_within_its_compression_is_refused(server: Server, http: HttpAdapter) -> None:
+    server.replies(200, gzip.compress(b"tea" * 100)[:-9], Content_Encoding="gzip")
+    assert failed(lambda: http.get(server.url())).kind == "unreadable_response"
+
+
+@pytest.mark.parametrize("body", [b"x" * 5_000, b"not gzip"])
+def test_a_refusal_is_told_by_its_status_whatever_its_body_is(server: Server, body: bytes) -> None:
+    server.replies(503, body, Content_Encoding="" if len(body) > 100 else "gzip", Retry_After="7")
+    error = failed(lambda: HttpAdapter(allowed_hosts=[server.host], max_response_bytes=100).post(server.url()))
+    assert (error.kind, error.retryable, error.retry_after) == ("http", True, 7.0)
+
+
+@pytest.mark.parametrize("charset", ["hex", "zlib", "rot13", "idna", "unknown-8bit", "utf-16"])
+def test_a_charset_that_cannot_be_used_breaks_nothing(server: Server, http: HttpAdapter, charset: str) -> None:
+    server.replies(200, b"tea", Content_Type=f"text/plain; charset={charset}")
+    assert isinstance(http.get(server.url()).payload["body"], str)
+
+
 # -- when nothing comes back -------------------------------------------------------------------------------------
 
 
@@ -276,6 +388,28 @@ def test_a_server_that_trickles_is_a_timeout(server: Server) -> None:
     server.answer = trickle
     http = HttpAdapter(allowed_hosts=[server.host], max_response_bytes=100)
     assert failed(lambda: http.get(server.url(), timeout=0.2)).kind == "timeout"
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        b"HTTP/1.1 200 OK\r\nX-Slow: ",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Trailer: ",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"",
+    ],
+)
+def test_a_server_that_takes_its_time_with_any_part_is_a_timeout(server: Server, opening: bytes) -> None:
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = True
+        handler.wfile.write(opening)
+        while not server.released.wait(0.05):
+            handler.wfile.write(b"x")
+
+    server.answer = drip
+    error = failed(lambda: HttpAdapter(allowed_hosts=[server.host]).post(server.url(), timeout=0.3))
+    assert (error.kind, error.retryable, error.certain) == ("timeout", True, False)
 
 
 def test_a_port_where_nobody_listens_is_a_transport_error_and_surely_had_no_effect() -> None:
