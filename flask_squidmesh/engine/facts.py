@@ -45,6 +45,7 @@ class RunFact(NamedTuple):
     fingerprint: str = ""
     replayed_as_id: str | None = None
     tenant: str = ""
+    queue: str = ""
 
 
 class StepFact(NamedTuple):

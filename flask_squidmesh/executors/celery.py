@@ -42,7 +42,7 @@ class CeleryExecutor(Executor):
 
     def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Mapping[str, Any]:
         """Send the task. Raises what kombu raises when the broker does not answer within a second or two."""
-        queue: str = current_app.extensions["squidmesh"].settings.queue
+        queue: str = payload.get("queue", current_app.extensions["squidmesh"].settings.queue)
         if self._celery.conf.task_always_eager:
             raise ConfigurationError(
                 "Celery's task_always_eager is set, so that a task would be performed where it is sent. Unset it; in "

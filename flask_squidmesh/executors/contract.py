@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 from uuid import UUID
 
+from flask import current_app
+
 from ..errors import PayloadError
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {"cron": ("intended_window", "s
 
 
 class Identified(Protocol):
-    """Anything with a run's id, such as a RunSummary."""
+    """Anything with a run's id, such as a RunSummary, whose `queue` is heeded too."""
 
     @property
     def id(self) -> str:
@@ -39,18 +41,19 @@ class Identified(Protocol):
 class Payload(dict[str, Any]):
     """What a queued job carries: a dictionary of text, which JSON can hold.
 
-    A job gives it back unchanged: `mesh.perform(payload)`. It names what is to be done and holds no state.
+    A job gives it back unchanged: `mesh.perform(payload)`. It names what is to be done and holds no state. `queue` is
+    in it where the run's is another than the app's SQUIDMESH_QUEUE.
     """
 
     @classmethod
     def step(cls, run: Identified, step: str) -> Payload:
         """Deliver a step of the run."""
-        return cls(kind="step", run_id=run.id, step=step)
+        return cls(kind="step", run_id=run.id, step=step, **_queue_elsewhere(run))
 
     @classmethod
     def compensation(cls, run: Identified) -> Payload:
         """Deliver the run's next compensation."""
-        return cls(kind="compensation", run_id=run.id)
+        return cls(kind="compensation", run_id=run.id, **_queue_elsewhere(run))
 
     @classmethod
     def cron(
@@ -69,6 +72,13 @@ class Payload(dict[str, Any]):
         window = intended_window.isoformat() if isinstance(intended_window, datetime) else intended_window
         given = {"intended_window": window, "signal_id": signal_id}
         return cls(kind="cron", workflow=name, trigger=trigger, **{key: text for key, text in given.items() if text})
+
+
+def _queue_elsewhere(run: Identified) -> dict[str, str]:
+    """The queue of a run that an app with another one started."""
+    queue = getattr(run, "queue", None)
+    runtime = current_app.extensions.get("squidmesh") if current_app else None
+    return {"queue": queue} if queue and runtime is not None and queue != runtime.settings.queue else {}
 
 
 class Notice(NamedTuple):

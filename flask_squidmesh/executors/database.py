@@ -28,7 +28,7 @@ class DatabaseExecutor(Executor):
     def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Mapping[str, Any]:
         """Wake a worker for a step or a compensation; write a row for a cron activation."""
         runtime = current_app.extensions["squidmesh"]
-        queue: str = runtime.settings.queue
+        queue: str = payload.get("queue", runtime.settings.queue)
         if payload["kind"] == "cron":
             with runtime.database.write() as connection:
                 now = runtime.clock.now()
@@ -49,8 +49,9 @@ class DatabaseExecutor(Executor):
         """
         settings = current_app.extensions["squidmesh"].settings
         next_look = max(settings.poll_interval, NOTIFIED_POLL_SECONDS)
-        notice = Notice(CHANNEL, settings.queue) if (schedule_in or 0) < next_look else None
-        return Wake(metadata={"queue": settings.queue, "schedule_in": schedule_in}, notice=notice)
+        queue: str = payload.get("queue", settings.queue)
+        notice = Notice(CHANNEL, queue) if (schedule_in or 0) < next_look else None
+        return Wake(metadata={"queue": queue, "schedule_in": schedule_in}, notice=notice)
 
     def continues(self, run: Identified, step: str) -> bool:
         """True: the worker that finished a step may go on with the next."""

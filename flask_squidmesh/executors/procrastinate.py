@@ -56,10 +56,11 @@ class ProcrastinateExecutor(Executor):
         """Queue a job that is there if the transaction commits. Raises SchemaError without Procrastinate's tables."""
         runtime = current_app.extensions["squidmesh"]
         settings, clock = runtime.settings, runtime.clock
+        queue: str = payload.get("queue", settings.queue)
         due = clock.now() - clock.offset + timedelta(seconds=schedule_in) if schedule_in else None
         job = self._unopened.configure_task(
             TASK,
-            queue=settings.queue,
+            queue=queue,
             priority=settings.procrastinate_priority,
             schedule_at=due,
             connection=connection.connection.driver_connection,
@@ -67,7 +68,7 @@ class ProcrastinateExecutor(Executor):
         with _explained():
             job_id = job.defer(payload=dict(payload))
         scheduled_at = due.isoformat() if due else None
-        return {"job_id": job_id, "queue": settings.queue, "schedule_in": schedule_in, "scheduled_at": scheduled_at}
+        return {"job_id": job_id, "queue": queue, "schedule_in": schedule_in, "scheduled_at": scheduled_at}
 
     def continues(self, run: Identified, step: str) -> bool:
         """True: the job that finished a step may go on with the next."""

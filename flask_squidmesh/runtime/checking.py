@@ -101,6 +101,7 @@ def _live(runtime: Runtime, connection: sa.Connection) -> Iterator[Finding]:
     if not runtime.problems():
         yield from (_wrong("executor", problem) for problem in runtime.executor.verify(connection))
         yield from _beats(runtime, connection, now)
+        yield from _other_queues(runtime, connection, now)
     yield from _clocks(runtime)
     yield from _schedules(runtime, connection)
     yield from _dispatches(runtime, connection, now)
@@ -142,6 +143,24 @@ def _beats(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterat
         yield _beat("relay", relay, now, RELAY_SILENCE, "Run `flask squidmesh relay` every minute, as a periodic job.")
     else:
         yield _beat("workers", worker, now, silence, "")
+
+
+def _other_queues(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[Finding]:
+    """Queues of other apps on this database whose work nobody takes; the beats tell of the app's own."""
+    command, late = runtime.executor.worker_command, timedelta(seconds=runtime.settings.claim_timeout)
+    served = sa.select(Process.queue).where(
+        Process.kind == "worker", Process.seen_at >= now - max(WORKER_SILENCE, late)
+    )
+    waiting = sa.select(Dispatch.queue).where(
+        Dispatch.claim_id.is_(None),
+        Dispatch.due_at < now - late,
+        Dispatch.queue != runtime.settings.queue,
+        Dispatch.queue.not_in(served),
+    )
+    for queue in connection.scalars(waiting.distinct()) if command is not None else ():
+        yield _wrong(
+            "queues", f"Work is due in the queue {queue!r}, and no worker takes it. Start `{command}` for it too."
+        )
 
 
 def _last_beat(connection: sa.Connection, kind: str, queue: str, since: datetime) -> datetime | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..engine.changes import Changes
+from ..engine.facts import RunFact
 from ..executors.contract import Notice, Payload, Wake
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..store.tables import dispatches, runs, step_runs
@@ -34,27 +35,31 @@ logger = logging.getLogger("flask_squidmesh")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """Work to hand over, and when it is due; None means at once."""
+    """Work to hand over, and when it is due; None means at once.
+
+    queue: the run's; it may be left out of what is handed over after the commit, when the run is read again.
+    """
 
     run_id: str
     kind: str
     step: str
     due_at: datetime | None
+    queue: str | None = None
 
-    @property
-    def payload(self) -> Payload:
+    def payload(self, runtime: Runtime) -> Payload:
         """What the executor is given."""
-        if self.kind == "compensation":
-            return Payload(kind="compensation", run_id=self.run_id)
-        return Payload(kind="step", run_id=self.run_id, step=self.step)
+        named = {"step": self.step} if self.kind == "step" else {}
+        elsewhere = {"queue": self.queue} if self.queue not in (None, runtime.settings.queue) else {}
+        return Payload(kind=self.kind, run_id=self.run_id, **named, **elsewhere)
 
 
-def intents(run_id: str, changes: Changes, released: Mapping[str, tuple[str, str]] | None = None) -> list[Intent]:
-    """What these changes call for. released: (kind, step) of the step runs whose claim ends."""
+def intents(run: RunFact, changes: Changes, released: Mapping[str, tuple[str, str]] | None = None) -> list[Intent]:
+    """What these changes of the run call for. released: (kind, step) of the step runs whose claim ends."""
     new = [(row.kind, row.step, row.due_at) for row in changes.entered if row.delivered and not row.claimed]
     again = [(row.kind, row.step, row.due_at) for row in changes.dispatched]
     later = [(*(released or {})[key], due) for key, due in changes.released.items() if key in (released or {})]
-    return [Intent(run_id=run_id, kind=kind, step=step, due_at=due) for kind, step, due in [*new, *again, *later]]
+    wanted = [*new, *again, *later]
+    return [Intent(run_id=run.id, kind=kind, step=step, due_at=due, queue=run.queue) for kind, step, due in wanted]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +79,7 @@ def announce_work(runtime: Runtime, wanted: Sequence[Intent]) -> HandOver:
     wake: Callable[..., Wake] | None = getattr(runtime.executor, "wake", None) if wanted else None
     if wake is None:
         return HandOver(left=wanted)
-    woken = [(intent, wake(intent.payload, schedule_in=_seconds(runtime, intent))) for intent in wanted]
+    woken = [(intent, wake(intent.payload(runtime), schedule_in=_seconds(runtime, intent))) for intent in wanted]
     notice = next((each.notice for _, each in woken if each.notice), None)
     return HandOver(taken=[(intent, each.metadata) for intent, each in woken], notice=notice)
 
@@ -93,7 +98,7 @@ def hand_over_within(runtime: Runtime, connection: sa.Connection, wanted: Sequen
     for intent in wanted:
         try:
             with connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext():
-                metadata = enqueue_in(connection, intent.payload, schedule_in=_seconds(runtime, intent))
+                metadata = enqueue_in(connection, intent.payload(runtime), schedule_in=_seconds(runtime, intent))
             taken.append((intent, metadata))
         except Exception as error:  # the host's code; its failure must not fail the run
             if connection.invalidated:

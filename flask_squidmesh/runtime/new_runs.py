@@ -46,6 +46,7 @@ class Start:
     trigger: str
     payload: Mapping[str, Any]
     tenant: str = ""
+    queue: str | None = None
     key: str | None = None
     said: Mapping[str, Any] = field(default_factory=dict)
     actor: Any = None
@@ -145,7 +146,7 @@ def insert(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: s
 def _new(runtime: Runtime, batch: Batch, wanted: Start, run_id: str) -> Started:
     """Decide how the run begins, and add the writes of it to the batch."""
     now = runtime.clock.now()
-    run = _new_fact(wanted, run_id)
+    run = _new_fact(wanted, run_id, runtime.settings.queue)
     state = {**wanted.payload, **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()}}
     visits = _copied_visits(wanted)
     around = Neighbourhood(state=state, visits=visits, hides=runtime.hides)
@@ -156,8 +157,8 @@ def _new(runtime: Runtime, batch: Batch, wanted: Start, run_id: str) -> Started:
         progress.begin()
     row = {**_row(wanted, run, now, runtime.hides), **progress.changes.run}
     copied = [{**each, "run_id": run_id} for each in wanted.copied]
-    writing.begin(batch, row, progress.changes, now=now, queue=runtime.settings.queue, copied=copied)
-    handed = announce_work(runtime, intents(run_id, progress.changes))
+    writing.begin(batch, row, progress.changes, now=now, copied=copied)
+    handed = announce_work(runtime, intents(run, progress.changes))
     if handed.notice is not None:
         batch.notify(*handed.notice)
     return Started(
@@ -178,12 +179,13 @@ def _copied_visits(wanted: Start) -> dict[str, int]:
     return visits
 
 
-def _new_fact(wanted: Start, run_id: str) -> RunFact:
+def _new_fact(wanted: Start, run_id: str, own_queue: str) -> RunFact:
     return _UNBEGUN._replace(
         id=run_id,
         workflow=wanted.spec.name,
         trigger=wanted.trigger,
         tenant=wanted.tenant,
+        queue=wanted.queue or own_queue,
         position=len(wanted.copied),
         actor=wanted.actor,
         fingerprint=wanted.spec.fingerprint,
@@ -199,6 +201,7 @@ def _row(wanted: Start, run: RunFact, now: datetime, hides: Callable[[str], bool
         "workflow": run.workflow,
         "trigger": run.trigger,
         "tenant": run.tenant,
+        "queue": run.queue,
         "version": spec.version,
         "fingerprint": spec.fingerprint,
         "subject": title,

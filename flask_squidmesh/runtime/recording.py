@@ -169,7 +169,7 @@ def _draft(
     if progress.halted:
         return None
     onward = _in_place(runtime, spec, run, claim, progress.changes) if may_continue else None
-    handed = announce_work(runtime, intents(run.id, progress.changes))
+    handed = announce_work(runtime, intents(run, progress.changes))
     if handed.left and enqueues_within(runtime):
         return None
     batch = _batch(runtime, progress, run, progress.changes, handed, _held(runtime, claim))
@@ -232,7 +232,7 @@ def _apply(
     held: writing.Held | None = None,
 ) -> HandOver:
     """Write some changes, and hand over what they call for."""
-    handed = announce_work(runtime, intents(run.id, changes, released))
+    handed = announce_work(runtime, intents(run, changes, released))
     writing.apply(connection, _batch(runtime, progress, run, changes, handed, held))
     return hand_over_within(runtime, connection, handed.left) if handed.left else handed
 
@@ -245,8 +245,7 @@ def _batch(
     handed: HandOver,
     held: writing.Held | None,
 ) -> Batch:
-    queue, notice = runtime.settings.queue, handed.notice
-    return writing.batch_of(run, changes, now=progress.now, queue=queue, held=held, notice=notice)
+    return writing.batch_of(run, changes, now=progress.now, held=held, notice=handed.notice)
 
 
 def after_commit(runtime: Runtime, recorded: Recorded) -> None:

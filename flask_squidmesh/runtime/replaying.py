@@ -113,6 +113,7 @@ def _start(
         spec=spec,
         trigger=run.trigger,
         tenant=run.tenant,
+        queue=run.queue,
         payload=payload,
         schedule=schedule,
         actor=acting.call.decider.actor if acting.call.decider.actor is not None else run.actor,

@@ -143,7 +143,7 @@ def activate_next(runtime: Runtime, queue: str) -> bool:
             return False
         try:
             with connection.begin_nested():
-                started = _delivered(runtime, connection, due.payload)
+                started = _delivered(runtime, connection, due.payload, queue)
         except (sa.exc.OperationalError, sa.exc.InterfaceError):
             raise
         except Exception as error:
@@ -156,23 +156,28 @@ def activate_next(runtime: Runtime, queue: str) -> bool:
     return True
 
 
-def _delivered(runtime: Runtime, connection: sa.Connection, payload: Mapping[str, Any]) -> Started | None:
+def _delivered(runtime: Runtime, connection: sa.Connection, payload: Mapping[str, Any], queue: str) -> Started | None:
     spec, chosen = cron_trigger(runtime, payload["workflow"], payload["trigger"])
     text = payload.get("intended_window")
     intended = datetime.fromisoformat(text) if text else None
-    asked = _Activation(spec=spec, trigger=chosen, window=intended, signal_id=payload.get("signal_id"))
+    signal_id = payload.get("signal_id")
+    asked = _Activation(spec=spec, trigger=chosen, window=intended, signal_id=signal_id, queue=queue)
     memory = locked_schedule(runtime, connection, spec, chosen.name)
     return _activated(runtime, connection, memory, asked, even_paused=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Activation:
-    """What a scheduler or a person asks for: a window, or a signal that names the activation, or neither."""
+    """What a scheduler or a person asks for: a window, or a signal that names the activation, or neither.
+
+    queue: through which it came; None for the app's own.
+    """
 
     spec: WorkflowSpec
     trigger: TriggerSpec
     window: datetime | None
     signal_id: str | None
+    queue: str | None = None
 
 
 def _activated(
@@ -190,7 +195,7 @@ def _activated(
     passed = meant is not None and resumed_at is not None and meant <= resumed_at
     if not even_paused and (passed or memory.paused_at is not None):
         return None
-    return activated(runtime, connection, memory, wanted)
+    return activated(runtime, connection, memory, replace(wanted, queue=asked.queue))
 
 
 def _moved_from(memory: Memory, trigger: TriggerSpec, now: datetime) -> datetime | None:

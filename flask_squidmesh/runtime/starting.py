@@ -113,6 +113,7 @@ def start_child(
         trigger=chosen.name,
         payload=valid,
         tenant=claim.run.tenant,
+        queue=claim.run.queue,
         actor=claim.run.actor,
         parent=parent,
         schedule=_schedule_of(runtime, spec, chosen),

@@ -45,7 +45,8 @@ class RunSummary:
     """One run as lists show it.
 
     due_at: until when it waits, or when its next attempt is due. attempt, max_attempts: of the current step.
-    compensation: None, running, completed or failed. tenant: '' where there is none.
+    compensation: None, running, completed or failed. tenant: '' where there is none. queue: whose
+    workers perform its steps.
     """
 
     id: str
@@ -73,6 +74,7 @@ class RunSummary:
     finished_at: datetime | None
     acknowledged_at: datetime | None
     tenant: str = ""
+    queue: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""

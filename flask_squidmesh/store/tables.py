@@ -87,6 +87,7 @@ class Run(Base):
     workflow: Mapped[str] = mapped_column(Name)
     trigger: Mapped[str] = mapped_column(Name)
     tenant: Mapped[str] = _tenant()
+    queue: Mapped[str] = mapped_column(Name, server_default=sa.text("'squidmesh'"))
     version: Mapped[str | None] = mapped_column(Name)
     fingerprint: Mapped[str] = mapped_column(sa.String(64))
     subject: Mapped[str] = mapped_column(sa.String(500))

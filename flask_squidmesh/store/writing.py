@@ -33,6 +33,7 @@ class Concerned(NamedTuple):
     id: str
     tenant: str
     workflow: str
+    queue: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,6 @@ def batch_of(
     changes: Changes,
     *,
     now: datetime,
-    queue: str,
     held: Held | None = None,
     notice: Notice | None = None,
 ) -> Batch:
@@ -77,22 +77,20 @@ def batch_of(
     holds = (dispatches, held.row) if held else None
     raised = {"revision": run.revision + 1, "updated_at": now}
     batch.update(runs, {"id": run.id, "revision": run.revision}, {**raised, **moved}, holds=holds)
-    _follow(batch, Concerned(run.id, run.tenant, run.workflow), changes, held, now, queue)
+    _follow(batch, Concerned(run.id, run.tenant, run.workflow, run.queue), changes, held, now)
     if notice is not None:
         batch.notify(*notice)
     return batch
 
 
-def begin(
-    batch: Batch, run: Mapping[str, Any], changes: Changes, *, now: datetime, queue: str, copied: Sequence[Any] = ()
-) -> None:
+def begin(batch: Batch, run: Mapping[str, Any], changes: Changes, *, now: datetime, copied: Sequence[Any] = ()) -> None:
     """Add the writes of a new run: its row, step runs copied from another, its first step runs, their dispatches."""
     batch.insert(runs, [run])
     batch.insert(step_runs, copied)
-    _follow(batch, Concerned(run["id"], run["tenant"], run["workflow"]), changes, None, now, queue)
+    _follow(batch, Concerned(run["id"], run["tenant"], run["workflow"], run["queue"]), changes, None, now)
 
 
-def _follow(batch: Batch, run: Concerned, changes: Changes, held: Held | None, now: datetime, queue: str) -> None:
+def _follow(batch: Batch, run: Concerned, changes: Changes, held: Held | None, now: datetime) -> None:
     batch.insert(step_runs, [_step_row(run.id, row, now) for row in changes.entered])
     for key, columns in changes.updated.items():
         batch.update(step_runs, {"id": key}, columns)
@@ -100,7 +98,7 @@ def _follow(batch: Batch, run: Concerned, changes: Changes, held: Held | None, n
     batch.insert(audit_events, [_audit_row(run, row, now) for row in changes.audit])
     if held is not None:
         _settle_claim(batch, changes, held, now)
-    _settle_dispatches(batch, run.id, changes, held, now, queue)
+    _settle_dispatches(batch, run, changes, held, now)
 
 
 def _settle_claim(batch: Batch, changes: Changes, held: Held, now: datetime) -> None:
@@ -118,18 +116,16 @@ def _settle_claim(batch: Batch, changes: Changes, held: Held, now: datetime) -> 
         batch.delete(dispatches, mine)
 
 
-def _settle_dispatches(
-    batch: Batch, run_id: str, changes: Changes, held: Held | None, now: datetime, queue: str
-) -> None:
+def _settle_dispatches(batch: Batch, run: Concerned, changes: Changes, held: Held | None, now: datetime) -> None:
     for key in changes.ended:
         if held is None or key != held.step_run_id:
             batch.delete(dispatches, {"step_run_id": key})
     entered = [
-        dispatch_row(run_id, row.id, row.kind, row.due_at or now, queue, now)
+        dispatch_row(run.id, row.id, row.kind, row.due_at or now, run.queue, now)
         for row in changes.entered
         if row.delivered and not row.claimed
     ]
-    again = [dispatch_row(run_id, row.step_run_id, row.kind, row.due_at, queue, now) for row in changes.dispatched]
+    again = [dispatch_row(run.id, row.step_run_id, row.kind, row.due_at, run.queue, now) for row in changes.dispatched]
     batch.insert(dispatches, entered + again)
 
 

@@ -41,7 +41,7 @@ def test_changes_under_a_lost_claim_are_not_kept(migrated_url: str, mine: bool) 
 
         def write() -> None:
             with database.write() as connection:
-                batch = writing.batch_of(claim.run, changes, now=shop.clock.now(), queue="squidmesh", held=held)
+                batch = writing.batch_of(claim.run, changes, now=shop.clock.now(), held=held)
                 writing.apply(connection, batch)
 
         if mine:

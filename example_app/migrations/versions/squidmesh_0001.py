@@ -50,6 +50,7 @@ def upgrade() -> None:
     sa.Column('workflow', sa.String(length=200), nullable=False),
     sa.Column('trigger', sa.String(length=200), nullable=False),
     sa.Column('tenant', sa.String(length=200), server_default=sa.text("''"), nullable=False),
+    sa.Column('queue', sa.String(length=200), server_default=sa.text("'squidmesh'"), nullable=False),
     sa.Column('version', sa.String(length=200), nullable=True),
     sa.Column('fingerprint', sa.String(length=64), nullable=False),
     sa.Column('subject', sa.String(length=500), nullable=False),

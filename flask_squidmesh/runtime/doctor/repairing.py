@@ -67,10 +67,11 @@ def _apply(runtime: Runtime, connection: sa.Connection, mend: Mend) -> None:
 
 def _deliver(runtime: Runtime, connection: sa.Connection, mend: Mend) -> None:
     """Make the work due. A step that was running gets a claim that has run out, so that it counts as abandoned."""
-    row = connection.execute(sa.select(step_runs).where(step_runs.c.id == mend.step_run_id)).one()
+    of_run = sa.select(step_runs, runs.c.queue).join(runs, runs.c.id == step_runs.c.run_id)
+    row = connection.execute(of_run.where(step_runs.c.id == mend.step_run_id)).one()
     now = runtime.clock.now()
     connection.execute(sa.delete(dispatches).where(dispatches.c.step_run_id == row.id))
-    new = dispatch_row(row.run_id, row.id, row.kind, row.due_at or now, runtime.settings.queue, now)
+    new = dispatch_row(row.run_id, row.id, row.kind, row.due_at or now, row.queue, now)
     lost = {"claim_id": new_id(), "claimed_by": "unknown", "claimed_at": row.started_at or now} if mend.lost else {}
     connection.execute(sa.insert(dispatches).values({**new, **lost}))
 
