@@ -159,6 +159,16 @@ class Run(Base):
             "id",
             **_where("error_fingerprint IS NOT NULL"),
         ),
+        sa.Index(
+            "ix_squidmesh_runs_failures",
+            "finished_at",
+            "id",
+            "error_fingerprint",
+            "needs",
+            "workflow",
+            "tenant",
+            **_where("status = 'failed'"),
+        ),
         sa.Index("ix_squidmesh_runs_replayed_from", "replayed_from_id", **_where("replayed_from_id IS NOT NULL")),
         sa.Index(
             "ix_squidmesh_runs_tenant",

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import Cron, Step, Workflow
+from flask_squidmesh import Cron, Manual, Retry, Step, Wait, Workflow
 from flask_squidmesh.config import READING_ACTIONS
 from flask_squidmesh.runtime.beats import record_beat
-from tests.web.shop import Checkout, Labels, mesh_of, start
+from tests.web.shop import Checkout, Labels, Order, advance, broken, make_app, mesh_of, start, work
 from tests.web.visiting import Visitor, text_of
 
 
@@ -188,3 +188,28 @@ def test_failures_are_grouped_and_lead_to_their_runs(visitor: Visitor) -> None:
     with visitor.app.app_context():
         fingerprint = mesh_of(visitor.app).inspect_run(run_id).error_fingerprint
     assert f"/runs?error={fingerprint}" in page
+
+
+class Dunning(Workflow):
+    """Wait a week and a day, then fail."""
+
+    subject = "Dunning {order_id}"
+    remind = Manual(Order)
+    patience = Wait(timedelta(days=8))
+    label = Step(broken, retry=Retry(1))
+    flow = [patience >> label]
+
+
+def test_a_run_that_began_long_ago_and_failed_now_is_among_the_failures(migrated_url: str) -> None:
+    visitor = Visitor(make_app(migrated_url))
+    mesh_of(visitor.app).register(Dunning)
+    start(visitor.app, Dunning, "7")
+    advance(visitor.app, timedelta(days=8, minutes=1))
+    work(visitor.app)
+    page = visitor.get("/failures").text
+    assert "1 failure in seven days, by day: 0, 0, 0, 0, 0, 0, 1" in page
+    assert "dunning" in page
+    advance(visitor.app, timedelta(days=6, hours=23))
+    assert "1 failure in seven days, by day: 1, 0, 0, 0, 0, 0, 0" in visitor.get("/failures").text
+    advance(visitor.app, timedelta(hours=2))
+    assert "Nothing has failed in the last seven days." in visitor.read("/failures")
