@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -97,14 +98,14 @@ def _look_at_any(
     settled: list[Recorded] = []
     claims: list[Claim] = []
     batch = Batch()
-    with runtime.database.write() as connection:
+    with unanswered_let_go(runtime, claims), runtime.database.write() as connection:
         for seen in (limit, FURTHER):
             found = claiming.due_work(
                 connection, runtime.database, queue, limit=seen + 1, take_over=take_over, after=after
             )
             usual = _claims(runtime, found[:limit], settled, batch)
             if usual is not None:
-                claims = usual
+                claims.extend(usual)
                 _note(runtime, connection, found, claims)
                 break
             for work in one_a_run(found[:seen]):
@@ -139,9 +140,10 @@ def _look_at_usual(
 
     written = False
     try:
-        written = claiming.claim_work(
-            runtime.database, queue, limit=limit + 1, take_over=take_over, after=after, claim=claim
-        )
+        with unanswered_let_go(runtime, claims):
+            written = claiming.claim_work(
+                runtime.database, queue, limit=limit + 1, take_over=take_over, after=after, claim=claim
+            )
     finally:
         for recorded in settled if not written else ():
             runtime.turns.forget(recorded.run)
@@ -150,6 +152,16 @@ def _look_at_usual(
     for recorded in settled:
         after_commit(runtime, recorded)
     return _looked(claims, found, limit)
+
+
+@contextmanager
+def unanswered_let_go(runtime: Runtime, claims: list[Claim]) -> Iterator[None]:
+    """Where the commit is not answered, have those of the claims given back that were made."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError:
+        runtime.claims.let_go(claims)
+        raise
 
 
 def _looked(claims: list[Claim], found: Sequence[Work], seen: int) -> Looked:

@@ -13,7 +13,7 @@ from ..executors.contract import Payload, check_payload
 from ..store import claiming, loading
 from ..store.batching import Batch
 from ..store.claiming import Claim, Work
-from .claiming_work import take
+from .claiming_work import take, unanswered_let_go
 from .dispatching import Intent, hand_over
 from .performing import deliver, skipped
 from .recording import Recorded, after_commit
@@ -67,7 +67,8 @@ def perform(runtime: Runtime, payload: Any) -> Delivery:
 
 def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | Outcome, Work | None, str | None]:
     settled: list[Recorded] = []
-    with runtime.database.write() as connection:
+    claims: list[Claim] = []
+    with unanswered_let_go(runtime, claims), runtime.database.write() as connection:
         run = loading.run_fact(connection, payload["run_id"], lock=True)
         if run is None:
             return "unknown_run", None, None
@@ -79,6 +80,7 @@ def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | Outcome, Work | 
             return "too_early", work, run.status
         batch = Batch()
         claim = take(runtime, connection, work, settled, batch)
+        claims += [claim] if claim is not None else []
         batch.execute(connection)
     for recorded in settled:
         after_commit(runtime, recorded)

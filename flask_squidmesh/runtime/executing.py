@@ -26,6 +26,7 @@ from ..workflow.templates import render
 from ..workflow.values import step_output
 from .announcing import facts_of, send
 from .outcomes import Completed, Failed, Outcome, blocked_by, check_output, failure_of
+from .patience import until_lost
 from .starting import start_child
 
 if TYPE_CHECKING:
@@ -65,8 +66,12 @@ class RunState:
     def _load(self, claim: Claim, keys: frozenset[str] | None, steps: frozenset[str] | None = None) -> dict[str, Any]:
         if claim.visit.sees == 0 or keys == frozenset():
             return {}
-        with self._runtime.database.read() as connection:
-            return loading.outputs(connection, claim.run.id, sees=claim.visit.sees, keys=keys, steps=steps)
+
+        def outputs() -> dict[str, Any]:
+            with self._runtime.database.read() as connection:
+                return loading.outputs(connection, claim.run.id, sees=claim.visit.sees, keys=keys, steps=steps)
+
+        return until_lost(self._runtime, claim, "reading its state", outputs)
 
 
 def execute(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
@@ -132,7 +137,7 @@ def _invoke(
         return Completed(output={called.key: output} if called.key else output, input=bound.input)
     except BaseException as exception:
         _let_shutdown_through(exception)
-        return Failed(failure=failure_of(exception, called.retry), input=bound.input)
+        return Failed(failure=failure_of(exception, called.retry), input=bound.input, cause=exception)
 
 
 def _began(runtime: Runtime, claim: Claim) -> None:
@@ -216,8 +221,12 @@ def _undone(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     query = sa.select(step_runs.c.input, step_runs.c.output, step_runs.c.settings).where(
         step_runs.c.id == claim.visit.settings["of"]
     )
-    with runtime.database.read() as connection:
-        row = connection.execute(query).one()
+
+    def undone() -> Any:
+        with runtime.database.read() as connection:
+            return connection.execute(query).one()
+
+    row = until_lost(runtime, claim, "reading what it undoes", undone)
     key = row.settings.get("output")
     output = (row.output or {}).get(key) if key else row.output
     return {"input": row.input or {}, "output": output}

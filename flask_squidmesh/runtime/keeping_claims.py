@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..store import claiming
+from ..store.claiming import Claim, Unanswered
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
 RENEWALS_PER_TIMEOUT = 3
+AGAIN_SECONDS = 0.5
+RENEWALS = "renewals"
 
 logger = logging.getLogger("flask_squidmesh")
 
 
 class ClaimKeeper:
-    """Renews every claim that this process holds, a few times within the claim timeout."""
+    """Renews every claim that this process holds, a few times within the claim timeout.
+
+    It does so over a connection of its own, which no step can take, and after an outage once the database answers.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._held: set[str] = set()
         self._lost: set[str] = set()
+        self._unanswered: list[Unanswered] = []
         self._guard = threading.Lock()
-        self._never = threading.Event()
+        self._called = threading.Event()
         self._thread: threading.Thread | None = None
         self.on_beat: list[Callable[[], None]] = []
 
@@ -34,9 +41,7 @@ class ClaimKeeper:
         """Renew this claim from now on."""
         with self._guard:
             self._held.add(claim_id)
-            if self._thread is None and not self._runtime.database.shared_connection:
-                self._thread = threading.Thread(target=self._run, name="squidmesh-claims", daemon=True)
-                self._thread.start()
+            self._keep()
 
     def release(self, claim_id: str) -> None:
         """The claim has ended."""
@@ -48,33 +53,64 @@ class ClaimKeeper:
         """Whether a renewal found the claim taken away."""
         return claim_id in self._lost
 
-    def renew(self) -> None:
-        """Renew all claims once."""
+    def let_go(self, claims: Iterable[Claim], *, performed: bool = False) -> None:
+        """Have these claims given back, as far as they stand: the answer to the commit that made them was lost.
+
+        performed: whether the step was, so that only a claim on the one that follows it is given back.
+        """
         with self._guard:
-            held = set(self._held)
+            self._unanswered.extend(Unanswered(claim, performed) for claim in claims)
+            if self._unanswered:
+                self._keep()
+                self._called.set()
+
+    def renew(self) -> None:
+        """Renew all claims once, and give back what is to be let go."""
+        with self._guard:
+            held, unanswered = set(self._held), list(self._unanswered)
         if held:
             timeout = timedelta(seconds=self._runtime.settings.claim_timeout)
             with self._runtime.database.write() as connection:
                 kept = claiming.renew(connection, self._runtime.database, held, timeout)
             with self._guard:
                 self._lost |= (held - kept) & self._held
+        if unanswered:
+            self._give_back(unanswered)
         for beat in self.on_beat:
             beat()
 
+    def _give_back(self, unanswered: list[Unanswered]) -> None:
+        with self._runtime.database.write() as connection:
+            claiming.put_back_unanswered(connection, unanswered, self._runtime.clock.now())
+        with self._guard:
+            del self._unanswered[: len(unanswered)]
+        self._runtime.bell.ring()
+
+    def _keep(self) -> None:
+        if self._thread is None and not self._runtime.database.shared_connection:
+            self._thread = threading.Thread(target=self._run, name="squidmesh-claims", daemon=True)
+            self._thread.start()
+
     def _run(self) -> None:
         interval = self._runtime.settings.claim_timeout / RENEWALS_PER_TIMEOUT
-        while self._after(interval):
-            try:
-                with self._runtime.in_context():
-                    self.renew()
-            except Exception as error:  # the database is away; the next round tries again
-                logger.warning("squidmesh: claims could not be renewed (%s)", type(error).__name__)
+        pause = interval
+        with self._runtime.database.reserved(RENEWALS):
+            while self._after(pause):
+                try:
+                    with self._runtime.in_context():
+                        self.renew()
+                    pause = interval
+                except Exception as error:  # the database is away
+                    pause = min(AGAIN_SECONDS, interval)
+                    logger.warning("squidmesh: claims could not be renewed (%s)", type(error).__name__)
+        self._runtime.database.let_go(RENEWALS)
 
-    def _after(self, interval: float) -> bool:
-        """Sleep for the interval; answer whether there still is something to keep."""
-        self._never.wait(interval)
+    def _after(self, pause: float) -> bool:
+        """Sleep for so long, or until called; answer whether there still is something to keep."""
+        self._called.wait(pause)
+        self._called.clear()
         with self._guard:
-            if self._held or self.on_beat:
+            if self._held or self._unanswered or self.on_beat:
                 return True
             self._thread = None
             return False

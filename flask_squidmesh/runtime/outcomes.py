@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from ..engine.facts import Failure
 from ..errors import FailStep, RetryStep
+from ..store.outages import reason_of
 from ..tools.contract import ToolError
 from ..workflow.binding import BindingError
 from ..workflow.spec import RetryPolicy
@@ -30,10 +33,11 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The attempt failed."""
+    """The attempt failed. cause: the exception that it raised."""
 
     failure: Failure
     input: Mapping[str, Any] | None = None
+    cause: BaseException | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,16 @@ def blocked_by(exception: Exception) -> Blocked:
         return Blocked(error=error | {"type": "InputError", "details": found, "traceback": trace})
     said = f"The step cannot begin: {error['type']}: {error['message']}"
     return Blocked(error=error | {"type": "InputError", "message": storable(said)})
+
+
+def refused_by(error: sa.exc.SQLAlchemyError) -> Failed:
+    """What has to be recorded instead of an outcome that the database refuses for good: in plain ASCII, which every
+    database takes. The step has had its effect, so it is not attempted again."""
+    what = type(getattr(error, "orig", None) or error).__name__
+    reason = reason_of(error) if isinstance(error, sa.exc.DBAPIError) else what
+    told = f"The step has ended, but the database refuses its outcome: {reason}".encode("ascii", "backslashreplace")
+    error_told = {"type": what, "message": told.decode()[:MOST_TEXT], "code": None, "details": None, "traceback": None}
+    return Failed(failure=Failure(error={**error_told, "retryable": False}, final=True))
 
 
 def _tool_failure(exception: ToolError, policy: RetryPolicy) -> Failure:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -17,7 +15,8 @@ from ..store.tables import dispatches
 from ..workflow.spec import WorkflowSpec
 from .announcing import facts_of, send
 from .executing import RunState, execute
-from .outcomes import Completed
+from .outcomes import Completed, Outcome, refused_by
+from .patience import until_lost
 from .recording import Recorded, after_commit, record, record_in
 from .transactions import perform_in_transaction
 
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 logger = logging.getLogger("flask_squidmesh")
-
-PAUSE_SECONDS = 0.5
-_PAUSE = threading.Event()
 
 
 def deliver(runtime: Runtime, claim: Claim) -> str:
@@ -76,12 +72,12 @@ def attempt(
                 ),
             )
         else:
-            outcome = execute(runtime, spec, claim, state)
-            recorded = _patiently(runtime, lambda: record(runtime, spec, claim, outcome, may_continue=goes_on()))
+            outcome, recorded = _recorded(runtime, spec, claim, execute(runtime, spec, claim, state), goes_on)
     except writing.ClaimLostError:
         logger.warning(
             "squidmesh: run %s: the claim on step %s was lost; its outcome is dropped", claim.run.id, claim.visit.step
         )
+        runtime.claims.let_go([claim], performed=True)
         return _present_status(runtime, claim), None
     except (KeyboardInterrupt, SystemExit):
         _put_back(runtime, claim)
@@ -92,20 +88,25 @@ def attempt(
     return recorded.status, recorded.onward
 
 
-def _patiently(runtime: Runtime, recording: Callable[[], Recorded]) -> Recorded:
-    """Record, and where the database is away try again for as long as the claim may live.
+def _recorded(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, outcome: Outcome, goes_on: Callable[[], bool]
+) -> tuple[Outcome, Recorded]:
+    """Record the outcome, until the claim is known to be lost; what the database refuses for good fails the step.
 
     A commit whose answer was lost is found out by the fence: the second try meets a claim that has moved on.
     """
-    until = time.monotonic() + runtime.settings.claim_timeout
-    while True:
-        try:
-            return recording()
-        except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-            if time.monotonic() > until:
-                raise
-            logger.warning("squidmesh: an outcome could not be recorded yet (%s)", type(error).__name__)
-            _PAUSE.wait(PAUSE_SECONDS)
+
+    def recording(outcome: Outcome) -> Callable[[], Recorded]:
+        return lambda: record(runtime, spec, claim, outcome, may_continue=goes_on())
+
+    try:
+        return outcome, until_lost(runtime, claim, "its outcome", recording(outcome))
+    except sa.exc.SQLAlchemyError as error:
+        logger.exception(
+            "squidmesh: run %s: the outcome of step %s is refused by the database", claim.run.id, claim.visit.step
+        )
+        failed = refused_by(error)
+    return failed, until_lost(runtime, claim, "its failure", recording(failed), whatever=True)
 
 
 def skipped(runtime: Runtime, work: Work) -> None:
@@ -118,15 +119,21 @@ def skipped(runtime: Runtime, work: Work) -> None:
 def _put_back(runtime: Runtime, claim: Claim) -> None:
     """This process is going down in the middle of the step: let another take it at once, as a further attempt."""
     now = runtime.clock.now()
-    with runtime.database.write() as connection:
-        connection.execute(
-            sa.update(dispatches)
-            .where(dispatches.c.id == claim.dispatch_id, dispatches.c.claim_id == claim.claim_id)
-            .values(due_at=now)
-        )
+    try:
+        with runtime.database.write() as connection:
+            connection.execute(
+                sa.update(dispatches)
+                .where(dispatches.c.id == claim.dispatch_id, dispatches.c.claim_id == claim.claim_id)
+                .values(due_at=now)
+            )
+    except sa.exc.SQLAlchemyError as error:  # the claim expires
+        logger.warning("squidmesh: a step could not be given to others at once (%s)", type(error).__name__)
 
 
 def _present_status(runtime: Runtime, claim: Claim) -> str:
-    with runtime.database.read() as connection:
-        run = loading.run_fact(connection, claim.run.id)
+    try:
+        with runtime.database.read() as connection:
+            run = loading.run_fact(connection, claim.run.id)
+    except sa.exc.SQLAlchemyError:  # it was only to be told
+        return claim.run.status
     return run.status if run else claim.run.status

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, SessionTransaction
 
+from ..store import claiming
 from ..store.claiming import Claim
+from ..store.outages import Refusal, judged, means_outage
+from ..store.writing import ClaimLostError
 from ..workflow.spec import WorkflowSpec
 from .executing import RunState, execute_here
 from .outcomes import Completed, Failed, Outcome, failure_of
+from .patience import until_lost
 
 if TYPE_CHECKING:
     from .recording import Recorded
@@ -20,10 +26,6 @@ if TYPE_CHECKING:
 
 
 Record = Callable[[sa.Connection, Outcome], "Recorded"]
-
-
-# What the database says at the end of a transaction that it refuses, or that an error which was swallowed has spoiled.
-SPOILED = (sa.exc.IntegrityError, sa.exc.InternalError, sa.exc.PendingRollbackError)
 
 
 class TransactionEndedError(RuntimeError):
@@ -35,26 +37,59 @@ def perform_in_transaction(
 ) -> tuple[Outcome, Recorded]:
     """Run the step in db.session and record its completion there, so that both are kept or neither is.
 
+    Where the database refuses for a time, nothing is kept, and the step is run again under the same claim: after an
+    outage whenever that ends, after conflicts with others for one claim timeout at most.
+
     record: writes an outcome over a connection.
     """
+    policy, conflicts_until = spec.steps[claim.visit.step].retry, time.monotonic() + runtime.settings.claim_timeout
+    tries = count(1)
+
+    def perform() -> tuple[Outcome, Recorded | None]:
+        try:
+            return _performed_once(runtime, spec, claim, state, record, first=next(tries) == 1)
+        except sa.exc.SQLAlchemyError as error:
+            passes = judged(error) is Refusal.FOR_A_TIME
+            if passes and (means_outage(error) or time.monotonic() < conflicts_until):
+                raise
+            return Failed(failure=failure_of(error, policy)), None
+
+    def record_alone() -> Recorded:
+        with runtime.database.write() as connection:
+            return record(connection, outcome)
+
+    outcome, recorded = until_lost(runtime, claim, "its transaction", perform)
+    return outcome, recorded or until_lost(runtime, claim, "its failure", record_alone, whatever=True)
+
+
+def _performed_once(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, record: Record, *, first: bool
+) -> tuple[Outcome, Recorded | None]:
+    """One try. Nothing is recorded where nothing of it is to be kept. Raises what the database said against it."""
     with runtime.database.standing_still_at_forks(), runtime.in_context():
         session = runtime.host_db.session()
-        connection = runtime.database.joined(session)
-        with _kept_open(session) as kept:
-            outcome = execute_here(runtime, spec, claim, state)
-        outcome = _flushed(session, _judged(outcome, kept, spec, claim), spec, claim)
-        if isinstance(outcome, Completed):
-            try:
+        connection = runtime.database.begun_in(session)
+        if not first and claiming.run_under(connection, claim) is None:  # the commit whose answer was lost went through
+            raise ClaimLostError
+        try:
+            with _kept_open(session) as kept:
+                outcome = execute_here(runtime, spec, claim, state)
+            _raise_refusal(outcome)
+            outcome = _flushed(session, _judged(outcome, kept, spec, claim), spec, claim)
+            if isinstance(outcome, Completed):
                 recorded = record(connection, outcome)
                 session.commit()
                 return outcome, recorded
-            except SPOILED as error:
-                outcome = Failed(failure=failure_of(error, spec.steps[claim.visit.step].retry), input=outcome.input)
-            finally:
-                session.rollback()
-        session.rollback()
-    with runtime.database.write() as connection:
-        return outcome, record(connection, outcome)
+        finally:
+            session.rollback()
+    return outcome, None
+
+
+def _raise_refusal(outcome: Outcome) -> None:
+    """A refusal of the database's that passes is none of the step's failures, as nothing that it did is kept."""
+    cause = outcome.cause if isinstance(outcome, Failed) else None
+    if isinstance(cause, sa.exc.SQLAlchemyError) and judged(cause) is Refusal.FOR_A_TIME:
+        raise cause
 
 
 def _flushed(session: Session, outcome: Outcome, spec: WorkflowSpec, claim: Claim) -> Outcome:
@@ -63,6 +98,8 @@ def _flushed(session: Session, outcome: Outcome, spec: WorkflowSpec, claim: Clai
         try:
             session.flush()
         except Exception as error:
+            if isinstance(error, sa.exc.SQLAlchemyError) and judged(error) is Refusal.FOR_A_TIME:
+                raise
             return Failed(failure=failure_of(error, spec.steps[claim.visit.step].retry), input=outcome.input)
     return outcome
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LONGEST_INTERVAL_SECONDS = 15.0
 BULK_SECONDS = 5.0
+UPKEEP = "upkeep"
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -55,6 +56,11 @@ class Upkeep:
                 self._attend(duty)
 
     def _run(self) -> None:
+        with self._runtime.database.reserved(UPKEEP):
+            self._go_on()
+        self._runtime.database.let_go(UPKEEP)
+
+    def _go_on(self) -> None:
         # A process may take over from the dead only while its silences stay shorter than a claim holds.
         interval = min(LONGEST_INTERVAL_SECONDS, self._runtime.settings.claim_timeout / 2)
         begins = True

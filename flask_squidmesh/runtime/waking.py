@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from ..store.server import server_of
+
 if TYPE_CHECKING:
     from ..store.database import Database
 
@@ -49,10 +51,14 @@ def notify(connection: sa.Connection, queue: str) -> None:
 
 
 class Watch(ABC):
-    """Rings the bell, from a thread of its own, when another process may have made work. Polling bridges its gaps."""
+    """Rings the bell, from a thread of its own, when another process may have made work. Polling bridges its gaps.
+
+    hears: whether it would ring now.
+    """
 
     def __init__(self, database: Database, queue: str, bell: Bell) -> None:
         self._database, self._queue, self._bell = database, queue, bell
+        self.hears = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="squidmesh-listener", daemon=True)
 
@@ -79,20 +85,30 @@ class Watch(ABC):
 
 
 class Listener(Watch):
-    """PostgreSQL: rings for every notification of the queue."""
+    """PostgreSQL: rings for every notification of the queue, which a connection of its own hears.
+
+    Behind a pooler, which gives the connection's place at the server to others, nothing would be heard.
+    """
 
     def _listen(self) -> None:
-        with self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        engine = self._database.beside("waking")
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if not server_of(connection.connection).direct:
+                logger.info("squidmesh: there is a pooler before the database, so workers look for work by themselves")
+                self._stopping.wait()
+                return
             connection.exec_driver_sql(f"LISTEN {CHANNEL}")
             self._bell.ring()
             driver = connection.connection.driver_connection
             assert driver is not None
             try:
+                self.hears = True
                 while not self._stopping.is_set():
                     for notification in driver.notifies(timeout=0.5, stop_after=1):
                         if notification.payload == self._queue:
                             self._bell.ring()
             finally:
+                self.hears = False
                 connection.invalidate()
 
 

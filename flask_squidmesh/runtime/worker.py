@@ -16,7 +16,7 @@ from .performing import deliver
 from .scheduling import activate_next
 from .turns import Turns
 from .upkeep import Upkeep
-from .waking import watch
+from .waking import Watch, watch
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -44,6 +44,7 @@ class Worker:
         self._runtime, self._threads = runtime, threads
         self._queue = queue or runtime.config.queue
         self._stopping = threading.Event()
+        self._watch: Watch | None = None
         self._turn = threading.Lock()
         self._ready: deque[Claim] = deque()
         self._turns = Turns(runtime, self._queue)
@@ -55,7 +56,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until `stop`; then finish the steps that run and put back the rest."""
-        watching = watch(self._runtime.database, self._queue, self._runtime.bell)
+        watching = self._watch = watch(self._runtime.database, self._queue, self._runtime.bell)
         if watching is not None:
             watching.start()
         threads = [
@@ -138,7 +139,8 @@ class Worker:
         wait = min(SHORTEST_WAIT_SECONDS * 2 ** min(self._in_vain, 10), OUTAGE_SECONDS)
         on_postgresql = self._runtime.database.dialect == "postgresql"
         poll = self._runtime.settings.poll_interval
-        poll = max(poll, NOTIFIED_POLL_SECONDS) if on_postgresql else poll
+        notified = on_postgresql and self._watch is not None and self._watch.hears
+        poll = max(poll, NOTIFIED_POLL_SECONDS) if notified else poll
         while not self._stopping.is_set():
             due = self._next_due()
             if due.get("cron", 1.0) <= 0:

@@ -80,6 +80,13 @@ class Claim(NamedTuple):
         return Performed(number=self.visit.attempts, worker=self.worker, started_at=self.started_at, input=input)
 
 
+class Unanswered(NamedTuple):
+    """A claim that may have been committed. performed: whether its step was, so that the one that follows is meant."""
+
+    claim: Claim
+    performed: bool
+
+
 def run_under(connection: sa.Connection, claim: Claim) -> RunFact | None:
     """The run of the claim, both locked until the transaction ends; None where the claim is gone or has moved on."""
     query, given = run_asked(cast(Dialect, connection.dialect.name), claim)
@@ -321,6 +328,19 @@ def put_back(connection: sa.Connection, claims: Sequence[Claim], now: datetime) 
                 .where(step_runs.c.id == claim.visit.id)
                 .values(status="pending", attempts=claim.visit.attempts - 1)
             )
+
+
+def put_back_unanswered(connection: sa.Connection, claims: Sequence[Unanswered], now: datetime) -> None:
+    """Give these claims back as far as they stand; nobody has begun what they are for."""
+    for claim, performed in claims:
+        found = connection.execute(
+            sa.select(dispatches.c.step_run_id, step_runs.c.attempts)
+            .join_from(dispatches, step_runs, step_runs.c.id == dispatches.c.step_run_id)
+            .where(dispatches.c.id == claim.dispatch_id, dispatches.c.claim_id == claim.claim_id)
+        ).first()
+        if found is not None and not (performed and found.step_run_id == claim.visit.id):
+            visit = claim.visit._replace(id=found.step_run_id, attempts=found.attempts)
+            put_back(connection, [claim._replace(visit=visit)], now)
 
 
 def _joined() -> sa.FromClause:

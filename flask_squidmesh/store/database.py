@@ -27,7 +27,7 @@ from .prepared import Asked, Dialect, Prepared
 from .server import begins_read_committed, read_committed
 from .shapes import FromNow
 from .tables import ADVICE, PREFIX, Timestamp
-from .wire import PIPELINES
+from .wire import GONE, PIPELINES
 
 AnySession = Session | scoped_session[Any]
 _Found = TypeVar("_Found")
@@ -239,7 +239,7 @@ class Database:
         try:
             return self._sent(send, in_order, self._writing)
         except sa.exc.DBAPIError as error:
-            if not isinstance(error.orig, psycopg.errors.InvalidSqlStatementName):
+            if not isinstance(error.orig, GONE):
                 raise
             return False
 
@@ -251,7 +251,7 @@ class Database:
             with self._reading, _undone(lent):
                 yield lent
             return
-        with self.standing_still_at_forks(), self._reading, self._connected() as connection, _begun(connection):
+        with self.standing_still_at_forks(), self._reading, self._connected() as connection:
             yield connection
 
     @contextmanager
@@ -261,7 +261,7 @@ class Database:
         Raises ConflictError where the caller's own uncommitted writes would block it on SQLite.
         """
         if self.dialect == "postgresql":
-            with self._writing, self._connected() as connection, _begun(connection):
+            with self._writing, self._connected() as connection:
                 yield connection
                 connection.commit()
             return
@@ -365,14 +365,14 @@ class Database:
         """Close engines of our own; the host's stays as it is."""
         if self._engine is not None and self._engine.dialect.name == "sqlite" and not self.shared_connection:
             self._engine.dispose()
-        for purpose in tuple(self._beside):
-            self.let_go(purpose)
+        self.let_go("")
 
     def let_go(self, purpose: str) -> None:
         """Close the connections that are kept for this purpose."""
         with self._opening:
-            engine = self._beside.pop(purpose, None)
-        if engine is not None:
+            names = [name for name in self._beside if name.startswith(purpose)]
+            engines = [self._beside.pop(name) for name in names]
+        for engine in engines:
             engine.dispose()
 
     def _sent(
@@ -411,18 +411,29 @@ class Database:
 
     @contextmanager
     def _connected(self) -> Iterator[sa.Connection]:
-        """A connection that this thread holds meanwhile, ready for a transaction of ours."""
+        """A connection that this thread holds meanwhile: on PostgreSQL in a transaction for the block to commit."""
         engine = self._engine_here()
         self._here.depth += 1
         try:
-            with engine.connect() as connection, self._own(connection):
+            with engine.connect() as connection, self._begun(connection):
                 self._keep_time(connection.connection)
                 yield connection
         finally:
             self._here.depth -= 1
 
-    def _own(self, connection: sa.Connection) -> Any:
-        return read_committed(connection) if self.dialect == "postgresql" else nullcontext()
+    @contextmanager
+    def _begun(self, connection: sa.Connection) -> Iterator[None]:
+        if self.dialect == "sqlite":
+            yield
+            return
+        with read_committed(connection):
+            if not connection.in_transaction():  # as a listener may have begun one
+                connection.begin()
+            try:
+                yield
+            finally:
+                if not connection.closed:
+                    connection.rollback()
 
     def _engine_here(self) -> sa.Engine:
         """The engine whose pool this thread may wait for, whatever it holds already: each has a pool of the next."""
@@ -492,18 +503,6 @@ class _Here(threading.local):
 
     depth = 0
     purpose: str | None = None
-
-
-@contextmanager
-def _begun(connection: sa.Connection) -> Iterator[None]:
-    """A transaction, which a listener may have begun already. What the block has not committed is rolled back."""
-    if not connection.in_transaction():
-        connection.begin()
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.rollback()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from enum import Enum
-from typing import Final
+from typing import Any, Final, cast
 
 import psycopg
 import sqlalchemy as sa
@@ -28,7 +28,6 @@ class Refusal(Enum):
 _PASSING: Final = (
     "08",  # connections
     "25006",  # a standby, or a server that is read-only for a time
-    "25P02",
     "25P03",
     "25P04",
     "26000",  # a pooler that keeps no prepared statements, as is 42P05
@@ -65,21 +64,15 @@ _LASTING_SQLITE: Final = (
 )
 _PRIMARY: Final = 0xFF
 
-# Of those without a code: a lost connection is an OperationalError or InterfaceError of PostgreSQL's driver.
-_PASSING_KINDS: Final = (psycopg.OperationalError, psycopg.InterfaceError, sqlite3.OperationalError)
+# Of those without a code, which connections that are lost have not.
+_PASSING_KINDS: Final = (sa.exc.OperationalError, sa.exc.InterfaceError)
 _LASTING_KINDS: Final = (
-    psycopg.DataError,
-    psycopg.IntegrityError,
-    psycopg.NotSupportedError,
-    psycopg.ProgrammingError,
-    sqlite3.DataError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.NotSupportedError,
-    sqlite3.ProgrammingError,
-    UnicodeError,
+    sa.exc.DataError,
+    sa.exc.IntegrityError,
+    sa.exc.NotSupportedError,
+    sa.exc.ProgrammingError,
 )
-_KINDS: Final = (
+_KINDS: Final[tuple[Any, ...]] = (
     sa.exc.IntegrityError,
     sa.exc.OperationalError,
     sa.exc.ProgrammingError,
@@ -97,7 +90,7 @@ def judged(error: sa.exc.SQLAlchemyError) -> Refusal:
     if isinstance(error, sa.exc.TimeoutError | sa.exc.DisconnectionError):  # of the pool
         return Refusal.FOR_A_TIME
     if isinstance(error, sa.exc.DBAPIError):
-        return Refusal.FOR_A_TIME if error.connection_invalidated else _judged_by_code(error.orig)
+        return Refusal.FOR_A_TIME if error.connection_invalidated else _judged_by_code(error)
     return Refusal.FOR_GOOD if isinstance(error, sa.exc.StatementError) else Refusal.UNCLEAR
 
 
@@ -116,8 +109,9 @@ def told(error: BaseException, statement: str | None = None) -> sa.exc.DBAPIErro
     """A driver's error as SQLAlchemy tells it, without the statement's values."""
     if isinstance(error, UnicodeError):
         return sa.exc.DataError(statement, None, error, hide_parameters=True)
-    kind = next((kind for kind in _KINDS if any(each.__name__ == kind.__name__ for each in type(error).__mro__)), None)
-    return (kind or sa.exc.DBAPIError)(statement, None, error, hide_parameters=True)
+    names = {each.__name__ for each in type(error).__mro__}
+    kind = next((kind for kind in _KINDS if kind.__name__ in names), sa.exc.DBAPIError)
+    return cast(sa.exc.DBAPIError, kind(statement, None, error, hide_parameters=True))
 
 
 def reason_of(error: sa.exc.DBAPIError) -> str:
@@ -125,8 +119,8 @@ def reason_of(error: sa.exc.DBAPIError) -> str:
     return str(error.orig).strip().partition("\n")[0]
 
 
-def _judged_by_code(error: BaseException | None) -> Refusal:
-    state, code = getattr(error, "sqlstate", None), _primary(error)
+def _judged_by_code(error: sa.exc.DBAPIError) -> Refusal:
+    state, code = getattr(error.orig, "sqlstate", None), _primary(error.orig)
     if state is not None:
         passing, lasting = _longest(state, _PASSING), _longest(state, _LASTING)
         return _either(passing > lasting, lasting > 0)

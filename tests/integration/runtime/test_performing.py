@@ -26,7 +26,7 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
-from flask_squidmesh.runtime import performing, recording
+from flask_squidmesh.runtime import patience, performing, recording
 from flask_squidmesh.runtime.claiming_work import claim_due
 from flask_squidmesh.runtime.performing import deliver
 from flask_squidmesh.store import tables
@@ -806,7 +806,7 @@ def test_an_outcome_is_recorded_once_the_database_is_back(
         return record(*given, **more)
 
     monkeypatch.setattr(performing, "record", patient)
-    monkeypatch.setattr(performing, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 0.01)
     assert shop.status(shop.run(workflow)) == "completed"
     assert script.calls == ["work"]
 
