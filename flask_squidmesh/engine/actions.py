@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..workflow.spec import WorkflowSpec
+from .adopting import unfit
 from .approving import given, wanted
 from .facts import RunFact, StepFact
 from .replay import unsafe_steps
@@ -156,6 +157,8 @@ def open_decisions(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> 
 
 def action_facts(run: RunFact, step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> ActionFacts:
     """The facts of a run with all its step runs. spec: the workflow as it is now, None where it is not registered."""
+    if spec is not None and unfit(spec, run, step_runs):
+        spec = None
     return ActionFacts(
         status=run.status,
         decisions=open_decisions(step_runs, spec),

@@ -75,7 +75,8 @@ class Notice:
 @dataclass(slots=True)
 class Changes:
     """Everything one decision changes. `run` holds columns of the run; `updated` columns by step run id;
-    `ended` the step runs whose dispatch goes away, `released` those whose claim ends and when they are due again."""
+    `ended` the step runs whose dispatch goes away, `released` those whose claim ends and when they are due again,
+    `left` those that ended and why what follows is for a process of another version to decide."""
 
     run: dict[str, Any] = field(default_factory=dict)
     entered: list[NewStepRun] = field(default_factory=list)
@@ -84,6 +85,7 @@ class Changes:
     dispatched: list[NewDispatch] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     released: dict[str, datetime] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
     audit: list[NewAuditEvent] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
 

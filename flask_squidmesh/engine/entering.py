@@ -62,7 +62,9 @@ class Entering(Ledger):
         for name in self.spec.dependents[step]:
             self._count_down(name)
         if self._open == 0 and self._needs == 0:
-            self._finish()
+            self.at_odds = remaining > 0
+            if not self.at_odds:
+                self._finish()
 
     def _count_down(self, name: str) -> None:
         row = self.around.joins.get(name)

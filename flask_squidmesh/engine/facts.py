@@ -14,11 +14,14 @@ from ..workflow.spec import Backoff, Parameter, RetryPolicy, StepSpec
 from .changes import NewStepRun
 from .status import RunStatus
 
-COUNTERS: Final = ("attempt", "max_attempts", "remaining", "open_steps", "retrying_steps", "needs_count")
+COUNTERS: Final = ("attempt", "max_attempts", "remaining", "open_steps", "retrying_steps", "needs_count", "redefined")
 
 
 class RunFact(NamedTuple):
-    """The run row, as far as deciding reads it."""
+    """The run row, as far as deciding reads it.
+
+    follows: the fingerprint of the definition that its rows and counts go by. redefined: how often that has changed.
+    """
 
     id: str
     workflow: str
@@ -42,7 +45,8 @@ class RunFact(NamedTuple):
     attempt: int = 0
     max_attempts: int = 0
     due_at: datetime | None = None
-    fingerprint: str = ""
+    follows: str = ""
+    redefined: int = 0
     replayed_as_id: str | None = None
     tenant: str = ""
     queue: str = ""

@@ -23,7 +23,10 @@ NEEDS_BY_DECISION: Mapping[str, Needs] = {
 
 
 class Ledger:
-    """The changes of one decision about one run, and the counters that say which status follows."""
+    """The changes of one decision about one run, and the counters that say which status follows.
+
+    at_odds: whether the counters cannot be of the definition that is deployed, so that nothing may follow from them.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Ledger:
         self.changes = Changes()
         self._open, self._retrying, self._needs = run.open_steps, run.retrying_steps, run.needs_count
         self._error = run.error
+        self.at_odds = False
 
     @property
     def status(self) -> str:

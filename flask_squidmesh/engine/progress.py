@@ -12,16 +12,34 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ..workflow.spec import ErrorRoute
+from .adopting import Adopting
 from .approving import given, wanted, with_approval
-from .compensating import Compensating, in_order
+from .compensating import in_order
 from .facts import Decider, Failure, Performed, StepFact
 from .failures import error
 from .retries import verdict
 from .status import STOPPING, TERMINAL
 
 
-class Progress(Compensating):
-    """One decision about one run: what an attempt came to, or what a person said."""
+class Progress(Adopting):
+    """One decision about one run: what an attempt came to, or what a person said.
+
+    leaves: why this process must not decide what follows from a visit that ends; None where it may. The visit is
+    closed then, and a process that knows the definition which the run follows is to `follow` it.
+    """
+
+    leaves: str | None = None
+
+    def follow(self, visit: StepFact, reason: Mapping[str, Any] | None) -> None:
+        """Decide what follows from a visit that ended in a process that might not. reason: the error, if it failed."""
+        self.changes.ended.append(visit.id)
+        if visit.status == "failed":
+            self._follow_failure(visit, reason or {})
+        elif (visit.decision or {}).get("answered"):
+            self._follow_decision(visit)
+        else:
+            self._advance(visit)
+        self._settle()
 
     def complete(self, visit: StepFact, output: Mapping[str, Any], performed: Performed) -> None:
         """The attempt succeeded with an output that is already under its key."""
@@ -101,14 +119,23 @@ class Progress(Compensating):
             return
         self._close(visit, "completed", output=decision_output(event, decision, decider, self.now), error=None)
         self._record_output(visit)
-        target = decision.get("error" if event == "rejected" else "ok")
+        answered = visit._replace(decision={**decision, "answered": event})
+        if self.leaves:
+            self.changes.update(visit.id, decision=answered.decision)
+            self._leave_to_others(visit)
+        else:
+            self._follow_decision(answered)
+        self._settle()
+
+    def _follow_decision(self, visit: StepFact) -> None:
+        decision = visit.decision or {}
+        target = decision.get("error" if decision.get("answered") == "rejected" else "ok")
         if self.spec.style == "dependency":
             self._release_dependents(visit.step)
         elif target is None:
             self._finish()
         else:
             self._enter(target)
-        self._settle()
 
     def approve_in_part(self, visit: StepFact, decider: Decider) -> None:
         """An operator approved, and others have to approve too."""
@@ -190,6 +217,8 @@ class Progress(Compensating):
     def _advance(self, visit: StepFact) -> None:
         if self.status in TERMINAL:
             self._completed_late(visit)
+        elif self.leaves and self.status != "cancelling":
+            self._leave_to_others(visit)
         elif self.status != "cancelling" and self.spec.style == "dependency":
             self._release_dependents(visit.step)
         elif self.status != "cancelling":
@@ -215,7 +244,6 @@ class Progress(Compensating):
         *,
         was_open: bool = True,
     ) -> None:
-        route = self.spec.steps[visit.step].error if visit.step in self.spec.steps else None
         self._close(visit, "failed", error=reason, **({"input": given} if given is not None else {}))
         if was_open:
             self._leave(visit)
@@ -223,10 +251,24 @@ class Progress(Compensating):
             self._next_compensation(visit, failed=True)
         elif self.status in STOPPING:
             return
-        elif route is not None and self.spec.style == "flow":
+        elif self.leaves:
+            self._leave_to_others(visit)
+        else:
+            self._follow_failure(visit, reason)
+
+    def _follow_failure(self, visit: StepFact, reason: Mapping[str, Any]) -> None:
+        route = self.spec.steps[visit.step].error if visit.step in self.spec.steps else None
+        if route is not None and self.spec.style == "flow":
             self._take_error_route(visit, route, reason)
         else:
             self._fail_run(visit.step, reason)
+
+    def _leave_to_others(self, visit: StepFact) -> None:
+        """The visit has ended; what follows from it is not for this process to decide."""
+        assert self.leaves is not None
+        if visit.id in self.changes.ended:
+            self.changes.ended.remove(visit.id)
+        self.changes.left[visit.id] = self.leaves
 
     def _take_error_route(self, visit: StepFact, route: ErrorRoute, reason: Mapping[str, Any]) -> None:
         if route.recovery:
@@ -245,7 +287,8 @@ class Progress(Compensating):
         self, visit: StepFact, kind: Literal["interrupted", "incident"], reason: Mapping[str, Any]
     ) -> None:
         """An operator has the step attempted again, or says what came of it; the others go on."""
-        route = self.spec.steps[visit.step].error if self.spec.style == "flow" else None
+        step = self.spec.steps.get(visit.step) if self.spec.style == "flow" else None
+        route = step.error if step else None
         decision = {
             "kind": kind,
             "since": self.now.isoformat(),
@@ -270,7 +313,9 @@ class Progress(Compensating):
         self.changes.notice("manual_action_taken", action=event, step=visit.step, visit=visit.visit, **said)
         if visit.kind == "step" and (visit.decision or {}).get("kind") in ("pause", "approval"):
             began = visit.started_at or self.now
-            self._end_attempt(visit, Performed(number=1, worker=None, started_at=began), "completed")
+            self._end_attempt(visit, Performed(number=visit.attempts + 1, worker=None, started_at=began), "completed")
+            if visit.attempts:
+                self.changes.update(visit.id, attempts=visit.attempts + 1)
         self._restate_needs()
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from ..engine.facts import RunFact, StepFact
+from ..engine.naming import leading, name_in
 from ..errors import RunNotFoundError, UnknownWorkflowError
 from ..store.identity import read_id
 from ..store.scope import Scope
@@ -17,12 +18,12 @@ from ..store.tables import Attempt, Dispatch, Run, StepRun
 from ..workflow.registry import Registry
 from ..workflow.spec import WorkflowSpec
 
-Row = sa.RowMapping
+Row = sa.RowMapping | dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One run's rows. spec: its workflow as registered now, None where it is not.
+    """One run's rows, by the names that its steps have now. spec: its workflow as registered, None where it is not.
 
     step_runs: in the order they were made. attempts, dispatches: by step run id; dispatches is what is outstanding.
     """
@@ -48,16 +49,25 @@ def read_record(connection: sa.Connection, registry: Registry, scope: Scope, run
     """Everything that is kept about a run but its audit: four queries. Raises RunNotFoundError."""
     run = read_run(connection, scope, run_id)
     spec = spec_of(registry, run["workflow"])
+    found = _rows(connection, sa.select(StepRun.__table__).where(StepRun.run_id == run["id"]))
+    if spec is not None and spec.step_names.keys() != spec.steps.keys():
+        run = {**run, "current_step": spec.step_names.get(run["current_step"], run["current_step"])}
     return Record(
         run=run,
         spec=spec,
-        step_runs=in_order(_rows(connection, sa.select(StepRun.__table__).where(StepRun.run_id == run["id"])), spec),
+        step_runs=in_order(tuple(_named(spec, row) for row in found) if spec else found, spec),
         attempts=_attempts(connection, run["id"]),
         dispatches={
             row["step_run_id"]: row
             for row in _rows(connection, sa.select(Dispatch.__table__).where(Dispatch.run_id == run["id"]))
         },
     )
+
+
+def _named(spec: WorkflowSpec, row: Row) -> Row:
+    name = name_in(spec, row["step"], row["settings"]) or row["step"]
+    decision = leading(spec, row["decision"]) if row["decision"] else row["decision"]
+    return {**row, "step": name, "decision": decision} if (name, decision) != (row["step"], row["decision"]) else row
 
 
 def read_run(connection: sa.Connection, scope: Scope, run_id: UUID | str) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -113,7 +113,7 @@ def word_alternatives(word: str) -> Sequence[Condition]:
             return [sa.and_(Run.status == word, due, quiet, ~stuck)]
 
 
-def is_overdue(dispatch: sa.RowMapping, now: datetime, stuck_after: float = STUCK_AFTER) -> bool:
+def is_overdue(dispatch: Mapping[str, Any] | sa.RowMapping, now: datetime, stuck_after: float = STUCK_AFTER) -> bool:
     """The same of a dispatch that was read."""
     late: bool = dispatch["due_at"] < now - timedelta(seconds=stuck_after)
     unclaimed, due = dispatch["claim_id"] is None, dispatch["due_at"] <= now

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ..engine.actions import action_facts, allowed, decision_token, open_decisions
 from ..engine.facts import Decider, RunFact, StepFact
+from ..engine.naming import renamed
 from ..engine.neighbourhood import Neighbourhood
 from ..engine.progress import Progress
 from ..engine.status import TERMINAL
@@ -49,13 +50,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acting:
-    """A control call on a run that is locked: everything it may decide on."""
+    """A control call on a run that is locked: everything it may decide on.
+
+    rows: the run's step runs, by the names that their steps have today. stored: the same by those they are kept under.
+    """
 
     runtime: Runtime
     connection: sa.Connection
     call: Call
     run: RunFact
     rows: Sequence[StepFact]
+    stored: Sequence[StepFact]
     spec: WorkflowSpec | None
 
     @property
@@ -67,6 +72,10 @@ class Acting:
         """A decision about the run. spec: `known`, where the decision needs the workflow's steps."""
         spec = spec or self.spec or _unregistered(self.run)
         return Progress(spec, self.run, now=self.runtime.clock.now(), new_id=new_id, around=around)
+
+    def name_of(self, step: str | None) -> str | None:
+        """What a step is called today that may be said by a name that it had."""
+        return step if step is None or self.spec is None else self.spec.step_names.get(step, step)
 
     def refuse(self, why: str) -> TransitionError:
         """The error that says why the call is not possible now, and what is."""
@@ -131,7 +140,8 @@ def _acted(runtime: Runtime, connection: sa.Connection, call: Call, deed: Deed) 
         spec = runtime.registry.get(run.workflow)
     except UnknownWorkflowError:
         spec = None
-    acting = Acting(runtime=runtime, connection=connection, call=call, run=run, rows=rows, spec=spec)
+    named = [renamed(spec, row) for row in rows] if spec else rows
+    acting = Acting(runtime=runtime, connection=connection, call=call, run=run, rows=named, stored=rows, spec=spec)
     _check_token(acting)
     concerned, told = deed(acting)
     answer = summary_in(connection, concerned)
@@ -172,8 +182,11 @@ def _check_token(acting: Acting) -> None:
     expected, run = acting.call.expected, acting.run
     if expected is None:
         return
-    token = decision_token(run.status, open_decisions(acting.rows, acting.spec), run.replayed_as_id)
-    holds = run.status not in TERMINAL if acting.call.name == "cancel_run" else token == expected
+    token, before = (
+        decision_token(run.status, open_decisions(rows, acting.spec), run.replayed_as_id)
+        for rows in (acting.rows, acting.stored)
+    )
+    holds = run.status not in TERMINAL if acting.call.name == "cancel_run" else expected in (token, before)
     if holds:
         return
     last = _last_event(acting)
@@ -195,7 +208,8 @@ def _last_event(acting: Acting) -> dict[str, Any] | None:
 
 def recorded(acting: Acting, progress: Progress) -> tuple[str, list[Callable[[], None]]]:
     """Write what was decided; answer the run that it concerns, and what is to be done after the commit."""
-    written: Recorded = write(acting.runtime, acting.connection, progress)
+    progress.reconcile()
+    written: Recorded = write(acting.runtime, acting.connection, progress, known=acting.rows)
     return acting.run.id, [partial(after_commit, acting.runtime, written)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ from ..store.claiming import Claim, Work
 from ..store.identity import new_id
 from ..store.tables import dispatches, runs
 from ..workflow.spec import WorkflowSpec
+from .adopted_work import adopted, fits, knows, put_back
+from .adopting import older
 from .dispatching import HandOver
 from .recording import Recorded, after_commit, fact_after, write
 
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 
 
 LEFT_TO_OTHERS = timedelta(seconds=5)
-SHORTEST_HOLD = timedelta(seconds=60)
-LONGEST_HOLD = timedelta(hours=1)
 FURTHER = 100
 
 
@@ -40,12 +40,13 @@ class Looked:
     """What a look at the queue brought.
 
     last: when the last of what was seen was due; None where nothing was behind. left_some: whether there was more due
-    than is claimed.
+    than is claimed. settled: whether something was settled that other work may follow from.
     """
 
     claims: list[Claim]
     last: datetime | None
     left_some: bool
+    settled: bool = False
 
 
 def claim_due(
@@ -80,9 +81,11 @@ def look(
     looked: Looked | None = None
     if runtime.database.dialect == "postgresql":
         looked = _look_at_usual(runtime, queue, limit=limit, take_over=take_over, after=after)
-    return looked or _look_at_any(
-        runtime, queue, limit=limit, take_over=take_over, after=after, left_to_others=left_to_others
-    )
+    while looked is None or (looked.settled and not looked.claims):
+        looked = _look_at_any(
+            runtime, queue, limit=limit, take_over=take_over, after=after, left_to_others=left_to_others
+        )
+    return looked
 
 
 def _look_at_any(
@@ -111,7 +114,7 @@ def _look_at_any(
             for work in one_a_run(found[:seen]):
                 if len(claims) == limit:
                     break
-                if _is_left(runtime, work, left_to_others):
+                if _is_left(runtime, connection, work, left_to_others):
                     continue
                 if claim := take(runtime, connection, work, settled, batch):
                     claims.append(claim)
@@ -120,7 +123,7 @@ def _look_at_any(
         batch.execute(connection)
     for recorded in settled:
         after_commit(runtime, recorded)
-    return _looked(claims, found, seen)
+    return replace(_looked(claims, found, seen), settled=bool(settled))
 
 
 def _look_at_usual(
@@ -203,7 +206,8 @@ def _usual(runtime: Runtime, work: Work) -> WorkflowSpec | None:
     """The workflow of work that only has to be claimed; None where more has to be written, by `take`."""
     if work.claim_id is not None or _is_stopped(work):
         return None
-    return _known(runtime, work)
+    spec = _workflow_of(runtime, work)
+    return spec if spec is not None and fits(spec, work) else None
 
 
 def _is_stopped(work: Work) -> bool:
@@ -223,8 +227,9 @@ def take(
 
     batch: gets the writes of the claim, which are for the caller to make.
     """
-    spec = _known_or_held(runtime, connection, work)
+    spec = _workflow_of(runtime, work)
     if spec is None:
+        put_back(runtime, connection, work)
         return None
     if work.claim_id is not None:
         if not give_up_lost(runtime, connection, work, settled):
@@ -233,52 +238,58 @@ def take(
     if _is_stopped(work):
         connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.dispatch_id))
         return None
+    if not fits(spec, work):
+        taken_up = adopted(runtime, connection, spec, work, settled)
+        if taken_up is None:
+            return None
+        work = taken_up
     runtime.queue_progress.taken(runtime, connection, work)
     return _claim(runtime, spec, work, settled, batch)
 
 
 def give_up_lost(runtime: Runtime, connection: sa.Connection, work: Work, settled: list[Recorded]) -> bool:
     """Settle the attempt whose claim was lost, and answer whether the step may be attempted again."""
-    spec = _known_or_held(runtime, connection, work)
+    spec = _known(runtime, work)
     if spec is None:
+        put_back(runtime, connection, work)
         return False
     recorded, again = _abandon(runtime, connection, spec, work)
     settled.append(recorded)
     return again
 
 
-def _is_left(runtime: Runtime, work: Work, to_others: timedelta) -> bool:
+def _is_left(runtime: Runtime, connection: sa.Connection, work: Work, to_others: timedelta) -> bool:
     """Whether this process does not know the work, and those that may know it have hardly had time to take it."""
-    return _known(runtime, work) is None and runtime.clock.now() - work.due_at < to_others
+    return runtime.clock.now() - work.due_at < to_others and not _is_for_this_process(runtime, connection, work)
 
 
-def _known_or_held(runtime: Runtime, connection: sa.Connection, work: Work) -> WorkflowSpec | None:
-    """The workflow of the work; where this process does not know it the work is put back, so that others come first."""
+def _is_for_this_process(runtime: Runtime, connection: sa.Connection, work: Work) -> bool:
+    """Whether this process knows the work and no other knows it better."""
     spec = _known(runtime, work)
-    if spec is None:
-        reason = f"This process knows no step {work.visit.step} of workflow {work.run.workflow}."
-        now = runtime.clock.now()
-        hold = min(max(SHORTEST_HOLD, (now - work.created_at) / 2), LONGEST_HOLD)
-        claiming.hold(connection, work, reason, now + hold)
-    return spec
+    return spec is not None and older(runtime, connection, spec, work.run) is None
 
 
 def offer_held(runtime: Runtime, connection: sa.Connection, *, limit: int) -> list[Work]:
     """Make work due again that another process put back and this one knows."""
     names = {name for spec in runtime.registry for name in (spec.name, *spec.aliases)}
     held = claiming.held_work(connection, names, limit=limit)
-    offered = [work for work in held if _known(runtime, work)]
+    offered = [work for work in held if _is_for_this_process(runtime, connection, work)]
     for work in offered:
         claiming.offer(connection, work, runtime.clock.now())
     return offered
 
 
-def _known(runtime: Runtime, work: Work) -> WorkflowSpec | None:
+def _workflow_of(runtime: Runtime, work: Work) -> WorkflowSpec | None:
     try:
-        spec = runtime.registry.get(work.run.workflow)
+        return runtime.registry.get(work.run.workflow)
     except UnknownWorkflowError:
         return None
-    return spec if work.visit.step in spec.steps else None
+
+
+def _known(runtime: Runtime, work: Work) -> WorkflowSpec | None:
+    """The workflow, where it declares the step of the work."""
+    spec = _workflow_of(runtime, work)
+    return spec if spec is not None and knows(spec, work) else None
 
 
 def _abandon(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, work: Work) -> tuple[Recorded, bool]:

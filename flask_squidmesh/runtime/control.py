@@ -12,11 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..engine.actions import STANDSTILLS
+from ..engine.adopting import unfit
 from ..engine.approving import identity, is_last, objection, wanted
 from ..engine.facts import StepFact
 from ..engine.failures import error
 from ..engine.neighbourhood import Neighbourhood
-from ..engine.progress import decision_output
+from ..engine.progress import Progress, decision_output
 from ..engine.status import STOPPING
 from ..errors import ManualActionError
 from ..store import loading
@@ -25,6 +26,7 @@ from ..store.scope import Scope
 from ..store.summaries import RunSummary
 from ..workflow import conditions
 from .acting import Acting, Deed, act, call_on, recorded
+from .adopting import adopting
 from .deciders import comment_of, output_of
 from .recording import surroundings
 
@@ -124,7 +126,7 @@ def _decide(event: str, kinds: Sequence[str], step: str | None, acting: Acting) 
         _check_declared(acting, visit)
     following = {target} if target else set(spec.dependents.get(visit.step, ()))
     output = decision_output(event, decision, acting.call.decider, acting.runtime.clock.now())
-    progress = acting.progress(_around(acting, following, others, output))
+    progress = _progress(acting, following, others, output)
     progress.decide(visit, event, acting.call.decider)
     return recorded(acting, progress)
 
@@ -147,7 +149,7 @@ def _retry_step(step: str | None, acting: Acting) -> Any:
     if acting.run.status in STOPPING:
         raise acting.refuse(f"the run is {acting.run.status}, so its step is not attempted again.")
     _check_declared(acting, visit)
-    progress = acting.progress(Neighbourhood(decisions=others))
+    progress = _progress(acting, (), others)
     progress.try_again(visit, acting.call.decider)
     return recorded(acting, progress)
 
@@ -159,7 +161,7 @@ def _resolve_step(step: str | None, output: Any, acting: Acting) -> Any:
         _check_declared(acting, visit)
     key = (visit.decision or {}).get("output")
     kept = {key: kept} if key else kept
-    progress = acting.progress(_around(acting, acting.known.following(visit.step), others, kept, visit.step))
+    progress = _progress(acting, acting.known.following(visit.step), others, kept, visit.step)
     progress.resolve(visit, kept, acting.call.decider)
     return recorded(acting, progress)
 
@@ -167,7 +169,7 @@ def _resolve_step(step: str | None, output: Any, acting: Acting) -> Any:
 def _fail_step(step: str | None, reason: str | None, acting: Acting) -> Any:
     visit, others = _open_decision(acting, STANDSTILLS, step)
     said = comment_of(reason, "reason") or acting.call.decider.comment or "An operator said that the step failed."
-    progress = acting.progress(_around(acting, acting.known.following(visit.step), others))
+    progress = _progress(acting, acting.known.following(visit.step), others)
     progress.give_up(visit, error("FailedByOperator", said, code="failed_by_operator"), acting.call.decider)
     return recorded(acting, progress)
 
@@ -201,8 +203,11 @@ def _acknowledge(acting: Acting) -> Any:
 
 def _open_decision(acting: Acting, kinds: Sequence[str], step: str | None) -> tuple[StepFact, list[StepFact]]:
     """The decision that is meant, and the others that are open."""
+    if acting.spec is not None and (reason := unfit(acting.spec, acting.run, acting.stored)):
+        raise acting.refuse(reason)
     opened = loading.decisions(acting.rows)
-    fitting = [row for row in opened if (row.decision or {}).get("kind") in kinds and step in (None, row.step)]
+    name = acting.name_of(step)
+    fitting = [row for row in opened if (row.decision or {}).get("kind") in kinds and name in (None, row.step)]
     if not fitting:
         wanted = {"approval": "approval", "pause": "pause", "interrupted": "interrupted or blocked step"}[kinds[0]]
         where = f" at step {step}" if step else ""
@@ -221,23 +226,39 @@ def _check_declared(acting: Acting, visit: StepFact) -> None:
         raise acting.refuse(f"workflow {acting.known.name} does not declare step {visit.step} any more.")
 
 
-def _around(
+def _progress(
     acting: Acting,
     following: Collection[str],
     others: Sequence[StepFact],
     output: Mapping[str, Any] | None = None,
     leaving: str | None = None,
-) -> Neighbourhood:
-    step = acting.known.steps.get(leaving) if leaving else None
+) -> Progress:
+    """A decision that knows what may follow. As all rows are at hand, what waits for others is worked out from them."""
+    spec, run = acting.known, acting.run
+    payload = loading.payload_of(acting.connection, run.id)
+    if run.status not in STOPPING and (spec.style == "dependency" or run.follows != spec.fingerprint):
+        return adopting(
+            acting.runtime,
+            acting.connection,
+            spec,
+            run,
+            acting.stored,
+            payload,
+            output or {},
+            leaving=leaving,
+            decisions=others,
+        )
+    step = spec.steps.get(leaving) if leaving else None
     around = surroundings(
         acting.runtime,
         acting.connection,
-        acting.known,
-        acting.run,
+        spec,
+        run,
         following,
-        payload=loading.payload_of(acting.connection, acting.run.id),
+        payload=payload,
         output=output or {},
         keys=conditions.keys(step.ok) if step else frozenset(),
         decisions=others,
     )
-    return replace(around, compensations=[row for row in acting.rows if row.kind == "compensation"])
+    compensations = [row for row in acting.rows if row.kind == "compensation"]
+    return acting.progress(replace(around, compensations=compensations))

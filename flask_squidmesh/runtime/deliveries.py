@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..engine.naming import names_of
 from ..engine.status import TERMINAL
 from ..errors import UnknownTriggerError, UnknownWorkflowError
 from ..executors.contract import Payload, check_payload
@@ -72,7 +73,9 @@ def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | Outcome, Work | 
         run = loading.run_fact(connection, payload["run_id"], lock=True)
         if run is None:
             return "unknown_run", None, None
-        work = claiming.work_for(connection, runtime.database, run.id, payload["kind"], payload.get("step"))
+        step = payload.get("step")
+        names = _names(runtime, run.workflow, step) if step else frozenset()
+        work = claiming.work_for(connection, runtime.database, run.id, payload["kind"], step, names=names)
         if work is None:
             return ("cancelled" if run.status == "cancelled" else "duplicate"), None, run.status
         expired = work.due and (work.claim_id is None or _may_take_over(runtime))
@@ -90,6 +93,14 @@ def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | Outcome, Work | 
     if status == "cancelled":
         return "cancelled", work, status
     return ("duplicate" if settled or status in TERMINAL else "held"), work, status
+
+
+def _names(runtime: Runtime, workflow: str, step: str) -> frozenset[str]:
+    """The names that the step has or had, as it may have been renamed since the job was queued."""
+    try:
+        return names_of(runtime.registry.get(workflow), step)
+    except UnknownWorkflowError:
+        return frozenset({step})
 
 
 def _put_off(runtime: Runtime, work: Work) -> None:

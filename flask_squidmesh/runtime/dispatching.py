@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..engine.changes import Changes
-from ..engine.facts import RunFact
+from ..engine.facts import RunFact, StepFact
 from ..executors.contract import Notice, Payload, Wake
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..store.tables import dispatches, runs, step_runs
@@ -53,11 +53,12 @@ class Intent:
         return Payload(kind=self.kind, run_id=self.run_id, **named, **elsewhere)
 
 
-def intents(run: RunFact, changes: Changes, released: Mapping[str, tuple[str, str]] | None = None) -> list[Intent]:
-    """What these changes of the run call for. released: (kind, step) of the step runs whose claim ends."""
+def intents(run: RunFact, changes: Changes, known: Sequence[StepFact] = ()) -> list[Intent]:
+    """What these changes call for. known: the step runs whose work may be due once more, or later."""
     new = [(row.kind, row.step, row.due_at) for row in changes.entered if row.delivered and not row.claimed]
     again = [(row.kind, row.step, row.due_at) for row in changes.dispatched]
-    later = [(*(released or {})[key], due) for key, due in changes.released.items() if key in (released or {})]
+    put_off: dict[str, datetime | None] = {**changes.released, **dict.fromkeys(changes.left)}
+    later = [(row.kind, row.step, put_off[row.id]) for row in known if row.id in put_off]
     wanted = [*new, *again, *later]
     return [Intent(run_id=run.id, kind=kind, step=step, due_at=due, queue=run.queue) for kind, step, due in wanted]
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import sqlalchemy as sa
 
+from ..engine.naming import entered_as
 from ..store import loading
 from ..store.claiming import Claim
 from ..store.tables import runs, step_runs
@@ -198,7 +199,7 @@ def _log(runtime: Runtime, claim: Claim, state: RunState, step: StepSpec) -> Com
 
 def _context(runtime: Runtime, claim: Claim, state: RunState) -> dict[str, Any]:
     visit = claim.visit
-    ending = ":compensation" if visit.kind == "compensation" else ""
+    name, ending = entered_as(visit.step, visit.settings), ":compensation" if visit.kind == "compensation" else ""
     return {
         "run_id": claim.run.id,
         "workflow": claim.run.workflow,
@@ -206,7 +207,7 @@ def _context(runtime: Runtime, claim: Claim, state: RunState) -> dict[str, Any]:
         "step": visit.step,
         "visit": visit.visit,
         "attempt": visit.attempts,
-        "idempotency_key": f"{claim.run.id}:{visit.step}:{visit.visit}{ending}",
+        "idempotency_key": f"{claim.run.id}:{name}:{visit.visit}{ending}",
         "failure": visit.failure,
         "actor": claim.run.actor,
         "read_state": lambda: state.at(claim, None),

@@ -155,7 +155,7 @@ def _new(runtime: Runtime, batch: Batch, wanted: Start, run_id: str) -> Started:
         progress.begin_after({row["step"] for row in wanted.copied}, wanted.at_step, wanted.failure)
     else:
         progress.begin()
-    row = {**_row(wanted, run, now, runtime.hides), **progress.changes.run}
+    row = {**_row(wanted, run, now, runtime.loaded_at, runtime.hides), **progress.changes.run}
     copied = [{**each, "run_id": run_id} for each in wanted.copied]
     writing.begin(batch, row, progress.changes, now=now, copied=copied)
     handed = announce_work(runtime, intents(run, progress.changes))
@@ -188,11 +188,13 @@ def _new_fact(wanted: Start, run_id: str, own_queue: str) -> RunFact:
         queue=wanted.queue or own_queue,
         position=len(wanted.copied),
         actor=wanted.actor,
-        fingerprint=wanted.spec.fingerprint,
+        follows=wanted.spec.fingerprint,
     )
 
 
-def _row(wanted: Start, run: RunFact, now: datetime, hides: Callable[[str], bool]) -> dict[str, Any]:
+def _row(
+    wanted: Start, run: RunFact, now: datetime, loaded_at: datetime, hides: Callable[[str], bool]
+) -> dict[str, Any]:
     spec = wanted.spec
     title = templates.render(spec.subject, wanted.payload, hides) if spec.subject else spec.title
     parent_run_id, parent_step, child_key = wanted.parent or (None, None, None)
@@ -204,6 +206,8 @@ def _row(wanted: Start, run: RunFact, now: datetime, hides: Callable[[str], bool
         "queue": run.queue,
         "version": spec.version,
         "fingerprint": spec.fingerprint,
+        "follows": run.follows,
+        "follows_since": loaded_at,
         "subject": title,
         "status": run.status,
         "payload": wanted.payload,

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from ..engine.changes import Changes, NewStepRun
 from ..engine.facts import RunFact, StepFact, entered
+from ..engine.naming import renamed
 from ..engine.neighbourhood import Neighbourhood
 from ..engine.progress import Progress
 from ..engine.status import STOPPING, TERMINAL
@@ -23,8 +24,10 @@ from ..store import claiming, loading, writing
 from ..store.batching import Batch
 from ..store.claiming import Claim
 from ..store.identity import new_id
+from ..store.tables import step_runs
 from ..workflow import conditions, templates
 from ..workflow.spec import WorkflowSpec
+from .adopting import adopting
 from .announcing import announce
 from .at_once import written_at_once
 from .dispatching import HandOver, announce_work, enqueues_within, finish, hand_over_within, intents
@@ -79,10 +82,26 @@ def record_in(
     run = claiming.run_under(connection, claim)
     if run is None:
         raise writing.ClaimLostError
-    around = _around(runtime, connection, spec, run, claim, outcome)
-    progress = _decided(runtime, spec, run, claim, outcome, around)
+    if run.follows == spec.fingerprint:
+        around = _around(runtime, connection, spec, run, claim, outcome)
+        progress = _decided(runtime, spec, run, claim, outcome, around)
+    if run.follows != spec.fingerprint or progress.at_odds:
+        progress = _decided_anew(runtime, connection, spec, run, claim, outcome)
     onward = _in_place(runtime, spec, run, claim, progress.changes) if may_continue else None
-    return write(runtime, connection, progress, held=_held(runtime, claim), onward=onward, visit=claim.visit)
+    return write(runtime, connection, progress, held=_held(runtime, claim), onward=onward, known=[claim.visit])
+
+
+def _decided_anew(
+    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome
+) -> Progress:
+    """Decide on all rows of the run, because it followed another definition than this process knows."""
+    output = outcome.output if isinstance(outcome, Completed) else {}
+    rows = loading.step_facts(connection, step_runs.c.run_id == run.id)
+    visit = renamed(spec, claim.visit)
+    progress = adopting(runtime, connection, spec, run, rows, claim.payload, output, leaving=visit.step)
+    _decide(progress, claim._replace(visit=visit), outcome)
+    progress.reconcile()
+    return progress
 
 
 def _record_briefly(
@@ -94,6 +113,8 @@ def _record_briefly(
     """
     run, visit = claim.run, claim.visit
     if not isinstance(outcome, Completed) or visit.kind != "step" or run.status != "running":
+        return None
+    if run.follows != spec.fingerprint:
         return None
     lookup = _lookup(spec, run, spec.following(visit.step), outcome.output, conditions.keys(spec.steps[visit.step].ok))
     state = {**claim.payload, **outcome.output} if lookup.wanted else {}
@@ -130,7 +151,7 @@ def _record_joining(
     def decide(found: Sequence[Sequence[Any]], joins: Sequence[Sequence[Any]]) -> Batch | None:
         nonlocal draft
         run = RunFact._make(found[0]) if found else None
-        if run is None or run.status != "running":
+        if run is None or run.status != "running" or run.follows != spec.fingerprint:
             return None
         around = Neighbourhood(state=state, joins=loading.joins_of(joins), hides=runtime.hides)
         draft = _draft(runtime, spec, run, claim, outcome, around, may_continue)
@@ -164,9 +185,10 @@ def _draft(
     around: Neighbourhood,
     may_continue: bool,
 ) -> _Draft | None:
-    """Decide. None where one batch is not enough: the run is halted, or the executor enqueues in the transaction."""
+    """Decide. None where one batch is not enough: the run is halted, the executor enqueues in the transaction, or what
+    the run counts is not of this definition."""
     progress = _decided(runtime, spec, run, claim, outcome, around)
-    if progress.halted:
+    if progress.halted or progress.at_odds:
         return None
     onward = _in_place(runtime, spec, run, claim, progress.changes) if may_continue else None
     handed = announce_work(runtime, intents(run, progress.changes))
@@ -180,6 +202,11 @@ def _decided(
     runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome, around: Neighbourhood
 ) -> Progress:
     progress = Progress(spec, run, now=runtime.clock.now(), new_id=new_id, around=around)
+    _decide(progress, claim, outcome)
+    return progress
+
+
+def _decide(progress: Progress, claim: Claim, outcome: Outcome) -> None:
     match outcome:
         case Completed():
             progress.complete(claim.visit, outcome.output, claim.performed(outcome.input))
@@ -187,7 +214,6 @@ def _decided(
             progress.fail(claim.visit, outcome.failure, claim.performed(outcome.input))
         case Blocked():
             progress.block(claim.visit, outcome.error)
-    return progress
 
 
 def _held(runtime: Runtime, claim: Claim) -> writing.Held:
@@ -206,16 +232,18 @@ def write(
     *,
     held: writing.Held | None = None,
     onward: Claim | None = None,
-    visit: StepFact | None = None,
+    known: Sequence[StepFact] = (),
 ) -> Recorded:
-    """Write what was decided; where it ended the run unfinished, stop what is open and plan the compensations."""
+    """Write what was decided; where it ended the run unfinished, stop what is open and plan the compensations.
+
+    known: the step runs whose work may be due once more, or later.
+    """
     run, changes = progress.run, [progress.changes]
-    released = {visit.id: (visit.kind, visit.step)} if visit else {}
-    handed = [_apply(runtime, connection, progress, run, changes[0], released, held)]
+    handed = [_apply(runtime, connection, progress, run, changes[0], known, held)]
     if progress.halted:
         changes.append(_halt(connection, progress))
         halted = fact_after(run, changes[0].run, run.revision + 1)
-        handed.append(_apply(runtime, connection, progress, halted, changes[1], released))
+        handed.append(_apply(runtime, connection, progress, halted, changes[1], known))
     runtime.turns.take(run)
     taken = [each for one in handed for each in one.taken]
     left = [each for one in handed for each in one.left]
@@ -228,11 +256,11 @@ def _apply(
     progress: Progress,
     run: RunFact,
     changes: Changes,
-    released: Mapping[str, tuple[str, str]],
+    known: Sequence[StepFact],
     held: writing.Held | None = None,
 ) -> HandOver:
     """Write some changes, and hand over what they call for."""
-    handed = announce_work(runtime, intents(run, changes, released))
+    handed = announce_work(runtime, intents(run, changes, known))
     writing.apply(connection, _batch(runtime, progress, run, changes, handed, held))
     return hand_over_within(runtime, connection, handed.left) if handed.left else handed
 
@@ -301,7 +329,8 @@ def _continues(runtime: Runtime, run: RunFact, step: str) -> bool:
 
 
 def _may_follow(spec: WorkflowSpec, row: NewStepRun) -> bool:
-    return row.kind == "step" and row.delivered and row.due_at is None and not spec.steps[row.step].manual
+    step = spec.steps.get(row.step)
+    return row.kind == "step" and row.delivered and row.due_at is None and step is not None and not step.manual
 
 
 def _around(
@@ -354,7 +383,7 @@ def _lookup(
 ) -> _Lookup:
     steps = [spec.steps[name] for name in following if name in spec.steps]
     wanted = keys.union(*(templates.names(step.prompt) for step in steps if step.prompt))
-    redeployed = run.fingerprint != spec.fingerprint
+    redeployed = run.redefined > 0 or run.follows != spec.fingerprint
     return _Lookup(
         wanted=wanted,
         missing=wanted - output.keys(),

@@ -52,6 +52,7 @@ def _replay(
 ) -> tuple[str, Sequence[Callable[[], None]]]:
     _check_finished(acting)
     payload, schedule = _payload(acting)
+    from_step = acting.name_of(from_step)
     copied = _copied(acting, from_step)
     again = [row for row in acting.rows if row.id not in {step.id for step in copied}]
     blocking = unsafe_steps(again)
@@ -134,8 +135,10 @@ def _rows(connection: sa.Connection, copied: Collection[StepFact]) -> list[dict[
     """The copied visits as rows of the new run, their outputs in the old order."""
     if not copied:
         return []
-    query = sa.select(step_runs).where(step_runs.c.id.in_([row.id for row in copied])).order_by(step_runs.c.position)
+    named = {row.id: {"step": row.step, "settings": row.settings} for row in copied}
+    query = sa.select(step_runs).where(step_runs.c.id.in_(named)).order_by(step_runs.c.position)
     found = connection.execute(query).mappings().all()
     return [
-        {**row, "id": new_id(), "position": number, "sees": number - 1} for number, row in enumerate(found, start=1)
+        {**row, **named[row["id"]], "id": new_id(), "position": number, "sees": number - 1}
+        for number, row in enumerate(found, start=1)
     ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from datetime import datetime
 import threading
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from flask import Flask, current_app
 
-from ..clock import Clock, ReferenceClock
+from ..clock import Clock, ReferenceClock, SystemClock
 from ..config import Config
 from ..errors import ConfigurationError
 from ..executors.contract import Executor
@@ -49,6 +50,7 @@ class Runtime:
         self.clock = ReferenceClock(clock, lambda: self.database.keep_time())
         self.settings = config
         self.host = Host(app, config, registry)
+        self._loaded_at = SystemClock().now()
         self._complete = False
         self._begin_process()
         follow(self)
@@ -91,6 +93,11 @@ class Runtime:
                 if self._process != os.getpid():
                     self.forked()
         return self
+
+    @property
+    def loaded_at(self) -> datetime:
+        """When this process was started, by the machine's clock or the database's: of two it tells the later one."""
+        return self._loaded_at + self.clock.lag
 
     def ensure_configured(self) -> None:
         """Raise ConfigurationError with everything that the app lacks."""

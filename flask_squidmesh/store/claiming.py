@@ -177,8 +177,19 @@ def _due_work(dialect: Dialect, take_over: bool, behind: bool) -> Prepared:
     return Prepared(query, dialect)
 
 
-def work_for(connection: sa.Connection, database: Database, run_id: str, kind: str, step: str | None) -> Work | None:
-    """The dispatch that a delivery for this run and step concerns: the one that is due first. Lock the run before."""
+def work_for(
+    connection: sa.Connection,
+    database: Database,
+    run_id: str,
+    kind: str,
+    step: str | None,
+    *,
+    names: Collection[str] = (),
+) -> Work | None:
+    """The dispatch that a delivery for this run and step concerns: the one that is due first. Lock the run before.
+
+    names: what else the step is or was called.
+    """
     now = database.now()
     query = (
         sa.select(*_FACTS, dispatches.c.due_at <= now, now)
@@ -189,7 +200,7 @@ def work_for(connection: sa.Connection, database: Database, run_id: str, kind: s
         .with_for_update(of=dispatches)
     )
     if step is not None:
-        query = query.where(step_runs.c.step == step)
+        query = query.where(step_runs.c.step.in_({step, *names}))
     row = connection.execute(query).first()
     if row is None:
         return None

@@ -79,6 +79,8 @@ class Run(Base):
 
     `position` counts the outputs recorded, `remaining` the steps of a dependency workflow that have not completed,
     `open_steps` the step runs that can go on by themselves, `retrying_steps` those of them that wait for a retry.
+    `fingerprint` is of the definition it was started with, `follows` of the one that its rows and counts go by,
+    `follows_since` when the process was started that had it go by that one, `redefined` how often that happened.
     """
 
     __tablename__ = "squidmesh_runs"
@@ -90,6 +92,9 @@ class Run(Base):
     queue: Mapped[str] = mapped_column(Name, server_default=sa.text("'squidmesh'"))
     version: Mapped[str | None] = mapped_column(Name)
     fingerprint: Mapped[str] = mapped_column(sa.String(64))
+    follows: Mapped[str] = mapped_column(sa.String(64), server_default="")
+    follows_since: Mapped[datetime | None] = mapped_column(Timestamp)
+    redefined: Mapped[int] = mapped_column(server_default=sa.text("0"))
     subject: Mapped[str] = mapped_column(sa.String(500))
     status: Mapped[str] = mapped_column(Word)
     payload: Mapped[dict[str, Any]] = mapped_column(Json)

@@ -19,6 +19,7 @@ from .tables import attempts, audit_events, dispatches, runs, step_runs
 
 RELAY_GRACE = timedelta(seconds=60)
 ANOTHER: Final = object()
+FREED: Final = {"claim_id": None, "claimed_by": None, "claimed_at": None}
 
 Notice = tuple[str, str]
 
@@ -104,14 +105,16 @@ def _follow(batch: Batch, run: Concerned, changes: Changes, held: Held | None, n
 def _settle_claim(batch: Batch, changes: Changes, held: Held, now: datetime) -> None:
     """The claim goes on to the next step, is given back until the step is due again, or ends with its dispatch."""
     mine = {"id": held.dispatch_id, "claim_id": held.claim_id}
+    left = changes.left.get(held.step_run_id)
     onward = next((row for row in changes.entered if row.claimed), None)
     due = changes.released.get(held.step_run_id)
     if onward is not None:
         next_step = {"step_run_id": onward.id, "claimed_at": now, "due_at": held.expires_at, "hand_over_error": None}
         batch.update(dispatches, mine, next_step)
     elif due is not None:
-        freed = {"claim_id": None, "claimed_by": None, "claimed_at": None}
-        batch.update(dispatches, mine, {**freed, "due_at": due, "relay_at": due + RELAY_GRACE})
+        batch.update(dispatches, mine, {**FREED, "due_at": due, "relay_at": due + RELAY_GRACE})
+    elif left is not None:
+        batch.update(dispatches, mine, {**FREED, "due_at": now, "relay_at": now + RELAY_GRACE, "held": left})
     else:
         batch.delete(dispatches, mine)
 
@@ -127,6 +130,13 @@ def _settle_dispatches(batch: Batch, run: Concerned, changes: Changes, held: Hel
     ]
     again = [dispatch_row(run.id, row.step_run_id, row.kind, row.due_at, run.queue, now) for row in changes.dispatched]
     batch.insert(dispatches, entered + again)
+    mine = held and held.step_run_id
+    for key, due in changes.released.items():
+        if key != mine:
+            batch.update(dispatches, {"step_run_id": key}, {"due_at": due, "relay_at": due + RELAY_GRACE})
+    left = {key: reason for key, reason in changes.left.items() if key != mine}
+    rows = [{**dispatch_row(run_id, key, "step", now, queue, now), "held": reason} for key, reason in left.items()]
+    batch.insert(dispatches, rows)
 
 
 def _step_row(run_id: str, row: NewStepRun, now: datetime) -> dict[str, Any]:

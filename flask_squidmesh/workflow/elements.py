@@ -56,12 +56,14 @@ class StepElement(Element, Node):
     """A step of any kind.
 
     after: in a workflow without `flow`, the steps this one waits for; `[]` marks a root. max_visits: how often a run
-    may enter the step, instead of the workflow's number.
+    may enter the step, instead of the workflow's number. aliases: names that the step had before, by which open runs
+    still know it.
     """
 
     _: KW_ONLY
     after: Sequence[StepElement] | None = None
     max_visits: int | None = None
+    aliases: Sequence[str] = ()
 
 
 @dataclass(eq=False)

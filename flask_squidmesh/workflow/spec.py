@@ -91,6 +91,7 @@ class StepSpec:
     """One declared step."""
 
     name: str
+    aliases: tuple[str, ...] = ()
     kind: StepKind = "function"
     function: Callable[..., Any] | None = None
     parameters: tuple[Parameter, ...] = ()
@@ -163,6 +164,12 @@ class WorkflowSpec:
     def default_trigger(self) -> TriggerSpec:
         """The first trigger."""
         return next(iter(self.triggers.values()))
+
+    @cached_property
+    def step_names(self) -> Mapping[str, str]:
+        """The names of the steps as they are now, by each name that they have or had."""
+        had = {alias: name for name, step in self.steps.items() for alias in step.aliases}
+        return {**had, **{name: name for name in self.steps}}
 
     @cached_property
     def dependents(self) -> Mapping[str, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from ...workflow.spec import WorkflowSpec
 Row = sa.Row[Any]
 
 _RUN: Final = (
-    *("id", "workflow", "fingerprint", "status", "position", "remaining", "open_steps", "retrying_steps"),
+    *("id", "workflow", "follows", "status", "position", "remaining", "open_steps", "retrying_steps"),
     *("needs", "needs_count", "needs_since", "compensation", "parent_run_id", "parent_step", "child_key"),
     *("replayed_from_id", "replayed_as_id", "finished_at"),
 )
@@ -33,7 +33,7 @@ _UNDOING: Final = sa.case((step_runs.c.kind == "compensation", step_runs.c.setti
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One run. spec: its workflow where it is registered as it was when the run began, else None.
+    """One run. spec: its workflow where the run follows the definition that is registered, else None.
 
     attempts: the highest number of an ended attempt, by step run id. replays, sources: how the runs that it names as
     its replay and its source are linked themselves, None where they are gone.
@@ -70,6 +70,12 @@ class Case:
         return [row for row in self.steps if row.status == "running" or (row.status == "pending" and not row.missing)]
 
     @cached_property
+    def left(self) -> list[Row]:
+        """The visits that ended, and what follows has still to be decided by a process of another version."""
+        ended = ("completed", "failed")
+        return [row for row in self.steps if not self.over and row.status in ended and row.id in self.work]
+
+    @cached_property
     def retrying(self) -> list[Row]:
         """Those of them that wait for their next attempt."""
         return [row for row in self.going if row.status == "pending" and row.attempts and row.due_at is not None]
@@ -96,7 +102,7 @@ def cases(connection: sa.Connection, found: Sequence[Row], specs: Iterable[Workf
         Case(
             run=run,
             now=now,
-            spec=known.get((run.workflow, run.fingerprint)),
+            spec=known.get((run.workflow, run.follows)),
             rows=rows[run.id],
             dispatches=work[run.id],
             attempts=numbers,

@@ -20,8 +20,11 @@ def counters(case: Case) -> Iterator[Finding]:
     yield from _counted(case, "open_steps", len(case.going), "steps that can go on")
     yield from _counted(case, "retrying_steps", len(case.retrying), "steps that wait for a retry")
     if case.spec and case.spec.style == "dependency" and not case.over and case.run.status != "cancelling":
-        done = sum(row.status == "completed" for row in case.steps)
-        yield from _counted(case, "remaining", len(case.spec.steps) - done, "steps that have not completed")
+        done = {row.step for row in case.steps if row.status == "completed"}
+        left = {row.step for row in case.left}
+        yield from _counted(
+            case, "remaining", len(case.spec.steps.keys() - (done - left)), "steps that have not completed"
+        )
 
 
 def needs(case: Case) -> Iterator[Finding]:
@@ -66,6 +69,8 @@ def status(case: Case) -> Iterator[Finding]:
     pending = [row for row in case.steps if row.status == "pending"]
     if case.over and pending:
         yield _odd(case, "status", f"the run is {run.status} and {len(pending)} steps are pending", "none to be")
+    if case.left:
+        return
     if not case.over and not going and not asking:
         yield _odd(
             case, "stuck", f"the run is {run.status} and no step is pending, running or paused", "one of them to be"

@@ -26,7 +26,7 @@ def outstanding(case: Case) -> Iterator[Finding]:
                 expected="a dispatch",
                 mend=_due_again(row),
             )
-        elif dispatch is not None and row.status not in ("pending", "running"):
+        elif dispatch is not None and row.status not in ("pending", "running") and row not in case.left:
             yield _stray(case, dispatch, f"{name} is {row.status} and still has a dispatch")
         elif dispatch is not None and row.missing:
             yield _stray(case, dispatch, f"{name} waits for other steps and has a dispatch")

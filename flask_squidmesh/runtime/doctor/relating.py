@@ -37,10 +37,12 @@ def joins(case: Case) -> Iterator[Finding]:
     """A step counts the steps that it waits for and that have not completed."""
     if case.spec is None or case.spec.style != "dependency" or case.over or case.run.status == "cancelling":
         return
-    done = {row.step for row in case.steps if row.status == "completed"}
+    done = {row.step for row in case.steps if row.status == "completed" and row not in case.left}
     for row in case.steps:
+        if row.status != "pending" or row.attempts or row.due_at or row.step not in case.spec.steps:
+            continue  # it has begun, or nothing says any more what it waits for
         missing = len(set(case.spec.steps[row.step].after) - done)
-        if row.missing != missing and row.status in OPEN:
+        if row.missing != missing:
             yield Finding(
                 rule="join",
                 run_id=case.run.id,

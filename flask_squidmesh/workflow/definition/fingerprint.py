@@ -20,6 +20,7 @@ def _step(step: StepSpec) -> dict[str, Any]:
     compensate = step.compensate
     return {
         "kind": step.kind,
+        "aliases": sorted(step.aliases),
         "output": step.output,
         "after": sorted(step.after),
         "ok": [[route.target, _condition(route.condition)] for route in step.ok],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..annotations import name_of, written
 from ..binding import ParametersError, parameters_of
 from ..elements import Approval, Log, ManualStep, Pause, Step, StepElement, Wait
 from ..spec import Compensation, Parameter, StepSpec
+from .aliases import read_aliases
 from .durations import read_duration
 from .retries import read_retry
 from .settings import read_max_visits
@@ -27,7 +29,10 @@ def read_steps(steps: Mapping[str, StepElement], models: _Models, problems: list
     """The checked steps, in order of declaration, without what leads from one to the next."""
     if not steps:
         problems.append("it has no step; write for instance charge = Step(charge_card)")
-    return {name: _Reader(name, models, problems).read(each) for name, each in steps.items()}
+    aliases = read_aliases(steps, problems)
+    return {
+        name: replace(_Reader(name, models, problems).read(each), aliases=aliases[name]) for name, each in steps.items()
+    }
 
 
 class _Reader:

@@ -1,0 +1,131 @@
+"""Due work of a run that follows another definition: the run is brought to the one that is deployed, if it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ..engine.adopting import OPEN, unfit
+from ..engine.facts import StepFact
+from ..engine.naming import name_in, renamed
+from ..engine.progress import Progress
+from ..engine.status import STOPPING
+from ..store import claiming, loading
+from ..store.claiming import Work
+from ..store.tables import dispatches, step_runs
+from ..workflow.spec import WorkflowSpec
+from .adopting import adopting, older
+from .recording import Recorded, fact_after, write
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+
+SHORTEST_HOLD = timedelta(seconds=60)
+LONGEST_HOLD = timedelta(hours=1)
+LEFT_TO_NEWER = timedelta(minutes=10)
+
+
+def fits(spec: WorkflowSpec, work: Work) -> bool:
+    """Whether the work is what the definition says of it, so that it only has to be claimed."""
+    visit = work.visit
+    step = spec.steps.get(visit.step)
+    if step is None or work.run.follows != spec.fingerprint:
+        return False
+    return visit.kind == "compensation" or (visit.status in OPEN and visit.settings.get("kind") == step.kind)
+
+
+def knows(spec: WorkflowSpec, work: Work) -> bool:
+    """Whether the definition declares the step."""
+    return name_in(spec, work.visit.step, work.visit.settings) is not None
+
+
+def has_ended(work: Work) -> bool:
+    """Whether the step has been performed, and only what follows has still to be decided."""
+    return work.visit.kind == "step" and work.visit.status not in OPEN
+
+
+def put_back(runtime: Runtime, connection: sa.Connection, work: Work, reason: str | None = None) -> None:
+    """Have the work looked at again later, so that others come first. reason: else that the step is not known."""
+    now = runtime.clock.now()
+    hold = min(max(SHORTEST_HOLD, (now - work.created_at) / 2), LONGEST_HOLD)
+    unknown = f"This process knows no step {work.visit.step} of workflow {work.run.workflow}."
+    claiming.hold(connection, work, reason or unknown, now + hold)
+
+
+def adopted(
+    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, work: Work, settled: list[Recorded]
+) -> Work | None:
+    """The work as it is once the run follows the definition; None where it is not to be claimed now.
+
+    settled: gets what was written, to be told after the commit.
+    """
+    if work.run.follows == spec.fingerprint and not knows(spec, work) and not has_ended(work):
+        put_back(runtime, connection, work)
+        return None
+    rows = loading.step_facts(connection, step_runs.c.run_id == work.run.id)
+    newer = older(runtime, connection, spec, work.run)
+    if newer is not None and not _was_left(connection, work, newer):
+        claiming.hold(connection, work, newer, runtime.clock.now() + LEFT_TO_NEWER)
+        return None
+    reason = unfit(spec, work.run, rows)
+    if reason or (spec.style == "flow" and not knows(spec, work)):
+        put_back(runtime, connection, work, reason)
+        return None
+    visit = renamed(spec, work.visit._replace(status="pending") if work.claim_id else work.visit)
+    rows = [row._replace(status=visit.status) if row.id == visit.id else row for row in rows]
+    progress = _brought_up(runtime, connection, spec, work, visit, rows, regardless=newer is not None)
+    recorded = write(runtime, connection, progress, known=[renamed(spec, row) for row in rows])
+    settled.append(recorded)
+    return _still_due(runtime, connection, spec, work, visit, progress)
+
+
+def _was_left(connection: sa.Connection, work: Work, reason: str) -> bool:
+    """Whether the work was left to others before for this reason, and none of them has taken it up."""
+    held = connection.scalar(sa.select(dispatches.c.held).where(dispatches.c.id == work.dispatch_id))
+    return bool(held == reason)
+
+
+def _brought_up(
+    runtime: Runtime,
+    connection: sa.Connection,
+    spec: WorkflowSpec,
+    work: Work,
+    visit: StepFact,
+    rows: Sequence[StepFact],
+    *,
+    regardless: bool,
+) -> Progress:
+    leaving = visit.step if has_ended(work) else None
+    progress = adopting(
+        runtime, connection, spec, work.run, rows, work.payload, {}, leaving=leaving, regardless=regardless
+    )
+    if leaving is not None:
+        progress.follow(visit, _error_of(connection, visit))
+    progress.reconcile()
+    return progress
+
+
+def _still_due(
+    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, work: Work, visit: StepFact, progress: Progress
+) -> Work | None:
+    changes = progress.changes
+    if progress.status in STOPPING and visit.kind == "step":
+        return None
+    if visit.id in changes.ended or visit.id in changes.released:
+        return None
+    after = {name: value for name, value in changes.updated.get(visit.id, {}).items() if name in StepFact._fields}
+    work = work._replace(run=fact_after(work.run, changes.run, work.run.revision + 1), visit=visit._replace(**after))
+    if visit.step not in spec.steps:
+        put_back(runtime, connection, work)
+        return None
+    return work
+
+
+def _error_of(connection: sa.Connection, visit: StepFact) -> Mapping[str, Any] | None:
+    query = sa.select(step_runs.c.error).where(step_runs.c.id == visit.id)
+    error: Mapping[str, Any] | None = connection.scalar(query)
+    return error
