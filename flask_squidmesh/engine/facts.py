@@ -53,7 +53,10 @@ class RunFact(NamedTuple):
 
 
 class StepFact(NamedTuple):
-    """One step run row: a visit, or the compensation of one."""
+    """One step run row: a visit, or the compensation of one.
+
+    due_at: when it is due; of a visit that has ended, since when somebody has to decide what follows.
+    """
 
     id: str
     run_id: str

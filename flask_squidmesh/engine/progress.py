@@ -25,7 +25,7 @@ class Progress(Adopting):
     """One decision about one run: what an attempt came to, or what a person said.
 
     leaves: why this process must not decide what follows from a visit that ends; None where it may. The visit is
-    closed then, and a process that knows the definition which the run follows is to `follow` it.
+    closed then, what follows is due, and a process that knows the definition which the run follows is to `follow` it.
     """
 
     leaves: str | None = None
@@ -33,6 +33,7 @@ class Progress(Adopting):
     def follow(self, visit: StepFact, reason: Mapping[str, Any] | None) -> None:
         """Decide what follows from a visit that ended in a process that might not. reason: the error, if it failed."""
         self.changes.ended.append(visit.id)
+        self.changes.update(visit.id, due_at=None)
         if visit.status == "failed":
             self._follow_failure(visit, reason or {})
         elif (visit.decision or {}).get("answered"):
@@ -269,6 +270,7 @@ class Progress(Adopting):
         if visit.id in self.changes.ended:
             self.changes.ended.remove(visit.id)
         self.changes.left[visit.id] = self.leaves
+        self.changes.update(visit.id, due_at=self.now)
 
     def _take_error_route(self, visit: StepFact, route: ErrorRoute, reason: Mapping[str, Any]) -> None:
         if route.recovery:

@@ -73,7 +73,7 @@ class Case:
     def left(self) -> list[Row]:
         """The visits that ended, and what follows has still to be decided by a process of another version."""
         ended = ("completed", "failed")
-        return [row for row in self.steps if not self.over and row.status in ended and row.id in self.work]
+        return [row for row in self.steps if row.status in ended and row.due_at is not None and not self.over]
 
     @cached_property
     def retrying(self) -> list[Row]:

@@ -88,7 +88,7 @@ def overdue(case: Case) -> Iterator[Finding]:
 
 
 def _goes_on(case: Case, row: Row) -> bool:
-    if row.status == "running":
+    if row.status == "running" or row in case.left:
         return True
     return row.kind == "step" and row.status == "pending" and not row.missing and not case.over
 
