@@ -70,7 +70,8 @@ class Progress(Adopting):
     def block(self, visit: StepFact, reason: Mapping[str, Any]) -> None:
         """The claimed step did not begin, because its input cannot be made: no attempt was made and nothing happened.
 
-        A person has to look, unless the run stops anyway. A compensation is one that failed.
+        A person has to look, unless the run stops anyway, or the step is for a process of another version to perform.
+        A compensation is one that failed.
         """
         begun = visit.attempts - 1
         self.changes.update(visit.id, attempts=begun, **({} if begun else {"started_at": None}))
@@ -82,6 +83,9 @@ class Progress(Adopting):
         elif self.status in STOPPING:
             self._close(visit, "cancelled", error=reason)
             self._leave(visit)
+        elif self.leaves:
+            self.changes.update(visit.id, status="pending")
+            self.changes.released[visit.id] = self.now
         else:
             self._wait_for_a_person(visit, "incident", reason)
         self._settle()

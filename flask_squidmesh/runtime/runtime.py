@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from datetime import datetime
 import threading
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa

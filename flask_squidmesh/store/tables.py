@@ -92,7 +92,7 @@ class Run(Base):
     queue: Mapped[str] = mapped_column(Name, server_default=sa.text("'squidmesh'"))
     version: Mapped[str | None] = mapped_column(Name)
     fingerprint: Mapped[str] = mapped_column(sa.String(64))
-    follows: Mapped[str] = mapped_column(sa.String(64), server_default="")
+    follows: Mapped[str] = mapped_column(sa.String(64), server_default=sa.text("''"))
     follows_since: Mapped[datetime | None] = mapped_column(Timestamp)
     redefined: Mapped[int] = mapped_column(server_default=sa.text("0"))
     subject: Mapped[str] = mapped_column(sa.String(500))
