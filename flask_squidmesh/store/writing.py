@@ -133,10 +133,10 @@ def _settle_dispatches(batch: Batch, run: Concerned, changes: Changes, held: Hel
     mine = held and held.step_run_id
     for key, due in changes.released.items():
         if key != mine:
-            batch.update(dispatches, {"step_run_id": key}, {"due_at": due, "relay_at": due + RELAY_GRACE})
+            batch.update(dispatches, {"step_run_id": key}, {**FREED, "due_at": due, "relay_at": due + RELAY_GRACE})
     left = {key: reason for key, reason in changes.left.items() if key != mine}
-    rows = [{**dispatch_row(run_id, key, "step", now, queue, now), "held": reason} for key, reason in left.items()]
-    batch.insert(dispatches, rows)
+    rows = [dispatch_row(run.id, key, "step", now, run.queue, now) for key in left]
+    batch.insert(dispatches, [{**row, "held": left[row["step_run_id"]]} for row in rows])
 
 
 def _step_row(run_id: str, row: NewStepRun, now: datetime) -> dict[str, Any]:
