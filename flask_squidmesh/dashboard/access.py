@@ -213,7 +213,17 @@ def _mount() -> Dashboard:
 
 
 def _denied(asked: Question) -> Deny | None:
-    """Why the current person may not. Raises what the hook answers by raising."""
+    """Why the current person may not; whether they may view a run is asked once a request. Raises what the hook answers
+    by raising."""
+    if asked.action != "view" or asked.run is None:
+        return _denied_now(asked)
+    known: dict[str, Deny | None] = g.setdefault("_squidmesh_views", {})
+    if asked.run.id not in known:
+        known[asked.run.id] = _denied_now(asked)
+    return known[asked.run.id]
+
+
+def _denied_now(asked: Question) -> Deny | None:
     switched_off = _switched_off(asked.action)
     if switched_off:
         return Deny(switched_off)

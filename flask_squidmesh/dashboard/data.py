@@ -1,10 +1,14 @@
-"""The only door to the store: what the pages read, through `reading`, and the refusals they leave behind."""
+"""The only door to the store: what the pages read, through `reading`, and the refusals they leave behind.
+
+Every query is within the scope of the person at the page, and what tells of a run is left out where the host does not
+let that person view it. Counts go by the scope alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +27,7 @@ from ..reading.judging import Judged
 from ..reading.listing import Standing
 from ..reading.looking import Look
 from ..reading.rates import EndedRun, Version
-from ..reading.views import AuditEventView, AuditPage, Count, Inbox
+from ..reading.views import AuditEventView, AuditPage, Count, Inbox, Run
 from ..reading.words import stuck_among, word_of
 from ..runtime import bulk
 from ..runtime.checking import WORKER_SILENCE
@@ -32,8 +36,9 @@ from ..runtime.scheduling import ScheduleView, schedules
 from ..store import auditing
 from ..store.summaries import RunSummary
 from ..workflow.spec import WorkflowSpec
-from .access import current_scope
+from .access import current_scope, may
 
+RELATED = ("parent_run_id", "replayed_from_id", "replayed_as_id")
 Marks = list[tuple[Any, ...]]
 _LIMITS = sa.text(
     "SELECT set_config('statement_timeout', :limit, true), set_config('jit', 'off', true), "
@@ -68,13 +73,19 @@ def inbox_of(kinds: Collection[str], most: int) -> Inbox:
     """What needs a person, of these kinds."""
     runtime = current_runtime()
     with _connected() as connection:
-        return inbox(connection, runtime.registry, current_scope(), now=runtime.clock.now(), kinds=kinds, limit=most)
+        now, scope = runtime.clock.now(), current_scope()
+        return _seen(inbox(connection, runtime.registry, scope, now=now, kinds=kinds, limit=most))
 
 
 def inbox_glance(kinds: Collection[str], most: int) -> Inbox:
     """The same but for what the runs ask."""
     with _connected() as connection:
-        return glance(connection, current_scope(), now=current_runtime().clock.now(), kinds=kinds, limit=most)
+        now = current_runtime().clock.now()
+        return _seen(glance(connection, current_scope(), now=now, kinds=kinds, limit=most))
+
+
+def _seen(inbox: Inbox) -> Inbox:
+    return replace(inbox, items=tuple(item for item in inbox.items if may("view", item.run)))
 
 
 def unfinished_count() -> int:
@@ -87,14 +98,15 @@ def unfinished_count() -> int:
 def last_decision() -> AuditEventView | None:
     """The latest approval, if there was one."""
     with _connected() as connection:
-        return next(iter(events(connection, current_scope(), type="approved", limit=1).events), None)
+        page = events(connection, current_scope(), type="approved", limit=1)
+        return next(iter(_told(connection, page).events), None)
 
 
 def runs_page(selection: Selection, *, size: int, after: str | None) -> WordedPage:
     """One page of runs, newest first. Raises FilterError."""
     with _connected() as connection:
         page = listing.list_runs(connection, current_scope(), limit=size, after=after, **selection)
-        return WordedPage(_worded(connection, list(page.runs)), page.next)
+        return WordedPage(_worded(connection, [run for run in page.runs if may("view", run)]), page.next)
 
 
 def runs_standing(selection: Selection, *, size: int, after: str | None) -> Standing:
@@ -109,7 +121,7 @@ def look(run_id: str) -> Look:
     """The run with its history and everything a page says of it. Raises RunNotFoundError."""
     runtime = current_runtime()
     with _connected() as connection:
-        return looking.look(
+        found = looking.look(
             connection,
             runtime.registry,
             current_scope(),
@@ -117,6 +129,22 @@ def look(run_id: str) -> Look:
             now=runtime.clock.now(),
             claim_timeout=runtime.config.claim_timeout,
         )
+        return replace(found, run=_with_relatives(connection, found.run))
+
+
+def _with_relatives(connection: sa.Connection, run: Run) -> Run:
+    """The run without those of its relatives that the person may not view."""
+    named = (run.parent_run_id, run.replayed_from_id, run.replayed_as_id)
+    relatives = [id for id in (*named, *run.children, *run.replays) if id is not None and id not in run.pruned]
+    found = listing.summaries(connection, current_scope(), relatives)
+    refused = {id for id, relative in found.items() if not may("view", relative)}
+    if not refused:
+        return run
+    kept: dict[str, Any] = {name: None for name in RELATED if getattr(run, name) in refused}
+    if "parent_run_id" in kept:
+        kept["parent_step"] = None
+    children, replays = (tuple(id for id in ids if id not in refused) for ids in (run.children, run.replays))
+    return replace(run, children=children, replays=replays, **kept)
 
 
 def glimpse(run_id: str) -> WordedRun:
@@ -128,7 +156,8 @@ def glimpse(run_id: str) -> WordedRun:
 def judged(run_ids: Sequence[str]) -> list[Judged]:
     """What can be done with each of these runs."""
     with _connected() as connection:
-        return judging.judged(connection, current_runtime().registry, current_scope(), run_ids)
+        found = judging.judged(connection, current_runtime().registry, current_scope(), run_ids)
+    return [each for each in found if may("view", each.run)]
 
 
 def matching(selection: Selection, most: int) -> tuple[list[str], bool]:
@@ -173,9 +202,10 @@ def fare_of(spec: WorkflowSpec) -> Fare:
 
 
 def failures_now(workflow: str | None) -> Failures:
-    """What fails, of one workflow or all."""
+    """What fails, of one workflow or all, as far as the newest run that failed so may be viewed."""
     with _connected() as connection:
-        return failures(connection, current_scope(), now=current_runtime().clock.now(), workflow=workflow)
+        found = failures(connection, current_scope(), now=current_runtime().clock.now(), workflow=workflow)
+    return replace(found, groups=tuple(group for group in found.groups if may("view", group.example)))
 
 
 def failures_marks(workflow: str | None) -> Marks:
@@ -202,7 +232,15 @@ def fleet_now() -> Fleet:
 def audit_page(*, after: str | None, size: int, **selection: str | None) -> AuditPage:
     """One page of audit events, newest first. Raises FilterError, RunNotFoundError."""
     with _connected() as connection:
-        return events(connection, current_scope(), limit=size, after=after, **selection)
+        return _told(connection, events(connection, current_scope(), limit=size, after=after, **selection))
+
+
+def _told(connection: sa.Connection, page: AuditPage) -> AuditPage:
+    """The page without what concerns runs that the person may not view."""
+    concerned = {event.run_id for event in page.events if event.run_id is not None}
+    runs = listing.summaries(connection, current_scope(), sorted(concerned))
+    seen = {None, *(id for id, run in runs.items() if may("view", run))}
+    return replace(page, events=tuple(event for event in page.events if event.run_id in seen))
 
 
 def specs() -> list[WorkflowSpec]:

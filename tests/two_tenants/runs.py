@@ -1,0 +1,84 @@
+"""Runs of a tenant in every state that a person can meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from flask import Flask
+
+from flask_squidmesh import Scope, Workflow
+from flask_squidmesh.runtime import bulk
+from flask_squidmesh.store import auditing, tables
+from flask_squidmesh.testing import drain
+from tests.two_tenants.workflows import Bundle, Call, Delivery, Invoice, Parcel, Reminder, Return, Transfer
+
+WORDS: Final = {"acme": "Acorn", "globex": "Zirkon"}
+ACTORS: Final = {"acme": "anna", "globex": "otto"}
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What was made for a tenant. runs: ids by what they show. job: a bulk action. texts: what nobody else may read."""
+
+    runs: dict[str, str]
+    job: str
+    texts: tuple[str, ...]
+
+
+def fill(app: Flask, tenant: str, *, times: int = 1) -> Filled:
+    """Make the tenant's runs. times: how many of each."""
+    made = [_once(app, tenant, number) for number in range(times)]
+    runs = {f"{name}{number or ''}": id for number, each in enumerate(made) for name, id in each.runs.items()}
+    ids = {*runs.values(), *(each.job for each in made)}
+    texts = (WORDS[tenant].lower(), f"{ACTORS[tenant]} of", *sorted(ids))
+    return Filled(runs, made[0].job, texts)
+
+
+def _once(app: Flask, tenant: str, number: int) -> Filled:
+    runtime, mesh = app.extensions["squidmesh"], app.extensions["mesh"]
+    word = WORDS[tenant]
+    who = {"id": ACTORS[tenant], "label": f"{ACTORS[tenant].title()} of {tenant.title()}"}
+
+    def start(workflow: type[Workflow], order: int) -> str:
+        payload = {"number": f"{number}{order}", "customer": f"{word} Ltd", "amount": 100 + order}
+        run: Any = mesh.start_run(workflow, payload, actor=who, tenant=tenant, idempotency_key=f"k-{number}{order}")
+        drain()
+        id: str = run.id
+        return id
+
+    with app.app_context():
+        runs = {
+            "decision": start(Invoice, 1),
+            "approved": start(Invoice, 2),
+            "rejected": start(Invoice, 3),
+            "paused": start(Parcel, 4),
+            "failed": start(Delivery, 5),
+            "not_undone": start(Return, 6),
+            "interrupted": start(Transfer, 7),
+            "retrying": start(Call, 8),
+            "waiting": start(Reminder, 9),
+            "cancelled": start(Reminder, 10),
+            "stuck": start(Reminder, 11),
+            "parent": start(Bundle, 12),
+            "replayed": start(Delivery, 13),
+        }
+        mesh.approve_run(runs["approved"], actor=who, comment=f"{word} pays well")
+        mesh.reject_run(runs["rejected"], actor=who, comment=f"{word} owes us")
+        mesh.cancel_run(runs["cancelled"], actor=who, comment=f"{word} asked for it")
+        drain()
+        [runs["child"]] = mesh.inspect_run(runs["parent"]).children
+        runs["replay"] = mesh.replay_run(runs["replayed"], actor=who).id
+        drain()
+        items = [bulk.Item(run_id=runs["paused"], token=mesh.inspect_run(runs["paused"]).decision, step="look")]
+        scope = Scope(tenants=[tenant])
+        job = bulk.begin(runtime, "resume", items, scope=scope, actor=who, comment=f"{word} waits")
+        bulk.cancel(runtime, job, actor=who)
+        with runtime.database.write() as connection:
+            held = sa.update(tables.dispatches).where(tables.dispatches.c.run_id == runs["stuck"])
+            connection.execute(held.values(held=f"{word} is held back"))
+            said = {"action": "cancel", "reason": f"Not for {word}"}
+            now = runtime.clock.now()
+            auditing.note(connection, "refused", actor=who, at=now, run_id=runs["decision"], data=said)
+    return Filled(runs, job, ())

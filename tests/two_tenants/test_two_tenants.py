@@ -1,0 +1,248 @@
+"""No page, file, poll, header or message of one tenant tells anything of another one, whatever the address."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from difflib import unified_diff
+from itertools import product
+from typing import Any, Final
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask, url_for
+from flask.testing import FlaskClient
+from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
+
+from flask_squidmesh.dashboard import Dashboard
+from flask_squidmesh.dashboard.actions import ACTIONS
+from flask_squidmesh.dashboard.views.pulse import OF_LISTS, OF_ONE
+from flask_squidmesh.dashboard.views.schedules import DEEDS
+from flask_squidmesh.runtime.scheduling import fire
+from flask_squidmesh.store.tables import Base
+from tests.two_tenants.app import make_app
+from tests.two_tenants.runs import Filled, fill
+from tests.web.visiting import forms_of
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+HTMX: Final = {"HX-Request": "true", "HX-Target": "main", "HX-Current-URL": "http://localhost/squidmesh/"}
+VERBS: Final = {
+    "act": [action.verb for action in ACTIONS.values()],
+    "schedule": list(DEEDS),
+    "bulk_go_on": ["continue", "stop"],
+}
+OF_OTHERS: Final = {None: ("acme", "globex"), "rita": ("globex",), "anna": ("globex",), "otto": ("acme",)}
+NOON: Final = datetime(2026, 3, 9, 12, tzinfo=UTC)
+
+
+class StoppedClock:
+    """Shows the same time for ever, so that what pages say of times changes with what is stored alone."""
+
+    def now(self) -> datetime:
+        return NOON
+
+    @property
+    def offset(self) -> timedelta:
+        return NOON - datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class House:
+    """The app, and what was made for whom."""
+
+    app: Flask
+    filled: dict[str, Filled]
+
+    def client(self, name: str | None) -> FlaskClient:
+        """Somebody's browser; nobody's for None."""
+        client = self.app.test_client()
+        if name is not None:
+            assert client.post("/", data={"name": name}).status_code == 302
+        return client
+
+    def rules(self) -> list[Rule]:
+        """Every address of every dashboard."""
+        mounts = {name for name, mount in self.app.blueprints.items() if isinstance(mount, Dashboard)}
+        return [rule for rule in self.app.url_map.iter_rules() if rule.endpoint.partition(".")[0] in mounts]
+
+    def addresses(self, filled: Filled) -> Iterator[str]:
+        """Examples of every address, with the ids of one tenant."""
+        with self.app.test_request_context():
+            for rule in self.rules():
+                yield from _examples(rule, filled)
+
+    def dump(self) -> dict[str, list[tuple[object, ...]]]:
+        """All that is stored."""
+        with self.app.app_context(), self.app.extensions["squidmesh"].database.read() as connection:
+            tables = Base.metadata.sorted_tables
+            return {table.name: [tuple(row) for row in connection.execute(sa.select(table))] for table in tables}
+
+
+def _examples(rule: Rule, filled: Filled) -> Iterator[str]:
+    """A new kind of address needs an example of its values here, or it fails."""
+    endpoint, names = rule.endpoint.partition(".")[2], sorted(rule.arguments)
+    given = {
+        "run_id": [filled.runs[name] for name in ("decision", "failed")],
+        "job_id": [filled.job],
+        "name": ["invoice"],
+        "workflow": ["nightly"],
+        "trigger": ["nightly"],
+        "part": ["payload"],
+        "unknown": ["nowhere"],
+        "verb": VERBS.get(endpoint, []),
+    }
+    for chosen in product(*(given[name] for name in names)):
+        values: dict[str, Any] = dict(zip(names, chosen, strict=True))
+        yield url_for(rule.endpoint, **values)
+        for query in _queries(endpoint, filled):
+            yield url_for(rule.endpoint, **values) + query
+
+
+def _queries(endpoint: str, filled: Filled) -> list[str]:
+    """What an address may be asked beside itself."""
+    run, failed = filled.runs["decision"], filled.runs["failed"]
+    one = {"run_id": run, "job_id": filled.job, "name": "invoice"}
+    return {
+        "inbox": ["?word=failed", "?word=decision"],
+        "next": [f"?after={run}", "?among=failed"],
+        "runs": [
+            "?word=completed",
+            f"?q={run}",
+            "?q=Invoice",
+            "?workflow=invoice",
+            "?step=review",
+            "?size=25&since=24h",
+        ],
+        "runs_csv": ["?word=failed"],
+        "run": ["?view=graph", "?view=events", "?among=all"],
+        "bulk": [f"?run={run}&run={failed}&action={name}" for name in ("approve", "acknowledge", "cancel")]
+        + [f"?run={run}", "?word=failed&action=replay"],
+        "start": [f"?from={run}"],
+        "audit": [f"?run={run}", "?type=approved", "?actor=otto", "?actor=anna"],
+        "pulse": [f"?view={view}&v=x-x" for view in OF_LISTS]
+        + [f"?view={view}&{name}={one[name]}&v=x-x" for view, (name, _) in OF_ONE.items()],
+    }.get(endpoint, [])
+
+
+def told(answer: TestResponse, client: FlaskClient) -> str:
+    """Everything of an answer that somebody could read, what it left for the next page included."""
+    text = f"{answer.get_data(as_text=True)}\n{answer.headers}"
+    if "Set-Cookie" in answer.headers:
+        with client.session_transaction() as kept:
+            text += repr(dict(kept))
+    return text.lower()
+
+
+@pytest.fixture
+def house(migrated_sqlite_url: str) -> House:
+    app = make_app(migrated_sqlite_url, clock=StoppedClock())
+    return House(app, {"acme": fill(app, "acme"), "globex": fill(app, "globex")})
+
+
+def sent(client: FlaskClient, method: str, address: str, how: dict[str, Any], fields: dict[str, str]) -> TestResponse:
+    given: dict[str, Any] = {"data": fields} if method in ("POST", "PUT", "PATCH", "DELETE") else {}
+    return client.open(address, method=method, buffered=True, **how, **given)
+
+
+def fields_for(client: FlaskClient, filled: Filled) -> dict[str, str]:
+    """What a form could say, with the token of somebody who has one."""
+    runs = filled.runs
+    return {
+        **token_of(client),
+        "comment": "because",
+        "reason": "because",
+        "expected": "review#1",
+        "action": "cancel",
+        "run": runs["decision"],
+        "items": f"{runs['decision']}~review#1",
+        "number": "1",
+        "customer": "Nobody",
+    }
+
+
+def token_of(client: FlaskClient) -> dict[str, str]:
+    return forms_of(client.get("/squidmesh/help").text).get("/squidmesh/prefs", {})
+
+
+@pytest.mark.parametrize("name", OF_OTHERS)
+def test_no_answer_tells_of_another_tenant(house: House, name: str | None) -> None:
+    for tenant in OF_OTHERS[name]:
+        others, client = house.filled[tenant], house.client(name)
+        fields, before = fields_for(client, others), house.dump()
+        for address, method, how in product(house.addresses(others), METHODS, ({}, {"headers": HTMX})):
+            answer = sent(client, method, address, how, fields)
+            said = told(answer, client)
+            found = [text for text in others.texts if text in said and text not in address]
+            assert not found, (name, method, address, answer.status, found)
+        assert tenants_rows(house.dump(), others) == tenants_rows(before, others)
+
+
+def tenants_rows(dump: dict[str, list[tuple[object, ...]]], filled: Filled) -> dict[str, list[tuple[object, ...]]]:
+    """What is stored of a tenant's runs."""
+    ids = set(filled.runs.values()) | {filled.job}
+    return {name: [row for row in rows if ids & {str(value) for value in row}] for name, rows in dump.items()}
+
+
+@pytest.mark.parametrize("name", ["rita", "anna", "otto"])
+def test_what_is_another_tenants_is_answered_as_what_does_not_exist(house: House, name: str) -> None:
+    others = house.filled[OF_OTHERS[name][0]]
+    unknown = {id: str(uuid4()) for id in others.texts if len(id) == 36}
+    theirs, nobodys = house.client(name), house.client(name)
+    fields = fields_for(theirs, others)
+    blank = {**{field: replaced(value, unknown) for field, value in fields.items()}, **token_of(nobodys)}
+    for address, method in product(house.addresses(others), ("GET", "POST")):
+        answer = sent(theirs, method, address, {}, fields)
+        expected = sent(nobodys, method, replaced(address, unknown), {}, blank)
+        assert not differing(replaced(page_of(answer), unknown), page_of(expected)), (method, address)
+
+
+def page_of(answer: TestResponse) -> str:
+    return f"{answer.status} {answer.location}\n{neutral(answer.text)}"
+
+
+def differing(seen: str, expected: str) -> list[str]:
+    """The lines in which the two differ."""
+    compared = unified_diff(expected.splitlines(), seen.splitlines(), "expected", "seen", n=0, lineterm="")
+    return list(compared)
+
+
+def replaced(text: str, names: dict[str, str]) -> str:
+    for old, new in names.items():
+        text = text.replace(old, new)
+    return text
+
+
+def neutral(page: str) -> str:
+    """A page without what is another in each request: tokens and keys of forms."""
+    return re.sub(r'(name="(?:\w*csrf\w*|key)" value=")[^"]*', r"\1", page)
+
+
+@pytest.mark.parametrize("name", ["rita", "anna"])
+def test_pages_are_what_they_would_be_without_the_other_tenant(migrated_sqlite_url: str, name: str) -> None:
+    app = make_app(migrated_sqlite_url, clock=StoppedClock())
+    house = House(app, {"acme": fill(app, "acme")})
+    addresses = list(house.addresses(house.filled["acme"]))
+    addresses += [f"/squidmesh/runs/{id}" for id in house.filled["acme"].runs.values()]
+    alone = looked_at(house, name, addresses)
+    house.filled["globex"] = fill(app, "globex", times=2)
+    with app.app_context():
+        fire(app.extensions["squidmesh"], "nightly", "nightly")
+    for address, seen, expected in zip(addresses, looked_at(house, name, addresses), alone, strict=True):
+        assert not differing(seen, expected), address
+
+
+def looked_at(house: House, name: str, addresses: list[str]) -> list[str]:
+    client = house.client(name)
+    answers = [client.get(address, buffered=True) for address in addresses]
+    return [page_of(answer) for answer in answers]
+
+
+def test_the_auditor_of_all_sees_both(house: House) -> None:
+    page = house.client("vera").get("/squidmesh/runs").text
+    assert "Acorn" in page
+    assert "Zirkon" in page
+    assert house.client("anna").get("/squidmesh/runs").text.count("Acorn") > 5
