@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from flask import Blueprint, Flask
@@ -14,7 +15,7 @@ from .commands import Commands
 from .config import Config, read_config
 from .dashboard import create_blueprint
 from .dashboard.access import tenant_by
-from .dashboard.hooks import Hooks
+from .dashboard.hooks import Hooks, notices
 from .dashboard.protocols import ActorHook, AuthorizeHook, LinksHook, NonceHook, RedactHook, ScopeHook, TenantHook
 from .errors import ConfigurationError, UnknownWorkflowError
 from .people import Actor
@@ -95,6 +96,7 @@ class SquidMesh(Commands):
         app.extensions["squidmesh"] = runtime
         runtime.host.share_tables()
         app.cli.add_command(cli.group)
+        runtime.notices = partial(notices, self._hooks)
         if config.url_prefix is not None:
             app.register_blueprint(create_blueprint(self._hooks, url_prefix=config.url_prefix))
         if config.dev_worker:

@@ -17,6 +17,7 @@ def check() -> None:
     for finding in look(runtime_here()):
         wrong += finding.wrong
         lines = finding.text.replace("\n", "\n       ")
-        click.echo(f"{'wrong' if finding.wrong else 'ok':<6} {finding.subject}: {lines}")
+        verdict = "wrong" if finding.wrong else "note" if finding.notice else "ok"
+        click.echo(f"{verdict:<6} {finding.subject}: {lines}")
     if wrong:
         raise click.ClickException("1 thing is wrong." if wrong == 1 else f"{wrong} things are wrong.")

@@ -150,6 +150,24 @@ def tenant_by(given: Hooks) -> str:
         raise ConfigurationError(str(fault)) from fault
 
 
+def current_tenant() -> str:
+    """Whose run is started by the person at the page: what the host says, else the only tenant of their scope.
+
+    Raises as `tenant_by` and `current_scope`.
+    """
+    given = current_hooks()
+    tenants = current_scope().tenants or ()
+    return tenants[0] if given.tenant is None and len(tenants) == 1 else tenant_by(given)
+
+
+def tenant_for(workflow: str) -> str:
+    """The same for a start of this workflow. Raises Refused where whoever starts the run could not know of it."""
+    tenant = current_tenant()
+    if not current_scope().admits(tenant, workflow):
+        raise Refused("start", _("The run would be one that you may not know of."))
+    return tenant
+
+
 def current_scope() -> Scope:
     """Which runs the person may know of, asked once a request; all where the host does not say.
 

@@ -36,7 +36,8 @@ from ..runtime.scheduling import ScheduleView, schedules
 from ..store import auditing
 from ..store.summaries import RunSummary
 from ..workflow.spec import WorkflowSpec
-from .access import current_scope, may
+from ..workflow.tenants import NO_TENANT
+from .access import current_scope, current_tenant, may
 
 RELATED = ("parent_run_id", "replayed_from_id", "replayed_as_id")
 Marks = list[tuple[Any, ...]]
@@ -219,6 +220,15 @@ def schedules_now() -> list[ScheduleView]:
     return schedules(current_runtime(), current_scope())
 
 
+def has_schedule(workflow: str, trigger: str) -> bool:
+    """Whether there is such a cron trigger that the person may know of; those that are declared are of no tenant."""
+    spec = spec_named(workflow)
+    chosen = spec.triggers.get(trigger) if spec is not None else None
+    if spec is None or chosen is None or chosen.kind != "cron":
+        return False
+    return current_scope().admits(NO_TENANT, spec.name)
+
+
 def fleet_now() -> Fleet:
     """Queues and processes."""
     settings = current_runtime().settings
@@ -272,7 +282,8 @@ def record_refusal(run_id: str | None, action: str, actor: Any, reason: str) -> 
     with current_runtime().database.write() as connection:
         now = current_runtime().clock.now()
         said = {"action": action, "reason": reason}
-        auditing.note(connection, "refused", actor=actor, at=now, run_id=run_id, data=said)
+        tenant = current_tenant()
+        auditing.note(connection, "refused", actor=actor, at=now, run_id=run_id, tenant=tenant, data=said)
 
 
 def record_reveal(run_id: str, part: str, actor: Any, comment: str | None) -> None:

@@ -96,6 +96,16 @@ class Hooks:
         setattr(self, name, Hook(KINDS[name], function))
 
 
+def notices(given: Hooks) -> Iterator[tuple[str, str]]:
+    """What the hooks, or the lack of them, mean that the host may not have meant, as subjects and texts."""
+    if given.scope is None:
+        yield (
+            "scope",
+            'There is no hook `scope`, so whoever has the right "list" knows of the runs of every tenant and workflow. '
+            "Give mesh.scope to narrow that; a hook that returns Scope.all() says that it is meant.",
+        )
+
+
 def verdict(hook: Hook, given: Mapping[str, Any]) -> bool | Deny:
     """What `authorize` says: True, False, or a Deny with a reason that can be shown and kept.
 

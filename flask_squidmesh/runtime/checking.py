@@ -29,10 +29,13 @@ NO_TIME: Final = timedelta(0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at. subject: what. wrong: whether it needs mending. text: what was found."""
+    """One thing that was looked at. subject: what. wrong: whether it needs mending. notice: whether it is right, but
+    perhaps not meant. text: what was found.
+    """
 
     subject: str
     wrong: bool = False
+    notice: bool = False
     text: str
 
 
@@ -41,6 +44,8 @@ def check(runtime: Runtime) -> Iterator[Finding]:
     yield from _configuration(runtime)
     yield from _workflows(runtime)
     yield from _retention(runtime)
+    for subject, text in runtime.notices():
+        yield Finding(subject=subject, text=text, notice=True)
     if runtime.host.engine is None:
         return
     try:

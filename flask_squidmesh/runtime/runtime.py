@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,10 @@ LONGEST_SILENCE = 0.6
 
 
 class Runtime:
-    """One app's configuration, database, workflows, executor and clock; stands in `app.extensions["squidmesh"]`."""
+    """One app's configuration, database, workflows, executor and clock; stands in `app.extensions["squidmesh"]`.
+
+    notices: what `flask squidmesh check` says of the layers above, as subjects and texts.
+    """
 
     def __init__(self, app: Flask, registry: Registry, config: Config, clock: Clock) -> None:
         self.app, self.registry = app, registry
@@ -51,6 +55,7 @@ class Runtime:
         self.settings = config
         self.host = Host(app, config, registry)
         self._loaded_at = SystemClock().now()
+        self.notices: Callable[[], Iterable[tuple[str, str]]] = tuple
         self._complete = False
         self._begin_process()
         follow(self)

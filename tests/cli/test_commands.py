@@ -173,6 +173,14 @@ def test_check_is_content_with_a_whole_installation(shop_at, migrated_url: str) 
     assert "runs a day" in result.output
 
 
+def test_check_notes_that_whoever_may_list_sees_all_tenants(shop_at, migrated_sqlite_url: str) -> None:
+    shop = shop_at(migrated_sqlite_url, Greeting, SQUIDMESH_EXECUTOR="database")
+    shop.beat("worker")
+    result = shop.run("check")
+    assert result.exit_code == 0, result.output
+    assert "note   scope: There is no hook `scope`" in result.output
+
+
 def test_check_tells_everything_that_is_wrong(shop_at, database_url: str) -> None:
     result = shop_at(database_url).run("check")
     assert result.exit_code == 1

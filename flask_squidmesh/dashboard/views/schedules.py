@@ -110,6 +110,8 @@ def act(workflow: str, trigger: str, verb: str) -> Response:
     if deed is None:
         abort(404)
     actor = asking.actor_for(deed.right, workflow=workflow)
+    if not data.has_schedule(workflow, trigger):
+        abort(404)
     question = _question(deed, workflow, trigger)
     if request.method == "GET":
         return asking.page(question)

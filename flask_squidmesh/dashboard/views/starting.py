@@ -13,7 +13,7 @@ from ...runtime import starting
 from ...runtime.runtime import current_runtime
 from ...workflow.spec import TriggerSpec, WorkflowSpec
 from .. import asking, data, payload_form
-from ..access import current_hooks, may, require, tenant_by
+from ..access import may, require, tenant_for
 from ..documents import visible
 from ..language import _, in_english
 from ..rendering import render
@@ -49,7 +49,7 @@ def _started(
             trigger=trigger.name,
             idempotency_key=key,
             actor=actor,
-            tenant=tenant_by(current_hooks()),
+            tenant=tenant_for(spec.name),
         ).run_id
     except PayloadError as error:
         missing = dict.fromkeys(error.missing_fields, _("This is needed."))

@@ -10,14 +10,18 @@ from flask_squidmesh import (
     ConfigurationError,
     ConflictError,
     Cron,
+    FilterError,
     Manual,
     ManualActionError,
     Pause,
+    RunNotFoundError,
+    Scope,
     Step,
     StepContext,
     Workflow,
     signals,
 )
+from flask_squidmesh.reading import inbox, listing, rates
 from flask_squidmesh.store import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
@@ -185,3 +189,64 @@ def test_a_hook_that_names_no_tenant_is_told_so(open_shop: OpenShop, answer: Any
         shop.mesh.start_run(Parcel, {})
     assert shop.rows(tables.runs) == []
     drain()
+
+
+def test_python_calls_take_a_tenant_as_a_filter(open_shop: OpenShop) -> None:
+    shop = open_shop(Asking)
+    acme, nobodys = shop.run(Asking, {}, tenant="acme"), shop.run(Asking, {})
+    for tenant, found in (("acme", {acme}), ("", {nobodys}), (["acme", ""], {acme, nobodys}), ("other", set())):
+        assert {run.id for run in shop.mesh.list_runs(tenant=tenant).runs} == found
+    assert {run.id for run in shop.mesh.list_runs().runs} == {acme, nobodys}
+    calls: list[Callable[..., Any]] = [
+        shop.mesh.inspect_run,
+        shop.mesh.explain_run,
+        shop.mesh.inspect_graph,
+        shop.mesh.unblock_run,
+        shop.mesh.cancel_run,
+        shop.mesh.replay_run,
+    ]
+    for call in calls:
+        with pytest.raises(RunNotFoundError):
+            call(acme, tenant="globex")
+        with pytest.raises(RunNotFoundError):
+            call(acme, tenant="")
+    assert shop.mesh.inspect_run(acme, tenant=" acme ").status == "paused"
+    assert shop.mesh.unblock_run(acme, actor="dana", tenant="acme").id == acme
+
+
+@pytest.mark.parametrize("tenant", [5, " ", ["acme", None], {"acme": 1}])
+def test_a_filter_that_is_no_tenant_is_refused(open_shop: OpenShop, tenant: Any) -> None:
+    shop = open_shop(Asking)
+    with pytest.raises(FilterError) as refused:
+        shop.mesh.list_runs(tenant=tenant)
+    assert refused.value.name == "tenant"
+
+
+def test_lists_of_tenants_are_paged_and_counted_as_if_there_were_no_other(open_shop: OpenShop) -> None:
+    shop = open_shop(Parcel, Asking)
+    tenants = ["", *"abcdef"]
+    made: dict[str, list[str]] = {tenant: [] for tenant in tenants}
+    for number in range(21):
+        tenant = tenants[number % 7]
+        made[tenant].append(shop.start(Asking if number % 2 else Parcel, {}, tenant=tenant))
+    drain()
+    for chosen in (["a"], ["a", ""], ["a", "b", "c"], tenants):
+        scope, seen, after = Scope(tenants=chosen), list[str](), None
+        with shop.runtime.database.read() as connection:
+            while True:
+                page = listing.list_runs(connection, scope, limit=2, after=after)
+                seen += [run.id for run in page.runs]
+                after = page.next
+                if after is None:
+                    break
+            counts = listing.counts(connection, scope)
+            standing = listing.standing(connection, scope, size=50, now=shop.clock.now())
+            of_asking = listing.list_runs(connection, scope, workflow="asking").runs
+            ended = rates.last_runs(connection, scope, ["parcel"])["parcel"]
+            needing = inbox.inbox_counts(connection, scope, now=shop.clock.now())
+        expected = sorted((id for tenant in chosen for id in made[tenant]), reverse=True)
+        assert seen == expected
+        asking = [run.id for run in of_asking]
+        assert set(asking) <= set(expected)
+        assert counts["paused"].value == standing.counts["paused"].value == needing["resume"].value == len(asking)
+        assert counts["completed"].value == len(ended) == len(expected) - len(asking)
