@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
+from ..errors import PayloadError
 from ..store import schema
 from ..store.measuring import runs_per_day, table_sizes
 from ..store.outages import reason_of
 from ..store.tables import ADVICE, Dispatch, Process
+from ..workflow.payloads import validate
 from .beats import FORGOTTEN_AFTER
 from .retention import unknown_keys
-from .scheduling import ahead_of_time
+from .scheduling import ahead_of_time, declared
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -108,7 +110,7 @@ def _live(runtime: Runtime, connection: sa.Connection) -> Iterator[Finding]:
         yield from _beats(runtime, connection, now)
         yield from _other_queues(runtime, connection, now)
     yield from _clocks(runtime)
-    yield from _schedules(runtime, connection)
+    yield from _schedules(runtime, connection, now)
     yield from _dispatches(runtime, connection, now)
     yield from _sizes(connection, now)
 
@@ -126,7 +128,13 @@ def _clocks(runtime: Runtime) -> Iterator[Finding]:
         yield _right("clock", "this machine's agrees with the database's")
 
 
-def _schedules(runtime: Runtime, connection: sa.Connection) -> Iterator[Finding]:
+def _schedules(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[Finding]:
+    for spec, declared_trigger in declared(runtime):
+        try:
+            validate(declared_trigger, None, window=now, now=now)
+        except PayloadError as error:
+            subject = f"The schedule {declared_trigger.name} of {spec.name}"
+            yield _wrong("schedules", f"{subject} cannot start its run: {error}")
     for workflow, trigger, time in ahead_of_time(runtime, connection):
         yield _wrong(
             "schedules",

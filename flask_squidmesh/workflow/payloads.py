@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, date, datetime, tzinfo
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
@@ -16,6 +17,7 @@ from ..clock import SystemClock
 from ..errors import PayloadError
 from .annotations import members
 from .kinds import kind, sentence
+from .reading_back import changes_when_read
 from .schedule import zone
 from .spec import TriggerSpec
 from .values import ValueNotJsonError, to_json
@@ -46,14 +48,17 @@ def validate(
         _refuse(trigger, unknown=sorted(map(str, found)))
         return {}
     unknown = sorted(_unknown(trigger.model, found, ""))
-    try:
-        with _schedule(trigger, window or now):
+    with _schedule(trigger, window or now):
+        try:
             instance = payload if isinstance(payload, trigger.model) else _build(trigger.model, found)
-    except ValidationError as error:
-        _refuse(trigger, unknown=unknown, error=error)
-        raise
-    _refuse(trigger, unknown=unknown)
-    return _resolved(trigger, instance)
+        except ValidationError as error:
+            _refuse(trigger, unknown=unknown, error=error)
+            raise
+        _refuse(trigger, unknown=unknown)
+        stored = _resolved(trigger, instance)
+        if changed := changes_when_read(trigger.model, instance, stored):
+            _refuse(trigger, unknown=[], changed=changed)
+    return stored
 
 
 def validate_again(
@@ -158,8 +163,14 @@ def _nested(annotation: Any) -> type[BaseModel] | None:
     return models[0] if len(models) == 1 else None
 
 
-def _refuse(trigger: TriggerSpec, *, unknown: list[str], error: ValidationError | None = None) -> None:
-    missing, invalid = _sorted_out(trigger, error, unknown) if error and trigger.model else ([], {})
+def _refuse(
+    trigger: TriggerSpec,
+    *,
+    unknown: list[str],
+    error: ValidationError | None = None,
+    changed: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    missing, invalid = _sorted_out(trigger, error, unknown) if error and trigger.model else ([], dict(changed))
     if not (missing or unknown or invalid):
         return
     clauses = [f"missing {', '.join(missing)}"] if missing else []

@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic_core import to_jsonable_python
 
 from .kinds import kind, located
@@ -19,6 +19,7 @@ from .kinds import kind, located
 _Location = tuple[int | str, ...]
 _MOST_BITS = 10_000
 _DEEPEST = 20
+MASK: Final = "**********"
 _to_text: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -43,9 +44,13 @@ def to_json(value: Any) -> Any:
     except (ValueError, TypeError, RecursionError) as error:
         path, reason = _culprit(value, error)
         raise ValueNotJsonError(located(path), reason) from error
+    masked = False
     for place, leaf in chain(_leaves(plain, ()), _decimals(value, ())):
         if fault := _fault(leaf):
             raise ValueNotJsonError(located(place), fault)
+        masked = masked or leaf == MASK
+    if masked:
+        _refuse_masked(value, plain, ())
     return plain
 
 
@@ -109,6 +114,19 @@ def _decimals(value: Any, path: _Location) -> Iterator[tuple[_Location, Decimal]
         yield path, value
     for key, each in _children(value):
         yield from _decimals(each, (*path, key))
+
+
+def _refuse_masked(value: Any, plain: Any, path: _Location) -> None:
+    """Raise ValueNotJsonError for a secret of which only asterisks would be kept."""
+    if isinstance(value, SecretStr | SecretBytes) and plain == MASK:
+        raise ValueNotJsonError(
+            located(path), "a secret would be kept as asterisks; keep it elsewhere, and return or pass what names it"
+        )
+    if isinstance(plain, dict | list):
+        for key, each in _children(value):
+            there = key in plain if isinstance(plain, dict) else isinstance(key, int) and key < len(plain)
+            if there:
+                _refuse_masked(each, plain[key], (*path, key))
 
 
 def _fault(leaf: Any) -> str | None:
