@@ -48,9 +48,27 @@ def _continues(facts: Facts) -> Markup:
 
 
 def _diverts(facts: Facts) -> Markup:
+    if "gives_up" in facts:
+        return _gives_up(facts)
     if "target" in facts:
         return _("goes to {step}", step=code(facts["target"])) + _undoable(facts)
     return _("fails the run") + _compensating(facts)
+
+
+def _gives_up(facts: Facts) -> Markup:
+    """What it risks belongs to it: the thread goes on, and nobody can stop it."""
+    step = code(facts["gives_up"])
+    if facts.get("interrupts"):
+        text = N_(
+            "waits no longer for {step}, which is still running and cannot be undone: it may still take effect, and "
+            "what it says is dropped. Then find out what happened, and say so"
+        )
+        return _(text, step=step)
+    text = N_(
+        "waits no longer for {step}, which is still running: it may still take effect, and what it says is dropped. "
+        "The run is then cancelled"
+    )
+    return _(text, step=step)
 
 
 def _repeats(facts: Facts) -> Markup:

@@ -28,6 +28,8 @@ _TITLES: Mapping[str, str] = {
     "retried": N_("had {step} run again"),
     "resolved": N_("counted {step} as done"),
     "failed_by_operator": N_("counted {step} as failed"),
+    "given_up": N_("waited no longer for {step}, which was still running"),
+    "outcome_dropped": N_("{step} ended after it had been given up; what it said was dropped"),
     "compensation_retried": N_("had undoing tried again"),
     "acknowledged": N_("acknowledged the failure"),
     "child_pruned": N_("pruned a run that this one had started"),

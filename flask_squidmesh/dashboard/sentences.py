@@ -218,7 +218,11 @@ def _cancelling(teller: Teller) -> Markup:
     waiting = teller.details.get("waiting_on")
     if not waiting:
         return _("It is being cancelled")
-    return _("It is being cancelled and stops as soon as {steps} ends", steps=joined(list(waiting)))
+    text = _("It is being cancelled and stops as soon as {steps} ends", steps=joined(list(waiting)))
+    give_up_at = teller.details.get("give_up_at")
+    if give_up_at is None or give_up_at > teller.now:
+        return text
+    return text + _("; if it hangs, you can count it as failed")
 
 
 def _always(text: str) -> Callable[[Teller], Markup]:

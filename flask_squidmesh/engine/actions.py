@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from ..workflow.spec import WorkflowSpec
@@ -43,8 +44,9 @@ class ActionFacts:
 
     executing: steps an attempt is at. unsafe: what blocks a replay. undoes: steps that have a compensation and would
     be compensated, in that order. irreversible: steps that cannot be undone. declared: the steps the workflow has
-    now, None where it is not registered here. unfit: what keeps the payload from starting another run, where it was
-    looked at: {missing_fields, unknown_fields, invalid_types}.
+    now, None where it is not registered here. payload_unfit: what keeps the payload from starting another run, where it
+    was looked at: {missing_fields, unknown_fields, invalid_types}. hanging: steps that are still executing although
+    the run was cancelled some time ago.
     """
 
     status: str
@@ -58,7 +60,8 @@ class ActionFacts:
     undoes: tuple[str, ...] = ()
     irreversible: frozenset[str] = frozenset()
     declared: frozenset[str] | None = frozenset()
-    unfit: Mapping[str, Any] | None = None
+    payload_unfit: Mapping[str, Any] | None = None
+    hanging: tuple[str, ...] = ()
 
 
 class NextAction(str):
@@ -155,8 +158,22 @@ def open_decisions(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> 
     )
 
 
-def action_facts(run: RunFact, step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> ActionFacts:
-    """The facts of a run with all its step runs. spec: the workflow as it is now, None where it is not registered."""
+def hanging(run: RunFact, step_runs: Sequence[StepFact], patient_until: datetime) -> list[StepFact]:
+    """Visits that are executing in a run that was cancelled by then, and may be given up."""
+    if run.status != "cancelling" or run.cancelled_at is None or run.cancelled_at > patient_until:
+        return []
+    return [row for row in step_runs if row.kind == "step" and row.status == "running"]
+
+
+def action_facts(
+    run: RunFact, step_runs: Sequence[StepFact], spec: WorkflowSpec | None, patient_until: datetime | None = None
+) -> ActionFacts:
+    """The facts of a run with all its step runs.
+
+    spec: the workflow as it is now, None where it is not registered. patient_until: see `hanging`; None where that
+    is of no concern.
+    """
+    hung = hanging(run, step_runs, patient_until) if patient_until else []
     if spec is not None and unfit(spec, run, step_runs):
         spec = None
     return ActionFacts(
@@ -171,6 +188,7 @@ def action_facts(run: RunFact, step_runs: Sequence[StepFact], spec: WorkflowSpec
         undoes=_undone_by_compensation(step_runs),
         irreversible=_irreversible(step_runs, spec),
         declared=frozenset(spec.steps) if spec else None,
+        hanging=tuple(row.step for row in hung),
     )
 
 
@@ -297,6 +315,21 @@ def _retry_step(facts: ActionFacts) -> _Possible | _No:
     return _No("being_cancelled") if facts.status == "cancelling" else _settle_by_retrying(facts)
 
 
+_settle_by_failing = _on(STANDSTILLS, _diverting, "not_interrupted")
+
+
+def _fail_step(facts: ActionFacts) -> _Possible | _No:
+    settled = _settle_by_failing(facts)
+    hung: _Possible = [(step, _giving_up(facts, step)) for step in facts.hanging]
+    return [*hung, *(settled if isinstance(settled, list) else ())] if hung else settled
+
+
+def _giving_up(facts: ActionFacts, step: str) -> dict[str, Any]:
+    if step in facts.irreversible:
+        return {"gives_up": step, "interrupts": True}
+    return {"gives_up": step, **_ENDING["cancelling"]}
+
+
 def _cancel(facts: ActionFacts) -> _Possible | _No:
     if facts.status in TERMINAL:
         return _No("already_finished", {"status": facts.status})
@@ -313,8 +346,8 @@ def _replay(facts: ActionFacts) -> _Possible | _No:
         return _No("compensation_running")
     if facts.declared is None:
         return _No("workflow_unavailable")
-    if facts.unfit is not None:
-        return _No("payload_unfit", facts.unfit)
+    if facts.payload_unfit is not None:
+        return _No("payload_unfit", facts.payload_unfit)
     if facts.unsafe:
         blocking = [dict(step) for step in facts.unsafe]
         return _No("unsafe_replay", {"required_override": "allow_irreversible", "blocked_by": blocking})
@@ -345,7 +378,7 @@ _RULES: tuple[tuple[str, str, _Rule], ...] = (
     ("unblock_run", "resume", _on(("pause",), _continuing, "no_open_pause")),
     ("retry_step", "retry", _retry_step),
     ("resolve_step", "resolve", _on(STANDSTILLS, _continuing, "not_interrupted")),
-    ("fail_step", "fail", _on(STANDSTILLS, _diverting, "not_interrupted")),
+    ("fail_step", "fail", _fail_step),
     ("retry_compensation", "retry_compensation", _retry_compensation),
     ("cancel_run", "cancel", _cancel),
     ("replay_run", "replay", _replay),

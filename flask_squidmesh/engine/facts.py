@@ -48,6 +48,7 @@ class RunFact(NamedTuple):
     follows: str = ""
     redefined: int = 0
     replayed_as_id: str | None = None
+    cancelled_at: datetime | None = None
     tenant: str = ""
     queue: str = ""
 

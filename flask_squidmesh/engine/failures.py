@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+FAILED_BY_OPERATOR = "failed_by_operator"
 _VARYING = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,}|\d+", re.IGNORECASE)
 
 
@@ -22,6 +23,11 @@ def error(
         "traceback": None,
         "retryable": retryable,
     }
+
+
+def failed_by_operator(said: str) -> dict[str, Any]:
+    """The error of a step that a person counts as failed."""
+    return error("FailedByOperator", said, code=FAILED_BY_OPERATOR)
 
 
 def fingerprint(workflow: str, step: str | None, stored: Mapping[str, Any]) -> str:

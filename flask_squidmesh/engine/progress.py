@@ -164,6 +164,23 @@ class Progress(Adopting):
         self._give_up(visit, reason, None, was_open=False)
         self._settle()
 
+    def give_up_hanging(
+        self, visit: StepFact, reason: Mapping[str, Any], decider: Decider, performed: Performed
+    ) -> None:
+        """An operator waits no longer for the executing attempt: its claim is gone, and what it says is dropped.
+
+        Nobody knows what it did or will do, so a step that cannot be undone is interrupted.
+        """
+        said = {"actor": decider.actor, "comment": decider.comment, "metadata": decider.metadata}
+        self._audit("given_up", visit, **said)
+        self.changes.notice("manual_action_taken", action="failed", step=visit.step, visit=visit.visit, **said)
+        self._end_attempt(visit, performed, "abandoned", reason)
+        if visit.irreversible:
+            self._interrupt(visit, reason, None)
+        else:
+            self._give_up(visit, reason, None)
+        self._settle()
+
     def try_again(self, visit: StepFact, decider: Decider) -> None:
         """An operator has a step attempted again that was interrupted or did not begin."""
         self._answer(visit, "retried", decider)
@@ -174,7 +191,8 @@ class Progress(Adopting):
     def cancel(self, decider: Decider, open_rows: Sequence[StepFact], *, compensate: bool) -> None:
         """An operator cancels: what is not executing ends now, what is executing ends the run when it ends."""
         self._told("cancelled", decider)
-        self.changes.run.update(status="cancelling", due_at=None, compensation="requested" if compensate else None)
+        wanted = "requested" if compensate else None
+        self.changes.run.update(status="cancelling", cancelled_at=self.now, due_at=None, compensation=wanted)
         self.stop(open_rows)
         self._settle()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -49,7 +49,10 @@ def explanation_of(
     situation = Situation(record=record, now=now, claim_timeout=claim_timeout, delayed_after=delayed_after)
     reason = reason_of(situation)
     facts = step_facts(record.step_runs)
-    known = replace(action_facts(run_fact(record.run), facts, record.spec), unfit=_unfit(record, now))
+    patient_until = now - timedelta(seconds=claim_timeout)
+    known = replace(
+        action_facts(run_fact(record.run), facts, record.spec, patient_until), payload_unfit=_payload_unfit(record, now)
+    )
     next_actions, refusals = judge(known)
     details = {**reason.details, **(_replay(refusals) if record.run["status"] in TERMINAL else {})}
     return Explanation(
@@ -64,7 +67,7 @@ def explanation_of(
     )
 
 
-def _unfit(record: Record, now: datetime) -> Mapping[str, Any] | None:
+def _payload_unfit(record: Record, now: datetime) -> Mapping[str, Any] | None:
     """Why the payload of a run that has ended cannot start another one."""
     trigger = record.spec.triggers.get(record.run["trigger"]) if record.spec else None
     if record.run["status"] not in TERMINAL or trigger is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,11 @@ class Acting:
         """The workflow. Raises UnknownWorkflowError where it is not registered."""
         return self.spec or self.runtime.registry.get(self.run.workflow)
 
+    @property
+    def patient_until(self) -> datetime:
+        """When a run has to have been cancelled for its executing steps to be given up now."""
+        return self.runtime.clock.now() - timedelta(seconds=self.runtime.settings.claim_timeout)
+
     def progress(self, around: Neighbourhood | None = None, spec: WorkflowSpec | None = None) -> Progress:
         """A decision about the run. spec: `known`, where the decision needs the workflow's steps."""
         spec = spec or self.spec or _unregistered(self.run)
@@ -79,7 +85,7 @@ class Acting:
 
     def refuse(self, why: str) -> TransitionError:
         """The error that says why the call is not possible now, and what is."""
-        possible = allowed(action_facts(self.run, self.rows, self.spec))
+        possible = allowed(action_facts(self.run, self.rows, self.spec, self.patient_until))
         now = f"Possible now: {', '.join(possible)}." if possible else "Nothing can be done with it now."
         return TransitionError(f"{self.call.name}: {why} {now}", status=self.run.status, allowed=possible)
 

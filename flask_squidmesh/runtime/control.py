@@ -11,16 +11,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..engine.actions import STANDSTILLS
+from ..engine.actions import STANDSTILLS, hanging
 from ..engine.adopting import unfit
 from ..engine.approving import identity, is_last, objection, wanted
-from ..engine.facts import StepFact
-from ..engine.failures import error
+from ..engine.facts import Performed, StepFact
+from ..engine.failures import failed_by_operator
 from ..engine.neighbourhood import Neighbourhood
 from ..engine.progress import Progress, decision_output
 from ..engine.status import STOPPING
 from ..errors import ManualActionError
-from ..store import loading
+from ..store import claiming, loading
 from ..store.database import AnySession
 from ..store.scope import Scope
 from ..store.summaries import RunSummary
@@ -167,10 +167,35 @@ def _resolve_step(step: str | None, output: Any, acting: Acting) -> Any:
 
 
 def _fail_step(step: str | None, reason: str | None, acting: Acting) -> Any:
-    visit, others = _open_decision(acting, STANDSTILLS, step)
     said = comment_of(reason, "reason") or acting.call.decider.comment or "An operator said that the step failed."
+    hung = _hanging(acting, step)
+    if hung is not None:
+        return _give_up_hanging(acting, hung, said)
+    visit, others = _open_decision(acting, STANDSTILLS, step)
     progress = _progress(acting, acting.known.following(visit.step), others)
-    progress.give_up(visit, error("FailedByOperator", said, code="failed_by_operator"), acting.call.decider)
+    progress.give_up(visit, failed_by_operator(said), acting.call.decider)
+    return recorded(acting, progress)
+
+
+def _hanging(acting: Acting, step: str | None) -> StepFact | None:
+    """The executing step that is meant, of a run that was cancelled some time ago."""
+    hung = hanging(acting.run, acting.rows, acting.patient_until)
+    standing = [row for row in loading.decisions(acting.rows) if (row.decision or {}).get("kind") in STANDSTILLS]
+    if step is None and hung and len(hung) + len(standing) > 1:
+        names = ", ".join(row.step for row in (*hung, *standing))
+        raise ManualActionError("step", f"{acting.call.name}: several steps wait ({names}). Pass step= to say which.")
+    return next((row for row in hung if step in (None, row.step)), None)
+
+
+def _give_up_hanging(acting: Acting, visit: StepFact, said: str) -> Any:
+    """Take the claim away under the run's lock, so that what the attempt may still say finds none."""
+    held = claiming.holder_of(acting.connection, visit.id)
+    worker, since = held or (None, None)
+    began = since or visit.started_at or acting.runtime.clock.now()
+    performed = Performed(number=max(visit.attempts, 1), worker=worker, started_at=began)
+    compensations = [row for row in acting.rows if row.kind == "compensation"]
+    progress = acting.progress(Neighbourhood(decisions=loading.decisions(acting.rows), compensations=compensations))
+    progress.give_up_hanging(visit, failed_by_operator(said), acting.call.decider, performed)
     return recorded(acting, progress)
 
 

@@ -81,14 +81,17 @@ def blocked_by(exception: Exception) -> Blocked:
     return Blocked(error=error | {"type": "InputError", "message": storable(said)})
 
 
-def refused_by(error: sa.exc.SQLAlchemyError) -> Failed:
+def refused_by(error: sa.exc.SQLAlchemyError, outcome: Outcome) -> Failed | Blocked:
     """What has to be recorded instead of an outcome that the database refuses for good: in plain ASCII, which every
-    database takes. The step has had its effect, so it is not attempted again."""
+    database takes. A step that has begun has had its effect, so it is not attempted again."""
+    begun = not isinstance(outcome, Blocked)
     what = type(getattr(error, "orig", None) or error).__name__
     reason = reason_of(error) if isinstance(error, sa.exc.DBAPIError) else what
-    told = f"The step has ended, but the database refuses its outcome: {reason}".encode("ascii", "backslashreplace")
-    error_told = {"type": what, "message": told.decode()[:MOST_TEXT], "code": None, "details": None, "traceback": None}
-    return Failed(failure=Failure(error={**error_told, "retryable": False}, final=True))
+    said = "The step has ended, but" if begun else "The step's input cannot be made, and"
+    told = f"{said} the database refuses its outcome: {reason}".encode("ascii", "backslashreplace").decode()[:MOST_TEXT]
+    plain: dict[str, Any] = {"type": what, "message": told, "code": None, "details": None, "traceback": None}
+    plain["retryable"] = False
+    return Failed(failure=Failure(error=plain, final=True)) if begun else Blocked(error=plain)
 
 
 def _tool_failure(exception: ToolError, policy: RetryPolicy) -> Failure:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from ..store import loading, writing
+from ..store import auditing, loading, writing
 from ..store.claiming import Claim, Work
 from ..store.tables import dispatches
 from ..workflow.spec import WorkflowSpec
 from .announcing import facts_of, send
 from .executing import RunState, execute
-from .outcomes import Completed, Outcome, refused_by
+from .outcomes import Blocked, Completed, Failed, Outcome, refused_by
 from .patience import until_lost
 from .recording import Recorded, after_commit, record, record_in
 from .transactions import perform_in_transaction
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 logger = logging.getLogger("flask_squidmesh")
+
+_WORDS = {Completed: "completed", Failed: "failed", Blocked: "blocked"}
 
 
 def deliver(runtime: Runtime, claim: Claim) -> str:
@@ -56,6 +58,7 @@ def attempt(
 
     until: the time up to which this delivery may go on with another step; None where this is its last.
     """
+    outcome: Outcome | None = None
 
     def goes_on() -> bool:
         return until is not None and runtime.clock.now() < until
@@ -72,11 +75,10 @@ def attempt(
                 ),
             )
         else:
-            outcome, recorded = _recorded(runtime, spec, claim, execute(runtime, spec, claim, state), goes_on)
+            outcome = execute(runtime, spec, claim, state)
+            outcome, recorded = _recorded(runtime, spec, claim, outcome, goes_on)
     except writing.ClaimLostError:
-        logger.warning(
-            "squidmesh: run %s: the claim on step %s was lost; its outcome is dropped", claim.run.id, claim.visit.step
-        )
+        _dropped(runtime, claim, outcome)
         runtime.claims.let_go([claim], performed=True)
         return _present_status(runtime, claim), None
     except (KeyboardInterrupt, SystemExit):
@@ -105,7 +107,7 @@ def _recorded(
         logger.exception(
             "squidmesh: run %s: the outcome of step %s is refused by the database", claim.run.id, claim.visit.step
         )
-        failed = refused_by(error)
+        failed = refused_by(error, outcome)
     return failed, until_lost(runtime, claim, "its failure", recording(failed), whatever=True)
 
 
@@ -114,6 +116,27 @@ def skipped(runtime: Runtime, work: Work) -> None:
     run, visit = work.run, work.visit
     facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts, "reason": "already_running"}
     send(runtime, "step_skipped", {**facts_of(run), **facts})
+
+
+def _dropped(runtime: Runtime, claim: Claim, outcome: Outcome | None) -> None:
+    """Tell of an outcome that came too late, in the audit where a person had given the attempt up."""
+    run_id, visit = claim.run.id, claim.visit
+    logger.warning("squidmesh: run %s: the claim on step %s was lost; its outcome is dropped", run_id, visit.step)
+    said = {"attempt": visit.attempts, "outcome": _WORDS.get(type(outcome)), "worker": claim.worker}
+    try:
+        with runtime.database.write() as connection:
+            if loading.was_given_up(connection, visit.id, visit.attempts):
+                auditing.note_visit(
+                    connection,
+                    "outcome_dropped",
+                    run_id=run_id,
+                    step=visit.step,
+                    visit=visit.visit,
+                    at=runtime.clock.now(),
+                    data=said,
+                )
+    except Exception:
+        logger.exception("squidmesh: run %s: the audit could not be told of the dropped outcome", run_id)
 
 
 def _put_back(runtime: Runtime, claim: Claim) -> None:

@@ -39,5 +39,19 @@ def note(
     said = {"actor": actor, "actor_id": actor_key(actor), "comment": comment, "metadata": dict(data or {})}
     concerned: dict[str, Any] = {"tenant": tenant, "workflow": workflow}
     if run_id is not None:
-        concerned = {name: sa.select(runs.c[name]).where(runs.c.id == run_id).scalar_subquery() for name in concerned}
+        concerned = _of_run(run_id)
     connection.execute(sa.insert(audit_events).values(run_id=run_id, type=type, at=at, **concerned, **said))
+
+
+def note_visit(
+    connection: sa.Connection, type: str, *, run_id: str, step: str, visit: int, at: datetime, data: Mapping[str, Any]
+) -> None:
+    """Keep what became of a visit and nobody decided."""
+    where = {"run_id": run_id, "step": step, "visit": visit, **_of_run(run_id)}
+    connection.execute(sa.insert(audit_events).values(type=type, at=at, metadata=dict(data), **where))
+
+
+def _of_run(run_id: str) -> dict[str, Any]:
+    return {
+        name: sa.select(runs.c[name]).where(runs.c.id == run_id).scalar_subquery() for name in ("tenant", "workflow")
+    }

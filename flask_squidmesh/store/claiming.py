@@ -269,6 +269,13 @@ def give(batch: Batch, claim: Claim, database: Database, timeout: timedelta) -> 
     batch.update(step_runs, {"id": visit.id}, {"status": "running", "attempts": visit.attempts, **begun})
 
 
+def holder_of(connection: sa.Connection, step_run_id: str) -> tuple[str | None, datetime | None] | None:
+    """Who holds the step run, and since when; None where nobody is to deliver it."""
+    query = sa.select(dispatches.c.claimed_by, dispatches.c.claimed_at).where(dispatches.c.step_run_id == step_run_id)
+    row = connection.execute(query).first()
+    return None if row is None else (row.claimed_by, row.claimed_at)
+
+
 def lost_work(connection: sa.Connection, database: Database, *, limit: int) -> list[Work]:
     """Work of any queue whose claim has expired and that nobody else is looking at, with its runs locked."""
     query = (

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from ..engine.facts import RunFact, StepFact
+from ..engine.failures import FAILED_BY_OPERATOR
 from .prepared import Asked, Dialect, Prepared
-from .tables import runs, step_runs
+from .tables import attempts, runs, step_runs
 
 RUN_COLUMNS = [runs.c[name] for name in RunFact._fields]
 STEP_COLUMNS = [step_runs.c[name] for name in StepFact._fields]
@@ -139,6 +140,13 @@ def _holds_any(connection: sa.Connection, keys: Collection[str]) -> sa.ColumnEle
         )
     items = sa.func.json_each(step_runs.c.output).table_valued("key")
     return sa.exists(sa.select(sa.literal(1)).select_from(items).where(items.c.key.in_(wanted)))
+
+
+def was_given_up(connection: sa.Connection, step_run_id: str, number: int) -> bool:
+    """Whether a person has ended this attempt, without an outcome of its own."""
+    of_attempt = sa.and_(attempts.c.step_run_id == step_run_id, attempts.c.number == number)
+    row = connection.execute(sa.select(attempts.c.status, attempts.c.error).where(of_attempt)).first()
+    return row is not None and row.status == "abandoned" and (row.error or {}).get("code") == FAILED_BY_OPERATOR
 
 
 def payload_of(connection: sa.Connection, run_id: str) -> Mapping[str, Any]:

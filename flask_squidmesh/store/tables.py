@@ -126,6 +126,7 @@ class Run(Base):
     updated_at: Mapped[datetime] = mapped_column(Timestamp)
     finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
     acknowledged_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    cancelled_at: Mapped[datetime | None] = mapped_column(Timestamp)
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_runs")),

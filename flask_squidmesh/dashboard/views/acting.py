@@ -125,7 +125,7 @@ def _show(attempt: Attempt) -> Response:
 
 
 def _do(attempt: Attempt) -> Response:
-    if attempt.action.on_step and not attempt.decision:
+    if attempt.action.on_step and not attempt.decision and attempt.possible is None:
         return _show(attempt)
     try:
         after = _call(attempt, _filled_in(attempt))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from ..records import Row
@@ -73,5 +74,12 @@ def cancelling(situation: Situation) -> Reason | None:
         return None
     running = [row for row in situation.record.visits if row["status"] == "running"]
     first = running[0] if running else None
-    details = {"waiting_on": [row["step"] for row in running], **trouble_of(situation, first)}
+    cancelled_at = situation.record.run["cancelled_at"]
+    patience = timedelta(seconds=situation.claim_timeout)
+    details = {
+        "waiting_on": [row["step"] for row in running],
+        "cancelled_at": cancelled_at,
+        "give_up_at": cancelled_at + patience if cancelled_at and running else None,
+        **trouble_of(situation, first),
+    }
     return Reason(word="cancelling", step=first["step"] if first else None, details=details, step_run=first)
