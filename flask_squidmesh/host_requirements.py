@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .host import Host
+from .store.tables import Base
 
 DATABASES: Final = (("postgresql", "psycopg"), ("sqlite", "pysqlite"))
 
@@ -107,10 +108,30 @@ def _the_metadata_has_no_schema(host: Host) -> Iterator[Finding]:
         )
 
 
+def _transaction_steps_are_one_transaction(host: Host) -> Iterator[Finding]:
+    """Seen are the binds and whose tables are on ours; what a step writes is looked at when it does."""
+    if host.settings.bind is None or host.engine is None or host.engine is host.engines.get(None):
+        return
+    there = host.metadata.tables if host.metadata is not None else {}
+    if any(name not in Base.metadata.tables for name in there):
+        return
+    steps = [f"{spec.name}.{step.name}" for spec in host.workflows for step in spec.steps.values() if step.transaction]
+    if steps:
+        yield Finding(
+            found=f"{', '.join(steps)} has transaction=True, but SQUIDMESH_BIND puts the runs on the bind "
+            f"{host.settings.bind!r}, which holds none of your own tables.",
+            expected="The rows of such a step and its completion are one transaction, so one connection; another bind "
+            "has connections of its own, also where its URL is the same.",
+            remedy="Leave SQUIDMESH_BIND out, give the models that the step writes this __bind_key__, or remove "
+            "transaction=True.",
+        )
+
+
 REQUIREMENTS: Final = (
     Requirement(name="executor", check=_an_executor_is_named),
     Requirement(name="Flask-SQLAlchemy", check=_flask_sqlalchemy_is_there),
     Requirement(name="bind", check=_the_bind_is_there),
     Requirement(name="database", check=_the_database_is_one_of_ours),
     Requirement(name="schema of the metadata", check=_the_metadata_has_no_schema),
+    Requirement(name="transaction steps", check=_transaction_steps_are_one_transaction),
 )

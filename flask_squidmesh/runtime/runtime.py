@@ -56,7 +56,7 @@ class Runtime:
         self.host = Host(app, config, registry)
         self._loaded_at = SystemClock().now()
         self.notices: Callable[[], Iterable[tuple[str, str]]] = tuple
-        self._complete = False
+        self._complete_with = -1
         self._begin_process()
         follow(self)
 
@@ -111,11 +111,11 @@ class Runtime:
     @property
     def config(self) -> Config:
         """The configuration, complete. Raises ConfigurationError naming everything that is missing or wrong."""
-        if not self._complete:
+        if self._complete_with != len(self.registry):  # requirements look at workflows too
             problems = self.problems()
             if problems:
                 raise ConfigurationError(*problems)
-            self._complete = True
+            self._complete_with = len(self.registry)
         return self.settings
 
     @property

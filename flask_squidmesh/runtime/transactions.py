@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 from ..store import claiming
 from ..store.claiming import Claim
@@ -72,10 +72,11 @@ def _performed_once(
         if not first and claiming.run_under(connection, claim) is None:  # the commit whose answer was lost went through
             raise ClaimLostError
         try:
-            with _kept_open(session) as kept:
-                outcome = execute_here(runtime, spec, claim, state)
-            _raise_refusal(outcome)
-            outcome = _flushed(session, _judged(outcome, kept, spec, claim), spec, claim)
+            with _kept_to(connection.engine, session):
+                with _kept_open(session) as kept:
+                    outcome = execute_here(runtime, spec, claim, state)
+                _raise_refusal(outcome)
+                outcome = _flushed(session, _judged(outcome, kept, spec, claim), spec, claim)
             if isinstance(outcome, Completed):
                 recorded = record(connection, outcome)
                 session.commit()
@@ -111,6 +112,38 @@ def _judged(outcome: Outcome, kept: dict[str, bool], spec: WorkflowSpec, claim: 
         f"Step {claim.visit.step} ended its transaction itself. Raise FailStep or RetryStep instead."
     )
     return Failed(failure=failure_of(ended, spec.steps[claim.visit.step].retry), input=outcome.input)
+
+
+class SecondTransactionError(RuntimeError):
+    """A transaction step wrote to a database other than that of the runs, which would not be kept together with it."""
+
+
+@contextmanager
+def _kept_to(engine: sa.Engine, session: Session) -> Iterator[None]:
+    """Refuse writes of the session to other engines inside the block; they may be read from."""
+
+    def refuse(**bind: Any) -> None:
+        if session.get_bind(**bind).engine is not engine:
+            raise SecondTransactionError(
+                "This step runs with transaction=True: its rows are committed together with its completion, so it can "
+                "write only to the bind that holds the runs (SQUIDMESH_BIND). Write to another one in another step."
+            )
+
+    def look_at_flush(flushing: Session, _context: object, _instances: object) -> None:
+        for changed in (*flushing.new, *flushing.dirty, *flushing.deleted):
+            refuse(mapper=sa.inspect(changed).mapper)
+
+    def look_at_statement(state: ORMExecuteState) -> None:
+        if not state.is_select:
+            refuse(**{"clause": state.statement, **state.bind_arguments})
+
+    sa.event.listen(session, "before_flush", look_at_flush)
+    sa.event.listen(session, "do_orm_execute", look_at_statement)
+    try:
+        yield
+    finally:
+        sa.event.remove(session, "before_flush", look_at_flush)
+        sa.event.remove(session, "do_orm_execute", look_at_statement)
 
 
 @contextmanager
