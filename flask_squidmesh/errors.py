@@ -21,7 +21,13 @@ of the library.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
+
+LONGEST_DELAY: Final = timedelta(days=36_500)
+_NUMBERS: Final = (int, float, Decimal, Fraction, timedelta)
 
 
 class SquidMeshError(Exception):
@@ -161,14 +167,33 @@ class FailStep(Exception):
 class RetryStep(Exception):
     """Raise it in a step to fail this attempt and have the step's retry policy try again.
 
-    message: what went wrong, for people. after: seconds until the next attempt, instead of the policy's delay.
-    code, details: as in FailStep.
+    message: what went wrong, for people. after: seconds until the next attempt, or a timedelta, instead of the policy's
+    delay; at most 100 years. code, details: as in FailStep. Raises TypeError and ValueError for any other `after`.
     """
 
     def __init__(
-        self, message: str = "", *, after: float | None = None, code: str | None = None, details: Any = None
+        self,
+        message: str = "",
+        *,
+        after: float | Decimal | Fraction | timedelta | None = None,
+        code: str | None = None,
+        details: Any = None,
     ) -> None:
-        if after is not None and after < 0:
-            raise ValueError(f"RetryStep(after={after!r}): seconds must not be negative")
-        self.message, self.after, self.code, self.details = message, after, code, details
+        if after is not None and seconds_of(after) is None:
+            known = isinstance(after, _NUMBERS) and not isinstance(after, bool)
+            raise (ValueError if known else TypeError)(
+                f"RetryStep(after={after!r}): write seconds from 0 to 100 years, as a number or a timedelta"
+            )
+        self.message, self.after, self.code, self.details = message, seconds_of(after), code, details
         super().__init__(message)
+
+
+def seconds_of(delay: object) -> float | None:
+    """A delay in seconds; None for what is none: no number or timedelta, negative, over 100 years, not finite."""
+    if isinstance(delay, bool) or not isinstance(delay, _NUMBERS):
+        return None
+    try:
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+    except (ArithmeticError, ValueError):
+        return None
+    return seconds if 0 <= seconds <= LONGEST_DELAY.total_seconds() else None

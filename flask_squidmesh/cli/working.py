@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--queue", help="The queue to take work from; SQUIDMESH_QUEUE if left out.")
 def worker(threads: int, queue: str | None) -> None:
     """Perform steps until stopped with SIGTERM or Ctrl-C; a second signal stops at once."""
-    from ..runtime.worker import Worker, keep_loaded
+    from ..runtime.worker import ThreadsLostError, Worker, keep_loaded
 
     _refuse_memory()
     runtime = reached_runtime()
@@ -34,7 +34,10 @@ def worker(threads: int, queue: str | None) -> None:
     click.echo(f"Worker {runtime.worker_name} takes work from {queue or runtime.config.queue!r}, {threads} at a time.")
     keep_loaded()
     with _stopping(working.stop):
-        working.run()
+        try:
+            working.run()
+        except ThreadsLostError as error:
+            raise click.ClickException(str(error)) from error
     click.echo("Stopped.")
 
 

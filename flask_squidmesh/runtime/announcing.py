@@ -11,6 +11,7 @@ from .. import signals
 from ..engine.changes import Changes
 from ..engine.facts import RunFact
 from . import log_records
+from .error_records import log_error
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -92,13 +93,27 @@ def send(runtime: Runtime, name: str, facts: Mapping[str, Any]) -> None:
     """Write its log record and send the signal. A subscriber that raises is logged and changes nothing."""
     try:
         log_records.write(name, facts)
-    except Exception:  # a filter or a formatter of the host's
-        logger.exception("squidmesh: the log record of %s could not be written", name)
+    except BaseException as error:  # a filter or a formatter of the host's
+        log_error(logger, error, "squidmesh: the log record of %s could not be written", name)
     signal = getattr(signals, name)
     if not signal.receivers:
         return
     for receiver in signal.receivers_for(runtime.app):
         try:
-            receiver(runtime.app, **facts)
-        except Exception:
-            logger.exception("squidmesh: a subscriber to %s raised", name)
+            receiver(runtime.app, **_keywords(receiver, facts))
+        except BaseException as error:  # what is told has been committed, so nothing may end here
+            log_error(logger, error, "squidmesh: a subscriber to %s raised", name)
+
+
+def _keywords(receiver: Any, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The facts without the one that has the name of the subscriber's first parameter, which takes the app.
+
+    An executor may call its metadata what it likes.
+    """
+    function = getattr(receiver, "__func__", receiver)
+    if not hasattr(function, "__code__"):
+        function = getattr(receiver.__call__, "__func__", None)
+    code = getattr(function, "__code__", None)
+    names = code.co_varnames[: code.co_argcount] if code is not None else ()
+    first = names[function is not receiver :][:1]
+    return {name: fact for name, fact in facts.items() if name not in first} if facts.keys() & first else facts

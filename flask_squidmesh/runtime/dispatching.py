@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ from ..executors.contract import Notice, Payload, Wake
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..store.tables import dispatches, runs, step_runs
 from .announcing import send
-from .outcomes import storable
+from .error_records import log_error, safely, storable, told, type_name
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -80,7 +80,11 @@ def announce_work(runtime: Runtime, wanted: Sequence[Intent]) -> HandOver:
     wake: Callable[..., Wake] | None = getattr(runtime.executor, "wake", None) if wanted else None
     if wake is None:
         return HandOver(left=wanted)
-    woken = [(intent, wake(intent.payload(runtime), schedule_in=_seconds(runtime, intent))) for intent in wanted]
+    try:
+        woken = [(intent, wake(intent.payload(runtime), schedule_in=_seconds(runtime, intent))) for intent in wanted]
+    except BaseException as error:  # the host's code; what is decided is recorded all the same
+        log_error(logger, error, "squidmesh: the executor could not wake its workers")
+        return HandOver(left=wanted)
     notice = next((each.notice for _, each in woken if each.notice), None)
     return HandOver(taken=[(intent, each.metadata) for intent, each in woken], notice=notice)
 
@@ -101,10 +105,10 @@ def hand_over_within(runtime: Runtime, connection: sa.Connection, wanted: Sequen
             with connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext():
                 metadata = enqueue_in(connection, intent.payload(runtime), schedule_in=_seconds(runtime, intent))
             taken.append((intent, metadata))
-        except Exception as error:  # the host's code; its failure must not fail the run
+        except BaseException as error:  # the host's code; its failure must not fail the run
             if connection.invalidated:
                 raise
-            logger.warning("squidmesh: the executor could not hand over in the transaction (%s)", type(error).__name__)
+            logger.warning("squidmesh: the executor could not hand over in the transaction (%s)", type_name(error))
             left.append(intent)
     return HandOver(taken=taken, left=left)
 
@@ -129,11 +133,10 @@ def hand_over(runtime: Runtime, wanted: Sequence[Intent], *, repeated: bool = Fa
         group = list(of_run)
         try:
             _enqueue(runtime, summary(runtime, run_id), group)
-        except Exception as error:  # the host's code; the relay hands over again
-            logger.warning("squidmesh: work for run %s could not be handed over (%s)", run_id, type(error).__name__)
+        except BaseException as error:  # the host's code; the relay hands over again
+            logger.warning("squidmesh: work for run %s could not be handed over (%s)", run_id, type_name(error))
             with suppress(sa.exc.SQLAlchemyError):  # the relay looks at the row in its time all the same
-                steps, said = {intent.step for intent in group}, f"{type(error).__name__}: {error}"
-                _note_failure(runtime, run_id, steps, said, counted=repeated)
+                _note_failure(runtime, run_id, {intent.step for intent in group}, told(error), counted=repeated)
 
 
 def _enqueue(runtime: Runtime, run: RunSummary | None, group: Iterable[Intent]) -> None:
@@ -149,7 +152,7 @@ def _enqueue(runtime: Runtime, run: RunSummary | None, group: Iterable[Intent]) 
             _leave_to_relay(runtime, run.id, steps)
             continue
         answers = _given(runtime, run, kind, steps, seconds)
-        for step, metadata in zip(steps, answers, strict=False):
+        for step, metadata in zip_longest(steps, safely(lambda answers=answers: list(answers), [])[: len(steps)]):  # type: ignore[misc]
             _tell(runtime, {**facts, "run_id": run.id}, step, metadata, seconds)
 
 
@@ -164,8 +167,18 @@ def _given(runtime: Runtime, run: RunSummary, kind: str, steps: Sequence[str], s
 
 
 def _tell(runtime: Runtime, run: Mapping[str, Any], step: str, metadata: Any, seconds: float | None) -> None:
-    said = metadata if isinstance(metadata, Mapping) else {"result": metadata}
+    nothing: dict[str, Any] = {}
+    said = safely(lambda: _as_facts(metadata), nothing)
     send(runtime, "run_dispatched", {"schedule_in": seconds, **said, "step": step, **run})
+
+
+def _as_facts(metadata: Any) -> dict[str, Any]:
+    """The executor's metadata as keywords."""
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        return {"result": metadata}
+    return {str.__str__(str(name)): value for name, value in metadata.items()}
 
 
 def summary(runtime: Runtime, run_id: str) -> RunSummary | None:

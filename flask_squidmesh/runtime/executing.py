@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import decimal
 import inspect
 import logging
 import os
 import sys
 import threading
-from asyncio import CancelledError
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import sqlalchemy as sa
 
+from ..engine.facts import Failure
 from ..engine.naming import entered_as
 from ..store import loading
 from ..store.claiming import Claim
@@ -26,14 +29,18 @@ from ..workflow.spec import Compensation, Parameter, RetryPolicy, StepSpec, Work
 from ..workflow.templates import render
 from ..workflow.values import step_output
 from .announcing import facts_of, send
-from .outcomes import Completed, Failed, Outcome, blocked_by, check_output, failure_of
+from .error_records import error_record, is_a
+from .outcomes import MOST_DETAILS, Completed, Failed, Outcome, blocked_by, check_output, failure_of
 from .patience import until_lost
 from .starting import start_child
+from .uncommitted import Uncommitted, left_in
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
 FUNCTIONS_KEPT = 1_000
+
+Performed = TypeVar("Performed")
 
 logger = logging.getLogger("flask_squidmesh.steps")
 
@@ -76,9 +83,45 @@ class RunState:
 
 
 def execute(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
-    """Perform the claimed attempt in an app context of its own, outside any transaction of ours."""
-    with runtime.in_context():
-        return execute_here(runtime, spec, claim, state)
+    """Perform the claimed attempt in contexts of its own, outside any transaction of ours."""
+    return apart(_execute, runtime, spec, claim, state)
+
+
+def apart(perform: Callable[..., Performed], *given: Any) -> Performed:
+    """Have it performed with context variables of its own, and decimal settings, so that what it sets ends with it."""
+
+    def act() -> Performed:
+        decimal.setcontext(decimal.getcontext().copy())
+        return perform(*given)
+
+    return copy_context().run(act)
+
+
+def _execute(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
+    with ExitStack() as entered:
+        if unable := entering(runtime, entered):
+            return unable
+        outcome = execute_here(runtime, spec, claim, state)
+        left = _uncommitted(runtime) if isinstance(outcome, Completed) else None
+    if isinstance(outcome, Completed) and left is not None and left.is_lost:
+        error = error_record(left.error(claim.visit.step), retryable=False, most=MOST_DETAILS)
+        return Failed(failure=Failure(error=error, final=True), input=outcome.input)
+    return outcome
+
+
+def entering(runtime: Runtime, contexts: ExitStack) -> Failed | None:
+    """Enter an app context. The failure of the step where the host's functions that begin one raise."""
+    try:
+        contexts.enter_context(runtime.in_context())
+        return None
+    except Exception as exception:
+        error = error_record(exception, retryable=True, most=runtime.settings.max_payload_bytes)
+        return Failed(failure=Failure(error=error, asked=True, certain=True))
+
+
+def _uncommitted(runtime: Runtime) -> Uncommitted | None:
+    sessions = runtime.host_db.session
+    return left_in(sessions()) if sessions.registry.has() else None
 
 
 def execute_here(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
@@ -104,7 +147,10 @@ def _compensate(
     runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, undo: Compensation | None
 ) -> Outcome:
     if undo is None:
-        return blocked_by(LookupError(f"Step {claim.visit.step} no longer declares how it is undone."))
+        return blocked_by(
+            LookupError(f"Step {claim.visit.step} no longer declares how it is undone."),
+            runtime.settings.max_payload_bytes,
+        )
     called = _Callee(function=undo.function, parameters=undo.parameters, retry=undo.retry)
     context = CompensationContext(**_context(runtime, claim, state), **_undone(runtime, claim))
     return _invoke(runtime, spec, claim, state, called, context)
@@ -130,7 +176,7 @@ def _invoke(
         bound = bind(called.parameters, payload=claim.payload, state=seen, context=context, payload_model=model)
         call = _callable(runtime, called.function)
     except Exception as exception:  # models and validators are the host's, and raise what they like
-        return blocked_by(exception)
+        return blocked_by(exception, runtime.settings.max_payload_bytes)
     _began(runtime, claim)
     try:
         output = step_output(_called(call, bound.arguments))
@@ -138,7 +184,8 @@ def _invoke(
         return Completed(output={called.key: output} if called.key else output, input=bound.input)
     except BaseException as exception:
         _let_shutdown_through(exception)
-        return Failed(failure=failure_of(exception, called.retry), input=bound.input, cause=exception)
+        failure = failure_of(exception, called.retry, runtime.settings.max_payload_bytes)
+        return Failed(failure=failure, input=bound.input, cause=exception)
 
 
 def _began(runtime: Runtime, claim: Claim) -> None:
@@ -149,7 +196,8 @@ def _began(runtime: Runtime, claim: Claim) -> None:
 
 def _let_shutdown_through(exception: BaseException) -> None:
     """Signals are raised in the main thread only; anywhere else SystemExit and its like are the step's own."""
-    if not isinstance(exception, Exception | CancelledError) and threading.current_thread() is threading.main_thread():
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and is_a(exception, KeyboardInterrupt, SystemExit):
         raise exception
 
 

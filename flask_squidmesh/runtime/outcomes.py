@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from ..engine.facts import Failure
-from ..errors import FailStep, RetryStep
+from ..errors import FailStep, RetryStep, seconds_of
 from ..store.outages import reason_of
 from ..tools.contract import ToolError
 from ..workflow.binding import BindingError
 from ..workflow.spec import RetryPolicy
-from ..workflow.values import ValueNotJsonError, size_of, to_json
+from ..workflow.values import ValueNotJsonError, size_of
+from .error_records import MOST_TEXT, details_of, error_record, is_a, safely, said, storable, trace_of, type_name
 
-HERE = Path(__file__).parent
-MOST_TEXT = 2_000
-MOST_TRACEBACK = 20_000
+MOST_DETAILS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,32 +47,33 @@ class Blocked:
 Outcome = Completed | Failed | Blocked
 
 
-def failure_of(exception: BaseException, policy: RetryPolicy) -> Failure:
-    """What an exception out of a step means for the step's retry policy."""
-    match exception:
-        case FailStep():
-            return Failure(error=_error(exception, retryable=False), final=True, certain=True)
-        case RetryStep():
-            error = _error(exception, retryable=True)
-            return Failure(error=error, asked=True, certain=True, after=exception.after)
-        case ToolError():
-            return _tool_failure(exception, policy)
-        case ValueNotJsonError():
-            error = _error(exception, retryable=False) | {"type": "OutputError"}
-            return Failure(error=error, final=True)
-        case _:
-            named = isinstance(exception, policy.on)
-            final = bool(policy.on) and not named
-            return Failure(error=_error(exception, retryable=not final), final=final, asked=named, certain=named)
+def failure_of(exception: BaseException, policy: RetryPolicy, most_details: int = MOST_DETAILS) -> Failure:
+    """What an exception out of a step means for the step's retry policy.
+
+    most_details: how many bytes of JSON its details may take.
+    """
+    named = is_a(exception, *policy.on)
+    final = bool(policy.on) and not named
+    error = error_record(exception, retryable=not final, most=most_details)
+    if is_a(exception, FailStep):
+        return Failure(error=error | {"retryable": False}, final=True, certain=True)
+    if is_a(exception, RetryStep):
+        after = seconds_of(said(exception, "after"))
+        return Failure(error=error | {"retryable": True}, asked=True, certain=True, after=after)
+    if is_a(exception, ToolError):
+        return _tool_failure(exception, error, named=named, final=final)
+    if is_a(exception, ValueNotJsonError):
+        return Failure(error=error | {"type": "OutputError", "retryable": False}, final=True)
+    return Failure(error=error, final=final, asked=named, certain=named)
 
 
-def blocked_by(exception: Exception) -> Blocked:
+def blocked_by(exception: Exception, most_details: int) -> Blocked:
     """What stands in the way of a step's function being called."""
-    error = _error(exception, retryable=False)
+    error = error_record(exception, retryable=False, most=most_details)
     if isinstance(exception, BindingError):
         cause = exception.__cause__
-        trace = storable(_traceback(cause), MOST_TRACEBACK) if cause else None
-        found = _details(exception.error["details"])
+        found = details_of(exception.error["details"], most_details)
+        trace = trace_of(cause) if cause else None
         return Blocked(error=error | {"type": "InputError", "details": found, "traceback": trace})
     said = f"The step cannot begin: {error['type']}: {error['message']}"
     return Blocked(error=error | {"type": "InputError", "message": storable(said)})
@@ -85,7 +83,7 @@ def refused_by(error: sa.exc.SQLAlchemyError, outcome: Outcome) -> Failed | Bloc
     """What has to be recorded instead of an outcome that the database refuses for good: in plain ASCII, which every
     database takes. A step that has begun has had its effect, so it is not attempted again."""
     begun = not isinstance(outcome, Blocked)
-    what = type(getattr(error, "orig", None) or error).__name__
+    what = type_name(getattr(error, "orig", None) or error)
     reason = reason_of(error) if isinstance(error, sa.exc.DBAPIError) else what
     said = "The step has ended, but" if begun else "The step's input cannot be made, and"
     told = f"{said} the database refuses its outcome: {reason}".encode("ascii", "backslashreplace").decode()[:MOST_TEXT]
@@ -94,17 +92,20 @@ def refused_by(error: sa.exc.SQLAlchemyError, outcome: Outcome) -> Failed | Bloc
     return Failed(failure=Failure(error=plain, final=True)) if begun else Blocked(error=plain)
 
 
-def _tool_failure(exception: ToolError, policy: RetryPolicy) -> Failure:
+def _tool_failure(exception: BaseException, error: dict[str, Any], *, named: bool, final: bool) -> Failure:
     """A policy that names ToolError speaks for an irreversible step too."""
-    named = isinstance(exception, policy.on)
-    retryable = exception.retryable and (named or not policy.on)
+    retryable = _is_true(exception, "retryable") and not final
     return Failure(
-        error=_error(exception, retryable=retryable),
+        error=error | {"retryable": retryable},
         final=not retryable,
         asked=named and retryable,
-        certain=named and (retryable or exception.certain),
-        after=exception.retry_after,
+        certain=named and (retryable or _is_true(exception, "certain")),
+        after=seconds_of(said(exception, "retry_after")),
     )
+
+
+def _is_true(exception: BaseException, name: str) -> bool:
+    return safely(lambda: bool(getattr(exception, name)), False)
 
 
 def check_output(output: Mapping[str, Any], most: int) -> None:
@@ -115,53 +116,3 @@ def check_output(output: Mapping[str, Any], most: int) -> None:
             "",
             f"a step returned {size} bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows {most}; store it elsewhere",
         )
-
-
-def storable(text: object, most: int = MOST_TEXT) -> str:
-    """Text that every database takes: without U+0000 and lone surrogates, and not too long."""
-    plain = str(text).replace("\0", "�").encode("utf-8", "replace").decode("utf-8")
-    return plain if len(plain) <= most else plain[: most - 1] + "…"
-
-
-def _error(exception: BaseException, *, retryable: bool) -> dict[str, Any]:
-    return {
-        "type": type(exception).__name__,
-        "message": storable(_message(exception)),
-        "code": _text(_said(exception, "code")),
-        "details": _details(_said(exception, "details")),
-        "traceback": storable(_traceback(exception), MOST_TRACEBACK),
-        "retryable": retryable,
-    }
-
-
-def _traceback(exception: BaseException) -> str:
-    """The exception's traceback without the frames through which we called the step."""
-    frame = exception.__traceback__
-    while frame is not None and Path(frame.tb_frame.f_code.co_filename).parent == HERE:
-        frame = frame.tb_next
-    return "".join(traceback.format_exception(type(exception), exception, frame))
-
-
-def _message(exception: BaseException) -> str:
-    try:
-        return str(exception)
-    except Exception:  # a host's exception that cannot say what it is
-        return f"{type(exception).__name__} (its text could not be made)"
-
-
-def _said(exception: BaseException, name: str) -> Any:
-    try:
-        return getattr(exception, name, None)
-    except Exception:  # a property of a host's exception
-        return None
-
-
-def _text(value: object) -> str | None:
-    return storable(value, 200) if isinstance(value, str | int) else None
-
-
-def _details(value: Any) -> Any:
-    try:
-        return to_json(value)
-    except ValueNotJsonError as unfit:
-        return {"omitted": str(unfit)}

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from ..engine.facts import Failure
 from ..store import auditing, loading, writing
 from ..store.claiming import Claim, Work
 from ..store.tables import dispatches
 from ..workflow.spec import WorkflowSpec
 from .announcing import facts_of, send
-from .executing import RunState, execute
+from .error_records import error_record, log_error
+from .executing import RunState, apart, execute
 from .outcomes import Blocked, Completed, Failed, Outcome, refused_by
 from .patience import until_lost
 from .recording import Recorded, after_commit, record, record_in
@@ -65,7 +67,8 @@ def attempt(
 
     try:
         if claim.visit.kind == "step" and spec.steps[claim.visit.step].transaction:
-            outcome, recorded = perform_in_transaction(
+            outcome, recorded = apart(
+                perform_in_transaction,
                 runtime,
                 spec,
                 claim,
@@ -108,6 +111,13 @@ def _recorded(
             "squidmesh: run %s: the outcome of step %s is refused by the database", claim.run.id, claim.visit.step
         )
         failed = refused_by(error, outcome)
+    except writing.ClaimLostError:
+        raise
+    except Exception as error:  # nothing is known to bring it about, and the step has had its effect
+        message = "squidmesh: run %s: what follows step %s could not be decided"
+        log_error(logger, error, message, claim.run.id, claim.visit.step)
+        told = error_record(error, retryable=False, most=runtime.settings.max_payload_bytes)
+        failed = Failed(failure=Failure(error=told, final=True))
     return failed, until_lost(runtime, claim, "its failure", recording(failed), whatever=True)
 
 

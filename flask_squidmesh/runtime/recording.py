@@ -31,6 +31,7 @@ from .adopting import adopting
 from .announcing import announce
 from .at_once import written_at_once
 from .dispatching import HandOver, announce_work, enqueues_within, finish, hand_over_within, intents
+from .error_records import log_error
 from .outcomes import Blocked, Completed, Failed, Outcome
 
 if TYPE_CHECKING:
@@ -323,8 +324,9 @@ def fact_after(run: RunFact, moved: Mapping[str, Any], revision: int) -> RunFact
 def _continues(runtime: Runtime, run: RunFact, step: str) -> bool:
     try:
         return bool(runtime.executor.continues(run, step))
-    except Exception:  # the host's code; the step that was done is recorded all the same
-        logger.exception("squidmesh: run %s: the executor could not say whether to go on with step %s", run.id, step)
+    except BaseException as error:  # the host's code; the step that was done is recorded all the same
+        message = "squidmesh: run %s: the executor could not say whether to go on with step %s"
+        log_error(logger, error, message, run.id, step)
         return False
 
 

@@ -25,6 +25,7 @@ from ..store import forks
 from ..store.database import Database, open_engine
 from ..workflow.registry import Registry
 from .announcing import Turns
+from .app_context import OwnContext
 from .deliveries import Delivery, perform
 from .forking import follow
 from .keeping_claims import ClaimKeeper
@@ -150,9 +151,9 @@ class Runtime:
         """Whether what has this name is secret, so that subjects, prompts and log messages leave it out."""
         return is_secret(name, self.settings.dashboard.redact_keys)
 
-    def in_context(self) -> Any:
+    def in_context(self) -> OwnContext:
         """An app context of our own, with a database session of its own."""
-        return self.app.app_context()
+        return OwnContext(self.app)
 
     def perform(self, payload: Any) -> Delivery:
         """Do what a queued job asks for; see `SquidMesh.perform`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from ..store.claiming import Claim
 from ..store.outages import Refusal, judged, means_outage
 from ..store.writing import ClaimLostError
 from ..workflow.spec import WorkflowSpec
-from .executing import RunState, execute_here
+from .error_records import is_a
+from .executing import RunState, entering, execute_here
 from .outcomes import Completed, Failed, Outcome, failure_of
 from .patience import until_lost
 
@@ -66,7 +67,9 @@ def _performed_once(
     runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, record: Record, *, first: bool
 ) -> tuple[Outcome, Recorded | None]:
     """One try. Nothing is recorded where nothing of it is to be kept. Raises what the database said against it."""
-    with runtime.database.standing_still_at_forks(), runtime.in_context():
+    with runtime.database.standing_still_at_forks(), ExitStack() as entered:
+        if unable := entering(runtime, entered):
+            return unable, None
         session = runtime.host_db.session()
         connection = runtime.database.begun_in(session)
         if not first and claiming.run_under(connection, claim) is None:  # the commit whose answer was lost went through
@@ -89,6 +92,8 @@ def _performed_once(
 def _raise_refusal(outcome: Outcome) -> None:
     """A refusal of the database's that passes is none of the step's failures, as nothing that it did is kept."""
     cause = outcome.cause if isinstance(outcome, Failed) else None
+    if cause is not None and not is_a(cause, sa.exc.SQLAlchemyError):
+        return
     if isinstance(cause, sa.exc.SQLAlchemyError) and judged(cause) is Refusal.FOR_A_TIME:
         raise cause
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import bulk
 from .beats import forget, forget_the_dead, record_beat
+from .error_records import type_name
 from .relaying import relay
 from .scheduling import fire_due
 
@@ -73,8 +74,8 @@ class Upkeep:
                     begins = False
                     self.once()
                     self._attend(lambda runtime: runtime.retention.keep(self._ended.wait))
-            except Exception as error:
-                logger.warning("squidmesh: the worker's upkeep failed (%s)", type(error).__name__)
+            except BaseException as error:  # the host's code too; the thread goes on
+                logger.warning("squidmesh: the worker's upkeep failed (%s)", type_name(error))
             if self._ended.wait(interval):
                 return
 
@@ -84,8 +85,8 @@ class Upkeep:
             return
         try:
             duty(self._runtime)
-        except Exception as error:
-            logger.warning("squidmesh: the worker's upkeep failed (%s)", type(error).__name__)
+        except BaseException as error:
+            logger.warning("squidmesh: the worker's upkeep failed (%s)", type_name(error))
 
     def _fire(self, runtime: Runtime) -> None:
         fire_due(runtime, self._since)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..executors.database import NOTIFIED_POLL_SECONDS
 from ..store import claiming
 from ..store.claiming import Claim
+from .error_records import log_error
 from .performing import deliver
 from .scheduling import activate_next
 from .turns import Turns
@@ -32,6 +33,10 @@ def keep_loaded() -> None:
     """Have the garbage collector leave alone what is loaded by now, in a process that does nothing but work."""
     gc.collect()
     gc.freeze()
+
+
+class ThreadsLostError(RuntimeError):
+    """The threads of a worker have ended by themselves, which nothing is known to bring about."""
 
 
 class Worker:
@@ -55,7 +60,7 @@ class Worker:
         self._counting = threading.Lock()
 
     def run(self) -> None:
-        """Work until `stop`; then finish the steps that run and put back the rest."""
+        """Work until `stop`; then finish the steps that run and put back the rest. Raises ThreadsLostError."""
         watching = self._watch = watch(self._runtime.database, self._queue, self._runtime.bell)
         if watching is not None:
             watching.start()
@@ -69,6 +74,8 @@ class Worker:
                 thread.join()
         if watching is not None:
             watching.stop()
+        if not self._stopping.is_set():
+            raise ThreadsLostError("All threads of the worker have ended, though nobody has stopped it. See the log.")
 
     def stop(self) -> None:
         """Take no more work. Safe to call from a signal handler."""
@@ -76,12 +83,21 @@ class Worker:
         self._runtime.bell.ring()
 
     def _work(self) -> None:
-        with self._runtime.in_context():
-            while (claim := self._next()) is not None:
-                try:
-                    deliver(self._runtime, claim)
-                except Exception:  # the claim expires and the step is taken over
-                    logger.exception("squidmesh: run %s: step %s was not recorded", claim.run.id, claim.visit.step)
+        while not self._stopping.is_set():
+            try:
+                with self._runtime.in_context():
+                    self._perform_due()
+            except BaseException as error:  # nothing that the host's code raises may end the thread
+                log_error(logger, error, "squidmesh: a thread of the worker was interrupted; it goes on")
+                self._stopping.wait(OUTAGE_SECONDS)
+
+    def _perform_due(self) -> None:
+        while (claim := self._next()) is not None:
+            try:
+                deliver(self._runtime, claim)
+            except BaseException as error:  # the claim expires and the step is taken over
+                message = "squidmesh: run %s: step %s was not recorded"
+                log_error(logger, error, message, claim.run.id, claim.visit.step)
 
     def _next(self) -> Claim | None:
         """The next claim; one thread looks while the others wait for their turn. None when the worker stops."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..errors import FailStep, RetryStep
+from ..errors import FailStep, RetryStep, seconds_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,8 @@ class ToolError(Exception):
 
     message: what went wrong, for people, without secrets. adapter: the adapter's name. kind: a short stable name, such
     as "http" or "timeout". details: anything JSON can hold, without secrets. retryable: whether the same call may
-    succeed later. retry_after: seconds that the other side asks us to wait. certain: the call surely had no effect.
+    succeed later. retry_after: seconds that the other side asks us to wait; what is no delay is taken for none.
+    certain: the call surely had no effect.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class ToolError(Exception):
     ) -> None:
         self.message, self.adapter, self.kind = message, adapter, kind
         self.details: Mapping[str, Any] = dict(details or {})
-        self.retryable, self.retry_after, self.certain = retryable, retry_after, certain
+        self.retryable, self.retry_after, self.certain = retryable, seconds_of(retry_after), certain
         super().__init__(message)
 
     @property

@@ -21,7 +21,8 @@ def kind(value: Any) -> str:
         (Mapping, "a mapping"),
         ((list, tuple, set, frozenset), "a list"),
     )
-    return next((word for types, word in words if isinstance(value, types)), f"a {type(value).__name__}")
+    found = type(value)  # whatever the value says of itself
+    return next((word for types, word in words if issubclass(found, types)), f"a {found.__name__}")
 
 
 def located(parts: tuple[int | str, ...]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
-from itertools import chain
 from typing import Any, Final
 
 from pydantic import BaseModel, SecretBytes, SecretStr
@@ -18,7 +19,8 @@ from .kinds import kind, located
 
 _Location = tuple[int | str, ...]
 _MOST_BITS = 10_000
-_DEEPEST = 20
+_SHOWN = 5
+DEEPEST: Final = 100
 MASK: Final = "**********"
 _to_text: Final = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -37,21 +39,47 @@ class ValueNotJsonError(ValueError):
 def to_json(value: Any) -> Any:
     """The value as plain JSON data, by pydantic's JSON mode: models, dataclasses, decimals, dates, enums ...
 
-    Raises ValueNotJsonError for anything else, and for NaN, infinities, U+0000 and lone surrogates.
+    Raises ValueNotJsonError for anything else, for what is nested more than 100 levels deep, and for NaN, infinities,
+    U+0000 and lone surrogates.
     """
     try:
+        return _copied(value, DEEPEST)
+    except _NotPlainError:
+        pass
+    try:
+        _examine(value, ())
         plain = _converted(value)
-    except (ValueError, TypeError, RecursionError) as error:
+    except ValueNotJsonError:
+        raise
+    except Exception as error:  # the value's own code, which may raise anything
         path, reason = _culprit(value, error)
         raise ValueNotJsonError(located(path), reason) from error
     masked = False
-    for place, leaf in chain(_leaves(plain, ()), _decimals(value, ())):
+    for place, leaf in _leaves(plain, ()):
         if fault := _fault(leaf):
             raise ValueNotJsonError(located(place), fault)
         masked = masked or leaf == MASK
     if masked:
         _refuse_masked(value, plain, ())
     return plain
+
+
+class _NotPlainError(Exception):
+    """The value is not made of the types of JSON alone, or is at fault somewhere."""
+
+
+def _copied(value: Any, deeper: int) -> Any:
+    """A copy of plain JSON data. Raises _NotPlainError for all else, which takes longer to convert."""
+    found = type(value)
+    if value is None or found is bool:
+        return value
+    if found in (str, int, float) and _fault(value) is None:
+        return value
+    if found is dict and deeper and all(type(key) is str and _fault(key) is None for key in value):
+        return {key: _copied(each, deeper - 1) for key, each in value.items()}
+    if found is list and deeper:
+        return [_copied(each, deeper - 1) for each in value]
+    raise _NotPlainError
 
 
 def step_output(value: Any) -> dict[str, Any]:
@@ -61,8 +89,10 @@ def step_output(value: Any) -> dict[str, Any]:
     """
     if value is None:
         return {}
-    plain = to_json(value) if isinstance(value, (Mapping, BaseModel)) or _is_data(value) else None
+    plain = to_json(value) if _is_of(value, Mapping, BaseModel) or _is_data(value) else None
     if not isinstance(plain, dict):
+        if inspect.iscoroutine(value):
+            value.close()
         raise ValueNotJsonError(
             "", f"a step returns a mapping, a pydantic model, a dataclass or None, but this one returned {kind(value)}"
         )
@@ -81,7 +111,12 @@ def size_of(value: Any) -> int:
 
 
 def _is_data(value: Any) -> bool:
-    return is_dataclass(value) and not isinstance(value, type)
+    return is_dataclass(type(value))
+
+
+def _is_of(value: Any, *types: type) -> bool:
+    """Whether the value is of one of the types, whatever it says of itself: a mock says what it is told to."""
+    return issubclass(type(value), types)
 
 
 def _converted(value: Any) -> Any:
@@ -89,11 +124,52 @@ def _converted(value: Any) -> Any:
 
 
 def _mapping(value: Any) -> dict[Any, Any]:
-    if isinstance(value, Mapping):
+    if _is_of(value, Mapping):
         return dict(value)
     raise TypeError(
-        f"{kind(value)} is not JSON; return text, numbers, lists, mappings, pydantic models or dataclasses of them"
+        f"a {type(value).__name__} is not JSON; return text, numbers, lists, mappings, pydantic models or dataclasses "
+        "of them"
     )
+
+
+def _examine(value: Any, path: _Location, above: tuple[int, ...] = ()) -> None:
+    """Refuse what pydantic would convert into something else than was meant.
+
+    above: what the value is in, by identity.
+    """
+    if fault := _misunderstood(value) or (_fault(value) if _is_of(value, Decimal) else None):
+        raise ValueNotJsonError(located(path), fault)
+    for key, each in _children(value):
+        if id(each) in (*above, id(value)):
+            raise ValueNotJsonError(located((*path, _part(key))), "Circular reference detected (id repeated)")
+        if len(above) == DEEPEST:
+            raise ValueNotJsonError(located(path[:_SHOWN]), f"it exceeds the depth of {DEEPEST} levels")
+        _examine(each, (*path, _part(key)), (*above, id(value)))
+
+
+def _misunderstood(value: Any) -> str | None:
+    found = type(value)
+    if _is_of(value, tuple) and hasattr(found, "_fields"):
+        return f"a namedtuple ({found.__name__}) would lose its names; use its _asdict()"
+    if found.__module__ == "unittest.mock":
+        return f"a {found.__name__} is not JSON; return text, numbers, lists or mappings of them"
+    if hasattr(found, "__next__"):
+        return f"a {found.__name__} can be read only once; make a list of it"
+    if _is_of(value, Mapping) and (keys := _keys_that_become_one(value)):
+        return f"the keys {keys[0]!r} and {keys[1]!r} are one and the same in JSON"
+    return None
+
+
+def _keys_that_become_one(value: Mapping[Any, Any]) -> tuple[Any, Any] | None:
+    if all(type(key) is str for key in value):
+        return None
+    known: dict[str, Any] = {}
+    for key in value:
+        [text] = _converted({key: None})
+        if text in known:
+            return known[text], key
+        known[text] = key
+    return None
 
 
 def _leaves(value: Any, path: _Location) -> Iterator[tuple[_Location, Any]]:
@@ -106,14 +182,6 @@ def _leaves(value: Any, path: _Location) -> Iterator[tuple[_Location, Any]]:
             yield from _leaves(each, (*path, index))
     else:
         yield path, value
-
-
-def _decimals(value: Any, path: _Location) -> Iterator[tuple[_Location, Decimal]]:
-    """Decimals as they were given: their JSON form is text, which does not tell a NaN from the word."""
-    if isinstance(value, Decimal):
-        yield path, value
-    for key, each in _children(value):
-        yield from _decimals(each, (*path, key))
 
 
 def _refuse_masked(value: Any, plain: Any, path: _Location) -> None:
@@ -145,7 +213,7 @@ def _culprit(value: Any, error: Exception) -> tuple[_Location, str]:
     """The innermost part that cannot be converted by itself, and why."""
     path: list[int | str] = []
     seen: set[int] = set()
-    while id(value) not in seen and len(path) < _DEEPEST:
+    while id(value) not in seen and len(path) < DEEPEST:
         seen.add(id(value))
         found = _failing_child(value)
         if found is None:
@@ -156,13 +224,28 @@ def _culprit(value: Any, error: Exception) -> tuple[_Location, str]:
 
 
 def _failing_child(value: Any) -> tuple[int | str, Any, Exception] | None:
-    for key, each in _children(value):
+    try:
+        children = _children(value)
+    except Exception:  # the value itself cannot be read
+        return None
+    for key, each in children:
         try:
             _converted({key: None})
             _converted(each)
-        except (ValueError, TypeError, RecursionError) as error:
-            return key if isinstance(key, (int, str)) else str(key), each, error
+            _children(each)
+        except Exception as error:
+            return _part(key), each, error
     return None
+
+
+def _part(key: Any) -> int | str:
+    """A key as a part of a path."""
+    if type(key) in (int, str):
+        return key  # type: ignore[no-any-return]
+    try:
+        return next(iter(_converted({key: None})))  # type: ignore[no-any-return]
+    except Exception:
+        return f"({type(key).__name__})"
 
 
 def _reason(error: Exception) -> str:
@@ -170,15 +253,20 @@ def _reason(error: Exception) -> str:
         return "text must not hold a lone surrogate"
     if isinstance(error, UnicodeDecodeError):
         return "bytes must be UTF-8 text; encode others, in base64 for instance"
-    return str(error)
+    if isinstance(error, TypeError | ValueError | RecursionError):
+        try:
+            return str(error)
+        except Exception:
+            pass
+    return f"it cannot be read ({type(error).__name__})"
 
 
 def _children(value: Any) -> Iterable[tuple[Any, Any]]:
-    if isinstance(value, Mapping):
+    if _is_of(value, Mapping):
         return list(value.items())
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if _is_of(value, list, tuple, set, frozenset, deque):
         return list(enumerate(value))
-    if isinstance(value, BaseModel):
+    if _is_of(value, BaseModel):
         return list(value)
     if _is_data(value):
         return [(each.name, getattr(value, each.name)) for each in fields(value)]

@@ -6,7 +6,7 @@ import math
 from datetime import timedelta
 from typing import Any
 
-LONGEST = timedelta(days=36_500)
+from ...errors import LONGEST_DELAY as LONGEST
 
 
 def read_duration(value: Any) -> timedelta | None:

@@ -10,7 +10,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
+from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import given
@@ -96,6 +97,75 @@ def test_what_json_cannot_hold_is_refused_with_its_path(value: Any, path: str, r
     with pytest.raises(ValueNotJsonError) as caught:
         to_json(value)
     assert (caught.value.path, caught.value.reason) == (path, reason)
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+class Word(str):
+    """Text that says something else of itself."""
+
+    def __str__(self) -> str:
+        return "another"
+
+
+class Closed(dict[str, Any]):
+    def items(self) -> Any:
+        raise RuntimeError("closed")
+
+
+class Lying:
+    __class__ = dict  # type: ignore[assignment]
+
+
+@dataclass
+class Parcel:
+    content: Any
+
+
+NO_JSON = "return text, numbers, lists, mappings, pydantic models or dataclasses of them"
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "reason"),
+    [
+        ({"a": {1: "x", "1": "y"}}, "a", "the keys 1 and '1' are one and the same in JSON"),
+        ({"red": 1, Colour.RED: 2}, "", "the keys 'red' and <Colour.RED: 'red'> are one and the same in JSON"),
+        ({"a": MagicMock()}, "a", "a MagicMock is not JSON; return text, numbers, lists or mappings of them"),
+        ({"a": MagicMock(spec=dict)}, "a", "a MagicMock is not JSON; return text, numbers, lists or mappings of them"),
+        ([Point(1, 2)], "[0]", "a namedtuple (Point) would lose its names; use its _asdict()"),
+        ({"a": (each for each in "ab")}, "a", "a generator can be read only once; make a list of it"),
+        (Parcel({"a": map(str, [1])}), "content.a", "a map can be read only once; make a list of it"),
+        (Parcel(Lying()), "content", f"a Lying is not JSON; {NO_JSON}"),
+        ({"a": Closed(b=1)}, "a", "it cannot be read (RuntimeError)"),
+        (Closed(b=1), "", "it cannot be read (RuntimeError)"),
+        ({"a": {Decimal("NaN")}}, "a[0]", NOT_FINITE),
+        ({"a": nested(101)}, "a.a.a.a.a", "it exceeds the depth of 100 levels"),
+        ({"a": {b"\xff": 1}}, "a.(bytes)", "bytes must be UTF-8 text; encode others, in base64 for instance"),
+    ],
+)
+def test_what_would_be_kept_as_something_else_is_refused_with_its_path(value: Any, path: str, reason: str) -> None:
+    with pytest.raises(ValueNotJsonError) as caught:
+        to_json(value)
+    assert (caught.value.path, caught.value.reason) == (path, reason)
+
+
+def test_text_of_a_class_of_its_own_is_kept_as_text() -> None:
+    found = to_json({Word("k"): Word("v")})
+    assert (found, type(found["k"]), type(next(iter(found)))) == ({"k": "v"}, str, str)
+
+
+def test_what_is_as_deep_as_it_may_be_is_kept() -> None:
+    assert to_json(nested(100)) == nested(100)
+    assert to_json(Parcel(nested(99))) == {"content": nested(99)}
+
+
+@pytest.mark.parametrize("value", [MagicMock(), MagicMock(spec=dict), Lying(), Point(1, 2), map(str, [])])
+def test_a_step_returns_none_of_these(value: Any) -> None:
+    with pytest.raises(ValueNotJsonError, match=f"this one returned a ({type(value).__name__}|list)"):
+        step_output(value)
 
 
 def test_a_value_that_is_too_deep_is_refused() -> None:

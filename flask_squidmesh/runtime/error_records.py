@@ -1,0 +1,147 @@
+"""What is kept and told of an exception, which is the code of a host and may raise, lie or say far too much."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+
+from ..workflow.values import size_of, to_json
+
+MOST_NAME: Final = 200
+MOST_TEXT: Final = 2_000
+MOST_TRACEBACK: Final = 20_000
+MOST_CAUSES: Final = 100
+NOT_KEPT: Final = "(values are not kept)"
+
+_HERE: Final = Path(__file__).parent
+_Made = TypeVar("_Made")
+
+
+def error_record(exception: BaseException, *, retryable: bool, most: int) -> dict[str, Any]:
+    """The error as it is stored: {type, message, code, details, traceback, retryable}. Never raises.
+
+    most: how many bytes of JSON the details may take.
+    """
+    values = _hide_values(exception)
+    return {
+        "type": type_name(exception),
+        "message": storable(_without(values, _text_of(exception))),
+        "code": safely(lambda: _code_of(exception), None),
+        "details": details_of(said(exception, "details"), most),
+        "traceback": trace_of(exception),
+        "retryable": retryable,
+    }
+
+
+def told(exception: BaseException) -> str:
+    """The exception in a line: its type and its text. Never raises."""
+    text = storable(_without(_hide_values(exception), _text_of(exception)))
+    return f"{type_name(exception)}: {text}" if text else type_name(exception)
+
+
+def type_name(exception: BaseException) -> str:
+    """The name of its class. Never raises."""
+    return storable(type.__dict__["__name__"].__get__(type(exception)), MOST_NAME)
+
+
+def trace_of(exception: BaseException) -> str:
+    """Its traceback without the frames through which we called the step. Never raises."""
+    frame = said(exception, "__traceback__")
+    while isinstance(frame, TracebackType) and Path(frame.tb_frame.f_code.co_filename).parent == _HERE:
+        frame = frame.tb_next
+    shown = safely(lambda: "".join(traceback.format_exception(type(exception), exception, frame)), None)
+    if shown is None:  # its notes or causes cannot be had
+        shown = safely(lambda: "".join(traceback.format_tb(frame)), "") + told(exception)
+    return storable(_without(_hide_values(exception), shown), MOST_TRACEBACK)
+
+
+def details_of(value: Any, most: int) -> Any:
+    """Details as JSON of at most so many bytes; {"omitted": why} where that cannot be. Never raises."""
+    try:
+        plain = to_json(value)
+        size = size_of(plain)
+    except BaseException as unfit:
+        return {"omitted": told(unfit)}
+    if size > most:
+        return {"omitted": f"They are {size} bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows {most}."}
+    return plain
+
+
+def is_a(exception: BaseException, *classes: type[BaseException]) -> bool:
+    """Whether it is of one of the classes, as an `except` clause sees it, whatever it or they say of themselves."""
+    return any(type.__subclasscheck__(each, type(exception)) for each in classes)
+
+
+def storable(text: object, most: int = MOST_TEXT) -> str:
+    """Text that every database takes: without U+0000 and lone surrogates, and not too long."""
+    cut = str.__getitem__(str(text), slice(0, most + 1))
+    plain = cut.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
+
+
+def log_error(logger: logging.Logger, error: BaseException, message: str, *given: object) -> None:
+    """Log it with its traceback; what cannot be formatted is logged as far as it goes. Never raises."""
+    try:
+        logger.error(message, *given, exc_info=error)
+    except BaseException:
+        safely(lambda: logger.error(f"{message} (%s)", *given, told(error)), None)
+
+
+def said(thing: Any, name: str) -> Any:
+    """An attribute; None where it is not to be had. Never raises."""
+    return safely(lambda: getattr(thing, name, None), None)
+
+
+def safely(make: Callable[[], _Made], otherwise: _Made) -> _Made:
+    """What the host's code makes; something else where it raises, whatever that is."""
+    try:
+        return make()
+    except BaseException:
+        return otherwise
+
+
+def _text_of(exception: BaseException) -> str:
+    return safely(lambda: str.__str__(str(exception)), f"{type_name(exception)} (its text could not be made)")
+
+
+def _code_of(exception: BaseException) -> str | None:
+    code = said(exception, "code")
+    return storable(code, MOST_NAME) if isinstance(code, str | int) else None
+
+
+def _hide_values(exception: BaseException) -> list[str]:
+    """Have SQLAlchemy leave out the parameters of statements, and answer the texts in which drivers quote rows."""
+    quoted: list[Any] = []
+    for each in _with_causes(exception):
+        if is_a(each, sa.exc.StatementError):
+            each.hide_parameters = True  # type: ignore[attr-defined]
+        diagnosis = said(each, "diag")
+        quoted += [said(diagnosis, "message_detail"), said(diagnosis, "context")]
+    return [text for text in quoted if type(text) is str and text]
+
+
+def _with_causes(exception: BaseException) -> Iterator[BaseException]:
+    """The exception and those that it came from or holds, each once and not without end."""
+    waiting: list[Any] = [exception]
+    seen = set[int]()
+    while waiting and len(seen) < MOST_CAUSES:
+        each = waiting.pop()
+        if id(each) in seen or not issubclass(type(each), BaseException):
+            continue
+        seen.add(id(each))
+        yield each
+        within = said(each, "exceptions")
+        waiting += within if type(within) is tuple else ()
+        waiting += [said(each, name) for name in ("orig", "__cause__", "__context__")]
+
+
+def _without(values: list[str], text: str) -> str:
+    for value in values:
+        text = text.replace(value, NOT_KEPT)
+    return text

@@ -1,0 +1,265 @@
+"""Outcomes are recorded, whatever steps, hosts' functions, subscribers and executors say, return or raise."""
+
+from __future__ import annotations
+
+import decimal
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from flask import appcontext_pushed
+
+from flask_squidmesh import FailStep, Manual, Retry, Step, Workflow, signals
+from flask_squidmesh.runtime import performing, worker
+from flask_squidmesh.runtime.worker import ThreadsLostError, Worker
+from tests.shop import Order, Recording, Script, Shop
+from tests.waiting import eventually
+
+OpenShop = Callable[..., Shop]
+
+
+class Evil(Exception):
+    """Nothing can be had from it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __str__(self) -> str:
+        raise SystemExit("evil")
+
+
+def workflow_of(script: Script, *outcomes: Any, **options: Any) -> type[Workflow]:
+    class Single(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work", *outcomes), **options)
+        after = Step(script.does("after"))
+        flow = [work >> after]
+
+    return Single
+
+
+def test_a_step_that_raises_what_cannot_be_read_fails_with_it(open_shop: OpenShop, script: Script) -> None:
+    workflow = workflow_of(script, Evil())
+    shop = open_shop(workflow)
+    run = shop.look(shop.run(workflow))
+    assert (run.status, (run.last_error or {})["type"]) == ("failed", "Evil")
+    assert script.calls == ["work"]
+
+
+def test_a_thread_of_a_worker_outlives_whatever_is_raised(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow = workflow_of(script)
+    shop = open_shop(workflow, poll_interval=0.05)
+    deliver, raised = performing.deliver, threading.Event()
+
+    def fail_once(*given: Any) -> str:
+        if not raised.is_set():
+            raised.set()
+            raise Evil
+        return deliver(*given)
+
+    monkeypatch.setattr(worker, "deliver", fail_once)
+    shop.start(workflow)
+    working = Worker(shop.runtime)
+    running = threading.Thread(target=working.run)
+    running.start()
+    try:
+        raised.wait(30)
+        run_id = shop.start(workflow)
+        eventually(lambda: shop.status(run_id) == "completed")
+    finally:
+        working.stop()
+        running.join()
+
+
+def test_a_worker_that_has_lost_its_threads_says_so(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = open_shop(workflow_of(script))
+    monkeypatch.setattr(Worker, "_work", lambda self: None)
+    with pytest.raises(ThreadsLostError):
+        Worker(shop.runtime, threads=2).run()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+def test_what_a_teardown_raises_is_logged_and_the_outcome_recorded(
+    open_shop: OpenShop, script: Script, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
+    workflow = workflow_of(script, OSError("once"), None, retry=Retry(2))
+    shop = open_shop(workflow)
+    ended: list[Any] = []
+
+    @shop.app.teardown_appcontext
+    def fail(_error: Any) -> None:
+        if script.calls:
+            ended.append(_error)
+            raise error("teardown")
+
+    run_id = shop.start(workflow)
+    shop.later(0)
+    shop.later(0)
+    shop.app.teardown_appcontext_funcs.clear()
+    assert shop.status(run_id) == "completed"
+    assert script.calls == ["work", "work", "after"]
+    assert ended
+    assert "the end of an app context of shop raised" in caplog.text
+
+
+def test_a_session_that_a_teardown_kept_from_being_removed_is_not_met_again(
+    open_shop: OpenShop, script: Script
+) -> None:
+    sessions: list[Any] = []
+
+    def look(_ctx: Any) -> None:
+        session = shop.db.session()
+        assert session not in sessions
+        sessions.append(session)
+
+    workflow = workflow_of(script, look)
+    shop = open_shop(workflow)
+
+    @shop.app.teardown_appcontext
+    def fail(_error: Any) -> None:
+        if sessions:
+            raise RuntimeError("teardown")
+
+    try:
+        assert [shop.status(shop.run(workflow)) for _ in range(3)] == ["completed"] * 3
+    finally:
+        shop.app.teardown_appcontext_funcs.remove(fail)
+
+
+def test_a_context_that_cannot_begin_fails_the_step_and_leaves_none(open_shop: OpenShop, script: Script) -> None:
+    workflow = workflow_of(script, retry=Retry(2))
+    shop = open_shop(workflow)
+    failing: list[int] = []
+
+    def fail(_app: Any) -> None:
+        if failing:
+            failing.pop()
+            raise RuntimeError("no context")
+
+    appcontext_pushed.connect(fail, shop.app)
+    run_id = shop.start(workflow)
+    with shop.runtime.in_context():
+        failing.append(1)
+        with pytest.raises(RuntimeError, match="no context"), shop.runtime.in_context():
+            pass
+        assert shop.app.name == "shop"
+    shop.later(0)
+    assert shop.status(run_id) == "completed"
+
+
+COLOUR: ContextVar[str] = ContextVar("colour", default="none")
+
+
+def test_each_attempt_has_context_variables_and_decimal_settings_of_its_own(
+    open_shop: OpenShop, script: Script
+) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def change(_ctx: Any = None) -> None:
+        seen.append((COLOUR.get(), decimal.getcontext().prec))
+        COLOUR.set("red")
+        decimal.getcontext().prec = 5
+
+    async def change_in_turn() -> None:
+        change()
+
+    class Changing(Workflow):
+        place = Manual(Order)
+        one = Step(script.does("one", change))
+        two = Step(change_in_turn)
+        three = Step(script.does("three", change), transaction=True)
+        flow = [one >> two >> three]
+
+    shop = open_shop(Changing)
+    before = decimal.getcontext().prec
+    assert shop.status(shop.run(Changing)) == "completed"
+    assert shop.status(shop.run(Changing)) == "completed"
+    assert seen == [("none", before)] * 6
+
+
+@pytest.fixture
+def subscribers() -> Iterator[list[Any]]:
+    found: list[Any] = []
+    yield found
+    for signal, receiver in found:
+        signal.disconnect(receiver)
+
+
+@pytest.mark.parametrize("error", [Evil, SystemExit, KeyboardInterrupt])
+def test_a_start_does_not_raise_after_its_commit(
+    open_shop: OpenShop, script: Script, subscribers: list[Any], error: type[BaseException]
+) -> None:
+    queue = Recording()
+    queue.failing = error()  # type: ignore[assignment]
+    workflow = workflow_of(script)
+    shop = open_shop(workflow, executor=queue)
+    told: list[str] = []
+
+    def fail(_app: Any, **_: Any) -> None:
+        raise error
+
+    def hear(_app: Any, **facts: Any) -> None:
+        told.append(facts["run_id"])
+
+    for receiver in (fail, hear):
+        signals.run_created.connect(receiver)
+        subscribers.append((signals.run_created, receiver))
+    run_id = shop.start(workflow)
+    assert told == [run_id]
+    assert shop.status(run_id) == "pending"
+    assert shop.mesh.explain_run(run_id).status == "pending"
+
+
+@pytest.mark.parametrize(
+    "metadata", [{1: 2}, {"app": 1}, {"job": 1}, {"run_id": "other"}, None, 7, [1], {"step": Evil()}]
+)
+def test_no_metadata_of_an_executor_keeps_a_signal_from_anybody(
+    open_shop: OpenShop, script: Script, subscribers: list[Any], metadata: Any
+) -> None:
+    class Odd(Recording):
+        def enqueue(self, payload: Any, *, schedule_in: float | None = None) -> Any:
+            super().enqueue(payload, schedule_in=schedule_in)
+            return metadata
+
+    workflow = workflow_of(script)
+    shop = open_shop(workflow, executor=Odd())
+    told: list[Any] = []
+
+    def hear(app: Any, **facts: Any) -> None:
+        told.append((app, facts["run_id"], facts["step"]))
+
+    def hear_otherwise(job: Any, **facts: Any) -> None:
+        told.append((job, facts["run_id"], facts["step"]))
+
+    for receiver in (hear, hear_otherwise):
+        signals.run_dispatched.connect(receiver)
+        subscribers.append((signals.run_dispatched, receiver))
+    run_id = shop.start(workflow)
+    assert told == [(shop.app, run_id, "work")] * 2
+
+
+def test_details_that_are_too_large_are_kept_nowhere(open_shop: OpenShop, script: Script) -> None:
+    workflow = workflow_of(script, FailStep("no", details={"a": "x" * 2_000}))
+    shop = open_shop(workflow, max_payload_bytes=1_000)
+    run = shop.look(shop.run(workflow))
+    assert "SQUIDMESH_MAX_PAYLOAD_BYTES allows 1000" in (run.last_error or {})["details"]["omitted"]
+
+
+def test_a_coroutine_that_a_plain_function_returns_is_refused(
+    open_shop: OpenShop, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def later() -> None:
+        pass
+
+    caplog.set_level(logging.DEBUG)
+    workflow = workflow_of(script, lambda ctx: later())
+    shop = open_shop(workflow)
+    error = shop.look(shop.run(workflow)).last_error or {}
+    assert (error["type"], "returned a coroutine" in error["message"]) == ("OutputError", True)

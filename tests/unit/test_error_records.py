@@ -1,0 +1,243 @@
+"""Errors as they are kept, whatever the exception says of itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from flask_squidmesh import FailStep, RetryStep
+from flask_squidmesh.runtime.error_records import MOST_TEXT, MOST_TRACEBACK, error_record, is_a, log_error, told
+from flask_squidmesh.runtime.outcomes import failure_of
+from flask_squidmesh.tools.contract import ToolError
+from flask_squidmesh.workflow.spec import RetryPolicy
+
+MOST = 1_000
+SECRET = "hunter2"
+
+
+def raising(error: type[BaseException]) -> property:
+    """An attribute that raises when it is read."""
+
+    def read(_self: object) -> Any:
+        raise error("evil")
+
+    return property(read)
+
+
+class Spoken(Exception):
+    def __str__(self) -> str:
+        raise SystemExit("evil")
+
+    __repr__ = __str__
+
+
+class Talkative(Exception):
+    def __str__(self) -> str:
+        return "x" * 10_000_000
+
+
+class Untextual(Exception):
+    def __str__(self) -> Any:
+        return 7
+
+
+class Word(str):
+    def replace(self, *_: Any) -> Any:
+        raise RuntimeError("evil")
+
+    encode = replace  # type: ignore[assignment]
+
+    def __str__(self) -> Any:
+        return self
+
+
+class Worded(Exception):
+    def __str__(self) -> str:
+        return Word("said")
+
+
+class Reflective(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class Endless(Exception):
+    def __str__(self) -> str:
+        return str(self)
+
+
+class Named(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise RuntimeError("evil")
+
+
+class Unnamed(Exception, metaclass=Named):
+    pass
+
+
+class Unmapped(dict[str, Any]):
+    def items(self) -> Any:
+        raise KeyboardInterrupt
+
+
+def attributed(**attributes: Any) -> BaseException:
+    return type("Evil", (Exception,), attributes)("said")  # type: ignore[no-any-return]
+
+
+def lazy() -> Iterator[int]:
+    yield 1
+    raise RuntimeError("evil")
+
+
+def in_a_circle() -> Exception:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    return first
+
+
+def deep() -> Exception:
+    error: Exception = ValueError("innermost")
+    for number in range(2_000):
+        outer = ValueError(number)
+        outer.__cause__ = error
+        error = outer
+    return error
+
+
+EVIL: dict[str, Callable[[], BaseException]] = {
+    "__str__ exits": Spoken,
+    "__str__ is huge": Talkative,
+    "__str__ is no text": Untextual,
+    "__str__ is text of its own": Worded,
+    "__str__ never ends": Endless,
+    "nothing can be read": Reflective,
+    "the class has no name": Unnamed,
+    "__notes__": lambda: attributed(__notes__=raising(RuntimeError)),
+    "__notes__ exit": lambda: attributed(__notes__=raising(SystemExit)),
+    "__notes__ are none": lambda: attributed(__notes__=7),
+    "code": lambda: attributed(code=raising(KeyboardInterrupt)),
+    "details": lambda: attributed(details=raising(RuntimeError)),
+    "__class__": lambda: attributed(__class__=raising(RuntimeError)),
+    "__cause__": lambda: attributed(__cause__=raising(RuntimeError)),
+    "__context__": lambda: attributed(__context__=7),
+    "__traceback__": lambda: attributed(__traceback__=raising(RuntimeError)),
+    "causes in a circle": in_a_circle,
+    "very many causes": deep,
+    "lazy details": lambda: FailStep("no", details=lazy()),
+    "details that cannot be read": lambda: FailStep("no", details=Unmapped(a=1)),
+    "a group": lambda: BaseExceptionGroup("many", [KeyboardInterrupt(), Spoken(), in_a_circle()]),
+    "no exceptions in a group": lambda: type("Group", (ExceptionGroup,), {"exceptions": raising(RuntimeError)})(
+        "many", [ValueError()]
+    ),
+    "surrogates and NUL": lambda: ValueError("\ud800\0"),
+}
+
+
+@pytest.mark.parametrize("make", EVIL.values(), ids=EVIL.keys())
+def test_every_exception_becomes_a_record(make: Callable[[], BaseException], caplog: Any) -> None:
+    try:
+        raise make()
+    except BaseException as error:
+        record = error_record(error, retryable=True, most=MOST)
+        line = told(error)
+        log_error(logging.getLogger("flask_squidmesh"), error, "it was %s", "so")
+        failed = failure_of(error, RetryPolicy(on=(OSError,)), MOST)
+    assert set(record) == {"type", "message", "code", "details", "traceback", "retryable"}
+    assert record["type"]
+    assert len(record["message"]) <= MOST_TEXT
+    assert len(record["traceback"]) <= MOST_TRACEBACK
+    assert len(line) <= MOST_TEXT + 250
+    for text in (record["type"], record["message"], record["traceback"], line):
+        assert "\0" not in text
+        assert text.encode().decode() == text
+    assert "it was so" in caplog.text
+    assert not failed.asked
+
+
+def test_an_exception_is_what_it_is_and_not_what_it_says() -> None:
+    class Lying(Exception):
+        __class__ = FailStep  # type: ignore[assignment]
+
+    class Accepting(type):
+        def __subclasscheck__(cls, _other: type) -> bool:
+            raise RuntimeError("evil")
+
+        __instancecheck__ = __subclasscheck__
+
+    class Listed(Exception, metaclass=Accepting):
+        pass
+
+    assert not is_a(Lying(), FailStep)
+    assert not failure_of(Lying(), RetryPolicy(), MOST).final
+    assert failure_of(ValueError(), RetryPolicy(on=(Listed,)), MOST).final
+    assert failure_of(Listed(), RetryPolicy(on=(Listed,)), MOST).asked
+
+
+def test_details_have_the_limit_of_outputs() -> None:
+    record = error_record(FailStep("no", details={"a": "x" * 2_000}), retryable=False, most=MOST)
+    assert record["details"] == {"omitted": "They are 2009 bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows 1000."}
+
+
+def test_what_statements_were_given_is_not_told() -> None:
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
+        try:
+            try:
+                connection.execute(sa.text("INSERT INTO nothing VALUES (:word)"), {"word": SECRET})
+            except sa.exc.SQLAlchemyError as refused:
+                raise RuntimeError("It failed.") from refused
+        except RuntimeError as error:
+            record, refusal = error_record(error, retryable=False, most=MOST), error.__cause__
+    engine.dispose()
+    assert "INSERT INTO nothing" in record["traceback"]
+    assert SECRET not in str(record)
+    assert refusal is not None
+    assert SECRET not in told(refusal)
+
+
+@pytest.mark.parametrize(
+    ("after", "seconds"),
+    [(0, 0.0), (1.5, 1.5), (Decimal("2.5"), 2.5), (Fraction(1, 4), 0.25), (timedelta(minutes=1), 60.0), (None, None)],
+)
+def test_a_retry_is_asked_for_after_seconds_or_a_timedelta(after: Any, seconds: float | None) -> None:
+    assert failure_of(RetryStep("busy", after=after), RetryPolicy(), MOST).after == seconds
+
+
+@pytest.mark.parametrize(
+    ("after", "error"),
+    [
+        (float("nan"), ValueError),
+        (float("inf"), ValueError),
+        (1e18, ValueError),
+        (10**400, ValueError),
+        (-1, ValueError),
+        (Decimal("NaN"), ValueError),
+        (Decimal("sNaN"), ValueError),
+        (timedelta(seconds=-1), ValueError),
+        ("30", TypeError),
+        (True, TypeError),
+        ([], TypeError),
+    ],
+)
+def test_what_is_no_delay_is_refused_to_the_step(after: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="write seconds from 0 to 100 years"):
+        RetryStep("busy", after=after)
+    later = RetryStep("busy")
+    later.after = after
+    assert failure_of(later, RetryPolicy(), MOST).after is None
+
+
+@pytest.mark.parametrize("after", ["nan", float("nan"), "30", -1, 1e18, True])
+def test_what_another_side_asks_for_is_no_delay_unless_it_is_one(after: Any) -> None:
+    error = ToolError("busy", adapter="http", kind="http", retryable=True, retry_after=after, certain=True)
+    failed = failure_of(error, RetryPolicy(max_attempts=3), MOST)
+    assert (failed.after, failed.final) == (None, False)
+    assert isinstance(error.as_step_signal(), RetryStep)
