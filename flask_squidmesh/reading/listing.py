@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, Unpack, cast, get_args
 
@@ -48,8 +48,21 @@ def list_runs(
     behind = [_behind(after, sort)] if after else []
     page = _page([(*part, *behind) for part in selection.parts], sort, limit + 1, SUMMARY_COLUMNS)
     rows = connection.execute(page, moments_of(filters)).mappings().all()
-    runs = tuple(summary_of(row) for row in rows[:limit])
+    runs = _without_unknown_parents(connection, scope, [summary_of(row) for row in rows[:limit]])
     return RunPage(runs=runs, next=cursor_of(runs[-1].created_at, runs[-1].id) if len(rows) > limit else None)
+
+
+def _without_unknown_parents(
+    connection: sa.Connection, scope: Scope, runs: Sequence[RunSummary]
+) -> tuple[RunSummary, ...]:
+    """A child is of its parent's tenant, but may be of another workflow; one query where a scope leaves some out."""
+    parents = {run.parent_run_id for run in runs if run.parent_run_id is not None}
+    if scope.workflows is None or not parents:
+        return tuple(runs)
+    known = {None, *summaries(connection, scope, sorted(parents))}
+    return tuple(
+        run if run.parent_run_id in known else replace(run, parent_run_id=None, parent_step=None) for run in runs
+    )
 
 
 def summaries(connection: sa.Connection, scope: Scope, run_ids: Sequence[str]) -> dict[str, RunSummary]:

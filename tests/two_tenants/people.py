@@ -28,6 +28,7 @@ PEOPLE: Final = {
         Worker("anna", "Anna of Acme", "acme", may_act=True),
         Worker("rita", "Rita of Acme", "acme"),
         Worker("otto", "Otto of Globex", "globex", may_act=True),
+        Worker("nora", "Nora of Initech, which has no runs", "initech"),
         Worker("vera", "Vera, auditor", None),
     )
 }

@@ -10,11 +10,14 @@ from flask import Flask
 
 from flask_squidmesh import Scope, Workflow
 from flask_squidmesh.runtime import bulk
+from flask_squidmesh.runtime.beats import record_beat
 from flask_squidmesh.store import auditing, tables
+from flask_squidmesh.store.identity import new_id
 from flask_squidmesh.testing import drain
 from tests.two_tenants.workflows import Bundle, Call, Delivery, Invoice, Parcel, Reminder, Return, Transfer
 
 WORDS: Final = {"acme": "Acorn", "globex": "Zirkon"}
+HOST: Final = "host:1:a"
 ACTORS: Final = {"acme": "anna", "globex": "otto"}
 
 
@@ -63,6 +66,7 @@ def _once(app: Flask, tenant: str, number: int) -> Filled:
             "stuck": start(Reminder, 11),
             "parent": start(Bundle, 12),
             "replayed": start(Delivery, 13),
+            "working": start(Reminder, 14),
         }
         mesh.approve_run(runs["approved"], actor=who, comment=f"{word} pays well")
         mesh.reject_run(runs["rejected"], actor=who, comment=f"{word} owes us")
@@ -75,7 +79,10 @@ def _once(app: Flask, tenant: str, number: int) -> Filled:
         scope = Scope(tenants=[tenant])
         job = bulk.begin(runtime, "resume", items, scope=scope, actor=who, comment=f"{word} waits")
         bulk.cancel(runtime, job, actor=who)
+        record_beat(runtime, "worker", HOST, queue=runtime.settings.queue, threads=4)
         with runtime.database.write() as connection:
+            taken = sa.update(tables.dispatches).where(tables.dispatches.c.run_id == runs["working"])
+            connection.execute(taken.values(claim_id=new_id(), claimed_by=HOST, claimed_at=runtime.clock.now()))
             held = sa.update(tables.dispatches).where(tables.dispatches.c.run_id == runs["stuck"])
             connection.execute(held.values(held=f"{word} is held back"))
             said = {"action": "cancel", "reason": f"Not for {word}"}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import unified_diff
+from html import unescape
 from itertools import product
 from typing import Any, Final
 from uuid import uuid4
@@ -18,10 +19,13 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
+from flask_squidmesh import Scope
 from flask_squidmesh.dashboard import Dashboard
 from flask_squidmesh.dashboard.actions import ACTIONS
+from flask_squidmesh.dashboard.payload_form import PREFIX
 from flask_squidmesh.dashboard.views.pulse import OF_LISTS, OF_ONE
 from flask_squidmesh.dashboard.views.schedules import DEEDS
+from flask_squidmesh.runtime import bulk
 from flask_squidmesh.runtime.scheduling import fire
 from flask_squidmesh.store.tables import Base
 from tests.two_tenants.app import make_app
@@ -36,6 +40,7 @@ VERBS: Final = {
     "bulk_go_on": ["continue", "stop"],
 }
 OF_OTHERS: Final = {None: ("acme", "globex"), "rita": ("globex",), "anna": ("globex",), "otto": ("acme",)}
+OWNERS: Final = {"acme": "anna", "globex": "otto"}
 NOON: Final = datetime(2026, 3, 9, 12, tzinfo=UTC)
 
 
@@ -189,15 +194,24 @@ def tenants_rows(dump: dict[str, list[tuple[object, ...]]], filled: Filled) -> d
 
 @pytest.mark.parametrize("name", ["rita", "anna", "otto"])
 def test_what_is_another_tenants_is_answered_as_what_does_not_exist(house: House, name: str) -> None:
-    others = house.filled[OF_OTHERS[name][0]]
+    tenant = OF_OTHERS[name][0]
+    others = house.filled[tenant]
     unknown = {id: str(uuid4()) for id in others.texts if len(id) == 36} | {"nightly/nightly": "nightly/absent"}
     theirs, nobodys = house.client(name), house.client(name)
     fields = fields_for(theirs, others)
     blank = {**{field: replaced(value, unknown) for field, value in fields.items()}, **token_of(nobodys)}
-    for address, method in product(house.addresses(others), ("GET", "POST")):
+    polled = [address for address in house.addresses(others) if "/runs/" in address or "/bulk/" in address]
+    addresses = [*house.addresses(others), *polls(house.client(OWNERS[tenant]), polled)]
+    for address, method in product(addresses, ("GET", "POST")):
         answer = sent(theirs, method, address, {}, fields)
         expected = sent(nobodys, method, replaced(address, unknown), {}, blank)
         assert not differing(replaced(page_of(answer), unknown), page_of(expected)), (method, address)
+
+
+def polls(client: FlaskClient, addresses: list[str]) -> set[str]:
+    """What the pages ask for again and again, which says what they showed."""
+    pages = [client.get(address, buffered=True).text for address in addresses]
+    return {unescape(found) for page in pages for found in re.findall(r'hx-get="([^"]*/pulse[^"]*)"', page)}
 
 
 def page_of(answer: TestResponse) -> str:
@@ -221,7 +235,7 @@ def neutral(page: str) -> str:
     return re.sub(r'(name="(?:\w*csrf\w*|key)" value=")[^"]*', r"\1", page)
 
 
-@pytest.mark.parametrize("name", ["rita", "anna"])
+@pytest.mark.parametrize("name", ["anna", "nora"])
 def test_pages_are_what_they_would_be_without_the_other_tenant(migrated_sqlite_url: str, name: str) -> None:
     app = make_app(migrated_sqlite_url, clock=StoppedClock())
     house = House(app, {"acme": fill(app, "acme")})
@@ -246,3 +260,96 @@ def test_the_auditor_of_all_sees_both(house: House) -> None:
     assert "Acorn" in page
     assert "Zirkon" in page
     assert house.client("anna").get("/squidmesh/runs").text.count("Acorn") > 5
+
+
+@pytest.fixture
+def narrow(migrated_sqlite_url: str) -> House:
+    """Whoever looks may know of Acme's invoices and parcels alone."""
+    app = make_app(migrated_sqlite_url, clock=StoppedClock())
+    app.extensions["mesh"].scope(lambda: Scope(tenants=["acme"], workflows=["invoice", "parcel"]))
+    return House(app, {"acme": fill(app, "acme")})
+
+
+def test_workflows_outside_the_scope_are_not_there(narrow: House) -> None:
+    client, runs = narrow.client("anna"), narrow.filled["acme"].runs
+    for path in ("", "runs", "runs.csv", "runs.json", "failures", "audit", "audit.csv", "workflows", "schedules"):
+        page = client.get(f"/squidmesh/{path}", buffered=True).text.lower()
+        unseen = ("delivery ", "return ", "transfer ", "call ", "reminder ", "bundle ", "nightly")
+        assert [word for word in unseen if word in page] == [], path
+    absent = (f"runs/{runs['failed']}", f"runs/{runs['parent']}", "workflows/delivery", "workflows/delivery/start")
+    assert [client.get(f"/squidmesh/{path}").status_code for path in absent] == [404] * len(absent)
+    assert client.get("/squidmesh/workflows/invoice/start").status_code == 200
+
+
+def test_relatives_outside_the_scope_are_not_told_of(narrow: House) -> None:
+    runs, client = narrow.filled["acme"].runs, narrow.client("anna")
+    listed = {run["id"]: run for run in client.get("/squidmesh/runs.json", buffered=True).get_json()["runs"]}
+    assert (listed[runs["child"]]["parent_run_id"], listed[runs["child"]]["parent_step"]) == (None, None)
+    for address in (f"/squidmesh/runs/{runs['child']}", f"/squidmesh/runs/{runs['child']}.json"):
+        assert not re.search(rf"{runs['parent']}|tie_up", client.get(address).text), address
+    narrow.app.extensions["mesh"].scope(lambda: Scope(workflows=["bundle"]))
+    of_parent = f"/squidmesh/runs/{runs['parent']}"
+    assert f"/squidmesh/runs/{runs['child']}" not in client.get(of_parent).text
+    assert client.get(f"{of_parent}.json").get_json()["children"] == []
+
+
+@pytest.mark.parametrize("answer", [None, True, "acme", ["acme"], {"tenants": ["acme"]}, ("acme",), Scope])
+def test_a_scope_that_is_none_shows_nothing(house: House, answer: Any) -> None:
+    house.app.extensions["mesh"].scope(lambda: answer)
+    client = house.client("anna")
+    for address in ("/", "/runs", "/runs.json", "/audit", "/workflows", f"/runs/{house.filled['acme'].runs['failed']}"):
+        page = client.get(f"/squidmesh{address}", buffered=True)
+        assert page.status_code == 403, address
+        assert "acorn" not in page.text.lower()
+
+
+def test_the_host_is_told_what_is_wrong_with_its_scope(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    house.app.extensions["mesh"].scope(lambda: Scope(tenants="acme"))
+    assert house.client("anna").get("/squidmesh/runs").status_code == 403
+    assert "tenants must be a list" in caplog.text
+
+
+def test_the_scope_is_asked_once_a_request_and_may_be_told_the_actor(house: House) -> None:
+    asked = []
+
+    @house.app.extensions["mesh"].scope
+    def scope(actor: Any) -> Scope:
+        asked.append(actor)
+        return Scope(tenants=["acme"])
+
+    house.client("anna").get("/squidmesh/")
+    assert asked == [{"id": "anna", "label": "Anna of Acme"}]
+
+
+def test_somebody_starts_runs_of_their_own_tenant_alone(house: House) -> None:
+    client, mesh = house.client("anna"), house.app.extensions["mesh"]
+    address = "/squidmesh/workflows/invoice/start"
+    fields = {**forms_of(client.get(address).text)[address], f"{PREFIX}number": "99", f"{PREFIX}customer": "Nobody"}
+    for hook, tenant in ((None, "acme"), (lambda: "acme", "acme"), (lambda: "globex", None), (lambda: None, None)):
+        mesh._hooks.tenant = None
+        if hook is not None:
+            mesh.tenant(hook)
+        answer = client.post(address, data={**fields, "key": str(uuid4())})
+        with house.app.app_context():
+            newest = mesh.list_runs(limit=1).runs[0]
+        if tenant is None:
+            assert answer.status_code == 403
+            assert newest.tenant == "acme"
+        else:
+            assert answer.status_code == 303
+            assert (newest.tenant, newest.subject) == (tenant, "Invoice 99 of Nobody")
+
+
+def test_a_bulk_action_reaches_no_run_outside_the_scope_in_which_it_was_asked_for(house: House) -> None:
+    app, run_id = house.app, house.filled["acme"].runs["paused"]
+    runtime = app.extensions["squidmesh"]
+    with app.app_context():
+        items = [bulk.Item(run_id=run_id, token=app.extensions["mesh"].inspect_run(run_id).decision, step="look")]
+        job_id = bulk.begin(runtime, "resume", items, scope=Scope(tenants=["globex"]), actor="otto")
+        bulk.go_on(runtime, job_id, 60)
+        with runtime.database.read() as connection:
+            job = bulk.look(connection, Scope.all(), job_id)
+            assert bulk.look(connection, Scope(tenants=["globex"]), job_id) is None
+        assert job is not None
+        assert (job.succeeded, job.failed) == (0, 1)
+        assert app.extensions["mesh"].inspect_run(run_id).status == "paused"
