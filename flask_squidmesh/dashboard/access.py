@@ -74,11 +74,13 @@ class Dashboard(Blueprint):
 
 
 class Refused(Forbidden):
-    """The person may not do this. `closed` where the host has opened the dashboard to nobody."""
+    """The person may not do this. run_id: what it was about, if it is about one run. `closed` where the host has
+    opened the dashboard to nobody.
+    """
 
-    def __init__(self, action: str, reason: str, *, closed: bool = False) -> None:
+    def __init__(self, action: str, reason: str, *, run_id: str | None = None, closed: bool = False) -> None:
         super().__init__(reason)
-        self.action, self.reason, self.closed = action, reason, closed
+        self.action, self.reason, self.run_id, self.closed = action, reason, run_id, closed
 
 
 def current_hooks() -> Hooks:
@@ -134,7 +136,7 @@ def require(
     """
     denied = _denied(Question(action=action, run=run, permission=permission, workflow=workflow, step=step))
     if denied is not None:
-        raise Refused(action, denied.reason, closed=is_closed())
+        raise Refused(action, denied.reason, run_id=run.id if run is not None else None, closed=is_closed())
 
 
 def tenant_by(given: Hooks) -> str:

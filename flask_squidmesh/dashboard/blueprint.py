@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import abort, request
+from flask import abort
 
-from . import csrf, failures, headers, redirects, static_files
+from . import failures, headers, redirects, static_files
 from .access import Dashboard
+from .door import Address, Form, Page, limit_body, refuse_large
 from .hooks import Hooks
 from .views import (
     acting,
@@ -30,36 +31,35 @@ from .views import (
 )
 from .views import failures as failing
 
-GET, GET_POST, POST = ["GET"], ["GET", "POST"], ["POST"]
-ROUTES: list[tuple[str, str, Callable[..., Any], list[str]]] = [
-    ("/", "inbox", inbox.show, GET),
-    ("/next", "next", one_by_one.lead_on, GET),
-    ("/runs", "runs", runs.show, GET),
-    ("/runs.csv", "runs_csv", exporting.runs_csv, GET),
-    ("/runs.json", "runs_json", exporting.runs_json, GET),
-    ("/runs/<run_id>", "run", run.show, GET),
-    ("/runs/<run_id>.json", "run_json", run.as_json, GET),
-    ("/runs/<run_id>/payload/<path:part>", "payload", payload.show, GET),
-    ("/runs/<run_id>/reveal/<path:part>", "reveal", payload.reveal, GET_POST),
-    ("/runs/<run_id>/<verb>", "act", acting.act, GET_POST),
-    ("/workflows", "workflows", workflows.show, GET),
-    ("/workflows/<name>", "workflow", workflows.show_one, GET),
-    ("/workflows/<name>/start", "start", starting.start, GET_POST),
-    ("/bulk", "bulk", bulk.ask, GET_POST),
-    ("/bulk/<job_id>", "bulk_job", bulk.show, GET),
-    ("/bulk/<job_id>/<verb>", "bulk_go_on", bulk.go_on, POST),
-    ("/failures", "failures", failing.show, GET),
-    ("/schedules", "schedules", schedules.show, GET),
-    ("/schedules/<workflow>/<trigger>/<verb>", "schedule", schedules.act, GET_POST),
-    ("/workers", "workers", workers.show, GET),
-    ("/audit", "audit", audit.show, GET),
-    ("/audit.csv", "audit_csv", audit.as_csv, GET),
-    ("/help", "help", help.show, GET),
-    ("/pulse", "pulse", pulse.answer, GET),
-    ("/prefs", "preferences", preferences.change, POST),
-    ("/assets/<name>", "asset", static_files.serve, GET),
-    ("/<path:unknown>", "unknown", lambda unknown: abort(404), GET),
-]
+ADDRESSES: tuple[Address, ...] = (
+    Page("/", "inbox", inbox.show),
+    Page("/next", "next", one_by_one.lead_on),
+    Page("/runs", "runs", runs.show),
+    Page("/runs.csv", "runs_csv", exporting.runs_csv),
+    Page("/runs.json", "runs_json", exporting.runs_json),
+    Page("/runs/<run_id>", "run", run.show),
+    Page("/runs/<run_id>.json", "run_json", run.as_json),
+    Page("/runs/<run_id>/payload/<path:part>", "payload", payload.show),
+    Form("/runs/<run_id>/reveal/<path:part>", "reveal", payload.enter, payload.reveal, payload.ask),
+    Form("/runs/<run_id>/<verb>", "act", acting.enter, acting.act, acting.show),
+    Page("/workflows", "workflows", workflows.show),
+    Page("/workflows/<name>", "workflow", workflows.show_one),
+    Form("/workflows/<name>/start", "start", starting.enter, starting.start, starting.show),
+    Form("/bulk", "bulk", bulk.enter, bulk.begin, bulk.ask),
+    Page("/bulk/<job_id>", "bulk_job", bulk.show),
+    Form("/bulk/<job_id>/<verb>", "bulk_go_on", bulk.enter_job, bulk.go_on),
+    Page("/failures", "failures", failing.show),
+    Page("/schedules", "schedules", schedules.show),
+    Form("/schedules/<workflow>/<trigger>/<verb>", "schedule", schedules.enter, schedules.act, schedules.ask),
+    Page("/workers", "workers", workers.show),
+    Page("/audit", "audit", audit.show),
+    Page("/audit.csv", "audit_csv", audit.as_csv),
+    Page("/help", "help", help.show),
+    Page("/pulse", "pulse", pulse.answer),
+    Form("/prefs", "preferences", preferences.enter, preferences.change),
+    Page("/assets/<name>", "asset", static_files.serve),
+    Page("/<path:unknown>", "unknown", lambda unknown: abort(404)),
+)
 
 
 def create_blueprint(
@@ -73,17 +73,12 @@ def create_blueprint(
     """
     dashboard = Dashboard(name, __name__, url_prefix=url_prefix)
     dashboard.hooks, dashboard.own_authorize = hooks, Hooks(authorize=authorize).authorize
-    for rule, endpoint, view, methods in ROUTES:
-        dashboard.add_url_rule(rule, endpoint, view, methods=methods)
-    dashboard.before_request(_before)
+    for address in ADDRESSES:
+        dashboard.add_url_rule(address.rule, address.endpoint, address.answer, methods=address.methods)
+    dashboard.url_value_preprocessor(limit_body)
+    dashboard.before_request(refuse_large)
     dashboard.after_request(headers.apply)
     dashboard.after_request(redirects.lead)
     dashboard.after_request(preferences.keep_live)
     failures.register(dashboard)
     return dashboard
-
-
-def _before() -> None:
-    """A form counts only where it came from a page of ours."""
-    if request.method == "POST":
-        csrf.check()

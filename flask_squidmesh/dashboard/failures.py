@@ -8,11 +8,11 @@ from typing import Any
 from flask import current_app, request
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
 from ..errors import ConfigurationError, RunNotFoundError, SchemaError
-from . import access, data
+from . import access, data, door
 from .csrf import ForeignForm, NoForms
 from .language import _, in_english
 from .rendering import render
@@ -28,6 +28,7 @@ def register(dashboard: access.Dashboard) -> None:
     dashboard.register_error_handler(CSRFError, foreign_form)
     dashboard.register_error_handler(ForeignForm, foreign_form)
     dashboard.register_error_handler(NoForms, no_forms)
+    dashboard.register_error_handler(RequestEntityTooLarge, too_large)
     dashboard.register_error_handler(NotFound, no_such_page)
     dashboard.register_error_handler(RunNotFoundError, no_such_run)
     dashboard.register_error_handler(ConfigurationError, not_configured)
@@ -48,6 +49,10 @@ def foreign_form(error: ForeignForm | CSRFError) -> Answer:
     """The log-in for somebody unknown, whose session has perhaps ended, else a page with the reason."""
     reason = error.description if isinstance(error, ForeignForm) else in_english(error.description or "")
     return access.login_instead() or _page("foreign_form.html", 400, _("This form was not accepted"), reason=reason)
+
+
+def too_large(_error: RequestEntityTooLarge) -> Answer:
+    return _page("too_large.html", 413, _("This is too large"))
 
 
 def no_forms(_error: NoForms) -> Answer:
@@ -89,12 +94,22 @@ def _means_missing_tables(error: DBAPIError) -> bool:
 
 
 def _keep(error: access.Refused) -> None:
-    """The refusal stands whether or not it could be kept."""
-    run_id = (request.view_args or {}).get("run_id")
+    """Keep what somebody with a name tried by a form of ours; the refusal stands whether or not it could be kept."""
+    actor = access.shown_actor()
+    if actor is None or not _is_ours():
+        return
     try:
-        data.record_refusal(run_id, error.action, access.shown_actor(), error.reason)
+        data.record_refusal(error.run_id, error.action, actor, error.reason)
     except Exception:
         logger.exception("a refused attempt could not be kept in the audit")
+
+
+def _is_ours() -> bool:
+    try:
+        door.check()
+    except HTTPException:
+        return False
+    return True
 
 
 def _page(template: str, status: int, heading: str, **values: Any) -> Answer:

@@ -13,6 +13,7 @@ from .language import _
 from .rendering import render
 
 NO_PAGES = (".pulse", ".preferences", ".bulk_go_on")
+OF_OURS = (303, 308)
 
 
 def lead(response: Response) -> Response:
@@ -71,13 +72,13 @@ def _page() -> str:
 
 
 def _may_leave(response: Response) -> bool:
-    """Whether a form that is sent without a script might end on another origin. Where a form of ours leads is a 303."""
+    """Whether a form that is sent without a script might end on another origin; ours lead by a 303 or a 308."""
     target = urlsplit(response.location or "")
     elsewhere = bool(target.netloc) and (target.scheme or request.scheme, target.netloc) != (
         request.scheme,
         request.host,
     )
-    return elsewhere or (response.status_code != 303 and request.headers.get("Sec-Fetch-Mode") == "navigate")
+    return elsewhere or (response.status_code not in OF_OURS and request.headers.get("Sec-Fetch-Mode") == "navigate")
 
 
 def _like(before: Response, after: Response) -> Response:

@@ -71,11 +71,12 @@ def furnished(visitor: Visitor) -> Visitor:
     return visitor
 
 
-def addresses(visitor: Visitor, method: str) -> Iterator[str]:
-    """Examples of every address that takes the method; a new kind of address needs an example of its values."""
+def addresses(visitor: Visitor, method: str | None = None) -> Iterator[str]:
+    """Examples of every address, or of those that take the method; a new kind of address needs an example of its
+    values."""
     with visitor.app.test_request_context():
         for rule in visitor.app.url_map.iter_rules():
-            if rule.endpoint.startswith("squidmesh.") and method in (rule.methods or ()):
+            if rule.endpoint.startswith("squidmesh.") and method in (None, *(rule.methods or ())):
                 yield from _examples(rule, visitor.app.extensions["examples"])
 
 
@@ -107,6 +108,32 @@ def test_looking_changes_nothing(busy: Visitor) -> None:
             assert busy.client.get(address + query).status_code < 500, address + query
             looked += 1
     assert looked > 100
+    assert dump(busy) == before
+
+
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "SQUID")
+
+
+def test_no_method_changes_anything_without_a_token(busy: Visitor) -> None:
+    token(busy)  # there is a session
+    before = dump(busy)
+    for address, method in product(set(addresses(busy)), METHODS):
+        for query in ("", "?comment=because&confirm=transfer"):
+            answer = busy.client.open(address + query, method=method, data={"comment": "because"})
+            assert answer.status_code < 500, (method, address)
+            assert answer.status_code in (400, 404, 405) or method in ("GET", "HEAD", "OPTIONS"), (method, address)
+    assert dump(busy) == before
+
+
+def test_only_post_acts_even_with_a_token(busy: Visitor) -> None:
+    fields = token(busy)
+    before = dump(busy)
+    for address, method in product(set(addresses(busy, "POST")), sorted({*METHODS} - {"POST"})):
+        busy.client.open(address, method=method, data={**fields, "comment": "because"})
+        busy.client.open(address, method=method, query_string={**fields, "comment": "because", "_method": "POST"})
+        busy.client.open(
+            address, method=method, data={**fields, "comment": "because"}, headers={"X-HTTP-Method-Override": "POST"}
+        )
     assert dump(busy) == before
 
 

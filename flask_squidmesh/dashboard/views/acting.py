@@ -16,7 +16,7 @@ from ...reading.looking import Look
 from ...reading.views import Explanation, Run
 from ...runtime.runtime import current_runtime
 from ...store.summaries import RunSummary
-from .. import data, frame, parts
+from .. import data, frame, parts, viewing
 from ..access import Refused, current_actor, current_scope, may, require
 from ..actions import BY_VERB, Action, Invalid
 from ..consequences import consequence, done, irreversible, why_not
@@ -76,20 +76,44 @@ class Attempt:
         return self.right in current_runtime().config.dashboard.comment_required
 
 
-def act(run_id: str, verb: str) -> Response:
-    """Show or do one action."""
+def enter(run_id: str, verb: str) -> Attempt:
+    """The action at the step that the address names, for somebody who may do it there."""
     action = BY_VERB.get(verb)
     if action is None:
         abort(404)
-    attempt = _attempt(run_id, action)
-    require("view", attempt.run)
+    attempt = _attempt(viewing.look(run_id), action, request.args.get("step"))
+    _allow(attempt)
+    return attempt
+
+
+def show(attempt: Attempt) -> Response:
+    """The page that asks."""
+    if attempt.possible is None and not attempt.blocking and not _steps_to_choose(attempt):
+        return _conflict(attempt)
+    return _form(attempt, 200)
+
+
+def act(entered: Attempt) -> Response:
+    """Do it at the step that the form names, if the person may do it there too."""
+    attempt = _attempt(entered.look, entered.action, _step_in_form())
+    _allow(attempt)
+    return _do(attempt)
+
+
+def _step_in_form() -> str | None:
+    return request.values.get("step")
+
+
+def _allow(attempt: Attempt) -> None:
+    """Raises Refused where the person may not do it, or where nobody would be on record."""
     _require(attempt)
-    objection = may_not_approve(action.name, attempt.decision, attempt.run)
+    objection = may_not_approve(attempt.action.name, attempt.decision, attempt.run)
     if objection is not None and attempt.possible is not None:
-        raise Refused(action.name, objection)
+        raise Refused(attempt.action.name, objection, run_id=attempt.run.id)
     if current_actor() is None:
-        raise Refused(action.name, _("Nobody would be recorded as having done it: the app has to give mesh.actor."))
-    return _do(attempt) if request.method == "POST" else _show(attempt)
+        raise Refused(
+            attempt.action.name, _("Nobody would be recorded as having done it: the app has to give mesh.actor.")
+        )
 
 
 def _require(attempt: Attempt) -> None:
@@ -101,38 +125,35 @@ def _require(attempt: Attempt) -> None:
     require(attempt.right, attempt.run, (decision_at(attempt.run, step) or {}).get("permission"), step=step)
 
 
-def _attempt(run_id: str, action: Action) -> Attempt:
-    look = data.look(run_id)
-    attempt = Attempt(look, action, _step(look, action))
+def _attempt(look: Look, action: Action, chosen: str | None) -> Attempt:
+    attempt = Attempt(look, action, _step(look, action, chosen))
     if attempt.refusal is not None and attempt.refusal.reason == UNSAFE:
         attempt.blocking = list(attempt.refusal.details["blocked_by"])
     return attempt
 
 
-def _step(look: Look, action: Action) -> str | None:
+def _attempt_now(attempt: Attempt) -> Attempt:
+    """The same, as the run stands now."""
+    return _attempt(data.look(attempt.run.id), attempt.action, _step_in_form())
+
+
+def _step(look: Look, action: Action, chosen: str | None) -> str | None:
     """The step that was chosen, else the only one that there is to choose, else the one decided last."""
-    chosen = request.values.get("step")
     offered = [each.step for each in look.explanation.next_actions if each.action == action.name]
     if chosen or len(offered) > 1:
         return chosen
     return offered[0] if offered else decided_last(look.run, action.name)
 
 
-def _show(attempt: Attempt) -> Response:
-    if attempt.possible is None and not attempt.blocking and not _steps_to_choose(attempt):
-        return _conflict(attempt)
-    return _form(attempt, 200)
-
-
 def _do(attempt: Attempt) -> Response:
     if attempt.action.on_step and not attempt.decision and attempt.possible is None:
-        return _show(attempt)
+        return show(attempt)
     try:
         after = _call(attempt, _filled_in(attempt))
     except ConflictError:
-        return _conflict(_attempt(attempt.run.id, attempt.action))
+        return _conflict(_attempt_now(attempt))
     except TransitionError as error:
-        now = _attempt(attempt.run.id, attempt.action)
+        now = _attempt_now(attempt)
         if not request.form.get("from_step") or (now.possible is None and not now.blocking):
             return _conflict(now)
         attempt.problems["from_step"] = in_english(str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -38,10 +38,32 @@ class Verdict:
     step: str | None = None
 
 
-def ask() -> Response | str:
-    """Choose the action, see which runs it takes, and begin."""
+@dataclass(frozen=True, slots=True)
+class Going:
+    """A job, and what somebody who may go on with it wants. verb: "continue" or "stop"."""
+
+    job: bulk.Job
+    verb: str
+    actor: Any
+
+
+def enter() -> None:
+    """Somebody who may act on many runs."""
     require("bulk")
     require("list")
+
+
+def ask(_about: None) -> Response | str:
+    """Choose the action, and see which runs it takes."""
+    return _asked(_preview)
+
+
+def begin(_about: None) -> Response | str:
+    """Begin with the runs that the page showed."""
+    return _asked(lambda action, found, _more: _begin(action, found))
+
+
+def _asked(go_on: Callable[[str, list[Judged], bool], Response]) -> Response | str:
     try:
         run_ids, more = _chosen()
     except FilterError as error:
@@ -52,7 +74,7 @@ def ask() -> Response | str:
     found = data.judged(run_ids)
     if action not in bulk.CALLS:
         return render("bulk_choose.html", choices=_choices(found), total=len(found), more=more)
-    return _begin(action, found) if request.method == "POST" else _preview(action, found, more)
+    return go_on(action, found, more)
 
 
 def show(job_id: str) -> str:
@@ -70,18 +92,22 @@ def refreshed(job_id: str, version: str) -> tuple[str, bool] | None:
     return render("_pulse_bulk.html", swapped=True, **_content(job)), job.status not in bulk.OPEN
 
 
-def go_on(job_id: str, verb: str) -> Response:
+def enter_job(job_id: str, verb: str) -> Going:
+    """The job, for somebody who may go on with it or stop it."""
+    actor = asking.actor_for("bulk")
+    return Going(_job(job_id), verb, actor) if verb in ("continue", "stop") else abort(404)
+
+
+def go_on(going: Going) -> Response:
     """Work at it now, or leave the rest undone."""
-    actor, job = asking.actor_for("bulk"), _job(job_id)
-    if verb == "continue":
+    job = going.job
+    if going.verb == "continue":
         bulk.go_on(current_runtime(), job.id, SLICE_SECONDS)
-    elif verb == "stop":
+    else:
         try:
-            bulk.cancel(current_runtime(), job.id, actor=actor)
+            bulk.cancel(current_runtime(), job.id, actor=going.actor)
         except TransitionError:
             flash(_("It has ended already; nothing was done."), "error")
-    else:
-        abort(404)
     return redirect(url_for(".bulk_job", job_id=job.id), 303)
 
 

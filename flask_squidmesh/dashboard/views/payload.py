@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from typing import Any
 
-from flask import abort, current_app, jsonify, request, url_for
+from flask import abort, current_app, jsonify, url_for
 from werkzeug.wrappers import Response
 
 from ...reading.looking import Look
 from ...reading.views import Run
-from .. import asking, data, parts
+from .. import asking, data, parts, viewing
 from ..access import require
 from ..documents import revealed, visible
 from ..language import _, code
@@ -19,31 +21,47 @@ from ..rendering import render
 
 def show(run_id: str, part: str) -> Response:
     """The whole part, without what is redacted."""
-    look = data.look(run_id)
+    look = viewing.look(run_id)
     found = _found(look, part)
     return jsonify(visible(look.run, found.value, found.path))
 
 
-def reveal(run_id: str, part: str) -> Response:
-    """Ask, then show the part with what is hidden for its name, once that is on record."""
-    look = data.look(run_id)
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A part of a run that somebody may see whole, once that is on record."""
+
+    run: Run
+    part: Part
+    actor: Any
+
+
+def enter(run_id: str, part: str) -> Hidden:
+    """The part, for somebody who may see it whole."""
+    look = viewing.look(run_id)
     found = _found(look, part)
-    actor = asking.actor_for("reveal", look.run)
-    question = _question(look.run, found)
-    if request.method == "GET":
-        return asking.page(question)
+    return Hidden(look.run, found, asking.actor_for("reveal", look.run))
+
+
+def ask(hidden: Hidden) -> Response:
+    """The page that asks."""
+    return asking.page(_question(hidden.run, hidden.part))
+
+
+def reveal(hidden: Hidden) -> Response:
+    """Show the part with what is hidden for its name, once that is on record."""
+    run, found = hidden.run, hidden.part
+    question = _question(run, found)
     comment = asking.comment_for(question)
     if question.problems:
         return asking.page(question, 422)
-    data.record_reveal(run_id, found.name, actor, comment)
-    seen = revealed(look.run, found.value, found.path)
+    data.record_reveal(run.id, found.name, hidden.actor, comment)
+    seen = revealed(run, found.value, found.path)
     text = json.dumps(seen, indent=2, ensure_ascii=False, default=str)
-    page = render("revealed.html", run=look.run, part=found.name, text=text)
+    page = render("revealed.html", run=run, part=found.name, text=text)
     return current_app.make_response(page)
 
 
 def _found(look: Look, name: str) -> Part:
-    require("view", look.run)
     require("payload", look.run)
     part = parts.named(look, name)
     if part is None or part.value is None:

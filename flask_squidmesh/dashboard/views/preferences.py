@@ -10,7 +10,11 @@ from .. import frame
 A_YEAR = 365 * 24 * 3600
 
 
-def change() -> Response:
+def enter() -> None:
+    """Anybody may: it changes nothing but cookies of their own."""
+
+
+def change(_about: None) -> Response:
     """Keep the theme or the zone of times, and go back to where the reader was."""
     response = redirect(frame.local_path(request.form.get("next")) or url_for(".inbox"), 303)
     if request.form.get("theme") in frame.THEMES:

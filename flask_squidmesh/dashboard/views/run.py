@@ -15,7 +15,7 @@ from ...reading.looking import Look
 from ...reading.views import AttemptView, Explanation, Run, StepRunView, TimelineEvent
 from ...runtime.runtime import current_runtime
 from ...store.summaries import RunSummary
-from .. import data, frame, graph_drawing, parts, rail
+from .. import data, frame, graph_drawing, parts, rail, viewing
 from ..access import current_hooks, may, require
 from ..documents import Document, Documents, Failure, visible
 from ..events import started, title_of, told
@@ -47,16 +47,13 @@ class Inspected:
 
 def show(run_id: str) -> Response:
     """The page."""
-    look = data.look(run_id)
-    require("view", look.run)
-    return current_app.make_response(render("run.html", **_content(look)))
+    return current_app.make_response(render("run.html", **_content(viewing.look(run_id))))
 
 
 def as_json(run_id: str) -> Response:
     """The run with its history and explanation as JSON, redacted."""
-    look = data.look(run_id)
+    look = viewing.look(run_id)
     run = look.run
-    require("view", run)
     require("payload", run)
     document = {**run.to_dict(), "explanation": look.explanation.to_dict()}
     return current_app.make_response(visible(run, document, ()))
@@ -64,11 +61,10 @@ def as_json(run_id: str) -> Response:
 
 def refreshed(run_id: str, version: str) -> tuple[str, bool] | None:
     """The parts that have changed since this version, and whether it was the last time; None where nothing has."""
-    glimpse = data.glimpse(run_id)
-    require("view", glimpse.run)
+    glimpse = viewing.glimpse(run_id)
     if _version(glimpse.run, glimpse.word) == version:
         return None
-    look = data.look(run_id)
+    look = data.look(glimpse.run.id)
     return render("_pulse_run.html", swapped=True, **_content(look)), _is_over(look.run)
 
 

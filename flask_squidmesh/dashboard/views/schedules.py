@@ -104,23 +104,41 @@ def _content(found: list[ScheduleView]) -> dict[str, Any]:
     }
 
 
-def act(workflow: str, trigger: str, verb: str) -> Response:
-    """Ask, and do it."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What somebody who may do it wants done with which schedule."""
+
+    deed: Deed
+    workflow: str
+    trigger: str
+    actor: Any
+
+
+def enter(workflow: str, trigger: str, verb: str) -> Asked:
+    """What is to be done, for somebody who may do it."""
     deed = DEEDS.get(verb)
     if deed is None:
         abort(404)
     actor = asking.actor_for(deed.right, workflow=workflow)
     if not data.has_schedule(workflow, trigger):
         abort(404)
-    question = _question(deed, workflow, trigger)
-    if request.method == "GET":
-        return asking.page(question)
+    return Asked(deed, workflow, trigger, actor)
+
+
+def ask(asked: Asked) -> Response:
+    """The page that asks."""
+    return asking.page(_question(asked))
+
+
+def act(asked: Asked) -> Response:
+    """Do it."""
+    deed, question = asked.deed, _question(asked)
     comment = asking.comment_for(question)
     if question.problems:
         return asking.page(question, 422)
     once = {"key": question.key} if deed.repeats else {}
     try:
-        run_id = deed.call(current_runtime(), workflow, trigger, actor=actor, comment=comment, **once)
+        run_id = deed.call(current_runtime(), asked.workflow, asked.trigger, actor=asked.actor, comment=comment, **once)
     except (UnknownWorkflowError, UnknownTriggerError):
         abort(404)
     except ManualActionError as error:
@@ -133,15 +151,16 @@ def act(workflow: str, trigger: str, verb: str) -> Response:
     return redirect(url_for(".run", run_id=run_id) if run_id else url_for(".schedules"), 303)
 
 
-def _question(deed: Deed, workflow: str, trigger: str) -> asking.Question:
+def _question(asked: Asked) -> asking.Question:
+    deed, given = asked.deed, request.form.get("key") if request.method == "POST" else None
     return asking.Question(
         right=deed.right,
-        heading=Markup("{}: {}").format(_(deed.text), trigger),
-        sentence=_(deed.sentence, trigger=code(trigger), workflow=code(workflow)),
+        heading=Markup("{}: {}").format(_(deed.text), asked.trigger),
+        sentence=_(deed.sentence, trigger=code(asked.trigger), workflow=code(asked.workflow)),
         button=_(deed.text),
         back=url_for(".schedules"),
         tone=deed.tone,
-        key=(read_id(request.form.get("key")) or str(uuid4())) if deed.repeats else None,
+        key=(read_id(given) or str(uuid4())) if deed.repeats else None,
     )
 
 

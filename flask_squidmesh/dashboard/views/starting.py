@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -12,23 +13,43 @@ from ...errors import ConflictError, ManualActionError, PayloadError, RunNotFoun
 from ...runtime import starting
 from ...runtime.runtime import current_runtime
 from ...workflow.spec import TriggerSpec, WorkflowSpec
-from .. import asking, data, payload_form
-from ..access import may, require, tenant_for
+from .. import asking, data, payload_form, viewing
+from ..access import may, tenant_for
 from ..documents import visible
 from ..language import _, in_english
 from ..rendering import render
 
 
-def start(name: str) -> Response:
-    """Show the form, and start the run."""
-    spec = _spec(name)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A workflow that somebody may start."""
+
+    spec: WorkflowSpec
+    actor: Any
+
+
+def enter(name: str) -> Wanted:
+    """The workflow, for somebody who may start it."""
+    spec = data.spec_named(name)
+    actor = asking.actor_for("start", workflow=spec.name if spec else name)
+    return Wanted(spec, actor) if spec else abort(404)
+
+
+def show(wanted: Wanted) -> Response:
+    """The form."""
+    spec = wanted.spec
     trigger = _trigger(spec)
-    actor = asking.actor_for("start", workflow=spec.name)
     fields = payload_form.fields(trigger.model, current_runtime().hides)
-    if request.method == "GET":
-        return _page(spec, trigger, payload_form.filled_with(fields, _like(spec)))
+    return _page(spec, trigger, payload_form.filled_with(fields, _like(spec)))
+
+
+def start(wanted: Wanted) -> Response:
+    """Start the run, or show the form again with what is wrong."""
+    spec = wanted.spec
+    trigger = _trigger(spec)
+    fields = payload_form.fields(trigger.model, current_runtime().hides)
     payload = payload_form.read(fields, request.form)
-    problems = [] if any(each.problem for each in fields) else _started(spec, trigger, payload, actor, fields)
+    problems = [] if any(each.problem for each in fields) else _started(spec, trigger, payload, wanted.actor, fields)
     if isinstance(problems, str):
         flash(_("The run was started."), "success")
         return redirect(url_for(".run", run_id=problems), 303)
@@ -61,10 +82,6 @@ def _started(
         return [in_english(str(error))]
 
 
-def _spec(name: str) -> WorkflowSpec:
-    return data.spec_named(name) or abort(404)
-
-
 def _trigger(spec: WorkflowSpec) -> TriggerSpec:
     """The manual trigger that is asked for, else the first."""
     manual = [each for each in spec.triggers.values() if each.kind == "manual"]
@@ -79,10 +96,9 @@ def _like(spec: WorkflowSpec) -> dict[str, Any]:
     if not like:
         return {}
     try:
-        run = data.look(like).run
+        run = viewing.look(like).run
     except RunNotFoundError:
         return {}
-    require("view", run)
     if run.workflow != spec.name or not may("payload", run):
         return {}
     seen = visible(run, run.payload, ("payload",))
