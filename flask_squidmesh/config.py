@@ -23,8 +23,8 @@ DASHBOARD_PREFIX: Final = "SQUIDMESH_DASHBOARD_"
 READING_ACTIONS: Final = ("list", "view", "payload", "export", "audit")
 WRITING_ACTIONS: Final = (
     *("start", "approve", "reject", "resume", "cancel", "replay", "replay_irreversible"),
-    *("retry", "resolve", "fail", "retry_compensation", "acknowledge", "bulk", "schedule_run", "schedule_pause"),
-    "reveal",
+    *("retry", "resolve", "fail", "retry_compensation", "acknowledge"),
+    *("bulk", "bulk_any", "schedule_run", "schedule_pause", "reveal"),
 )
 ACTIONS: Final = (*READING_ACTIONS, *WRITING_ACTIONS)
 LOCALES: Final = ("en", "de")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from functools import partial
+from itertools import chain
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from flask import Blueprint, Flask
@@ -13,7 +13,7 @@ from . import cli
 from .clock import Clock, SystemClock
 from .commands import Commands
 from .config import Config, read_config
-from .dashboard import create_blueprint
+from .dashboard import create_blueprint, permits
 from .dashboard.access import tenant_by
 from .dashboard.hooks import Hooks, notices
 from .dashboard.protocols import ActorHook, AuthorizeHook, LinksHook, NonceHook, RedactHook, ScopeHook, TenantHook
@@ -96,7 +96,8 @@ class SquidMesh(Commands):
         app.extensions["squidmesh"] = runtime
         runtime.host.share_tables()
         app.cli.add_command(cli.group)
-        runtime.notices = partial(notices, self._hooks)
+        runtime.notices = lambda: chain(notices(self._hooks), permits.notices())
+        runtime.objection_in_bulk = permits.objection
         if config.url_prefix is not None:
             app.register_blueprint(create_blueprint(self._hooks, url_prefix=config.url_prefix))
         if config.dev_worker:

@@ -102,11 +102,35 @@ def refusal(
     step: str | None = None,
 ) -> Deny | None:
     """Why the person may not do this; None where they may."""
-    asked = Question(action=action, run=run, permission=permission, workflow=workflow, step=step)
+    return refusal_here(Question(action=action, run=run, permission=permission, workflow=workflow, step=step))
+
+
+def refusal_here(asked: Question) -> Deny | None:
+    """Why the person of this request may not; None where they may."""
     try:
         return _denied(asked)
     except hooks.OWN_ANSWERS:
-        return Deny(_needed(action, permission))
+        return Deny(_needed(asked.action, asked.permission))
+
+
+def refusal_of(actor: Any, mount: str, asked: Question) -> Deny | None:
+    """Why the actor may not, where this is no request of theirs; None where they may.
+
+    actor: as they are recorded. mount: the name of the dashboard at which they asked. Raises what says that the
+    database is out of reach.
+    """
+    switched_off, found = _switched_off(asked.action), current_app.blueprints.get(mount)
+    if switched_off:
+        return Deny(switched_off)
+    authorize = found.authorize if isinstance(found, Dashboard) else None
+    if authorize is None:
+        return None if found and current_app.debug else Deny(_("The dashboard has not been opened to anybody."))
+    if not authorize.declares("actor"):
+        return Deny(_("The app cannot be asked about somebody who is not at the page: its authorize takes no actor."))
+    try:
+        return judgement(authorize, asked, actor)
+    except HTTPException:
+        return Deny(_needed(asked.action, asked.permission))
 
 
 def may(

@@ -27,6 +27,7 @@ NAMES: Mapping[str, str] = {
     "retry_compensation": N_("try again to undo"),
     "acknowledge": N_("acknowledge"),
     "bulk": N_("act on many runs"),
+    "bulk_any": N_("see and stop what others do with many runs"),
     "schedule_run": N_("run a schedule now"),
     "schedule_pause": N_("pause a schedule"),
     "reveal": N_("reveal hidden values"),

@@ -24,6 +24,7 @@ from ..store.scope import Scope
 from ..store.shapes import INSERTS
 from ..store.summaries import RunSummary
 from ..store.tables import bulk_jobs, runs
+from ..workflow.values import fingerprint
 from . import control, replaying
 from .deciders import decider_of
 
@@ -65,10 +66,14 @@ class Item:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One action on many runs, and how far it is. status: pending, running, completed or cancelled. scope: that of the
-    person who asked, in which each run has to be."""
+    person who asked, in which each run has to be. mount: the dashboard at which they asked; None where no page did.
+    asked: what tells one request from another.
+    """
 
     id: str
     scope: Scope
+    mount: str | None
+    asked: str
     action: str
     status: str
     actor: Any
@@ -93,6 +98,15 @@ class Job:
         return sum(item.done is False for item in self.items)
 
 
+Objection = Callable[[Job, Item], str | None]
+"""Why the person whose job it is may not do it with the run any more; None where they may."""
+
+
+def no_objection(_job: Job, _item: Item) -> str | None:
+    """Nothing stands in the way: where there are no pages, who began a job is trusted."""
+    return None
+
+
 def begin(
     runtime: Runtime,
     action: str,
@@ -102,21 +116,27 @@ def begin(
     actor: Any,
     comment: str | None = None,
     job_id: str | None = None,
+    mount: str | None = None,
+    asked: Any = None,
 ) -> str:
     """Write the job down and return its id; nothing is done to any run yet.
 
     items: the runs, none tried yet. scope: which runs the actor may know of. job_id: the id that it gets, so that
-    asking twice makes one job. Raises ManualActionError, and ConflictError for an id that is somebody else's.
+    asking twice makes one job. mount: the dashboard at which it is asked for. asked: what the person sent, by which the
+    second time is known; the items where left out. Raises ManualActionError, and ConflictError for an id that is
+    somebody else's or was given for something else.
     """
     decider = decider_of(actor, comment, None, actor_required=True, most=runtime.settings.max_payload_bytes)
     job_id, now = read_id(job_id) or new_id(), runtime.clock.now()
+    chosen = [[item.run_id, item.token, item.step] for item in items]
+    told = asked_for(action, chosen if asked is None else asked, decider.comment)
     row = {
         "id": job_id,
         "action": action,
         "status": "pending",
         "actor": decider.actor,
         "comment": decider.comment,
-        "selection": {"items": [[item.run_id, item.token, item.step] for item in items], "scope": scope.to_dict()},
+        "selection": {"items": chosen, "scope": scope.to_dict(), "mount": mount, "asked": told},
         "results": {},
         "created_at": now,
     }
@@ -124,7 +144,7 @@ def begin(
         concerned = _shared(connection, [item.run_id for item in items])
         insert = INSERTS[runtime.database.dialect](bulk_jobs).values({**row, **concerned})
         if connection.execute(insert.on_conflict_do_nothing(index_elements=["id"])).rowcount == 0:
-            return _asked_before(connection, job_id, decider.actor)
+            return _asked_before(connection, job_id, decider.actor, told)
         said = {"action": action, "runs": len(items), "bulk": job_id}
         auditing.note(connection, "bulk", actor=decider.actor, at=now, **concerned, comment=decider.comment, data=said)
     return job_id
@@ -140,10 +160,17 @@ def _shared(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, str 
     return {name: each.pop() if len(each) == 1 else None for name, each in found.items()}
 
 
-def _asked_before(connection: sa.Connection, job_id: str, actor: Any) -> str:
-    owner = connection.scalar(sa.select(bulk_jobs.c.actor).where(bulk_jobs.c.id == job_id))
-    if identity(owner) != identity(actor):
+def asked_for(action: str, asked: Any, comment: str | None) -> str:
+    """What tells one request from another."""
+    return fingerprint([action, asked, comment])
+
+
+def _asked_before(connection: sa.Connection, job_id: str, actor: Any, told: str) -> str:
+    before = connection.execute(sa.select(bulk_jobs).where(bulk_jobs.c.id == job_id)).mappings().one()
+    if identity(before["actor"]) != identity(actor):
         raise ConflictError(f"The bulk action {job_id} is somebody else's. Nothing was done.", current=job_id)
+    if before["selection"]["asked"] != told:
+        raise ConflictError(f"The bulk action {job_id} was asked for with something else. Nothing was done.")
     return job_id
 
 
@@ -163,8 +190,11 @@ def _tells_of_others(connection: sa.Connection, scope: Scope, job: Job) -> bool:
     return connection.scalar(others.limit(1)) is not None
 
 
-def go_on(runtime: Runtime, job_id: str, seconds: float) -> None:
-    """Work at the job for about so long, unless another process does."""
+def go_on(runtime: Runtime, job_id: str, seconds: float, objection: Objection | None = None) -> None:
+    """Work at the job for about so long, unless another process does.
+
+    objection: asked for each run before anything is done with it; where left out, as it is away from any page.
+    """
     if not _take(runtime, job_id):
         return
     until = time.monotonic() + seconds
@@ -172,7 +202,12 @@ def go_on(runtime: Runtime, job_id: str, seconds: float) -> None:
         job = _read(runtime, job_id)
         waiting = [item for item in job.items if item.done is None][:BATCH] if job.status in OPEN else []
         over = not waiting or time.monotonic() >= until
-        _record(runtime, job_id, {} if over else _results(runtime, job, waiting, until), release=over)
+        _record(
+            runtime,
+            job_id,
+            {} if over else _results(runtime, job, waiting, until, objection or runtime.objection_in_bulk),
+            release=over,
+        )
         if over:
             return
 
@@ -219,17 +254,20 @@ def _read(runtime: Runtime, job_id: str) -> Job:
     return job
 
 
-def _results(runtime: Runtime, job: Job, waiting: Sequence[Item], until: float) -> dict[str, Any]:
+def _results(runtime: Runtime, job: Job, waiting: Sequence[Item], until: float, objection: Objection) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for item in waiting:
-        results[item.run_id] = _tried(runtime, job, item)
+        results[item.run_id] = _tried(runtime, job, item, objection)
         if time.monotonic() >= until:
             break
     return results
 
 
-def _tried(runtime: Runtime, job: Job, item: Item) -> dict[str, Any]:
+def _tried(runtime: Runtime, job: Job, item: Item, objection: Objection) -> dict[str, Any]:
     try:
+        why = objection(job, item)
+        if why is not None:
+            return {"done": False, "said": why}
         answer = CALLS[job.action](
             runtime,
             item.run_id,
@@ -270,5 +308,9 @@ def _job(row: sa.RowMapping) -> Job:
     asked = row["selection"]["items"]
     items = (Item(run_id=run_id, token=token, step=step, **results.get(run_id, {})) for run_id, token, step in asked)
     return Job(
-        items=tuple(items), scope=Scope.from_dict(row["selection"]["scope"]), **{name: row[name] for name in names}
+        items=tuple(items),
+        scope=Scope.from_dict(row["selection"]["scope"]),
+        mount=row["selection"]["mount"],
+        asked=row["selection"]["asked"],
+        **{name: row[name] for name in names},
     )

@@ -26,6 +26,7 @@ from ..store.database import Database, open_engine
 from ..workflow.registry import Registry
 from .announcing import Turns
 from .app_context import OwnContext
+from .bulk import Objection, no_objection
 from .deliveries import Delivery, perform
 from .forking import follow
 from .keeping_claims import ClaimKeeper
@@ -47,7 +48,8 @@ LONGEST_SILENCE = 0.6
 class Runtime:
     """One app's configuration, database, workflows, executor and clock; stands in `app.extensions["squidmesh"]`.
 
-    notices: what `flask squidmesh check` says of the layers above, as subjects and texts.
+    notices: what `flask squidmesh check` says of the layers above, as subjects and texts. objection_in_bulk: what they
+    say of each run of an action on many, away from any page.
     """
 
     def __init__(self, app: Flask, registry: Registry, config: Config, clock: Clock) -> None:
@@ -58,6 +60,7 @@ class Runtime:
         self._loaded_at = SystemClock().now()
         self.notices: Callable[[], Iterable[tuple[str, str]]] = tuple
         self._complete_with = -1
+        self.objection_in_bulk: Objection = no_objection
         self._begin_process()
         follow(self)
 

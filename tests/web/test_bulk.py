@@ -233,3 +233,147 @@ def test_a_job_is_the_persons_who_asked_for_it(visitor: Visitor, waiting: list[s
         assert bulk.begin(runtime, "approve", items, scope=Scope.all(), actor={"id": "dana"}, job_id=job_id) == job_id
         with pytest.raises(ConflictError):
             bulk.begin(runtime, "approve", items, scope=Scope.all(), actor="lee", job_id=job_id)
+
+
+class Changing:
+    """Hooks whose answers a test changes; the one for rights takes who acts."""
+
+    def __init__(self) -> None:
+        self.person: str | None = "dana"
+        self.refused: set[tuple[str, str | None]] = set()
+        self.asked: list[dict[str, Any]] = []
+
+    def may(self, action: str, run: Any, actor: Any, **more: Any) -> bool:
+        self.asked.append({"action": action, "run": run and run.id, "actor": actor, **more})
+        return not {(action, run and run.id), (action, None), (action, actor)} & self.refused
+
+    def who(self) -> str | None:
+        return self.person
+
+
+@pytest.fixture
+def hooks() -> Changing:
+    return Changing()
+
+
+@pytest.fixture
+def others(make: Any, hooks: Changing) -> Visitor:
+    visitor: Visitor = make({"authorize": hooks.may, "actor": hooks.who})
+    return visitor
+
+
+def test_a_run_that_the_person_may_not_view_is_neither_shown_nor_taken(others: Visitor, hooks: Changing) -> None:
+    mine, hidden = (start(others.app, Checkout, order) for order in ("mine", "hidden"))
+    fields = preview(others, f"action=approve&run={mine}&run={hidden}")
+    assert len(fields["run"]) == 2
+    hooks.refused = {("view", hidden)}
+    assert "hidden" not in others.read(f"/bulk?action=approve&run={mine}&run={hidden}")
+    assert "No run is chosen." in others.read(f"/bulk?action=approve&run={hidden}")
+    job = job_of(others, send(others, "approve", fields))
+    assert [(item.run_id, item.done) for item in job.items] == [(mine, True)]
+    assert others.status(hidden) == "paused"
+
+
+def begun(visitor: Visitor, monkeypatch: pytest.MonkeyPatch, query: str) -> bulk.Job:
+    """A job of which nothing has been done within the request that began it."""
+    fields = preview(visitor, query)
+    with monkeypatch.context() as patch:
+        patch.setattr("flask_squidmesh.dashboard.views.bulk.SLICE_SECONDS", 0.0)
+        return job_of(visitor, send(visitor, "approve", fields))
+
+
+def work_on(visitor: Visitor) -> None:
+    with visitor.app.app_context():
+        bulk.go_on_with_all(visitor.app.extensions["squidmesh"], 60)
+
+
+@pytest.mark.parametrize("withdrawn", ["view", "approve"])
+def test_each_run_is_asked_for_again_when_its_turn_comes(
+    others: Visitor, hooks: Changing, monkeypatch: pytest.MonkeyPatch, withdrawn: str
+) -> None:
+    first, second = (start(others.app, Checkout, order) for order in ("1", "2"))
+    job = begun(others, monkeypatch, f"action=approve&run={first}&run={second}")
+    hooks.refused, hooks.person = {(withdrawn, second)}, None
+    hooks.asked.clear()
+    work_on(others)
+    assert (others.status(first), others.status(second)) != ("paused", "completed")
+    assert others.status(second) == "paused"
+    expected = {"action": "approve", "run": second, "actor": "dana", "step": "review", "option": "approve"}
+    told = {"permission": "payments.review", "workflow": "checkout", "tenant": ""}
+    assert ({**expected, **told} in hooks.asked) == (withdrawn == "approve")
+    hooks.person = "dana"
+    assert "You do not have the right" in others.read(f"/bulk/{job.id}") or withdrawn == "approve"
+    assert "Done with 1 run. Not possible with 1 run." in others.read(f"/bulk/{job.id}")
+
+
+def test_the_owner_who_goes_on_is_asked_as_at_every_page(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rights: dict[str, bool] = {"approve": True}
+    may = {"authorize": lambda action, run, permission: rights.get(action, True), "actor": lambda: "dana"}
+    visitor = make(may)
+    run_id = start(visitor.app, Checkout, "1")
+    job = begun(visitor, monkeypatch, f"action=approve&run={run_id}")
+    fields = forms_of(visitor.get(f"/bulk/{job.id}").text)[f"/squidmesh/bulk/{job.id}/continue"]
+    rights["approve"] = False
+    visitor.client.post(f"/squidmesh/bulk/{job.id}/continue", data=fields)
+    assert visitor.status(run_id) == "paused"
+    assert "Not possible with 1 run." in visitor.read(f"/bulk/{job.id}")
+
+
+def test_a_hook_without_the_actor_is_not_asked_while_nobody_is_there(
+    visitor: Visitor, waiting: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begun(visitor, monkeypatch, f"action=approve&run={waiting[0]}")
+    work_on(visitor)
+    assert visitor.status(waiting[0]) == "paused"
+    assert "its authorize takes no actor" in visitor.read(f"/bulk/{job.id}")
+
+
+def test_check_tells_of_a_hook_that_cannot_be_asked_while_nobody_is_there(visitor: Visitor, others: Visitor) -> None:
+    said = [each.app.test_cli_runner().invoke(args=["squidmesh", "check"]).output for each in (visitor, others)]
+    assert "note   rights: The hook mesh.authorize (tests.web.shop.allow_everything)" in said[0]
+    assert "rights" not in said[1]
+
+
+def test_read_only_holds_for_what_is_left_of_a_job(
+    others: Visitor, hooks: Changing, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = start(others.app, Checkout, "1")
+    begun(others, monkeypatch, f"action=approve&run={run_id}")
+    work_on(make({"authorize": hooks.may, "actor": hooks.who}, SQUIDMESH_DASHBOARD_READ_ONLY=True))
+    assert others.status(run_id) == "paused"
+
+
+def test_a_job_is_there_for_its_owner_and_for_whoever_may_see_all(
+    others: Visitor, hooks: Changing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = start(others.app, Checkout, "1")
+    job = begun(others, monkeypatch, f"action=approve&run={run_id}")
+    forms = forms_of(others.get(f"/bulk/{job.id}").text)
+    stop, go_on = (forms[f"/squidmesh/bulk/{job.id}/{verb}"] for verb in ("stop", "continue"))
+    assert others.get(f"/bulk/{job.id.upper()}").location == f"/squidmesh/bulk/{job.id}"
+    hooks.refused = {("bulk_any", None)}
+    for person in ("kim", None):
+        hooks.person = person
+        assert others.get(f"/bulk/{job.id}").status_code == 404
+        assert others.get(f"/pulse?view=bulk&job_id={job.id}").status_code == 404
+        answers = [others.client.post(f"/squidmesh/bulk/{job.id}/{each}", data=stop) for each in ("stop", "continue")]
+        assert {answer.status_code for answer in answers} <= {403, 404}
+    hooks.person, hooks.refused = "kim", {("approve", "dana")}
+    assert others.get(f"/bulk/{job.id}").status_code == 200
+    assert others.client.post(f"/squidmesh/bulk/{job.id}/continue", data=go_on).status_code == 303
+    assert others.status(run_id) == "paused"  # what kim goes on with is done in dana's name, who may not any more
+
+
+@pytest.mark.parametrize(("name", "value"), [("comment", "else"), ("person", "kim"), ("items", "others")])
+def test_a_forms_key_is_that_of_one_person_and_one_request(
+    others: Visitor, hooks: Changing, name: str, value: str
+) -> None:
+    run_id, other = start(others.app, Labels, "1"), start(others.app, Labels, "2")
+    fields = preview(others, f"action=acknowledge&run={run_id}")
+    job_of(others, send(others, "acknowledge", fields, comment="seen"))
+    if name == "person":
+        hooks.person = value
+    second = {**preview(others, f"action=acknowledge&run={other}"), "key": fields["key"], "comment": "seen"}
+    send(others, "acknowledge", second, **({name: value} if name == "comment" else {}))
+    assert "Somebody was faster; nothing was done." in others.read("/runs")
+    assert [event.type for event in others.events(other)] == []

@@ -16,13 +16,14 @@ from ...errors import ConflictError, FilterError, ManualActionError, TransitionE
 from ...reading.judging import Judged
 from ...runtime import bulk
 from ...runtime.runtime import current_runtime
-from .. import asking, data, frame, search
-from ..access import current_scope, may, refusal, require
+from .. import asking, data, frame, search, viewing
+from ..access import current_scope, may, refusal, require, shown_actor
 from ..actions import ACTIONS
 from ..consequences import why_not
 from ..filters import Filters
 from ..language import _, in_english, plural
 from ..offers import may_not_approve
+from ..permits import own_objection
 from ..rendering import render
 
 SLICE_SECONDS, SHOWN = 2.0, 20
@@ -68,10 +69,10 @@ def _asked(go_on: Callable[[str, list[Judged], bool], Response]) -> Response | s
         run_ids, more = _chosen()
     except FilterError as error:
         return render("bulk_none.html", problem=str(error))
-    if not run_ids:
+    found = [each for each in data.judged(run_ids) if may("view", each.run)]
+    if not found:
         return render("bulk_none.html", problem=None)
     action = request.values.get("action", "")
-    found = data.judged(run_ids)
     if action not in bulk.CALLS:
         return render("bulk_choose.html", choices=_choices(found), total=len(found), more=more)
     return go_on(action, found, more)
@@ -102,7 +103,7 @@ def go_on(going: Going) -> Response:
     """Work at it now, or leave the rest undone."""
     job = going.job
     if going.verb == "continue":
-        bulk.go_on(current_runtime(), job.id, SLICE_SECONDS)
+        bulk.go_on(current_runtime(), job.id, SLICE_SECONDS, own_objection if _is_mine(job) else None)
     else:
         try:
             bulk.cancel(current_runtime(), job.id, actor=going.actor)
@@ -186,24 +187,32 @@ def _question(action: str, count: int) -> asking.Question:
 def _begin(action: str, found: list[Judged]) -> Response:
     """Begin with the runs that the page showed and that are as they were, as far as the person may."""
     actor = asking.actor_for("bulk")
-    key = request.form.get("key")
+    key, sent = request.form.get("key"), request.form.get("items", "")
     before = data.bulk_job(key) if key else None
-    if before is not None and identity(before.actor) == identity(actor):
-        return _at_work(before.id)
-    shown = dict(_items(request.form.get("items", "")))
+    shown = dict(_items(sent))
     verdicts = [_verdict(action, each) for each in found if shown.get(each.run.id) == each.token]
     allowed = [each for each in verdicts if each.why is None]
     question = _question(action, len(shown))
     comment = asking.comment_for(question)
     if question.problems:
         return _preview(action, found, more=False, status=422, question=question)
+    if before is not None and _is_mine(before) and before.asked == bulk.asked_for(action, sent, comment):
+        return _at_work(before.id)
     if not allowed:
         flash(_("None of these runs takes it any more; nothing was done."), "error")
         return redirect(url_for(".runs"), 303)
     items = [bulk.Item(run_id=each.judged.run.id, token=each.judged.token, step=each.step) for each in allowed]
     try:
         job_id = bulk.begin(
-            current_runtime(), action, items, scope=current_scope(), actor=actor, comment=comment, job_id=key
+            current_runtime(),
+            action,
+            items,
+            scope=current_scope(),
+            actor=actor,
+            comment=comment,
+            job_id=key,
+            mount=request.blueprint,
+            asked=sent,
         )
     except ConflictError:
         flash(_("Somebody was faster; nothing was done."), "error")
@@ -218,7 +227,7 @@ def _begin(action: str, found: list[Judged]) -> Response:
 
 
 def _at_work(job_id: str) -> Response:
-    bulk.go_on(current_runtime(), job_id, SLICE_SECONDS)
+    bulk.go_on(current_runtime(), job_id, SLICE_SECONDS, own_objection)
     return redirect(url_for(".bulk_job", job_id=job_id), 303)
 
 
@@ -230,8 +239,17 @@ def _items(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _job(job_id: str) -> bulk.Job:
+    """The job, for its owner and for whoever has the right `bulk_any`; for others there is none."""
     job = data.bulk_job(job_id)
-    return job if job else abort(404)
+    if job is None or not (_is_mine(job) or may("bulk_any")):
+        abort(404)
+    viewing.keep_spelling("job_id", job.id)
+    return job
+
+
+def _is_mine(job: bulk.Job) -> bool:
+    actor = shown_actor()
+    return actor is not None and identity(actor) == identity(job.actor)
 
 
 def _version(job: bulk.Job) -> str:
