@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup
 
 from ..engine.actions import NextAction, Refusal
+from ..engine.leading import (
+    Blocking,
+    GivenUp,
+    LeadsTo,
+    MoreApprovals,
+    Obstacle,
+    OneStep,
+    PayloadUnfit,
+    RunEnds,
+    RunStops,
+    SeveralSteps,
+    TargetsGone,
+    UndoneAgain,
+    UnsafeReplay,
+)
 from .language import N_, _, code, joined, plural
-
-Facts = Mapping[str, Any]
 
 
 def consequence(action: NextAction) -> Markup:
@@ -29,36 +41,39 @@ def done(action: str, status: str, step: str | None) -> Markup:
     return Markup("{} {}").format(_(_DONE[action]), _whereabouts(status, step))
 
 
-def irreversible(blocking: list[Facts]) -> list[Markup]:
+def irreversible(blocking: Sequence[Blocking]) -> list[Markup]:
     """Each step that a replay would repeat although its effect cannot be taken back, with how it ended."""
     return [_blocking(step) for step in blocking]
 
 
-def _continues(facts: Facts) -> Markup:
-    if "further_approvals" in facts:
-        left = facts["further_approvals"]
-        return plural(left, "counts; 1 more person has to approve", "counts; {count} more people have to approve")
-    if facts.get("status") == "completed":
-        return _("completes the run")
-    targets = facts.get("targets") or [facts["target"]] if facts.keys() & {"target", "targets"} else []
-    if not targets:
-        return _("continues once the other steps are done")
-    text = _("continues at {steps}", steps=joined(targets))
-    return text + _undoable(facts)
+def _continues(leads_to: LeadsTo) -> Markup:
+    match leads_to:
+        case MoreApprovals(further_approvals=left):
+            return plural(left, "counts; 1 more person has to approve", "counts; {count} more people have to approve")
+        case RunEnds(status="completed"):
+            return _("completes the run")
+        case OneStep(target=target):
+            return _("continues at {steps}", steps=joined([target])) + _undoable(leads_to)
+        case SeveralSteps(targets=targets):
+            return _("continues at {steps}", steps=joined(targets)) + _undoable(leads_to)
+    return _("continues once the other steps are done")
 
 
-def _diverts(facts: Facts) -> Markup:
-    if "gives_up" in facts:
-        return _gives_up(facts)
-    if "target" in facts:
-        return _("goes to {step}", step=code(facts["target"])) + _undoable(facts)
-    return _("fails the run") + _compensating(facts)
+def _diverts(leads_to: LeadsTo) -> Markup:
+    match leads_to:
+        case GivenUp():
+            return _gives_up(leads_to)
+        case OneStep(target=target):
+            return _("goes to {step}", step=code(target)) + _undoable(leads_to)
+        case RunEnds(compensates=steps) if steps:
+            return _("fails the run") + _(" and undoes {steps}", steps=joined(steps))
+    return _("fails the run")
 
 
-def _gives_up(facts: Facts) -> Markup:
+def _gives_up(leads_to: GivenUp) -> Markup:
     """What it risks belongs to it: the thread goes on, and nobody can stop it."""
-    step = code(facts["gives_up"])
-    if facts.get("interrupts"):
+    step = code(leads_to.gives_up)
+    if leads_to.interrupts:
         text = N_(
             "waits no longer for {step}, which is still running and cannot be undone: it may still take effect, and "
             "what it says is dropped. Then find out what happened, and say so"
@@ -71,31 +86,33 @@ def _gives_up(facts: Facts) -> Markup:
     return _(text, step=step)
 
 
-def _repeats(facts: Facts) -> Markup:
-    return _("runs {step} again from its start", step=code(facts["target"])) + _undoable(facts)
+def _repeats(leads_to: LeadsTo) -> Markup:
+    assert isinstance(leads_to, OneStep)
+    return _("runs {step} again from its start", step=code(leads_to.target)) + _undoable(leads_to)
 
 
-def _cancels(facts: Facts) -> Markup:
-    if facts.get("executing"):
-        return _("stops the run as soon as {steps} ends", steps=joined(list(facts["executing"])))
-    kept = facts.get("compensates")
-    text = _("stops the run here, for good")
-    return text + _("; you choose whether to undo {steps}", steps=joined(list(kept))) if kept else text
+def _cancels(leads_to: LeadsTo) -> Markup:
+    assert isinstance(leads_to, RunStops)
+    if leads_to.executing:
+        return _("stops the run as soon as {steps} ends", steps=joined(leads_to.executing))
+    text, kept = _("stops the run here, for good"), leads_to.compensates
+    return text + _("; you choose whether to undo {steps}", steps=joined(kept)) if kept else text
 
 
-def _replays(_facts: Facts) -> Markup:
+def _replays(_leads_to: LeadsTo) -> Markup:
     return _("starts a new run with the same payload; this one stays as it is")
 
 
-def _retries_compensation(facts: Facts) -> Markup:
-    return _("tries again to undo {steps}", steps=joined(list(facts["compensates"])))
+def _retries_compensation(leads_to: LeadsTo) -> Markup:
+    assert isinstance(leads_to, UndoneAgain)
+    return _("tries again to undo {steps}", steps=joined(leads_to.compensates))
 
 
-def _acknowledges(_facts: Facts) -> Markup:
+def _acknowledges(_leads_to: LeadsTo) -> Markup:
     return _("takes the run off “Needs you”; nothing else changes")
 
 
-_CONSEQUENCES: Mapping[str, Callable[[Facts], Markup]] = {
+_CONSEQUENCES: Mapping[str, Callable[[LeadsTo], Markup]] = {
     "approve": _continues,
     "reject": _diverts,
     "resume": _continues,
@@ -109,37 +126,35 @@ _CONSEQUENCES: Mapping[str, Callable[[Facts], Markup]] = {
 }
 
 
-def _undoable(facts: Facts) -> Markup:
-    return _(", which <b>cannot be undone</b>") if facts.get("irreversible") else Markup("")
+def _undoable(leads_to: OneStep | SeveralSteps) -> Markup:
+    return _(", which <b>cannot be undone</b>") if leads_to.irreversible else Markup("")
 
 
-def _compensating(facts: Facts) -> Markup:
-    steps = list(facts.get("compensates") or ())
-    return _(" and undoes {steps}", steps=joined(steps)) if steps else Markup("")
+def _target_gone(obstacle: Obstacle) -> Markup:
+    assert isinstance(obstacle, TargetsGone)
+    return _("not possible: this workflow no longer declares {steps}", steps=joined(obstacle.targets))
 
 
-def _target_gone(facts: Facts) -> Markup:
-    return _("not possible: this workflow no longer declares {steps}", steps=joined(list(facts["targets"])))
+def _payload_unfit(obstacle: Obstacle) -> Markup:
+    assert isinstance(obstacle, PayloadUnfit)
+    if obstacle.missing_fields:
+        fields = joined(obstacle.missing_fields)
+        return _("not possible: this workflow now needs {fields}, which the payload lacks", fields=fields)
+    fields = joined([*(obstacle.invalid_types or ()), *(obstacle.unknown_fields or ())])
+    return _("not possible: the payload does not fit this workflow any more: {fields}", fields=fields)
 
 
-def _payload_unfit(facts: Facts) -> Markup:
-    missing, others = list(facts.get("missing_fields", ())), [*facts.get("invalid_types", ())]
-    others += facts.get("unknown_fields", ())
-    if missing:
-        return _("not possible: this workflow now needs {fields}, which the payload lacks", fields=joined(missing))
-    return _("not possible: the payload does not fit this workflow any more: {fields}", fields=joined(others))
+def _unsafe(obstacle: Obstacle) -> Markup:
+    assert isinstance(obstacle, UnsafeReplay)
+    steps = joined([step.step for step in obstacle.blocked_by])
+    return _("only with an explicit confirmation: {steps} cannot be undone", steps=steps)
 
 
-def _unsafe(facts: Facts) -> Markup:
-    steps = [step["step"] for step in facts["blocked_by"]]
-    return _("only with an explicit confirmation: {steps} cannot be undone", steps=joined(steps))
+def _always(text: str) -> Callable[[Obstacle], Markup]:
+    return lambda _obstacle: _(text)
 
 
-def _always(text: str) -> Callable[[Facts], Markup]:
-    return lambda _facts: _(text)
-
-
-_REFUSALS: Mapping[str, Callable[[Facts], Markup]] = {
+_REFUSALS: Mapping[str, Callable[[Obstacle], Markup]] = {
     "already_finished": _always(N_("not possible: the run has ended")),
     "no_open_approval": _always(N_("not now: no approval is open")),
     "no_open_pause": _always(N_("not now: the run does not stand at a pause")),
@@ -186,10 +201,10 @@ def _whereabouts(status: str, step: str | None) -> Markup:
     return _("The run continues at {step}.", step=code(step)) if step else _("The run continues.")
 
 
-def _blocking(step: Facts) -> Markup:
-    if step["reason"] == "completed":
-        return _("{step} has taken effect", step=code(step["step"]))
-    return _("{step} began and did not end cleanly, so it may have taken effect", step=code(step["step"]))
+def _blocking(step: Blocking) -> Markup:
+    if step.reason == "completed":
+        return _("{step} has taken effect", step=code(step.step))
+    return _("{step} began and did not end cleanly, so it may have taken effect", step=code(step.step))
 
 
 def compensations(count: int) -> Markup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from math import ceil
 from typing import Any
@@ -135,6 +136,13 @@ def _other_zone() -> tuple[str, str] | None:
     if _own_zone() == "UTC":
         return None
     return ("utc", "UTC") if zone().key != "UTC" else ("own", _own_zone())
+
+
+def due(due_at: datetime, now: datetime) -> Markup:
+    """When a decision is due, or how long it has been."""
+    if due_at <= now:
+        return _("<b>overdue by {length}</b>", length=times.elapsed(due_at, now))
+    return _("due {time}", time=times.stamp(due_at, zone(), now))
 
 
 def version(*shown: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from gettext import NullTranslations, translation
 from pathlib import Path
@@ -73,7 +73,7 @@ def code(value: object) -> Markup:
     return _filled("<b>{name}</b>", {"name": value})
 
 
-def joined(items: list[Markup] | list[str]) -> Markup:
+def joined(items: Iterable[str]) -> Markup:
     """The names in bold, with commas between them."""
     return Markup(", ").join(code(item) for item in items)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,22 +60,26 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """possible: those that would succeed now, also where the person may not. impossible: the others."""
+    """possible: those that would succeed now, also where the person may not, by the step whose decision they settle;
+    under None what concerns the run. impossible: the others.
+    """
 
-    possible: list[Offer]
+    possible: Mapping[str | None, list[Offer]]
     impossible: list[Offer]
 
-    @property
-    def buttons(self) -> list[Button]:
-        """The buttons of what the person can do."""
-        return [offer.button for offer in self.possible if offer.button]
+
+def buttons_of(possible: Iterable[Offer]) -> list[Button]:
+    """The buttons of what the person can do."""
+    return [offer.button for offer in possible if offer.button]
 
 
 def offers(run: Run, explanation: Explanation, **query: Any) -> Offers:
     """Everything about the run's actions. query: what else the buttons' addresses say."""
     several = len({action.step for action in explanation.next_actions if action.step}) > 1
-    possible = [_offer(run, action, several, **query) for action in explanation.next_actions]
-    possible += list(_confirmed_replay(run, explanation, **query))
+    possible: dict[str | None, list[Offer]] = defaultdict(list)
+    for action in explanation.next_actions:
+        possible[action.step].append(_offer(run, action, several, **query))
+    possible[None] += _confirmed_replay(run, explanation, **query)
     impossible = [
         Offer(ACTIONS[refused.action].label, why_not(refused))
         for refused in explanation.refusals
@@ -83,16 +88,16 @@ def offers(run: Run, explanation: Explanation, **query: Any) -> Offers:
     return Offers(possible, impossible)
 
 
-def inbox_buttons(item: InboxItem, back: str) -> list[Button]:
-    """What the person can do about an item. back: where the page of the action returns to."""
-    permissions = {decision.step: decision.permission for decision in item.decisions}
-    decisions = {decision.step: approvers_of(decision) for decision in item.decisions}
-    several = len(permissions) > 1
+def inbox_buttons(item: InboxItem, decision: DecisionView | None, back: str) -> list[Button]:
+    """What the person can do about an item, or about one of its open decisions. back: where an action returns to."""
+    step, permission = (decision.step, decision.permission) if decision else (None, None)
+    actions = [*item.next_actions, *_after_failure(item)]
     return [
-        _button(item.run, action.action, action.step, several, next=back)
-        for action in (*item.next_actions, *_after_failure(item))
-        if may(action.action, item.run, permissions.get(action.step or ""), step=action.step)
-        and not may_not_approve(action.action, decisions.get(action.step or ""), item.run)
+        _button(item.run, action.action, action.step, len(item.decisions) > 1, next=back)
+        for action in actions
+        if action.step == step
+        and may(action.action, item.run, permission, step=step)
+        and not (decision and may_not_approve(action.action, approvers_of(decision), item.run))
     ]
 
 

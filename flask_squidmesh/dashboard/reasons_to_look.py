@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from markupsafe import Markup
 
@@ -12,87 +13,86 @@ from ..reading.views import DecisionView, InboxItem
 from .actions import ACTIONS
 from .consequences import consequence
 from .language import N_, _, code, joined, plural
+from .redaction import Path
 from .sentences import error_text
 from .times import elapsed
 
-
-def reason(item: InboxItem, now: datetime) -> Markup:
-    """What the run asks of a person, and where each answer leads."""
-    return _SENTENCES[item.kind](item, now)
+Seen = Callable[[Any, Path], Any]
 
 
-def _decision(item: InboxItem, _now: datetime) -> Markup:
-    return Markup(" ").join([*_question(item, N_("{step} asks for a decision.")), *_leading(item), *_more(item)])
+def reason(item: InboxItem, decision: DecisionView | None, now: datetime, seen: Seen) -> Markup:
+    """What the run asks of a person, and where each answer leads.
+
+    decision: the one of its open decisions that it is about. seen(value, path): what may be seen of a value of the run.
+    """
+    if decision is not None:
+        return _OF_DECISIONS[decision.kind](item, decision, seen)
+    return _OF_RUNS[item.kind](item, now, seen)
 
 
-def _resume(item: InboxItem, _now: datetime) -> Markup:
-    return Markup(" ").join([*_question(item, N_("It is paused at {step}.")), *_leading(item), *_more(item)])
+def _approval(item: InboxItem, decision: DecisionView, seen: Seen) -> Markup:
+    return _asking(item, decision, N_("{step} asks for a decision."))
 
 
-def _question(item: InboxItem, without_prompt: str) -> Iterator[Markup]:
-    decision = _first(item)
-    if decision is None:
-        return
-    if decision.prompt:
-        yield _("{step} asks: “{prompt}”", step=code(decision.step), prompt=decision.prompt)
-    else:
-        yield _(without_prompt, step=code(decision.step))
+def _pause(item: InboxItem, decision: DecisionView, seen: Seen) -> Markup:
+    return _asking(item, decision, N_("It is paused at {step}."))
 
 
-def _leading(item: InboxItem) -> Iterator[Markup]:
-    first = _first(item)
-    told = [_told(action) for action in item.next_actions if first and action.step == first.step]
-    if told:
-        yield Markup("{}.").format(Markup("; ").join(told))
+def _asking(item: InboxItem, decision: DecisionView, without_prompt: str) -> Markup:
+    step = code(decision.step)
+    asked = _("{step} asks: “{prompt}”", step=step, prompt=decision.prompt) if decision.prompt else None
+    told = [_told(action) for action in item.next_actions if action.step == decision.step]
+    leading = [Markup("{}.").format(Markup("; ").join(told))] if told else []
+    return Markup(" ").join([asked or _(without_prompt, step=step), *leading])
 
 
 def _told(action: NextAction) -> Markup:
     return _("{action} {leads}", action=ACTIONS[action.action].label, leads=consequence(action))
 
 
-def _more(item: InboxItem) -> Iterator[Markup]:
-    others = len(item.decisions) - 1
-    if others > 0:
-        yield plural(others, "1 more decision is open.", "{count} more decisions are open.")
-
-
-def _interrupted(item: InboxItem, _now: datetime) -> Markup:
-    step = _standing(item)
-    text = N_(
-        "{step} was interrupted and nobody knows how far it got. Find out what happened, then say how it goes on."
+def _interrupted(item: InboxItem, decision: DecisionView, seen: Seen) -> Markup:
+    return _(
+        "{step} was interrupted and nobody knows how far it got. Find out what happened, then say how it goes on.",
+        step=code(decision.step),
     )
-    return _(text, step=step)
 
 
-def _incident(item: InboxItem, _now: datetime) -> Markup:
-    step = _standing(item)
-    text = _("{step} cannot begin: {error}.", step=step, error=error_text(item.error))
+def _incident(item: InboxItem, decision: DecisionView, seen: Seen) -> Markup:
+    error = error_text(seen(decision.error, ("last_error",)))
+    text = _("{step} cannot begin: {error}.", step=code(decision.step), error=error)
     return text + _(" Nothing has been done or undone. Run it again once that is put right.")
 
 
-def _failed(item: InboxItem, _now: datetime) -> Markup:
+def _open(item: InboxItem, now: datetime, seen: Seen) -> Markup:
+    return _("A decision is open.")
+
+
+def _failed(item: InboxItem, now: datetime, seen: Seen) -> Markup:
     step = code(item.run.current_step) if item.run.current_step else _("The run")
-    text = _("{step} failed: {error}.", step=step, error=error_text(item.error))
+    text = _("{step} failed: {error}.", step=step, error=error_text(seen(item.error, ("last_error",))))
     if not item.alike:
         return text
     return text + plural(item.alike, " 1 more run failed the same way.", " {count} more runs failed the same way.")
 
 
-def _compensation_failed(item: InboxItem, _now: datetime) -> Markup:
+def _compensation_failed(item: InboxItem, now: datetime, seen: Seen) -> Markup:
     failures = item.compensation_failures
-    error = error_text(failures[0]["error"] if failures else item.error)
-    steps = joined([failure["step"] for failure in failures]) or _("a step")
-    text = _("It failed, and {steps} could not be undone: {error}", steps=steps, error=error)
+    error = seen(item.error, ("last_error",))
+    if failures:
+        error = seen(failures[0].error, ("compensation_failures", 0, "error"))
+    steps = joined([failure.step for failure in failures]) or _("a step")
+    text = _("It failed, and {steps} could not be undone: {error}", steps=steps, error=error_text(error))
     return Markup("{}.").format(text)
 
 
-def _stuck(item: InboxItem, now: datetime) -> Markup:
-    stuck = item.stuck or {}
-    late = elapsed(stuck.get("due_at", now), now)
-    facts = {"step": code(stuck.get("step") or "?"), "late": late, "queue": code(stuck.get("queue") or "?")}
-    if stuck.get("executor_error"):
-        return _("{step} could not be handed over: {error}.", error=_as_code(stuck["executor_error"]), **facts)
-    return _(_STUCK.get(str(stuck.get("reason")), _STUCK["dispatch_delayed"]), **facts)
+def _stuck(item: InboxItem, now: datetime, seen: Seen) -> Markup:
+    stuck = item.stuck
+    assert stuck is not None
+    facts = {"step": code(stuck.step), "late": elapsed(stuck.due_at, now), "queue": code(stuck.queue)}
+    if stuck.executor_error:
+        error = _as_code(seen(stuck.executor_error, ("stuck", "executor_error")))
+        return _("{step} could not be handed over: {error}.", error=error, **facts)
+    return _(_STUCK[stuck.reason], **facts)
 
 
 _STUCK: Mapping[str, str] = {
@@ -101,25 +101,18 @@ _STUCK: Mapping[str, str] = {
     "dispatch_delayed": N_("No worker has taken {step} from the queue {queue} for {late}. Is one running?"),
 }
 
-_SENTENCES: Mapping[str, Callable[[InboxItem, datetime], Markup]] = {
-    "decision": _decision,
-    "resume": _resume,
+_OF_DECISIONS: Mapping[str, Callable[[InboxItem, DecisionView, Seen], Markup]] = {
+    "approval": _approval,
+    "pause": _pause,
     "interrupted": _interrupted,
     "incident": _incident,
+}
+_OF_RUNS: Mapping[str, Callable[[InboxItem, datetime, Seen], Markup]] = {
+    **dict.fromkeys(("decision", "resume", "interrupted", "incident"), _open),
     "failed": _failed,
     "compensation_failed": _compensation_failed,
     "stuck": _stuck,
 }
-
-
-def _first(item: InboxItem) -> DecisionView | None:
-    return next(iter(item.decisions), None)
-
-
-def _standing(item: InboxItem) -> Markup:
-    """The step that does not go on by itself."""
-    found = next((each.step for each in item.decisions if each.kind == item.kind), None)
-    return code(found) if found else _("A step")
 
 
 def _as_code(text: str) -> Markup:

@@ -2,61 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-from ..reading.views import Explanation
+from ..reading.reason_facts import (
+    Asked,
+    Cancelling,
+    CannotBegin,
+    CompensationFailed,
+    DispatchDelayed,
+    Error,
+    Failed,
+    Interrupted,
+    NothingQueued,
+    ReasonFacts,
+    Running,
+    WaitingForDependencies,
+    WaitingForRetry,
+    WaitingUntil,
+    WorkerLost,
+)
+from ..reading.views import DecisionView, Explanation
 from .actors import name_of
-from .language import N_, _, code, in_english, joined, plural
-from .times import JUST_NOW, duration, elapsed, exact, stamp
+from .language import N_, _, code, joined
+from .times import JUST_NOW, elapsed, exact, stamp
 
-Facts = Mapping[str, Any]
+Known = TypeVar("Known", bound=ReasonFacts)
 _SAID_BY_STEPS = ("FailStep", "RetryStep")
 
 
 @dataclass(frozen=True, slots=True)
 class Teller:
-    """Tells of one explanation. now, zone: how times are said."""
+    """Tells of one explanation. now, zone: how times are said. seen(value, name): what may be seen of a fact of it."""
 
     explanation: Explanation
     now: datetime
     zone: ZoneInfo
+    seen: Callable[[Any, str], Any] = lambda value, name: value
 
     @property
     def headline(self) -> Markup:
         """The reason as one sentence."""
         return _HEADLINES[self.explanation.reason](self)
 
-    @property
-    def evidence(self) -> list[Markup]:
-        """What the reason rests on, one sentence each."""
-        return list(_evidence(self))
-
-    @property
-    def prompt(self) -> str | None:
-        """The question of an open decision."""
-        decision = self.explanation.evidence.get("step_run", {}).get("decision") or {}
-        return self.details.get("prompt") or decision.get("prompt")
-
-    @property
-    def details(self) -> Facts:
-        """The facts of the reason."""
-        return self.explanation.details
+    def facts(self, kind: type[Known]) -> Known:
+        """The facts of the reason, which are of this kind."""
+        details = self.explanation.details
+        assert isinstance(details, kind), f"{self.explanation.reason} rests on {type(details).__name__}"
+        return details
 
     @property
     def step(self) -> Markup:
         """The step that the reason is about."""
         return code(self.explanation.step) if self.explanation.step else _("an unknown step")
 
-    @property
-    def error(self) -> Markup:
-        """The last error, its type and its message."""
-        return error_text(self.details.get("last_error"))
+    def error(self, error: Error | None, name: str = "last_error") -> Markup:
+        """The error, its type and its message, as far as the person may see it."""
+        return error_text(self.seen(error, name))
 
     def time(self, at: datetime) -> Markup:
         """A time, in relation to now."""
@@ -95,24 +102,26 @@ def _pause(teller: Teller) -> Markup:
 
 
 def _deadline(teller: Teller) -> Markup:
-    due = teller.details.get("decide_by")
-    if due is None:
+    asked = teller.facts(Asked)
+    if asked.decide_by is None:
         return Markup("")
-    if teller.details.get("deadline") == "overdue":
-        return _(", overdue by {length}", length=teller.since(due))
-    return _(", due {time}", time=teller.time(due))
+    if asked.deadline == "overdue":
+        return _(", overdue by {length}", length=teller.since(asked.decide_by))
+    return _(", due {time}", time=teller.time(asked.decide_by))
 
 
 def _interrupted(teller: Teller) -> Markup:
-    if teller.details.get("irreversible"):
+    facts = teller.facts(Interrupted)
+    if facts.irreversible:
         text = N_("{step} was interrupted, and nobody knows whether its effect, which cannot be undone, took place")
     else:
         text = N_("{step} was interrupted {count} times in a row")
-    return _(text, step=teller.step, count=teller.details.get("attempts", 0))
+    return _(text, step=teller.step, count=facts.attempts)
 
 
 def _incident(teller: Teller) -> Markup:
-    return _("{step} cannot begin, because its input cannot be made: {error}", step=teller.step, error=teller.error)
+    error = teller.error(teller.facts(CannotBegin).last_error)
+    return _("{step} cannot begin, because its input cannot be made: {error}", step=teller.step, error=error)
 
 
 def _no_metadata(teller: Teller) -> Markup:
@@ -128,30 +137,38 @@ def _no_workflow(teller: Teller) -> Markup:
 
 
 def _retry(teller: Teller) -> Markup:
-    due, number = teller.details["due_at"], teller.details["next_attempt_number"]
+    facts = teller.facts(WaitingForRetry)
+    is_due = (facts.due_at - teller.now).total_seconds() < JUST_NOW
     return _(
         "{step} failed and is tried again {time}, attempt {attempt}",
         step=teller.step,
-        time=teller.time(due) if (due - teller.now).total_seconds() >= JUST_NOW else _("now"),
-        attempt=attempt_of(number, teller.details.get("max_attempts", number)),
+        time=_("now") if is_due else teller.time(facts.due_at),
+        attempt=attempt_of(facts.next_attempt_number, facts.max_attempts),
     )
 
 
 def _exhausted(teller: Teller) -> Markup:
-    numbers = {"number": teller.details["latest_attempt_number"], "most": teller.details["max_attempts"]}
+    facts = teller.facts(Failed)
     return _(
-        "{step} gave up after {number} of {most} attempts: {error}", step=teller.step, error=teller.error, **numbers
+        "{step} gave up after {number} of {most} attempts: {error}",
+        step=teller.step,
+        number=facts.latest_attempt_number,
+        most=facts.max_attempts,
+        error=teller.error(facts.last_error),
     )
 
 
 def _failed(teller: Teller) -> Markup:
+    error = teller.error(teller.facts(Failed).last_error)
     if teller.explanation.step is None:
-        return _("It failed: {error}", error=teller.error)
-    return _("{step} failed: {error}", step=teller.step, error=teller.error)
+        return _("It failed: {error}", error=error)
+    return _("{step} failed: {error}", step=teller.step, error=error)
 
 
 def _dependencies(teller: Teller) -> Markup:
-    return _("{step} waits for {steps}", step=teller.step, steps=joined(list(teller.details["waiting_on"])))
+    return _(
+        "{step} waits for {steps}", step=teller.step, steps=joined(teller.facts(WaitingForDependencies).waiting_on)
+    )
 
 
 def _scheduled(teller: Teller) -> Markup:
@@ -163,11 +180,12 @@ def _pending(teller: Teller) -> Markup:
 
 
 def _running(teller: Teller) -> Markup:
-    return _("{step} is being performed, attempt {number}", step=teller.step, number=teller.details["attempt_number"])
+    number = teller.facts(Running).attempt_number
+    return _("{step} is being performed, attempt {number}", step=teller.step, number=number)
 
 
 def _waiting(teller: Teller) -> Markup:
-    until = teller.details["until"]
+    until = teller.facts(WaitingUntil).until
     return _(
         "It waits at {step} until {exact}, {time}",
         step=teller.step,
@@ -181,16 +199,17 @@ def _exact(teller: Teller, at: datetime) -> str:
 
 
 def _delayed(teller: Teller) -> Markup:
-    if teller.details.get("dispatch") == "missing":
+    if isinstance(teller.explanation.details, NothingQueued):
         return _("Nothing is queued for this run, so it cannot go on by itself")
-    late = teller.since(teller.now - timedelta(seconds=teller.details.get("late_by", 0)))
-    if teller.details.get("executor_error"):
+    delay = teller.facts(DispatchDelayed)
+    late = teller.since(delay.due_at)
+    if delay.executor_error:
         return _("{step} could not be handed to a worker for {length}", step=teller.step, length=late)
     return _("No worker has taken {step} for {length}", step=teller.step, length=late)
 
 
 def _lost(teller: Teller) -> Markup:
-    expired = teller.since(teller.details["claim_expired_at"])
+    expired = teller.since(teller.facts(WorkerLost).claim_expired_at)
     return _("The worker of {step} has been silent; its claim expired {length} ago", step=teller.step, length=expired)
 
 
@@ -205,21 +224,18 @@ def _compensating(teller: Teller) -> Markup:
 
 
 def _compensation_failed(teller: Teller) -> Markup:
-    failures = teller.details.get("compensation_failures") or []
-    steps = joined([failure["step"] for failure in failures])
-    return _("It failed, and {steps} could not be undone: {error}", steps=steps, error=_first_error(failures))
-
-
-def _first_error(failures: list[Facts]) -> Markup:
-    return error_text(failures[0]["error"] if failures else None)
+    failures = teller.facts(CompensationFailed).compensation_failures
+    error = teller.error(failures[0].error if failures else None, "compensation_failures")
+    steps = joined([failure.step for failure in failures])
+    return _("It failed, and {steps} could not be undone: {error}", steps=steps, error=error)
 
 
 def _cancelling(teller: Teller) -> Markup:
-    waiting = teller.details.get("waiting_on")
+    waiting = teller.facts(Cancelling).waiting_on
     if not waiting:
         return _("It is being cancelled")
-    text = _("It is being cancelled and stops as soon as {steps} ends", steps=joined(list(waiting)))
-    give_up_at = teller.details.get("give_up_at")
+    text = _("It is being cancelled and stops as soon as {steps} ends", steps=joined(waiting))
+    give_up_at = teller.facts(Cancelling).give_up_at
     if give_up_at is None or give_up_at > teller.now:
         return text
     return text + _("; if it hangs, you can count it as failed")
@@ -257,66 +273,12 @@ _HEADLINES: Mapping[str, Callable[[Teller], Markup]] = {
 REASONS = frozenset(_HEADLINES)
 
 
-def _evidence(teller: Teller) -> Iterator[Markup]:
-    details = teller.details
-    yield from _about_approvals(details)
-    yield from _about_worker(teller)
-    yield from _about_delay(teller)
-    if teller.explanation.reason in ("waiting_for_retry", "interrupted", "compensating", "compensation_failed"):
-        yield _("Last error: {error}", error=teller.error)
-    if teller.explanation.reason == "incident":
-        yield _("The step has not begun: no attempt counts, and nothing has been undone")
-    if details.get("undone"):
-        yield _("Undone since: {steps}", steps=joined(list(details["undone"])))
-    if details.get("held"):
-        yield _("The worker said: {text}", text=in_english(details["held"]))
-    if details.get("also_running"):
-        yield _("At the same time: {steps}", steps=joined(list(details["also_running"])))
-    if details.get("open_decisions"):
-        yield _("Several decisions are open: {steps}", steps=joined(_steps_of(details["open_decisions"])))
-    yield from _about_definition(teller)
-
-
-def _about_approvals(details: Facts) -> Iterator[Markup]:
-    if "approvals" in details:
-        people = ", ".join(name_of(each["actor"]) for each in details["given"]) or _("nobody yet")
-        yield _("It takes {count} people; approved by: {people}", count=details["approvals"], people=people)
-    if details.get("not_starter"):
-        yield _("Whoever started the run may not approve")
-
-
-def _steps_of(decisions: list[str]) -> list[str]:
-    return [decision.rpartition("#")[0] for decision in decisions]
-
-
-def _about_worker(teller: Teller) -> Iterator[Markup]:
-    lost = teller.details.get("worker_lost") or teller.details
-    if "claim_expired_at" in lost:
-        yield _(
-            "Worker {worker} took it {time} and has not renewed its claim for {timeout}; any live worker takes it over",
-            worker=lost.get("worker") or "?",
-            time=teller.time(lost["claimed_at"]),
-            timeout=duration(lost["claim_timeout"]),
-        )
-    elif teller.details.get("worker"):
-        yield _("Worker {worker}", worker=teller.details["worker"])
-
-
-def _about_delay(teller: Teller) -> Iterator[Markup]:
-    delay = teller.details.get("dispatch_delayed") or teller.details
-    if delay.get("executor_error"):
-        yield _("The queue answered: {error}", error=Markup("<code>{}</code>").format(delay["executor_error"]))
-    if "late_by" in delay:
-        yield _(
-            "It was due {time} on the queue {queue}; is a worker running there?",
-            time=teller.time(delay["due_at"]),
-            queue=code(delay["queue"]),
-        ) + plural(delay["hand_overs"], " It was handed over once.", " It was handed over {count} times.")
-
-
-def _about_definition(teller: Teller) -> Iterator[Markup]:
-    definition = teller.explanation.evidence.get("workflow_definition") or {}
-    if definition.get("changed"):
-        yield _("The workflow has changed since this run started; steps it has entered keep their settings")
-    elif definition.get("available") is False:
-        yield _("This app does not know the workflow now, so most actions are not possible here")
+def who_decides(decision: DecisionView) -> list[Markup]:
+    """How many people have to approve, who has, and who may not; nothing where one approval of anybody is enough."""
+    found: list[Markup] = []
+    if decision.approvals > 1:
+        people = ", ".join(name_of(each["actor"]) for each in decision.given) or _("nobody yet")
+        found.append(_("It takes {count} people; approved by: {people}", count=decision.approvals, people=people))
+    if decision.not_starter:
+        found.append(_("Whoever started the run may not approve"))
+    return found

@@ -10,7 +10,28 @@ from typing import Any, Literal
 from ..workflow.spec import WorkflowSpec
 from .adopting import unfit
 from .approving import given, wanted
+from .details import as_data
 from .facts import RunFact, StepFact
+from .leading import (
+    Blocking,
+    GivenUp,
+    LeadsTo,
+    MoreApprovals,
+    NeedsNobody,
+    NewRun,
+    NoMore,
+    Nowhere,
+    Obstacle,
+    OneStep,
+    PayloadUnfit,
+    RunEnds,
+    RunStatus,
+    RunStops,
+    SeveralSteps,
+    TargetsGone,
+    UndoneAgain,
+    UnsafeReplay,
+)
 from .replay import unsafe_steps
 from .status import TERMINAL
 
@@ -45,8 +66,7 @@ class ActionFacts:
     executing: steps an attempt is at. unsafe: what blocks a replay. undoes: steps that have a compensation and would
     be compensated, in that order. irreversible: steps that cannot be undone. declared: the steps the workflow has
     now, None where it is not registered here. payload_unfit: what keeps the payload from starting another run, where it
-    was looked at: {missing_fields, unknown_fields, invalid_types}. hanging: steps that are still executing although
-    the run was cancelled some time ago.
+    was looked at. hanging: steps that are still executing although the run was cancelled some time ago.
     """
 
     status: str
@@ -60,27 +80,25 @@ class ActionFacts:
     undoes: tuple[str, ...] = ()
     irreversible: frozenset[str] = frozenset()
     declared: frozenset[str] | None = frozenset()
-    payload_unfit: Mapping[str, Any] | None = None
+    payload_unfit: PayloadUnfit | None = None
     hanging: tuple[str, ...] = ()
 
 
 class NextAction(str):
     """The name of a control call that would succeed now, as text, with what it leads to.
 
-    action: the word for `authorize`. step: the step it concerns. leads_to: facts for a sentence, e.g.
-    {"target": "capture", "irreversible": True}, {"status": "cancelled", "compensates": ["reserve"]}.
+    action: the word for `authorize`. step: the step it concerns. leads_to: facts for a sentence, as attributes and as
+    a mapping, e.g. {"target": "capture", "irreversible": True}, {"status": "cancelled", "compensates": ["reserve"]}.
     """
 
     __slots__ = ("action", "leads_to", "step")
     action: str
     step: str | None
-    leads_to: Mapping[str, Any]
+    leads_to: LeadsTo
 
-    def __new__(
-        cls, call: str, *, action: str, step: str | None = None, leads_to: Mapping[str, Any] | None = None
-    ) -> NextAction:
+    def __new__(cls, call: str, *, action: str, step: str | None = None, leads_to: LeadsTo | None = None) -> NextAction:
         self = super().__new__(cls, call)
-        self.action, self.step, self.leads_to = action, step, leads_to or {}
+        self.action, self.step, self.leads_to = action, step, leads_to if leads_to is not None else Nowhere()
         return self
 
     def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]:
@@ -88,7 +106,7 @@ class NextAction(str):
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""
-        return {"call": str(self), "action": self.action, "step": self.step, "leads_to": dict(self.leads_to)}
+        return {"call": str(self), "action": self.action, "step": self.step, "leads_to": as_data(self.leads_to)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,20 +116,20 @@ class Refusal:
     call: str
     action: str
     reason: str
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Obstacle = field(default_factory=NoMore)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""
-        return {"call": self.call, "action": self.action, "reason": self.reason, "details": dict(self.details)}
+        return {"call": self.call, "action": self.action, "reason": self.reason, "details": as_data(self.details)}
 
 
 @dataclass(frozen=True, slots=True)
 class _No:
     reason: str
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Obstacle = field(default_factory=NoMore)
 
 
-_Possible = list[tuple[str | None, dict[str, Any]]]
+_Possible = list[tuple[str | None, LeadsTo]]
 _Rule = Callable[[ActionFacts], "_Possible | _No"]
 
 
@@ -254,40 +272,49 @@ def _irreversible(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> f
     return frozenset(declared) | {row.step for row in step_runs if row.irreversible}
 
 
-_ENDING: Mapping[str, dict[str, Any]] = {**{status: {} for status in TERMINAL}, "cancelling": {"status": "cancelled"}}
+_ENDING: Mapping[str, LeadsTo] = {
+    **{status: Nowhere() for status in TERMINAL},
+    "cancelling": RunEnds(status="cancelled"),
+}
 
 
-def _continuing(facts: ActionFacts, decision: OpenDecision) -> dict[str, Any]:
+def _continuing(facts: ActionFacts, decision: OpenDecision) -> LeadsTo:
     if facts.status in _ENDING:
         return _ENDING[facts.status]
     if decision.further:
-        return {"further_approvals": decision.further}
+        return MoreApprovals(further_approvals=decision.further)
     if not decision.ok:
-        return {"status": "completed"} if decision.final else {}
+        return RunEnds(status="completed") if decision.final else Nowhere()
     irreversible = not facts.irreversible.isdisjoint(decision.ok)
     if len(decision.ok) == 1:
-        return {"target": decision.ok[0], "irreversible": irreversible}
-    return {"targets": list(decision.ok), "irreversible": irreversible}
+        return OneStep(target=decision.ok[0], irreversible=irreversible)
+    return SeveralSteps(targets=decision.ok, irreversible=irreversible)
 
 
-def _diverting(facts: ActionFacts, decision: OpenDecision) -> dict[str, Any]:
+def _diverting(facts: ActionFacts, decision: OpenDecision) -> LeadsTo:
     if facts.status in _ENDING:
         return _ENDING[facts.status]
     if decision.error is None:
-        return {"status": "failed", "compensates": list(facts.undoes)}
-    return {"target": decision.error, "irreversible": decision.error in facts.irreversible}
+        return RunEnds(status="failed", compensates=facts.undoes)
+    return OneStep(target=decision.error, irreversible=decision.error in facts.irreversible)
 
 
-def _repeating(facts: ActionFacts, decision: OpenDecision) -> dict[str, Any]:
-    return {"target": decision.step, "irreversible": decision.step in facts.irreversible}
+def _repeating(facts: ActionFacts, decision: OpenDecision) -> LeadsTo:
+    return OneStep(target=decision.step, irreversible=decision.step in facts.irreversible)
 
 
-def _targets(leads_to: Mapping[str, Any]) -> list[str]:
-    return [leads_to["target"]] if "target" in leads_to else list(leads_to.get("targets", ()))
+def _targets(leads_to: LeadsTo) -> tuple[str, ...]:
+    match leads_to:
+        case OneStep():
+            return (leads_to.target,)
+        case SeveralSteps():
+            return leads_to.targets
+        case _:
+            return ()
 
 
 def _on(
-    kinds: Sequence[DecisionKind], leading: Callable[[ActionFacts, OpenDecision], dict[str, Any]], otherwise: str
+    kinds: Sequence[DecisionKind], leading: Callable[[ActionFacts, OpenDecision], LeadsTo], otherwise: str
 ) -> _Rule:
     """The rule of a call that settles an open decision of these kinds."""
 
@@ -295,13 +322,13 @@ def _on(
         concerned = [decision for decision in facts.decisions if decision.kind in kinds]
         if not concerned:
             reason = "already_finished" if facts.status in TERMINAL else otherwise
-            return _No(reason, {"status": facts.status})
+            return _No(reason, RunStatus(status=facts.status))
         if facts.declared is None:
             return _No("workflow_unavailable")
         answers: _Possible = [(decision.step, leading(facts, decision)) for decision in concerned]
         reachable = [answer for answer in answers if facts.declared.issuperset(_targets(answer[1]))]
         gone = sorted({target for _, leads_to in answers for target in _targets(leads_to)} - facts.declared)
-        return reachable or _No("target_unavailable", {"targets": gone})
+        return reachable or _No("target_unavailable", TargetsGone(targets=tuple(gone)))
 
     return rule
 
@@ -311,7 +338,7 @@ _settle_by_retrying = _on(STANDSTILLS, _repeating, "not_interrupted")
 
 def _retry_step(facts: ActionFacts) -> _Possible | _No:
     if facts.status in TERMINAL:
-        return _No("already_finished", {"status": facts.status})
+        return _No("already_finished", RunStatus(status=facts.status))
     return _No("being_cancelled") if facts.status == "cancelling" else _settle_by_retrying(facts)
 
 
@@ -324,24 +351,26 @@ def _fail_step(facts: ActionFacts) -> _Possible | _No:
     return [*hung, *(settled if isinstance(settled, list) else ())] if hung else settled
 
 
-def _giving_up(facts: ActionFacts, step: str) -> dict[str, Any]:
-    if step in facts.irreversible:
-        return {"gives_up": step, "interrupts": True}
-    return {"gives_up": step, **_ENDING["cancelling"]}
+def _giving_up(facts: ActionFacts, step: str) -> LeadsTo:
+    return (
+        GivenUp(gives_up=step, interrupts=True)
+        if step in facts.irreversible
+        else GivenUp(gives_up=step, status="cancelled")
+    )
 
 
 def _cancel(facts: ActionFacts) -> _Possible | _No:
     if facts.status in TERMINAL:
-        return _No("already_finished", {"status": facts.status})
+        return _No("already_finished", RunStatus(status=facts.status))
     if facts.status == "cancelling":
         return _No("already_cancelling")
     becomes = "cancelling" if facts.executing else "cancelled"
-    return [(None, {"status": becomes, "executing": list(facts.executing), "compensates": list(facts.undoes)})]
+    return [(None, RunStops(status=becomes, executing=facts.executing, compensates=facts.undoes))]
 
 
 def _replay(facts: ActionFacts) -> _Possible | _No:
     if facts.status not in TERMINAL:
-        return _No("not_finished", {"status": facts.status})
+        return _No("not_finished", RunStatus(status=facts.status))
     if facts.compensation in ("requested", "running"):
         return _No("compensation_running")
     if facts.declared is None:
@@ -349,9 +378,8 @@ def _replay(facts: ActionFacts) -> _Possible | _No:
     if facts.payload_unfit is not None:
         return _No("payload_unfit", facts.payload_unfit)
     if facts.unsafe:
-        blocking = [dict(step) for step in facts.unsafe]
-        return _No("unsafe_replay", {"required_override": "allow_irreversible", "blocked_by": blocking})
-    return [(None, {"new_run": True})]
+        return _No("unsafe_replay", UnsafeReplay(blocked_by=tuple(Blocking(**step) for step in facts.unsafe)))
+    return [(None, NewRun())]
 
 
 def _retry_compensation(facts: ActionFacts) -> _Possible | _No:
@@ -361,14 +389,14 @@ def _retry_compensation(facts: ActionFacts) -> _Possible | _No:
         return _No("no_failed_compensation")
     if facts.declared is None:
         return _No("workflow_unavailable")
-    return [(None, {"compensates": list(facts.failed_compensations)})]
+    return [(None, UndoneAgain(compensates=facts.failed_compensations))]
 
 
 def _acknowledge(facts: ActionFacts) -> _Possible | _No:
     if facts.needs in ("failed", "compensation_failed"):
-        return [(None, {"needs": None})]
+        return [(None, NeedsNobody())]
     if facts.status != "failed":
-        return _No("not_failed", {"status": facts.status})
+        return _No("not_failed", RunStatus(status=facts.status))
     return _No("already_acknowledged" if facts.acknowledged else "already_replayed")
 
 

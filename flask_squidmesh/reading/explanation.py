@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,11 +11,15 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from ..engine.actions import Refusal, action_facts, judge
+from ..engine.details import Details
+from ..engine.leading import PayloadUnfit
 from ..engine.status import TERMINAL
 from ..errors import PayloadError
 from ..store.scope import Scope
 from ..workflow.payloads import validate_again
 from ..workflow.registry import Registry
+from .evidence import Definition, DispatchEvidence, Evidence, RunEvidence, StepRunEvidence
+from .reason_facts import ReasonFacts, Replay
 from .reasons import Reason, Situation, reason_of
 from .records import Record, Row, read_record, run_fact, step_facts
 from .steps import attempts_of
@@ -54,20 +58,20 @@ def explanation_of(
         action_facts(run_fact(record.run), facts, record.spec, patient_until), payload_unfit=_payload_unfit(record, now)
     )
     next_actions, refusals = judge(known)
-    details = {**reason.details, **(_replay(refusals) if record.run["status"] in TERMINAL else {})}
+    ended = record.run["status"] in TERMINAL
     return Explanation(
         run_id=record.run["id"],
         status=record.run["status"],
         reason=reason.word,
         step=reason.step,
-        details={name: value for name, value in details.items() if value is not None},
+        details=_with_replay(reason.facts, refusals) if ended else reason.facts,
         next_actions=next_actions,
         refusals=refusals,
         evidence=_evidence(record, reason),
     )
 
 
-def _payload_unfit(record: Record, now: datetime) -> Mapping[str, Any] | None:
+def _payload_unfit(record: Record, now: datetime) -> PayloadUnfit | None:
     """Why the payload of a run that has ended cannot start another one."""
     trigger = record.spec.triggers.get(record.run["trigger"]) if record.spec else None
     if record.run["status"] not in TERMINAL or trigger is None:
@@ -75,54 +79,51 @@ def _payload_unfit(record: Record, now: datetime) -> Mapping[str, Any] | None:
     try:
         validate_again(trigger, record.run["payload"], now=now)
     except PayloadError as error:
-        found = {name: getattr(error, name) for name in ("missing_fields", "unknown_fields", "invalid_types")}
-        return {name: value for name, value in found.items() if value}
+        return PayloadUnfit(
+            missing_fields=tuple(error.missing_fields) or None,
+            unknown_fields=tuple(error.unknown_fields) or None,
+            invalid_types=dict(error.invalid_types) or None,
+        )
     return None
 
 
-def _replay(refusals: Sequence[Refusal]) -> dict[str, Any]:
+def _with_replay(facts: ReasonFacts, refusals: Sequence[Refusal]) -> ReasonFacts:
     refusal = next((each for each in refusals if each.call == "replay_run"), None)
     if refusal is None:
-        return {"replay": {"allowed": True}}
+        return replace(facts, replay=Replay(allowed=True))
     if refusal.reason == "workflow_unavailable":
-        return {"workflow_definition": "unavailable"}
-    return {"replay": {"allowed": False, "reason": refusal.reason, **refusal.details}}
+        return replace(facts, workflow_definition="unavailable")
+    return replace(facts, replay=Replay(allowed=False, reason=refusal.reason, **refusal.details))
 
 
-_RUN_EVIDENCE = ("id", "status", "workflow", "current_step", "created_at", "updated_at")
-_STEP_EVIDENCE = ("id", "kind", "step", "visit", "status", "due_at", "decide_by", "created_at", "started_at")
-_DISPATCH_EVIDENCE = ("due_at", "queue", "hand_overs", "hand_over_error", "held", "claimed_by", "claimed_at")
+def _evidence(record: Record, reason: Reason) -> Evidence:
+    row = reason.step_run
+    attempts = attempts_of(record, row) if row is not None else ()
+    dispatch = record.dispatches.get(row["id"]) if row is not None else None
+    return Evidence(
+        run=RunEvidence(**_columns(RunEvidence, record.run), last_error=record.run["error"]),
+        step_run=_step_run(row) if row is not None else None,
+        attempt=attempts[-1].to_dict() if attempts else None,
+        dispatch=DispatchEvidence(**_columns(DispatchEvidence, dispatch)) if dispatch is not None else None,
+        steps=reason.steps,
+        workflow_definition=_definition(record),
+    )
 
 
-def _evidence(record: Record, reason: Reason) -> dict[str, Any]:
-    evidence: dict[str, Any] = {"run": {**_picked(record.run, _RUN_EVIDENCE), "last_error": record.run["error"]}}
-    if reason.step_run is not None:
-        evidence["step_run"] = _step_run(reason.step_run)
-        attempts = attempts_of(record, reason.step_run)
-        if attempts:
-            evidence["attempt"] = attempts[-1].to_dict()
-        dispatch = record.dispatches.get(reason.step_run["id"])
-        if dispatch is not None:
-            evidence["dispatch"] = _picked(dispatch, _DISPATCH_EVIDENCE)
-    if reason.steps:
-        evidence["steps"] = list(reason.steps)
-    definition = _definition(record)
-    return {**evidence, "workflow_definition": definition} if definition else evidence
+def _step_run(row: Row) -> StepRunEvidence:
+    is_open = row["status"] == "paused" and row["decision"]
+    decision = dict(row["decision"]) if is_open else None
+    columns = _columns(StepRunEvidence, row, but=("decision",))
+    return StepRunEvidence(**columns, decision=decision, last_error=row["error"])
 
 
-def _step_run(row: Row) -> dict[str, Any]:
-    open_decision = {"decision": dict(row["decision"])} if row["status"] == "paused" and row["decision"] else {}
-    return {**_picked(row, _STEP_EVIDENCE), "last_error": row["error"], **open_decision}
-
-
-def _definition(record: Record) -> Mapping[str, Any] | None:
+def _definition(record: Record) -> Definition | None:
     """Whether the workflow is still the one the run was started with; None where it is."""
     if record.spec is None:
-        return {"available": False}
-    if record.spec.fingerprint != record.run["fingerprint"]:
-        return {"available": True, "changed": True}
-    return None
+        return Definition(available=False)
+    return Definition(available=True, changed=True) if record.spec.fingerprint != record.run["fingerprint"] else None
 
 
-def _picked(row: Row, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: row[name] for name in names if row[name] is not None}
+def _columns(kind: type[Details], row: Row, but: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The columns that are called as the evidence calls them."""
+    return {each.name: row[each.name] for each in fields(kind) if each.name not in ("last_error", *but)}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
@@ -20,6 +20,7 @@ from ..store.tables import Dispatch, Id, Run, StepRun, Timestamp
 from ..workflow.registry import Registry
 from .deadlines import deadline
 from .listing import QUERIES_KEPT, check_limit
+from .reason_facts import StuckWork, UndoFailure
 from .records import Row, in_order, spec_of, step_facts
 from .views import Count, DecisionView, Inbox, InboxItem
 from .words import NOW, OVERDUE, STUCK_AFTER, moments
@@ -175,17 +176,18 @@ def _item(row: Row, now: datetime) -> InboxItem:
     )
 
 
-def _stuck_facts(row: Row) -> dict[str, Any]:
+def _stuck_facts(row: Row) -> StuckWork:
+    untaken: Literal["dispatch_delayed", "definition_mismatch"]
     untaken = "dispatch_delayed" if row["stuck_held"] is None else "definition_mismatch"
-    return {
-        "reason": "worker_lost" if row["stuck_claim_id"] else untaken,
-        "step": row["stuck_step"],
-        "due_at": row["stuck_due_at"],
-        "worker": row["stuck_claimed_by"] if row["stuck_claim_id"] else None,
-        "queue": row["stuck_queue"],
-        "executor_error": row["stuck_hand_over_error"],
-        "held": row["stuck_held"],
-    }
+    return StuckWork(
+        reason="worker_lost" if row["stuck_claim_id"] else untaken,
+        step=row["stuck_step"],
+        due_at=row["stuck_due_at"],
+        worker=row["stuck_claimed_by"] if row["stuck_claim_id"] else None,
+        queue=row["stuck_queue"],
+        executor_error=row["stuck_hand_over_error"],
+        held=row["stuck_held"],
+    )
 
 
 _TOLD_COLUMNS: Final = dict.fromkeys((*StepFact._fields, "created_at", "error"))
@@ -210,7 +212,7 @@ def _told(item: InboxItem, registry: Registry, rows: Sequence[Row], now: datetim
     if item.kind == "compensation_failed":
         failed = in_order(tuple(row for row in rows if row["kind"] == "compensation"), None)
         return replace(
-            item, compensation_failures=tuple({"step": row["step"], "error": row["error"]} for row in failed)
+            item, compensation_failures=tuple(UndoFailure(step=row["step"], error=row["error"]) for row in failed)
         )
     return _decided(item, registry, [row for row in rows if row["status"] == "paused"], now)
 
@@ -224,10 +226,9 @@ def _decided(item: InboxItem, registry: Registry, rows: Sequence[Row], now: date
         irreversible=frozenset(step.name for step in spec.steps.values() if step.irreversible) if spec else frozenset(),
         declared=frozenset(spec.steps) if spec else None,
     )
-    views = [decision_of(row, now) for row in paused if row["decision"]]
     return replace(
         item,
-        decisions=tuple(sorted(views, key=lambda view: (view.decide_by is None, view.decide_by or view.asked_at))),
+        decisions=open_in(paused, now),
         next_actions=decision_actions(facts),
         error=next((row["error"] for row in paused if _stands(row) and row["error"]), item.error),
     )
@@ -235,6 +236,12 @@ def _decided(item: InboxItem, registry: Registry, rows: Sequence[Row], now: date
 
 def _stands(row: Row) -> bool:
     return bool(row["decision"]) and row["decision"]["kind"] in STANDSTILLS
+
+
+def open_in(rows: Iterable[Row], now: datetime) -> tuple[DecisionView, ...]:
+    """The decisions that are open in these step runs, the most urgent first."""
+    views = [decision_of(row, now) for row in rows if row["status"] == "paused" and row["decision"]]
+    return tuple(sorted(views, key=lambda view: (view.decide_by is None, view.decide_by or view.asked_at)))
 
 
 def decision_of(row: Row, now: datetime) -> DecisionView:
@@ -253,6 +260,7 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
         asked_at=asked_since(decision, row["started_at"]) or row["created_at"],
         decide_by=row["decide_by"],
         deadline=deadline(row["started_at"] or row["created_at"], row["decide_by"], now),
+        error=row["error"],
     )
 
 

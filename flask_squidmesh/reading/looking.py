@@ -17,21 +17,26 @@ from ..store.tables import Run as RunRow
 from ..workflow.registry import Registry
 from .explanation import explanation_of
 from .graph import graph_of
+from .inbox import open_in
 from .inspection import run_of
 from .records import Record, read_record, run_id_of
 from .states import seen_by
-from .views import Explanation, Graph, Run, StepRunView
+from .views import DecisionView, Explanation, Graph, Run, StepRunView
 from .words import OVERDUE, is_overdue, moments, word_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """A run with its history, why it is where it is, and the word that operators have for that."""
+    """A run with its history, why it is where it is, and the word that operators have for that.
+
+    decisions: those that are open, the most urgent first.
+    """
 
     run: Run
     explanation: Explanation
     word: str
     record: Record
+    decisions: tuple[DecisionView, ...] = ()
 
     def graph(self) -> Graph:
         """The run's workflow as nodes and edges."""
@@ -60,6 +65,7 @@ def look(
         explanation=explanation_of(record, now=now, claim_timeout=claim_timeout),
         word=word_of(run, now, stuck=stuck),
         record=record,
+        decisions=open_in(record.step_runs, now),
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from ..engine.actions import NextAction, Refusal
 from ..store.summaries import RunSummary, plain
+from .evidence import Evidence
+from .reason_facts import ReasonFacts, StuckWork, UndoFailure
 
 
 class View:
@@ -162,16 +164,19 @@ class RunHistory(Run):
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation(View):
-    """Why a run is where it is, what supports that, and what can be done."""
+    """Why a run is where it is, what supports that, and what can be done.
+
+    details, evidence: facts, as attributes and as mappings; `to_dict` has them as dictionaries.
+    """
 
     run_id: str
     status: str
     reason: str
     step: str | None
-    details: Mapping[str, Any]
+    details: ReasonFacts
     next_actions: tuple[NextAction, ...]
     refusals: tuple[Refusal, ...]
-    evidence: Mapping[str, Any]
+    evidence: Evidence
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""
@@ -265,6 +270,7 @@ class DecisionView(View):
 
     deadline: on_time, due_soon or overdue; None where none is set. approvals: how many people have to approve. given:
     their approvals so far, each {actor, comment, at}. not_starter: whether the person who started the run may not.
+    error: what stopped the step, of one that was interrupted or cannot begin.
     """
 
     step: str
@@ -279,6 +285,7 @@ class DecisionView(View):
     asked_at: datetime
     decide_by: datetime | None
     deadline: str | None
+    error: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,8 +308,8 @@ class InboxItem(View):
     next_actions: tuple[NextAction, ...]
     error: Mapping[str, Any] | None
     alike: int
-    stuck: Mapping[str, Any] | None
-    compensation_failures: tuple[Mapping[str, Any], ...]
+    stuck: StuckWork | None
+    compensation_failures: tuple[UndoFailure, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""

@@ -17,7 +17,7 @@ def plain(value: Any) -> Any:
     match value:
         case datetime():
             return value.isoformat()
-        case dict():
+        case Mapping():
             return {str(key): plain(item) for key, item in value.items()}
         case list() | tuple():
             return [plain(item) for item in value]

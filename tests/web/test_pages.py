@@ -12,6 +12,7 @@ from flask_squidmesh import Manual, Step, Workflow
 from tests.web.shop import (
     Billing,
     Checkout,
+    Import,
     Labels,
     Order,
     Packing,
@@ -239,6 +240,40 @@ def test_workflows_are_listed_with_their_runs(visitor: Visitor) -> None:
     page = visitor.read("/workflows")
     assert "Reserve, have it reviewed, capture." in page
     assert "Decision 1" in page
+
+
+def _parts(page: str, tag: str) -> list[str]:
+    return re.findall(rf"<article class=\"{tag}.*?</article>", page, re.DOTALL)
+
+
+def test_each_decision_that_is_open_has_its_own_question_and_buttons(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Import, "7")
+    pages = {"card": visitor.get("/").text, "decision": visitor.get(f"/runs/{run_id}").text}
+    for tag, page in pages.items():
+        steps = ("customs", "quality")
+        cards = {step: part for part in _parts(page, tag) for step in steps if f"<b>{step}</b>" in part}
+        assert set(cards) == set(steps)
+        for step, question in (("customs", "Are the papers of 7 complete?"), ("quality", "Is 7 sound?")):
+            other = {"customs": "quality", "quality": "customs"}[step]
+            assert question in cards[step]
+            addresses = re.findall(r'href="([^"]*/(?:approve|reject)[^"]*)"', cards[step])
+            assert len(addresses) == 2
+            assert all(f"step={step}" in address for address in addresses), step
+            assert other not in cards[step], step
+    assert "Several decisions are open: customs , quality" in text_of(pages["decision"])
+    visitor.send(f"/runs/{run_id}/approve?step=customs", {**visitor.form(f"/runs/{run_id}/approve?step=customs")})
+    assert "Is 7 sound?" in visitor.read("/")
+    assert "Are the papers" not in visitor.read("/")
+
+
+def test_a_decision_says_whose_it_is_and_by_when(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    [decision] = _parts(visitor.get(f"/runs/{run_id}").text, "decision")
+    assert "permission payments.review" in text_of(decision)
+    assert re.search("due in (4 h|3 h 59 min)", text_of(decision))
+    advance(visitor.app, timedelta(hours=5))
+    [decision] = _parts(visitor.get(f"/runs/{run_id}").text, "decision")
+    assert "overdue by" in text_of(decision)
 
 
 REFUSED_ADDRESSES = (

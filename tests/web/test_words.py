@@ -15,57 +15,14 @@ from flask_squidmesh.dashboard import consequences, events, filters, json_text, 
 from flask_squidmesh.dashboard.actions import ACTIONS
 from flask_squidmesh.dashboard.marks import MARKS
 from flask_squidmesh.dashboard.redaction import REDACTED, redacted
-from flask_squidmesh.dashboard.sentences import REASONS, Teller
+from flask_squidmesh.dashboard.sentences import REASONS
 from flask_squidmesh.engine import actions
-from flask_squidmesh.engine.actions import NextAction, Refusal
+from flask_squidmesh.engine.actions import ActionFacts, OpenDecision, Refusal
+from flask_squidmesh.engine.leading import PayloadUnfit
 from flask_squidmesh.reading import reasons
-from flask_squidmesh.reading.views import Explanation
 from flask_squidmesh.reading.words import OPERATOR_WORDS
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-ERROR = {"type": "GatewayTimeout", "message": "504 from the bank"}
-LOST = {"worker": "w-3", "claimed_at": NOW, "claim_expired_at": NOW, "claim_timeout": 30.0}
-DELAY = {"due_at": NOW, "late_by": 90.0, "queue": "mail", "hand_overs": 2, "executor_error": "redis is away"}
-FACTS: dict[str, dict[str, Any]] = {
-    "paused_for_approval": {"decide_by": NOW + timedelta(hours=1), "deadline": "on_time", "open_decisions": ["a#1"]},
-    "paused_for_manual_action": {"decide_by": NOW - timedelta(hours=1), "deadline": "overdue"},
-    "interrupted": {"irreversible": True, "attempts": 1, "worker": "w-3", "last_error": ERROR},
-    "waiting_for_retry": {"next_attempt_number": 3, "max_attempts": 5, "due_at": NOW, "last_error": ERROR},
-    "retry_exhausted": {"latest_attempt_number": 5, "max_attempts": 5, "last_error": ERROR},
-    "step_failed": {"last_error": ERROR},
-    "waiting_for_dependencies": {"waiting_on": ["account"]},
-    "step_running": {"attempt_number": 1, "worker": "w-3", "also_running": ["other"]},
-    "waiting_until": {"until": NOW + timedelta(days=2)},
-    "dispatch_delayed": DELAY,
-    "worker_lost": LOST,
-    "definition_mismatch": {"held": "no step capture in version 2"},
-    "compensating": {"last_error": ERROR, "worker_lost": LOST},
-    "compensation_failed": {"last_error": ERROR, "compensation_failures": [{"step": "reserve", "error": ERROR}]},
-    "cancelling": {"waiting_on": ["capture"], "dispatch_delayed": DELAY},
-}
-
-
-def _teller(reason: str) -> Teller:
-    explanation = Explanation(
-        run_id="r",
-        status="running",
-        reason=reason,
-        step="capture",
-        details=FACTS.get(reason, {}),
-        next_actions=(),
-        refusals=(),
-        evidence={"workflow_definition": {"available": True, "changed": True}},
-    )
-    return Teller(explanation, NOW, ZoneInfo("UTC"))
-
-
-@pytest.mark.parametrize("reason", sorted(REASONS))
-def test_a_reason_is_a_sentence(reason: str) -> None:
-    teller = _teller(reason)
-    text = str(teller.headline) + " ".join(map(str, teller.evidence))
-    assert teller.headline
-    assert "_" not in text
-    assert "None" not in text
 
 
 def test_every_reason_that_reading_gives_has_its_sentence() -> None:
@@ -86,27 +43,77 @@ def test_every_action_on_a_run_has_a_page() -> None:
     assert set(ACTIONS) == set(WRITING_ACTIONS) - without_page
 
 
-@pytest.mark.parametrize("name", sorted(ACTIONS))
-def test_every_action_tells_its_consequence_and_what_was_done(name: str) -> None:
-    facts = {"target": "capture", "irreversible": True, "compensates": ["reserve"]}
-    action = NextAction(name, action=name, step="review", leads_to=facts)
-    assert consequences.consequence(action)
-    assert consequences.done(name, "running", "capture")
+APPROVAL = OpenDecision(step="review", visit=1, kind="approval", ok=("capture",), error="decline")
+SECOND = OpenDecision(step="second", visit=1, kind="approval", ok=("capture",), further=1)
+LAST = OpenDecision(step="last", visit=1, kind="approval", final=True)
+FORK = OpenDecision(step="fork", visit=1, kind="pause", ok=("capture", "decline"))
+JOIN = OpenDecision(step="join", visit=1, kind="pause")
+GONE = OpenDecision(step="old", visit=1, kind="pause", ok=("gone",))
+INTERRUPTED = OpenDecision(step="capture", visit=1, kind="interrupted", ok=("tell",))
+INCIDENT = OpenDecision(step="capture", visit=1, kind="incident", error="decline")
+UNSAFE = {"irreversible": True, "compensatable": False, "status": "completed", "reason": "completed"}
+KNOWN = frozenset({"capture", "decline", "tell"})
+SITUATIONS = [
+    ActionFacts(status="pending", declared=KNOWN),
+    ActionFacts(status="running", executing=("capture",), declared=KNOWN),
+    ActionFacts(status="paused", decisions=(APPROVAL, SECOND, LAST, FORK, JOIN), undoes=("reserve",), declared=KNOWN),
+    ActionFacts(status="paused", decisions=(APPROVAL,), irreversible=frozenset({"capture"}), declared=KNOWN),
+    ActionFacts(status="paused", decisions=(INTERRUPTED, INCIDENT), undoes=("reserve",), declared=KNOWN),
+    ActionFacts(status="paused", decisions=(GONE,), declared=KNOWN),
+    ActionFacts(status="paused", decisions=(APPROVAL,), declared=None),
+    ActionFacts(status="cancelling", decisions=(INTERRUPTED,), executing=("tell",), declared=KNOWN),
+    ActionFacts(status="cancelling", executing=("tell",), hanging=("tell",), declared=KNOWN),
+    ActionFacts(
+        status="cancelling",
+        executing=("capture",),
+        hanging=("capture",),
+        irreversible=frozenset({"capture"}),
+        declared=KNOWN,
+    ),
+    ActionFacts(status="completed", declared=KNOWN),
+    ActionFacts(status="completed", declared=None),
+    ActionFacts(status="completed", unsafe=({"step": "capture", **UNSAFE},), declared=KNOWN),
+    *(
+        ActionFacts(status="completed", payload_unfit=PayloadUnfit(**unfit), declared=KNOWN)
+        for unfit in ({"missing_fields": ("iban",)}, {"invalid_types": {"amount": "x"}}, {"unknown_fields": ("y",)})
+    ),
+    ActionFacts(status="failed", needs="failed", declared=KNOWN),
+    ActionFacts(status="failed", acknowledged=True, compensation="running", declared=KNOWN),
+    ActionFacts(status="failed", compensation="failed", failed_compensations=("reserve",), needs="compensation_failed"),
+    ActionFacts(status="failed", compensation="failed", declared=None),
+]
 
 
-REFUSALS: dict[str, Any] = {
-    "target_unavailable": {"targets": ["gone"]},
-    "unsafe_replay": {"blocked_by": [{"step": "capture"}]},
-}
+def test_every_action_tells_its_consequence_and_what_was_done() -> None:
+    possible = [action for facts in SITUATIONS for action in actions.judge(facts)[0]]
+    assert {action.action for action in possible} == set(ACTIONS)
+    for action in possible:
+        assert consequences.consequence(action)
+        assert consequences.done(action.action, "running", "capture")
+
+
+def test_each_consequence_is_told_as_it_is() -> None:
+    decided = actions.judge(SITUATIONS[2])[0]
+    told = {(action.action, action.step): consequences.consequence(action).striptags() for action in decided}
+    assert told["approve", "review"] == "continues at capture"
+    assert told["approve", "second"] == "counts; 1 more person has to approve"
+    assert told["approve", "last"] == "completes the run"
+    assert told["resume", "fork"] == "continues at capture, decline"
+    assert told["resume", "join"] == "continues once the other steps are done"
+    assert told["reject", "review"] == "goes to decline"
+    assert told["reject", "last"] == "fails the run and undoes reserve"
+    assert told["cancel", None] == "stops the run here, for good; you choose whether to undo reserve"
+    assert "cannot be undone" in consequences.consequence(actions.judge(SITUATIONS[3])[0][0])
 
 
 def test_every_refusal_says_why() -> None:
     source = Path(actions.__file__).read_text()
     given = set(re.findall(r'_No\(\s*"([a-z_]+)"', source)) | {"no_open_approval", "no_open_pause", "not_interrupted"}
+    refused = [refusal for facts in SITUATIONS for refusal in actions.judge(facts)[1]]
+    assert given - {refusal.reason for refusal in refused} <= {"already_replayed"}
     unsaid = consequences.why_not(Refusal(call="x", action="approve", reason="something else"))
-    for reason in given:
-        refusal = Refusal(call="x", action="approve", reason=reason, details=REFUSALS.get(reason, {}))
-        assert consequences.why_not(refusal) != unsaid, reason
+    for refusal in refused:
+        assert consequences.why_not(refusal) != unsaid, refusal.reason
 
 
 def test_every_audit_event_has_a_title() -> None:

@@ -11,6 +11,7 @@ from flask import abort, current_app, flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from ...engine.actions import NextAction, Refusal
+from ...engine.leading import Blocking, Obstacle, RunStops, UnsafeReplay
 from ...errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnsafeReplayError
 from ...reading.looking import Look
 from ...reading.views import Explanation, Run
@@ -37,7 +38,7 @@ class Attempt:
     look: Look
     action: Action
     step: str | None
-    blocking: list[Facts] = field(default_factory=list)
+    blocking: list[Blocking] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -128,7 +129,7 @@ def _require(attempt: Attempt) -> None:
 def _attempt(look: Look, action: Action, chosen: str | None) -> Attempt:
     attempt = Attempt(look, action, _step(look, action, chosen))
     if attempt.refusal is not None and attempt.refusal.reason == UNSAFE:
-        attempt.blocking = list(attempt.refusal.details["blocked_by"])
+        attempt.blocking = _blocking(attempt.refusal.details)
     return attempt
 
 
@@ -158,7 +159,7 @@ def _do(attempt: Attempt) -> Response:
             return _conflict(now)
         attempt.problems["from_step"] = in_english(str(error))
     except UnsafeReplayError as error:
-        attempt.blocking = list(error.steps)
+        attempt.blocking = [Blocking(**step) for step in error.steps]
         require(attempt.right, attempt.run)
         attempt.problems["confirm"] = _("Type the name of the step to confirm.")
     except ManualActionError as error:
@@ -190,12 +191,12 @@ def _confirmed(attempt: Attempt) -> bool:
     if not attempt.blocking or request.form.get("from_step"):
         return bool(request.form.get("confirm")) and _typed(attempt)
     if not _typed(attempt):
-        raise Invalid("confirm", _("Type {step} to confirm.", step=attempt.blocking[0]["step"]))
+        raise Invalid("confirm", _("Type {step} to confirm.", step=attempt.blocking[0].step))
     return True
 
 
 def _typed(attempt: Attempt) -> bool:
-    return request.form.get("confirm", "").strip() in {step["step"] for step in attempt.blocking}
+    return request.form.get("confirm", "").strip() in {step.step for step in attempt.blocking}
 
 
 def _call(attempt: Attempt, arguments: dict[str, Any]) -> RunSummary:
@@ -222,8 +223,8 @@ def _form(attempt: Attempt, status: int) -> Response:
         "prompt": attempt.decision.get("prompt"),
         "payload": Documents(attempt.run).document(parts.of_run(attempt.run, "payload")),
         "blocking": irreversible(attempt.blocking),
-        "confirm_with": attempt.blocking[0]["step"] if attempt.blocking else None,
-        "undoes": list((attempt.possible.leads_to if attempt.possible else {}).get("compensates", ())),
+        "confirm_with": attempt.blocking[0].step if attempt.blocking else None,
+        "undoes": _undoes(attempt.possible),
         "steps": _steps_to_choose(attempt),
         "visited": list(dict.fromkeys(each.step for each in attempt.run.step_runs or () if each.kind == "step")),
         "key": request.form.get("key") or str(uuid4()),
@@ -232,6 +233,15 @@ def _form(attempt: Attempt, status: int) -> Response:
         "form": request.form,
     }
     return _page("action.html", status, attempt, shown)
+
+
+def _blocking(obstacle: Obstacle) -> list[Blocking]:
+    return list(obstacle.blocked_by) if isinstance(obstacle, UnsafeReplay) else []
+
+
+def _undoes(action: NextAction | None) -> list[str]:
+    """The steps of which a person who cancels may choose that they are undone."""
+    return list(action.leads_to.compensates) if action and isinstance(action.leads_to, RunStops) else []
 
 
 def _steps_to_choose(attempt: Attempt) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from flask import request, url_for
 from markupsafe import Markup
 
 from ...reading.inbox import marks
-from ...reading.views import Count, Inbox, InboxItem
+from ...reading.views import Count, DecisionView, Inbox, InboxItem
 from ...runtime.runtime import current_runtime
 from ...store.summaries import RunSummary
 from .. import data, frame, times
@@ -19,10 +19,11 @@ from ..access import require
 from ..chips import Chip
 from ..documents import visible
 from ..language import _, plural
-from ..marks import Mark, mark_of
+from ..marks import Mark, mark_of, mark_of_decision
 from ..offers import Button, inbox_buttons
 from ..reasons_to_look import reason
 from ..rendering import render
+from ..sentences import who_decides
 
 WORDS: Mapping[str, str] = {
     "decision": "decision",
@@ -38,13 +39,14 @@ MOST = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One run that needs a person."""
+    """One run that needs a person, or one of the decisions that are open in it."""
 
     run: RunSummary
     title: str
     address: str
     mark: Mark
     why: Markup
+    who: list[Markup]
     since: Markup
     due: Markup | None
     overdue: bool
@@ -89,7 +91,8 @@ def _content() -> dict[str, Any]:
         in_progress = _in_progress()
     return {
         "word": word,
-        "cards": [_card(item, word, now) for item in inbox.items],
+        "cards": [_card(item, each, word, now) for item in inbox.items for each in item.decisions or (None,)],
+        "several": sum(len(item.decisions or (None,)) for item in inbox.items) > 1,
         "chips": _chips(inbox, word),
         "most": MOST if len(inbox.items) == MOST else None,
         "last_decision": last_decision,
@@ -98,18 +101,20 @@ def _content() -> dict[str, Any]:
     }
 
 
-def _card(item: InboxItem, word: str | None, now: datetime) -> Card:
+def _card(item: InboxItem, decision: DecisionView | None, word: str | None, now: datetime) -> Card:
     run = item.run
+    due_at = decision.decide_by if decision else item.due_at
     return Card(
         run=run,
         title=run.subject or run.workflow,
         address=url_for(".run", run_id=run.id),
-        mark=mark_of(WORDS[item.kind]),
-        why=reason(_visible(item), now),
-        since=_since(item.since, now),
-        due=_due(item.due_at, now) if item.due_at else None,
-        overdue=item.overdue,
-        buttons=inbox_buttons(item, back=url_for(".inbox", word=word)),
+        mark=mark_of_decision(decision.kind) if decision else mark_of(WORDS[item.kind]),
+        why=reason(item, decision, now, lambda value, path: visible(run, value, path)),
+        who=who_decides(decision) if decision else [],
+        since=_since(decision.asked_at if decision else item.since, now),
+        due=frame.due(due_at, now) if due_at else None,
+        overdue=bool(due_at and due_at <= now),
+        buttons=inbox_buttons(item, decision, back=url_for(".inbox", word=word)),
         alike=url_for(".runs", error=run.error_fingerprint) if item.alike else None,
         alike_count=item.alike + 1,
     )
@@ -117,22 +122,6 @@ def _card(item: InboxItem, word: str | None, now: datetime) -> Card:
 
 def _since(since: datetime, now: datetime) -> Markup:
     return _("waiting {length}", length=times.elapsed(since, now))
-
-
-def _due(due_at: datetime, now: datetime) -> Markup:
-    if due_at <= now:
-        return _("<b>overdue by {length}</b>", length=times.elapsed(due_at, now))
-    return _("due {time}", time=times.stamp(due_at, frame.zone(), now))
-
-
-def _visible(item: InboxItem) -> InboxItem:
-    failures = visible(item.run, list(item.compensation_failures), ("compensation_failures",))
-    return replace(
-        item,
-        error=visible(item.run, item.error, ("last_error",)),
-        compensation_failures=tuple(failures),
-        stuck=visible(item.run, item.stuck, ("stuck",)),
-    )
 
 
 def _chips(inbox: Inbox, word: str | None) -> list[Chip]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from flask import current_app, request, url_for
@@ -12,19 +13,20 @@ from werkzeug.wrappers import Response
 
 from ...engine.status import TERMINAL
 from ...reading.looking import Look
-from ...reading.views import AttemptView, Explanation, Run, StepRunView, TimelineEvent
+from ...reading.views import AttemptView, DecisionView, Run, StepRunView, TimelineEvent
 from ...runtime.runtime import current_runtime
 from ...store.summaries import RunSummary
 from .. import data, frame, graph_drawing, parts, rail, viewing
 from ..access import current_hooks, may, require
 from ..documents import Document, Documents, Failure, visible
 from ..events import started, title_of, told
+from ..grounds import grounds
 from ..hooks import links
-from ..marks import Mark, mark_of, mark_of_status, mark_of_visit
-from ..offers import offers
+from ..marks import Mark, mark_of, mark_of_decision, mark_of_status, mark_of_visit
+from ..offers import Offer, Offers, buttons_of, offers
 from ..parts import Part
 from ..rendering import render
-from ..sentences import Teller, attempt_of, error_text
+from ..sentences import Teller, attempt_of, error_text, who_decides
 from . import one_by_one
 
 
@@ -43,6 +45,18 @@ class Inspected:
     output: Document | None
     error: Failure | None
     led_here: Failure | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A decision that is open. who: who may approve, and who has. offers: what can be decided, and where that leads."""
+
+    decision: DecisionView
+    mark: Mark
+    error: Markup | None
+    who: list[Markup]
+    due: Markup | None
+    offers: list[Offer]
 
 
 def show(run_id: str) -> Response:
@@ -77,12 +91,19 @@ def _version(run: RunSummary, word: str) -> str:
 def _content(look: Look) -> dict[str, Any]:
     now, run = current_runtime().clock.now(), look.run
     documents, chosen = Documents(run), _chosen(run)
+    teller = Teller(look.explanation, now, frame.zone(), partial(_seen, run))
+    offered = offers(run, look.explanation, next=one_by_one.after_acting(run))
+    asked = {each.step for each in look.decisions}
     return {
         "run": run,
         "title": run.subject or run.workflow,
         "mark": mark_of(look.word),
-        "teller": Teller(_visible(run, look.explanation), now, frame.zone()),
-        "offers": offers(run, look.explanation, next=one_by_one.after_acting(run)),
+        "headline": teller.headline,
+        "grounds": grounds(teller),
+        "decisions": [_asked(run, each, offered, now) for each in look.decisions],
+        "offers": [each for step, found in offered.possible.items() if step not in asked for each in found],
+        "impossible": offered.impossible,
+        "buttons_of": buttons_of,
         "turn": one_by_one.turn(),
         "skip": one_by_one.skipping(run),
         "rail": rail.rail(run, now),
@@ -106,9 +127,19 @@ def _drawing(look: Look) -> graph_drawing.Drawing:
     return graph_drawing.draw(look.graph(), over=look.run.finished_at is not None)
 
 
-def _visible(run: Run, explanation: Explanation) -> Explanation:
-    hidden = {name: visible(run, getattr(explanation, name), ("explanation", name)) for name in ("details", "evidence")}
-    return replace(explanation, **hidden)
+def _seen(run: Run, value: Any, name: str) -> Any:
+    return visible(run, value, ("explanation", "details", name))
+
+
+def _asked(run: Run, decision: DecisionView, offered: Offers, now: datetime) -> Asked:
+    return Asked(
+        decision=decision,
+        mark=mark_of_decision(decision.kind),
+        error=error_text(visible(run, decision.error, ("last_error",))) if decision.error else None,
+        who=who_decides(decision),
+        due=frame.due(decision.decide_by, now) if decision.decide_by else None,
+        offers=offered.possible.get(decision.step, []),
+    )
 
 
 def _is_over(run: Run) -> bool:

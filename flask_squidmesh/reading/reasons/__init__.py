@@ -37,5 +37,5 @@ def reason_of(situation: Situation) -> Reason:
     others = [row for row in situation.open_decisions if row is not reason.step_run]
     if not others:
         return reason
-    named = [f"{row['step']}#{row['visit']}" for row in others]
-    return replace(reason, details={**reason.details, "also_open": named})
+    named = tuple(f"{row['step']}#{row['visit']}" for row in others)
+    return replace(reason, facts=replace(reason.facts, also_open=named))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from ...engine.approving import given, wanted
 from ...engine.status import TERMINAL
 from ..deadlines import deadline
+from ..reason_facts import Asked, CannotBegin, Interrupted, NothingToResume, Targets
 from ..records import Row
-from ..steps import approvers
 from .situation import Reason, Situation, about
 
 
@@ -19,13 +21,13 @@ def interrupted(situation: Situation) -> Reason | None:
     if row is None or row["decision"]["kind"] != "interrupted" or not stands_still:
         return None
     attempts = situation.record.attempts.get(row["id"], ())
-    details = {
-        "irreversible": bool(row["settings"].get("irreversible")),
-        "attempts": row["attempts"],
-        "worker": attempts[-1]["worker"] if attempts else None,
-        "last_error": row["error"],
-    }
-    return about(row, "interrupted", details)
+    facts = Interrupted(
+        irreversible=bool(row["settings"].get("irreversible")),
+        attempts=row["attempts"],
+        worker=attempts[-1]["worker"] if attempts else None,
+        last_error=row["error"],
+    )
+    return about(row, "interrupted", facts)
 
 
 def incident(situation: Situation) -> Reason | None:
@@ -34,13 +36,13 @@ def incident(situation: Situation) -> Reason | None:
     if row is None or row["decision"]["kind"] != "incident" or situation.status != "paused":
         return None
     error = row["error"] or {}
-    details = {
-        "irreversible": bool(row["settings"].get("irreversible")),
-        "attempts": row["attempts"],
-        "input_errors": (error.get("details") or {}).get("validation_errors"),
-        "last_error": error,
-    }
-    return about(row, "incident", details)
+    facts = CannotBegin(
+        irreversible=bool(row["settings"].get("irreversible")),
+        attempts=row["attempts"],
+        input_errors=(error.get("details") or {}).get("validation_errors"),
+        last_error=error,
+    )
+    return about(row, "incident", facts)
 
 
 def paused(situation: Situation) -> Reason | None:
@@ -52,12 +54,12 @@ def paused(situation: Situation) -> Reason | None:
         return _undecidable(situation)
     decision, spec = row["decision"], situation.record.spec
     if spec is None:
-        details = {**_targets(decision), "workflow_definition": "unavailable"}
-        return about(row, "paused_with_unavailable_workflow", details)
+        facts = replace(_leading(decision), workflow_definition="unavailable")
+        return about(row, "paused_with_unavailable_workflow", facts)
     if not {decision.get("ok"), decision.get("error")} - {None} <= spec.steps.keys():
-        return about(row, "paused_with_invalid_resume_target", _targets(decision))
+        return about(row, "paused_with_invalid_resume_target", _leading(decision))
     word = "paused_for_approval" if decision["kind"] == "approval" else "paused_for_manual_action"
-    return about(row, word, {**_targets(decision), **_asked(situation, row)})
+    return about(row, word, _asked(situation, row))
 
 
 def _undecidable(situation: Situation) -> Reason:
@@ -65,20 +67,28 @@ def _undecidable(situation: Situation) -> Reason:
     return Reason(
         word="paused_with_missing_resume_metadata",
         step=step,
-        details={"resume": "missing"},
+        facts=NothingToResume(),
         step_run=situation.last_visit(step),
     )
 
 
-def _targets(decision: Mapping[str, Any]) -> dict[str, Any]:
+def _leading(decision: Mapping[str, Any]) -> Asked:
     """Where the decision leads; null is the end of the run."""
     if decision["kind"] == "approval":
-        return {"approval_targets": {"ok": decision.get("ok"), "error": decision.get("error")}}
-    return {"resume_target": decision.get("ok")}
+        return Asked(approval_targets=Targets(ok=decision.get("ok"), error=decision.get("error")))
+    return Asked(resume_target=decision.get("ok"))
 
 
-def _asked(situation: Situation, row: Row) -> dict[str, Any]:
+def _asked(situation: Situation, row: Row) -> Asked:
     decision, decide_by = row["decision"], row["decide_by"]
-    asked = {"prompt": decision.get("prompt"), "permission": decision.get("permission"), **approvers(decision)}
-    since = row["started_at"] or row["created_at"]
-    return {**asked, "decide_by": decide_by, "deadline": deadline(since, decide_by, situation.now)}
+    several, since = wanted(decision) > 1, row["started_at"] or row["created_at"]
+    return replace(
+        _leading(decision),
+        prompt=decision.get("prompt"),
+        permission=decision.get("permission"),
+        approvals=wanted(decision) if several else None,
+        given=tuple(given(decision)) if several else None,
+        not_starter=bool(decision.get("not_starter")) or None,
+        decide_by=decide_by,
+        deadline=deadline(since, decide_by, situation.now),
+    )

@@ -6,6 +6,21 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+from ..evidence import StepState
+from ..reason_facts import (
+    Delay,
+    DispatchDelayed,
+    HeldBack,
+    LostClaim,
+    NothingQueued,
+    Queued,
+    Running,
+    Trouble,
+    WaitingForDependencies,
+    WaitingForRetry,
+    WaitingUntil,
+    WorkerLost,
+)
 from ..records import Row
 from ..steps import declared_order, step_run_status
 from .situation import Reason, Situation, about
@@ -15,7 +30,7 @@ def worker_lost(situation: Situation) -> Reason | None:
     """The worker that holds a step has not renewed its claim."""
     for row, work in situation.outstanding:
         if work["claim_id"] and work["due_at"] <= situation.now:
-            return about(row, "worker_lost", _lost(situation, work))
+            return about(row, "worker_lost", WorkerLost(**_lost(situation, work)))
     return None
 
 
@@ -32,7 +47,7 @@ def definition_mismatch(situation: Situation) -> Reason | None:
     """A worker put the work back because it does not know the workflow or the step."""
     for row, work in situation.outstanding:
         if work["held"] is not None:
-            return about(row, "definition_mismatch", {"held": work["held"], "again_at": work["due_at"]})
+            return about(row, "definition_mismatch", HeldBack(held=work["held"], again_at=work["due_at"]))
     return None
 
 
@@ -40,7 +55,7 @@ def dispatch_delayed(situation: Situation) -> Reason | None:
     """Work is due and nobody takes it."""
     for row, work in situation.outstanding:
         if _is_delayed(situation, work):
-            return about(row, "dispatch_delayed", _delay(situation, work))
+            return about(row, "dispatch_delayed", DispatchDelayed(**_delay(situation, work)))
     return None
 
 
@@ -60,16 +75,17 @@ def _delay(situation: Situation, work: Row) -> dict[str, Any]:
     }
 
 
-def trouble_of(situation: Situation, row: Row | None) -> dict[str, Any]:
+def trouble_of(situation: Situation, row: Row | None) -> Trouble:
     """What keeps the step run from going on, if anything does."""
     work = situation.record.dispatches.get(row["id"]) if row else None
     if work is None:
-        return {}
+        return Trouble()
     if work["held"] is not None:
-        return {"definition_mismatch": work["held"]}
+        return Trouble(definition_mismatch=work["held"])
     if work["claim_id"]:
-        return {"worker_lost": _lost(situation, work)} if work["due_at"] <= situation.now else {}
-    return {"dispatch_delayed": _delay(situation, work)} if _is_delayed(situation, work) else {}
+        is_lost = work["due_at"] <= situation.now
+        return Trouble(worker_lost=LostClaim(**_lost(situation, work))) if is_lost else Trouble()
+    return Trouble(dispatch_delayed=Delay(**_delay(situation, work))) if _is_delayed(situation, work) else Trouble()
 
 
 def running(situation: Situation) -> Reason | None:
@@ -77,14 +93,13 @@ def running(situation: Situation) -> Reason | None:
     if not situation.executing:
         return None
     row, work = situation.executing[0]
-    details = {
-        "attempt_number": row["attempts"],
-        "worker": work["claimed_by"],
-        "claim_expires_at": work["due_at"],
-        "duplicate_delivery_policy": "skip_while_running",
-        "also_running": [other["step"] for other, _ in situation.executing[1:]] or None,
-    }
-    return about(row, "step_running", details)
+    facts = Running(
+        attempt_number=row["attempts"],
+        worker=work["claimed_by"],
+        claim_expires_at=work["due_at"],
+        also_running=tuple(other["step"] for other, _ in situation.executing[1:]) or None,
+    )
+    return about(row, "step_running", facts)
 
 
 def waiting_for_retry(situation: Situation) -> Reason | None:
@@ -94,13 +109,13 @@ def waiting_for_retry(situation: Situation) -> Reason | None:
     if not retried or due - {row["step"] for row, _ in retried}:
         return None
     row, work = min(retried, key=lambda each: each[1]["due_at"])
-    details = {
-        "next_attempt_number": row["attempts"] + 1,
-        "max_attempts": row["settings"].get("max_attempts", 1),
-        "due_at": work["due_at"],
-        "last_error": row["error"],
-    }
-    return about(row, "waiting_for_retry", details)
+    facts = WaitingForRetry(
+        next_attempt_number=row["attempts"] + 1,
+        max_attempts=row["settings"].get("max_attempts", 1),
+        due_at=work["due_at"],
+        last_error=row["error"],
+    )
+    return about(row, "waiting_for_retry", facts)
 
 
 def waiting_until(situation: Situation) -> Reason | None:
@@ -109,7 +124,7 @@ def waiting_until(situation: Situation) -> Reason | None:
     if not waiting or len(waiting) < len(situation.outstanding):
         return None
     until, row = min(waiting, key=lambda each: each[0])
-    return about(row, "waiting_until", {"until": until, "seconds": (until - situation.now).total_seconds()})
+    return about(row, "waiting_until", WaitingUntil(until=until, seconds=(until - situation.now).total_seconds()))
 
 
 def waiting_for_dependencies(situation: Situation) -> Reason | None:
@@ -122,22 +137,20 @@ def waiting_for_dependencies(situation: Situation) -> Reason | None:
     for name in declared_order(spec):
         waited_for = {parent: statuses[parent] for parent in spec.steps[name].after}
         if statuses[name] in ("waiting", "missing") and "completed" in waited_for.values():
-            waiting_on = [parent for parent, status in waited_for.items() if status != "completed"]
-            details = {"waiting_on": waiting_on, "dependency_statuses": waited_for}
+            waiting_on = tuple(parent for parent, status in waited_for.items() if status != "completed")
+            facts = WaitingForDependencies(waiting_on=waiting_on, dependency_statuses=waited_for)
             steps = tuple(_states(situation, statuses))
-            return Reason(
-                word="waiting_for_dependencies", step=name, details=details, step_run=last.get(name), steps=steps
-            )
+            return Reason(word="waiting_for_dependencies", step=name, facts=facts, step_run=last.get(name), steps=steps)
     return None
 
 
-def _states(situation: Situation, statuses: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _states(situation: Situation, statuses: Mapping[str, str]) -> Iterator[StepState]:
     spec = situation.record.spec
     for name in declared_order(spec) if spec else ():
         row = situation.last_visit(name)
-        after = list(spec.steps[name].after) if spec else []
+        after = spec.steps[name].after if spec else ()
         status = "waiting" if statuses[name] == "missing" else statuses[name]
-        yield {"step": name, "status": status, "depends_on": after, "last_error": row["error"] if row else None}
+        yield StepState(step=name, status=status, depends_on=after, last_error=row["error"] if row else None)
 
 
 def scheduled(situation: Situation) -> Reason | None:
@@ -146,15 +159,15 @@ def scheduled(situation: Situation) -> Reason | None:
         return None
     row, work = situation.outstanding[0]
     if situation.status == "pending":
-        return about(row, "pending_dispatch", {"due_at": work["due_at"], "queue": work["queue"]})
+        return about(row, "pending_dispatch", Queued(due_at=work["due_at"], queue=work["queue"]))
     spec = situation.record.spec
     satisfied = spec.steps[row["step"]].after if spec and row["step"] in spec.steps else ()
-    details = {"due_at": work["due_at"], "queue": work["queue"], "satisfied_dependencies": list(satisfied) or None}
-    return about(row, "step_scheduled", details)
+    facts = Queued(due_at=work["due_at"], queue=work["queue"], satisfied_dependencies=tuple(satisfied) or None)
+    return about(row, "step_scheduled", facts)
 
 
 def nothing_outstanding(situation: Situation) -> Reason:
     """A run that has not finished and for which nothing is to be delivered: it needs an operator."""
     step = situation.record.run["current_step"]
     row = situation.last_visit(step)
-    return Reason(word="dispatch_delayed", step=step, details={"dispatch": "missing"}, step_run=row)
+    return Reason(word="dispatch_delayed", step=step, facts=NothingQueued(), step_run=row)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from ..reason_facts import Cancelling, Compensating, CompensationFailed, Ended, Failed, UndoFailure
 from ..records import Row
 from .deliveries import trouble_of
 from .situation import Reason, Situation, about
@@ -16,8 +18,9 @@ def compensating(situation: Situation) -> Reason | None:
         return None
     rows = situation.record.compensations
     row = next((row for row in rows if row["status"] in ("running", "pending")), None)
-    details = {**_compensations(situation), **trouble_of(situation, row)}
-    return Reason(word="compensating", step=row["step"] if row else None, details=details, step_run=row)
+    trouble = trouble_of(situation, row)
+    facts = Compensating(**_compensations(situation), **trouble)
+    return Reason(word="compensating", step=row["step"] if row else None, facts=facts, step_run=row)
 
 
 def compensation_failed(situation: Situation) -> Reason | None:
@@ -25,10 +28,10 @@ def compensation_failed(situation: Situation) -> Reason | None:
     if situation.record.run["compensation"] != "failed":
         return None
     failed = [row for row in situation.record.compensations if row["status"] == "failed"]
-    errors = [{"step": row["step"], "error": row["error"]} for row in failed]
-    details = {**_compensations(situation), "compensation_failures": errors}
+    errors = tuple(UndoFailure(step=row["step"], error=row["error"]) for row in failed)
+    facts = CompensationFailed(**_compensations(situation), compensation_failures=errors)
     first = failed[0] if failed else None
-    return Reason(word="compensation_failed", step=first["step"] if first else None, details=details, step_run=first)
+    return Reason(word="compensation_failed", step=first["step"] if first else None, facts=facts, step_run=first)
 
 
 def _compensations(situation: Situation) -> dict[str, Any]:
@@ -41,12 +44,11 @@ def finished(situation: Situation) -> Reason | None:
     """The run completed or was cancelled."""
     if situation.status not in ("completed", "cancelled"):
         return None
-    return Reason(word=situation.status, details=_undone(situation))
+    return Reason(word=situation.status, facts=Ended(undone=_undone(situation)))
 
 
-def _undone(situation: Situation) -> dict[str, Any]:
-    undone = [row["step"] for row in situation.record.compensations if row["status"] == "completed"]
-    return {"undone": undone} if undone else {}
+def _undone(situation: Situation) -> tuple[str, ...] | None:
+    return tuple(row["step"] for row in situation.record.compensations if row["status"] == "completed") or None
 
 
 def failed(situation: Situation) -> Reason | None:
@@ -55,11 +57,11 @@ def failed(situation: Situation) -> Reason | None:
         return None
     run = situation.record.run
     row = situation.last_visit(run["current_step"])
-    details: dict[str, Any] = {"last_error": run["error"], **_undone(situation)}
+    facts = Failed(last_error=run["error"], undone=_undone(situation))
     if row is not None and _exhausted(row):
-        details |= {"max_attempts": row["settings"]["max_attempts"], "latest_attempt_number": row["attempts"]}
-        return about(row, "retry_exhausted", details)
-    return Reason(word="step_failed", step=run["current_step"], details=details, step_run=row)
+        most = row["settings"]["max_attempts"]
+        return about(row, "retry_exhausted", replace(facts, max_attempts=most, latest_attempt_number=row["attempts"]))
+    return Reason(word="step_failed", step=run["current_step"], facts=facts, step_run=row)
 
 
 def _exhausted(row: Row) -> bool:
@@ -76,10 +78,10 @@ def cancelling(situation: Situation) -> Reason | None:
     first = running[0] if running else None
     cancelled_at = situation.record.run["cancelled_at"]
     patience = timedelta(seconds=situation.claim_timeout)
-    details = {
-        "waiting_on": [row["step"] for row in running],
-        "cancelled_at": cancelled_at,
-        "give_up_at": cancelled_at + patience if cancelled_at and running else None,
+    facts = Cancelling(
+        waiting_on=tuple(row["step"] for row in running),
+        cancelled_at=cancelled_at,
+        give_up_at=cancelled_at + patience if cancelled_at and running else None,
         **trouble_of(situation, first),
-    }
-    return Reason(word="cancelling", step=first["step"] if first else None, details=details, step_run=first)
+    )
+    return Reason(word="cancelling", step=first["step"] if first else None, facts=facts, step_run=first)

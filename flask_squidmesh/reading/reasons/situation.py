@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from ...engine.actions import STANDSTILLS
+from ..evidence import StepState
+from ..reason_facts import ReasonFacts
 from ..records import Record, Row
 
 
@@ -17,9 +18,9 @@ class Reason:
 
     word: str
     step: str | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    facts: ReasonFacts
     step_run: Row | None = None
-    steps: tuple[Mapping[str, Any], ...] = ()
+    steps: tuple[StepState, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,6 @@ def _urgency(row: Row) -> tuple[int, bool, datetime]:
     return _RANKS.get(row["decision"]["kind"], len(_RANKS)), due is None, due or row["created_at"]
 
 
-def about(row: Row, word: str, details: Mapping[str, Any]) -> Reason:
+def about(row: Row, word: str, facts: ReasonFacts) -> Reason:
     """A reason that concerns one step run."""
-    return Reason(word=word, step=row["step"], details=details, step_run=row)
+    return Reason(word=word, step=row["step"], facts=facts, step_run=row)

@@ -11,10 +11,13 @@ from flask_squidmesh.reading.explanation import explain
 from flask_squidmesh.reading.views import Explanation
 from flask_squidmesh.workflow.registry import Registry
 from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, NOW, REGISTRY, SOME_ID, Rows, at, counted
+from tests.telling import told
 
 
 def explained(rows: Rows, run_id: str, registry: Registry = REGISTRY) -> Explanation:
-    return explain(rows.connection, registry, Scope.all(), run_id, now=NOW)
+    found = explain(rows.connection, registry, Scope.all(), run_id, now=NOW)
+    assert told(found)
+    return found
 
 
 def test_an_unknown_run(rows: Rows) -> None:
@@ -292,7 +295,7 @@ def test_a_run_that_nothing_is_to_be_done_for_is_told_as_stuck(rows: Rows) -> No
 
     found = explained(rows, run_id)
 
-    assert (found.reason, found.step, found.details) == ("dispatch_delayed", "reserve", {"dispatch": "missing"})
+    assert (found.reason, found.step, dict(found.details)) == ("dispatch_delayed", "reserve", {"dispatch": "missing"})
 
 
 def test_work_that_was_put_back(rows: Rows) -> None:

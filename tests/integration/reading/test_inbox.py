@@ -128,7 +128,7 @@ def test_a_compensation_that_failed(rows: Rows) -> None:
     item = only(waiting(rows))
 
     assert (item.kind, item.error, item.next_actions) == ("compensation_failed", BOOM, ())
-    assert item.compensation_failures == ({"step": "reserve", "error": {"message": "gone"}},)
+    assert [dict(each) for each in item.compensation_failures] == [{"step": "reserve", "error": {"message": "gone"}}]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_work_that_nobody_takes(rows: Rows, work: dict[str, Any], reason: str) -
     item = only(waiting(rows))
 
     assert (item.kind, item.since) == ("stuck", work["due_at"])
-    assert item.stuck == {
+    assert dict(item.stuck or {}) == {
         "reason": reason,
         "step": "reserve",
         "due_at": work["due_at"],

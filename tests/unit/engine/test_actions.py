@@ -23,6 +23,7 @@ from flask_squidmesh.engine.actions import (
     open_decisions,
 )
 from flask_squidmesh.engine.facts import RunFact, StepFact
+from flask_squidmesh.engine.leading import OneStep
 from flask_squidmesh.engine.status import RUN_MOVES, TERMINAL
 from flask_squidmesh.workflow import Approval, Manual, Pause, Step, Wait, Workflow
 from flask_squidmesh.workflow.spec import WorkflowSpec
@@ -159,7 +160,7 @@ def test_a_target_that_is_gone_is_named() -> None:
 def test_what_a_decision_leads_to(decision: OpenDecision, call: str, leads_to: dict[str, Any]) -> None:
     found = action(facts("paused", decisions=(decision,)), call)
 
-    assert (found.step, found.leads_to) == (decision.step, leads_to)
+    assert (found.step, dict(found.leads_to)) == (decision.step, leads_to)
 
 
 @pytest.mark.parametrize("call", ["resolve_step", "fail_step"])
@@ -189,7 +190,9 @@ def test_several_open_decisions_are_offered_each_by_its_step() -> None:
 
 
 def test_a_next_action_is_text_that_survives_copying() -> None:
-    found = NextAction("approve_run", action="approve", step="review", leads_to={"target": "capture"})
+    found = NextAction(
+        "approve_run", action="approve", step="review", leads_to=OneStep(target="capture", irreversible=True)
+    )
 
     assert found == "approve_run"
     for same in (copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
