@@ -12,7 +12,8 @@ from markupsafe import Markup
 
 from ..engine.actions import STANDSTILLS, NextAction
 from ..engine.approving import objection
-from ..reading.views import DecisionView, Explanation, InboxItem, Run
+from ..engine.replay import MANUAL
+from ..reading.views import DecisionView, Explanation, InboxItem, Run, StepRunView
 from ..store.summaries import RunSummary
 from .access import may, refusal, shown_actor
 from .actions import ACTIONS
@@ -124,7 +125,23 @@ def decided_last(run: Run, action: str) -> str | None:
 
 def approvers_of(decision: DecisionView) -> dict[str, Any]:
     """What says who may approve."""
-    return {"not_starter": decision.not_starter, "given": decision.given}
+    return {"not_starter": decision.not_starter, "starters": decision.starters, "given": decision.given}
+
+
+def undecided_by(run: Run) -> list[str]:
+    """The steps whose decision the person may not take, so that no replay of theirs passes it over."""
+    asked = [each for each in run.step_runs or () if each.kind == "step" and each.status == "completed"]
+    found = [each.step for each in asked if (each.decision or {}).get("kind") in MANUAL and not _may_decide(run, each)]
+    return list(dict.fromkeys(found))
+
+
+def _may_decide(run: Run, visit: StepRunView) -> bool:
+    decision = visit.decision or {}
+    if decision.get("approvals") or decision.get("not_starter"):
+        return False
+    rejected = (visit.manual or {}).get("event") == "rejected"
+    action = "resume" if decision["kind"] == "pause" else "reject" if rejected else "approve"
+    return may(action, run, decision.get("permission"), step=visit.step)
 
 
 def _after_failure(item: InboxItem) -> list[NextAction]:

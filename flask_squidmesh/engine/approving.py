@@ -20,11 +20,21 @@ def identity(actor: Any) -> str | None:
 
 
 def objection(decision: Mapping[str, Any], starter: Any, actor: Any) -> Objection | None:
-    """Why this person may not give the approval: they started the run, or have given theirs. None where they may."""
+    """Why this person may not give the approval: they started the run, or one that it replays, or have given theirs.
+
+    None where they may.
+    """
     person = identity(actor)
-    if decision.get("not_starter") and person is not None and person == identity(starter):
+    starters = (identity(starter), *(decision.get("starters") or ()))
+    if decision.get("not_starter") and person is not None and person in starters:
         return "starter"
     return "again" if person in {identity(each["actor"]) for each in given(decision)} else None
+
+
+def starters_of(earlier: Sequence[str] | None, starter: Any) -> list[str]:
+    """Who counts as a starter of a run's replay, beside whoever replays it."""
+    person = identity(starter)
+    return list(dict.fromkeys([*(earlier or ()), *([person] if person is not None else [])]))
 
 
 def given(decision: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

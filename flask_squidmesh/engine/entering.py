@@ -136,6 +136,7 @@ class Entering(Ledger):
             "output": step.output,
             **({"approvals": step.approvals} if step.approvals > 1 else {}),
             **({"not_starter": True} if step.not_starter else {}),
+            **({"starters": [*self.run.starters]} if step.not_starter and self.run.starters else {}),
         }
         return decision, self.now + step.within if step.within else None
 

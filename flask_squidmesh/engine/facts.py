@@ -5,7 +5,7 @@ They are tuples, because each step copies some, and that takes a dataclass ten t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -21,6 +21,7 @@ class RunFact(NamedTuple):
     """The run row, as far as deciding reads it.
 
     follows: the fingerprint of the definition that its rows and counts go by. redefined: how often that has changed.
+    starters: who started the runs that it replays, who count as its starters beside its actor.
     """
 
     id: str
@@ -49,6 +50,7 @@ class RunFact(NamedTuple):
     redefined: int = 0
     replayed_as_id: str | None = None
     cancelled_at: datetime | None = None
+    starters: Sequence[str] | None = None
     tenant: str = ""
     queue: str = ""
 

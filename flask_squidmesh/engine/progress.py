@@ -209,9 +209,9 @@ class Progress(Adopting):
             self._need("failed", since=self.run.needs_since)
         self._dispatch(failed[0])
 
-    def replayed(self, decider: Decider, run_id: str) -> None:
-        """An operator had the run replayed as another."""
-        said = {**(decider.metadata or {}), "run_id": run_id}
+    def replayed(self, decider: Decider, run_id: str, facts: Mapping[str, Any]) -> None:
+        """An operator had the run replayed as another. facts: for the audit, where it begins."""
+        said = {**(decider.metadata or {}), "run_id": run_id, **facts}
         self._told("replayed", replace(decider, metadata=said))
         self.changes.run["replayed_as_id"] = run_id
         self._restate_needs(noted=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from ..workflow.spec import WorkflowSpec
+from .approving import wanted
 from .facts import StepFact
+
+MANUAL: Final = ("approval", "pause")
 
 
 def unsafe_steps(step_runs: Sequence[StepFact]) -> tuple[dict[str, Any], ...]:
@@ -44,6 +48,53 @@ def _described(step_run: StepFact) -> dict[str, Any]:
         "status": step_run.status,
         "reason": "completed" if step_run.status == "completed" else "may_have_taken_effect",
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """Where a replay begins: at a step, with these visits copied. asked: decisions that it asks again although the step
+    lies behind them. taken_over: decisions among the copied visits."""
+
+    step: str
+    copied: Sequence[StepFact]
+    asked: Sequence[str] = ()
+    taken_over: Sequence[str] = ()
+
+
+def asking_again(
+    spec: WorkflowSpec, copied: Sequence[StepFact], from_step: str, undecided: Collection[str]
+) -> Resumption:
+    """Have a replay begin at a decision where it may not be passed over; what was approved is approved for its own run.
+
+    A decision that takes more than one person is always asked again, for nobody can take it alone; of those in
+    `undecided`, which whoever replays may not take, the last one is.
+    """
+    decisions = _decisions_among(spec, copied)
+    shared = [row for row in decisions if _takes_several(spec, row)]
+    theirs = [row for row in decisions if row.step in undecided and row not in shared]
+    if spec.style == "dependency":
+        again = {row.step for row in (*shared, *theirs)}
+        kept = [row for row in copied if row.step not in again and not again & spec.ancestors[row.step]]
+        begin, asked = from_step, [row.step for row in decisions if row.step in again]
+    else:
+        first = min([*shared[:1], *theirs[-1:]], key=lambda row: row.position or 0, default=None)
+        kept = [row for row in copied if first is None or (row.position or 0) <= first.sees]
+        begin, asked = (from_step, []) if first is None else (first.step, [first.step])
+    taken_over = [row.step for row in _decisions_among(spec, kept)]
+    return Resumption(step=begin, copied=kept, asked=asked, taken_over=taken_over)
+
+
+def _decisions_among(spec: WorkflowSpec, copied: Sequence[StepFact]) -> list[StepFact]:
+    """The last visit to each decision that the workflow still declares, in the order they were taken."""
+    taken = sorted((row for row in copied if row.settings.get("kind") in MANUAL), key=lambda row: row.position or 0)
+    last = {row.step: row for row in taken if row.step in spec.steps and spec.steps[row.step].manual}
+    return sorted(last.values(), key=lambda row: row.position or 0)
+
+
+def _takes_several(spec: WorkflowSpec, row: StepFact) -> bool:
+    """Whether it took, or takes by the definition of now, several people or somebody other than who started the run."""
+    step, decision = spec.steps[row.step], row.decision or {}
+    return wanted(decision) > 1 or bool(decision.get("not_starter")) or step.approvals > 1 or step.not_starter
 
 
 def copied_steps(spec: WorkflowSpec, step_runs: Sequence[StepFact], from_step: str) -> list[StepFact] | None:

@@ -256,6 +256,7 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
         approvals=wanted(decision),
         given=tuple(given(decision)),
         not_starter=bool(decision.get("not_starter")),
+        starters=tuple(decision.get("starters") or ()),
         targets={"ok": decision.get("ok"), "error": decision.get("error")},
         asked_at=asked_since(decision, row["started_at"]) or row["created_at"],
         decide_by=row["decide_by"],

@@ -125,7 +125,8 @@ def approvers(decision: Mapping[str, Any]) -> dict[str, Any]:
     """Who has to approve and who has; empty where one approval of anybody is enough."""
     several, not_starter = wanted(decision) > 1, bool(decision.get("not_starter"))
     asked: dict[str, Any] = {"approvals": wanted(decision), "given": list(given(decision))} if several else {}
-    return {**asked, "not_starter": True} if not_starter else asked
+    starters = {"starters": list(decision["starters"])} if decision.get("starters") else {}
+    return {**asked, "not_starter": True, **starters} if not_starter else asked
 
 
 def _step_view(record: Record, name: str, row: Row | None) -> StepView:

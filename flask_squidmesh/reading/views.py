@@ -270,6 +270,7 @@ class DecisionView(View):
 
     deadline: on_time, due_soon or overdue; None where none is set. approvals: how many people have to approve. given:
     their approvals so far, each {actor, comment, at}. not_starter: whether the person who started the run may not.
+    starters: who else counts as that person, because they started a run that this one replays.
     error: what stopped the step, of one that was interrupted or cannot begin.
     """
 
@@ -281,6 +282,7 @@ class DecisionView(View):
     approvals: int
     given: tuple[Mapping[str, Any], ...]
     not_starter: bool
+    starters: tuple[str, ...]
     targets: Mapping[str, Any]
     asked_at: datetime
     decide_by: datetime | None

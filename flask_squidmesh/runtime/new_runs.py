@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -53,6 +53,7 @@ class Start:
     schedule: Mapping[str, Any] | None = None
     parent: tuple[str, str, str] | None = None
     replayed_from: str | None = None
+    starters: Sequence[str] = ()
     copied: tuple[Mapping[str, Any], ...] = ()
     at_step: str | None = None
     failure: Mapping[str, Any] | None = None
@@ -188,6 +189,7 @@ def _new_fact(wanted: Start, run_id: str, own_queue: str) -> RunFact:
         queue=wanted.queue or own_queue,
         position=len(wanted.copied),
         actor=wanted.actor,
+        starters=wanted.starters or None,
         follows=wanted.spec.fingerprint,
     )
 
@@ -219,6 +221,7 @@ def _row(
         "parent_step": parent_step,
         "child_key": child_key,
         "replayed_from_id": wanted.replayed_from,
+        "starters": list(wanted.starters) or None,
         "created_at": now,
         "updated_at": now,
     }

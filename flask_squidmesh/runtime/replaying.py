@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ..engine.approving import starters_of
 from ..engine.facts import StepFact
 from ..engine.neighbourhood import Neighbourhood
-from ..engine.replay import copied_steps, unsafe_steps
+from ..engine.replay import Resumption, asking_again, copied_steps, unsafe_steps
 from ..engine.status import TERMINAL
 from ..errors import UnsafeReplayError
 from ..store import loading
@@ -41,26 +42,31 @@ def replay(
     idempotency_key: str | None = None,
     allow_irreversible: bool = False,
     from_step: str | None = None,
+    undecided: Collection[str] = (),
 ) -> RunSummary:
-    """Start a new run with the payload of a finished one; see `SquidMesh.replay_run`."""
+    """Start a new run with the payload of a finished one; see `SquidMesh.replay_run`.
+
+    undecided: decisions that whoever replays may not take, which it therefore does not pass over.
+    """
     call = call_on(runtime, "replay_run", scope, run_id, actor, comment, metadata, expected, idempotency_key)
-    return act(runtime, call, partial(_replay, allow_irreversible is True, from_step), session)
+    return act(runtime, call, partial(_replay, allow_irreversible is True, from_step, undecided), session)
 
 
 def _replay(
-    allow_irreversible: bool, from_step: str | None, acting: Acting
+    allow_irreversible: bool, from_step: str | None, undecided: Collection[str], acting: Acting
 ) -> tuple[str, Sequence[Callable[[], None]]]:
     _check_finished(acting)
     payload, schedule = _payload(acting)
     from_step = acting.name_of(from_step)
-    copied = _copied(acting, from_step)
+    begins = _resumption(acting, from_step, undecided)
+    copied = begins.copied if begins else ()
     again = [row for row in acting.rows if row.id not in {step.id for step in copied}]
     blocking = unsafe_steps(again)
     if blocking and not allow_irreversible:
         raise UnsafeReplayError(blocking)
-    started = insert(acting.runtime, acting.connection, _start(acting, copied, from_step, payload, schedule))
+    started = insert(acting.runtime, acting.connection, _start(acting, begins, payload, schedule))
     progress = acting.progress(Neighbourhood(decisions=loading.decisions(acting.rows)))
-    progress.replayed(acting.call.decider, started.run_id)
+    progress.replayed(acting.call.decider, started.run_id, _told(begins))
     recorded = write(acting.runtime, acting.connection, progress)
     return started.run_id, [partial(after_commit, acting.runtime, recorded), partial(tell, acting.runtime, started)]
 
@@ -73,22 +79,31 @@ def _check_finished(acting: Acting) -> None:
         raise acting.refuse("its compensations are still running.")
 
 
-def _copied(acting: Acting, from_step: str | None) -> list[StepFact]:
-    """The completed visits whose outputs the new run takes over."""
+def _told(begins: Resumption | None) -> dict[str, Any]:
+    """Where the replay begins, for the audit."""
+    if begins is None:
+        return {}
+    decisions = {"asked_again": list(begins.asked), "decisions_taken_over": list(begins.taken_over)}
+    return {"from_step": begins.step, **{name: steps for name, steps in decisions.items() if steps}}
+
+
+def _resumption(acting: Acting, from_step: str | None, undecided: Collection[str]) -> Resumption | None:
+    """Where the new run begins, with the completed visits whose outputs it takes over; None for at its beginning."""
     if from_step is None:
-        return []
+        return None
     if from_step not in acting.known.steps:
         raise acting.refuse(f"workflow {acting.known.name} declares no step {from_step}.")
     copied = copied_steps(acting.known, acting.rows, from_step)
     if copied is None:
         raise acting.refuse(f"the run never reached step {from_step}.")
+    begins = asking_again(acting.known, copied, from_step, undecided)
     undone = {(row.step, row.visit) for row in acting.rows if row.kind == "compensation" and row.status == "completed"}
-    compensated = [row.step for row in copied if (row.step, row.visit) in undone]
+    compensated = [row.step for row in begins.copied if (row.step, row.visit) in undone]
     if compensated:
         raise acting.refuse(
-            f"steps before {from_step} were compensated ({', '.join(compensated)}), so they must run again."
+            f"steps before {begins.step} were compensated ({', '.join(compensated)}), so they must run again."
         )
-    return copied
+    return begins
 
 
 def _payload(acting: Acting) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
@@ -104,8 +119,7 @@ def _payload(acting: Acting) -> tuple[Mapping[str, Any], Mapping[str, Any] | Non
 
 def _start(
     acting: Acting,
-    copied: Collection[StepFact],
-    from_step: str | None,
+    begins: Resumption | None,
     payload: Mapping[str, Any],
     schedule: Mapping[str, Any] | None,
 ) -> Start:
@@ -119,9 +133,10 @@ def _start(
         schedule=schedule,
         actor=acting.call.decider.actor if acting.call.decider.actor is not None else run.actor,
         replayed_from=run.id,
-        copied=tuple(_rows(acting.connection, copied)),
-        at_step=from_step,
-        failure=_failure_before(acting.rows, from_step),
+        starters=starters_of(run.starters, run.actor),
+        copied=tuple(_rows(acting.connection, begins.copied if begins else ())),
+        at_step=begins.step if begins else None,
+        failure=_failure_before(acting.rows, begins.step) if begins else None,
     )
 
 

@@ -115,6 +115,7 @@ def start_child(
         tenant=claim.run.tenant,
         queue=claim.run.queue,
         actor=claim.run.actor,
+        starters=claim.run.starters or (),
         parent=parent,
         schedule=_schedule_of(runtime, spec, chosen),
     )

@@ -127,6 +127,7 @@ class Run(Base):
     finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
     acknowledged_at: Mapped[datetime | None] = mapped_column(Timestamp)
     cancelled_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    starters: Mapped[list[str] | None] = mapped_column(Json)
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_runs")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask_squidmesh import Approval, Manual, Step, Workflow
+from flask_squidmesh.testing import drain
 from tests.web.shop import Order
 from tests.web.visiting import Visitor, text_of
 
@@ -17,6 +18,25 @@ class Payouts(Workflow):
     pay = Step(note)
     refuse = Step(note)
     flow = [review >> pay, review.on_reject >> refuse]
+
+
+class Approved(Workflow):
+    order = Manual(Order)
+    review = Approval("Pay?")
+    pay = Step(note)
+    refuse = Step(note)
+    flow = [review >> pay, review.on_reject >> refuse]
+
+
+def approved(visitor: Visitor, workflow: type[Workflow]) -> str:
+    """A run that somebody has approved and that has ended."""
+    with visitor.app.app_context():
+        mesh = visitor.app.extensions["mesh"]
+        mesh.register(workflow)
+        run_id = str(mesh.start_run(workflow, {"order_id": "7"}, actor="kim").id)
+        mesh.approve_run(run_id, actor="lee")
+        drain()
+        return run_id
 
 
 def started(visitor: Visitor, actor: str) -> str:
@@ -60,3 +80,18 @@ def test_an_approval_that_is_not_the_last_says_so(visitor: Visitor) -> None:
     with visitor.app.app_context():
         visitor.app.extensions["mesh"].approve_run(run_id, actor="lee")
     assert "Approve continues at pay" in visitor.read(f"/runs/{run_id}")
+
+
+def test_who_may_not_approve_is_told_that_a_replay_asks_again(visitor: Visitor) -> None:
+    run_id = approved(visitor, Approved)
+    denied = ["approve"]
+    visitor.app.extensions["mesh"].authorize(lambda action, run, permission: action not in denied)
+    sentence = "A replay that begins behind review asks for that decision again"
+    assert sentence in visitor.read(f"/runs/{run_id}/replay")
+    answer = visitor.send(f"/runs/{run_id}/replay", {**visitor.form(f"/runs/{run_id}/replay"), "from_step": "pay"})
+    again = answer.headers["Location"].rsplit("/", 1)[-1]
+    assert visitor.status(again) == "paused"
+    denied.clear()
+    assert sentence not in visitor.read(f"/runs/{run_id}/replay")
+    answer = visitor.send(f"/runs/{run_id}/replay", {**visitor.form(f"/runs/{run_id}/replay"), "from_step": "pay"})
+    assert visitor.status(answer.headers["Location"].rsplit("/", 1)[-1]) != "paused"

@@ -23,9 +23,9 @@ from ..actions import BY_VERB, Action, Invalid
 from ..consequences import consequence, done, irreversible, why_not
 from ..documents import Documents
 from ..events import title_of
-from ..language import _, in_english
+from ..language import _, in_english, joined
 from ..marks import mark_of
-from ..offers import CONFIRMED_REPLAY, UNSAFE, decided_last, decision_at, may_not_approve
+from ..offers import CONFIRMED_REPLAY, UNSAFE, decided_last, decision_at, may_not_approve, undecided_by
 from ..rendering import render
 
 Facts = Mapping[str, Any]
@@ -183,6 +183,7 @@ def _filled_in(attempt: Attempt) -> dict[str, Any]:
         extras["step"] = attempt.step
     if attempt.action.name == "replay":
         extras["allow_irreversible"] = _confirmed(attempt)
+        extras["undecided"] = undecided_by(attempt.run)
     return {**extras, "comment": comment}
 
 
@@ -226,6 +227,7 @@ def _form(attempt: Attempt, status: int) -> Response:
         "confirm_with": attempt.blocking[0].step if attempt.blocking else None,
         "undoes": _undoes(attempt.possible),
         "steps": _steps_to_choose(attempt),
+        "undecided": joined(undecided_by(attempt.run)) if attempt.action.name == "replay" else None,
         "visited": list(dict.fromkeys(each.step for each in attempt.run.step_runs or () if each.kind == "step")),
         "key": request.form.get("key") or str(uuid4()),
         "expected": request.form.get("expected") or attempt.run.decision,
