@@ -178,7 +178,8 @@ class Failure:
 
     error: {type, message, code, details, traceback, retryable}. final: no further attempt, whatever the policy says.
     asked: the step asked for a retry, or its policy names the exception. certain: the step's effect surely did not
-    happen. after: seconds until the next attempt instead of the policy's delay.
+    happen. after: seconds until the next attempt instead of the policy's delay. exception: what the step raised, for
+    the log alone.
     """
 
     error: Mapping[str, Any]
@@ -186,6 +187,7 @@ class Failure:
     asked: bool = False
     certain: bool = False
     after: float | None = None
+    exception: BaseException | None = None
 
 
 class Performed(NamedTuple):

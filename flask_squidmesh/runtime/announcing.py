@@ -12,6 +12,7 @@ from ..engine.changes import Changes
 from ..engine.facts import RunFact
 from . import log_records
 from .error_records import log_error
+from .log_records import Unsuccessful
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -69,15 +70,19 @@ def _ticket(run: RunFact) -> _Ticket:
     return run.revision, threading.get_ident()
 
 
-def announce(runtime: Runtime, run: RunFact, changes: Changes) -> dict[str, Any]:
+def announce(runtime: Runtime, run: RunFact, changes: Changes, raised: BaseException | None = None) -> dict[str, Any]:
     """Tell what one decision about the run changed: its steps first, then the run's own move.
 
-    Answer the facts about the run that every signal carries.
+    raised: what the step that failed raised. Answer the facts about the run that every signal carries.
     """
     status = changes.run.get("status", run.status)
     facts = {**facts_of(run), "status": status, "current_step": changes.run.get("current_step", run.current_step)}
+    goes_on = any(notice.signal == "step_retry_scheduled" for notice in changes.notices)
     for notice in changes.notices:
-        send(runtime, notice.signal, {**notice.data, **facts})
+        if notice.signal == "step_failed":
+            send(runtime, "step_failed", {**notice.data, **facts}, Unsuccessful(raised, goes_on))
+        else:
+            send(runtime, notice.signal, {**notice.data, **facts})
     if status != run.status:
         send(runtime, "run_transitioned", {**facts, "from_status": run.status})
     return facts
@@ -89,10 +94,10 @@ def facts_of(run: RunFact) -> dict[str, Any]:
     return {"run_id": run.id, **{name: getattr(run, name) for name in names}}
 
 
-def send(runtime: Runtime, name: str, facts: Mapping[str, Any]) -> None:
+def send(runtime: Runtime, name: str, facts: Mapping[str, Any], failed: Unsuccessful | None = None) -> None:
     """Write its log record and send the signal. A subscriber that raises is logged and changes nothing."""
     try:
-        log_records.write(name, facts)
+        log_records.write(name, facts, failed)
     except BaseException as error:  # a filter or a formatter of the host's
         log_error(logger, error, "squidmesh: the log record of %s could not be written", name)
     signal = getattr(signals, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -43,6 +44,18 @@ def told(exception: BaseException) -> str:
     """The exception in a line: its type and its text. Never raises."""
     text = storable(_without(_hide_values(exception), _text_of(exception)))
     return f"{type_name(exception)}: {text}" if text else type_name(exception)
+
+
+def loggable(exception: BaseException) -> BaseException:
+    """The exception, with what drivers quote of rows and parameters taken out of its text. Never raises."""
+    values = _hide_values(exception)
+    for each in _with_causes(exception) if values else ():
+        safely(partial(_take_out, values, each), None)
+    return exception
+
+
+def _take_out(values: list[str], exception: BaseException) -> None:
+    exception.args = tuple(_without(values, part) if type(part) is str else part for part in exception.args)
 
 
 def type_name(exception: BaseException) -> str:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from ..errors import FailStep
+from .error_records import is_a, loggable
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -24,10 +28,33 @@ TOLD: dict[str, tuple[int, str]] = {
 }
 
 
-def write(name: str, facts: Mapping[str, Any]) -> None:
-    """Write the record of a signal."""
+@dataclass(frozen=True, slots=True)
+class Unsuccessful:
+    """An attempt that failed. raised: by the step, if it did. goes_on: whether it is tried again."""
+
+    raised: BaseException | None
+    goes_on: bool
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the step is at its end by what nobody meant; `FailStep` is its own word."""
+        return not self.goes_on and self.raised is not None and not is_a(self.raised, FailStep)
+
+
+def write(name: str, facts: Mapping[str, Any], failed: Unsuccessful | None = None) -> None:
+    """Write the record of a signal. failed: of the one that tells of a failed attempt.
+
+    What the step raised goes with it, where error trackers look for it.
+    """
     level, text = TOLD[name]
-    if logger.isEnabledFor(level):
-        place = "/".join(str(facts[key]) for key in ("workflow", "step") if facts.get(key))
-        message = f"{place} {facts['run_id']}: {text.format(**facts)}"
-        logger.log(level, message, extra={key: facts[key] for key in KEPT if key in facts})
+    if failed is not None and failed.is_error:
+        level = logging.ERROR
+    if not logger.isEnabledFor(level):
+        return
+    place = "/".join(str(facts[key]) for key in ("workflow", "step") if facts.get(key))
+    message = f"{place} {facts['run_id']}: {text.format(**facts)}"
+    raised = loggable(failed.raised) if failed and failed.raised is not None else None
+    if failed and raised is None:
+        error = facts.get("error") or {}
+        message += "".join(f": {error[part]}" for part in ("type", "message") if error.get(part))
+    logger.log(level, message, exc_info=raised, extra={key: facts[key] for key in KEPT if key in facts})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -52,6 +52,10 @@ def failure_of(exception: BaseException, policy: RetryPolicy, most_details: int 
 
     most_details: how many bytes of JSON its details may take.
     """
+    return replace(_judged(exception, policy, most_details), exception=exception)
+
+
+def _judged(exception: BaseException, policy: RetryPolicy, most_details: int) -> Failure:
     named = is_a(exception, *policy.on)
     final = bool(policy.on) and not named
     error = error_record(exception, retryable=not final, most=most_details)

@@ -89,7 +89,7 @@ def attempt(
         raise
     if isinstance(outcome, Completed):
         state.add(outcome.output)
-    after_commit(runtime, recorded)
+    after_commit(runtime, recorded, outcome.failure.exception if isinstance(outcome, Failed) else None)
     return recorded.status, recorded.onward
 
 

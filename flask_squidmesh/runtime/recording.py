@@ -277,16 +277,16 @@ def _batch(
     return writing.batch_of(run, changes, now=progress.now, held=held, notice=handed.notice)
 
 
-def after_commit(runtime: Runtime, recorded: Recorded) -> None:
-    """Send the signals and hand over."""
-    finish(runtime, runtime.turns.tell(recorded.run, lambda: _tell(runtime, recorded)), recorded.handed)
+def after_commit(runtime: Runtime, recorded: Recorded, raised: BaseException | None = None) -> None:
+    """Send the signals and hand over. raised: what the step that failed raised, for the log."""
+    finish(runtime, runtime.turns.tell(recorded.run, lambda: _tell(runtime, recorded, raised)), recorded.handed)
 
 
-def _tell(runtime: Runtime, recorded: Recorded) -> dict[str, Any]:
+def _tell(runtime: Runtime, recorded: Recorded, raised: BaseException | None) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     run = recorded.run
     for changes in recorded.changes:
-        facts = announce(runtime, run, changes)
+        facts = announce(runtime, run, changes, raised)
         run = run._replace(status=facts["status"])
     return facts
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +8,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from flask import Flask
+import sqlalchemy as sa
+from flask import Flask, current_app
 
 from flask_squidmesh import (
     Approval,
@@ -343,3 +345,75 @@ def test_signals_become_records_with_their_facts(
     [failed] = [each for each in records if each.getMessage().endswith(": step failed")]
     told = {key: getattr(failed, key) for key in ("workflow", "step", "attempt")}
     assert (told, failed.levelname) == ({"workflow": "logged", "step": "a", "attempt": 1}, "WARNING")
+
+
+class Tracker(logging.Handler):
+    """Keeps what an error tracker would report: records at ERROR and above, with the exception that came with each."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.reported: list[tuple[Any, str, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        exception = record.exc_info[1] if record.exc_info else None
+        self.reported.append((getattr(record, "run_id", None), type(exception).__name__, self.format(record)))
+
+
+@pytest.fixture
+def tracker() -> Iterator[Tracker]:
+    root, tracker = logging.getLogger(), Tracker()
+    root.addHandler(tracker)
+    yield tracker
+    root.removeHandler(tracker)
+
+
+def test_an_error_tracker_sees_a_step_that_failed_once_with_its_run_and_its_error(
+    open_shop: OpenShop, script: Script, tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Logged(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a", ValueError("first"), ValueError("the printer is out of paper")), retry=Retry(2))
+
+    shop = open_shop(Logged)
+    run_id = shop.run(Logged)
+    [(run, kind, text)] = tracker.reported
+    assert (run, kind) == (run_id, "ValueError")
+    assert text.count("ValueError: the printer is out of paper") == 1
+    assert "Traceback (most recent call last)" in text
+    failed = [each for each in caplog.records if each.getMessage().endswith(": step failed")]
+    assert [(each.levelname, str(each.exc_info[1])) for each in failed if each.exc_info] == [
+        ("WARNING", "first"),
+        ("ERROR", "the printer is out of paper"),
+    ]
+
+
+def test_what_a_step_says_itself_is_no_error_to_a_tracker(
+    open_shop: OpenShop, script: Script, tracker: Tracker
+) -> None:
+    class Logged(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a", FailStep("declined")))
+
+    open_shop(Logged).run(Logged)
+    assert tracker.reported == []
+
+
+def test_the_log_of_a_failed_step_has_no_parameters_of_statements(open_shop: OpenShop, tracker: Tracker) -> None:
+    secret = "c4n4ry"
+
+    def insert(order_id: str) -> None:
+        with current_app.extensions["sqlalchemy"].engine.begin() as connection:
+            connection.execute(sa.text("CREATE TABLE IF NOT EXISTS accounts (iban VARCHAR(40) PRIMARY KEY)"))
+        for _ in range(2):
+            with current_app.extensions["sqlalchemy"].engine.begin() as connection:
+                connection.execute(sa.text("INSERT INTO accounts VALUES (:iban)"), {"iban": secret})
+
+    class Logged(Workflow):
+        place = Manual(Order)
+        a = Step(insert)
+
+    run_id = open_shop(Logged).run(Logged)
+    [(run, kind, text)] = tracker.reported
+    assert (run, kind) == (run_id, "IntegrityError")
+    assert "accounts" in text
+    assert secret not in text
