@@ -18,7 +18,7 @@ from ..engine.status import STOPPING
 from ..errors import UnknownWorkflowError
 from ..store import claiming, loading
 from ..store.batching import Batch
-from ..store.claiming import Claim, Work
+from ..store.claiming import Claim, Which, Work
 from ..store.identity import new_id
 from ..store.tables import dispatches, runs
 from ..workflow.spec import WorkflowSpec
@@ -76,16 +76,28 @@ def look(
     after: only what was due later than then. left_to_others: for how long, from its time on, work that this process
     does not know is there for those who do, before it is put back.
     """
-    if take_over is None:
-        take_over = runtime.database.contact.unbroken_for(runtime.settings.claim_timeout)
+    takes_over = may_take_over(runtime) if take_over is None else take_over
+    which: Which = "all" if takes_over else "unclaimed"
     looked: Looked | None = None
     if runtime.database.dialect == "postgresql":
-        looked = _look_at_usual(runtime, queue, limit=limit, take_over=take_over, after=after)
+        looked = _look_at_usual(runtime, queue, limit=limit, which=which, after=after)
     while looked is None or (looked.settled and not looked.claims):
         looked = _look_at_any(
-            runtime, queue, limit=limit, take_over=take_over, after=after, left_to_others=left_to_others
+            runtime, queue, limit=limit, which=which, surely=bool(take_over), after=after, left_to_others=left_to_others
         )
     return looked
+
+
+def look_for_lost(runtime: Runtime, queue: str, *, limit: int) -> list[Claim]:
+    """Claim work of the queue whose claim has expired, however much is due before it."""
+    if not may_take_over(runtime):
+        return []
+    return _look_at_any(runtime, queue, limit=limit, which="lost", after=None, left_to_others=LEFT_TO_OTHERS).claims
+
+
+def may_take_over(runtime: Runtime) -> bool:
+    """Whether an expired claim means that its worker is lost, and not that nobody could renew."""
+    return runtime.database.contact.unbroken_for(runtime.settings.claim_timeout)
 
 
 def _look_at_any(
@@ -93,19 +105,22 @@ def _look_at_any(
     queue: str,
     *,
     limit: int,
-    take_over: bool,
+    which: Which,
+    surely: bool = False,
     after: datetime | None,
     left_to_others: timedelta,
 ) -> Looked:
-    """Claim, settle what was lost, and put back what this process does not know and nobody else has taken."""
+    """Claim, settle what was lost, and put back what this process does not know and nobody else has taken.
+
+    surely: whether expired claims are taken although the answer was long in coming.
+    """
     settled: list[Recorded] = []
     claims: list[Claim] = []
     batch = Batch()
     with unanswered_let_go(runtime, claims), runtime.database.write() as connection:
         for seen in (limit, FURTHER):
-            found = claiming.due_work(
-                connection, runtime.database, queue, limit=seen + 1, take_over=take_over, after=after
-            )
+            found = claiming.due_work(connection, runtime.database, queue, limit=seen + 1, which=which, after=after)
+            found = found if surely else _left_to_the_living(runtime, found)
             usual = _claims(runtime, found[:limit], settled, batch)
             if usual is not None:
                 claims.extend(usual)
@@ -126,9 +141,7 @@ def _look_at_any(
     return replace(_looked(claims, found, seen), settled=bool(settled))
 
 
-def _look_at_usual(
-    runtime: Runtime, queue: str, *, limit: int, take_over: bool, after: datetime | None
-) -> Looked | None:
+def _look_at_usual(runtime: Runtime, queue: str, *, limit: int, which: Which, after: datetime | None) -> Looked | None:
     """The same where all that is due only has to be claimed, in two round trips; else None, and nothing is claimed."""
     found: list[Work] = []
     claims: list[Claim] = []
@@ -145,7 +158,7 @@ def _look_at_usual(
     try:
         with unanswered_let_go(runtime, claims):
             written = claiming.claim_work(
-                runtime.database, queue, limit=limit + 1, take_over=take_over, after=after, claim=claim
+                runtime.database, queue, limit=limit + 1, which=which, after=after, claim=claim
             )
     finally:
         for recorded in settled if not written else ():
@@ -155,6 +168,15 @@ def _look_at_usual(
     for recorded in settled:
         after_commit(runtime, recorded)
     return _looked(claims, found, limit)
+
+
+def _left_to_the_living(runtime: Runtime, found: list[Work]) -> list[Work]:
+    """Without what has expired while the database was silent: its workers renew at this moment."""
+    if any(work.claim_id is not None for work in found):
+        runtime.database.contact.made(written=False)
+        if not may_take_over(runtime):
+            return [work for work in found if work.claim_id is None]
+    return found
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from ..executors.contract import Payload, check_payload
 from ..store import claiming, loading
 from ..store.batching import Batch
 from ..store.claiming import Claim, Work
-from .claiming_work import take, unanswered_let_go
+from .claiming_work import may_take_over, take, unanswered_let_go
 from .dispatching import Intent, hand_over
 from .performing import deliver, skipped
 from .recording import Recorded, after_commit
@@ -78,7 +78,7 @@ def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | Outcome, Work | 
         work = claiming.work_for(connection, runtime.database, run.id, payload["kind"], step, names=names)
         if work is None:
             return ("cancelled" if run.status == "cancelled" else "duplicate"), None, run.status
-        expired = work.due and (work.claim_id is None or _may_take_over(runtime))
+        expired = work.due and (work.claim_id is None or may_take_over(runtime))
         if not expired and not _is_stale(runtime, work):
             return "too_early", work, run.status
         batch = Batch()
@@ -113,10 +113,6 @@ def _put_off(runtime: Runtime, work: Work) -> None:
     seconds = runtime.settings.claim_timeout if work.due else max(work.wait, SHORTEST_WAIT)
     due = runtime.clock.now() + timedelta(seconds=seconds)
     hand_over(runtime, [Intent(run_id=work.run.id, kind=work.visit.kind, step=work.visit.step, due_at=due)])
-
-
-def _may_take_over(runtime: Runtime) -> bool:
-    return runtime.database.contact.unbroken_for(runtime.settings.claim_timeout)
 
 
 def _is_stale(runtime: Runtime, work: Work) -> bool:

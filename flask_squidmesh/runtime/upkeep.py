@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import bulk
 from .beats import forget, forget_the_dead, record_beat
 from .error_records import type_name
-from .relaying import relay
+from .relaying import relay, take_from_dead_workers
 from .scheduling import fire_due
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 LONGEST_INTERVAL_SECONDS = 15.0
 BULK_SECONDS = 5.0
 UPKEEP = "upkeep"
+LOOKS_FOR_LOST = 10
+"""Within a claim timeout."""
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -76,8 +79,20 @@ class Upkeep:
                     self._attend(lambda runtime: runtime.retention.keep(self._ended.wait))
             except BaseException as error:  # the host's code too; the thread goes on
                 logger.warning("squidmesh: the worker's upkeep failed (%s)", type_name(error))
-            if self._ended.wait(interval):
+            if self._waited(interval):
                 return
+
+    def _waited(self, seconds: float) -> bool:
+        """Wait until the next round; answer whether this is the end. Meanwhile look for what dead workers held, where
+        the executor's workers do not look into the database by themselves."""
+        until, timeout = time.monotonic() + seconds, self._runtime.settings.claim_timeout
+        looks_itself = hasattr(self._runtime.executor, "wake")
+        while (left := until - time.monotonic()) > 0:
+            if self._ended.wait(left if looks_itself else min(left, timeout / LOOKS_FOR_LOST)):
+                return True
+            if not looks_itself:
+                self._attend(_take_over)
+        return self._ended.is_set()
 
     def _attend(self, duty: Callable[[Runtime], object]) -> None:
         """One duty that cannot be done keeps nobody from the others."""
@@ -103,3 +118,8 @@ class Upkeep:
                 forget(self._runtime, self._runtime.worker_name)
         except Exception as error:
             logger.warning("squidmesh: the worker could not sign off (%s)", type(error).__name__)
+
+
+def _take_over(runtime: Runtime) -> None:
+    with runtime.in_context():
+        take_from_dead_workers(runtime)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import sqlalchemy as sa
 
@@ -28,6 +28,9 @@ _FACTS = [
 ]
 _RUN_AT = len(_OF_DISPATCH) + len(_OF_RUN)
 _STEP_AT = _RUN_AT + len(RUN_COLUMNS)
+
+
+Which = Literal["unclaimed", "lost", "all"]
 
 
 class Work(NamedTuple):
@@ -122,14 +125,14 @@ def due_work(
     queue: str,
     *,
     limit: int,
-    take_over: bool,
+    which: Which,
     after: datetime | None = None,
 ) -> list[Work]:
     """Due dispatches of the queue that nobody else is looking at, oldest first, with their runs locked.
 
-    take_over: whether those whose claim has expired are among them. after: only those due later than then.
+    which: those that nobody has claimed, those whose claim has expired, or all. after: only those due later than then.
     """
-    query, given = _due_asked(database, queue, limit, take_over, after)
+    query, given = _due_asked(database, queue, limit, which, after)
     return _works(query.rows(connection, given))
 
 
@@ -138,7 +141,7 @@ def claim_work(
     queue: str,
     *,
     limit: int,
-    take_over: bool,
+    which: Which,
     after: datetime | None = None,
     claim: Callable[[list[Work]], Batch | None],
 ) -> bool:
@@ -146,13 +149,13 @@ def claim_work(
 
     claim: answers None where nothing is to be written. Answer whether anything was.
     """
-    asked = _due_asked(database, queue, limit, take_over, after)
+    asked = _due_asked(database, queue, limit, which, after)
     return database.decide([asked], lambda rows: claim(_works(rows)))
 
 
-def _due_asked(database: Database, queue: str, limit: int, take_over: bool, after: datetime | None) -> Asked:
+def _due_asked(database: Database, queue: str, limit: int, which: Which, after: datetime | None) -> Asked:
     given = {"queue": queue, "limit": limit, "now": database.given_now(), "after": after}
-    return _due_work(database.dialect, take_over, after is not None), given
+    return _due_work(database.dialect, which, after is not None), given
 
 
 def _works(rows: Iterable[Sequence[Any]]) -> list[Work]:
@@ -160,12 +163,16 @@ def _works(rows: Iterable[Sequence[Any]]) -> list[Work]:
 
 
 @cache
-def _due_work(dialect: Dialect, take_over: bool, behind: bool) -> Prepared:
+def _due_work(dialect: Dialect, which: Which, behind: bool) -> Prepared:
     conditions = [dispatches.c.queue == sa.bindparam("queue"), dispatches.c.due_at <= now_given(dialect, "now")]
     if behind:
         conditions.append(dispatches.c.due_at > sa.bindparam("after"))
-    if not take_over:
+    if which == "unclaimed":
         conditions.append(dispatches.c.claim_id.is_(None))
+    if which == "lost":
+        # The claims are few and have an index; the order of the limit would lead through all that is due instead.
+        claimed = sa.select(dispatches.c.id).where(dispatches.c.claim_id.is_not(None)).offset(0)
+        conditions.append(dispatches.c.id.in_(claimed))
     query = (
         sa.select(*_FACTS)
         .select_from(_joined())
@@ -289,12 +296,12 @@ def lost_work(connection: sa.Connection, database: Database, *, limit: int) -> l
     return _works(connection.execute(query))
 
 
-def free(connection: sa.Connection, work: Work, now: datetime) -> None:
-    """Let whoever is next take the step up, now that its lost attempt is settled."""
+def free(connection: sa.Connection, work: Work, since: datetime, now: datetime) -> None:
+    """Let whoever is next take the step up, now that its lost attempt is settled. since: its place in the queue."""
     connection.execute(
         sa.update(dispatches)
         .where(dispatches.c.id == work.dispatch_id)
-        .values(due_at=now, relay_at=now + RELAY_GRACE, claim_id=None, claimed_by=None, claimed_at=None)
+        .values(due_at=since, relay_at=now + RELAY_GRACE, claim_id=None, claimed_by=None, claimed_at=None)
     )
     connection.execute(
         sa.update(step_runs).where(step_runs.c.id == work.visit.id).values(status="pending", due_at=None)
