@@ -49,7 +49,7 @@ def is_open(target: sa.Engine | sa.Connection) -> bool:
     options = target.get_execution_options()
     if options.get(OWN):
         return True
-    engine, dialect = _may_be_heard(target), _may_be_heard(target.dialect)
+    engine, dialect = _may_be_heard(target) or _may_be_heard(target.engine), _may_be_heard(target.dialect)
     heard = (engine and any(_of_engine(target.dispatch))) or (dialect and any(_of_dialect(target.dialect.dispatch)))
     return not heard and options.keys() <= _WITHOUT_EFFECT and not _is_logged(target)
 

@@ -1,0 +1,257 @@
+"""Outcomes that the database refuses: those that pass are recorded, the others fail their step; none is repeated."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from psycopg import sql
+
+from flask_squidmesh import Manual, Retry, Step, Workflow
+from flask_squidmesh.runtime import patience
+from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.runtime.performing import deliver
+from flask_squidmesh.testing import drain
+from tests.databases import PostgresDatabases, create_tables, engines_disposed
+from tests.shop import Order, Recording, Script, Shop, error_of
+
+Eventually = Callable[..., Any]
+BRIEF = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.2}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask again at once."""
+    monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 0.02)
+
+
+def single(script: Script, *outcomes: Any, **options: Any) -> type[Workflow]:
+    class Single(Workflow):
+        place = Manual(Order)
+        pay = Step(script.does("pay", *outcomes), retry=Retry(3), **options)
+        flow = [pay]
+
+    return Single
+
+
+def joining(script: Script, *outcomes: Any) -> type[Workflow]:
+    class Joining(Workflow):
+        place = Manual(Order)
+        pay = Step(script.does("pay", *outcomes), after=[])
+        pack = Step(script.does("pack"), after=[])
+        send = Step(script.does("send"), after=[pay, pack])
+
+    return Joining
+
+
+@contextmanager
+def other(url: str) -> Iterator[psycopg.Connection]:
+    """A connection of somebody who looks after the server; it is to another database."""
+    address = sa.make_url(url).set(drivername="postgresql", database="postgres").render_as_string(False)
+    with psycopg.connect(address, autocommit=True) as connection:
+        yield connection
+
+
+class Trouble:
+    """Something that keeps the database from writing for a while."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._name = url, sa.make_url(url).database or ""
+
+    def begin(self, kind: str) -> None:
+        with other(self._url) as connection:
+            self._say(connection, self.BEGINS[kind])
+            if kind in ("closed", "read-only"):
+                self._cut(connection)
+
+    def end(self, kind: str) -> None:
+        with other(self._url) as connection:
+            self._say(connection, self.ENDS[kind])
+            if kind == "read-only":
+                self._cut(connection)
+
+    def _cut(self, connection: psycopg.Connection) -> None:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [self._name]
+        )
+
+    def _say(self, connection: psycopg.Connection, what: str) -> None:
+        if what.startswith("ALTER DATABASE"):
+            connection.execute(sql.SQL(what).format(sql.Identifier(self._name)))  # type: ignore[arg-type]
+            return
+        address = sa.make_url(self._url).set(drivername="postgresql").render_as_string(False)
+        with psycopg.connect(address, autocommit=True) as inside:
+            inside.execute(what)  # type: ignore[call-overload]
+
+    BEGINS = {
+        "closed": "ALTER DATABASE {} ALLOW_CONNECTIONS false",
+        "read-only": "ALTER DATABASE {} SET default_transaction_read_only = on",
+        "disk full": (
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = '53100'; END$$; "
+            "CREATE TRIGGER refuse BEFORE UPDATE ON squidmesh_step_runs FOR EACH ROW EXECUTE FUNCTION refuse()"
+        ),
+    }
+    ENDS = {
+        "closed": "ALTER DATABASE {} ALLOW_CONNECTIONS true",
+        "read-only": "ALTER DATABASE {} RESET default_transaction_read_only",
+        "disk full": "DROP FUNCTION refuse CASCADE",
+    }
+
+
+def deliver_all(shop: Shop, queue: Recording | None) -> None:
+    while queue is not None and queue.given:
+        shop.mesh.perform(queue.given.pop(0)[0])
+    if queue is None:
+        drain()
+
+
+@pytest.mark.parametrize("delivery", ["worker", "queue"])
+@pytest.mark.parametrize("kind", Trouble.BEGINS)
+@pytest.mark.parametrize("form", [single, joining])
+def test_an_outcome_waits_until_the_database_writes_again(
+    migrated_postgres_url: str, script: Script, kind: str, form: Any, delivery: str
+) -> None:
+    trouble = Trouble(migrated_postgres_url)
+    ending: list[threading.Timer] = []
+
+    def into_trouble(_ctx: Any) -> dict[str, int]:
+        trouble.begin(kind)
+        ending.append(threading.Timer(0.4, trouble.end, [kind]))
+        ending[0].start()
+        return {"paid": 5}
+
+    workflow, queue = form(script, into_trouble), Recording() if delivery == "queue" else None
+    shop = Shop(migrated_postgres_url, workflow, executor=queue or "database")
+    with shop.app.app_context():
+        run_id = shop.start(workflow)
+        deliver_all(shop, queue)
+        ending[0].join()
+        run = shop.look(run_id)
+        assert (run.status, (run.context or {})["paid"], script.calls.count("pay")) == ("completed", 5, 1)
+        assert [each.status for step in run.step_runs or () for each in step.attempts] == ["completed"] * len(
+            script.calls
+        )
+    shop.runtime.database.dispose()
+
+
+@pytest.mark.parametrize("kind", Trouble.BEGINS)
+def test_a_transaction_step_is_run_again_where_nothing_of_it_was_kept(
+    migrated_postgres_url: str, script: Script, kind: str
+) -> None:
+    trouble = Trouble(migrated_postgres_url)
+    ending: list[threading.Timer] = []
+    shop: Any = None
+
+    def book(_ctx: Any) -> None:
+        shop.db.session.execute(sa.text("INSERT INTO booked VALUES (1)"))
+        if not ending:
+            trouble.begin(kind)
+            ending.append(threading.Timer(0.4, trouble.end, [kind]))
+            ending[0].start()
+
+    workflow = single(script, book, transaction=True)
+    shop = Shop(migrated_postgres_url, workflow)
+    with shop.app.app_context():
+        with shop.runtime.database.write() as connection:
+            connection.exec_driver_sql("CREATE TABLE booked (number int)")
+        run_id = shop.start(workflow)
+        drain()
+        ending[0].join()
+        with shop.runtime.database.read() as connection:
+            assert connection.scalar(sa.text("SELECT count(*) FROM booked")) == 1
+        run = shop.look(run_id)
+        assert (run.status, [len(step.attempts) for step in run.step_runs or ()]) == ("completed", [1])
+    shop.runtime.database.dispose()
+
+
+def test_a_step_that_keeps_every_connection_loses_no_claim(
+    migrated_postgres_url: str, script: Script, eventually: Eventually
+) -> None:
+    """Claims are renewed, and the outcome is recorded, over connections that steps cannot take."""
+    kept: list[Any] = []
+    shop: Any = None
+
+    def hoard(ctx: Any) -> dict[str, int]:
+        kept.append(shop.runtime.database.engine.connect())
+        [before] = shop_due()
+        eventually(lambda: shop_due() > [before])
+        assert not ctx.lost
+        return {"paid": 5}
+
+    def shop_due() -> list[Any]:
+        with psycopg.connect(plain) as connection:
+            return [row[0] for row in connection.execute("SELECT due_at FROM squidmesh_dispatches").fetchall()]
+
+    plain = sa.make_url(migrated_postgres_url).set(drivername="postgresql").render_as_string(False)
+    workflow = single(script, hoard)
+    shop = Shop(migrated_postgres_url, workflow, engine_options=BRIEF, claim_timeout=1.5)
+    with shop.app.app_context():
+        run_id = shop.start(workflow)
+        [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
+        assert deliver(shop.runtime, claim) == "completed"
+        kept[0].close()
+        assert (shop.status(run_id), script.calls) == ("completed", ["pay"])
+    shop.runtime.database.dispose()
+
+
+@pytest.fixture
+def latin1_url(postgres_databases: PostgresDatabases, migrated_postgres_url: str) -> Iterator[str]:
+    """A database that cannot hold most characters."""
+    url = sa.make_url(migrated_postgres_url).set(database="squidmesh_test_latin1").render_as_string(False)
+    with other(url) as connection:
+        connection.execute("DROP DATABASE IF EXISTS squidmesh_test_latin1")
+        connection.execute(
+            "CREATE DATABASE squidmesh_test_latin1 TEMPLATE template0 ENCODING LATIN1 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    create_tables(url)
+    with engines_disposed():
+        yield url
+    postgres_databases.drop(url)
+
+
+@pytest.mark.parametrize("form", [single, joining])
+@pytest.mark.parametrize("outcome", [{"paid": "5 €"}, {"5 €": 5}, ValueError("no €")], ids=["value", "key", "error"])
+def test_an_outcome_that_the_database_cannot_hold_fails_the_step_once(
+    latin1_url: str, script: Script, form: Any, outcome: Any
+) -> None:
+    workflow = form(script, outcome)
+    shop = Shop(latin1_url, workflow)
+    with shop.app.app_context():
+        run_id = shop.start(workflow)
+        for _ in range(3):
+            shop.later(31)
+        run = shop.look(run_id)
+        assert (run.status, script.calls.count("pay")) == ("failed", 1)
+        assert "the database refuses its outcome" in error_of(run)["message"]
+    shop.runtime.database.dispose()
+
+
+def test_a_caller_sees_errors_of_sqlalchemy_only_while_the_server_takes_nobody(
+    migrated_postgres_url: str, script: Script
+) -> None:
+    workflow, trouble = single(script), Trouble(migrated_postgres_url)
+    shop = Shop(migrated_postgres_url, workflow)
+    with shop.app.app_context():
+        run_id = shop.start(workflow)
+        trouble.begin("closed")
+        calls: list[Callable[[], Any]] = [
+            lambda: shop.start(workflow),
+            lambda: shop.mesh.inspect_run(run_id),
+            lambda: shop.mesh.list_runs(),
+            lambda: shop.mesh.cancel_run(run_id, actor="lee"),
+            lambda: shop.mesh.perform({"kind": "step", "run_id": run_id, "step": "pay"}),
+            drain,
+        ]
+        for call in calls * 2:
+            with pytest.raises(sa.exc.DBAPIError):
+                call()
+        trouble.end("closed")
+        drain()
+        assert (shop.status(run_id), script.calls) == ("completed", ["pay"])
+    shop.runtime.database.dispose()
