@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from flask_squidmesh import Approval, ConfigurationError, ConflictError, Manual, Step, TransitionError, Workflow
-from flask_squidmesh.store import shortcut
+from flask_squidmesh.store import shortcut, tables
 from flask_squidmesh.store.server import server_of
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
@@ -145,10 +145,8 @@ def test_row_level_security_that_a_begin_listener_sets_up_is_obeyed(migrated_pos
         connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO squidmesh_clerk")
         connection.execute("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO squidmesh_clerk")
         for table in ("squidmesh_runs", "squidmesh_step_runs", "squidmesh_dispatches"):
-            connection.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")  # type: ignore[call-overload]
-            connection.execute(  # type: ignore[call-overload]
-                f"CREATE POLICY own ON {table} USING (current_setting('shop.clerk', true) = 'yes')"
-            )
+            connection.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+            connection.execute(f"CREATE POLICY own ON {table} USING (current_setting('shop.clerk', true) = 'yes')")
     url = sa.make_url(migrated_postgres_url).set(username="squidmesh_clerk").render_as_string(False)
     with shop_on(url, workflow) as shop:
         sa.event.listen(
@@ -175,7 +173,7 @@ def test_a_session_that_commits_by_itself_is_refused(migrated_postgres_url: str,
         shop.db.session.connection(execution_options={"isolation_level": "READ COMMITTED"})
         run_id = shop.start(workflow, session=shop.db.session)
         shop.db.session.rollback()
-        assert [row.id for row in shop.rows(sa.table("squidmesh_runs", sa.column("id")))] == []
+        assert shop.rows(tables.runs) == []
         assert run_id
 
 

@@ -82,11 +82,11 @@ class Trouble:
 
     def _say(self, connection: psycopg.Connection, what: str) -> None:
         if what.startswith("ALTER DATABASE"):
-            connection.execute(sql.SQL(what).format(sql.Identifier(self._name)))  # type: ignore[arg-type]
+            connection.execute(sql.SQL(what).format(sql.Identifier(self._name)))
             return
         address = sa.make_url(self._url).set(drivername="postgresql").render_as_string(False)
         with psycopg.connect(address, autocommit=True) as inside:
-            inside.execute(what)  # type: ignore[call-overload]
+            inside.execute(what)
 
     BEGINS = {
         "closed": "ALTER DATABASE {} ALLOW_CONNECTIONS false",

@@ -13,7 +13,7 @@ from flask_squidmesh.clock import SettableClock
 from flask_squidmesh.runtime.claiming_work import claim_due, look_for_lost
 from flask_squidmesh.runtime.relaying import take_from_dead_workers
 from flask_squidmesh.runtime.turns import Turns
-from flask_squidmesh.store import claiming, contact
+from flask_squidmesh.store import claiming
 from flask_squidmesh.store.contact import Contact
 from tests.shop import Order, Recording, Script, Shop
 
@@ -77,7 +77,7 @@ def test_a_claim_that_expired_while_the_database_was_silent_is_left_to_its_worke
     def slowly(*given: Any, **named: Any) -> Any:
         found = plain(*given, **named)
         later = time.monotonic() + silence.pop() if silence else time.monotonic()
-        monkeypatch.setattr(contact.time, "monotonic", lambda: later)
+        monkeypatch.setattr(time, "monotonic", lambda: later)
         return found
 
     assert shop.runtime.database.contact.unbroken_for(TIMEOUT)
