@@ -16,7 +16,8 @@ class Killed(BaseException):
 
 
 class Points:
-    """What the present life has passed, in order. It dies at one of them, once."""
+    """What the present life has passed, in order. It dies at one of them, once: whatever catches that, nothing that the
+    dead process does is committed until the next one begins."""
 
     def __init__(self) -> None:
         self.begin(0)
@@ -25,6 +26,11 @@ class Points:
         """A new life begins. at: where it dies, counted from 1; 0 for nowhere."""
         self.at = at
         self.passed: list[str] = []
+        self.dead = False
+
+    def begin_process(self) -> None:
+        """Another process goes on with the life."""
+        self.dead = False
 
     @contextmanager
     def around(self, what: str) -> Iterator[None]:
@@ -35,8 +41,10 @@ class Points:
 
     def passes(self, where: str) -> None:
         """Die here, or go on."""
-        self.passed.append(where)
-        if len(self.passed) == self.at:
+        if not self.dead:
+            self.passed.append(where)
+            self.dead = len(self.passed) == self.at
+        if self.dead:
             raise Killed
 
     def watch(self, engine: sa.Engine) -> None:

@@ -95,6 +95,7 @@ class Stage:
 
     def _restart(self) -> None:
         """A new process: it knows nothing. The pool of connections is kept, because it tells nothing either."""
+        self.points.begin_process()
         old = self.shop.runtime
         new = Runtime(self.shop.app, old.registry, old.settings, self.shop.clock)
         new.database._engine = old.database.engine
