@@ -387,9 +387,7 @@ def test_an_error_tracker_sees_a_step_that_failed_once_with_its_run_and_its_erro
     ]
 
 
-def test_what_a_step_says_itself_is_no_error_to_a_tracker(
-    open_shop: OpenShop, script: Script, tracker: Tracker
-) -> None:
+def test_what_a_step_says_itself_is_no_error(open_shop: OpenShop, script: Script, tracker: Tracker) -> None:
     class Logged(Workflow):
         place = Manual(Order)
         a = Step(script.does("a", FailStep("declined")))
