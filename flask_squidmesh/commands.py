@@ -234,6 +234,7 @@ class Commands:
         run_id: RunId,
         *,
         output: Any = None,
+        allow_new_keys: bool = False,
         step: str | None = None,
         actor: Actor | None = None,
         comment: str | None = None,
@@ -245,16 +246,18 @@ class Commands:
     ) -> RunSummary:
         """Say that a step took effect which was interrupted or could not begin.
 
-        output: what it would have returned, as a mapping, a pydantic model or a dataclass; None for nothing. step:
-        which, where several stand still. The other keywords stand with this class.
+        output: what it would have returned, as a mapping, a pydantic model or a dataclass; None for nothing.
+        allow_new_keys: whether keys that the step has never returned and does not declare may overwrite what the run's
+        state holds. step: which, where several stand still. The other keywords stand with this class.
 
-        Returns the run afterwards. Raises ManualActionError for an output that the step could not have returned, and
-        what all commands raise.
+        Returns the run afterwards. Raises ManualActionError for an output that the step could not have returned, or
+        that would overwrite what it may not, and what all commands raise.
         """
         return control.resolve_step(
             current_runtime(),
             run_id,
             output=output,
+            allow_new_keys=allow_new_keys,
             step=step,
             actor=actor,
             comment=comment,

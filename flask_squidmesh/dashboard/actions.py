@@ -64,7 +64,7 @@ def _output(form: Form) -> dict[str, Any]:
         raise Invalid("output", problem) from error
     if not isinstance(output, dict):
         raise Invalid("output", _("The output of a step is a JSON object, such as {example}.", example='{"id": "c-1"}'))
-    return {"output": output}
+    return {"output": output, "allow_new_keys": form.get("allow_new_keys") == "yes"}
 
 
 def _reason(form: Form) -> dict[str, Any]:

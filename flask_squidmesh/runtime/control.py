@@ -25,6 +25,7 @@ from ..store.database import AnySession
 from ..store.scope import Scope
 from ..store.summaries import RunSummary
 from ..workflow import conditions
+from ..workflow.definition.availability import output_names
 from .acting import Acting, Deed, act, call_on, recorded
 from .adopting import adopting
 from .deciders import comment_of, output_of
@@ -59,10 +60,16 @@ def retry_step(runtime: Runtime, run_id: Any, *, step: str | None = None, **said
 
 
 def resolve_step(
-    runtime: Runtime, run_id: Any, *, output: Any = None, step: str | None = None, **said: Any
+    runtime: Runtime,
+    run_id: Any,
+    *,
+    output: Any = None,
+    allow_new_keys: bool = False,
+    step: str | None = None,
+    **said: Any,
 ) -> RunSummary:
     """Say that a step that was interrupted, or did not begin, took effect, with this output."""
-    return _act(runtime, "resolve_step", run_id, partial(_resolve_step, step, output), **said)
+    return _act(runtime, "resolve_step", run_id, partial(_resolve_step, step, output, allow_new_keys is True), **said)
 
 
 def fail_step(
@@ -154,16 +161,36 @@ def _retry_step(step: str | None, acting: Acting) -> Any:
     return recorded(acting, progress)
 
 
-def _resolve_step(step: str | None, output: Any, acting: Acting) -> Any:
+def _resolve_step(step: str | None, output: Any, allow_new_keys: bool, acting: Acting) -> Any:
     kept = output_of(output, acting.runtime.settings.max_payload_bytes)
     visit, others = _open_decision(acting, STANDSTILLS, step)
     if acting.run.status not in STOPPING:
         _check_declared(acting, visit)
     key = (visit.decision or {}).get("output")
+    if not key and not allow_new_keys:
+        _check_keys(acting, visit, kept)
     kept = {key: kept} if key else kept
     progress = _progress(acting, acting.known.following(visit.step), others, kept, visit.step)
     progress.resolve(visit, kept, acting.call.decider)
     return recorded(acting, progress)
+
+
+def _check_keys(acting: Acting, visit: StepFact, output: Mapping[str, Any]) -> None:
+    """Raise ManualActionError where keys that the step never returns would overwrite what the run's state holds."""
+    earlier = [row.id for row in acting.rows if row.kind == "step" and row.step == visit.step and row.position]
+    declared = acting.spec.steps.get(visit.step) if acting.spec else None
+    own = loading.returned_keys(acting.connection, earlier) | ((declared and output_names(declared)) or frozenset())
+    beyond = output.keys() - own
+    outputs = loading.outputs(acting.connection, acting.run.id, sees=acting.run.position, keys=beyond)
+    state = {**loading.payload_of(acting.connection, acting.run.id), **outputs}
+    overwritten = [key for key in output if key in beyond and key in state and state[key] != output[key]]
+    if overwritten:
+        raise ManualActionError(
+            "allow_new_keys",
+            f"resolve_step: step {visit.step} has never returned {', '.join(overwritten)} and does not declare it, and "
+            "it would overwrite what the run's state holds. Nothing was done. Leave it out of output, or pass "
+            "allow_new_keys=True.",
+        )
 
 
 def _fail_step(step: str | None, reason: str | None, acting: Acting) -> Any:

@@ -149,6 +149,14 @@ def was_given_up(connection: sa.Connection, step_run_id: str, number: int) -> bo
     return row is not None and row.status == "abandoned" and (row.error or {}).get("code") == FAILED_BY_OPERATOR
 
 
+def returned_keys(connection: sa.Connection, step_run_ids: Collection[str]) -> frozenset[str]:
+    """The keys of what these visits returned."""
+    if not step_run_ids:
+        return frozenset()
+    query = sa.select(step_runs.c.output).where(step_runs.c.id.in_(step_run_ids), step_runs.c.output.is_not(None))
+    return frozenset(key for output in connection.scalars(query) for key in output)
+
+
 def payload_of(connection: sa.Connection, run_id: str) -> Mapping[str, Any]:
     """What the run was started with."""
     found: Mapping[str, Any] = connection.scalars(sa.select(runs.c.payload).where(runs.c.id == run_id)).one()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from flask import abort, current_app, flash, redirect, request, url_for
+from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from ...engine.actions import NextAction, Refusal
@@ -21,8 +23,9 @@ from .. import data, frame, parts, viewing
 from ..access import Refused, current_actor, current_scope, may, require
 from ..actions import BY_VERB, Action, Invalid
 from ..consequences import consequence, done, irreversible, why_not
-from ..documents import Documents
+from ..documents import Documents, visible
 from ..events import title_of
+from ..json_text import shown
 from ..language import _, in_english, joined
 from ..marks import mark_of
 from ..offers import CONFIRMED_REPLAY, UNSAFE, decided_last, decision_at, may_not_approve, undecided_by
@@ -227,6 +230,7 @@ def _form(attempt: Attempt, status: int) -> Response:
         "confirm_with": attempt.blocking[0].step if attempt.blocking else None,
         "undoes": _undoes(attempt.possible),
         "steps": _steps_to_choose(attempt),
+        "changes": _changes(attempt) if "allow_new_keys" in attempt.problems else (),
         "undecided": joined(undecided_by(attempt.run)) if attempt.action.name == "replay" else None,
         "visited": list(dict.fromkeys(each.step for each in attempt.run.step_runs or () if each.kind == "step")),
         "key": request.form.get("key") or str(uuid4()),
@@ -244,6 +248,15 @@ def _blocking(obstacle: Obstacle) -> list[Blocking]:
 def _undoes(action: NextAction | None) -> list[str]:
     """The steps of which a person who cancels may choose that they are undone."""
     return list(action.leads_to.compensates) if action and isinstance(action.leads_to, RunStops) else []
+
+
+def _changes(attempt: Attempt) -> list[tuple[str, Markup | None, Markup]]:
+    """What the output in the form would do to the run's state: each key, what it holds now, and what it would hold."""
+    run = attempt.run
+    output = json.loads(request.form["output"])
+    state = {**visible(run, run.payload, ("payload",)), **visible(run, run.context, ("context",))}
+    told = visible(run, output, ("context",))
+    return [(key, shown(state[key]) if key in state else None, shown(told[key])) for key in output]
 
 
 def _steps_to_choose(attempt: Attempt) -> list[str]:

@@ -25,7 +25,7 @@ def availability_problems(
     if payload is None:
         return  # the payload can hold any name
     order = precedence(_onward(steps))
-    begun = _begun(payload, {order.bit[name]: _output_names(step) for name, step in steps.items()})
+    begun = _begun(payload, {order.bit[name]: output_names(step) for name, step in steps.items()})
     anywhere = begun.after(sum(order.bit.values()))
     yield from _unknown_in_text("subject", subject, begun)
     for name, step in steps.items():
@@ -102,7 +102,8 @@ def _model_names(model: type[BaseModel]) -> _Names:
     return frozenset([*model.model_fields, *model.model_computed_fields])
 
 
-def _output_names(step: StepSpec) -> _Names:
+def output_names(step: StepSpec) -> frozenset[str] | None:
+    """The keys that a step's output has by its annotation; None where that does not say."""
     if step.output:
         return frozenset({step.output})
     if step.function is None:
