@@ -12,7 +12,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.types import NullType, TypeEngine
 
-from .tables import Timestamp
+from .tables import OwnJson, Timestamp
 
 Encode = Callable[[Any], bytes]
 
@@ -80,5 +80,5 @@ _ENCODERS: Final[tuple[tuple[Any, Encode], ...]] = (
     (sa.Integer, _number),
     (Timestamp, _time),
     (sa.Interval, _duration),
-    (sa.JSON, _json),
+    (OwnJson, _json),
 )

@@ -22,7 +22,11 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy.dialects import postgresql
 
 from ..errors import SchemaError
-from .tables import ADVICE, PREFIX, Base, Timestamp
+from .tables import ADVICE, PREFIX, Base, OwnJson, Timestamp
+
+JSON: Final = (
+    "sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql')"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,11 +192,12 @@ def _checked(revision: Script | None, bind: str | None) -> Path:
 def _render(operations: ops.UpgradeOps | ops.DowngradeOps) -> str:
     dialect: sa.Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     context = MigrationContext.configure(dialect=dialect)
-    source = render_python_code(
-        operations, render_as_batch=True, migration_context=context, render_item=_render_timestamp
-    )
+    source = render_python_code(operations, render_as_batch=True, migration_context=context, render_item=_render_type)
     return "\n".join(line for line in source.splitlines() if "###" not in line).strip()
 
 
-def _render_timestamp(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
-    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, Timestamp) else False
+def _render_type(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
+    """Our own types as those that they are in the database."""
+    if kind == "type" and isinstance(item, Timestamp):
+        return "sa.DateTime(timezone=True)"
+    return JSON if kind == "type" and isinstance(item, OwnJson) else False

@@ -14,15 +14,18 @@ pays nothing for them; a query meets them by saying that the tenant is not ''.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.schema import conv
+from sqlalchemy.sql.functions import FunctionElement
 
 PREFIX = "squidmesh_"
 ADVICE = "Run:\n  flask squidmesh install\n  flask db upgrade"
@@ -43,7 +46,51 @@ class Timestamp(sa.TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
-Json = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+class _AsText(FunctionElement[Any]):
+    """A JSON column as the text of it, which the driver leaves alone and the column's type reads."""
+
+    inherit_cache = True
+
+    def __init__(self, column: sa.ColumnElement[Any], type_: sa.types.TypeEngine[Any]) -> None:
+        self.type = type_
+        super().__init__(column)
+
+
+@compiles(_AsText)
+def _plain(element: _AsText, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(_AsText, "postgresql")
+def _cast(element: _AsText, compiler: Any, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)} AS TEXT)"
+
+
+class OwnJson(sa.TypeDecorator[Any]):
+    """JSON that is written and read by us, whatever `json_serializer` and `json_deserializer` the host's engine has."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
+        known = postgresql.JSONB if dialect.name == "postgresql" else sa.JSON
+        return dialect.type_descriptor(known(none_as_null=True))
+
+    def coerce_compared_value(self, op: Any, value: Any) -> Any:
+        return self.impl_instance.coerce_compared_value(op, value)
+
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return _AsText(column, self)
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], str | None]:
+        return lambda value: None if value is None else _to_json(value)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], Any]:
+        return lambda text: None if text is None else json.loads(text)
+
+
+_to_json = json.JSONEncoder().encode
+Json = OwnJson()
 Id = sa.Uuid(as_uuid=False)
 Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Name = sa.String(200)

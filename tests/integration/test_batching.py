@@ -49,7 +49,7 @@ def database(app: Flask) -> Database:
 
 
 def job(action: str = "cancel", **columns: Any) -> dict[str, Any]:
-    empty = {"actor": None, "comment": None, "held_until": None, "finished_at": None}
+    empty = {"workflow": None, "actor": None, "comment": None, "held_until": None, "finished_at": None}
     filled = {"id": new_id(), "tenant": "", "status": "pending", "selection": {}, "results": {}, "created_at": NOW}
     return {**empty, **filled, "action": action, **columns}
 
