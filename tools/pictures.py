@@ -1,4 +1,5 @@
-"""Takes the pictures in docs/images from the example app, filled as the demo fills it.
+"""Takes the pictures in docs/images from the example app, filled as the demo fills it, and those of tenants from the
+host with two of them that the tests have.
 
 Run it with `make pictures`. Chromium is looked for as the browser tests do. docs/tour.md shows them.
 """
@@ -8,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from unittest.mock import patch
 from playwright.sync_api import Browser, Page
 from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import OperationalError
-from werkzeug.serving import make_server
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from example_app.people import FINANCE, OPERATOR, PASSWORD  # noqa: E402
 from tests.browser import HOW_TO_GET, find_chromium, fresh_page, running_chromium  # noqa: E402
+from tests.serving import serving  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 
@@ -76,6 +76,10 @@ PICTURES: Final = (
     Picture(name="state-away", address="/runs", size=STATE, error=OperationalError("", {}, Exception())),
     Picture(name="state-too-slow", address="/runs", size=STATE, error=OperationalError("", {}, QueryCanceled())),
 )
+TENANTS: Final = (
+    Picture(name="tenant", address="/runs", who="anna"),
+    Picture(name="tenants-all", address="/runs", who="vera"),
+)
 EMPTY: Final = (Picture(name="state-empty", address="/runs", size=STATE),)
 CONFLICT: Final = Picture(
     name="state-conflict", address="/runs/{review}/approve", who=FINANCE.email, press=("Approve",), size=STATE
@@ -97,15 +101,25 @@ def filled_shop(*, fill: bool = True) -> Iterator[str]:
         with app.app_context():
             upgrade()
             list(seed()) if fill else seed_people()
-        server = make_server("127.0.0.1", 0, app, threaded=True)
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            serving.join()
-            server.server_close()
+        with serving(app) as address:
+            yield address
+
+
+@contextmanager
+def filled_house() -> Iterator[str]:
+    """The address of a host with two tenants, both with runs in every state."""
+    from tests.databases import create_tables
+    from tests.two_tenants.app import make_app
+    from tests.two_tenants.runs import WORDS, fill
+
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/tenants.sqlite"
+        create_tables(url)
+        app = make_app(url)
+        for tenant in WORDS:
+            fill(app, tenant)
+        with serving(app) as address:
+            yield address
 
 
 def log_in(page: Page, shop: str, email: str) -> None:
@@ -163,6 +177,16 @@ def take_conflict(shop: str, browser: Browser, runs: dict[str, str]) -> None:
         save(slower, CONFLICT)
 
 
+def take_tenants(house: str, browser: Browser) -> None:
+    """The same page as two people see it."""
+    for picture in TENANTS:
+        with fresh_page(browser) as page:
+            page.goto(house)
+            page.locator(f"button[value={picture.who}]").click()
+            show(page, house, picture, {})
+            save(page, picture)
+
+
 def take_all(shop: str, browser: Browser, pictures: Iterable[Picture]) -> dict[str, str]:
     """Take pictures, each as the person who would look; the ids of the runs in them."""
     with ExitStack() as stack:
@@ -187,6 +211,8 @@ def main() -> None:
             take_all(shop, browser, EMPTY)
         with filled_shop() as shop:
             take_conflict(shop, browser, take_all(shop, browser, PICTURES))
+        with filled_house() as house:
+            take_tenants(house, browser)
 
 
 if __name__ == "__main__":
