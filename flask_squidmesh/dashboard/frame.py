@@ -18,6 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..errors import SquidMeshError
 from ..reading.views import Count
 from ..runtime.runtime import current_runtime
+from ..store.summaries import RunSummary
+from ..workflow.tenants import NO_TENANT
 from . import access, csrf, data, headers, static_files, times
 from .actors import name_of
 from .language import N_, _, current_language, in_english, number, plural
@@ -111,6 +113,7 @@ def frame() -> dict[str, Any]:
         "no_forms": csrf.no_forms(),
         "actor": access.shown_actor() if not access.is_closed() else None,
         "name_of": name_of,
+        "tenant_of": tenant_of,
         "here": request.script_root + request.full_path.rstrip("?"),
         "short": short,
         "clock": times.clock(now, zone()),
@@ -120,6 +123,12 @@ def frame() -> dict[str, Any]:
         "exact": partial(times.stamp, zone=zone(), now=now, show="exact"),
         "took": partial(times.took, now=now),
     }
+
+
+def tenant_of(run: RunSummary) -> str:
+    """Whose the run is, for somebody who sees the runs of several; '' where that goes without saying."""
+    tenants = access.current_scope().tenants
+    return run.tenant if tenants is None or len(tenants) > 1 else NO_TENANT
 
 
 def zone() -> ZoneInfo:

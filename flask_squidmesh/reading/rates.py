@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from math import ceil
 from typing import Any
 
@@ -94,9 +95,9 @@ def _open_by_word(scope: Scope, workflows: Sequence[str]) -> list[sa.Select[Any]
 def _ended_with(scope: Scope, workflow: str, word: str, limit: int) -> Iterator[sa.Select[Any]]:
     narrowed = [Run.status.in_(OPERATOR_WORDS[word])] if OPERATOR_WORDS[word] else []
     named: tuple[sa.ColumnElement[Any], ...] = (sa.literal(workflow).label("workflow"), sa.literal(word).label("word"))
-    for alternative in word_alternatives(word):
+    for alternative, of_tenant in product(word_alternatives(word), scope.apart(Run)):
         rows: sa.Select[Any] = sa.select(sa.literal_column("1").label("one")).select_from(Run.__table__)
-        rows = rows.where(Run.workflow == workflow, *scope.within(Run), *narrowed, alternative).limit(limit + 1)
+        rows = rows.where(Run.workflow == workflow, *of_tenant, *narrowed, alternative).limit(limit + 1)
         yield sa.select(*named, _number_of(rows))
 
 

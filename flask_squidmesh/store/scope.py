@@ -18,7 +18,7 @@ Condition = sa.ColumnElement[bool]
 Conditions = tuple[Condition, ...]
 Query = TypeVar("Query", bound=sa.Select[Any])
 
-MOST_APART: Final = 4
+MOST_APART: Final = 8
 _LEFT_OUT: Final[Any] = object()
 
 # An index that leaves runs of no tenant out is used only where a query says so too, and not by a parameter.

@@ -262,6 +262,15 @@ def test_the_auditor_of_all_sees_both(house: House) -> None:
     assert house.client("anna").get("/squidmesh/runs").text.count("Acorn") > 5
 
 
+def test_whose_a_run_is_is_told_where_there_are_several(house: House) -> None:
+    run_id = house.filled["acme"].runs["decision"]
+    for name, told_of in (("vera", True), ("anna", False)):
+        client = house.client(name)
+        for address in ("/squidmesh/", "/squidmesh/runs", f"/squidmesh/runs/{run_id}"):
+            said = re.findall(r"[>·/ ]\s*acme\s*[<·]", client.get(address).text)
+            assert bool(said) is told_of, (name, address)
+
+
 @pytest.fixture
 def narrow(migrated_sqlite_url: str) -> House:
     """Whoever looks may know of Acme's invoices and parcels alone."""

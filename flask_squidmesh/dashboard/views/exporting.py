@@ -18,7 +18,7 @@ from ..filters import Filters
 
 COLUMNS = (
     *("id", "workflow", "trigger", "subject", "state", "step", "attempt", "started_by"),
-    *("created_at", "started_at", "finished_at", "error_fingerprint"),
+    *("created_at", "started_at", "finished_at", "error_fingerprint", "tenant"),
 )
 PAGE = 500
 
@@ -65,4 +65,5 @@ def _cells(worded: data.WordedRun) -> list[str]:
         *(str(run.attempt or ""), name_of(run.actor) if run.actor else ""),
         *(time.isoformat() if time else "" for time in times),
         run.error_fingerprint or "",
+        run.tenant,
     ]
