@@ -6,7 +6,6 @@ done is worked out anew from that one and from the rows, whatever the counts say
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -64,10 +63,9 @@ class Adopting(Compensating):
         rows: all step runs of the run. loaded_at: when the process was started that knows this definition.
         """
         self._adopted = self._rename(rows)
-        visits: dict[str, int] = defaultdict(int)
-        for row in self._adopted:
-            visits[row.step] = max(visits[row.step], row.visit)
-        self.around = replace(self.around, visits=visits)
+        last = {row.step: row for row in sorted(self._adopted, key=lambda row: row.visit) if row.kind == "step"}
+        lasting = frozenset(name for name, row in last.items() if row.lasts)
+        self.around = replace(self.around, visits={name: row.visit for name, row in last.items()}, lasting=lasting)
         if self.run.current_step is not None:
             self.changes.run["current_step"] = self.spec.step_names.get(self.run.current_step, self.run.current_step)
         opened = [row.step for row in self._adopted if is_open(row) and not waits_for_others(row)]

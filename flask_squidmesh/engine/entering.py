@@ -40,21 +40,28 @@ class Entering(Ledger):
                     self._enter(each.name, missing=missing)
         self._settle()
 
-    def _follow_route(self, visit: StepFact) -> None:
-        routes = self.spec.steps[visit.step].ok
+    def _follow_route(self, step: str) -> None:
+        routes = self.spec.steps[step].ok
         if not routes:
             self._finish()
             return
         try:
             route = conditions.choose(routes, self.around.state)
         except conditions.ConditionError as unfit:
-            self._fail_run(visit.step, error("ConditionError", str(unfit), code="condition"))
+            self._fail_run(step, error("ConditionError", str(unfit), code="condition"))
             return
         if route is None:
-            said = f"No condition on the way out of step {visit.step} was met, and there is no fallback."
-            self._fail_run(visit.step, error("NoMatchingTransition", said, code="no_matching_transition"))
+            said = f"No condition on the way out of step {step} was met, and there is no fallback."
+            self._fail_run(step, error("NoMatchingTransition", said, code="no_matching_transition"))
             return
-        self._enter(route.target)
+        self._go_to(route.target)
+
+    def _go_to(self, target: str) -> None:
+        """Enter the step, or go on behind it where it completed for good before a deploy moved it to here."""
+        if target in self.around.lasting and target not in self.spec.revisited:
+            self._follow_route(target)
+        else:
+            self._enter(target)
 
     def _release_dependents(self, step: str) -> None:
         remaining = self.changes.run.get("remaining", self.run.remaining) - 1

@@ -90,6 +90,12 @@ class StepFact(NamedTuple):
         return asked_since(self.decision, self.started_at)
 
     @property
+    def lasts(self) -> bool:
+        """Whether the visit completed with an effect that cannot be taken back, so that a repetition is asked for."""
+        reversible = not self.irreversible and self.settings.get("compensatable", True)
+        return self.status == "completed" and not reversible
+
+    @property
     def waits_for_retry(self) -> bool:
         """Whether an attempt failed and the next one is scheduled."""
         return self.status == "pending" and self.attempts > 0 and self.due_at is not None

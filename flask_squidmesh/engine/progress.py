@@ -140,7 +140,7 @@ class Progress(Adopting):
         elif target is None:
             self._finish()
         else:
-            self._enter(target)
+            self._go_to(target)
 
     def approve_in_part(self, visit: StepFact, decider: Decider) -> None:
         """An operator approved, and others have to approve too."""
@@ -245,7 +245,7 @@ class Progress(Adopting):
         elif self.status != "cancelling" and self.spec.style == "dependency":
             self._release_dependents(visit.step)
         elif self.status != "cancelling":
-            self._follow_route(visit)
+            self._follow_route(visit.step)
         self._settle()
 
     def _retry(self, visit: StepFact, failure: Failure, seconds: float, given: Mapping[str, Any] | None) -> None:

@@ -99,11 +99,8 @@ def _brought_up(
     *,
     regardless: bool,
 ) -> Progress:
-    leaving = visit.step if has_ended(work) else None
-    progress = adopting(
-        runtime, connection, spec, work.run, rows, work.payload, {}, leaving=leaving, regardless=regardless
-    )
-    if leaving is not None:
+    progress = adopting(runtime, connection, spec, work.run, rows, work.payload, {}, regardless=regardless)
+    if has_ended(work):
         progress.follow(visit, _error_of(connection, visit))
     progress.reconcile()
     return progress

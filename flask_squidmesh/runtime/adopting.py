@@ -56,7 +56,6 @@ def adopting(
     payload: Mapping[str, Any],
     output: Mapping[str, Any],
     *,
-    leaving: str | None = None,
     decisions: Sequence[StepFact] = (),
     regardless: bool = False,
 ) -> Progress:
@@ -64,12 +63,12 @@ def adopting(
 
     A run that is ending follows nothing any more: where it may not be brought to the definition it is left as it is.
 
-    rows: all step runs of the run. output: what has just been added to its state. leaving: the step whose routes are
-    looked at. decisions: the other open decisions. regardless: although a newer definition is known, as nobody has it.
+    rows: all step runs of the run. output: what has just been added to its state. decisions: the other open
+    decisions. regardless: although a newer definition is known, as nobody has it.
     """
     reason = None if regardless else objection(runtime, connection, spec, run, rows)
     around = Neighbourhood(
-        state={} if reason else _state(connection, spec, run, payload, output, leaving),
+        state={} if reason else _state(connection, spec, run, payload, output),
         decisions=decisions,
         compensations=[row for row in rows if row.kind == "compensation"],
         hides=runtime.hides,
@@ -88,12 +87,10 @@ def _state(
     run: RunFact,
     payload: Mapping[str, Any],
     output: Mapping[str, Any],
-    leaving: str | None,
 ) -> dict[str, Any]:
-    """The values that prompts, and conditions on the way out of the step, may speak of."""
-    step = spec.steps.get(leaving or "")
+    """The values that prompts and conditions may speak of."""
     prompts = (templates.names(each.prompt) for each in spec.steps.values() if each.prompt)
-    wanted = (conditions.keys(step.ok) if step else frozenset()).union(*prompts)
+    wanted = frozenset[str]().union(*(conditions.keys(each.ok) for each in spec.steps.values()), *prompts)
     if not wanted:
         return {}
     return {**payload, **loading.outputs(connection, run.id, sees=run.position, keys=wanted), **output}

@@ -297,7 +297,6 @@ def _progress(
             acting.stored,
             payload,
             output or {},
-            leaving=leaving,
             decisions=others,
         )
     step = spec.steps.get(leaving) if leaving else None

@@ -99,7 +99,7 @@ def _decided_anew(
     output = outcome.output if isinstance(outcome, Completed) else {}
     rows = loading.step_facts(connection, step_runs.c.run_id == run.id)
     visit = renamed(spec, claim.visit)
-    progress = adopting(runtime, connection, spec, run, rows, claim.payload, output, leaving=visit.step)
+    progress = adopting(runtime, connection, spec, run, rows, claim.payload, output)
     _decide(progress, claim._replace(visit=visit), outcome)
     progress.reconcile()
     return progress
@@ -383,9 +383,11 @@ def _lookup(
     output: Mapping[str, Any],
     keys: frozenset[str],
 ) -> _Lookup:
+    redeployed = run.redefined > 0 or run.follows != spec.fingerprint
+    if redeployed and spec.style == "flow":  # of which any may follow, as what a deploy moved is not done twice
+        following, keys = spec.steps, keys.union(*(conditions.keys(step.ok) for step in spec.steps.values()))
     steps = [spec.steps[name] for name in following if name in spec.steps]
     wanted = keys.union(*(templates.names(step.prompt) for step in steps if step.prompt))
-    redeployed = run.redefined > 0 or run.follows != spec.fingerprint
     return _Lookup(
         wanted=wanted,
         missing=wanted - output.keys(),
@@ -409,10 +411,17 @@ def surroundings(
     """What deciding about the steps that may follow needs: values for conditions and prompts, visits, joins."""
     lookup = _lookup(spec, run, following, output, keys)
     outputs = loading.outputs(connection, run.id, sees=run.position, keys=lookup.missing) if lookup.missing else {}
+    redefined = run.redefined > 0 and spec.style == "flow"
     return Neighbourhood(
         state={**payload, **outputs, **output} if lookup.wanted else {},
         visits=loading.visits(connection, run.id, lookup.entered),
+        lasting=_lasting(connection, run.id) if redefined else frozenset(),
         joins=loading.joins(connection, run.id, lookup.joined),
         decisions=decisions,
         hides=runtime.hides,
     )
+
+
+def _lasting(connection: sa.Connection, run_id: str) -> frozenset[str]:
+    """The steps that completed and must not be repeated unasked."""
+    return frozenset(row.step for row in loading.completed_steps(connection, run_id) if row.lasts)
