@@ -148,6 +148,8 @@ def entered(run_id: str, row: NewStepRun) -> StepFact:
 def settings_of(step: StepSpec) -> dict[str, Any]:
     """What is stored with a visit of the step and holds for it, whatever is deployed later; but for what is usual."""
     settings: dict[str, Any] = {"kind": step.kind, **_retry(step.retry)}
+    if step.aliases:
+        settings["aliases"] = list(step.aliases)
     if step.irreversible:
         settings["irreversible"] = True
     if step.blocks_replay:

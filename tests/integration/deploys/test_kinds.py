@@ -1,0 +1,168 @@
+"""A step becomes another kind while work of it is open: every kind to every other, in both styles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import permutations
+from typing import Any, NamedTuple, get_args
+
+import pytest
+
+from flask_squidmesh import Approval, Fixed, Log, Manual, Pause, Retry, RetryStep, Step, Wait, Workflow
+from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.testing import drain, work_through
+from flask_squidmesh.workflow.elements import StepElement
+from tests.shop import Order, Recording, Script, Shop, check_health, check_rows
+
+from .test_fan_outs import calls_of
+from .versions import STYLES, Kind, Style
+
+OpenShop = Callable[..., Shop]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Change(NamedTuple):
+    """A step that is one kind and becomes another."""
+
+    before: Kind
+    after: Kind
+    retrying: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.before}_to_{self.after}{'_retrying' * self.retrying}"
+
+
+CHANGES = [
+    *(Change(*pair) for pair in permutations(KINDS, 2)),
+    *(Change("step", kind, retrying=True) for kind in KINDS if kind != "step"),
+]
+STATUS = {"wait": "pending", "pause": "paused", "approval": "paused"}
+CALLS = {"pause": "unblock_run", "approval": "approve_run"}
+
+
+def workflow(script: Script, change: Change, kind: Kind, style: Style) -> type[Workflow]:
+    """A workflow of `x`, which is of this kind, and `last`."""
+    x = _element(script, change, kind, {"after": []} if style == "after" else {})
+    last = Step(script.does("last"), after=[x] if style == "after" else None)
+    body = {"name": str(change), "place": Manual(Order), "x": x, "last": last}
+    rejected = [x.on_reject >> last] if isinstance(x, Approval) else []
+    return type("Changing", (Workflow,), body | ({"flow": [x >> last, *rejected]} if style == "flow" else {}))
+
+
+def _element(script: Script, change: Change, kind: Kind, options: dict[str, Any]) -> StepElement:
+    match kind:
+        case "wait":
+            return Wait(3600, **options)
+        case "log":
+            return Log("x", **options)
+        case "pause":
+            return Pause("Well?", **options)
+        case "approval":
+            return Approval("Good?", **options)
+        case _:
+            outcomes = [RetryStep("busy")] if change.retrying else []
+            return Step(script.does("x", *outcomes), retry=Retry(2, backoff=Fixed(60)), **options)
+
+
+class Seen(NamedTuple):
+    """What became of a run. status: of x once the new version had a look at it. call: what a person was asked for."""
+
+    status: str
+    call: str | None
+    end: str
+    calls: list[str]
+
+
+@pytest.fixture(scope="module")
+def changed(shared_url: str) -> Callable[[Style], dict[Change, Seen]]:
+    """A function that makes every change at once, in a style, and answers what became of each run."""
+    return cache(lambda style: _changed(shared_url, style))
+
+
+def _changed(url: str, style: Style) -> dict[Change, Seen]:
+    script = Script()
+    shop = Shop(url, *(workflow(script, each, each.before, style) for each in CHANGES), executor=Recording())
+    later = Shop(url, *(workflow(script, each, each.after, style) for each in CHANGES))
+    try:
+        with shop.app.app_context():
+            runs = {change: shop.start(str(change)) for change in CHANGES}
+            for change, run_id in runs.items():
+                if change.retrying:
+                    shop.deliver(run_id, "x")
+        with later.app.app_context():
+            later.clock.advance(120)
+            drain()
+            statuses = {change: dict(later.visits(run_id))["x"] for change, run_id in runs.items()}
+            asked = {change: _answer(later, run_id) for change, run_id in runs.items()}
+            work_through()
+            seen = {
+                change: Seen(statuses[change], asked[change], later.status(run_id), calls_of(script, run_id))
+                for change, run_id in runs.items()
+            }
+            check_rows(later)
+            check_health(later)
+    finally:
+        shop.runtime.database.dispose()
+        later.runtime.database.dispose()
+    return seen
+
+
+def _answer(shop: Shop, run_id: str) -> str | None:
+    """Approve or resume where a person is asked to; answer which."""
+    asked = [str(call) for call in shop.mesh.explain_run(run_id).next_actions if call in CALLS.values()]
+    for call in asked:
+        getattr(shop.mesh, call)(run_id, actor="lee")
+    return next(iter(asked), None)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("change", [each for each in CHANGES if each.before not in CALLS], ids=str)
+def test_a_step_is_performed_as_the_kind_that_it_is_now(
+    changed: Callable[[Style], dict[Change, Seen]], change: Change, style: Style
+) -> None:
+    waits = change.before == "wait" or change.after == "wait"  # which still waits, or waits from then on
+    performed = ["x"] * (change.retrying + (change.after == "step"))
+    seen = changed(style)[change]
+    assert seen.status == ("pending" if waits else STATUS.get(change.after, "completed"))
+    if change.before != "wait":
+        assert seen == Seen(seen.status, CALLS.get(change.after), "completed", [*performed, "last"])
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("change", [each for each in CHANGES if each.before in CALLS], ids=str)
+def test_an_open_decision_stays_what_was_asked(
+    changed: Callable[[Style], dict[Change, Seen]], change: Change, style: Style
+) -> None:
+    assert changed(style)[change] == Seen("paused", CALLS[change.before], "completed", ["last"])
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "wait"])
+def test_a_wait_becomes_what_it_is_now_when_its_time_has_come(
+    open_shop: OpenShop, script: Script, kind: Kind, style: Style
+) -> None:
+    change = Change("wait", kind)
+    run_id = open_shop(workflow(script, change, "wait", style)).run(str(change))
+    later = open_shop(workflow(script, change, kind, style))
+    later.later(3601)
+    assert _answer(later, run_id) == CALLS.get(kind)
+    drain()
+    assert (later.status(run_id), script.calls) == ("completed", ["x"] * (kind == "step") + ["last"])
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("kind", ["pause", "approval", "wait", "log"])
+def test_what_a_dead_worker_left_is_performed_as_the_kind_that_it_is_now(
+    open_shop: OpenShop, script: Script, kind: Kind, style: Style
+) -> None:
+    change = Change("step", kind)
+    shop = open_shop(workflow(script, change, "step", style))
+    run_id = shop.start(str(change))
+    assert claim_due(shop.runtime, "squidmesh", limit=1)
+    later = open_shop(workflow(script, change, kind, style))
+    later.later(60)
+    assert _answer(later, run_id) == CALLS.get(kind)
+    work_through()
+    assert (later.status(run_id), script.calls) == ("completed", ["last"])
+    assert "abandoned" in later.events(run_id)
