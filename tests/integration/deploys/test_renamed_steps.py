@@ -104,7 +104,7 @@ def test_a_decision_is_taken_by_either_name(open_shop: OpenShop, script: Script,
     token = shop.look(run_id).decision
     later = open_shop(workflow(script, "flow", renamed=True))
     [approve] = [action for action in later.mesh.explain_run(run_id).next_actions if action == "approve_run"]
-    assert (approve.step, approve.leads_to) == ("look", {"target": "capture", "irreversible": False})
+    assert (approve.step, dict(approve.leads_to)) == ("look", {"target": "capture", "irreversible": False})
     later.mesh.approve_run(run_id, actor="lee", step=called, expected=token)
     drain()
     assert later.status(run_id) == "completed"
