@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ..workflow.spec import ErrorRoute
 from .adopting import Adopting
@@ -348,11 +348,15 @@ def _said(reason: Mapping[str, Any]) -> dict[str, Any]:
     return {name: reason.get(name) for name in ("type", "message", "code")}
 
 
+_OPTIONS: Final = {"approved": "approve", "rejected": "reject"}
+
+
 def decision_output(event: str, decision: Mapping[str, Any], decider: Decider, now: datetime) -> dict[str, Any]:
     """What a decision adds to the run's state, under its key."""
     output: dict[str, Any] = {}
     if decision.get("kind") == "approval":
-        output = {"decision": event, "actor": decider.actor, "decided_at": now.isoformat()}
+        option = _OPTIONS.get(event, event)
+        output = {"option": option, "decision": event, "actor": decider.actor, "decided_at": now.isoformat()}
         output |= {"comment": decider.comment} if decider.comment is not None else {}
         output |= {"metadata": dict(decider.metadata)} if decider.metadata is not None else {}
         output |= {"approved_before": [dict(each) for each in given(decision)]} if wanted(decision) > 1 else {}

@@ -20,7 +20,6 @@ import sqlalchemy as sa
 
 from ..engine.facts import Failure
 from ..engine.naming import entered_as
-from ..store import loading
 from ..store.claiming import Claim
 from ..store.tables import runs, step_runs
 from ..workflow.binding import bind, needed_by, needed_keys
@@ -32,6 +31,7 @@ from .announcing import facts_of, send
 from .error_records import error_record, is_a
 from .outcomes import MOST_DETAILS, Completed, Failed, Outcome, blocked_by, check_output, failure_of
 from .patience import until_lost
+from .run_state import RunState
 from .starting import start_child
 from .uncommitted import Uncommitted, left_in
 
@@ -43,43 +43,6 @@ FUNCTIONS_KEPT = 1_000
 Performed = TypeVar("Performed")
 
 logger = logging.getLogger("flask_squidmesh.steps")
-
-
-class RunState:
-    """A run's outputs as the steps of one delivery see them. What was read or made once is not read again."""
-
-    def __init__(self, runtime: Runtime, spec: WorkflowSpec) -> None:
-        self._runtime, self._spec = runtime, spec
-        self._known: dict[str, Any] = {}
-        self._read: set[str] = set()
-
-    def at(self, claim: Claim, keys: frozenset[str] | None) -> dict[str, Any]:
-        """Payload and outputs that the claimed visit may see, at least for these keys."""
-        base = {**claim.payload, **({"schedule": dict(claim.schedule)} if claim.schedule else {})}
-        if self._spec.style == "dependency" and claim.visit.kind == "step":
-            ancestors = self._spec.ancestors.get(claim.visit.step, frozenset())
-            return base | self._load(claim, keys, steps=ancestors)
-        if keys is None:
-            return base | self._load(claim, None)
-        unknown = keys - self._known.keys() - self._read
-        if unknown:
-            self._known = self._load(claim, unknown) | self._known
-            self._read |= unknown
-        return base | {key: value for key, value in self._known.items() if key in keys}
-
-    def add(self, output: Mapping[str, Any]) -> None:
-        """A step of this delivery completed with this output."""
-        self._known.update(output)
-
-    def _load(self, claim: Claim, keys: frozenset[str] | None, steps: frozenset[str] | None = None) -> dict[str, Any]:
-        if claim.visit.sees == 0 or keys == frozenset():
-            return {}
-
-        def outputs() -> dict[str, Any]:
-            with self._runtime.database.read() as connection:
-                return loading.outputs(connection, claim.run.id, sees=claim.visit.sees, keys=keys, steps=steps)
-
-        return until_lost(self._runtime, claim, "reading its state", outputs)
 
 
 def execute(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
@@ -170,10 +133,17 @@ def _invoke(
     runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, called: _Callee, context: StepContext
 ) -> Outcome:
     """Bind, call and catch. The state is read before, because a database that is away is no failure of the step."""
-    seen = state.at(claim, needed_by(called.parameters))
+    seen = state.seen(claim, needed_by(called.parameters))
     try:
         model = _model(spec, claim)
-        bound = bind(called.parameters, payload=claim.payload, state=seen, context=context, payload_model=model)
+        bound = bind(
+            called.parameters,
+            payload=claim.payload,
+            state=seen.state,
+            context=context,
+            payload_model=model,
+            disputed=seen.disputed,
+        )
         call = _callable(runtime, called.function)
     except Exception as exception:  # models and validators are the host's, and raise what they like
         return blocked_by(exception, runtime.settings.max_payload_bytes)

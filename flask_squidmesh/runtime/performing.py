@@ -16,10 +16,11 @@ from ..store.tables import dispatches
 from ..workflow.spec import WorkflowSpec
 from .announcing import facts_of, send
 from .error_records import error_record, log_error
-from .executing import RunState, apart, execute
+from .executing import apart, execute
 from .outcomes import Blocked, Completed, Failed, Outcome, refused_by
 from .patience import until_lost
 from .recording import Recorded, after_commit, record, record_in
+from .run_state import RunState
 from .transactions import perform_in_transaction
 
 if TYPE_CHECKING:

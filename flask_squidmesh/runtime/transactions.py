@@ -17,9 +17,10 @@ from ..store.outages import Refusal, judged, means_outage
 from ..store.writing import ClaimLostError
 from ..workflow.spec import WorkflowSpec
 from .error_records import is_a
-from .executing import RunState, entering, execute_here
+from .executing import entering, execute_here
 from .outcomes import Completed, Failed, Outcome, failure_of
 from .patience import until_lost
+from .run_state import RunState
 
 if TYPE_CHECKING:
     from .recording import Recorded

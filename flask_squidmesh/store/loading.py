@@ -105,16 +105,30 @@ def outputs(
     *,
     sees: int,
     keys: Collection[str] | None = None,
-    steps: Iterable[str] | None = None,
 ) -> dict[str, Any]:
-    """The outputs that a visit may see, merged, newest wins.
+    """The outputs that a visit may see, merged, newest wins; see `outputs_of`."""
+    merged: dict[str, Any] = {}
+    for _, output in outputs_of(connection, run_id, sees=sees, keys=keys):
+        merged.update(output)
+    return merged if keys is None else {key: merged[key] for key in keys if key in merged}
+
+
+def outputs_of(
+    connection: sa.Connection,
+    run_id: str,
+    *,
+    sees: int,
+    keys: Collection[str] | None = None,
+    steps: Iterable[str] | None = None,
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """The steps whose outputs a visit may see, each with its output, the oldest first.
 
     sees: the visit's position. keys: only outputs that hold one of them are read. steps: only theirs are visible.
     """
     if sees == 0 or (keys is not None and not keys):
-        return {}
+        return []
     query = (
-        sa.select(step_runs.c.output)
+        sa.select(step_runs.c.step, step_runs.c.output)
         .where(
             step_runs.c.run_id == run_id,
             step_runs.c.position <= sees,
@@ -126,10 +140,7 @@ def outputs(
         query = query.where(step_runs.c.step.in_(list(steps)))
     if keys is not None:
         query = query.where(_holds_any(connection, keys))
-    merged: dict[str, Any] = {}
-    for output in connection.scalars(query):
-        merged.update(output)
-    return merged if keys is None else {key: merged[key] for key in keys if key in merged}
+    return [(row.step, row.output) for row in connection.execute(query)]
 
 
 def _holds_any(connection: sa.Connection, keys: Collection[str]) -> sa.ColumnElement[bool]:

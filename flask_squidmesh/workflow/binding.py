@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -188,17 +189,22 @@ def bind(
     state: Mapping[str, Any],
     context: StepContext | None,
     payload_model: type[BaseModel] | None = None,
+    disputed: Mapping[str, tuple[str, str]] = MappingProxyType({}),
 ) -> Bound:
     """The arguments for one call, validated and coerced by pydantic.
 
     payload: the run's payload. payload_model: the model of the trigger that started it. state: payload and outputs,
-    merged. context: what a context parameter gets. Raises BindingError naming every parameter that cannot be filled.
+    merged. context: what a context parameter gets. disputed: keys of the state that two steps returned, none of which
+    was before the other. Raises BindingError naming every parameter that cannot be filled.
     """
     parameters, bound, errors, causes = tuple(parameters), Bound(), dict[str, str](), list[Exception]()
     given = _without_computed(payload, payload_model)
     for parameter in parameters:
         if parameter.source == "context":
             bound.arguments[parameter.name] = context
+            continue
+        if parameter.source == "state" and (fault := _dispute(parameter, parameters, disputed)):
+            errors[parameter.name] = fault
             continue
         try:
             if parameter.source == "state" and not parameter.path:
@@ -212,6 +218,22 @@ def bind(
     if errors:
         raise BindingError(errors) from next(iter(causes), None)
     return bound
+
+
+def _dispute(
+    parameter: Parameter, parameters: Sequence[Parameter], disputed: Mapping[str, tuple[str, str]]
+) -> str | None:
+    """Why the parameter cannot be filled where two steps have returned what it takes; **rest takes what is left."""
+    named = {each.name for each in parameters}
+    keys = parameter.path[:1] if parameter.path else sorted(disputed.keys() - named)
+    for key in keys:
+        if key in disputed:
+            one, other = disputed[key]
+            return (
+                f"steps {one} and {other} ran side by side and both returned {key}; declare one of them with "
+                f'output="..." and take it from there by input='
+            )
+    return None
 
 
 def _bind_value(parameter: Parameter, found: Any, bound: Bound, errors: dict[str, str]) -> None:

@@ -31,6 +31,11 @@ def availability_problems(
     for name, step in steps.items():
         # A loop leads back to the step itself, which then sees what it gave before.
         seen = begun.after(order.before[name])
+        if step.kind == "approval" and step.output == name and name in payload:
+            yield (
+                f"step {name}: its record would take the place of the payload field {name!r}; "
+                'name another key with output="..."'
+            )
         yield from _unknown_in_text(f"step {name}: the {'prompt' if step.manual else 'message'}", _text(step), seen)
         yield from _unknown_parameters(f"step {name}: ", step.parameters, seen)
         if step.compensate:

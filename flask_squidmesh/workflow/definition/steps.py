@@ -168,7 +168,7 @@ class _Reader:
             name=self.name,
             kind="approval" if isinstance(step, Approval) else "pause",
             prompt=None if faults else step.prompt,
-            output=self._output(step.output),
+            output=self._output(step.output) or (self.name if isinstance(step, Approval) else None),
             permission=step.permission,
             within=None if step.within is None else self._positive(step.within, otherwise),
             max_visits=self._visits(step),

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from pydantic import BaseModel
 
 from flask_squidmesh import (
     Approval,
@@ -80,6 +81,7 @@ def test_approval_goes_on_with_the_ok_route(open_shop: OpenShop, script: Script)
     run = shop.look(run_id)
     review = run.context["review"]
     assert {key: review[key] for key in review if key != "decided_at"} == {
+        "option": "approve",
         "decision": "approved",
         "actor": "lee",
         "comment": "known customer",
@@ -101,8 +103,31 @@ def test_rejection_goes_on_with_its_route(open_shop: OpenShop, script: Script) -
     shop.mesh.reject_run(run_id, actor={"name": "lee"})
     drain()
     assert script.calls == ["decline"]
-    assert shop.look(run_id).context["decision"] == "rejected"
+    review = shop.look(run_id).context["review"]
+    assert (review["option"], review["decision"], review["actor"]) == ("reject", "rejected", {"name": "lee"})
     assert shop.events(run_id) == ["paused", "rejected"]
+
+
+def test_the_record_of_a_decision_overwrites_no_field_of_the_payload(open_shop: OpenShop, script: Script) -> None:
+    class Asking(BaseModel):
+        decision: str = "mine"
+        actor: str = "dana"
+        comment: str = "none"
+
+    class Asked(Workflow):
+        place = Manual(Asking)
+        review = Approval("Good?")
+        work = Step(script.does("work"))
+        flow = [review >> work]
+
+    shop = open_shop(Asked)
+    run_id = shop.run(Asked)
+    shop.mesh.approve_run(run_id, actor="lee", comment="fine")
+    drain()
+    seen = dict(script.contexts[0].state)
+    review = seen.pop("review")
+    assert seen == {"decision": "mine", "actor": "dana", "comment": "none"}
+    assert (review["decision"], review["actor"], review["comment"]) == ("approved", "lee", "fine")
 
 
 def test_a_pause_is_resumed_without_a_name_if_need_be(open_shop: OpenShop, script: Script) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -381,3 +382,46 @@ def test_a_join_of_three_begins_with_the_last_of_them(open_shop: OpenShop, scrip
     shop.deliver(run_id, "c")
     assert shop.deliver(run_id, "join").status == "completed"
     assert script.calls == ["b", "a", "c", "join"]
+
+
+def test_what_two_steps_side_by_side_returned_is_given_to_nobody(open_shop: OpenShop) -> None:
+    def take(data: dict[str, str]) -> None:
+        raise AssertionError("not called")
+
+    def take_all(**rest: Any) -> None:
+        raise AssertionError("not called")
+
+    for taking in (take, take_all):
+
+        class Racing(Workflow):
+            name = taking.__name__
+            place = Manual(Order)
+            read = Step(lambda: {"data": {"from": "read"}}, after=[])
+            load = Step(lambda: {"data": {"from": "load"}}, after=[])
+            taken = Step(taking, after=[read, load])
+
+        shop = open_shop(Racing)
+        run = shop.look(shop.run(Racing))
+        assert run.needs is not None
+        assert run.needs.kind == "incident"
+        [step_run] = [each for each in run.step_runs or () if each.step == "taken"]
+        assert step_run.error is not None
+        assert "steps load and read ran side by side and both returned data" in step_run.error["message"]
+
+
+def test_what_a_later_step_returned_once_more_is_not_disputed(open_shop: OpenShop, script: Script) -> None:
+    def merge(payload: Order) -> dict[str, str]:
+        return {"data": "merged"}
+
+    def take(data: str, other: str) -> dict[str, str]:
+        return {"taken": data + other}
+
+    class Merging(Workflow):
+        place = Manual(Order)
+        read = Step(lambda: {"data": "read"}, after=[])
+        load = Step(lambda: {"data": "load", "other": "!"}, after=[])
+        merged = Step(merge, after=[read, load])
+        taken = Step(take, after=[merged])
+
+    shop = open_shop(Merging)
+    assert shop.look(shop.run(Merging)).context["taken"] == "merged!"
