@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -122,7 +122,7 @@ def _look_at_any(
             found = claiming.due_work(connection, runtime.database, queue, limit=seen + 1, which=which, after=after)
             found = found if surely else _left_to_the_living(runtime, found)
             usual = _claims(runtime, found[:limit], settled, batch)
-            if usual is not None:
+            if usual:
                 claims.extend(usual)
                 _note(runtime, connection, found, claims)
                 break
@@ -131,7 +131,7 @@ def _look_at_any(
                     break
                 if _is_left(runtime, connection, work, left_to_others):
                     continue
-                if claim := take(runtime, connection, work, settled, batch):
+                if claim := take(runtime, connection, work, settled, batch, claims):
                     claims.append(claim)
             if claims or not found:
                 break
@@ -210,7 +210,8 @@ def _claims(runtime: Runtime, found: Sequence[Work], settled: list[Recorded], ba
         assert spec is not None
         run = runs_claimed.get(work.run.id)
         known = work if run is None else work._replace(run=run)
-        if run is None or not _moved(spec, known, work.visit.attempts + 1):
+        may = run is None or not _moved(spec, known, work.visit.attempts + 1)
+        if may and runtime.solitude.admits(work.visit, claims):
             claims.append(_claim(runtime, spec, known, settled, batch))
             runs_claimed[work.run.id] = claims[-1].run
     return claims
@@ -243,11 +244,16 @@ def one_a_run(found: Iterable[Work]) -> list[Work]:
 
 
 def take(
-    runtime: Runtime, connection: sa.Connection, work: Work, settled: list[Recorded], batch: Batch
+    runtime: Runtime,
+    connection: sa.Connection,
+    work: Work,
+    settled: list[Recorded],
+    batch: Batch,
+    beside: Collection[Claim] = (),
 ) -> Claim | None:
     """Claim the work, or settle it where it cannot be performed. What was settled is told after the commit.
 
-    batch: gets the writes of the claim, which are for the caller to make.
+    batch: gets the writes of the claim, which are for the caller to make. beside: what is claimed together with it.
     """
     spec = _workflow_of(runtime, work)
     if spec is None:
@@ -256,7 +262,8 @@ def take(
     if work.claim_id is not None:
         if not give_up_lost(runtime, connection, work, settled):
             return None
-        work = work._replace(run=loading.run_fact(connection, work.run.id) or work.run)
+        lost = work.visit._replace(abandoned=work.visit.abandoned + 1)
+        work = work._replace(run=loading.run_fact(connection, work.run.id) or work.run, visit=lost)
     if _is_stopped(work):
         connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.dispatch_id))
         return None
@@ -265,6 +272,10 @@ def take(
         if taken_up is None:
             return None
         work = taken_up
+    if not runtime.solitude.admits(work.visit, beside):
+        if work.claim_id is not None:
+            claiming.free(connection, work, runtime.clock.now())
+        return None
     runtime.queue_progress.taken(runtime, connection, work)
     return _claim(runtime, spec, work, settled, batch)
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..engine.facts import StepFact
 from ..engine.naming import names_of
 from ..engine.status import TERMINAL
 from ..errors import UnknownTriggerError, UnknownWorkflowError
@@ -79,7 +80,7 @@ def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | Outcome, Work | 
         if work is None:
             return ("cancelled" if run.status == "cancelled" else "duplicate"), None, run.status
         expired = work.due and (work.claim_id is None or may_take_over(runtime))
-        if not expired and not _is_stale(runtime, work):
+        if not (expired or _is_stale(runtime, work)) or not runtime.solitude.admits(_suspect(work)):
             return "too_early", work, run.status
         batch = Batch()
         claim = take(runtime, connection, work, settled, batch)
@@ -110,9 +111,15 @@ def _put_off(runtime: Runtime, work: Work) -> None:
     """
     if work.claim_id is not None:
         skipped(runtime, work)
-    seconds = runtime.settings.claim_timeout if work.due else max(work.wait, SHORTEST_WAIT)
+    has_expired = work.due and work.claim_id is not None
+    seconds = runtime.settings.claim_timeout if has_expired else max(work.wait, SHORTEST_WAIT)
     due = runtime.clock.now() + timedelta(seconds=seconds)
     hand_over(runtime, [Intent(run_id=work.run.id, kind=work.visit.kind, step=work.visit.step, due_at=due)])
+
+
+def _suspect(work: Work) -> StepFact:
+    """The visit as it is claimed: once more abandoned where another's claim has expired."""
+    return work.visit._replace(abandoned=work.visit.abandoned + (work.claim_id is not None))
 
 
 def _is_stale(runtime: Runtime, work: Work) -> bool:

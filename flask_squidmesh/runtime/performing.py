@@ -33,8 +33,12 @@ _WORDS = {Completed: "completed", Failed: "failed", Blocked: "blocked"}
 
 def deliver(runtime: Runtime, claim: Claim) -> str:
     """Perform the claimed step and as many after it as may follow in place. Answer the run's status at the end."""
-    with runtime.in_context():
-        return _deliver(runtime, claim)
+    runtime.solitude.enter(claim)
+    try:
+        with runtime.in_context():
+            return _deliver(runtime, claim)
+    finally:
+        runtime.solitude.leave(claim)
 
 
 def _deliver(runtime: Runtime, claim: Claim) -> str:

@@ -32,6 +32,7 @@ from .forking import follow
 from .keeping_claims import ClaimKeeper
 from .queue_progress import QueueProgress
 from .retention import Retention
+from .solitude import Solitude
 from .upkeep import Upkeep
 from .waking import Bell
 
@@ -73,6 +74,7 @@ class Runtime:
         self.database = Database(self._open_engine, self.clock, self._host_session, self._bind, longest_silence)
         self.claims = ClaimKeeper(self)
         self.turns = Turns()
+        self.solitude = Solitude(patience=self.settings.claim_timeout)
         self.queue_progress = QueueProgress()
         self.retention = Retention(self)
         self._executor: Executor | None = None

@@ -118,7 +118,7 @@ def test_the_record_of_a_decision_overwrites_no_field_of_the_payload(open_shop: 
         place = Manual(Asking)
         review = Approval("Good?")
         work = Step(script.does("work"))
-        flow = [review >> work]
+        flow = [review >> work, review.on_reject >> work]
 
     shop = open_shop(Asked)
     run_id = shop.run(Asked)

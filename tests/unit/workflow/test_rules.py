@@ -930,8 +930,16 @@ def test_what_is_legal(body: dict[str, Any]) -> None:
 
 
 def test_a_record_takes_the_place_of_no_payload_field() -> None:
-    body = {"start": Manual(Order), "order_id": Approval(), "work": Step(work)}
     with pytest.raises(DefinitionError, match="its record would take the place of the payload field 'order_id'"):
-        type("Example", (Workflow,), {**body, "flow": [body["order_id"] >> body["work"]]})  # type: ignore[operator]
-    renamed = {**body, "order_id": Approval(output="review")}
-    type("Example", (Workflow,), {**renamed, "flow": [renamed["order_id"] >> renamed["work"]]})  # type: ignore[operator]
+
+        class Asked(Workflow):
+            start = Manual(Order)
+            order_id = Approval()
+            done = Step(work)
+            flow = [order_id >> done, order_id.on_reject >> done]
+
+    class Named(Workflow):
+        start = Manual(Order)
+        order_id = Approval(output="review")
+        done = Step(work)
+        flow = [order_id >> done, order_id.on_reject >> done]
