@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from contextvars import copy_context
@@ -166,8 +167,8 @@ def _began(runtime: Runtime, claim: Claim) -> None:
 
 def _let_shutdown_through(exception: BaseException) -> None:
     """Signals are raised in the main thread only; anywhere else SystemExit and its like are the step's own."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread and is_a(exception, KeyboardInterrupt, SystemExit):
+    own = is_a(exception, Exception, CancelledError, BaseExceptionGroup)
+    if not own and threading.current_thread() is threading.main_thread():
         raise exception
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Collection
 from typing import Final
 
@@ -19,7 +20,7 @@ SEEN_LATELY_SECONDS: Final = 3.0
 
 
 class Solitude:
-    """Says what this process may claim, given what it performs.
+    """Says what this process may claim, given what it performs: other visits, for one of the same has lost its claim.
 
     patience: for how many seconds nothing new is claimed while a suspect waits for the others to end. As long after
     that it is not waited for, so that a step which takes hours holds nobody up.
@@ -28,7 +29,7 @@ class Solitude:
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._guard = threading.Lock()
-        self._performed = 0
+        self._performed: Counter[str] = Counter()
         self._alone: str | None = None
         self._alone_until = 0.0
         self._waited_from = float("-inf")
@@ -43,7 +44,7 @@ class Solitude:
             if not visit.abandoned:
                 return not self._is_waited_for(now)
             self._seen_at = now
-            if self._performed or beside:
+            if self._performed.keys() - {visit.id} or beside:
                 if now - self._waited_from > 2 * self._patience:
                     self._waited_from = now
                 return False
@@ -54,14 +55,14 @@ class Solitude:
     def enter(self, claim: Claim) -> None:
         """The claim's step begins."""
         with self._guard:
-            self._performed += 1
+            self._performed[claim.visit.id] += 1
             if claim.visit.abandoned:
                 self._alone, self._alone_until = claim.visit.id, float("inf")
 
     def leave(self, claim: Claim) -> None:
         """What was performed under the claim has ended."""
         with self._guard:
-            self._performed -= 1
+            self._performed -= Counter([claim.visit.id])
             if self._alone == claim.visit.id:
                 self._alone = None
 
