@@ -274,7 +274,8 @@ def take(
         work = taken_up
     if not runtime.solitude.admits(work.visit, beside):
         if work.claim_id is not None:
-            claiming.free(connection, work, runtime.clock.now())
+            now = runtime.clock.now()
+            claiming.free(connection, work, work.claimed_at or now, now)
         return None
     runtime.queue_progress.taken(runtime, connection, work)
     return _claim(runtime, spec, work, settled, batch)
