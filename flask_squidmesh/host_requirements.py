@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy.pool import AssertionPool, SingletonThreadPool, StaticPool
+
 from .host import Host
 from .store.tables import Base
 
+ONE_FOR_ALL: Final = (AssertionPool, SingletonThreadPool, StaticPool)
 DATABASES: Final = (("postgresql", "psycopg"), ("sqlite", "pysqlite"))
 
 
@@ -98,6 +101,29 @@ def _the_database_is_one_of_ours(host: Host) -> Iterator[Finding]:
         )
 
 
+def _the_pool_has_connections(host: Host) -> Iterator[Finding]:
+    engine = host.engine
+    if engine is None or engine.dialect.name != "postgresql" or not isinstance(engine.pool, ONE_FOR_ALL):
+        return
+    yield Finding(
+        found=f"The engine's pool is a {type(engine.pool).__name__}, which gives out one connection for all.",
+        expected="Squid Mesh commits while your session has a transaction open, so each needs a connection of its own.",
+        remedy="Take poolclass out of SQLALCHEMY_ENGINE_OPTIONS, or set it to sqlalchemy.NullPool.",
+    )
+
+
+def _schemas_are_translated_on_postgresql_only(host: Host) -> Iterator[Finding]:
+    engine = host.engine
+    if engine is None or engine.dialect.name != "sqlite":
+        return
+    if engine.get_execution_options().get("schema_translate_map"):
+        yield Finding(
+            found="The engine has the execution option schema_translate_map on SQLite.",
+            expected="Transactions of Squid Mesh go over connections of its own there, which know nothing attached.",
+            remedy="Take the option out, or set SQUIDMESH_BIND to a bind without it.",
+        )
+
+
 def _the_metadata_has_no_schema(host: Host) -> Iterator[Finding]:
     schema = host.metadata.schema if host.metadata is not None else None
     if schema is not None:
@@ -132,6 +158,8 @@ REQUIREMENTS: Final = (
     Requirement(name="Flask-SQLAlchemy", check=_flask_sqlalchemy_is_there),
     Requirement(name="bind", check=_the_bind_is_there),
     Requirement(name="database", check=_the_database_is_one_of_ours),
+    Requirement(name="pool", check=_the_pool_has_connections),
+    Requirement(name="schema translation", check=_schemas_are_translated_on_postgresql_only),
     Requirement(name="schema of the metadata", check=_the_metadata_has_no_schema),
     Requirement(name="transaction steps", check=_transaction_steps_are_one_transaction),
 )

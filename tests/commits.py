@@ -18,6 +18,7 @@ Around = Callable[[Any, Callable[[], None]], None]
 
 watching: WeakKeyDictionary[sa.Dialect, Around] = WeakKeyDictionary()
 counting: WeakKeyDictionary[sa.Dialect, Callable[[], None]] = WeakKeyDictionary()
+cutting: WeakKeyDictionary[sa.Dialect, Callable[[Any, str, Callable[[], Any]], Any]] = WeakKeyDictionary()
 
 
 def around_commits(engine: sa.Engine, around: Around) -> Callable[[], None]:
@@ -66,6 +67,9 @@ def statements_told(engine: sa.Engine, tell: Callable[[], None]) -> Iterator[Non
 def _begin(pooled: Any, asked: Sequence[Any]) -> Any:
     for _ in asked if pooled._pool._dialect in counting else ():
         counting[pooled._pool._dialect]()
+    around = cutting.get(pooled._pool._dialect)
+    if around is not None:
+        return around(pooled.driver_connection, "a beginning", lambda: begin(pooled, asked))
     return begin(pooled, asked)
 
 
@@ -74,6 +78,8 @@ def _watched(plain: Callable[..., Any]) -> Callable[..., Any]:
         dialect = pooled._pool._dialect
         if dialect in counting:
             counting[dialect]()
+        if dialect in cutting:
+            return cutting[dialect](pooled.driver_connection, "a transaction", lambda: plain(pooled, statement, values))
         if dialect not in watching or not statement.startswith(WRITING):
             return plain(pooled, statement, values)
         answers: list[Any] = []

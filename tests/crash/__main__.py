@@ -22,7 +22,7 @@ from tests.databases import PostgresDatabases, SqliteDatabases
 
 from .deliveries import DELIVERIES
 from .shapes.all_shapes import SHAPES
-from .trying import Life
+from .trying import POINTS, Life
 
 DATABASES: Final = ("sqlite", "postgresql")
 MOST_TOLD: Final = 5
@@ -35,6 +35,7 @@ class Lives:
     shape: str
     delivery: str
     database: str
+    kind: str
     server: str | None
     points: tuple[int, ...] | None
 
@@ -56,8 +57,9 @@ def main(words: Sequence[str]) -> int:
         server = stack.enter_context(_server()) if "postgresql" in asked.database else None
         points = tuple(asked.point) if asked.point else None
         wanted = [
-            Lives(shape, delivery, database, server, points)
-            for database, shape, delivery in product(asked.database, asked.shape, asked.delivery)
+            Lives(shape, delivery, database, kind, server, points)
+            for database, kind, shape, delivery in product(asked.database, asked.kind, asked.shape, asked.delivery)
+            if database == "postgresql" or kind == "death"  # SQLite has no connection that could be cut
         ]
         pool = stack.enter_context(ProcessPoolExecutor(asked.processes))
         found = list(_told(pool.map(_try, wanted)))
@@ -66,13 +68,18 @@ def main(words: Sequence[str]) -> int:
 
 def _asked(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
-    for name, known in (("shape", tuple(SHAPES)), ("delivery", tuple(DELIVERIES)), ("database", DATABASES)):
+    for name, known in (
+        ("shape", tuple(SHAPES)),
+        ("delivery", tuple(DELIVERIES)),
+        ("database", DATABASES),
+        ("kind", tuple(POINTS)),
+    ):
         parser.add_argument(f"--{name}", action="append", choices=known, help=f"only this {name}; may be repeated")
     parser.add_argument("--point", action="append", type=int, help="only the death at this point, counted from 1")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many lives at once")
     asked = parser.parse_args(words)
     asked.shape, asked.delivery = asked.shape or list(SHAPES), asked.delivery or list(DELIVERIES)
-    asked.database = asked.database or list(DATABASES)
+    asked.database, asked.kind = asked.database or list(DATABASES), asked.kind or list(POINTS)
     return asked
 
 
@@ -94,7 +101,7 @@ def _try(lives: Lives) -> Tried:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     try:
-        with _database(lives) as url, Life(lives.shape, lives.delivery, url) as life:
+        with _database(lives) as url, Life(lives.shape, lives.delivery, url, lives.kind) as life:
             points = lives.points or range(1, len(life.points) + 1)
             wrong = [what for at in points if (what := life.wrong_after_death_at(at))]
             return Tried(lives=lives, tried=len(points), wrong=tuple(wrong))
@@ -118,7 +125,10 @@ def _told(found: Iterable[Tried]) -> Iterator[Tried]:
     for each in found:
         lives = each.lives
         state = f"{len(each.wrong)} WRONG" if each.wrong else "right"
-        print(f"{lives.database:10} {lives.shape:26} {lives.delivery:16} {each.tried:4} points  {state}", flush=True)
+        print(
+            f"{lives.database:10} {lives.shape:26} {lives.delivery:16} {lives.kind:5} {each.tried:4} points  {state}",
+            flush=True,
+        )
         for what in each.wrong[:MOST_TOLD]:
             print(f"    {what}", flush=True)
         yield each

@@ -37,9 +37,9 @@ class Stage:
     decide: what a person does about a run that needs somebody. delivery: what delivers the work.
     """
 
-    def __init__(self, url: str, build: Build, decide: Decide, delivery: str) -> None:
+    def __init__(self, url: str, build: Build, decide: Decide, delivery: str, points: Points | None = None) -> None:
         self._decide = decide
-        self.points = Points()
+        self.points = points or Points()
         self.effects = Effects(self.points, self)
         self.workflows = build(self.effects)
         self.executor = DELIVERIES[delivery](self.points)
@@ -91,6 +91,9 @@ class Stage:
             self.executor.process_died()
             self._restart()
             return False
+        except sa.exc.SQLAlchemyError:  # a connection was cut, and whoever called has to call again
+            self.executor.process_died()
+            return False
         return True
 
     def _restart(self) -> None:
@@ -124,11 +127,16 @@ class Stage:
         """Perform, relay and decide, and let time pass, until nothing is left to do."""
         for _ in range(ROUNDS):
             self.executor.deliver(self.shop)
-            if not self._decided() and not self.shop.rows(tables.dispatches):
+            if not self._decided() and not self._dispatches():
                 return
+            self.shop.runtime.claims.renew()
             self.shop.clock.advance(CLAIM_SECONDS + 1)
             relay(self.shop.runtime)
         raise AssertionError(f"the work does not end: {[self.shop.visits(run.id) for run in self.runs]}")
+
+    def _dispatches(self) -> Sequence[Any]:
+        with self.points.aside():
+            return self.shop.rows(tables.dispatches)
 
     def _decided(self) -> bool:
         """Have a person decide about what needs one; answer whether any did."""
@@ -143,14 +151,17 @@ class Stage:
     @property
     def runs(self) -> list[RunSummary]:
         """All runs, the first one first."""
-        rows = self.shop.rows(tables.runs)
-        ordered = sorted(rows, key=lambda row: (row.created_at, row.parent_run_id or "", row.child_key or "", row.id))
-        return [self.shop.mesh.inspect_run(row.id) for row in ordered]
+        with self.points.aside():
+            rows = self.shop.rows(tables.runs)
+            ordered = sorted(
+                rows, key=lambda row: (row.created_at, row.parent_run_id or "", row.child_key or "", row.id)
+            )
+            return [self.shop.mesh.inspect_run(row.id) for row in ordered]
 
     @property
     def notes(self) -> list[tuple[str, str]]:
         """The host's rows."""
-        with self.shop.runtime.database.read() as connection:
+        with self.points.aside(), self.shop.runtime.database.read() as connection:
             return [(row.run_id, row.note) for row in connection.execute(sa.select(NOTES))]
 
     def failed_attempts(self, ctx: StepContext) -> int:
@@ -163,5 +174,5 @@ class Stage:
             .select_from(tables.attempts.join(tables.step_runs))
             .where(visit, tables.attempts.c.status == "failed")
         )
-        with self.shop.runtime.database.read() as connection:
+        with self.points.aside(), self.shop.runtime.database.read() as connection:
             return connection.scalar(query) or 0

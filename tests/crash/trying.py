@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import Final
 
+from .cuts import Cuts
 from .ends import End, differences, end_of
+from .points import Points
 from .shapes.all_shapes import SHAPES
 from .stage import Stage
+
+POINTS: Final[Mapping[str, Callable[[], Points]]] = {"death": Points, "cut": Cuts}
 
 
 class Life:
     """One shape by one delivery. Use it as a context manager.
 
-    url: a database with our tables, which is emptied. points: what the undisturbed life passes, in order.
+    url: a database with our tables, which is emptied. kind: what happens at a point, see `POINTS`. points: what the
+    undisturbed life passes, in order.
     """
 
-    def __init__(self, shape: str, delivery: str, url: str) -> None:
-        self._name = f"{shape} by {delivery}"
+    def __init__(self, shape: str, delivery: str, url: str, kind: str = "death") -> None:
+        self._name = f"{shape} by {delivery}, {kind}"
         self._shape = SHAPES[shape]
-        self._stage = Stage(url, self._shape.build, self._shape.decide, delivery)
+        self._stage = Stage(url, self._shape.build, self._shape.decide, delivery, POINTS[kind]())
         self._ends = [self._live()]
         self.points = tuple(self._stage.points.passed)
         if self._shape.or_else is not None:
-            with Life(self._shape.or_else, delivery, url) as other:
+            with Life(self._shape.or_else, delivery, url, kind) as other:
                 self._ends += other._ends
 
     def __enter__(self) -> Life:
@@ -46,4 +53,5 @@ class Life:
 
     def _live(self, at: int = 0) -> End:
         self._stage.live(self._shape.acts, at=at)
-        return end_of(self._stage)
+        with self._stage.points.aside():
+            return end_of(self._stage)

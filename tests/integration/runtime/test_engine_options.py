@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import AssertionPool, NullPool, SingletonThreadPool, StaticPool
 
 from flask_squidmesh import Approval, ConfigurationError, ConflictError, Manual, Step, TransitionError, Workflow
 from flask_squidmesh.store import shortcut, tables
@@ -175,6 +175,26 @@ def test_a_session_that_commits_by_itself_is_refused(migrated_postgres_url: str,
         shop.db.session.rollback()
         assert shop.rows(tables.runs) == []
         assert run_id
+
+
+@pytest.mark.parametrize("pool", [StaticPool, SingletonThreadPool, AssertionPool])
+def test_a_pool_with_one_connection_for_all_is_refused(migrated_postgres_url: str, script: Script, pool: Any) -> None:
+    workflow = joining(script)
+    with (
+        shop_on(migrated_postgres_url, workflow, poolclass=pool) as shop,
+        pytest.raises(ConfigurationError, match=pool.__name__),
+    ):
+        shop.start(workflow)
+
+
+def test_a_schema_translation_on_sqlite_is_refused(migrated_sqlite_url: str, script: Script) -> None:
+    workflow = joining(script)
+    options = {"schema_translate_map": {None: "attached"}}
+    with (
+        shop_on(migrated_sqlite_url, workflow, execution_options=options) as shop,
+        pytest.raises(ConfigurationError, match="schema_translate_map"),
+    ):
+        shop.start(workflow)
 
 
 # -- one pool, many requests ---------------------------------------------------------------------------------------
