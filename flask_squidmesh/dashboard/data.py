@@ -118,8 +118,11 @@ def runs_standing(selection: Selection, *, size: int, after: str | None) -> Stan
         return listing.standing(connection, current_scope(), size=size, after=after, limit=limit, **timed)
 
 
-def look(run_id: str) -> Look:
-    """The run with its history and everything a page says of it. Raises RunNotFoundError."""
+def look(run_id: str, *, audit_before: int | None = None, whole_audit: bool = False) -> Look:
+    """The run with its history and everything a page says of it. Raises RunNotFoundError.
+
+    audit_before: the id of an event; those before it in place of the newest. whole_audit: all of them.
+    """
     runtime = current_runtime()
     with _connected() as connection:
         found = looking.look(
@@ -129,6 +132,8 @@ def look(run_id: str) -> Look:
             run_id,
             now=runtime.clock.now(),
             claim_timeout=runtime.config.claim_timeout,
+            audit_before=audit_before,
+            audit_events=None if whole_audit else looking.AUDIT_EVENTS,
         )
         return replace(found, run=_with_relatives(connection, found.run))
 
@@ -278,12 +283,19 @@ def workflows() -> list[str]:
 
 
 def record_refusal(run_id: str | None, action: str, actor: Any, reason: str) -> None:
-    """Keep in the audit that somebody tried what they may not do."""
+    """Keep in the audit that somebody tried what they may not do; the same once more is counted."""
     with current_runtime().database.write() as connection:
         now = current_runtime().clock.now()
-        said = {"action": action, "reason": reason}
-        tenant = current_tenant()
-        auditing.note(connection, "refused", actor=actor, at=now, run_id=run_id, tenant=tenant, data=said)
+        auditing.note_again(
+            connection,
+            "refused",
+            actor=actor,
+            at=now,
+            run_id=run_id,
+            tenant=current_tenant(),
+            what={"action": action},
+            data={"reason": reason},
+        )
 
 
 def record_reveal(run_id: str, part: str, actor: Any, comment: str | None) -> None:

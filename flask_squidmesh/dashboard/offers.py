@@ -23,6 +23,7 @@ from .language import N_, _, code
 CONFIRMED_REPLAY = "replay_irreversible"
 UNSAFE = "unsafe_replay"
 _OBJECTIONS: Mapping[str, str] = {
+    "unnamed": N_("You have no id, and this approval needs people who can be told apart."),
     "starter": N_("You started this run, and somebody else has to approve."),
     "again": N_("You have approved, and another person has to approve too."),
 }

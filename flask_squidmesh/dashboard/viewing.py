@@ -13,10 +13,10 @@ from .data import WordedRun
 PERMANENT = 308
 
 
-def look(run_id: str) -> Look:
-    """The run with its history. Raises as `glimpse`."""
+def look(run_id: str, *, audit_before: int | None = None, whole_audit: bool = False) -> Look:
+    """The run with its history; audit_before, whole_audit: see `data.look`. Raises as `glimpse`."""
     with data.at_once():
-        return data.look(glimpse(run_id).run.id)
+        return data.look(glimpse(run_id).run.id, audit_before=audit_before, whole_audit=whole_audit)
 
 
 def glimpse(run_id: str) -> WordedRun:

@@ -7,24 +7,31 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+from ..people import normal
 from .facts import Decider
 
-Objection = Literal["starter", "again"]
+Objection = Literal["unnamed", "starter", "again"]
 
 
 def identity(actor: Any) -> str | None:
     """What tells people apart: the text, or a mapping's "id", else all of the mapping. None for nobody."""
     if isinstance(actor, Mapping):
-        return str(actor["id"]) if actor.get("id") is not None else json.dumps(actor, sort_keys=True)
-    return None if actor is None else str(actor)
+        return normal(str(actor["id"])) if has_id(actor) else json.dumps(actor, sort_keys=True)
+    return None if actor is None else normal(str(actor))
+
+
+def has_id(actor: Any) -> bool:
+    """Whether the actor is told apart from everybody else: text is, and a mapping with an "id"."""
+    return actor.get("id") is not None if isinstance(actor, Mapping) else actor is not None
 
 
 def objection(decision: Mapping[str, Any], starter: Any, actor: Any) -> Objection | None:
-    """Why this person may not give the approval: they started the run, or one that it replays, or have given theirs.
-
-    None where they may.
+    """Why this person may not give the approval: nothing tells them apart from others, they started the run, or one
+    that it replays, or have given theirs. None where they may.
     """
     person = identity(actor)
+    if actor is not None and not has_id(actor) and (decision.get("not_starter") or wanted(decision) > 1):
+        return "unnamed"
     starters = (identity(starter), *(decision.get("starters") or ()))
     if decision.get("not_starter") and person is not None and person in starters:
         return "starter"

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from ..errors import FilterError
+from ..people import normal
 from ..store.scope import Scope
 from ..store.tables import AuditEvent
 from .listing import check_limit
 from .records import Row, run_id_of
 from .views import AuditEventView, AuditPage
+
+LINKING: Final = ("child_pruned", "replayed")
+"""The types of events that name other runs."""
 
 
 def events(
@@ -40,7 +45,7 @@ def events(
     if type is not None:
         query = query.where(AuditEvent.type == type)
     if actor is not None:
-        query = query.where(AuditEvent.actor_id == actor)
+        query = query.where(AuditEvent.actor_id == normal(actor))
     if after is not None:
         query = query.where(AuditEvent.id < _place_of(after))
     found = connection.execute(query).mappings().all()
@@ -57,11 +62,49 @@ def events_of(
     return tuple(_view(row) for row in connection.execute(query).mappings() if _is_told(scope, row))
 
 
+@dataclass(frozen=True, slots=True)
+class AuditWindow:
+    """Some of what was decided about one run, oldest first. older: what to pass as `before` for those that come before;
+    None where there are none. linking: events of any time that name other runs.
+    """
+
+    events: tuple[AuditEventView, ...]
+    older: int | None
+    linking: tuple[AuditEventView, ...]
+
+
+def window_of(
+    connection: sa.Connection, scope: Scope, run_id: str, *, before: int | None, most: int | None
+) -> AuditWindow:
+    """The newest events of a run, or the newest of those before an event. most: None for all. One query."""
+    mine, earlier = AuditEvent.run_id == run_id, AuditEvent.id < before if before is not None else sa.true()
+    newest = sa.select(AuditEvent.id).where(mine, earlier).order_by(AuditEvent.id.desc())
+    newest = newest if most is None else newest.limit(most + 1)
+    wanted = sa.or_(AuditEvent.id.in_(newest), AuditEvent.type.in_(LINKING))
+    rows = connection.execute(sa.select(AuditEvent.__table__).where(mine, wanted).order_by(AuditEvent.id)).mappings()
+    told = [_view(row) for row in rows if _is_told(scope, row)]
+    placed = [event for event in told if before is None or event.id < before]
+    shown = placed[-(most or len(placed)) :]
+    return AuditWindow(
+        events=tuple(shown),
+        older=shown[0].id if len(placed) > len(shown) else None,
+        linking=tuple(event for event in told if event.type in LINKING),
+    )
+
+
 def _is_told(scope: Scope, event: Row) -> bool:
     """Not that a run outside the scope was there, which the event of its parent says."""
     if event["type"] != "child_pruned" or scope.is_all:
         return True
     return scope.admits(event["tenant"], (event["metadata"] or {}).get("workflow", ""))
+
+
+def place_of(cursor: str) -> int | None:
+    """The id of an event that an address names; None where it names none."""
+    try:
+        return _place_of(cursor)
+    except FilterError:
+        return None
 
 
 def _place_of(cursor: str) -> int:
@@ -71,5 +114,5 @@ def _place_of(cursor: str) -> int:
 
 
 def _view(row: Row) -> AuditEventView:
-    names: dict[str, Any] = {name: row[name] for name in ("id", "run_id", "type", "step", "visit", "actor", "comment")}
-    return AuditEventView(**names, metadata=row["metadata"], at=row["at"])
+    kept = ("id", "run_id", "type", "step", "visit", "actor", "comment", "at", "times", "last_at")
+    return AuditEventView(**{name: row[name] for name in kept}, metadata=row["metadata"])

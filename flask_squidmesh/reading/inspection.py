@@ -16,7 +16,7 @@ from ..store.scope import Scope
 from ..store.summaries import summary_values
 from ..workflow.registry import Registry
 from ..workflow.spec import WorkflowSpec
-from .audit import events_of
+from .audit import LINKING, AuditWindow, events_of
 from .records import Record, Row, read_record, step_facts
 from .states import merged_outputs
 from .steps import step_run_views, step_views
@@ -53,11 +53,19 @@ def begun(run: Mapping[str, Any], first_steps: Sequence[NewStepRun], spec: Workf
     )
 
 
-def run_of(connection: sa.Connection, scope: Scope, record: Record, *, include_history: bool) -> Run:
-    """The run that was read. Two queries."""
-    types = () if include_history else ("child_pruned", "replayed")
-    audit_events = events_of(connection, scope, record.run["id"], types)
-    gone, replays = _told(audit_events, "child_pruned"), _told(audit_events, "replayed")
+def run_of(
+    connection: sa.Connection,
+    scope: Scope,
+    record: Record,
+    *,
+    include_history: bool,
+    audit: AuditWindow | None = None,
+) -> Run:
+    """The run that was read. Two queries, one where its audit was read already. audit: instead of all of it."""
+    types = () if include_history else LINKING
+    audit_events = audit.events if audit else events_of(connection, scope, record.run["id"], types)
+    linking = audit.linking if audit else audit_events
+    gone, replays = _told(linking, "child_pruned"), _told(linking, "replayed")
     relatives = _relatives(connection, scope, record.run, replays)
     history: dict[str, Any] = {}
     if include_history:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..store.tables import Dispatch
 from ..store.tables import Run as RunRow
 from ..workflow.registry import Registry
+from .audit import AuditWindow, window_of
 from .explanation import explanation_of
 from .graph import graph_of
 from .inbox import open_in
@@ -24,12 +25,14 @@ from .states import seen_by
 from .views import DecisionView, Explanation, Graph, Run, StepRunView
 from .words import OVERDUE, is_overdue, moments, word_of
 
+AUDIT_EVENTS: Final = 100
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """A run with its history, why it is where it is, and the word that operators have for that.
 
-    decisions: those that are open, the most urgent first.
+    decisions: those that are open, the most urgent first. audit: as much of it as was asked for.
     """
 
     run: Run
@@ -37,6 +40,7 @@ class Look:
     word: str
     record: Record
     decisions: tuple[DecisionView, ...] = ()
+    audit: AuditWindow
 
     def graph(self) -> Graph:
         """The run's workflow as nodes and edges."""
@@ -55,10 +59,16 @@ def look(
     *,
     now: datetime,
     claim_timeout: float,
+    audit_before: int | None = None,
+    audit_events: int | None = AUDIT_EVENTS,
 ) -> Look:
-    """Everything about a run. Six queries. Raises RunNotFoundError."""
+    """Everything about a run, but of its audit only the newest events. Six queries. Raises RunNotFoundError.
+
+    audit_before: the id of an event; those before it in place of the newest. audit_events: how many, None for all.
+    """
     record = read_record(connection, registry, scope, run_id)
-    run = run_of(connection, scope, record, include_history=True)
+    audit = window_of(connection, scope, record.run["id"], before=audit_before, most=audit_events)
+    run = run_of(connection, scope, record, include_history=True, audit=audit)
     stuck = any(is_overdue(dispatch, now) for dispatch in record.dispatches.values())
     return Look(
         run=run,
@@ -66,6 +76,7 @@ def look(
         word=word_of(run, now, stuck=stuck),
         record=record,
         decisions=open_in(record.step_runs, now),
+        audit=audit,
     )
 
 

@@ -91,7 +91,10 @@ class StepView(View):
 
 @dataclass(frozen=True, kw_only=True)
 class AuditEventView(View):
-    """What was decided: type, by whom, why, when. run_id is None for what concerns no run."""
+    """What was decided: type, by whom, why, when. run_id is None for what concerns no run.
+
+    times: how often, for a refused attempt that was made again; last_at: when for the last time, None for once.
+    """
 
     id: int
     run_id: str | None
@@ -102,6 +105,8 @@ class AuditEventView(View):
     comment: str | None
     metadata: Mapping[str, Any] | None
     at: datetime
+    times: int = 1
+    last_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

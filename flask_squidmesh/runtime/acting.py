@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..engine.actions import action_facts, allowed, decision_token, open_decisions
+from ..engine.approving import identity
 from ..engine.facts import Decider, RunFact, StepFact
 from ..engine.naming import renamed
 from ..engine.neighbourhood import Neighbourhood
@@ -29,6 +30,7 @@ from ..store.scope import Scope
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_from, summary_of
 from ..store.tables import audit_events, control_calls, runs, step_runs
 from ..workflow.spec import WorkflowSpec
+from ..workflow.values import ValueNotJsonError, fingerprint
 from .deciders import decider_of, key_of
 from .new_runs import in_transaction
 from .recording import Recorded, after_commit, write
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What every control call is given. scope: a run outside it does not exist for the caller."""
+    """What every control call is given. scope: a run outside it does not exist for the caller. told: what tells it from
+    other calls with the same key: who makes it, and with what arguments.
+    """
 
     name: str
     scope: Scope
@@ -47,6 +51,7 @@ class Call:
     decider: Decider
     expected: str | None = None
     key: str | None = None
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,17 +126,30 @@ def call_on(
     metadata: Mapping[str, Any] | None,
     expected: str | None,
     key: str | None,
+    arguments: Mapping[str, Any],
     *,
     actor_required: bool = False,
 ) -> Call:
-    """Check what the caller said. Configuration errors come before every other."""
+    """Check what the caller said. Configuration errors come before every other.
+
+    arguments: those of this very call, by which one that is made again is known.
+    """
     runtime.ensure_configured()
     found = read_id(run_id)
     if found is None:
         raise RunNotFoundError(run_id)
     most = runtime.settings.max_payload_bytes
     decider = decider_of(actor, comment, metadata, actor_required=actor_required, most=most)
-    return Call(name=name, scope=scope, run_id=found, decider=decider, expected=expected, key=key_of(key))
+    told = "" if key is None else _told(decider, arguments)
+    return Call(name=name, scope=scope, run_id=found, decider=decider, expected=expected, key=key_of(key), told=told)
+
+
+def _told(decider: Decider, arguments: Mapping[str, Any]) -> str:
+    """The same for the same person and arguments; "", which no call is kept with, where no call could succeed."""
+    try:
+        return fingerprint([identity(decider.actor), decider.comment, decider.metadata, arguments])
+    except ValueNotJsonError:
+        return ""
 
 
 def _acted(runtime: Runtime, connection: sa.Connection, call: Call, deed: Deed) -> Acted:
@@ -168,18 +186,24 @@ def summary_in(connection: sa.Connection, run_id: str) -> RunSummary:
 def _stored(connection: sa.Connection, call: Call) -> RunSummary | None:
     if call.key is None:
         return None
-    found = connection.scalar(
-        sa.select(control_calls.c.answer).where(
-            control_calls.c.run_id == call.run_id, control_calls.c.call == call.name, control_calls.c.key == call.key
-        )
+    query = sa.select(control_calls.c.answer, control_calls.c.fingerprint).where(
+        control_calls.c.run_id == call.run_id, control_calls.c.call == call.name, control_calls.c.key == call.key
     )
-    return summary_from(found) if found else None
+    found = connection.execute(query).one_or_none()
+    if found is None:
+        return None
+    if found.fingerprint != call.told:
+        raise ConflictError(
+            f"{call.name}: the idempotency key was used for this run by somebody else or with other arguments; nothing "
+            "was done. Repeat the call as it was made, or use a new key.",
+        )
+    return summary_from(found.answer)
 
 
 def _store(runtime: Runtime, connection: sa.Connection, call: Call, answer: RunSummary) -> None:
     if call.key is None:
         return
-    row = {"run_id": call.run_id, "call": call.name, "key": call.key}
+    row = {"run_id": call.run_id, "call": call.name, "key": call.key, "fingerprint": call.told}
     connection.execute(sa.insert(control_calls).values(**row, answer=answer.to_dict(), at=runtime.clock.now()))
 
 

@@ -38,25 +38,37 @@ if TYPE_CHECKING:
 def approve(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
     """Approve the open approval."""
     return _act(
-        runtime, "approve_run", run_id, partial(_decide, "approved", ("approval",), step), actor_required=True, **said
+        runtime,
+        "approve_run",
+        run_id,
+        {"step": step},
+        partial(_decide, "approved", ("approval",), step),
+        actor_required=True,
+        **said,
     )
 
 
 def reject(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
     """Reject the open approval."""
     return _act(
-        runtime, "reject_run", run_id, partial(_decide, "rejected", ("approval",), step), actor_required=True, **said
+        runtime,
+        "reject_run",
+        run_id,
+        {"step": step},
+        partial(_decide, "rejected", ("approval",), step),
+        actor_required=True,
+        **said,
     )
 
 
 def unblock(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
     """Resume after a pause."""
-    return _act(runtime, "unblock_run", run_id, partial(_decide, "resumed", ("pause",), step), **said)
+    return _act(runtime, "unblock_run", run_id, {"step": step}, partial(_decide, "resumed", ("pause",), step), **said)
 
 
 def retry_step(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
     """Attempt a step again that was interrupted or did not begin."""
-    return _act(runtime, "retry_step", run_id, partial(_retry_step, step), **said)
+    return _act(runtime, "retry_step", run_id, {"step": step}, partial(_retry_step, step), **said)
 
 
 def resolve_step(
@@ -69,35 +81,40 @@ def resolve_step(
     **said: Any,
 ) -> RunSummary:
     """Say that a step that was interrupted, or did not begin, took effect, with this output."""
-    return _act(runtime, "resolve_step", run_id, partial(_resolve_step, step, output, allow_new_keys is True), **said)
+    arguments = {"step": step, "output": output, "allow_new_keys": allow_new_keys}
+    deed = partial(_resolve_step, step, output, allow_new_keys is True)
+    return _act(runtime, "resolve_step", run_id, arguments, deed, **said)
 
 
 def fail_step(
     runtime: Runtime, run_id: Any, *, reason: str | None = None, step: str | None = None, **said: Any
 ) -> RunSummary:
     """Say that a step that was interrupted, or did not begin, failed."""
-    return _act(runtime, "fail_step", run_id, partial(_fail_step, step, reason), **said)
+    return _act(
+        runtime, "fail_step", run_id, {"step": step, "reason": reason}, partial(_fail_step, step, reason), **said
+    )
 
 
 def cancel(runtime: Runtime, run_id: Any, *, compensate: bool = False, **said: Any) -> RunSummary:
     """Cancel the run."""
-    return _act(runtime, "cancel_run", run_id, partial(_cancel, compensate), **said)
+    return _act(runtime, "cancel_run", run_id, {"compensate": compensate}, partial(_cancel, compensate), **said)
 
 
 def retry_compensation(runtime: Runtime, run_id: Any, **said: Any) -> RunSummary:
     """Try failed compensations again."""
-    return _act(runtime, "retry_compensation", run_id, _retry_compensation, **said)
+    return _act(runtime, "retry_compensation", run_id, {}, _retry_compensation, **said)
 
 
 def acknowledge(runtime: Runtime, run_id: Any, **said: Any) -> RunSummary:
     """Take a failed run out of what needs a person."""
-    return _act(runtime, "acknowledge_run", run_id, _acknowledge, **said)
+    return _act(runtime, "acknowledge_run", run_id, {}, _acknowledge, **said)
 
 
 def _act(
     runtime: Runtime,
     name: str,
     run_id: Any,
+    arguments: Mapping[str, Any],
     deed: Deed,
     *,
     scope: Scope,
@@ -110,7 +127,17 @@ def _act(
     actor_required: bool = False,
 ) -> RunSummary:
     call = call_on(
-        runtime, name, scope, run_id, actor, comment, metadata, expected, idempotency_key, actor_required=actor_required
+        runtime,
+        name,
+        scope,
+        run_id,
+        actor,
+        comment,
+        metadata,
+        expected,
+        idempotency_key,
+        arguments,
+        actor_required=actor_required,
     )
     return act(runtime, call, deed, session)
 
@@ -142,6 +169,8 @@ def _check_approver(acting: Acting, step: str, decision: Mapping[str, Any]) -> N
     """Raise ManualActionError where the approval has to be another person's."""
     person = identity(acting.call.decider.actor)
     match objection(decision, acting.run.actor, acting.call.decider.actor):
+        case "unnamed":
+            why = f'step {step} takes people who can be told apart, so that the actor needs an "id"'
         case "starter":
             why = f"{person} started this run, and step {step} takes the approval of somebody else"
         case "again":

@@ -48,7 +48,8 @@ def replay(
 
     undecided: decisions that whoever replays may not take, which it therefore does not pass over.
     """
-    call = call_on(runtime, "replay_run", scope, run_id, actor, comment, metadata, expected, idempotency_key)
+    arguments = {"allow_irreversible": allow_irreversible, "from_step": from_step}
+    call = call_on(runtime, "replay_run", scope, run_id, actor, comment, metadata, expected, idempotency_key, arguments)
     return act(runtime, call, partial(_replay, allow_irreversible is True, from_step, undecided), session)
 
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ..errors import TransitionError
+from ..engine.approving import identity
+from ..engine.facts import Decider
+from ..errors import ConflictError, TransitionError
 from ..store import auditing
 from ..store.identity import new_id
+from ..store.tables import audit_events
 from .deciders import decider_of
 from .new_runs import Started, in_transaction, tell
 from .schedule_memory import locked_schedule, remember
@@ -47,12 +50,26 @@ def run_now(
     def write(connection: sa.Connection) -> Started:
         row = locked_schedule(runtime, connection, spec, chosen.name)
         started = activated(runtime, connection, row, wanted)
-        if started.new:
+        if not started.new:
+            _check_same(connection, started.run_id, decider)
+        else:
             _note(runtime, connection, "schedule_run", spec.name, trigger, decider, started.run_id)
         return started
 
     started: Started = in_transaction(runtime, None, write, partial(tell, runtime))
     return started.run_id
+
+
+def _check_same(connection: sa.Connection, run_id: str, decider: Decider) -> None:
+    """Raise ConflictError where it was somebody else, or with other words, who had the run started by this key."""
+    event = audit_events.c
+    query = sa.select(event.actor, event.comment).where(event.run_id == run_id, event.type == "schedule_run")
+    before = connection.execute(query).first()
+    if before and (identity(before.actor), before.comment) != (identity(decider.actor), decider.comment):
+        raise ConflictError(
+            "The key was used by somebody else or with another comment; nothing was done. Use a new key.",
+            current=run_id,
+        )
 
 
 def _set(runtime: Runtime, workflow: Any, trigger: str, *, paused: bool, actor: Any, comment: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..engine.approving import has_id
 from ..errors import ConflictError, ManualActionError, PayloadError, UnknownTriggerError
 from ..store.claiming import Claim
 from ..store.database import AnySession
@@ -80,11 +81,11 @@ def trigger_of(spec: WorkflowSpec, name: str | None) -> TriggerSpec:
 def check_starter(spec: WorkflowSpec, trigger: TriggerSpec, actor: Any) -> None:
     """Raise ManualActionError where nobody is said to start a run that somebody else has to approve."""
     asking = [step.name for step in spec.steps.values() if step.not_starter]
-    if asking and actor is None and trigger.kind == "manual":
+    if asking and not has_id(actor) and trigger.kind == "manual":
         raise ManualActionError(
             "actor",
             f"Step {asking[0]} of workflow {spec.name} takes the approval of somebody other than the person who "
-            "starts the run, so that person must be known: pass actor=.",
+            'starts the run, so that person must be known: pass actor= as text, a mapping with an "id" or a Person.',
         )
 
 

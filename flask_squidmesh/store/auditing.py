@@ -9,6 +9,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ..engine.approving import identity
+from ..workflow.values import fingerprint
+from .shapes import INSERTS
 from .tables import audit_events, runs
 
 LONGEST_KEY: Final = 200
@@ -41,6 +43,41 @@ def note(
     if run_id is not None:
         concerned = _of_run(run_id)
     connection.execute(sa.insert(audit_events).values(run_id=run_id, type=type, at=at, **concerned, **said))
+
+
+def note_again(
+    connection: sa.Connection,
+    type: str,
+    *,
+    actor: Any,
+    at: datetime,
+    run_id: str | None,
+    tenant: str | None,
+    what: Mapping[str, Any],
+    data: Mapping[str, Any],
+) -> None:
+    """Keep one event that may come again and again: the second time it is counted, and its data are the latest.
+
+    what: what makes it the same, beside its type, the actor and the run.
+    """
+    key = fingerprint([type, identity(actor), run_id, tenant, what])
+    concerned: dict[str, Any] = {"tenant": tenant} if run_id is None else _of_run(run_id)
+    said = {"actor": actor, "actor_id": actor_key(actor), "metadata": {**what, **data}, **concerned}
+    insert = INSERTS[connection.dialect.name](audit_events).values(
+        run_id=run_id, type=type, at=at, repeat_key=key, **said
+    )
+    connection.execute(
+        insert.on_conflict_do_update(
+            index_elements=["repeat_key"],
+            index_where=audit_events.c.repeat_key.is_not(None),
+            set_={
+                "times": audit_events.c.times + 1,
+                "last_at": at,
+                "actor": insert.excluded.actor,
+                "metadata": insert.excluded.metadata,
+            },
+        )
+    )
 
 
 def note_visit(

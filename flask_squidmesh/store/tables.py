@@ -369,7 +369,8 @@ class Dispatch(Base):
 class AuditEvent(Base):
     """What somebody or something decided, with or without a run. `actor_id` finds what one person did.
 
-    `tenant`, `workflow`: those of the run, else of what it concerns; None for what concerns several or all.
+    `tenant`, `workflow`: those of the run, else of what it concerns; None for what concerns several or all. What is
+    done again and again, as a refused attempt, is one row by its `repeat_key`: `times` counts, `last_at` is the latest.
     """
 
     __tablename__ = "squidmesh_audit_events"
@@ -386,10 +387,14 @@ class AuditEvent(Base):
     comment: Mapped[str | None] = mapped_column(sa.Text)
     data: Mapped[dict[str, Any] | None] = mapped_column("metadata", Json)
     at: Mapped[datetime] = mapped_column(Timestamp)
+    times: Mapped[int] = mapped_column(server_default=sa.text("1"))
+    last_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    repeat_key: Mapped[str | None] = mapped_column(sa.String(64))
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_audit_events")),
         _run_id("squidmesh_audit_events"),
+        sa.Index("ix_squidmesh_audit_events_repeated", "repeat_key", unique=True, **_where("repeat_key IS NOT NULL")),
         sa.Index("ix_squidmesh_audit_events_run", "run_id", "id"),
         sa.Index("ix_squidmesh_audit_events_at", "at", "id"),
         sa.Index("ix_squidmesh_audit_events_type", "type", "id"),
@@ -399,13 +404,14 @@ class AuditEvent(Base):
 
 
 class ControlCall(Base):
-    """The answer a control call gave, by its idempotency key."""
+    """The answer a control call gave, by its idempotency key. `fingerprint` tells who called, and with what."""
 
     __tablename__ = "squidmesh_control_calls"
 
     run_id: Mapped[str] = mapped_column(Id)
     call: Mapped[str] = mapped_column(Word)
     key: Mapped[str] = mapped_column(Key)
+    fingerprint: Mapped[str] = mapped_column(sa.String(64))
     answer: Mapped[dict[str, Any]] = mapped_column(Json)
     at: Mapped[datetime] = mapped_column(Timestamp)
 

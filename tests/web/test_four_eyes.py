@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask_squidmesh import Approval, Manual, Step, Workflow
 from flask_squidmesh.testing import drain
-from tests.web.shop import Order
+from tests.web.shop import Order, allow_everything
 from tests.web.visiting import Visitor, text_of
 
 
@@ -95,3 +97,17 @@ def test_who_may_not_approve_is_told_that_a_replay_asks_again(visitor: Visitor) 
     assert sentence not in visitor.read(f"/runs/{run_id}/replay")
     answer = visitor.send(f"/runs/{run_id}/replay", {**visitor.form(f"/runs/{run_id}/replay"), "from_step": "pay"})
     assert visitor.status(answer.headers["Location"].rsplit("/", 1)[-1]) != "paused"
+
+
+def test_somebody_whom_nothing_tells_apart_cannot_give_one_of_several_approvals(make: Any) -> None:
+    visitor = make({"authorize": allow_everything, "actor": lambda: {"label": "Dana"}})
+    run_id = started(visitor, "kim")
+    page = visitor.read(f"/runs/{run_id}")
+    assert "You have no id, and this approval needs people who can be told apart." in page
+    assert visitor.get(f"/runs/{run_id}/approve").status_code == 403
+
+
+def test_one_person_is_one_however_the_name_is_spelled(make: Any) -> None:
+    visitor = make({"authorize": allow_everything, "actor": lambda: "Zoe\u0308 "})
+    run_id = started(visitor, "Zo\u00eb")
+    assert "You started this run, and somebody else has to approve." in visitor.read(f"/runs/{run_id}")

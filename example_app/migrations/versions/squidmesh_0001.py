@@ -126,6 +126,9 @@ def upgrade() -> None:
     sa.Column('comment', sa.Text(), nullable=True),
     sa.Column('metadata', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
     sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('times', sa.Integer(), server_default=sa.text('1'), nullable=False),
+    sa.Column('last_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('repeat_key', sa.String(length=64), nullable=True),
     sa.ForeignKeyConstraint(['run_id'], ['squidmesh_runs.id'], name=op.f('fk_squidmesh_audit_events_run_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_audit_events'))
     )
@@ -133,6 +136,7 @@ def upgrade() -> None:
     sa.Column('run_id', sa.Uuid(as_uuid=False), nullable=False),
     sa.Column('call', sa.String(length=20), nullable=False),
     sa.Column('key', sa.String(length=200), nullable=False),
+    sa.Column('fingerprint', sa.String(length=64), nullable=False),
     sa.Column('answer', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=False),
     sa.Column('at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['run_id'], ['squidmesh_runs.id'], name=op.f('fk_squidmesh_control_calls_run_id'), ondelete='CASCADE'),
@@ -218,6 +222,7 @@ def upgrade() -> None:
     op.create_index('ix_squidmesh_start_keys_run', 'squidmesh_start_keys', ['run_id'], unique=False)
     op.create_index('ix_squidmesh_audit_events_actor', 'squidmesh_audit_events', ['actor_id', 'id'], unique=False, postgresql_where=sa.text('actor_id IS NOT NULL'), sqlite_where=sa.text('actor_id IS NOT NULL'))
     op.create_index('ix_squidmesh_audit_events_at', 'squidmesh_audit_events', ['at', 'id'], unique=False)
+    op.create_index('ix_squidmesh_audit_events_repeated', 'squidmesh_audit_events', ['repeat_key'], unique=True, postgresql_where=sa.text('repeat_key IS NOT NULL'), sqlite_where=sa.text('repeat_key IS NOT NULL'))
     op.create_index('ix_squidmesh_audit_events_run', 'squidmesh_audit_events', ['run_id', 'id'], unique=False)
     op.create_index('ix_squidmesh_audit_events_tenant', 'squidmesh_audit_events', ['tenant', 'id'], unique=False, postgresql_where=sa.text("tenant <> ''"), sqlite_where=sa.text("tenant <> ''"))
     op.create_index('ix_squidmesh_audit_events_type', 'squidmesh_audit_events', ['type', 'id'], unique=False)
@@ -237,6 +242,7 @@ def downgrade() -> None:
     op.drop_index('ix_squidmesh_audit_events_type', table_name='squidmesh_audit_events')
     op.drop_index('ix_squidmesh_audit_events_tenant', table_name='squidmesh_audit_events', postgresql_where=sa.text("tenant <> ''"), sqlite_where=sa.text("tenant <> ''"))
     op.drop_index('ix_squidmesh_audit_events_run', table_name='squidmesh_audit_events')
+    op.drop_index('ix_squidmesh_audit_events_repeated', table_name='squidmesh_audit_events', postgresql_where=sa.text('repeat_key IS NOT NULL'), sqlite_where=sa.text('repeat_key IS NOT NULL'))
     op.drop_index('ix_squidmesh_audit_events_at', table_name='squidmesh_audit_events')
     op.drop_index('ix_squidmesh_audit_events_actor', table_name='squidmesh_audit_events', postgresql_where=sa.text('actor_id IS NOT NULL'), sqlite_where=sa.text('actor_id IS NOT NULL'))
     op.drop_index('ix_squidmesh_start_keys_run', table_name='squidmesh_start_keys')

@@ -19,7 +19,7 @@ from ..spreadsheet import as_csv as as_csv_file
 
 SIZE, PAGE = 50, 500
 KEYS = {"run_id": "run", "type": "type", "actor": "actor"}
-COLUMNS = ("at", "actor", "type", "what", "step", "run_id", "comment")
+COLUMNS = ("at", "actor", "type", "what", "step", "run_id", "comment", "times", "last_at")
 
 
 def show() -> str:
@@ -74,4 +74,6 @@ def _pages() -> Iterator[AuditPage]:
 def _cells(event: AuditEventView) -> list[str]:
     who = name_of(event.actor) if event.actor else ""
     what = title_of(event).striptags()
-    return [event.at.isoformat(), who, event.type, what, event.step or "", event.run_id or "", event.comment or ""]
+    last = event.last_at.isoformat() if event.last_at else ""
+    about = [event.step or "", event.run_id or "", event.comment or ""]
+    return [event.at.isoformat(), who, event.type, what, *about, str(event.times), last]

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from ...engine.status import TERMINAL
+from ...reading.audit import place_of
 from ...reading.looking import Look
 from ...reading.views import AttemptView, DecisionView, Run, StepRunView, TimelineEvent
 from ...runtime.runtime import current_runtime
@@ -61,12 +62,12 @@ class Asked:
 
 def show(run_id: str) -> Response:
     """The page."""
-    return current_app.make_response(render("run.html", **_content(viewing.look(run_id))))
+    return current_app.make_response(render("run.html", **_content(viewing.look(run_id, **_audit_asked()))))
 
 
 def as_json(run_id: str) -> Response:
     """The run with its history and explanation as JSON, redacted."""
-    look = viewing.look(run_id)
+    look = viewing.look(run_id, whole_audit=True)
     run = look.run
     require("payload", run)
     document = {**run.to_dict(), "explanation": look.explanation.to_dict()}
@@ -78,7 +79,7 @@ def refreshed(run_id: str, version: str) -> tuple[str, bool] | None:
     glimpse = viewing.glimpse(run_id)
     if _version(glimpse.run, glimpse.word) == version:
         return None
-    look = data.look(glimpse.run.id)
+    look = data.look(glimpse.run.id, **_audit_asked())
     return render("_pulse_run.html", swapped=True, **_content(look)), _is_over(look.run)
 
 
@@ -112,7 +113,9 @@ def _content(look: Look) -> dict[str, Any]:
         "payload": documents.document(parts.of_run(run, "payload")),
         "attempts": _attempts(run),
         "attempt_of": attempt_of,
-        "audit": [started(run), *(run.audit_events or ())],
+        "audit": [*([] if look.audit.older else [started(run)]), *look.audit.events],
+        "audit_older": url_for(".run", run_id=run.id, audit=look.audit.older) if look.audit.older else None,
+        "audit_newest": url_for(".run", run_id=run.id) if "audit" in request.args else None,
         "title_of": title_of,
         "mark_of_status": mark_of_status,
         "links": _links(run),
@@ -146,11 +149,20 @@ def _is_over(run: Run) -> bool:
     return run.status in TERMINAL and run.compensation != "running"
 
 
+def _audit_asked() -> dict[str, Any]:
+    """Which part of its audit the page shows, all of it among all that happened."""
+    return {
+        "audit_before": place_of(request.args.get("audit", "")),
+        "whole_audit": request.args.get("view") == "events",
+    }
+
+
 def _pulse(run: Run, version: str, chosen: StepRunView | None) -> frame.Pulse:
     shown = (
         {"step": chosen.step, "visit": chosen.visit, "kind": chosen.kind} if "step" in request.args and chosen else {}
     )
-    told = {**shown, **one_by_one.turn()}
+    paged = {"audit": request.args["audit"]} if "audit" in request.args else {}
+    told = {**shown, **paged, **one_by_one.turn()}
     return frame.pulse("run", version, run_id=run.id, **told)
 
 

@@ -13,7 +13,7 @@ from flask import abort, flash, redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from ...errors import ManualActionError, TransitionError, UnknownTriggerError, UnknownWorkflowError
+from ...errors import ConflictError, ManualActionError, TransitionError, UnknownTriggerError, UnknownWorkflowError
 from ...runtime import schedule_control
 from ...runtime.runtime import current_runtime
 from ...runtime.scheduling import ScheduleView
@@ -144,7 +144,7 @@ def act(asked: Asked) -> Response:
     except ManualActionError as error:
         question.problems[error.field] = in_english(str(error))
         return asking.page(question, 422)
-    except TransitionError:
+    except (ConflictError, TransitionError):
         flash(_("Somebody was faster; nothing was done."), "error")
         return redirect(url_for(".schedules"), 303)
     flash(_(deed.done), "success")

@@ -9,10 +9,12 @@ from uuid import uuid4
 from flask import abort, current_app, flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
+from ...engine.approving import identity
 from ...errors import ConflictError, ManualActionError, PayloadError, RunNotFoundError
 from ...runtime import starting
 from ...runtime.runtime import current_runtime
 from ...workflow.spec import TriggerSpec, WorkflowSpec
+from ...workflow.values import fingerprint
 from .. import asking, data, payload_form, viewing
 from ..access import may, tenant_for
 from ..documents import visible
@@ -60,7 +62,8 @@ def _started(
     spec: WorkflowSpec, trigger: TriggerSpec, payload: dict[str, Any], actor: Any, fields: list[payload_form.Field]
 ) -> str | list[str]:
     """The id of the run, or what is wrong and belongs to no field."""
-    key = f"form:{request.form['key']}" if request.form.get("key") else None
+    given_key = request.form.get("key")
+    key = f"form:{fingerprint([given_key, identity(actor)])}" if given_key else None
     given = payload if trigger.model else None
     try:
         return starting.start(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import Approval, Cron, DefinitionError, Manual, ManualActionError, Step, Workflow
+from flask_squidmesh import Approval, Cron, DefinitionError, Manual, ManualActionError, Person, Step, Workflow
 from tests.shop import Order, Script, Shop
 
 OpenShop = Callable[..., Shop]
@@ -127,6 +127,50 @@ def test_who_replays_has_started_the_replay(open_shop: OpenShop, script: Script)
     again = shop.mesh.replay_run(run_id, actor="dana")
     with pytest.raises(ManualActionError, match="dana started this run"):
         shop.mesh.approve_run(again.id, actor="dana")
+
+
+SPELLINGS: list[tuple[Any, Any]] = [
+    ("dana", " dana\u00a0"),
+    ("Zo\u00eb", "Zoe\u0308"),
+    ("7", {"id": 7}),
+    ({"id": "dana", "label": "D."}, Person(" dana", "Dana")),
+    ({"id": "Zo\u00eb", "label": "a"}, {"id": "Zoe\u0308", "label": "b"}),
+]
+
+
+def test_one_person_is_one_however_their_id_is_spelled(open_shop: OpenShop, script: Script) -> None:
+    workflow = payout(script, approvals=2, not_starter=True)
+    shop = open_shop(workflow)
+    for once, again in SPELLINGS:
+        run_id = shop.run(workflow, ORDER, actor=once)
+        with pytest.raises(ManualActionError, match="started this run"):
+            shop.mesh.approve_run(run_id, actor=again)
+        run_id = shop.run(workflow, ORDER, actor="kim")
+        shop.mesh.approve_run(run_id, actor=once)
+        with pytest.raises(ManualActionError, match="has approved step review already"):
+            shop.mesh.approve_run(run_id, actor=again)
+
+
+def test_where_people_count_each_needs_an_id(open_shop: OpenShop, script: Script) -> None:
+    workflow, lone = payout(script, approvals=2), payout(script, not_starter=True)
+    shop = open_shop(workflow)
+    run_id = shop.run(workflow, ORDER, actor="kim")
+    with pytest.raises(ManualActionError, match='needs an "id"'):
+        shop.mesh.approve_run(run_id, actor={"label": "Dana"})
+    shop.mesh.reject_run(run_id, actor={"label": "Dana"})
+    other = open_shop(lone)
+    with pytest.raises(ManualActionError, match='a mapping with an "id"'):
+        other.mesh.start_run(lone, ORDER, actor={"label": "Kim"})
+
+
+@pytest.mark.parametrize(
+    "actor", [Person("", "Dana"), Person(" ", "Dana"), {"id": " "}, {"id": True}, {"id": 1.5}, " "]
+)
+def test_an_id_that_names_nobody_is_refused(open_shop: OpenShop, script: Script, actor: Any) -> None:
+    workflow = payout(script)
+    shop = open_shop(workflow)
+    with pytest.raises(ManualActionError):
+        shop.mesh.start_run(workflow, ORDER, actor=actor)
 
 
 def test_the_explanation_says_who_has_approved(open_shop: OpenShop, script: Script) -> None:

@@ -342,6 +342,47 @@ def test_the_same_key_is_done_once_and_answered_as_before(open_shop: OpenShop, s
         shop.mesh.approve_run(run_id, actor="lee", idempotency_key="other")
 
 
+OTHERWISE: list[dict[str, Any]] = [
+    {"actor": "kim"},
+    {"actor": {"id": "kim", "label": "lee"}},
+    {"comment": "else"},
+    {"comment": None},
+    {"metadata": {"ticket": 2}},
+    {"step": None},
+    {"step": "elsewhere"},
+]
+
+
+def test_a_key_is_that_of_one_person_and_the_same_arguments(open_shop: OpenShop, script: Script) -> None:
+    workflow = reviewing(script)
+    shop = open_shop(workflow)
+    run_id = shop.run(workflow)
+    said: dict[str, Any] = {
+        **{"actor": "lee", "comment": "good", "metadata": {"ticket": 1}, "step": "review"},
+        "idempotency_key": "k",
+    }
+    first = shop.mesh.approve_run(run_id, **said)
+    same: dict[str, Any]
+    for same in ({}, {"actor": " lee "}, {"actor": {"id": "lee", "label": "Lee"}}, {"expected": "review#1"}):
+        assert shop.mesh.approve_run(run_id, **{**said, **same}) == first
+    for otherwise in OTHERWISE:
+        with pytest.raises(ConflictError, match="by somebody else or with other arguments"):
+            shop.mesh.approve_run(run_id, **{**said, **otherwise})
+    assert shop.events(run_id) == ["paused", "approved"]
+
+
+def test_a_key_without_a_person_is_nobody_elses_either(open_shop: OpenShop, script: Script) -> None:
+    workflow = reviewing(script)
+    shop = open_shop(workflow)
+    run_id = shop.run(workflow)
+    first = shop.mesh.cancel_run(run_id, idempotency_key="k")
+    assert shop.mesh.cancel_run(run_id, idempotency_key="k") == first
+    with pytest.raises(ConflictError):
+        shop.mesh.cancel_run(run_id, idempotency_key="k", actor="lee")
+    with pytest.raises(ConflictError):
+        shop.mesh.cancel_run(run_id, idempotency_key="k", compensate=True)
+
+
 def test_a_key_belongs_to_one_call_on_one_run(open_shop: OpenShop, script: Script) -> None:
     workflow = reviewing(script)
     shop = open_shop(workflow)

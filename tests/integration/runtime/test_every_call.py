@@ -89,5 +89,7 @@ def test_every_call_minds_the_decision_token_and_is_done_once_for_one_key(ready:
         assert caught.value.current["decision"] == before.decision
         assert shop.look(run_id) == before
     first = call(run_id, actor="lee", expected=before.decision, idempotency_key="k")
-    assert call(run_id, actor="kim", expected="other#1", idempotency_key="k") == first
+    assert call(run_id, actor="lee", expected="other#1", idempotency_key="k") == first
+    with pytest.raises(ConflictError, match="somebody else"):
+        call(run_id, actor="kim", expected="other#1", idempotency_key="k")
     assert shop.events(run_id).count(event) == 1

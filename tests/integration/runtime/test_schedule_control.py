@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import Cron, ManualActionError, Scope, Step, TransitionError, UnknownTriggerError, Workflow
+from flask_squidmesh import (
+    ConflictError,
+    Cron,
+    ManualActionError,
+    Scope,
+    Step,
+    TransitionError,
+    UnknownTriggerError,
+    Workflow,
+)
 from flask_squidmesh.runtime import new_runs, schedule_control, schedule_memory, scheduling
 from flask_squidmesh.runtime.scheduling import fire, fire_due, schedules
 from flask_squidmesh.store import tables
@@ -107,6 +116,9 @@ def test_running_now_twice_with_one_key_is_one_run(shop: Shop) -> None:
     key = "0b0f6d1e-5a51-4c9c-9d43-0a2f3c1f7a10"
     ids = {schedule_control.run_now(shop.runtime, "digest", "hourly", actor="dana", key=key) for _ in range(2)}
     assert len(ids) == 1
+    for otherwise in ({"actor": "lee"}, {"actor": "dana", "comment": "again"}):
+        with pytest.raises(ConflictError):
+            schedule_control.run_now(shop.runtime, "digest", "hourly", key=key, **otherwise)
     assert [event[0] for event in audit(shop)] == ["schedule_run"]
 
 
