@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import url_for
+from flask import has_request_context, url_for
 from flask_login import current_user
 from sqlalchemy import select
 
 from flask_squidmesh import Deny, RunSummary
 
-from .models import Order, db
+from .models import Order, User, db
 
 READING = frozenset({"list", "view", "payload", "export", "audit"})
 DECIDING = frozenset({"approve", "reject"})
 NEEDED_FOR = {"payments.review": "finance"}
 
 
-def may(action: str, run: RunSummary | None, permission: str | None) -> bool | Deny:
+def may(action: str, permission: str | None, actor: str | None) -> bool | Deny:
     """Whether the user may do this, and if not, why.
 
-    Staff may read. Whoever has the role that a decision names may take it. Everything else is for operators.
+    Staff may read. Whoever has the role that a decision names may take it. Everything else is for operators. actor: the
+    address of who acts, by which a worker asks that goes on with an action on many runs.
     """
-    if not current_user.is_authenticated:
+    user = current_user if has_request_context() else db.session.scalar(select(User).where(User.email == actor))
+    if user is None or not user.is_authenticated:
         return False
-    if not current_user.staff:
+    if not user.staff:
         return Deny("It needs the role operator or finance.")
     if action in READING:
         return True
     role = NEEDED_FOR.get(permission, permission) if permission and action in DECIDING else "operator"
-    return current_user.role == role or Deny(f"It needs the role {role}.")
+    return user.role == role or Deny(f"It needs the role {role}.")
 
 
 def who() -> str:

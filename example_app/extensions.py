@@ -23,7 +23,7 @@ login.login_message = "Please log in first."
 
 def load_user(user_id: str) -> User | None:
     """The user whose number the session holds."""
-    return db.session.get(User, int(user_id))
+    return db.session.get(User, int(user_id)) if user_id.isdecimal() else None
 
 
 login.user_loader(load_user)

@@ -18,6 +18,7 @@ def settings(folder: Path) -> dict[str, Any]:
         "SQLALCHEMY_DATABASE_URI": database_url(os.environ.get("DATABASE_URL", "sqlite:///shop.sqlite")),
         "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True},
         "SESSION_COOKIE_SAMESITE": "Lax",
+        "SESSION_COOKIE_SECURE": os.environ.get("SHOP_HTTPS") == "true",
         "SHOP_SHOW_LOGINS": os.environ.get("SHOP_SHOW_LOGINS") == "true",
         "GATEWAY_URL": os.environ.get("GATEWAY_URL", "http://127.0.0.1:5050"),
         "CELERY_BROKER_URL": os.environ.get("CELERY_BROKER_URL", "redis://127.0.0.1:6379/0"),

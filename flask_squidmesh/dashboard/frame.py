@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -203,13 +203,10 @@ def short(run_id: str) -> str:
 
 def local_path(target: str | None) -> str | None:
     """The target if it is a path of this very site, else None."""
-    if not target or not target.startswith("/") or target.startswith(("//", "/\\")) or _controls(target):
+    if not target or not target.startswith("/") or target.startswith("//") or not target.isprintable():
         return None
-    return target
-
-
-def _controls(text: Iterable[str]) -> bool:
-    return any(ord(character) < 32 for character in text)
+    path = target.partition("?")[0].partition("#")[0]
+    return None if "\\" in path else target  # browsers take it for a slash
 
 
 def _navigation() -> list[Item]:
