@@ -60,7 +60,7 @@ def _interrupted(item: InboxItem, decision: DecisionView, seen: Seen) -> Markup:
 def _incident(item: InboxItem, decision: DecisionView, seen: Seen) -> Markup:
     error = error_text(seen(decision.error, ("last_error",)))
     text = _("{step} cannot begin: {error}.", step=code(decision.step), error=error)
-    return text + _(" Nothing has been done or undone. Run it again once that is put right.")
+    return text + _(" It has done nothing, and nothing was undone. Run it again once that is put right.")
 
 
 def _open(item: InboxItem, now: datetime, seen: Seen) -> Markup:

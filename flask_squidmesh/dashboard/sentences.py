@@ -33,7 +33,7 @@ from .language import N_, _, code, joined
 from .times import JUST_NOW, elapsed, exact, stamp
 
 Known = TypeVar("Known", bound=ReasonFacts)
-_SAID_BY_STEPS = ("FailStep", "RetryStep")
+_SAYS_ALL = ("FailStep", "RetryStep", "InputError")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Teller:
 
 
 def error_text(error: Any) -> Markup:
-    """An error's type and message; the message alone where the step itself put it into words.
+    """An error's type and message; the message alone where that says all.
 
     error: as it may be seen; the host may have hidden all of it, or put anything else in its place.
     """
@@ -83,7 +83,7 @@ def error_text(error: Any) -> Markup:
         return _("no error was recorded")
     if not isinstance(error, Mapping):
         return Markup("<code>{}</code>").format(error)
-    own_words = error.get("type") in _SAID_BY_STEPS and error.get("message")
+    own_words = error.get("type") in _SAYS_ALL and error.get("message")
     parts = ("message",) if own_words else ("type", "message")
     return Markup("<code>{}</code>").format(": ".join(str(error[part]) for part in parts if error.get(part)))
 
