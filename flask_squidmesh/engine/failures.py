@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from ..workflow.values import size_of
+
+MOST_COPIED: Final = 10_000
 FAILED_BY_OPERATOR = "failed_by_operator"
 _VARYING = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,}|\d+", re.IGNORECASE)
 
@@ -28,6 +31,14 @@ def error(
 def failed_by_operator(said: str) -> dict[str, Any]:
     """The error of a step that a person counts as failed."""
     return error("FailedByOperator", said, code=FAILED_BY_OPERATOR)
+
+
+def brief(stored: Mapping[str, Any], attempt: int) -> Mapping[str, Any]:
+    """The error without bulky details, which are kept once, with the attempt that failed."""
+    size = size_of(stored.get("details"))
+    if size <= MOST_COPIED:
+        return stored
+    return {**stored, "details": {"omitted": f"They are {size} bytes of JSON and stand with attempt {attempt}."}}
 
 
 def fingerprint(workflow: str, step: str | None, stored: Mapping[str, Any]) -> str:

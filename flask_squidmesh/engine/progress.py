@@ -16,7 +16,7 @@ from .adopting import Adopting
 from .approving import given, wanted, with_approval
 from .compensating import in_order
 from .facts import Decider, Failure, Performed, StepFact
-from .failures import error
+from .failures import brief, error
 from .retries import verdict
 from .status import STOPPING, TERMINAL
 
@@ -58,13 +58,13 @@ class Progress(Adopting):
     def fail(self, visit: StepFact, failure: Failure, performed: Performed) -> None:
         """The attempt failed."""
         self._end_attempt(visit, performed, "failed", failure.error)
-        judged = verdict(visit, failure)
+        judged, kept = verdict(visit, failure), brief(failure.error, performed.number)
         if judged.kind == "interrupt":
-            self._interrupt(visit, failure.error, performed.input)
+            self._interrupt(visit, kept, performed.input)
         elif judged.kind == "retry" and (visit.kind == "compensation" or self.status not in STOPPING):
-            self._retry(visit, failure, judged.delay, performed.input)
+            self._retry(visit, kept, judged.delay, performed.input)
         else:
-            self._give_up(visit, failure.error, performed.input)
+            self._give_up(visit, kept, performed.input, in_full=failure.error)
         self._settle()
 
     def block(self, visit: StepFact, reason: Mapping[str, Any]) -> None:
@@ -248,16 +248,18 @@ class Progress(Adopting):
             self._follow_route(visit.step)
         self._settle()
 
-    def _retry(self, visit: StepFact, failure: Failure, seconds: float, given: Mapping[str, Any] | None) -> None:
+    def _retry(
+        self, visit: StepFact, reason: Mapping[str, Any], seconds: float, given: Mapping[str, Any] | None
+    ) -> None:
         due = self.now + timedelta(seconds=seconds)
-        self.changes.update(visit.id, status="pending", error=failure.error, due_at=due, input=given, abandoned=0)
+        self.changes.update(visit.id, status="pending", error=reason, due_at=due, input=given, abandoned=0)
         self.changes.released[visit.id] = due
         self.changes.notice(
             "step_retry_scheduled", step=visit.step, visit=visit.visit, attempt=visit.attempts, delay=seconds
         )
         if visit.kind == "step":
             self._retrying += 1
-            self.changes.run.update(current_step=visit.step, due_at=due, error=dict(failure.error))
+            self.changes.run.update(current_step=visit.step, due_at=due, error=dict(reason))
 
     def _give_up(
         self,
@@ -266,7 +268,9 @@ class Progress(Adopting):
         given: Mapping[str, Any] | None,
         *,
         was_open: bool = True,
+        in_full: Mapping[str, Any] | None = None,
     ) -> None:
+        """in_full: the error with all its details, for the step to which an error route leads."""
         self._close(visit, "failed", error=reason, **({"input": given} if given is not None else {}))
         if was_open:
             self._leave(visit)
@@ -277,12 +281,14 @@ class Progress(Adopting):
         elif self.leaves:
             self._leave_to_others(visit)
         else:
-            self._follow_failure(visit, reason)
+            self._follow_failure(visit, reason, in_full)
 
-    def _follow_failure(self, visit: StepFact, reason: Mapping[str, Any]) -> None:
+    def _follow_failure(
+        self, visit: StepFact, reason: Mapping[str, Any], in_full: Mapping[str, Any] | None = None
+    ) -> None:
         route = self.spec.steps[visit.step].error if visit.step in self.spec.steps else None
         if route is not None and self.spec.style == "flow":
-            self._take_error_route(visit, route, reason)
+            self._take_error_route(visit, route, in_full or reason)
         else:
             self._fail_run(visit.step, reason)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..store import claiming
 from ..store.claiming import Claim, Unanswered
+from .error_records import type_name
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -100,9 +101,9 @@ class ClaimKeeper:
                     with self._runtime.in_context():
                         self.renew()
                     pause = interval
-                except Exception as error:  # the database is away
+                except BaseException as error:  # the database is away, or the host's code raises; the thread goes on
                     pause = min(AGAIN_SECONDS, interval)
-                    logger.warning("squidmesh: claims could not be renewed (%s)", type(error).__name__)
+                    logger.warning("squidmesh: claims could not be renewed (%s)", type_name(error))
         self._runtime.database.let_go(RENEWALS)
 
     def _after(self, pause: float) -> bool:

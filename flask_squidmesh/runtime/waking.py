@@ -75,7 +75,7 @@ class Watch(ABC):
         while not self._stopping.is_set():
             try:
                 self._listen()
-            except Exception as error:  # the connection is gone; workers poll meanwhile
+            except BaseException as error:  # the connection is gone; workers poll meanwhile
                 logger.warning("squidmesh: listening for work was interrupted (%s)", type(error).__name__)
                 self._stopping.wait(RECONNECT_SECONDS)
 

@@ -252,6 +252,24 @@ def test_details_that_are_too_large_are_kept_nowhere(open_shop: OpenShop, script
     assert "SQUIDMESH_MAX_PAYLOAD_BYTES allows 1000" in (run.last_error or {})["details"]["omitted"]
 
 
+def test_bulky_details_are_kept_once_and_told_to_an_error_route(open_shop: OpenShop, script: Script) -> None:
+    class Routed(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work", FailStep("no", details={"a": "x" * 20_000})), retry=Retry(1))
+        rescue = Step(script.does("rescue", FailStep("no")))
+        flow = [work.on_error >> rescue]
+
+    single = workflow_of(script, OSError("busy"), FailStep("no", details={"a": "x" * 20_000}), retry=Retry(2))
+    shop = open_shop(single, Routed)
+    run = shop.look(shop.run(single))
+    [step_run] = [each for each in run.step_runs or () if each.step == "work"]
+    omitted = {"omitted": "They are 20009 bytes of JSON and stand with attempt 2."}
+    assert [(run.last_error or {})["details"], (step_run.error or {})["details"]] == [omitted] * 2
+    assert (step_run.attempts[1].error or {})["details"] == {"a": "x" * 20_000}
+    shop.run(Routed)
+    assert (script.contexts[-1].failure or {})["details"] == {"a": "x" * 20_000}
+
+
 def test_a_coroutine_that_a_plain_function_returns_is_refused(
     open_shop: OpenShop, script: Script, caplog: pytest.LogCaptureFixture
 ) -> None:
