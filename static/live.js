@@ -1,4 +1,4 @@
-// Refreshing by a poll that rests while nobody looks and never takes away what somebody is using.
+// Refreshing by a poll that rests while nobody looks, and saying what it was refused.
 // What is on the page is found when it is needed, since htmx may have put something else in its place.
 (() => {
   "use strict";
@@ -69,44 +69,6 @@
   on("offline", () => tell("lost"), window);
   on("pageshow", (event) => event.persisted && askNow(), window);
 
-  const KEPT = "details, pre, .scroll";
-  function nameOf(element) {
-    const name = ["id", "href", "aria-label"].find((each) => element.hasAttribute(each));
-    return name && `[${name}="${CSS.escape(element.getAttribute(name))}"]`;
-  }
-  function isSelected(part) {
-    const selection = getSelection();
-    return !selection.isCollapsed && selection.containsNode(part, true);
-  }
-  function isKept(part, fresh) {
-    const { about } = part.dataset;
-    const other = about && !find(`[data-about="${CSS.escape(about)}"]`, fresh);
-    return "keep" in part.dataset && (find("#dialog").open || (other && find("details[open]", part)));
-  }
-  function keepPlaces(part, fresh) {
-    const places = fresh.querySelectorAll(KEPT);
-    part.querySelectorAll(KEPT).forEach((old, place) => {
-      const now = places[place];
-      if (!now || now.tagName !== old.tagName) return;
-      if ("open" in old) now.open = old.open;
-      const { scrollTop, scrollLeft } = old;
-      queueMicrotask(() => now.scrollTo(scrollLeft, scrollTop));
-    });
-  }
-  on("htmx:oobBeforeSwap", (event) => {
-    const { target: part, fragment } = event.detail;
-    const focus = part.contains(document.activeElement) && document.activeElement;
-    const name = focus && nameOf(focus);
-    const again = name && find(name, fragment);
-    if ((focus && !again) || isSelected(part) || isKept(part, fragment)) {
-      event.preventDefault();
-      const offer = find("#changed a");
-      offer.hidden = false;
-      return say(offer.textContent);
-    }
-    keepPlaces(part, fragment);
-    if (focus) queueMicrotask(() => find(name).focus({ preventScroll: true }));
-  });
   on("htmx:afterSettle", () => {
     const now = needing();
     if (now.count === count) return;

@@ -60,7 +60,7 @@ def test_a_template_has_no_inline_script_or_style(template: Path) -> None:
     assert len(text.splitlines()) <= 70
 
 
-@pytest.mark.parametrize("name", ["live.js", "squidmesh.js"])
+@pytest.mark.parametrize("name", ["live.js", "keeping.js", "ticking.js", "squidmesh.js"])
 def test_scripts_are_small(name: str) -> None:
     assert len((STATIC / name).read_bytes()) < 4_096
 
