@@ -153,8 +153,9 @@ def _connect_arguments(runtime: Any) -> dict[str, Any]:
     bind, config = runtime.settings.bind, runtime.app.config
     engine = runtime.host_db.engines[bind]
     _, arguments = engine.dialect.create_connect_args(engine.url)
-    options = config["SQLALCHEMY_ENGINE_OPTIONS"] if bind is None else config["SQLALCHEMY_BINDS"][bind]
-    further = options.get("connect_args", {}) if isinstance(options, dict) else {}
+    of_bind = (config.get("SQLALCHEMY_BINDS") or {}).get(bind)
+    options = [of_bind if isinstance(of_bind, dict) else {}, {} if bind else config["SQLALCHEMY_ENGINE_OPTIONS"]]
+    further = {key: value for each in options for key, value in each.get("connect_args", {}).items()}
     return {key: value for key, value in {**arguments, **further}.items() if key != "context"}
 
 

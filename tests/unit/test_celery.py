@@ -16,6 +16,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_squidmesh import ConfigurationError, PayloadError, SquidMesh
 from flask_squidmesh.executors.celery import OUTAGE_RETRIES, CeleryExecutor, WorkerUpkeep, celery_app
+from flask_squidmesh.executors.contract import Payload
 from flask_squidmesh.executors.resolving import resolve
 
 
@@ -51,6 +52,15 @@ def test_the_executor_is_known_by_name_and_goes_on_in_place() -> None:
     assert isinstance(executor, CeleryExecutor)
     assert executor.continues(None, "next")  # type: ignore[arg-type]
     assert problems(make_app(make_celery())) == []
+
+
+@pytest.mark.parametrize(("elsewhere", "queue"), [({}, "squidmesh"), ({"queue": "reports"}, "reports")])
+def test_a_task_goes_to_the_queue_of_its_run(elsewhere: dict[str, str], queue: str) -> None:
+    app = make_app(make_celery())
+    with app.app_context():
+        executor = app.extensions["squidmesh"].executor
+        answer = executor.enqueue(Payload(kind="step", run_id="r", step="work", **elsewhere))
+    assert answer["queue"] == queue
 
 
 def test_a_package_that_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from flask_squidmesh.executors.resolving import resolve
 POSTGRES = "postgresql+psycopg://shop@localhost/shop"
 
 
-def make_app(url: str = POSTGRES, executor: str = "procrastinate", **settings: Any) -> Flask:
+def make_app(url: str | None = POSTGRES, executor: str = "procrastinate", **settings: Any) -> Flask:
     app = Flask("shop")
     app.config.update(SQLALCHEMY_DATABASE_URI=url, SQUIDMESH_EXECUTOR=executor, **settings)
     SQLAlchemy(app)
@@ -104,6 +104,14 @@ def test_an_app_on_a_bind_connects_as_the_bind_does() -> None:
     assert isinstance(queue.connector, procrastinate.PsycopgConnector)
     arguments = queue.connector._pool_args["kwargs"]
     assert arguments == {"host": "db.example", "user": "flows", "dbname": "flows", "connect_timeout": 3}
+
+
+def test_an_app_whose_default_database_stands_among_the_binds_connects_alike() -> None:
+    binds = {None: {"url": "postgresql+psycopg://shop@db.example/shop", "connect_args": {"connect_timeout": 3}}}
+    queue = procrastinate_app(make_app(None, SQLALCHEMY_BINDS=binds))
+    assert isinstance(queue.connector, procrastinate.PsycopgConnector)
+    arguments = queue.connector._pool_args["kwargs"]
+    assert arguments == {"host": "db.example", "user": "shop", "dbname": "shop", "connect_timeout": 3}
 
 
 def test_workers_of_another_executor_are_refused() -> None:
