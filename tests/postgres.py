@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,21 @@ class Server:
         """Stop it as a crash does: nothing is written out, and the next start recovers from the log of writes."""
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait(30)
+
+    def freeze(self) -> None:
+        """Have it answer nobody, whoever is connected, until `thaw`."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it go on where it was frozen."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: int) -> None:
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for each in (pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(each, number)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+import sqlalchemy as sa
 from procrastinate.schema import SchemaManager
 from psycopg import Connection
 
@@ -36,6 +37,8 @@ HONEST: Final = {"max_connections": "200", "shared_buffers": "64MB"}
 KILLS: Final = 30
 LEAST_BETWEEN_KILLS: Final = 4.0
 RESTARTS_AT: Final = (0.33, 0.66)
+TROUBLES: Final = ("freeze", "read-only", "cut", "disk full")
+TROUBLE_SECONDS: Final = 2.5
 CALM_FROM: Final = 0.95
 LOOK: Final = 0.1
 
@@ -45,6 +48,12 @@ SELECT count(*) FROM squidmesh_runs WHERE finished_at IS NULL OR compensation IN
 _LEFT_BEHIND: Final = """
 SELECT s.id, s.attempts FROM squidmesh_dispatches d JOIN squidmesh_step_runs s ON s.id = d.step_run_id
 WHERE d.claim_id IS NOT NULL AND d.claimed_by LIKE %(worker)s
+"""
+_CUT_ALL: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+_DISK_FULL: Final = """
+CREATE FUNCTION chaos_refuse() RETURNS trigger LANGUAGE plpgsql AS
+$$BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END$$;
+CREATE TRIGGER chaos_refuse BEFORE UPDATE ON squidmesh_step_runs FOR EACH STATEMENT EXECUTE FUNCTION chaos_refuse()
 """
 _TAKEN_OVER: Final = """
 SELECT extract(epoch FROM finished_at)::float FROM squidmesh_attempts
@@ -60,7 +69,9 @@ class Trial:
         self._chosen = random.Random(f"{asked.seed} mischief")
         self._connection: Connection[Any] | None = None
         self._marks = sorted(self._chosen.uniform(0.01, CALM_FROM) for _ in range(KILLS))
+        self._troubles = list(zip(sorted(self._chosen.uniform(0.05, 0.9) for _ in TROUBLES), TROUBLES, strict=True))
         self._killed_at = 0.0
+        self.troubled: list[tuple[float, float]] = []
         self.began = time.monotonic()
         self.kills = self.restarts = self.died = 0
         self.left_behind: list[tuple[str, int, float]] = []
@@ -89,6 +100,8 @@ class Trial:
             return True
         if self.restarts < len(RESTARTS_AT) and done >= RESTARTS_AT[self.restarts]:
             self._restart()
+        elif self._troubles and done >= self._troubles[0][0]:
+            self._trouble(self._troubles.pop(0)[1])
         elif self._marks and done >= self._marks[0] and time.time() - self._killed_at > LEAST_BETWEEN_KILLS:
             self._marks.pop(0)
             self._kill()
@@ -102,10 +115,39 @@ class Trial:
         for step_run_id, number in self.ask(_LEFT_BEHIND, {"worker": f"%:{pid}:%"}):
             self.left_behind.append((step_run_id, number, self._killed_at))
 
+    def _trouble(self, kind: str) -> None:
+        """Keep the database from answering or writing for a while, or cut off everybody at once."""
+        began = time.time()
+        if kind == "freeze":
+            self._server.freeze()
+            time.sleep(TROUBLE_SECONDS)
+            self._server.thaw()
+        elif kind == "cut":
+            self.ask(_CUT_ALL)
+        elif kind == "read-only":
+            self._say("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+            time.sleep(TROUBLE_SECONDS)
+            self._say("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+        else:
+            self._say(_DISK_FULL)
+            time.sleep(TROUBLE_SECONDS)
+            self._say("DROP FUNCTION chaos_refuse CASCADE")
+        self.troubled.append((began, time.time()))
+
+    def _say(self, *statements: str) -> None:
+        """Over a connection that may always write."""
+        address = sa.make_url(self._server.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        options = "-c default_transaction_read_only=off"
+        with psycopg.connect(address, autocommit=True, options=options) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
     def _restart(self) -> None:
+        began = time.time()
         self._server.stop_immediately()
         self._server.start()
         self.restarts += 1
+        self.troubled.append((began, time.time()))
         self._connection = None
 
     def _replace_dead(self) -> None:
@@ -188,7 +230,9 @@ def _report(
         "effects": f"{found.effects}, {found.repeated} of them repeated because their attempt was abandoned",
         "effects lost": str(len(found.lost)),
         "effects doubled beyond policy": str(len(found.doubled)),
-        "SIGKILL to takeover": _spread(taken, asked.claim_timeout),
+        "SIGKILL to takeover": _spread([seconds for _, seconds in taken], asked.claim_timeout),
+        "  while the database stayed": _spread(_undisturbed(trial, taken, asked.claim_timeout), asked.claim_timeout),
+        "database frozen, read-only, cut, full": f"{len(trial.troubled) - trial.restarts} times",
         "flask squidmesh doctor": f"exit code {doctor.returncode}",
         "duration": f"{seconds:.0f} s",
         "seed": asked.seed,
@@ -204,12 +248,21 @@ def _report(
     return 0 if in_time and not faults and not doctor.returncode else 1
 
 
-def _takeovers(trial: Trial) -> list[float]:
-    """Seconds from each kill to the moment when a step that it left behind was taken over."""
+def _undisturbed(trial: Trial, taken: Sequence[tuple[float, float]], timeout: float) -> list[float]:
+    """Without those that were killed, or waited, within a claim timeout of trouble with the database."""
+    return [
+        seconds
+        for killed_at, seconds in taken
+        if not any(began < killed_at + seconds and ended > killed_at - timeout for began, ended in trial.troubled)
+    ]
+
+
+def _takeovers(trial: Trial) -> list[tuple[float, float]]:
+    """Each kill, and the seconds from then to the moment when a step that it left behind was taken over."""
     found = []
     for step_run_id, number, killed_at in trial.left_behind:
         rows = trial.ask(_TAKEN_OVER, {"id": step_run_id, "number": number})
-        found += [at - killed_at for (at,) in rows]
+        found += [(killed_at, at - killed_at) for (at,) in rows]
     return found
 
 
