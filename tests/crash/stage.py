@@ -13,6 +13,7 @@ from flask_squidmesh.runtime.relaying import relay
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.store import tables
 from flask_squidmesh.workflow.context import CompensationContext
+from flask_squidmesh.workflow.registry import Registry
 from tests.shop import Shop
 
 from .deliveries import DELIVERIES
@@ -44,6 +45,7 @@ class Stage:
         self.workflows = build(self.effects)
         self.executor = DELIVERIES[delivery](self.points)
         self.shop = Shop(url, *self.workflows, executor=self.executor)
+        self._first_version = self.shop.runtime.registry
         with self.shop.app.app_context():
             for engine in {self.shop.db.engine, self.shop.runtime.database.engine}:
                 self.points.watch(engine)
@@ -72,7 +74,7 @@ class Stage:
     def _begin(self, at: int) -> None:
         self.points.begin(0)
         self.shop.clock.move_to(datetime.now(UTC))
-        self._restart()
+        self._restart(self._first_version)
         with self.shop.runtime.database.write() as connection:
             connection.exec_driver_sql(CREATE_NOTES)
             for table in (NOTES, *reversed(tables.Base.metadata.sorted_tables)):
@@ -96,11 +98,20 @@ class Stage:
             return False
         return True
 
-    def _restart(self) -> None:
-        """A new process: it knows nothing. The pool of connections is kept, because it tells nothing either."""
+    def deploy(self, *workflows: type[Workflow]) -> None:
+        """The processes from here on know these workflows instead."""
+        version = Registry()
+        version.register(*workflows)
+        self._restart(version)
+
+    def _restart(self, version: Registry | None = None) -> None:
+        """A new process: it knows nothing. The pool of connections is kept, because it tells nothing either.
+
+        version: the workflows that it knows; those of the process before it where that is left out.
+        """
         self.points.begin_process()
         old = self.shop.runtime
-        new = Runtime(self.shop.app, old.registry, old.settings, self.shop.clock)
+        new = Runtime(self.shop.app, version or old.registry, old.settings, self.shop.clock)
         new.database._engine = old.database.engine
         self.shop.app.extensions["squidmesh"] = new
 
