@@ -6,9 +6,7 @@ PYTEST := bin/python -m pytest --numprocesses=logical --maxprocesses=8
 # Databases of tests are quicker in memory, where there is room for them.
 MEMORY := $(shell test -w /dev/shm && test "$$(df -Pm /dev/shm | awk 'NR == 2 { print $$4 }')" -gt 2000 && echo /dev/shm)
 
-TOUCHING_SQLALCHEMY := tests/cli tests/integration --ignore=tests/integration/state_machine --ignore=tests/integration/executors
-
-.PHONY: help demo test lint crash chaos engines bench pictures translations clean
+.PHONY: help demo test matrix lint crash chaos engines bench pictures translations clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -18,10 +16,14 @@ demo: ## run the shop and its dashboard on PORT (5000), in SQLite or DATABASE_UR
 	@exec .venv/bin/python -m example_app.demo
 
 test: export TMPDIR := $(or $(MEMORY),$(TMPDIR),/tmp)
-test: lint ## check everything, on SQLite and PostgreSQL, in Chromium, with both SQLAlchemy 2.1 and 2.0
+test: lint ## check everything, on SQLite and PostgreSQL, in Chromium, with the newest and the lowest versions
 	.venv/$(PYTEST)
-	@$(ENVIRONMENT) .venv-sqlalchemy20 test 'sqlalchemy<2.1'
-	.venv-sqlalchemy20/$(PYTEST) -m "not browser and not source" $(TOUCHING_SQLALCHEMY)
+	.venv/bin/python tools/matrix.py --short
+
+matrix: export TMPDIR := $(or $(MEMORY),$(TMPDIR),/tmp)
+matrix: ## run unit, integration and cli tests on each Python here, with the lowest and newest versions, and each psycopg; WORDS="--only 3.13"
+	@$(ENVIRONMENT) .venv dev
+	@exec .venv/bin/python tools/matrix.py $(WORDS)
 
 lint: ## check style, types and import rules
 	@$(ENVIRONMENT) .venv dev

@@ -20,14 +20,23 @@ of the library.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
+from uuid import UUID
 
 LONGEST_DELAY: Final = timedelta(days=36_500)
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
 _NUMBERS: Final = (int, float, Decimal, Fraction, timedelta)
+
+
+def given(value: object) -> str:
+    """What a caller gave, as a message may quote it: short, printable, and made whatever the value is."""
+    return _SHORT.repr(value)
 
 
 class SquidMeshError(Exception):
@@ -98,8 +107,8 @@ class RunNotFoundError(SquidMeshError):
     """No run has this id, or the text is not an id at all."""
 
     def __init__(self, run_id: object) -> None:
-        self.run_id = str(run_id)
-        super().__init__(f"There is no run {self.run_id!r}. Run ids are UUIDs as start_run returned them.")
+        self.run_id = run_id if isinstance(run_id, str) else str(run_id) if isinstance(run_id, UUID) else given(run_id)
+        super().__init__(f"There is no run {given(self.run_id)}. Run ids are UUIDs as start_run returned them.")
 
 
 class TransitionError(SquidMeshError):

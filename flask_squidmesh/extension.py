@@ -17,7 +17,8 @@ from .dashboard import create_blueprint, permits
 from .dashboard.access import tenant_by
 from .dashboard.hooks import Hooks, notices
 from .dashboard.protocols import ActorHook, AuthorizeHook, LinksHook, NonceHook, RedactHook, ScopeHook, TenantHook
-from .errors import ConfigurationError, UnknownWorkflowError
+from .errors import ConfigurationError, PayloadError, UnknownWorkflowError, given, seconds_of
+from .executors.contract import Payload, check_payload
 from .people import Actor
 from .reading import explanation, graph, inspection, listing
 from .reading.filters import RunFilters
@@ -364,10 +365,17 @@ class SquidMesh(Commands):
     ) -> Any:
         """Hand a cron activation to the executor, as the host's scheduler does when a trigger is due.
 
-        Raises UnknownWorkflowError, and UnknownTriggerError for a trigger that is no cron trigger.
+        schedule_in: seconds until it is due; None for at once. intended_window: the time that the schedule meant.
+        signal_id: the scheduler's own name for this activation.
+
+        Raises UnknownWorkflowError, UnknownTriggerError for a trigger that is no cron trigger, and PayloadError for
+        another argument that makes no sense.
         """
         runtime = self._ready()
         spec, chosen = cron_trigger(runtime, workflow, trigger)
+        check_payload(Payload.cron(spec.name, chosen.name, intended_window, signal_id))
+        if schedule_in is not None and seconds_of(schedule_in) is None:
+            raise PayloadError(f"schedule_in is {given(schedule_in)}; pass seconds from 0 on, or None for at once.")
         return runtime.executor.enqueue_cron(
             spec.name, chosen.name, schedule_in=schedule_in, intended_window=intended_window, signal_id=signal_id
         )

@@ -11,6 +11,7 @@ from . import failures, headers, redirects, static_files
 from .access import Dashboard
 from .door import Address, Form, Page, limit_body, refuse_large
 from .hooks import Hooks
+from .parameters import check_address
 from .views import (
     acting,
     audit,
@@ -77,6 +78,7 @@ def create_blueprint(
         dashboard.add_url_rule(address.rule, address.endpoint, address.answer, methods=address.methods)
     dashboard.url_value_preprocessor(limit_body)
     dashboard.before_request(refuse_large)
+    dashboard.before_request(check_address)
     dashboard.after_request(headers.apply)
     dashboard.after_request(redirects.lead)
     dashboard.after_request(preferences.keep_live)

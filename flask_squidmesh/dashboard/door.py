@@ -15,7 +15,7 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..runtime.runtime import current_runtime
-from . import csrf
+from . import csrf, parameters
 
 About = TypeVar("About")
 URLENCODED: Final = "application/x-www-form-urlencoded"
@@ -89,9 +89,13 @@ class Form(Generic[About]):
 
 
 def check() -> None:
-    """Refuse a form that is too large, or no form of ours. Raises RequestEntityTooLarge, and what `csrf.check` does."""
+    """Refuse a form that is too large, unreadable, or no form of ours.
+
+    Raises RequestEntityTooLarge, Unreadable, and what `csrf.check` does.
+    """
     if request.mimetype == URLENCODED and request.get_data().count(b"&") >= _most_fields():
         raise RequestEntityTooLarge
+    parameters.check_form()
     csrf.check()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from flask import current_app, request
@@ -11,14 +12,35 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAl
 from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
-from ..errors import ConfigurationError, RunNotFoundError, SchemaError
-from . import access, data, door
+from ..errors import (
+    ConfigurationError,
+    ConflictError,
+    ManualActionError,
+    PayloadError,
+    RunNotFoundError,
+    SchemaError,
+    SquidMeshError,
+    TransitionError,
+    UnknownTriggerError,
+    UnknownWorkflowError,
+    UnsafeReplayError,
+)
+from . import access, data, door, parameters
 from .csrf import ForeignForm, NoForms
 from .language import _, in_english
 from .rendering import render
 
 Answer = tuple[str, int] | Response
 MISSING_TABLE_OR_COLUMN, QUERY_CANCELLED = ("42P01", "42703"), "57014"
+STATUSES: Mapping[type[SquidMeshError], int] = {
+    UnknownWorkflowError: 404,
+    UnknownTriggerError: 404,
+    TransitionError: 409,
+    ConflictError: 409,
+    UnsafeReplayError: 409,
+    PayloadError: 422,
+    ManualActionError: 422,
+}
 logger = logging.getLogger(__name__)
 
 
@@ -29,8 +51,10 @@ def register(dashboard: access.Dashboard) -> None:
     dashboard.register_error_handler(ForeignForm, foreign_form)
     dashboard.register_error_handler(NoForms, no_forms)
     dashboard.register_error_handler(RequestEntityTooLarge, too_large)
+    dashboard.register_error_handler(parameters.Unreadable, unreadable)
     dashboard.register_error_handler(NotFound, no_such_page)
     dashboard.register_error_handler(RunNotFoundError, no_such_run)
+    dashboard.register_error_handler(SquidMeshError, not_done)
     dashboard.register_error_handler(ConfigurationError, not_configured)
     dashboard.register_error_handler(SchemaError, no_tables)
     dashboard.register_error_handler(SQLAlchemyError, store_failed)
@@ -57,6 +81,16 @@ def too_large(_error: RequestEntityTooLarge) -> Answer:
 
 def no_forms(_error: NoForms) -> Answer:
     return _page("no_forms.html", 500, _("This app takes no forms"))
+
+
+def unreadable(error: parameters.Unreadable) -> Answer:
+    return _page("unreadable.html", 400, _("This request could not be read"), reason=error.reason)
+
+
+def not_done(error: SquidMeshError) -> Answer:
+    """What no view has an answer of its own for: a filter that makes no sense, a workflow that is not there."""
+    status = next((number for kind, number in STATUSES.items() if isinstance(error, kind)), 400)
+    return _page("unreadable.html", status, _("This request could not be carried out"), reason=in_english(str(error)))
 
 
 def no_such_page(_error: NotFound) -> Answer:

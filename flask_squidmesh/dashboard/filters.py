@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from .language import N_, _
 from .marks import mark_of
+from .parameters import LONGEST_NAME, whole
 
 PERIODS: Mapping[str, tuple[timedelta | None, str]] = {
     "": (None, N_("Any time")),
@@ -20,7 +21,6 @@ PERIODS: Mapping[str, tuple[timedelta | None, str]] = {
     "7d": (timedelta(days=7), N_("7 days")),
     "30d": (timedelta(days=30), N_("30 days")),
 }
-LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class Filters:
     def of(cls, given: Mapping[str, str], sizes: tuple[int, ...]) -> Filters:
         """The filters in a query; what is unknown there is left out."""
         names = ("word", "workflow", "q", "step", "error")
-        texts = {name: given.get(name, "").strip()[:LONGEST] for name in names}
+        texts = {name: given.get(name, "").strip()[:LONGEST_NAME] for name in names}
         since = given.get("since", "")
-        size = given.get("size", "")
+        size = whole(given.get("size"))
         return cls(
             **texts,
             since=since if since in PERIODS else "",
-            size=int(size) if size.isdecimal() and int(size) in sizes else None,
+            size=size if size in sizes else None,
         )
 
     @property

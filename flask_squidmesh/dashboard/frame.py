@@ -20,7 +20,7 @@ from ..reading.views import Count
 from ..runtime.runtime import current_runtime
 from ..store.summaries import RunSummary
 from ..workflow.tenants import NO_TENANT
-from . import access, csrf, data, headers, static_files, times
+from . import access, csrf, data, headers, parameters, static_files, times
 from .actors import name_of
 from .language import N_, _, current_language, in_english, number, plural
 
@@ -82,7 +82,7 @@ class Pulse:
     def address(self) -> str:
         """Where it asks. It says until when the words on the page are right, and so is taken once they are all said."""
         change = times.next_change()
-        return url_for(".pulse", **{"until": change and ceil(change.timestamp()), **self.query})
+        return parameters.address(".pulse", {}, {"until": change and ceil(change.timestamp()), **self.query})
 
 
 def frame() -> dict[str, Any]:
@@ -159,13 +159,13 @@ def version(*shown: object) -> str:
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 
-def pulse(view: str, version: str, **values: Any) -> Pulse:
+def pulse(view: str, version: str, /, **values: Any) -> Pulse:
     """The poll of a page. version: what the page shows; the answer is empty as long as it and the title hold."""
-    toggled = {**request.args.to_dict(), **(request.view_args or {}), "live": "0" if is_live() else "1"}
+    path, toggled = request.view_args or {}, {**request.args.to_dict(), "live": "0" if is_live() else "1"}
     return Pulse(
         query={**values, "view": view, "v": f"{version}-{needs()}"},
         seconds=_seconds(view),
-        toggle=url_for(request.endpoint or ".inbox", **toggled),
+        toggle=parameters.address(request.endpoint or ".inbox", path, toggled),
     )
 
 

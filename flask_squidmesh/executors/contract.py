@@ -12,6 +12,7 @@ from uuid import UUID
 from flask import current_app
 
 from ..errors import PayloadError
+from ..workflow.values import storable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -71,7 +72,8 @@ class Payload(dict[str, Any]):
         name = workflow if isinstance(workflow, str) else workflow.__squidmesh__.name
         window = intended_window.isoformat() if isinstance(intended_window, datetime) else intended_window
         given = {"intended_window": window, "signal_id": signal_id}
-        return cls(kind="cron", workflow=name, trigger=trigger, **{key: text for key, text in given.items() if text})
+        named = {key: value for key, value in given.items() if value is not None}
+        return cls(kind="cron", workflow=name, trigger=trigger, **named)
 
 
 def _queue_elsewhere(run: Identified) -> dict[str, str]:
@@ -198,8 +200,8 @@ def _checked(kind: str, payload: Mapping[Any, Any]) -> Payload:
 
 def _reason(key: str, value: Any) -> str | None:
     """Why the value does not fit its key, or None."""
-    if not isinstance(value, str) or not value:
-        return "must be text that is not empty"
+    if not isinstance(value, str) or not value or not storable(value):
+        return "must be text that is not empty and that a database can hold"
     match key:
         case "run_id":
             return None if _parses(UUID, value) else "must be a UUID"

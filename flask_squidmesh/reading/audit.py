@@ -9,7 +9,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from ..errors import FilterError
+from ..errors import FilterError, given
 from ..people import normal
 from ..store.scope import Scope
 from ..store.tables import AuditEvent
@@ -110,7 +110,7 @@ def place_of(cursor: str) -> int | None:
 def _place_of(cursor: str) -> int:
     if cursor.isascii() and cursor.isdigit() and len(cursor) < 19:
         return int(cursor)
-    raise FilterError("after", f"after={cursor!r} is no cursor. Pass `next` of the page before, or leave it out.")
+    raise FilterError("after", f"after={given(cursor)} is no cursor. Pass `next` of the page before, or leave it out.")
 
 
 def _view(row: Row) -> AuditEventView:

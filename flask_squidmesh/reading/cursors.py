@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from ..errors import FilterError
+from ..errors import FilterError, given
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -21,7 +21,8 @@ def place_of(cursor: str) -> tuple[datetime, str]:
     try:
         microseconds, _, id = cursor.partition("_")
         return _EPOCH + int(microseconds) * _MICROSECOND, str(UUID(id))
-    except (ValueError, OverflowError, AttributeError):
+    except (ValueError, TypeError, OverflowError, AttributeError):
         raise FilterError(
-            "after", f"after={cursor!r} is no cursor. Pass `next` of the page before, or leave it out for the first."
+            "after",
+            f"after={given(cursor)} is no cursor. Pass `next` of the page before, or leave it out for the first.",
         ) from None

@@ -12,10 +12,11 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from ..engine.status import RUN_MOVES
-from ..errors import FilterError
+from ..errors import FilterError, given
 from ..store.scope import Scope
 from ..store.tables import Run
 from ..workflow import Workflow
+from ..workflow.values import storable
 from .words import OPERATOR_WORDS, STUCK_AFTER, moments, word_alternatives
 
 NEEDS = ("decision", "resume", "interrupted", "incident", "failed", "compensation_failed")
@@ -95,9 +96,9 @@ def select_by(dialect: str, scope: Scope, filters: Filters) -> Selection:
     if unknown:
         known = ", ".join(Filters.__annotations__)
         raise FilterError(min(unknown), f"There is no filter {min(unknown)!r}. The filters are {known}.")
-    given = {name: value for name, value in filters.items() if value is not None}
-    conditions = [make(given[name], dialect) for name, make in _CONDITIONS.items() if name in given]
-    return Selection(scope, _statuses(given), _workflows(given), _word(given), tuple(conditions))
+    asked = {name: value for name, value in filters.items() if value is not None}
+    conditions = [make(asked[name], dialect) for name, make in _CONDITIONS.items() if name in asked]
+    return Selection(scope, _statuses(asked), _workflows(asked), _word(asked), tuple(conditions))
 
 
 def moments_of(filters: Filters) -> dict[str, datetime]:
@@ -110,72 +111,75 @@ def moments_of(filters: Filters) -> dict[str, datetime]:
     return {}
 
 
-def _statuses(given: Mapping[str, Any]) -> tuple[str, ...]:
-    asked = _known("status", given["status"], tuple(RUN_MOVES)) if "status" in given else ()
-    beside_step = asked or (_BEFORE_COMPLETION if "step" in given else ())
-    if "word" not in given:
+def _statuses(asked: Mapping[str, Any]) -> tuple[str, ...]:
+    chosen = _known("status", asked["status"], tuple(RUN_MOVES)) if "status" in asked else ()
+    beside_step = chosen or (_BEFORE_COMPLETION if "step" in asked else ())
+    if "word" not in asked:
         return beside_step
-    possible = OPERATOR_WORDS[_one("word", _known("word", given["word"], tuple(OPERATOR_WORDS)))]
+    possible = OPERATOR_WORDS[_one("word", _known("word", asked["word"], tuple(OPERATOR_WORDS)))]
     if not possible or not beside_step:
-        return possible or asked
+        return possible or chosen
     return tuple(status for status in possible if status in beside_step) or _NO_STATUS
 
 
-def _word(given: Mapping[str, Any]) -> tuple[Condition, ...]:
-    return tuple(word_alternatives(_one("word", _names("word", given["word"])))) if "word" in given else ()
+def _word(asked: Mapping[str, Any]) -> tuple[Condition, ...]:
+    return tuple(word_alternatives(_one("word", _names("word", asked["word"])))) if "word" in asked else ()
 
 
-def _names(filter: str, given: Any) -> tuple[str, ...]:
-    names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (given,)
+def _names(filter: str, value: Any) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
     if not names or not all(isinstance(name, str) and name for name in names):
-        raise FilterError(filter, f"{filter}={given!r} was given; expected a name, or several.")
+        raise FilterError(filter, f"{filter}={given(value)} was given; expected a name, or several.")
+    for name in names:
+        if not storable(name):
+            raise FilterError(filter, f"{filter}={given(name)} was given; it holds what no text in a database can.")
     return tuple(dict.fromkeys(names))
 
 
 def _one(filter: str, names: tuple[str, ...]) -> str:
     if len(names) != 1:
-        raise FilterError(filter, f"{filter}={names!r} was given; expected one only.")
+        raise FilterError(filter, f"{filter}={given(names)} was given; expected one only.")
     return names[0]
 
 
-def _known(filter: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
-    names = _names(filter, given)
+def _known(filter: str, value: Any, known: tuple[str, ...]) -> tuple[str, ...]:
+    names = _names(filter, value)
     for name in names:
         if name not in known:
-            raise FilterError(filter, f"There is no {filter} {name!r}. It is one of {', '.join(known)}.")
+            raise FilterError(filter, f"There is no {filter} {given(name)}. It is one of {', '.join(known)}.")
     return names
 
 
-def _moment(filter: str, given: Any) -> datetime:
-    if not isinstance(given, datetime) or given.tzinfo is None:
-        raise FilterError(filter, f"{filter}={given!r} was given; expected an aware datetime, e.g. in UTC.")
-    return given
+def _moment(filter: str, value: Any) -> datetime:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise FilterError(filter, f"{filter}={given(value)} was given; expected an aware datetime, e.g. in UTC.")
+    return value
 
 
-def _workflows(given: Mapping[str, Any]) -> tuple[str, ...]:
-    workflow = given.get("workflow", ())
-    if isinstance(workflow, type) and issubclass(workflow, Workflow):
+def _workflows(asked: Mapping[str, Any]) -> tuple[str, ...]:
+    workflow = asked.get("workflow", ())
+    if isinstance(workflow, type) and issubclass(workflow, Workflow) and "__squidmesh__" in vars(workflow):
         spec = workflow.__squidmesh__
         return (spec.name, *spec.aliases)
-    return _names("workflow", workflow) if "workflow" in given else ()
+    return _names("workflow", workflow) if "workflow" in asked else ()
 
 
-def _needs(given: Any, _dialect: str) -> Condition:
-    return Run.needs.in_(NEEDS) if given is True else Run.needs.in_(_known("needs", given, NEEDS))
+def _needs(value: Any, _dialect: str) -> Condition:
+    return Run.needs.in_(NEEDS) if value is True else Run.needs.in_(_known("needs", value, NEEDS))
 
 
-def _subject(given: Any, dialect: str) -> Condition:
+def _subject(value: Any, dialect: str) -> Condition:
     """Each database has its own way to find a prefix by index."""
-    prefix = _one("subject", _names("subject", given))
+    prefix = _one("subject", _names("subject", value))
     if dialect == "postgresql":
         return Run.subject.startswith(prefix, autoescape=True)
     return Run.subject.between(prefix, prefix + _HIGHEST_CHARACTER)
 
 
-def _run_id(given: Any, dialect: str) -> Condition:
-    digits = str(given).replace("-", "").lower()
+def _run_id(value: Any, dialect: str) -> Condition:
+    digits = str(value).replace("-", "").lower() if isinstance(value, str | UUID) else ""
     if not digits or len(digits) > 32 or set(digits) - set("0123456789abcdef"):
-        raise FilterError("run_id", f"run_id={given!r} was given; expected a run id, or how one begins.")
+        raise FilterError("run_id", f"run_id={given(value)} was given; expected a run id, or how one begins.")
     first, last = (str(UUID(digits.ljust(32, filler))) for filler in "0f")
     few = Run.id.between(first, last)
     # SQLite takes the beginning of an id to match every fourth run, and would rather read all runs of a status.
@@ -183,8 +187,8 @@ def _run_id(given: Any, dialect: str) -> Condition:
 
 
 def _equals(column: sa.orm.InstrumentedAttribute[Any], filter: str) -> Callable[[Any, str], Condition]:
-    def condition(given: Any, _dialect: str) -> Condition:
-        return column.in_(_names(filter, given))
+    def condition(value: Any, _dialect: str) -> Condition:
+        return column.in_(_names(filter, value))
 
     return condition
 

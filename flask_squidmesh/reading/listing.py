@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple, Unpack, cast, get_args
 import sqlalchemy as sa
 
 from ..engine.status import RUN_MOVES, TERMINAL
-from ..errors import FilterError
+from ..errors import FilterError, given
 from ..store.scope import Scope
 from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..store.tables import Dispatch, Id, Run, Timestamp
@@ -163,7 +163,7 @@ def _by_word(dialect: str, scope: Scope, filters: Filters) -> list[tuple[str, Co
 def check_limit(limit: int) -> None:
     """Raises FilterError unless the limit is a whole number from 1 to 500."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST:
-        raise FilterError("limit", f"limit={limit!r} was given; expected a whole number from 1 to {MOST}.")
+        raise FilterError("limit", f"limit={given(limit)} was given; expected a whole number from 1 to {MOST}.")
 
 
 def _behind(cursor: str, sort: Sort) -> Condition:

@@ -19,9 +19,11 @@ from ..engine.progress import Progress
 from ..engine.status import TERMINAL
 from ..errors import (
     ConflictError,
+    ManualActionError,
     RunNotFoundError,
     TransitionError,
     UnknownWorkflowError,
+    given,
 )
 from ..store import loading
 from ..store.database import AnySession
@@ -85,7 +87,9 @@ class Acting:
         return Progress(spec, self.run, now=self.runtime.clock.now(), new_id=new_id, around=around)
 
     def name_of(self, step: str | None) -> str | None:
-        """What a step is called today that may be said by a name that it had."""
+        """What a step is called today that may be said by a name that it had. Raises ManualActionError for no name."""
+        if step is not None and not isinstance(step, str):
+            raise ManualActionError("step", f"{self.call.name}: a step is named by text, not by {given(step)}.")
         return step if step is None or self.spec is None else self.spec.step_names.get(step, step)
 
     def refuse(self, why: str) -> TransitionError:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.status import TERMINAL
-from ..errors import FilterError, UnknownWorkflowError
+from ..errors import FilterError, UnknownWorkflowError, given
 from ..store import auditing, pruning
 from ..store.pruning import BEGINNING, Ended, Stretch
 from ..store.summaries import plain
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BATCH: Final = 500
 MOST_A_BATCH: Final = 10_000
+LONGEST_AGO: Final = timedelta(days=365_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,19 +174,21 @@ def forget_keys(runtime: Runtime) -> int:
 
 
 def _check(older_than: timedelta, batch: int) -> None:
-    if older_than < timedelta(0):
-        raise FilterError("older_than", f"older_than is {older_than}; pass how long ago, which is not negative.")
-    if not 1 <= batch <= MOST_A_BATCH:
-        raise FilterError("batch", f"batch is {batch}; pass 1 to {MOST_A_BATCH:,} runs a transaction.")
+    if not isinstance(older_than, timedelta) or not timedelta(0) <= older_than <= LONGEST_AGO:
+        raise FilterError(
+            "older_than", f"older_than is {given(older_than)}; pass how long ago, as a timedelta that is not negative."
+        )
+    if not isinstance(batch, int) or isinstance(batch, bool) or not 1 <= batch <= MOST_A_BATCH:
+        raise FilterError("batch", f"batch is {given(batch)}; pass 1 to {MOST_A_BATCH:,} runs a transaction.")
 
 
 def _statuses(status: str | Iterable[str]) -> list[str]:
-    chosen = [status] if isinstance(status, str) else list(dict.fromkeys(status))
-    wrong = [each for each in chosen if each not in TERMINAL]
+    chosen = [status] if isinstance(status, str) or not isinstance(status, Iterable) else list(status)
+    wrong = [each for each in chosen if not isinstance(each, str) or each not in TERMINAL]
     if wrong or not chosen:
-        found = ", ".join(map(repr, wrong)) or "none"
+        found = ", ".join(map(given, wrong)) or "none"
         raise FilterError("status", f"status is {found}; only runs that are {', '.join(sorted(TERMINAL))} can go.")
-    return chosen
+    return list(dict.fromkeys(chosen))
 
 
 def _count(groups: dict[tuple[Stretch, str | None], PruneGroup], stretch: Stretch, done: Batch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..engine.approving import has_id
-from ..errors import ConflictError, ManualActionError, PayloadError, UnknownTriggerError
+from ..errors import ConflictError, ManualActionError, PayloadError, UnknownTriggerError, given
 from ..store.claiming import Claim
 from ..store.database import AnySession
 from ..workflow import values
@@ -73,8 +73,10 @@ def trigger_of(spec: WorkflowSpec, name: str | None) -> TriggerSpec:
     """The trigger of this name, or the default one. Raises UnknownTriggerError."""
     if name is None:
         return spec.default_trigger
-    if name not in spec.triggers:
-        raise UnknownTriggerError(f"Workflow {spec.name} has no trigger {name!r}; it has: {', '.join(spec.triggers)}.")
+    if not isinstance(name, str) or name not in spec.triggers:
+        raise UnknownTriggerError(
+            f"Workflow {spec.name} has no trigger {given(name)}; it has: {', '.join(spec.triggers)}."
+        )
     return spec.triggers[name]
 
 

@@ -44,7 +44,9 @@ if hasattr(os, "register_at_fork"):
 
 def read_id(text: object) -> str | None:
     """The id in its usual form, or None where it is none."""
+    if isinstance(text, uuid.UUID):
+        return str(text)
     try:
-        return str(uuid.UUID(str(text)))
+        return str(uuid.UUID(text)) if isinstance(text, str) else None
     except ValueError:
         return None

@@ -23,7 +23,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from .server import LEVEL, SET_LEVEL, server_of
 
 Driver = psycopg.Connection[Any]
-# Lists, because psycopg's compiled implementation took no other sequence before 3.2.14.
+# Lists, because psycopg's compiled implementation took no other sequence before 3.3.
 Values = list[bytes | None]
 Statement = tuple[bytes | None, str, Values]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import ConfigurationError, UnknownWorkflowError
+from ..errors import ConfigurationError, UnknownWorkflowError, given
 from .declaration import Workflow
 from .spec import WorkflowSpec
 
@@ -23,10 +23,12 @@ class Registry:
         Raises ConfigurationError, and adds none, where something is no workflow or a name or alias is taken.
         """
         specs, names, problems = dict(self._specs), dict(self._names), list[str]()
+        if not workflows:
+            problems.append("register takes workflow classes, and none was given. Pass at least one.")
         for workflow in workflows:
             spec = _spec_of(workflow)
             if spec is None:
-                problems.append(f"register takes workflow classes, found {workflow!r}. Derive it from Workflow.")
+                problems.append(f"register takes workflow classes, found {given(workflow)}. Derive it from Workflow.")
             elif specs.get(spec.name) is not spec:
                 problems.extend(_taken(names, spec))
                 names.update(dict.fromkeys((spec.name, *spec.aliases), spec.name))
@@ -39,10 +41,10 @@ class Registry:
         """The workflow of this name, alias or class. Raises UnknownWorkflowError if it is not registered."""
         spec = self._find(workflow)
         if spec is None:
-            name = workflow if isinstance(workflow, str) else getattr(workflow, "__name__", repr(workflow))
+            name = given(workflow.__name__ if isinstance(workflow, type) else workflow)
             known = ", ".join(self._specs) or "none"
             raise UnknownWorkflowError(
-                f"No workflow {name!r} is registered; registered are: {known}. "
+                f"No workflow {name} is registered; registered are: {known}. "
                 "Pass its class to SquidMesh.register, or give a renamed workflow its old name in aliases."
             )
         return spec

@@ -197,6 +197,11 @@ def _refuse_masked(value: Any, plain: Any, path: _Location) -> None:
                 _refuse_masked(each, plain[key], (*path, key))
 
 
+def storable(text: str) -> bool:
+    """Whether a database can hold the text."""
+    return _fault(text) is None
+
+
 def _fault(leaf: Any) -> str | None:
     if (isinstance(leaf, float) and not math.isfinite(leaf)) or (isinstance(leaf, Decimal) and not leaf.is_finite()):
         return "a number must be finite, found NaN or an infinity"

@@ -56,7 +56,7 @@ def test_a_store_that_does_not_answer(visitor: Visitor, monkeypatch: pytest.Monk
 def test_a_search_that_takes_too_long(migrated_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     visitor = Visitor(make_app(migrated_postgres_url, SQUIDMESH_DASHBOARD_QUERY_TIMEOUT_MS=50))
 
-    def slow(connection: sa.Connection, **_: object) -> None:
+    def slow(connection: sa.Connection, *_: object, **__: object) -> None:
         connection.execute(sa.text("SELECT pg_sleep(5)"))
 
     monkeypatch.setattr("flask_squidmesh.dashboard.data.listing.list_runs", slow)

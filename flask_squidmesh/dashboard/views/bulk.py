@@ -16,6 +16,7 @@ from ...errors import ConflictError, FilterError, ManualActionError, TransitionE
 from ...reading.judging import Judged
 from ...runtime import bulk
 from ...runtime.runtime import current_runtime
+from ...store.identity import read_id
 from .. import asking, data, frame, search, viewing
 from ..access import current_scope, may, refusal, require, shown_actor
 from ..actions import ACTIONS
@@ -117,7 +118,8 @@ def _chosen() -> tuple[list[str], bool]:
     most = current_runtime().settings.dashboard.bulk_limit
     given = request.values.getlist("run")
     if given:
-        return list(dict.fromkeys(given))[:most], len(given) > most
+        known = dict.fromkeys(id for id in map(read_id, given) if id is not None)
+        return list(known)[:most], len(known) > most
     filters = Filters.of(request.values, ())
     if not any(request.values.get(key) for key in MANY_KEYS):
         return [], False

@@ -9,6 +9,7 @@ from flask import Response, abort, make_response, request
 
 from ...runtime.runtime import current_runtime
 from .. import frame, times
+from ..parameters import whole
 from ..rendering import render
 from . import bulk, failures, inbox, run, runs, schedules, workers, workflows
 
@@ -46,8 +47,8 @@ def answer() -> Response:
 
 def _words_have_passed() -> bool:
     """Whether the time has come at which the words of the page, such as "due in 59 min", are not right any more."""
-    until = request.args.get("until", "")
-    return until.isdecimal() and len(until) < 12 and current_runtime().clock.now().timestamp() >= int(until)
+    until = whole(request.args.get("until"))
+    return until is not None and current_runtime().clock.now().timestamp() >= until
 
 
 def _refreshed(view: str, version: str) -> tuple[str | None, bool]:
@@ -61,4 +62,4 @@ def _refreshed(view: str, version: str) -> tuple[str | None, bool]:
 
 def _same_again(version: str) -> frame.Pulse:
     asked: dict[str, Any] = {name: value for name, value in request.args.items() if name not in ("view", "v")}
-    return frame.pulse(request.args["view"], version, **asked)
+    return frame.pulse(request.args.get("view", ""), version, **asked)
