@@ -9,6 +9,7 @@ from dataclasses import replace
 from flask_squidmesh import Workflow
 from flask_squidmesh.store import tables
 from flask_squidmesh.testing import drain, work_through
+from tests.databases import engines_disposed
 from tests.shop import Recording, Script, Shop, check_health, check_rows
 
 from .versions import CHANGES, PLACES, Place, Style, Version, before, built
@@ -29,7 +30,7 @@ class Deploy:
 
     def ends(self) -> dict[Place, str]:
         """What became of the run at each place."""
-        with ExitStack() as stack:
+        with engines_disposed(), ExitStack() as stack:
             for shop in (self._shop, self._later):
                 stack.callback(shop.runtime.database.dispose)
             with self._shop.app.app_context():

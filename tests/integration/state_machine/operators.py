@@ -53,7 +53,7 @@ class Operator:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._answers: dict[tuple[str, str, str], RunSummary] = {}
+        self._answers: dict[tuple[str, str, str], tuple[Mapping[str, Any], Any]] = {}
         self._tokens: dict[str, str] = {}
 
     def decide(
@@ -77,8 +77,10 @@ class Operator:
         if offered and offered[which % len(offered)].step is not None:
             said["step"] = offered[which % len(offered)].step
         stored = self._answers.get((run_id, call, key)) if key else None
-        if stored is not None:
-            self._repeats(run_id, call, said, stored)
+        if stored is not None and stored[0] != _arguments(said):
+            self._refused(run_id, call, said, ConflictError)
+        elif stored is not None:
+            self._repeats(run_id, call, said, stored[1])
         elif self._is_stale(call, run, said.get("expected")):
             self._refused(run_id, call, said, ConflictError)
         elif offered or self._is_beyond(call, given):
@@ -138,7 +140,7 @@ class Operator:
         elif alive and answer is not None:
             self._decided(run_id, call, said, answer)
         elif self._world.fate.commits > commits:
-            self._was_left(run_id, call)
+            self._was_left(run_id, call, said)
 
     def _decided(self, run_id: str, call: str, said: Mapping[str, Any], answer: RunSummary) -> None:
         self._world.decided[run_id, CALLS[call]] += 1
@@ -146,17 +148,17 @@ class Operator:
             self._world.runs.append(answer.id)
         assert answer.status == self._world.shop.status(answer.id)
         if "idempotency_key" in said:
-            self._answers[run_id, call, said["idempotency_key"]] = answer
+            self._answers[run_id, call, said["idempotency_key"]] = (_arguments(said), answer)
             self._repeats(run_id, call, said, answer)
         self.try_everything(run_id)
 
-    def _was_left(self, run_id: str, call: str) -> None:
+    def _was_left(self, run_id: str, call: str, said: Mapping[str, Any]) -> None:
         """The process died in the call, after it was made."""
         self._world.decided[run_id, CALLS[call]] += 1
         known = {row.id for row in self._world.shop.rows(tables.runs)}
         self._world.runs += sorted(known - set(self._world.runs))
         for row in self._world.shop.rows(tables.control_calls, tables.control_calls.c.run_id == run_id):
-            self._answers.setdefault((run_id, row.call, row.key), row.answer)
+            self._answers.setdefault((run_id, row.call, row.key), (_arguments(said), row.answer))
 
     def _made(self, run_id: str, call: str, said: Mapping[str, Any], how: How) -> RunSummary:
         if how != "alone":
@@ -208,6 +210,11 @@ class Operator:
             sorted(shop.rows(tables.dispatches, tables.dispatches.c.run_id == run_id), key=lambda row: row.id),
             sorted(shop.rows(tables.audit_events, tables.audit_events.c.run_id == run_id), key=lambda row: row.id),
         ]
+
+
+def _arguments(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a key was used with, and what it may be used with again."""
+    return {name: value for name, value in said.items() if name not in ("expected", "idempotency_key") and value}
 
 
 def check_leads_to(action: NextAction, answer: RunSummary, rows: Sequence[Any]) -> None:

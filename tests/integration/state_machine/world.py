@@ -15,6 +15,7 @@ from flask_squidmesh.engine.status import TERMINAL
 from flask_squidmesh.runtime.claiming_work import claim_due
 from flask_squidmesh.runtime.performing import deliver
 from flask_squidmesh.runtime.relaying import relay
+from flask_squidmesh.runtime.solitude import Solitude
 from flask_squidmesh.store import tables
 from flask_squidmesh.store.claiming import Claim
 from flask_squidmesh.testing import drain
@@ -91,6 +92,7 @@ class World:
     @contextmanager
     def process(self, mishap: Mishap | None) -> Iterator[None]:
         """A process does something and may die of it."""
+        self._begin_process()
         try:
             with self.fate.has(mishap):
                 yield
@@ -98,6 +100,10 @@ class World:
             self.shop.db.session.remove()
         if self._faults:
             raise self._faults.pop()
+
+    def _begin_process(self) -> None:
+        """Forget what the one before, which is gone with its claims, meant to attempt alone."""
+        self.shop.runtime.solitude = Solitude(CLAIM_SECONDS)
 
     def claim(self, *, limit: int = 1, take_over: bool | None = True) -> None:
         """A worker claims work and keeps it for a while."""
@@ -121,6 +127,7 @@ class World:
     def come_to_rest(self, decide: Any) -> None:
         """Nothing goes wrong any more: perform everything, and have a person decide whatever is open."""
         self.queue.failing = None
+        self._begin_process()
         for _ in range(MOST_ROUNDS):
             self.shop.clock.advance(LONG)
             self._perform_what_is_due()
