@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from flask import Blueprint, current_app, g, has_request_context, request
@@ -179,11 +179,16 @@ def tenant_by(given: Hooks) -> str:
 def current_tenant() -> str:
     """Whose run is started by the person at the page: what the host says, else the only tenant of their scope.
 
-    Raises as `tenant_by` and `current_scope`.
+    Raises Refused where the hook does not answer well, what it answers by raising, and as `current_scope`.
     """
-    given = current_hooks()
-    tenants = current_scope().tenants or ()
-    return tenants[0] if given.tenant is None and len(tenants) == 1 else tenant_by(given)
+    hook = current_hooks().tenant
+    if hook is None:
+        tenants = current_scope().tenants or ()
+        return tenants[0] if len(tenants) == 1 else NO_TENANT
+    try:
+        return hooks.tenant(hook)
+    except HookFault as fault:
+        raise _unsaid(fault, "start", _("The app could not say whose the run would be.")) from fault
 
 
 def tenant_for(workflow: str) -> str:
@@ -207,15 +212,30 @@ def current_scope() -> Scope:
 
 def _scope() -> Scope:
     hook = current_hooks().scope
-    if hook is None:
-        return Scope.all()
+    return Scope.all() if hook is None else _scope_by(hook, shown_actor() if hook.declares("actor") else None)
+
+
+def scope_of(actor: Any, mount: str) -> Scope | None:
+    """Which runs the actor may know of, where this is no request of theirs; None where the host does not say, or cannot
+    be asked about somebody who is not at the page. As `refusal_of`; raises as `current_scope`.
+    """
+    found = current_app.blueprints.get(mount)
+    hook = found.hooks.scope if isinstance(found, Dashboard) else None
+    return _scope_by(hook, actor) if hook is not None and hook.declares("actor") else None
+
+
+def _scope_by(hook: Hook, actor: Any) -> Scope:
     try:
-        asked = hooks.scope(hook, shown_actor() if hook.declares("actor") else None)
+        asked = hooks.scope(hook, actor)
     except HookFault as fault:
-        hooks.tell(fault)
-        why = str(fault) if current_app.debug else _("The app could not say which runs you may know of.")
-        raise Refused("list", why) from fault
+        raise _unsaid(fault, "list", _("The app could not say which runs you may know of.")) from fault
     return asked.following(current_runtime().registry)
+
+
+def _unsaid(fault: HookFault, action: str, reason: str) -> Refused:
+    """The refusal where a hook does not answer well, of which the host's developer is told."""
+    hooks.tell(fault)
+    return Refused(action, str(fault) if current_app.debug else reason)
 
 
 def current_actor() -> Any:
@@ -274,7 +294,13 @@ def _denied_now(asked: Question) -> Deny | None:
     authorize = _mount().authorize
     if authorize is None:
         return Deny(_("The dashboard has not been opened to anybody.")) if is_closed() else None
-    return judgement(authorize, asked, shown_actor() if authorize.declares("actor") else None)
+    told = _with_tenant(asked) if authorize.declares("tenant") else asked
+    return judgement(authorize, told, shown_actor() if authorize.declares("actor") else None)
+
+
+def _with_tenant(asked: Question) -> Question:
+    """A start is asked about with the tenant that it would have. Raises as `current_tenant`."""
+    return replace(asked, tenant=current_tenant()) if asked.action == "start" else asked
 
 
 def judgement(authorize: Hook, asked: Question, actor: Any) -> Deny | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,8 @@ from markupsafe import Markup
 
 from ..runtime import control, replaying
 from ..store.summaries import RunSummary
-from .language import N_, _, in_english
+from .language import N_, _
+from .parameters import NotJson, json_of
 
 Form = Mapping[str, str]
 
@@ -58,10 +58,9 @@ def _from_step(form: Form) -> dict[str, Any]:
 def _output(form: Form) -> dict[str, Any]:
     text = form.get("output", "").strip()
     try:
-        output = json.loads(text) if text else {}
-    except json.JSONDecodeError as error:
-        problem = _("This is not JSON: {problem} in line {line}.", problem=in_english(error.msg), line=error.lineno)
-        raise Invalid("output", problem) from error
+        output = json_of(text) if text else {}
+    except NotJson as error:
+        raise Invalid("output", error.reason) from error
     if not isinstance(output, dict):
         raise Invalid("output", _("The output of a step is a JSON object, such as {example}.", example='{"id": "c-1"}'))
     return {"output": output, "allow_new_keys": form.get("allow_new_keys") == "yes"}

@@ -6,7 +6,7 @@ let that person view it. Counts go by the scope alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -27,7 +27,7 @@ from ..reading.judging import Judged
 from ..reading.listing import Standing
 from ..reading.looking import Look
 from ..reading.rates import EndedRun, Version
-from ..reading.views import AuditEventView, AuditPage, Count, Inbox, Run
+from ..reading.views import AuditEventView, AuditPage, Count, Inbox
 from ..reading.words import stuck_among, word_of
 from ..runtime import bulk
 from ..runtime.checking import WORKER_SILENCE
@@ -37,9 +37,9 @@ from ..store import auditing
 from ..store.summaries import RunSummary
 from ..workflow.spec import WorkflowSpec
 from ..workflow.tenants import NO_TENANT
+from . import relatives
 from .access import current_scope, current_tenant, may
 
-RELATED = ("parent_run_id", "replayed_from_id", "replayed_as_id")
 Marks = list[tuple[Any, ...]]
 _LIMITS = sa.text(
     "SELECT set_config('statement_timeout', :limit, true), set_config('jit', 'off', true), "
@@ -110,6 +110,14 @@ def runs_page(selection: Selection, *, size: int, after: str | None) -> WordedPa
         return WordedPage(_worded(connection, [run for run in page.runs if may("view", run)]), page.next)
 
 
+def exported_page(selection: Selection, *, size: int, after: str | None) -> WordedPage:
+    """The same without ties to runs that the person may not view. Raises FilterError."""
+    with at_once(), _connected() as connection:
+        page = runs_page(selection, size=size, after=after)
+        runs = relatives.untied(connection, [each.run for each in page.runs])
+        return replace(page, runs=tuple(WordedRun(run, each.word) for each, run in zip(page.runs, runs, strict=True)))
+
+
 def runs_standing(selection: Selection, *, size: int, after: str | None) -> Standing:
     """What a page of runs shows, in short, and how many runs each word has. Raises FilterError."""
     limit = current_runtime().config.dashboard.count_limit
@@ -135,22 +143,7 @@ def look(run_id: str, *, audit_before: int | None = None, whole_audit: bool = Fa
             audit_before=audit_before,
             audit_events=None if whole_audit else looking.AUDIT_EVENTS,
         )
-        return replace(found, run=_with_relatives(connection, found.run))
-
-
-def _with_relatives(connection: sa.Connection, run: Run) -> Run:
-    """The run without those of its relatives that the person may not view."""
-    named = (run.parent_run_id, run.replayed_from_id, run.replayed_as_id)
-    relatives = [id for id in (*named, *run.children, *run.replays) if id is not None and id not in run.pruned]
-    found = listing.summaries(connection, current_scope(), relatives)
-    refused = {id for id, relative in found.items() if not may("view", relative)}
-    if not refused:
-        return run
-    kept: dict[str, Any] = {name: None for name in RELATED if getattr(run, name) in refused}
-    if "parent_run_id" in kept:
-        kept["parent_step"] = None
-    children, replays = (tuple(id for id in ids if id not in refused) for ids in (run.children, run.replays))
-    return replace(run, children=children, replays=replays, **kept)
+        return replace(found, run=relatives.seen(connection, found.run))
 
 
 def glimpse(run_id: str) -> WordedRun:
@@ -220,18 +213,23 @@ def failures_marks(workflow: str | None) -> Marks:
         return failing.marks(connection, current_scope(), now=current_runtime().clock.now(), workflow=workflow)
 
 
+def refused_among(run_ids: Iterable[str | None]) -> set[str]:
+    """Those of the runs that there are and that the person may not view."""
+    with _connected() as connection:
+        return relatives.refused(connection, run_ids)
+
+
 def schedules_now() -> list[ScheduleView]:
-    """Every cron trigger of the registered workflows."""
-    return schedules(current_runtime(), current_scope())
+    """Every cron trigger of the registered workflows, with its last run as far as the person may view that."""
+    found = schedules(current_runtime(), current_scope())
+    refused = refused_among([each.last_run_id for each in found])
+    return [replace(each, last_run_id=None) if each.last_run_id in refused else each for each in found]
 
 
-def has_schedule(workflow: str, trigger: str) -> bool:
+def has_schedule(spec: WorkflowSpec, trigger: str) -> bool:
     """Whether there is such a cron trigger that the person may know of; those that are declared are of no tenant."""
-    spec = spec_named(workflow)
-    chosen = spec.triggers.get(trigger) if spec is not None else None
-    if spec is None or chosen is None or chosen.kind != "cron":
-        return False
-    return current_scope().admits(NO_TENANT, spec.name)
+    chosen = spec.triggers.get(trigger)
+    return chosen is not None and chosen.kind == "cron" and current_scope().admits(NO_TENANT, spec.name)
 
 
 def fleet_now() -> Fleet:

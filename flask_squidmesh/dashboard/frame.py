@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from flask import g, get_flashed_messages, request, url_for
 from markupsafe import Markup
 from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
 
 from ..errors import SquidMeshError
 from ..reading.views import Count
@@ -175,7 +176,7 @@ def needs() -> int | None:
     if "_squidmesh_needs" not in g:
         try:
             g._squidmesh_needs = data.needs_count() if access.may("list") else None
-        except (SQLAlchemyError, SquidMeshError, access.Refused):
+        except (SQLAlchemyError, SquidMeshError, HTTPException):
             g._squidmesh_needs = None
     counted: int | None = g._squidmesh_needs
     return counted

@@ -6,6 +6,7 @@ no database is asked for it; and no parameter of an address becomes a keyword of
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -15,8 +16,8 @@ from markupsafe import Markup
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
 
-from ..workflow.values import storable
-from .language import _
+from ..workflow.values import DEEPEST, storable
+from .language import _, in_english
 
 LONGEST_NAME: Final = 200
 LONGEST_IN_ADDRESS: Final = 4_000
@@ -25,6 +26,14 @@ MOST_DIGITS: Final = 11
 
 class Unreadable(BadRequest):
     """The request holds what cannot be looked up or stored; `reason` says so to the person."""
+
+    def __init__(self, reason: Markup) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NotJson(ValueError):
+    """What was typed is not JSON, or none that is kept; `reason` says so to the person."""
 
     def __init__(self, reason: Markup) -> None:
         super().__init__(reason)
@@ -49,6 +58,19 @@ def whole(text: str | None) -> int | None:
     if text is None or not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
         return None
     return int(text)
+
+
+def json_of(text: str) -> Any:
+    """What was typed into a field, as JSON data. Raises NotJson."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        said = in_english(error.msg.lower())
+        raise NotJson(_("This is not JSON: {problem} in line {line}.", problem=said, line=error.lineno)) from error
+    except RecursionError as error:
+        raise NotJson(_("This is nested too deep; at most {most} levels are kept.", most=DEEPEST)) from error
+    except ValueError as error:  # more digits than Python makes a number of
+        raise NotJson(_("A number in this has too many digits.")) from error
 
 
 def address(endpoint: str, path: Mapping[str, Any], query: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from markupsafe import Markup
 from pydantic import BaseModel
 
-from .language import _, in_english
+from .parameters import NotJson, json_of
 from .redaction import REDACTED
 
 Kind = Literal["text", "long", "number", "checkbox", "choice", "date", "datetime-local", "time", "json"]
@@ -91,18 +91,13 @@ def _typed(given: list[Field]) -> Iterator[tuple[str, Any]]:
                 yield each.name, each.value == "true"
             case "json" | "choice" if each.value.strip():
                 try:
-                    yield each.name, json.loads(each.value)
-                except ValueError as error:
-                    each.problem = _not_json(error)
+                    yield each.name, json_of(each.value)
+                except NotJson as error:
+                    each.problem = error.reason
             case "text" | "long" if each.value.strip():
                 yield each.name, each.value
             case "number" | "date" | "datetime-local" | "time" if each.value.strip():
                 yield each.name, each.value.strip()
-
-
-def _not_json(error: ValueError) -> Markup:
-    said = in_english(str(getattr(error, "msg", error)).lower())
-    return _("This is not JSON: {problem} in line {line}.", problem=said, line=getattr(error, "lineno", 1))
 
 
 def _field(name: str, schema: Mapping[str, Any], required: bool, hides: Hides) -> Field:

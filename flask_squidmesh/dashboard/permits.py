@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flask import current_app
+from werkzeug.exceptions import HTTPException
 
+from ..errors import RunNotFoundError
 from ..reading.judging import judged
 from ..runtime.bulk import Item, Job
 from ..runtime.runtime import current_runtime
+from ..store.scope import Scope
 from . import access
 from .access import Dashboard, Question
 from .hooks import Deny
@@ -23,7 +26,11 @@ def objection(job: Job, item: Item) -> str | None:
     if mount is None:
         return None
     with current_runtime().in_context():
-        return _objection(job, item, lambda question: access.refusal_of(job.actor, mount, question))
+        try:
+            scope = access.scope_of(job.actor, mount)
+        except HTTPException as error:
+            return str(error.description)
+        return _objection(job, item, lambda question: access.refusal_of(job.actor, mount, question), scope)
 
 
 def notices() -> Iterator[tuple[str, str]]:
@@ -40,16 +47,19 @@ def notices() -> Iterator[tuple[str, str]]:
 
 def own_objection(job: Job, item: Item) -> str | None:
     """Why it may not be done by the person whose request this is, and whose job it is; None where it may."""
-    return _objection(job, item, access.refusal_here)
+    return _objection(job, item, access.refusal_here, access.current_scope())
 
 
-def _objection(job: Job, item: Item, ask: Ask) -> str | None:
+def _objection(job: Job, item: Item, ask: Ask, scope: Scope | None) -> str | None:
+    """scope: what they may know of now; None for what they might when they asked."""
     runtime = current_runtime()
     with runtime.database.read() as connection:
         found = judged(connection, runtime.registry, job.scope, [item.run_id])
     if not found:
         return None  # the call itself says that there is no such run
     run, decision = found[0].run, _decision(found[0].decisions, item.step)
+    if scope is not None and not scope.admits(run.tenant, run.workflow):
+        return str(RunNotFoundError(run.id))
     asked = Question(action=job.action, run=run, permission=decision.get("permission"), step=item.step)
     for denied in map(ask, (Question(action="view", run=run), asked)):
         if denied is not None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from ..workflow.spec import WorkflowSpec
+from ..workflow.values import fingerprint
 from .adopting import unfit
 from .approving import given, wanted
 from .details import as_data
@@ -159,10 +160,11 @@ def allowed(facts: ActionFacts) -> tuple[str, ...]:
 def decision_token(status: str, decisions: Sequence[OpenDecision], replayed_as: str | None = None) -> str:
     """What a page showed as open: a finished run's status, the open decisions as "review#1", else "open".
 
-    replayed_as: the run that a finished one was last replayed as, which whoever replays it has to have seen.
+    replayed_as: the run that a finished one was last replayed as. Whoever replays it has to have known that there is
+    one, and need not know which, as they may not be allowed to.
     """
     if status in TERMINAL:
-        return status if replayed_as is None else f"{status}#{replayed_as}"
+        return status if replayed_as is None else f"{status}#{fingerprint(replayed_as)[:12]}"
     return ",".join(sorted(f"{decision.step}#{decision.visit}" for decision in decisions)) or "open"
 
 

@@ -377,3 +377,27 @@ def test_a_forms_key_is_that_of_one_person_and_one_request(
     send(others, "acknowledge", second, **({name: value} if name == "comment" else {}))
     assert "Somebody was faster; nothing was done." in others.read("/runs")
     assert [event.type for event in others.events(other)] == []
+
+
+@pytest.mark.parametrize(
+    ("scope", "said"),
+    [
+        (Scope(tenants=[]), "Run ids are UUIDs as start_run returned them."),
+        (Scope(workflows=["billing"]), "Run ids are UUIDs as start_run returned them."),
+        (None, "The app could not say which runs you may know of."),
+        (Scope.all(), None),
+    ],
+)
+def test_who_has_lost_the_scope_meanwhile_reaches_no_run_by_a_worker(
+    make: Any, hooks: Changing, monkeypatch: pytest.MonkeyPatch, scope: Scope | None, said: str | None
+) -> None:
+    scopes: dict[Any, Scope | None] = {"dana": Scope.all()}
+    by_actor = {"scope": lambda actor: scopes[actor], "authorize": hooks.may, "actor": hooks.who}
+    visitor = make(by_actor)
+    run_id = start(visitor.app, Checkout, "1")
+    job = begun(visitor, monkeypatch, f"action=approve&run={run_id}")
+    scopes["dana"], hooks.person = scope, None
+    work_on(visitor)
+    assert (visitor.status(run_id) == "paused") == (said is not None)
+    scopes["dana"], hooks.person = Scope.all(), "dana"
+    assert (said or "Done with 1 run.") in visitor.read(f"/bulk/{job.id}")

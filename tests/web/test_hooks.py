@@ -9,7 +9,7 @@ import pytest
 from flask import abort
 from sqlalchemy.exc import OperationalError
 
-from flask_squidmesh import Cron, Deny, Person, SquidMesh, Wait, Workflow
+from flask_squidmesh import Cron, Deny, Person, Scope, SquidMesh, Wait, Workflow
 from tests.web.shop import Checkout, Import, allow_everything, mesh_of, start
 from tests.web.visiting import Visitor, forms_of, text_of
 
@@ -77,6 +77,82 @@ def test_authorize_is_told_what_it_is_about(make: Any, path: str, expected: dict
     asked.clear()
     visitor.get("/workflows" if "workflows" in path else "/schedules" if "schedules" in path else f"/runs/{run_id}")
     assert any({**told, **expected} == told for told in asked)
+
+
+@pytest.mark.parametrize(
+    ("more", "tenant"),
+    [
+        ({"tenant": lambda: "acme"}, "acme"),
+        ({"tenant": lambda: None}, ""),
+        ({"scope": lambda: Scope(tenants=["globex"])}, "globex"),
+        ({"scope": lambda: Scope(tenants=["acme", "globex"]), "tenant": lambda: "acme"}, "acme"),
+        ({}, ""),
+    ],
+)
+def test_a_start_is_asked_about_with_the_tenant_that_it_would_have(
+    make: Any, more: dict[str, Any], tenant: str
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def may(action: str, workflow: str | None, tenant: str) -> bool:
+        if action == "start":
+            asked.append((workflow or "", tenant))
+        return True
+
+    visitor: Visitor = make({"authorize": may, "actor": lambda: "dana", **more})
+    path = "/workflows/checkout/start"
+    for page in (path, "/workflows", "/workflows/checkout"):
+        visitor.read(page)
+    answer = visitor.send(path, {**visitor.form(path), "payload.order_id": "7"})
+    assert ("checkout", tenant) in asked
+    assert {told for _, told in asked} == {tenant}
+    with visitor.app.app_context():
+        assert mesh_of(visitor.app).inspect_run(answer.location.rpartition("/")[2]).tenant == tenant
+    visitor.read(answer.location.removeprefix("/squidmesh"))
+    assert {told for _, told in asked} == {tenant}
+
+
+def test_a_schedule_is_asked_about_under_its_workflows_name_and_with_its_own_tenant(make: Any) -> None:
+    class Payroll(Workflow):
+        aliases = ("wages",)
+        monthly = Cron("0 3 1 * *")
+        rest = Wait(1)
+
+    refused: list[tuple[str | None, str]] = []
+
+    def may(action: str, workflow: str | None, tenant: str) -> bool:
+        if action.startswith("schedule"):
+            refused.append((workflow, tenant))
+        return workflow != "payroll"
+
+    visitor: Visitor = make({"authorize": may, "actor": lambda: "dana", "tenant": lambda: "acme"})
+    mesh_of(visitor.app).register(Payroll)
+    for name in ("payroll", "wages"):
+        assert visitor.send(f"/schedules/{name}/monthly/run", token(visitor)).status_code == 403
+    assert refused == [("payroll", "")] * 2
+    with visitor.app.app_context():
+        assert mesh_of(visitor.app).list_runs().runs == ()
+
+
+@pytest.mark.parametrize("hook", [raising(ValueError("4711")), lambda: 12, lambda: "\0"])
+def test_a_tenant_that_is_none_starts_nothing_and_breaks_no_page(make: Any, caplog: Any, hook: Any) -> None:
+    visitor: Visitor = make({"authorize": lambda **told: True, "actor": lambda: "dana", "tenant": hook})
+    run_id = start(visitor.app, Checkout)
+    for page in ("/", "/workflows", "/workflows/checkout", f"/runs/{run_id}"):
+        assert "/checkout/start" not in visitor.get(page).text
+        assert visitor.get(page).status_code == 200, page
+    answer = visitor.send("/workflows/checkout/start", {**token(visitor), "payload.order_id": "7"})
+    assert (answer.status_code, "The app could not say whose the run would be." in answer.text) == (403, True)
+    assert "4711" not in answer.text
+    assert "The hook mesh.tenant" in caplog.text
+
+
+def test_where_the_scope_sends_somebody_to_log_in_every_address_answers(make: Any) -> None:
+    visitor: Visitor = make({"authorize": allow_everything, "scope": lambda: abort(401)})
+    visitor.app.config["PROPAGATE_EXCEPTIONS"] = False
+    answers = {path: visitor.get(path).status_code for path in ("/", "/runs", "/help", "/nowhere", "/pulse?view=none")}
+    assert answers == {"/": 401, "/runs": 401, "/help": 200, "/nowhere": 404, "/pulse?view=none": 404}
+    assert visitor.send("/bulk", {"action": "cancel"}).status_code == 400
 
 
 def test_an_answer_of_authorize_that_is_none_opens_nothing(make: Any, caplog: Any) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import Manual, Step, StepContext, Workflow
+from flask_squidmesh import Cron, Manual, Scope, Step, StepContext, Wait, Workflow
+from flask_squidmesh.runtime import bulk
+from flask_squidmesh.runtime.scheduling import fire
 from tests.web.shop import Checkout, Labels, Order, fill, mesh_of, start
 from tests.web.visiting import Visitor
 
@@ -25,6 +27,11 @@ class Pair(Workflow):
     subject = "Pair {order_id}"
     tie = Manual(Order)
     both = Step(pair)
+
+
+class Nightly(Workflow):
+    nightly = Cron("0 3 * * *")
+    rest = Wait(1)
 
 
 @pytest.fixture
@@ -98,3 +105,53 @@ def test_relatives_that_may_not_be_viewed_are_left_out(visitor: Visitor, asked: 
     assert max(asked.values()) == 1
     assert visitor.get(f"/runs/{parent}.json").get_json()["children"] == [shown.id]
     assert visitor.get(f"/runs/{hidden.id}").status_code == 403
+
+
+def test_no_file_and_no_token_names_a_replay_that_may_not_be_viewed(visitor: Visitor, make: Any) -> None:
+    refused: set[str] = set()
+    narrow = make({"authorize": lambda action, run: not (action == "view" and run and run.id in refused)})
+    with visitor.app.app_context():
+        first = mesh_of(visitor.app).list_runs(workflow="labels").runs[0].id
+        second = mesh_of(visitor.app).replay_run(first, actor="kim").id
+    named = (f"/runs/{first}", f"/runs/{first}.json", f"/runs/{first}?view=events", "/runs.json", "/audit.csv")
+    assert second in narrow.get(f"/runs/{first}.json").text
+    refused.add(second)
+    assert [path for path in named if second in narrow.get(path, buffered=True).text] == []
+    refused.clear()
+    refused.add(first)
+    named = (f"/runs/{second}", f"/runs/{second}.json", f"/runs/{second}?view=events", "/runs.json", "/audit.csv")
+    assert [path for path in named if first in narrow.get(path, buffered=True).text] == []
+
+
+def test_a_schedule_does_not_name_a_last_run_that_may_not_be_viewed(make: Any) -> None:
+    refused: set[str] = set()
+    visitor = make({"authorize": lambda action, run: not (action == "view" and run and run.id in refused)})
+    mesh_of(visitor.app).register(Nightly)
+    with visitor.app.app_context():
+        run_id = fire(visitor.app.extensions["squidmesh"], "nightly", "nightly")
+    assert run_id is not None
+    assert run_id in visitor.get("/schedules").text
+    refused.add(run_id)
+    for path in ("/schedules", "/pulse?view=schedules&v=x-x"):
+        page = visitor.get(path).text
+        assert run_id not in page
+        assert "Every night" in page or "nightly" in page.lower()
+        assert "It has not fired yet." not in page
+
+
+def test_a_job_of_somebody_else_tells_of_no_run_that_may_not_be_viewed(make: Any) -> None:
+    refused: set[str] = set()
+    visitor = make(
+        {"authorize": lambda action, run: not (action == "view" and run and run.id in refused), "actor": lambda: "lee"}
+    )
+    shown, hidden = start(visitor.app, Labels, "1"), start(visitor.app, Labels, "2")
+    runtime = visitor.app.extensions["squidmesh"]
+    with visitor.app.app_context():
+        items = [bulk.Item(run_id=run_id, token="failed") for run_id in (shown, hidden)]
+        job_id = bulk.begin(runtime, "acknowledge", items, scope=Scope.all(), actor="kim")
+        bulk.go_on(runtime, job_id, 60)
+    assert hidden in visitor.get(f"/bulk/{job_id}").text
+    refused.add(hidden)
+    page = visitor.get(f"/bulk/{job_id}").text
+    assert (shown in page, hidden in page) == (True, False)
+    assert "Done with 2 runs." in page

@@ -260,12 +260,14 @@ def _version(job: bulk.Job) -> str:
 
 def _content(job: bulk.Job) -> dict[str, Any]:
     going = job.status in bulk.OPEN
+    hidden = set() if _is_mine(job) else data.refused_among(item.run_id for item in job.items)
+    shown = [item for item in job.items if item.run_id not in hidden]
     return {
         "job": job,
         "going": going,
         "label": ACTIONS[job.action].label,
-        "failed": [item for item in job.items if item.done is False],
-        "done": [item for item in job.items if item.done],
+        "failed": [item for item in shown if item.done is False],
+        "done": [item for item in shown if item.done],
         "may_act": may("bulk"),
         "pulse": frame.pulse("bulk", _version(job), job_id=job.id) if going else None,
     }

@@ -39,10 +39,10 @@ def _pages() -> Iterator[data.WordedPage]:
     require("list")
     require("export")
     selection = search.selection(Filters.of(request.args, ()))
-    page = data.runs_page(selection, size=PAGE, after=None)
+    page = data.exported_page(selection, size=PAGE, after=None)
     yield page
     while page.next is not None:
-        page = data.runs_page(selection, size=PAGE, after=page.next)
+        page = data.exported_page(selection, size=PAGE, after=page.next)
         yield page
 
 

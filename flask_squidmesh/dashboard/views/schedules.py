@@ -119,10 +119,11 @@ def enter(workflow: str, trigger: str, verb: str) -> Asked:
     deed = DEEDS.get(verb)
     if deed is None:
         abort(404)
-    actor = asking.actor_for(deed.right, workflow=workflow)
-    if not data.has_schedule(workflow, trigger):
+    spec = data.spec_named(workflow)
+    actor = asking.actor_for(deed.right, workflow=spec.name if spec else workflow)
+    if spec is None or not data.has_schedule(spec, trigger):
         abort(404)
-    return Asked(deed, workflow, trigger, actor)
+    return Asked(deed, spec.name, trigger, actor)
 
 
 def ask(asked: Asked) -> Response:

@@ -214,8 +214,10 @@ def test_the_decision_token(status: str, decisions: tuple[OpenDecision, ...], to
     assert decision_token(status, decisions) == token
 
 
-def test_the_token_of_a_run_that_was_replayed_names_the_replay() -> None:
-    assert decision_token("failed", (), "r-2") == "failed#r-2"
+def test_the_token_of_a_run_tells_its_replays_apart_and_names_none() -> None:
+    tokens = [decision_token("failed", (), replay) for replay in (None, "r-2", "r-3")]
+    assert len({*tokens}) == 3
+    assert all(token.startswith("failed") and "r-" not in token for token in tokens)
 
 
 # -- facts from rows -----------------------------------------------------------------------------------------------
