@@ -12,6 +12,7 @@ from ..engine.changes import Changes
 from ..engine.facts import RunFact
 from . import log_records
 from .error_records import log_error
+from .interrupts import let_ctrl_c_through
 from .log_records import Unsuccessful
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def send(runtime: Runtime, name: str, facts: Mapping[str, Any], failed: Unsucces
     try:
         log_records.write(name, facts, failed)
     except BaseException as error:  # a filter or a formatter of the host's
+        let_ctrl_c_through(error)
         log_error(logger, error, "squidmesh: the log record of %s could not be written", name)
     signal = getattr(signals, name)
     if not signal.receivers:
@@ -107,6 +109,7 @@ def send(runtime: Runtime, name: str, facts: Mapping[str, Any], failed: Unsucces
         try:
             receiver(runtime.app, **_keywords(receiver, facts))
         except BaseException as error:  # what is told has been committed, so nothing may end here
+            let_ctrl_c_through(error)
             log_error(logger, error, "squidmesh: a subscriber to %s raised", name)
 
 

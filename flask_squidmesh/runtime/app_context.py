@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask
 
 from .error_records import log_error, safely
+from .interrupts import let_ctrl_c_through
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -38,8 +39,9 @@ class OwnContext:
         except BaseException as raised:
             if raised is error:
                 return
-            log_error(logger, raised, "squidmesh: the end of an app context of %s raised", self._app.name)
             safely(self._drop_session, None)
+            let_ctrl_c_through(raised)
+            log_error(logger, raised, "squidmesh: the end of an app context of %s raised", self._app.name)
 
     def _drop_session(self) -> None:
         """Give back the connection of a session that the host's functions kept from being removed."""

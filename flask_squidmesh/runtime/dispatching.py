@@ -22,6 +22,7 @@ from ..store.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..store.tables import dispatches, runs, step_runs
 from .announcing import send
 from .error_records import log_error, safely, storable, told, type_name
+from .interrupts import let_ctrl_c_through
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -83,6 +84,7 @@ def announce_work(runtime: Runtime, wanted: Sequence[Intent]) -> HandOver:
     try:
         woken = [(intent, wake(intent.payload(runtime), schedule_in=_seconds(runtime, intent))) for intent in wanted]
     except BaseException as error:  # the host's code; what is decided is recorded all the same
+        let_ctrl_c_through(error)
         log_error(logger, error, "squidmesh: the executor could not wake its workers")
         return HandOver(left=wanted)
     notice = next((each.notice for _, each in woken if each.notice), None)
@@ -106,6 +108,7 @@ def hand_over_within(runtime: Runtime, connection: sa.Connection, wanted: Sequen
                 metadata = enqueue_in(connection, intent.payload(runtime), schedule_in=_seconds(runtime, intent))
             taken.append((intent, metadata))
         except BaseException as error:  # the host's code; its failure must not fail the run
+            let_ctrl_c_through(error)
             if connection.invalidated:
                 raise
             logger.warning("squidmesh: the executor could not hand over in the transaction (%s)", type_name(error))
@@ -134,6 +137,7 @@ def hand_over(runtime: Runtime, wanted: Sequence[Intent], *, repeated: bool = Fa
         try:
             _enqueue(runtime, summary(runtime, run_id), group)
         except BaseException as error:  # the host's code; the relay hands over again
+            let_ctrl_c_through(error)
             logger.warning("squidmesh: work for run %s could not be handed over (%s)", run_id, type_name(error))
             with suppress(sa.exc.SQLAlchemyError):  # the relay looks at the row in its time all the same
                 _note_failure(runtime, run_id, {intent.step for intent in group}, told(error), counted=repeated)

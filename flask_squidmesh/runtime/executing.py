@@ -7,8 +7,6 @@ import inspect
 import logging
 import os
 import sys
-import threading
-from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from contextvars import copy_context
@@ -29,7 +27,8 @@ from ..workflow.spec import Compensation, Parameter, RetryPolicy, StepSpec, Work
 from ..workflow.templates import render
 from ..workflow.values import step_output
 from .announcing import facts_of, send
-from .error_records import error_record, is_a
+from .error_records import error_record
+from .interrupts import let_shutdown_through
 from .outcomes import MOST_DETAILS, Completed, Failed, Outcome, blocked_by, check_output, failure_of
 from .patience import until_lost
 from .run_state import RunState
@@ -154,7 +153,7 @@ def _invoke(
         check_output(output, runtime.settings.max_payload_bytes)
         return Completed(output={called.key: output} if called.key else output, input=bound.input)
     except BaseException as exception:
-        _let_shutdown_through(exception)
+        let_shutdown_through(exception)
         failure = failure_of(exception, called.retry, runtime.settings.max_payload_bytes)
         return Failed(failure=failure, input=bound.input, cause=exception)
 
@@ -163,13 +162,6 @@ def _began(runtime: Runtime, claim: Claim) -> None:
     visit, run = claim.visit, claim.run
     facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts}
     send(runtime, "step_started", {**facts_of(run), **facts})
-
-
-def _let_shutdown_through(exception: BaseException) -> None:
-    """Signals are raised in the main thread only; anywhere else SystemExit and its like are the step's own."""
-    own = is_a(exception, Exception, CancelledError, BaseExceptionGroup)
-    if not own and threading.current_thread() is threading.main_thread():
-        raise exception
 
 
 def _callable(runtime: Runtime, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from ..engine.facts import Failure
-from ..store import auditing, loading, writing
-from ..store.claiming import Claim, Work
+from ..store import auditing, claiming, loading, writing
+from ..store.claiming import Claim, Unanswered, Work
 from ..store.tables import dispatches
 from ..workflow.spec import WorkflowSpec
 from .announcing import facts_of, send
@@ -65,6 +65,16 @@ def attempt(
 
     until: the time up to which this delivery may go on with another step; None where this is its last.
     """
+    try:
+        return _attempted(runtime, spec, claim, state, until)
+    except (KeyboardInterrupt, SystemExit):
+        _put_back(runtime, claim)
+        raise
+
+
+def _attempted(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, until: datetime | None
+) -> tuple[str, Claim | None]:
     outcome: Outcome | None = None
 
     def goes_on() -> bool:
@@ -89,9 +99,6 @@ def attempt(
         _dropped(runtime, claim, outcome)
         runtime.claims.let_go([claim], performed=True)
         return _present_status(runtime, claim), None
-    except (KeyboardInterrupt, SystemExit):
-        _put_back(runtime, claim)
-        raise
     if isinstance(outcome, Completed):
         state.add(outcome.output)
     after_commit(runtime, recorded, outcome.failure.exception if isinstance(outcome, Failed) else None)
@@ -155,10 +162,12 @@ def _dropped(runtime: Runtime, claim: Claim, outcome: Outcome | None) -> None:
 
 
 def _put_back(runtime: Runtime, claim: Claim) -> None:
-    """This process is going down in the middle of the step: let another take it at once, as a further attempt."""
+    """This process is going down: let another take the step at once, as a further attempt; or, where its outcome is
+    recorded, the one that was to follow in place and has not begun."""
     now = runtime.clock.now()
     try:
         with runtime.database.write() as connection:
+            claiming.put_back_unanswered(connection, [Unanswered(claim, performed=True)], now)
             connection.execute(
                 sa.update(dispatches)
                 .where(dispatches.c.id == claim.dispatch_id, dispatches.c.claim_id == claim.claim_id)

@@ -32,6 +32,7 @@ from .announcing import announce
 from .at_once import written_at_once
 from .dispatching import HandOver, announce_work, enqueues_within, finish, hand_over_within, intents
 from .error_records import log_error
+from .interrupts import let_ctrl_c_through
 from .outcomes import Blocked, Completed, Failed, Outcome
 
 if TYPE_CHECKING:
@@ -325,6 +326,7 @@ def _continues(runtime: Runtime, run: RunFact, step: str) -> bool:
     try:
         return bool(runtime.executor.continues(run, step))
     except BaseException as error:  # the host's code; the step that was done is recorded all the same
+        let_ctrl_c_through(error)
         message = "squidmesh: run %s: the executor could not say whether to go on with step %s"
         log_error(logger, error, message, run.id, step)
         return False

@@ -14,7 +14,9 @@ from flask import appcontext_pushed
 
 from flask_squidmesh import FailStep, Manual, Retry, Step, Workflow, signals
 from flask_squidmesh.runtime import performing, worker
+from flask_squidmesh.runtime.relaying import relay
 from flask_squidmesh.runtime.worker import ThreadsLostError, Worker
+from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 from tests.waiting import eventually
 
@@ -192,7 +194,7 @@ def subscribers() -> Iterator[list[Any]]:
         signal.disconnect(receiver)
 
 
-@pytest.mark.parametrize("error", [Evil, SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [Evil, SystemExit])
 def test_a_start_does_not_raise_after_its_commit(
     open_shop: OpenShop, script: Script, subscribers: list[Any], error: type[BaseException]
 ) -> None:
@@ -215,6 +217,82 @@ def test_a_start_does_not_raise_after_its_commit(
     assert told == [run_id]
     assert shop.status(run_id) == "pending"
     assert shop.mesh.explain_run(run_id).status == "pending"
+
+
+class Interrupted:
+    """Does what it is told, and then somebody presses Ctrl-C in the middle of the host's code, once."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        self.times += 1
+        if self.times == 1:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_a_subscriber_ends_a_start_that_is_committed(
+    open_shop: OpenShop, script: Script, subscribers: list[Any]
+) -> None:
+    workflow = workflow_of(script)
+    shop = open_shop(workflow, executor=Recording())
+    pressed = Interrupted()
+    signals.run_created.connect(pressed)
+    subscribers.append((signals.run_created, pressed))
+    with pytest.raises(KeyboardInterrupt):
+        shop.start(workflow)
+    [run] = shop.mesh.list_runs().runs
+    assert run.status == "pending"
+
+
+def test_ctrl_c_in_an_executor_ends_a_start_that_the_relay_hands_over(open_shop: OpenShop, script: Script) -> None:
+    class Pressed(Recording):
+        pressed = Interrupted()
+
+        def enqueue(self, payload: Any, *, schedule_in: float | None = None) -> Any:
+            self.pressed()
+            return super().enqueue(payload, schedule_in=schedule_in)
+
+    queue, workflow = Pressed(), workflow_of(script)
+    shop = open_shop(workflow, executor=queue)
+    with pytest.raises(KeyboardInterrupt):
+        shop.start(workflow)
+    shop.clock.advance(61)
+    relay(shop.runtime)
+    assert queue.steps == ["work"]
+
+
+@pytest.mark.parametrize("where", ["step_started", "step_completed", "continues", "teardown"])
+def test_ctrl_c_in_the_hosts_code_gives_what_is_open_to_others_at_once(
+    open_shop: OpenShop, script: Script, subscribers: list[Any], where: str
+) -> None:
+    class Chain(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("work"))
+        pay = Step(script.does("pay"), irreversible=True)
+        flow = [work >> pay]
+
+    class Pressed(Recording):
+        def continues(self, run: Any, step: str) -> bool:
+            if where == "continues":
+                pressed()
+            return True
+
+    pressed = Interrupted()
+    shop = open_shop(Chain, executor=Pressed())
+    run_id = shop.start(Chain)
+    if where == "teardown":
+        shop.app.teardown_appcontext(lambda _error: pressed() if script.calls else None)
+    elif where != "continues":
+        signal = getattr(signals, where)
+        signal.connect(pressed)
+        subscribers.append((signal, pressed))
+    with pytest.raises(KeyboardInterrupt):
+        shop.deliver(run_id, "work")
+    drain()
+    shop.app.teardown_appcontext_funcs.clear()
+    assert (shop.status(run_id), script.calls.count("pay")) == ("completed", 1)
+    assert "interrupted" not in shop.events(run_id)
 
 
 @pytest.mark.parametrize(
