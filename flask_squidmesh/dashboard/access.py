@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from flask import Blueprint, current_app, g, has_request_context, request
+from flask import Blueprint, current_app, has_request_context, request
 from jinja2 import Environment
 from markupsafe import Markup
 from werkzeug.exceptions import Forbidden, HTTPException
@@ -23,6 +23,7 @@ from ..workflow.tenants import NO_TENANT
 from . import hooks
 from .hooks import Deny, Hooks
 from .language import _
+from .request_memory import memory
 from .rights import name_of_right
 
 OPTIONS = ("approve", "reject")
@@ -204,9 +205,10 @@ def current_scope() -> Scope:
 
     Raises Refused where the hook does not answer well, and what it answers by raising, as with `abort(401)`.
     """
-    if "_squidmesh_scope" not in g:
-        g._squidmesh_scope = _scope()
-    scope: Scope = g._squidmesh_scope
+    known = memory()
+    if "scope" not in known:
+        known["scope"] = _scope()
+    scope: Scope = known["scope"]
     return scope
 
 
@@ -281,7 +283,7 @@ def _denied(asked: Question) -> Deny | None:
     by raising."""
     if asked.action != "view" or asked.run is None:
         return _denied_now(asked)
-    known: dict[str, Deny | None] = g.setdefault("_squidmesh_views", {})
+    known: dict[str, Deny | None] = memory().setdefault("views", {})
     if asked.run.id not in known:
         known[asked.run.id] = _denied_now(asked)
     return known[asked.run.id]

@@ -13,7 +13,6 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from flask import g
 
 from ..engine.status import UNFINISHED
 from ..errors import UnknownWorkflowError
@@ -39,6 +38,7 @@ from ..workflow.spec import WorkflowSpec
 from ..workflow.tenants import NO_TENANT
 from . import relatives
 from .access import current_scope, current_tenant, may
+from .request_memory import memory
 
 Marks = list[tuple[Any, ...]]
 _LIMITS = sa.text(
@@ -314,17 +314,17 @@ def _worded(connection: sa.Connection, runs: list[RunSummary]) -> tuple[WordedRu
 def at_once() -> Iterator[None]:
     """Whatever is read in this block is read over one connection, which costs its round trips once."""
     with _opened() as connection:
-        g._squidmesh_connection = connection
+        memory()["connection"] = connection
         try:
             yield
         finally:
-            del g._squidmesh_connection
+            del memory()["connection"]
 
 
 @contextmanager
 def _connected() -> Iterator[sa.Connection]:
-    if "_squidmesh_connection" in g:
-        yield g._squidmesh_connection
+    if "connection" in memory():
+        yield memory()["connection"]
         return
     with _opened() as connection:
         yield connection

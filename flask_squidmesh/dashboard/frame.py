@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import g, get_flashed_messages, request, url_for
+from flask import get_flashed_messages, request, url_for
 from markupsafe import Markup
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
@@ -24,6 +24,7 @@ from ..workflow.tenants import NO_TENANT
 from . import access, csrf, data, headers, parameters, static_files, times
 from .actors import name_of
 from .language import N_, _, current_language, in_english, number, plural
+from .request_memory import memory
 
 PAGES = (
     (".inbox", N_("Needs you"), "n", "list"),
@@ -173,18 +174,19 @@ def pulse(view: str, version: str, /, **values: Any) -> Pulse:
 def needs() -> int | None:
     """How many runs need a person, counted once a request; None where that can't be told, as on the page that says
     why."""
-    if "_squidmesh_needs" not in g:
+    known = memory()
+    if "needs" not in known:
         try:
-            g._squidmesh_needs = data.needs_count() if access.may("list") else None
+            known["needs"] = data.needs_count() if access.may("list") else None
         except (SQLAlchemyError, SquidMeshError, HTTPException):
-            g._squidmesh_needs = None
-    counted: int | None = g._squidmesh_needs
+            known["needs"] = None
+    counted: int | None = known["needs"]
     return counted
 
 
 def note_needs(counts: Mapping[str, Count]) -> None:
     """Keep for this request how many runs need a person, where a page has counted them anyway."""
-    g._squidmesh_needs = sum(count.value for count in counts.values())
+    memory()["needs"] = sum(count.value for count in counts.values())
 
 
 def _seconds(view: str) -> float:

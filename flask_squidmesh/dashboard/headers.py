@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flask import g
 from werkzeug.wrappers import Response
 
 from ..runtime.runtime import current_runtime
 from . import hooks
 from .access import current_hooks
 from .language import is_negotiated
+from .request_memory import memory
 
 POLICY: Mapping[str, str] = {
     "default-src": "'none'",
@@ -44,9 +44,10 @@ def nonce() -> str | None:
     hook = current_hooks().csp_nonce
     if hook is None:
         return None
-    if "_squidmesh_nonce" not in g:
-        g._squidmesh_nonce = hooks.nonce(hook)
-    given: str | None = g._squidmesh_nonce
+    known = memory()
+    if "nonce" not in known:
+        known["nonce"] = hooks.nonce(hook)
+    given: str | None = known["nonce"]
     return given
 
 

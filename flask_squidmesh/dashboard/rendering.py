@@ -27,6 +27,7 @@ from werkzeug.local import LocalProxy
 from .access import Dashboard
 from .assets import TEMPLATES
 from .frame import frame
+from .request_memory import memory
 
 OURS = "squidmesh/"
 _FLASK: Mapping[str, Any] = {
@@ -63,11 +64,12 @@ class _Hosts(Mapping[str, Any]):
         return len(self._names())
 
     def _names(self) -> Mapping[str, Any]:
-        if "_squidmesh_host_names" not in g:
+        known = memory()
+        if "host_names" not in known:
             processed: dict[str, Any] = {}
             current_app.update_template_context(processed)
-            g._squidmesh_host_names = ChainMap(processed, current_app.jinja_env.globals)
-        return cast(Mapping[str, Any], g._squidmesh_host_names)
+            known["host_names"] = ChainMap(processed, current_app.jinja_env.globals)
+        return cast(Mapping[str, Any], known["host_names"])
 
 
 class _Context(Context):

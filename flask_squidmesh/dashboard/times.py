@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-from flask import g, has_request_context
+from flask import has_request_context
 from markupsafe import Markup
 
 from .language import N_, _, number
+from .request_memory import memory
 
 _UNITS = ((N_("{count} d"), 86400), (N_("{count} h"), 3600), (N_("{count} min"), 60), (N_("{count} s"), 1))
 JUST_NOW = 3
@@ -94,7 +95,7 @@ def words() -> dict[str, Any]:
 
 def next_change() -> datetime | None:
     """When the first of the words said so far in this request would be others, at the earliest in a minute."""
-    at: datetime | None = g.get("_squidmesh_next_change")
+    at: datetime | None = memory().get("next_change")
     return at
 
 
@@ -106,7 +107,7 @@ def _passes(at: datetime, now: datetime) -> None:
     unit = _unit(abs(seconds))
     left = seconds % unit or unit
     change = now + (timedelta(seconds=seconds) if 0 < seconds < 60 else max(timedelta(seconds=left), OFTENEST))
-    g._squidmesh_next_change = min(change, next_change() or change)
+    memory()["next_change"] = min(change, next_change() or change)
 
 
 def _unit(seconds: float) -> int:

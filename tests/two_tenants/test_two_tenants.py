@@ -332,6 +332,17 @@ def test_the_scope_is_asked_once_a_request_and_may_be_told_the_actor(house: Hous
     assert asked == [{"id": "anna", "label": "Anna of Acme"}]
 
 
+def test_people_who_ask_within_one_app_context_see_their_own_runs_alone(house: House) -> None:
+    with house.app.app_context():
+        for own, others in (("acme", "globex"), ("globex", "acme"), ("acme", "globex")):
+            client = house.client(OWNERS[own])
+            mine, hidden = (house.filled[tenant].runs["failed"] for tenant in (own, others))
+            found = [client.get(f"/squidmesh/runs/{run_id}").status_code for run_id in (mine, hidden)]
+            assert found == [200, 404]
+            listed = client.get("/squidmesh/runs.json", buffered=True).text
+            assert (mine in listed, hidden in listed) == (True, False)
+
+
 def test_somebody_starts_runs_of_their_own_tenant_alone(house: House) -> None:
     client, mesh = house.client("anna"), house.app.extensions["mesh"]
     address = "/squidmesh/workflows/invoice/start"
