@@ -53,11 +53,44 @@ def test_a_suspect_waits_until_nothing_is_at_work_and_then_goes_alone(time: Time
     assert found.admits(SUSPECT)
     assert not found.admits(OTHER), "it has been claimed and begins"
     found.enter(claim(SUSPECT))
-    time.now += 3_600
+    time.now += 29
     assert not found.admits(OTHER)
     assert not found.admits(SECOND)
     found.leave(claim(SUSPECT))
     assert found.admits(SECOND)
+
+
+def test_a_suspect_that_takes_long_keeps_nobody_but_other_suspects(time: Time) -> None:
+    found = Solitude(patience=30)
+    assert found.admits(SUSPECT)
+    found.enter(claim(SUSPECT))
+    time.now += 30
+    assert found.admits(OTHER)
+    found.enter(claim(OTHER))
+    time.now += 3_600
+    assert not found.admits(SECOND)
+    assert found.admits(PLAIN), "the second waits for the first, and nobody for the second"
+    found.leave(claim(SUSPECT))
+    assert not found.admits(SECOND)
+    assert not found.admits(PLAIN), "now that it is its turn"
+    found.leave(claim(OTHER))
+    assert found.admits(SECOND)
+
+
+@pytest.mark.parametrize("seconds_between_looks", [1, 10])
+def test_a_suspect_waits_no_longer_than_others_wait_for_it(time: Time, seconds_between_looks: int) -> None:
+    found = Solitude(patience=30)
+    found.enter(claim(PLAIN))
+    waited = 0
+    while not found.admits(SUSPECT):
+        time.now += seconds_between_looks
+        waited += seconds_between_looks
+        assert waited <= 30
+    assert waited == 30
+    assert not found.admits(OTHER)
+    found.enter(claim(SUSPECT))
+    assert not found.admits(OTHER)
+    assert not found.admits(SECOND)
 
 
 def test_one_that_was_claimed_and_never_began_keeps_nobody_waiting_for_long(time: Time) -> None:
@@ -73,10 +106,11 @@ def test_others_wait_for_a_suspect_and_not_for_ever(time: Time) -> None:
     found.enter(claim(PLAIN))
     waited = []
     for second in range(90):
-        found.admits(SUSPECT)
+        if second < 30:
+            assert not found.admits(SUSPECT)
         waited += [second] if not found.admits(OTHER) else []
         time.now += 1
-    assert waited == [*range(30), *range(61, 90)]
+    assert waited == [*range(30)]
 
 
 def test_nobody_waits_for_a_suspect_that_another_process_has_taken(time: Time) -> None:
