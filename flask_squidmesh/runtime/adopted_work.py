@@ -75,8 +75,7 @@ def adopted(
     if reason or (spec.style == "flow" and not knows(spec, work)):
         put_back(runtime, connection, work, reason)
         return None
-    visit = renamed(spec, work.visit._replace(status="pending") if work.claim_id else work.visit)
-    rows = [row._replace(status=visit.status) if row.id == visit.id else row for row in rows]
+    visit = renamed(spec, work.visit)
     progress = _brought_up(runtime, connection, spec, work, visit, rows, regardless=newer is not None)
     recorded = write(runtime, connection, progress, known=[renamed(spec, row) for row in rows])
     settled.append(recorded)

@@ -262,8 +262,7 @@ def take(
     if work.claim_id is not None:
         if not give_up_lost(runtime, connection, work, settled):
             return None
-        lost = work.visit._replace(abandoned=work.visit.abandoned + 1)
-        work = work._replace(run=loading.run_fact(connection, work.run.id) or work.run, visit=lost)
+        work = _freed(runtime, connection, work)
     if _is_stopped(work):
         connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.dispatch_id))
         return None
@@ -273,9 +272,6 @@ def take(
             return None
         work = taken_up
     if not runtime.solitude.admits(work.visit, beside):
-        if work.claim_id is not None:
-            now = runtime.clock.now()
-            claiming.free(connection, work, work.claimed_at or now, now)
         return None
     runtime.queue_progress.taken(runtime, connection, work)
     return _claim(runtime, spec, work, settled, batch)
@@ -290,6 +286,14 @@ def give_up_lost(runtime: Runtime, connection: sa.Connection, work: Work, settle
     recorded, again = _abandon(runtime, connection, spec, work)
     settled.append(recorded)
     return again
+
+
+def _freed(runtime: Runtime, connection: sa.Connection, work: Work) -> Work:
+    """The work without the claim that was given up, which may have to wait for another process all the same."""
+    now = runtime.clock.now()
+    claiming.free(connection, work, work.claimed_at or now, now)
+    visit = work.visit._replace(status="pending", due_at=None, abandoned=work.visit.abandoned + 1)
+    return work._replace(run=loading.run_fact(connection, work.run.id) or work.run, visit=visit, claim_id=None)
 
 
 def _is_left(runtime: Runtime, connection: sa.Connection, work: Work, to_others: timedelta) -> bool:

@@ -70,6 +70,24 @@ def test_an_old_worker_goes_on_where_no_newer_one_takes_the_work_up(
     assert old.status(run_id) == ("failed" if outcome else "completed")
 
 
+def test_what_a_newer_worker_lost_is_settled_once_by_the_old_one_that_finds_it(
+    open_shop: OpenShop, script: Script
+) -> None:
+    old = open_shop(failing(script, "a", None), executor=Recording())
+    new = open_shop(failing(script, "b", None))
+    run_id = new.start("failing")
+    claim_due(new.runtime, "squidmesh", limit=1)
+    for shop in (old, new):
+        shop.clock.advance(31)
+    drain_as(old)
+    assert old.mesh.explain_run(run_id).reason == "definition_mismatch"
+    assert script.calls == []
+    relay(new.runtime)
+    drain()
+    assert (new.status(run_id), script.calls) == ("completed", ["first", "b"])
+    assert new.events(run_id) == ["abandoned"]
+
+
 def failing(script: Script, last: str, outcome: Outcome) -> type[Workflow]:
     """A flow of `first` and another step."""
     first, then = Step(script.does("first")), Step(script.does(last, outcome))
