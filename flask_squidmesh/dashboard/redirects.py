@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from flask import current_app, request, url_for
 from htmx_flask.requests import HtmxHeaders
@@ -53,7 +53,7 @@ def _with_way_back(target: str) -> str:
 
 def _moved(address: str, page: str) -> str:
     """The address with the page in place of what was asked for; any other as it is."""
-    parts, there = urlsplit(address), urlsplit(page)
+    parts, there = _split(address), urlsplit(page)
     return urlunsplit(parts._replace(path=there.path, query=there.query)) if parts.path == _here() else address
 
 
@@ -64,11 +64,19 @@ def _here() -> str:
 def _page() -> str:
     """The page of this site that asked."""
     for told in (request.headers.get("HX-Current-URL"), request.referrer):
-        parts = urlsplit(told or "")
+        parts = _split(told or "")
         path = local_path(urlunsplit(("", "", parts.path, parts.query, "")))
         if path and parts.netloc in ("", request.host) and parts.path != _here():
             return path
     return url_for(".inbox")
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address that somebody else has written; none of what is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _may_leave(response: Response) -> bool:

@@ -46,6 +46,11 @@ class QueueView(View):
     seen_at: datetime | None
 
     @property
+    def has_work(self) -> bool:
+        """Whether anything is in it, due or not."""
+        return bool(self.waiting.value or self.working or self.scheduled.value)
+
+    @property
     def is_deserted(self) -> bool:
         """Whether work waits that no live worker takes."""
         return self.waiting.value > 0 and self.workers == 0
@@ -62,11 +67,16 @@ class Fleet(View):
 def fleet(
     connection: sa.Connection, scope: Scope, *, now: datetime, silence: timedelta, queues: Sequence[str] = ()
 ) -> Fleet:
-    """The fleet in four queries. silence: after how long without a beat a process counts as gone. queues: names that
-    are shown even where nothing is known of them. Work is counted as far as it is in the scope."""
+    """The fleet in four queries. silence: after how long without a beat a process counts as gone.
+
+    queues: names that are shown even where nothing is known of them. Work is counted, and a queue that nobody serves is
+    named, as far as the scope has work in it.
+    """
     processes = _processes(connection, scope, now - silence)
-    names = sorted({*queues, *_queues_with_work(connection), *(each.queue for each in processes)})
-    views = [_queue(row, processes) for row in connection.execute(_counted(scope, names, now)).mappings()]
+    known = {*queues, *(each.queue for each in processes)}
+    names = sorted({*known, *_queues_with_work(connection)})
+    found = [_queue(row, processes) for row in connection.execute(_counted(scope, names, now)).mappings()]
+    views = [each for each in found if each.name in known or each.has_work]
     return Fleet(queues=tuple(sorted(views, key=lambda each: (not each.is_deserted, each.name))), processes=processes)
 
 

@@ -27,7 +27,7 @@ from flask_squidmesh.dashboard.views.pulse import OF_LISTS, OF_ONE
 from flask_squidmesh.dashboard.views.schedules import DEEDS
 from flask_squidmesh.runtime import bulk
 from flask_squidmesh.runtime.scheduling import fire
-from flask_squidmesh.store.tables import Base
+from flask_squidmesh.store.tables import Base, Dispatch, Run
 from tests.two_tenants.app import make_app
 from tests.two_tenants.runs import Filled, fill
 from tests.web.visiting import forms_of
@@ -330,6 +330,19 @@ def test_the_scope_is_asked_once_a_request_and_may_be_told_the_actor(house: Hous
 
     house.client("anna").get("/squidmesh/")
     assert asked == [{"id": "anna", "label": "Anna of Acme"}]
+
+
+def test_a_queue_that_holds_work_of_others_alone_is_not_named(house: House) -> None:
+    others = sa.select(Run.id).where(Run.tenant == "globex")
+    with house.app.app_context(), house.app.extensions["squidmesh"].database.write() as connection:
+        moved = sa.update(Dispatch).where(Dispatch.run_id.in_(others)).values(queue="globex-premium")
+        assert connection.execute(moved).rowcount > 0
+    pages = {name: house.client(name).get("/squidmesh/workers").text for name in ("anna", "otto", "vera")}
+    assert {name: "globex-premium" in page for name, page in pages.items()} == {
+        "anna": False,
+        "otto": True,
+        "vera": True,
+    }
 
 
 def test_people_who_ask_within_one_app_context_see_their_own_runs_alone(house: House) -> None:

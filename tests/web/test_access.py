@@ -215,6 +215,8 @@ HERE = "http://localhost/squidmesh/runs?word=failed"
         ({"HX-Current-URL": "http://evil.example/squidmesh/runs"}, "/squidmesh/"),
         ({"HX-Current-URL": "http://localhost//evil.example"}, "/squidmesh/"),
         ({"HX-Current-URL": "javascript:alert(1)"}, "/squidmesh/"),
+        ({"HX-Current-URL": "http://[", "Referer": "//[::1"}, "/squidmesh/"),
+        ({"HX-Current-URL": "http://[", "Referer": HERE}, "/squidmesh/runs?word=failed"),
         ({"HX-Current-URL": "http://localhost/squidmesh/pulse?view=inbox"}, "/squidmesh/"),
         ({}, "/squidmesh/"),
     ],
