@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -53,6 +54,15 @@ def no_context_left() -> Iterator[None]:
     while has_app_context():
         app_ctx.pop()
     assert not leaked, "the test left an app context pushed: use `with app.app_context():`"
+
+
+@pytest.fixture(autouse=True)
+def loggers_enabled() -> Iterator[None]:
+    """Switch on again what a host's Alembic switched off in this process: its `env.py` disables other loggers."""
+    yield
+    for logger in logging.Logger.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(scope="session")
