@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,16 +21,20 @@ from ..store import claiming, loading
 from ..store.batching import Batch
 from ..store.claiming import Claim, Which, Work
 from ..store.identity import new_id
+from ..store.outages import Refusal, judged
 from ..store.tables import dispatches, runs
 from ..workflow.spec import WorkflowSpec
 from .adopted_work import adopted, fits, knows, put_back
 from .adopting import older
 from .dispatching import HandOver
+from .error_records import log_error, type_name
 from .recording import Recorded, after_commit, fact_after, write
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
+
+logger = logging.getLogger("flask_squidmesh")
 
 LEFT_TO_OTHERS = timedelta(seconds=5)
 FURTHER = 100
@@ -131,8 +136,9 @@ def _look_at_any(
                     break
                 if _is_left(runtime, connection, work, left_to_others):
                     continue
-                if claim := take(runtime, connection, work, settled, batch, claims):
-                    claims.append(claim)
+                with apart(runtime, connection, work, settled):
+                    if claim := take(runtime, connection, work, settled, batch, claims):
+                        claims.append(claim)
             if claims or not found:
                 break
         batch.execute(connection)
@@ -241,6 +247,26 @@ def _is_stopped(work: Work) -> bool:
 def one_a_run(found: Iterable[Work]) -> list[Work]:
     """The facts of the run hold for one decision only."""
     return list({work.run.id: work for work in reversed(list(found))}.values())[::-1]
+
+
+@contextmanager
+def apart(runtime: Runtime, connection: sa.Connection, work: Work, settled: list[Recorded]) -> Iterator[None]:
+    """Take up the work within the block. What fails, whatever the reason, is put back and keeps nobody from the rest.
+
+    settled: what the transaction has settled; the block adds to it.
+    """
+    before = len(settled)
+    try:
+        with connection.begin_nested():
+            yield
+    except Exception as error:
+        if isinstance(error, sa.exc.SQLAlchemyError) and judged(error) is Refusal.FOR_A_TIME:
+            raise
+        message = "squidmesh: run %s: step %s could not be taken up"
+        log_error(logger, error, message, work.run.id, work.visit.step)
+        del settled[before:]
+        reason = f"A process could not take up step {work.visit.step} ({type_name(error)}). Its log says more."
+        put_back(runtime, connection, work, reason)
 
 
 def take(

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ..store import claiming, queues
 from ..store.claiming import Work
 from ..store.tables import dispatches
-from .claiming_work import give_up_lost, may_take_over, offer_held, one_a_run
+from .claiming_work import apart, give_up_lost, may_take_over, offer_held, one_a_run
 from .dispatching import Intent, hand_over
 from .recording import Recorded, after_commit
 
@@ -40,11 +40,14 @@ def take_from_dead_workers(runtime: Runtime) -> int:
     if not may_take_over(runtime):
         return 0
     settled: list[Recorded] = []
+    freed: list[Work] = []
     with runtime.database.write() as connection:
         lost = claiming.lost_work(connection, runtime.database, limit=BATCH)
-        freed = [work for work in one_a_run(lost) if give_up_lost(runtime, connection, work, settled)]
-        for work in freed:
-            claiming.free(connection, work, work.claimed_at or runtime.clock.now(), runtime.clock.now())
+        for work in one_a_run(lost):
+            with apart(runtime, connection, work, settled):
+                if give_up_lost(runtime, connection, work, settled):
+                    claiming.free(connection, work, work.claimed_at or runtime.clock.now(), runtime.clock.now())
+                    freed.append(work)
     for recorded in settled:
         after_commit(runtime, recorded)
     hand_over(runtime, _at_once(freed))

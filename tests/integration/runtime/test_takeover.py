@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.clock import SettableClock
+from flask_squidmesh.engine.progress import Progress
 from flask_squidmesh.runtime.claiming_work import claim_due, look_for_lost
 from flask_squidmesh.runtime.performing import deliver
 from flask_squidmesh.runtime.relaying import take_from_dead_workers
 from flask_squidmesh.runtime.turns import Turns
 from flask_squidmesh.store import claiming
 from flask_squidmesh.store.contact import Contact
+from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
 OpenShop = Callable[..., Shop]
@@ -61,6 +64,45 @@ def test_looking_for_what_has_expired_costs_a_statement_now_and_then(open_shop: 
             assert turns.claim(limit=1)
         counts.append(counted["statements"])
     assert max(counts[1:]) <= (5 if shop.runtime.database.dialect == "sqlite" else 2)
+
+
+def test_work_that_cannot_be_taken_up_keeps_nobody_from_the_rest(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop, lost = lost_among_many(open_shop, script)
+    abandon = Progress.abandon
+
+    def fail(progress: Progress, *given: Any, **more: Any) -> bool:
+        abandon(progress, *given, **more)
+        raise LookupError("nobody has thought of it")
+
+    monkeypatch.setattr(Progress, "abandon", fail)
+    assert drain() == 20
+    assert "could not be taken up" in caplog.text
+    assert "(LookupError)" in shop.mesh.explain_run(lost).details["held"]
+    assert (shop.status(lost), shop.events(lost)) == ("running", [])
+    monkeypatch.undo()
+    shop.later(timedelta(minutes=2))
+    assert (shop.status(lost), shop.events(lost)) == ("completed", ["abandoned"])
+
+
+def test_a_lost_step_that_cannot_be_settled_keeps_a_relay_from_no_other(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = open_shop(single(script), claim_timeout=TIMEOUT, executor=Recording())
+    first, second = shop.start("single"), shop.start("single")
+    assert len(claim_due(shop.runtime, "squidmesh", limit=2)) == 2
+    shop.clock.advance(TIMEOUT + 1)
+    abandon = Progress.abandon
+
+    def fail(progress: Progress, *given: Any, **more: Any) -> bool:
+        if progress.run.id == first:
+            raise LookupError("nobody has thought of it")
+        return abandon(progress, *given, **more)
+
+    monkeypatch.setattr(Progress, "abandon", fail)
+    assert take_from_dead_workers(shop.runtime) == 1
+    assert (shop.events(first), shop.events(second)) == ([], ["abandoned"])
 
 
 def test_a_relay_gives_a_lost_step_its_place_in_the_queue_back(open_shop: OpenShop, script: Script) -> None:
