@@ -76,10 +76,7 @@ PICTURES: Final = (
     Picture(name="state-away", address="/runs", size=STATE, error=OperationalError("", {}, Exception())),
     Picture(name="state-too-slow", address="/runs", size=STATE, error=OperationalError("", {}, QueryCanceled())),
 )
-TENANTS: Final = (
-    Picture(name="tenant", address="/runs", who="anna"),
-    Picture(name="tenants-all", address="/runs", who="vera"),
-)
+TENANTS: Final = (Picture(name="tenant", address="/runs", who="anna"),)
 EMPTY: Final = (Picture(name="state-empty", address="/runs", size=STATE),)
 CONFLICT: Final = Picture(
     name="state-conflict", address="/runs/{review}/approve", who=FINANCE.email, press=("Approve",), size=STATE
