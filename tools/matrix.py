@@ -29,6 +29,7 @@ ALL: Final = ("tests/unit", "tests/integration", "tests/cli")
 TOUCHING_SQLALCHEMY: Final = (
     *("tests/cli", "tests/integration"),
     *("--ignore=tests/integration/state_machine", "--ignore=tests/integration/executors"),
+    "--ignore=tests/integration/deploys",
 )
 TOUCHING_PYTHON: Final = ("tests/unit", "tests/cli/test_commands.py", "tests/integration/runtime/test_performing.py")
 TOUCHING_PSYCOPG: Final = (
