@@ -46,12 +46,21 @@ def told(exception: BaseException) -> str:
     return f"{type_name(exception)}: {text}" if text else type_name(exception)
 
 
-def loggable(exception: BaseException) -> BaseException:
-    """The exception, with what drivers quote of rows and parameters taken out of its text. Never raises."""
+def loggable(exception: BaseException) -> BaseException | None:
+    """The exception, with what drivers quote of rows and parameters taken out of its text.
+
+    None where its text is none that every log handler can write, because half a character stands in it. Never raises.
+    """
     values = _hide_values(exception)
     for each in _with_causes(exception) if values else ():
         safely(partial(_take_out, values, each), None)
-    return exception
+    return exception if safely(lambda: _is_writable(exception), False) else None
+
+
+def _is_writable(exception: BaseException) -> bool:
+    for line in traceback.format_exception(exception):
+        line.encode()
+    return True
 
 
 def _take_out(values: list[str], exception: BaseException) -> None:
@@ -100,10 +109,14 @@ def storable(text: object, most: int = MOST_TEXT) -> str:
 
 def log_error(logger: logging.Logger, error: BaseException, message: str, *given: object) -> None:
     """Log it with its traceback; what cannot be formatted is logged as far as it goes. Never raises."""
+    raised = loggable(error)
     try:
-        logger.error(message, *given, exc_info=error)
+        if raised is not None:
+            logger.error(message, *given, exc_info=raised)
+            return
     except BaseException:
-        safely(lambda: logger.error(f"{message} (%s)", *given, told(error)), None)
+        pass
+    safely(lambda: logger.error(f"{message} (%s)", *given, told(error)), None)
 
 
 def said(thing: Any, name: str) -> Any:

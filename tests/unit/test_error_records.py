@@ -13,7 +13,15 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import FailStep, RetryStep
-from flask_squidmesh.runtime.error_records import MOST_TEXT, MOST_TRACEBACK, error_record, is_a, log_error, told
+from flask_squidmesh.runtime.error_records import (
+    MOST_TEXT,
+    MOST_TRACEBACK,
+    error_record,
+    is_a,
+    log_error,
+    loggable,
+    told,
+)
 from flask_squidmesh.runtime.outcomes import failure_of
 from flask_squidmesh.tools.contract import ToolError
 from flask_squidmesh.workflow.spec import RetryPolicy
@@ -254,3 +262,13 @@ def test_what_another_side_asks_for_is_no_delay_unless_it_is_one(after: Any) -> 
     failed = failure_of(error, RetryPolicy(max_attempts=3), MOST)
     assert (failed.after, failed.final) == (None, False)
     assert isinstance(error.as_step_signal(), RetryStep)
+
+
+def test_an_exception_that_no_handler_can_write_is_logged_by_its_text_alone(caplog: pytest.LogCaptureFixture) -> None:
+    halved = ValueError("half \ud800 a character")
+    assert loggable(halved) is None
+    log_error(logging.getLogger("flask_squidmesh"), halved, "run %s went wrong", "r-1")
+    [record] = caplog.records
+    assert record.exc_info is None
+    assert caplog.text.encode()
+    assert "run r-1 went wrong (ValueError: half" in caplog.text
