@@ -16,7 +16,7 @@ from markupsafe import Markup
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
 
-from ..workflow.values import DEEPEST, storable
+from ..workflow.values import DEEPEST, is_storable
 from .language import _, in_english
 
 LONGEST_NAME: Final = 200
@@ -87,5 +87,5 @@ def _texts(given: MultiDict[str, str]) -> Iterable[str]:
 
 
 def _check(texts: Iterable[Any]) -> None:
-    if not all(storable(text) for text in texts if isinstance(text, str)):
+    if not all(is_storable(text) for text in texts if isinstance(text, str)):
         raise Unreadable(_("It holds a character that no text can hold."))

@@ -12,7 +12,7 @@ from uuid import UUID
 from flask import current_app
 
 from ..errors import PayloadError
-from ..workflow.values import storable
+from ..workflow.values import is_storable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -200,7 +200,7 @@ def _checked(kind: str, payload: Mapping[Any, Any]) -> Payload:
 
 def _reason(key: str, value: Any) -> str | None:
     """Why the value does not fit its key, or None."""
-    if not isinstance(value, str) or not value or not storable(value):
+    if not isinstance(value, str) or not value or not is_storable(value):
         return "must be text that is not empty and that a database can hold"
     match key:
         case "run_id":

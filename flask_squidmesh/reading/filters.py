@@ -16,7 +16,7 @@ from ..errors import FilterError, given
 from ..store.scope import Scope
 from ..store.tables import Run
 from ..workflow import Workflow
-from ..workflow.values import storable
+from ..workflow.values import is_storable
 from .words import OPERATOR_WORDS, STUCK_AFTER, moments, word_alternatives
 
 NEEDS = ("decision", "resume", "interrupted", "incident", "failed", "compensation_failed")
@@ -131,7 +131,7 @@ def _names(filter: str, value: Any) -> tuple[str, ...]:
     if not names or not all(isinstance(name, str) and name for name in names):
         raise FilterError(filter, f"{filter}={given(value)} was given; expected a name, or several.")
     for name in names:
-        if not storable(name):
+        if not is_storable(name):
             raise FilterError(filter, f"{filter}={given(name)} was given; it holds what no text in a database can.")
     return tuple(dict.fromkeys(names))
 

@@ -197,7 +197,7 @@ def _refuse_masked(value: Any, plain: Any, path: _Location) -> None:
                 _refuse_masked(each, plain[key], (*path, key))
 
 
-def storable(text: str) -> bool:
+def is_storable(text: str) -> bool:
     """Whether a database can hold the text."""
     return _fault(text) is None
 
