@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import to_json
+from pydantic_core import to_json as json_bytes
 
 from .kinds import located, sentence
 
@@ -28,7 +28,7 @@ def changes_when_read(model: type[BaseModel], instance: BaseModel, stored: Mappi
     computed = model.model_computed_fields
     given = {name: value for name, value in stored.items() if name not in computed} if computed else stored
     try:
-        again = model.model_validate_json(to_json(given), by_alias=True, by_name=True)
+        again = model.model_validate_json(json_bytes(given), by_alias=True, by_name=True)
     except ValidationError as error:
         return _refused(error)
     kind_of: Any = type(instance)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flask import request, url_for
+from flask import Response, request, url_for
 from htmx_flask.requests import HtmxHeaders
 from htmx_flask.response import make_response
 from markupsafe import Markup
-from werkzeug.wrappers import Response
 
 from ...errors import FilterError
 from ...reading.listing import Standing
