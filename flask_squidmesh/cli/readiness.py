@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from ..store import schema
-from ..store.outages import reason_of
+from ..store.outages import Refusal, judged, reason_of, refuses_transactions
 
 if TYPE_CHECKING:
     from ..runtime.runtime import Runtime
@@ -41,8 +41,9 @@ def reached_runtime() -> Runtime:
     while True:
         try:
             return ready_runtime()
-        except OperationalError as error:
-            if runtime_here().database.dialect == "sqlite" or time.monotonic() >= until:
+        except DBAPIError as error:
+            passes = judged(error) is Refusal.FOR_A_TIME and not refuses_transactions(error)
+            if not passes or runtime_here().database.dialect == "sqlite" or time.monotonic() >= until:
                 raise
             if not said:
                 reason = reason_of(error)

@@ -11,9 +11,10 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from ..errors import ConfigurationError
+from ..store.outages import Refusal, judged
 from .commands import group
 from .readiness import reached_runtime, ready_runtime, runtime_here
 
@@ -56,7 +57,9 @@ def _relay_patiently(runtime: Runtime) -> None:
     """A round that an outage of the database cannot end the relay with."""
     try:
         _relay_once(runtime)
-    except OperationalError as error:
+    except DBAPIError as error:
+        if judged(error) is not Refusal.FOR_A_TIME:
+            raise
         click.echo(f"The database is out of reach ({type(error.orig).__name__}); trying again.", err=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
@@ -13,7 +13,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from ..errors import PayloadError
 from ..store import schema
 from ..store.measuring import runs_per_day, table_sizes
-from ..store.outages import reason_of
+from ..store.outages import reason_of, refuses_transactions
+from ..store.server import Driver, server_of
 from ..store.tables import ADVICE, Dispatch, Process
 from ..workflow.payloads import validate
 from .beats import FORGOTTEN_AFTER
@@ -27,6 +28,15 @@ WORKER_SILENCE: Final = timedelta(minutes=1)
 RELAY_SILENCE: Final = timedelta(minutes=5)
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 NO_TIME: Final = timedelta(0)
+UNREACHABLE: Final = "Check SQLALCHEMY_DATABASE_URI, and that it is up."
+WITHOUT_TRANSACTIONS: Final = (
+    "Have the pooler give out connections for a transaction or a session (pool_mode of PgBouncer): neither Squid Mesh "
+    "nor SQLAlchemy works without transactions."
+)
+HOST_PREPARES: Final = (
+    " psycopg prepares your own statements, which fails where the pooler gives each transaction another connection and "
+    'does not keep track of them. There set SQLALCHEMY_ENGINE_OPTIONS = {"connect_args": {"prepare_threshold": None}}.'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +63,10 @@ def check(runtime: Runtime) -> Iterator[Finding]:
     try:
         with runtime.database.read() as connection:
             yield from _live(runtime, connection)
+        yield from _pooler(runtime)
     except sa.exc.OperationalError as error:
-        reason = reason_of(error)
-        yield _wrong("database", f"It could not be read: {reason}. Check SQLALCHEMY_DATABASE_URI, and that it is up.")
+        advice = WITHOUT_TRANSACTIONS if refuses_transactions(error) else UNREACHABLE
+        yield _wrong("database", f"It could not be read: {reason_of(error)}. {advice}")
 
 
 def _right(subject: str, text: str) -> Finding:
@@ -113,6 +124,19 @@ def _live(runtime: Runtime, connection: sa.Connection) -> Iterator[Finding]:
     yield from _schedules(runtime, connection, now)
     yield from _dispatches(runtime, connection, now)
     yield from _sizes(connection, now)
+
+
+def _pooler(runtime: Runtime) -> Iterator[Finding]:
+    """Whether something between the app and PostgreSQL gives out the server's connections, and what that means."""
+    if runtime.database.dialect != "postgresql":
+        return
+    with runtime.database.engine.connect() as connection:
+        driver = cast(Driver, connection.connection.driver_connection)
+        direct, prepares = server_of(connection.connection).direct, driver.prepare_threshold is not None
+    if not direct:
+        waking = f"workers are not woken, and look for work every {runtime.settings.poll_interval:g} s"
+        text = f"There is one before the database: {waking}.{HOST_PREPARES if prepares else ''}"
+        yield Finding(subject="pooler", notice=prepares, text=text)
 
 
 def _clocks(runtime: Runtime) -> Iterator[Finding]:

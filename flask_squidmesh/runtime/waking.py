@@ -87,29 +87,35 @@ class Watch(ABC):
 class Listener(Watch):
     """PostgreSQL: rings for every notification of the queue, which a connection of its own hears.
 
-    Behind a pooler, which gives the connection's place at the server to others, nothing would be heard.
+    Behind a pooler, which may give the connection's place at the server to others, nothing is sure to be heard, so that
+    no connection is kept.
     """
 
     def _listen(self) -> None:
         engine = self._database.beside("waking")
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            if not server_of(connection.connection).direct:
-                logger.info("squidmesh: there is a pooler before the database, so workers look for work by themselves")
-                self._stopping.wait()
-                return
-            connection.exec_driver_sql(f"LISTEN {CHANNEL}")
-            self._bell.ring()
-            driver = connection.connection.driver_connection
-            assert driver is not None
-            try:
-                self.hears = True
-                while not self._stopping.is_set():
-                    for notification in driver.notifies(timeout=0.5, stop_after=1):
-                        if notification.payload == self._queue:
-                            self._bell.ring()
-            finally:
-                self.hears = False
-                connection.invalidate()
+            direct = server_of(connection.connection).direct
+            if direct:
+                self._hear(connection)
+        if not direct:
+            self._database.let_go("waking")
+            logger.info("squidmesh: there is a pooler before the database, so workers look for work by themselves")
+            self._stopping.wait()
+
+    def _hear(self, connection: sa.Connection) -> None:
+        connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+        self._bell.ring()
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        try:
+            self.hears = True
+            while not self._stopping.is_set():
+                for notification in driver.notifies(timeout=0.5, stop_after=1):
+                    if notification.payload == self._queue:
+                        self._bell.ring()
+        finally:
+            self.hears = False
+            connection.invalidate()
 
 
 class Glance(Watch):

@@ -415,7 +415,7 @@ class Database:
         engine = self._engine_here()
         self._here.depth += 1
         try:
-            with engine.connect() as connection, self._begun(connection):
+            with engine.connect() as connection, _leaving_what_is_lost(connection), self._begun(connection):
                 self._keep_time(connection.connection)
                 yield connection
         finally:
@@ -518,6 +518,17 @@ def _undone(lent: sa.Connection) -> Iterator[None]:
     finally:
         if savepoint.is_active:
             savepoint.rollback()
+
+
+@contextmanager
+def _leaving_what_is_lost(connection: sa.Connection) -> Iterator[None]:
+    """Have SQLAlchemy throw away a connection that was lost past it; it would complain of each in the log."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if not connection.closed and not connection.invalidated and getattr(connection.connection, "closed", False):
+            connection.invalidate(error)
+        raise
 
 
 def _left_sound(engine: sa.Engine, pooled: sa.PoolProxiedConnection, error: BaseException) -> None:

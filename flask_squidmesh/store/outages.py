@@ -105,6 +105,11 @@ def means_outage(error: BaseException) -> bool:
     return not busy and getattr(error.orig, "sqlstate", None) not in _CONFLICTS
 
 
+def refuses_transactions(error: sa.exc.DBAPIError) -> bool:
+    """Whether a pooler gives out its connections for a statement each, which does not pass."""
+    return "statement pooling" in reason_of(error)
+
+
 def told(error: BaseException, statement: str | None = None) -> sa.exc.DBAPIError:
     """A driver's error as SQLAlchemy tells it, without the statement's values."""
     if isinstance(error, UnicodeError):

@@ -199,9 +199,10 @@ def _send(pgconn: PGconn, name: bytes | None, sql: str, values: Values) -> None:
 
 
 def _answer(driver: Driver) -> PGresult:
-    result: PGresult
-    [result] = driver.wait(generators.execute(driver.pgconn))
-    return _check(driver, result)
+    """The result of one statement. A pooler that breaks off passes on why the server has gone, and then says so again
+    in its own words."""
+    results: list[PGresult] = driver.wait(generators.execute(driver.pgconn))
+    return _check(driver, results[0])
 
 
 def _pipelined(pgconn: PGconn) -> Generator[Any, Any, list[PGresult]]:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import flask_migrate
+import psycopg
 import pytest
 import sqlalchemy as sa
 from click.testing import Result
@@ -368,6 +369,51 @@ def test_a_process_that_stays_waits_for_a_database_that_is_starting(
     assert result.output.count("out of reach") == 1
 
 
+NO_TRANSACTIONS = "transaction blocks not allowed in statement pooling mode"
+
+
+def _pool_statements(*_: object) -> None:
+    raise sa.exc.OperationalError("SELECT 1", {}, psycopg.errors.ProtocolViolation(NO_TRANSACTIONS))
+
+
+@pytest.mark.parametrize("command", [["worker"], ["relay", "--every", "1"]])
+def test_a_process_that_stays_refuses_a_pooler_without_transactions_at_once(
+    shop_at, migrated_postgres_url: str, monkeypatch, command: list[str]
+) -> None:
+    monkeypatch.setattr(schema, "require", _pool_statements)
+    monkeypatch.setattr(readiness, "PATIENCE_SECONDS", 0.05)
+    result = shop_at(migrated_postgres_url, SQUIDMESH_EXECUTOR="database").run(*command)
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: The database refused: {NO_TRANSACTIONS}. Run `flask squidmesh check` to see what is wrong.\n"
+    )
+
+
+def test_check_says_that_a_pooler_has_to_know_transactions(shop_at, migrated_postgres_url: str, monkeypatch) -> None:
+    monkeypatch.setattr(schema, "verify", _pool_statements)
+    result = shop_at(migrated_postgres_url, SQUIDMESH_EXECUTOR="database").run("check")
+    assert result.exit_code == 1
+    assert f"wrong  database: It could not be read: {NO_TRANSACTIONS}. Have the pooler give out" in result.output
+
+
+@pytest.mark.parametrize(("threshold", "verdict"), [(5, "note"), (None, "ok")])
+def test_check_tells_of_a_pooler_and_what_it_may_not_bear(
+    shop_at, migrated_postgres_url: str, monkeypatch, threshold: int | None, verdict: str
+) -> None:
+    monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", 1)
+    options = {"connect_args": {"prepare_threshold": threshold}}
+    result = shop_at(migrated_postgres_url, SQUIDMESH_EXECUTOR="database", SQLALCHEMY_ENGINE_OPTIONS=options).run(
+        "check"
+    )
+    [line] = [line for line in result.output.splitlines() if " pooler: " in line]
+    assert line.startswith(f"{verdict:<6} pooler: There is one before the database: workers are not woken")
+    assert ('{"prepare_threshold": None}' in line) is (threshold is not None)
+
+
+def test_check_says_nothing_of_poolers_where_there_is_none(shop_at, migrated_url: str) -> None:
+    assert "pooler" not in shop_at(migrated_url, SQUIDMESH_EXECUTOR="database").run("check").output
+
+
 @pytest.mark.parametrize("command", [["worker"], ["relay", "--every", "1"]])
 def test_a_process_that_stays_gives_up_on_a_database_that_does_not_come(shop_at, monkeypatch, command) -> None:
     monkeypatch.setattr(readiness, "PATIENCE_SECONDS", 0.05)
@@ -387,13 +433,22 @@ def _interrupted(_runtime: object) -> int:
     raise KeyboardInterrupt
 
 
-def test_an_outage_does_not_end_a_relay_that_goes_on(shop_at, migrated_url: str, monkeypatch) -> None:
+GONE = sa.exc.OperationalError("SELECT 1", {}, OSError("gone"))
+BROKEN_OFF = sa.exc.InternalError(
+    "SELECT 1", {}, psycopg.InternalError("received 2 results"), connection_invalidated=True
+)
+
+
+@pytest.mark.parametrize("outage", [GONE, BROKEN_OFF])
+def test_an_outage_does_not_end_a_relay_that_goes_on(
+    shop_at, migrated_url: str, monkeypatch, outage: sa.exc.DBAPIError
+) -> None:
     rounds: list[str] = []
 
     def relay(_runtime: object) -> int:
         rounds.append("round")
         if len(rounds) == 2:
-            raise sa.exc.OperationalError("SELECT 1", {}, OSError("gone"))
+            raise outage
         if len(rounds) == 3:
             raise KeyboardInterrupt
         return 0
@@ -401,4 +456,4 @@ def test_an_outage_does_not_end_a_relay_that_goes_on(shop_at, migrated_url: str,
     monkeypatch.setattr(relaying, "relay", relay)
     result = shop_at(migrated_url, SQUIDMESH_EXECUTOR="database").run("relay", "--every", "0.01")
     assert len(rounds) == 3
-    assert "The database is out of reach (OSError); trying again." in result.output
+    assert f"The database is out of reach ({type(outage.orig).__name__}); trying again." in result.output

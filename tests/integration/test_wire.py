@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg import generators
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
 from flask_squidmesh.store import tables, wire
 from flask_squidmesh.store.encoding import encoder
+from flask_squidmesh.store.server import server_of
 
 ID = "01a205f1-3d60-742c-8263-52c333b98dda"
 MOMENT = datetime(2026, 3, 29, 1, 30, 0, 123456, tzinfo=timezone(timedelta(hours=-3, minutes=-30)))
@@ -69,6 +72,21 @@ def test_every_value_arrives_as_it_was_sent(pooled: Any, type_: TypeEngine[Any],
 
 def psycopg_reads(value: Any) -> Any:
     return UUID(ID) if value == ID else value
+
+
+def test_a_pooler_that_breaks_off_is_told_by_the_reason_that_comes_first(
+    pooled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PgBouncer passes on why the server has gone, and says then in an error of its own that it has."""
+
+    def twice(pgconn: Any) -> Any:
+        results = yield from generators.execute(pgconn)
+        return [*results, results[-1]]
+
+    server_of(pooled)
+    monkeypatch.setattr(wire, "generators", SimpleNamespace(execute=twice))
+    with pytest.raises(psycopg.errors.AdminShutdown, match="terminating connection"):
+        wire.send(pooled, "SELECT pg_terminate_backend(pg_backend_pid())", [])
 
 
 def test_text_that_would_be_cut_short_is_refused(pooled: Any) -> None:

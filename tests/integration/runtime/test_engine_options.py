@@ -4,10 +4,11 @@ itself."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -15,7 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.pool import AssertionPool, NullPool, SingletonThreadPool, StaticPool
 
 from flask_squidmesh import Approval, ConfigurationError, ConflictError, Manual, Step, TransitionError, Workflow
-from flask_squidmesh.store import shortcut, tables
+from flask_squidmesh.runtime.waking import watch
+from flask_squidmesh.store import server, shortcut, tables
 from flask_squidmesh.store.server import server_of
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
@@ -271,6 +273,44 @@ def test_behind_a_pooler_nothing_is_prepared_and_nothing_is_listened_for(
         pooled.close()
         assert [name for name in names if name.startswith("squidmesh")] == []
         assert raw.prepare_threshold == 0
+
+
+def test_behind_a_pooler_no_connection_is_kept_for_being_woken(
+    migrated_postgres_url: str,
+    script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    eventually: Callable[..., Any],
+) -> None:
+    caplog.set_level("INFO", "flask_squidmesh")
+    monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", 1)
+    name = f"kept-{uuid4()}"
+    asked = sa.text("SELECT count(*) FROM pg_stat_activity WHERE application_name = :name").bindparams(name=name)
+    outside = sa.create_engine(migrated_postgres_url)
+    with shop_on(migrated_postgres_url, joining(script), connect_args={"application_name": name}) as shop:
+        listener = watch(shop.runtime.database, "squidmesh", shop.runtime.bell)
+        assert listener is not None
+        listener.start()
+        try:
+            eventually(lambda: "there is a pooler" in caplog.text, timeout=30)
+            with outside.connect() as connection:
+                eventually(lambda: connection.scalar(asked) == 0, timeout=30)
+        finally:
+            listener.stop()
+            outside.dispose()
+
+
+def test_a_pooler_that_breaks_off_is_told_by_its_own_words_alone(
+    migrated_postgres_url: str, script: Script, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it does where it gets no connection of the server's: in answer to whatever it is asked first."""
+    with shop_on(migrated_postgres_url, joining(script)) as shop:
+        with monkeypatch.context() as broken:
+            broken.setattr(server, "_ASK_BOTH", b"SELECT pg_terminate_backend(pg_backend_pid())")
+            with pytest.raises(sa.exc.OperationalError, match="terminating connection"):
+                shop.mesh.list_runs()
+        assert shop.mesh.list_runs().runs == ()
+    assert "Exception during reset" not in caplog.text
 
 
 def test_names_of_statements_are_those_of_no_other_process(migrated_postgres_url: str, script: Script) -> None:
