@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeVar
+from io import BytesIO
+from typing import IO, Any, Final, Generic, Protocol, TypeVar
 
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
 
 from ..runtime.runtime import current_runtime
 from . import csrf, parameters
@@ -93,10 +95,21 @@ def check() -> None:
 
     Raises RequestEntityTooLarge, Unreadable, and what `csrf.check` does.
     """
-    if request.mimetype == URLENCODED and request.get_data().count(b"&") >= _most_fields():
-        raise RequestEntityTooLarge
     parameters.check_form()
     csrf.check()
+
+
+class FewFields(FormDataParser):
+    """Takes no form apart that has more fields than one of ours can have; werkzeug limits those in parts alone."""
+
+    def parse(self, stream: IO[bytes], mimetype: str, *given: Any, **named: Any) -> Any:
+        """The form. Raises RequestEntityTooLarge."""
+        if mimetype == URLENCODED:
+            body = stream.read()
+            if body.count(b"&") >= _most_fields():
+                raise RequestEntityTooLarge
+            stream = BytesIO(body)
+        return super().parse(stream, mimetype, *given, **named)
 
 
 def limit_body(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
@@ -105,6 +118,7 @@ def limit_body(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
     given = request.max_content_length
     with suppress(AttributeError):  # Flask 3.0 takes it from the app's settings alone
         request.max_content_length = most if given is None else min(given, most)
+    request.form_data_parser_class = FewFields
     request.max_form_memory_size = most
     request.max_form_parts = _most_fields()
 

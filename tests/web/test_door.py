@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from flask_wtf import CSRFProtect
+from werkzeug.test import encode_multipart
 
 from flask_squidmesh.store.identity import new_id
 from tests.web.shop import Checkout, Import, allow_everything, mesh_of, start
@@ -113,20 +114,28 @@ def test_the_person_is_asked_before_the_form_is_read(changing: Visitor, rights: 
 
 
 @pytest.mark.parametrize("size", [100_000_000, 6_000_000])
-def test_a_body_that_is_too_large_is_not_read(visitor: Visitor, size: int) -> None:
-    run_id = start(visitor.app, Checkout)
+def test_a_body_that_is_too_large_is_not_read_and_nobody_asked_about(
+    changing: Visitor, rights: dict[str, Any], size: int
+) -> None:
+    run_id, asked = start(changing.app, Checkout), list[str]()
+    rights["authorize"] = lambda action, *_: asked.append(action)
     for kind in (FORM, "multipart/form-data; boundary=x", "application/json"):
-        answer = visitor.client.post(
+        answer = changing.client.post(
             f"/squidmesh/runs/{run_id}/approve",
             input_stream=Unread(),
             environ_overrides=of_size(size),
             content_type=kind,
         )
-        assert answer.status_code == 413
+        assert (answer.status_code, "approve" in asked) == (413, False)
         assert "larger than any form" in text_of(answer.text)
 
 
-def test_a_form_of_countless_fields_is_not_taken_apart(visitor: Visitor) -> None:
+@pytest.mark.parametrize("protected", [False, True])
+def test_a_form_of_countless_fields_is_not_taken_apart(make: Any, protected: bool) -> None:
+    """Neither by the host's own check, which looks for its token before anybody is asked."""
+    visitor = make(MAX_FORM_PARTS=None)
+    if protected:
+        CSRFProtect(visitor.app)
     run_id, fields = start(visitor.app, Checkout), token(visitor)
     known = "&".join(f"{name}={value}" for name, value in fields.items())
     answer = visitor.client.post(
@@ -159,6 +168,11 @@ def test_a_payload_of_the_size_that_is_allowed_may_be_sent(visitor: Visitor) -> 
     fields = visitor.form("/workflows/checkout/start")
     typed = {"payload.order_id": "7", "payload.note": "\u00fc" * 400_000}
     answer = visitor.send("/workflows/checkout/start", fields, **typed)
+    assert answer.status_code == 303, text_of(answer.text)[:400]
+    boundary, parts = encode_multipart({**fields, **typed})
+    answer = visitor.client.post(
+        "/squidmesh/workflows/checkout/start", data=parts, content_type=f"multipart/form-data; boundary={boundary}"
+    )
     assert answer.status_code == 303, text_of(answer.text)[:400]
 
 
