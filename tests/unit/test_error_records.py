@@ -22,7 +22,7 @@ from flask_squidmesh.runtime.error_records import (
     loggable,
     told,
 )
-from flask_squidmesh.runtime.outcomes import failure_of
+from flask_squidmesh.runtime.outcomes import Blocked, Completed, Failed, failure_of, refused_by
 from flask_squidmesh.tools.contract import ToolError
 from flask_squidmesh.workflow.spec import RetryPolicy
 
@@ -262,6 +262,17 @@ def test_what_another_side_asks_for_is_no_delay_unless_it_is_one(after: Any) -> 
     failed = failure_of(error, RetryPolicy(max_attempts=3), MOST)
     assert (failed.after, failed.final) == (None, False)
     assert isinstance(error.as_step_signal(), RetryStep)
+
+
+def test_what_is_told_in_place_of_a_refused_outcome_can_be_kept_by_every_database() -> None:
+    refused = sa.exc.DataError("INSERT", {"word": SECRET}, Exception("no € in a LATIN1 database"))
+    ended, blocked = refused_by(refused, Completed(output={})), refused_by(refused, Blocked(error={}))
+    assert isinstance(ended, Failed)
+    assert isinstance(blocked, Blocked)
+    assert ended.failure.final
+    for error in (ended.failure.error, blocked.error):
+        assert "no \\u20ac in a LATIN1 database" in error["message"]
+        assert SECRET not in str(error)
 
 
 def test_an_exception_that_no_handler_can_write_is_logged_by_its_text_alone(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.runtime import dispatching, patience
+from flask_squidmesh import FailStep, Manual, Retry, Step, StepContext, Workflow
+from flask_squidmesh.runtime import dispatching, patience, performing, recording
+from flask_squidmesh.runtime.claiming_work import claim_due
 from flask_squidmesh.store import loading
 from flask_squidmesh.testing import drain
-from tests.commits import around_commits
-from tests.shop import Order, Recording, Script, Shop
+from tests.commits import around_commits, statements_told
+from tests.shop import Order, Outcome, Recording, Script, Shop
 
 OpenShop = Callable[..., Shop]
 AWAY = sa.exc.OperationalError("COMMIT", {}, Exception("the database is away"))
@@ -26,10 +30,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 0.01)
 
 
-def chain(script: Script) -> type[Workflow]:
+def chain(script: Script, first: Outcome = MappingProxyType({"a": 1})) -> type[Workflow]:
     class Chain(Workflow):
         place = Manual(Order)
-        a = Step(script.does("a", {"a": 1}))
+        a = Step(script.does("a", first))
         b = Step(script.does("b", {"b": 2}))
         flow = [a >> b]
 
@@ -104,6 +108,189 @@ def test_reading_the_state_waits_for_the_database(
     run = shop.look(run_id)
     assert (run.status, run.context, refusals) == ("completed", {"a": 1, "seen": 1}, [])
     assert [len(step.attempts) for step in run.step_runs or ()] == [1, 1]
+
+
+def test_work_that_was_claimed_without_an_answer_is_given_back_at_once(
+    open_shop: OpenShop, script: Script, eventually: Callable[..., Any]
+) -> None:
+    workflow = chain(script)
+    shop = open_shop(workflow)
+    run_id = shop.start(workflow)
+    with failing_commits(shop.runtime.database.engine, 1, after=True), suppress(sa.exc.OperationalError):
+        drain()
+    eventually(lambda: drain() or shop.status(run_id) == "completed")
+    assert (script.calls, shop.events(run_id)) == (["a", "b"], [])
+    assert [len(step.attempts) for step in shop.look(run_id).step_runs or ()] == [1, 1]
+
+
+def test_a_failure_in_place_of_an_outcome_that_is_refused_for_good_waits_too(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, refusals = recording.record, [AWAY, sa.exc.IntegrityError("INSERT", {}, Exception("never")), AWAY]
+
+    def refuse(*given: Any, **named: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return plain(*given, **named)
+
+    workflow = chain(script)
+    shop = open_shop(workflow)
+    run_id = shop.start(workflow)
+    monkeypatch.setattr(performing, "record", refuse)
+    drain()
+    assert (shop.status(run_id), script.calls, refusals) == ("failed", ["a"], [])
+
+
+def seeing(name: str, *, fails_first: bool = False) -> Callable[[StepContext], dict[str, int]]:
+    """A step that reads the state, and returns something under a name."""
+
+    def see(ctx: StepContext) -> dict[str, int]:
+        if fails_first and ctx.attempt == 1:
+            raise OSError("once")
+        return {name: len(ctx.state)}
+
+    return see
+
+
+def flowing(script: Script) -> type[Workflow]:
+    class Flowing(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a", seeing("a", fails_first=True)), retry=Retry(2))
+        b = Step(script.does("b", seeing("b")))
+        flow = [a >> b]
+
+    return Flowing
+
+
+def joining(script: Script) -> type[Workflow]:
+    class Joining(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a", {"a": 1}), after=[])
+        b = Step(script.does("b", {"b": 2}), after=[])
+        c = Step(script.does("c", seeing("c")), after=[a, b])
+
+    return Joining
+
+
+def undoing(script: Script) -> type[Workflow]:
+    class Undoing(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a", {"a": 1}), compensate=script.does("undo a", seeing("undone", fails_first=True)))
+        b = Step(script.does("b", FailStep("no")))
+        flow = [a >> b]
+
+    return Undoing
+
+
+def booking(script: Script) -> type[Workflow]:
+    class Booking(Workflow):
+        place = Manual(Order)
+        a = Step(script.does(BOOK, seeing("a")), transaction=True)
+        b = Step(script.does("b", seeing("b")))
+        c = Step(script.does(BOOK, FailStep("no")), transaction=True)
+        flow = [a >> b >> c]
+
+    return Booking
+
+
+BOOK = "done in a transaction, so that nothing of it was kept where it is done again"
+
+
+@contextmanager
+def one_refused(shop: Shop, at: int) -> Iterator[list[int]]:
+    """Have one of this thread's statements refused, the `at`-th. Answer a list that is empty once it was."""
+    me, number, waiting = threading.get_ident(), count(1), [at]
+
+    def tell() -> None:
+        if threading.get_ident() == me and next(number) == at:
+            waiting.clear()
+            raise AWAY
+
+    with ExitStack() as told:
+        for engine in {shop.runtime.database.engine, shop.db.engine}:
+            told.enter_context(statements_told(engine, tell))
+        yield waiting
+
+
+@pytest.mark.parametrize("form", [flowing, joining, undoing, booking])
+def test_any_statement_of_a_delivery_may_be_refused_once(open_shop: OpenShop, script: Script, form: Any) -> None:
+    workflow = form(script)
+    shop = open_shop(workflow, delivery_steps=1)
+
+    def end(at: int) -> tuple[list[int], Any]:
+        script.calls.clear()
+        run_id = shop.start(workflow)
+        with one_refused(shop, at) as waiting:
+            with suppress(sa.exc.OperationalError):  # when it looked for work
+                drain()
+            with suppress(sa.exc.OperationalError):
+                shop.later(2)
+        shop.later(2)
+        run = shop.look(run_id)
+        calls = sorted(call for call in script.calls if call != BOOK)
+        attempts = sorted((step.step, [each.status for each in step.attempts]) for step in run.step_runs or ())
+        return waiting, (run.status, run.context, run.compensation, calls, attempts, shop.events(run_id))
+
+    _, undisturbed = end(0)
+    for at in count(1):
+        waiting, disturbed = end(at)
+        assert disturbed == undisturbed, f"at statement {at}"
+        if waiting:
+            break
+
+
+def test_who_has_lost_the_claim_asks_no_more(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def lose(ctx: StepContext) -> None:
+        if ctx.attempt == 1:
+            shop.clock.advance(shop.runtime.settings.claim_timeout + 1)
+            assert claim_due(shop.runtime, "squidmesh", limit=1, take_over=True)
+            shop.runtime.claims.renew()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        tries.append(1)
+        assert len(tries) < 5
+        raise AWAY
+
+    workflow = chain(script, lose)
+    shop = open_shop(workflow)
+    shop.start(workflow)
+    [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(performing, "record", refuse)
+        performing.deliver(shop.runtime, claim)
+    assert tries == [1]
+
+
+def test_a_transaction_step_is_not_done_again_where_the_answer_to_its_commit_was_lost(
+    open_shop: OpenShop, script: Script, eventually: Callable[..., Any]
+) -> None:
+    lost: list[int] = []
+
+    def around(_dbapi: Any, commit: Callable[[], None]) -> None:
+        commit()
+        if script.calls and not lost:
+            lost.append(1)
+            raise AWAY
+
+    class Booking(Workflow):
+        place = Manual(Order)
+        book = Step(script.does("book"), transaction=True)
+        send = Step(script.does("send"))
+        flow = [book >> send]
+
+    shop = open_shop(Booking)
+    run_id = shop.start(Booking)
+    end = around_commits(shop.db.engine, around)
+    try:
+        drain()
+    finally:
+        end()
+    eventually(lambda: drain() or shop.status(run_id) == "completed")
+    assert (lost, script.calls) == ([1], ["book", "send"])
 
 
 def test_a_hand_over_while_the_database_is_away_fails_no_start(

@@ -13,7 +13,7 @@ import pytest
 from flask import appcontext_pushed
 
 from flask_squidmesh import FailStep, Manual, Retry, Step, Workflow, signals
-from flask_squidmesh.runtime import performing, worker
+from flask_squidmesh.runtime import worker
 from flask_squidmesh.runtime.relaying import relay
 from flask_squidmesh.runtime.worker import ThreadsLostError, Worker
 from flask_squidmesh.testing import drain
@@ -51,20 +51,27 @@ def test_a_step_that_raises_what_cannot_be_read_fails_with_it(open_shop: OpenSho
     assert script.calls == ["work"]
 
 
+@pytest.mark.parametrize("error", [Evil, SystemExit])
+@pytest.mark.parametrize(("place", "name"), [(worker, "deliver"), (Worker, "_next")])
 def test_a_thread_of_a_worker_outlives_whatever_is_raised(
-    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+    open_shop: OpenShop,
+    script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+    place: Any,
+    name: str,
+    error: type[BaseException],
 ) -> None:
     workflow = workflow_of(script)
     shop = open_shop(workflow, poll_interval=0.05)
-    deliver, raised = performing.deliver, threading.Event()
+    plain, raised = getattr(place, name), threading.Event()
 
-    def fail_once(*given: Any) -> str:
+    def fail_once(*given: Any) -> Any:
         if not raised.is_set():
             raised.set()
-            raise Evil
-        return deliver(*given)
+            raise error
+        return plain(*given)
 
-    monkeypatch.setattr(worker, "deliver", fail_once)
+    monkeypatch.setattr(place, name, fail_once)
     shop.start(workflow)
     working = Worker(shop.runtime)
     running = threading.Thread(target=working.run)
