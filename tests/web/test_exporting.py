@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from flask_squidmesh.dashboard import data, spreadsheet
+from flask_squidmesh.store import tables
+from flask_squidmesh.store.identity import new_id
 from tests.web.shop import CANARY, Checkout, Labels, start
 from tests.web.visiting import Visitor
 
@@ -55,6 +57,14 @@ def test_an_export_goes_on_page_by_page_to_the_last_row(paged: Visitor) -> None:
     assert [run["subject"] for run in runs_of(paged)] == newest_first
     assert [row[3] for row in table_of(paged, "/runs.csv")[1:]] == newest_first
     assert [row[2] for row in table_of(paged, "/audit.csv")[1:]] == ["acknowledged"] * 5
+
+
+def test_an_export_has_no_last_row_but_the_last_run(visitor: Visitor) -> None:
+    start(visitor.app, Checkout)
+    with visitor.app.extensions["squidmesh"].database.write() as connection:
+        run = connection.execute(sa.select(tables.runs)).one()._mapping
+        connection.execute(sa.insert(tables.runs), [{**run, "id": new_id()} for _ in range(10_500)])
+    assert visitor.get("/runs.csv").text.count("Order") == 10_501
 
 
 def test_an_export_holds_no_transaction_open_and_no_page_but_one(paged: Visitor) -> None:
