@@ -141,6 +141,28 @@ def test_what_a_teardown_of_the_hosts_commits_is_kept(ledger: Ledger) -> None:
     assert ledger.amounts == [1, 2]
 
 
+def test_neither_a_coroutine_nor_what_undoes_a_step_may_leave_them(open_shop: OpenShop, script: Script) -> None:
+    def leave() -> None:
+        shop.db.session.execute(sa.text("INSERT INTO entries VALUES (1)"))
+
+    async def leave_in_turn() -> None:
+        leave()
+
+    class Undoing(Workflow):
+        place = Manual(Order)
+        first = Step(script.does("first"), compensate=leave)
+        second = Step(leave_in_turn)
+        flow = [first >> second]
+
+    shop = open_shop(Undoing)
+    with shop.db.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE entries (id int)")
+    run = shop.look(shop.run(Undoing))
+    errors = {(visit.kind, (visit.error or {}).get("type")) for visit in run.step_runs or ()}
+    assert {("step", "UncommittedError"), ("compensation", "UncommittedError")} <= errors
+    assert (run.status, run.compensation) == ("failed", "failed")
+
+
 def test_a_transaction_step_may_leave_them(open_shop: OpenShop, script: Script) -> None:
     ledger = Ledger(open_shop, script, transaction=True)
     assert ledger.run(ledger.flush) == {}

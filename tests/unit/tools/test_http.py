@@ -350,6 +350,12 @@ def test_an_answer_that_is_not_written_as_it_says_is_refused(server: Server, htt
     assert len(error.message) < 300
 
 
+def test_an_answer_that_is_compressed_more_than_twice_is_refused(server: Server, http: HttpAdapter) -> None:
+    server.replies(200, compressed(b"tea", "gzip, gzip, gzip"), Content_Encoding="gzip, gzip, gzip")
+    error = failed(lambda: http.get(server.url()))
+    assert (error.kind, "compressed 3 times" in error.message) == ("unreadable_response", True)
+
+
 def test_an_answer_that_ends_within_its_compression_is_refused(server: Server, http: HttpAdapter) -> None:
     server.replies(200, gzip.compress(b"tea" * 100)[:-9], Content_Encoding="gzip")
     assert failed(lambda: http.get(server.url())).kind == "unreadable_response"
