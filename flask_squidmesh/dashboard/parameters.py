@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from flask import request, url_for
 from markupsafe import Markup
@@ -75,9 +75,17 @@ def json_of(text: str) -> Any:
 
 def address(endpoint: str, path: Mapping[str, Any], query: Mapping[str, Any]) -> str:
     """An address with a query that came from another address: its names are never keywords of `url_for`."""
-    base = url_for(endpoint, **path)
     kept = [(name, value) for name, value in query.items() if name not in path and value is not None]
-    return f"{base}?{urlencode(kept)}" if kept else base
+    return with_query(url_for(endpoint, **path), urlencode(kept))
+
+
+def with_query(address: str, query: str) -> str:
+    """The address with the query, also where a `url_defaults` of the host's has given it one, whose values it may be
+    that come again."""
+    parts = urlsplit(address)
+    names = dict(parse_qsl(query, keep_blank_values=True))
+    before = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in names]
+    return urlunsplit(parts._replace(query="&".join(filter(None, (urlencode(before), query)))))
 
 
 def _texts(given: MultiDict[str, str]) -> Iterable[str]:

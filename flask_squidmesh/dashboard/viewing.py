@@ -6,7 +6,7 @@ from flask import abort, redirect, request, url_for
 
 from ..errors import RunNotFoundError
 from ..reading.looking import Look
-from . import data
+from . import data, parameters
 from .access import require
 from .data import WordedRun
 
@@ -42,4 +42,4 @@ def keep_spelling(name: str, id: str) -> None:
         return
     address = url_for(request.endpoint or "", **{**values, name: id})
     query = request.query_string.decode("latin-1")
-    abort(redirect(f"{address}?{query}" if query else address, PERMANENT))
+    abort(redirect(parameters.with_query(address, query), PERMANENT))

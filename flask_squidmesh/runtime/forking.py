@@ -27,9 +27,11 @@ class _Fork(threading.local):
     parent closes nothing before.
     """
 
-    runtimes: list[Runtime]
     heard: int
     told: int
+
+    def __init__(self) -> None:
+        self.runtimes: list[Runtime] = []  # uWSGI can tell a child of a fork that nobody was told of before
 
 
 _fork = _Fork()

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from flask import Flask, current_app
+from flask import Flask, appcontext_pushed, current_app
 
 from ..clock import Clock, ReferenceClock, SystemClock
 from ..config import Config
@@ -64,6 +64,7 @@ class Runtime:
         self.objection_in_bulk: Objection = no_objection
         self._begin_process()
         follow(self)
+        appcontext_pushed.connect(self._look_at_process, sender=app)
 
     def _begin_process(self) -> None:
         """Make what belongs to one process."""
@@ -104,6 +105,10 @@ class Runtime:
                 if self._process != os.getpid():
                     self.forked()
         return self
+
+    def _look_at_process(self, _app: Flask, **_: object) -> None:
+        """Begin anew before the host's session takes a connection of the parent's, as uWSGI tells nobody of forks."""
+        self.in_this_process()
 
     @property
     def loaded_at(self) -> datetime:

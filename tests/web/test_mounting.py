@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, Request, url_for
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
@@ -54,6 +55,33 @@ def test_an_action_below_a_script_name_comes_back_there(visitor: Visitor) -> Non
     path = f"/shop/squidmesh/runs/{run_id}/approve"
     answer = outer.post(path, data=forms_of(outer.get(path).text)[path])
     assert answer.location == f"/shop/squidmesh/runs/{run_id}"
+
+
+def test_what_the_host_adds_to_every_address_stands_beside_our_queries(visitor: Visitor) -> None:
+    visitor.app.url_defaults(lambda _, values: values.setdefault("lang", "en"))
+    run_id = start(visitor.app, Checkout, "7")
+    for path in ("/", "/runs?word=decision", f"/runs/{run_id}"):
+        links = _links(visitor.get(path).text)
+        assert len(links) > 10
+        assert [link for link in links if link.partition("?")[2].partition("&")[0].count("?")] == []
+    page = visitor.get("/workers?live=0")
+    assert "Path=/squidmesh/;" in page.headers["Set-Cookie"]
+    poll = pulse_of(visitor.get("/workers?live=1").text)
+    assert poll.startswith("/pulse?lang=en&")
+    assert visitor.get(poll).status_code == 204
+    moved = visitor.get(f"/runs/{run_id.upper()}?view=graph")
+    assert moved.location == f"/squidmesh/runs/{run_id}?lang=en&view=graph"
+
+
+def test_documents_keep_their_names_whatever_json_the_hosts_answers_are(visitor: Visitor) -> None:
+    class Enveloped(DefaultJSONProvider):
+        def response(self, *args: Any, **kwargs: Any) -> Any:
+            return super().response({"data": self._prepare_response_obj(args, kwargs)})
+
+    visitor.app.json = Enveloped(visitor.app)
+    run_id = start(visitor.app, Checkout, "7")
+    assert visitor.get(f"/runs/{run_id}.json").get_json()["id"] == run_id
+    assert visitor.get(f"/runs/{run_id}/payload/payload").get_json()["order_id"] == "7"
 
 
 def test_a_second_mount_has_rights_and_addresses_of_its_own(migrated_sqlite_url: str) -> None:

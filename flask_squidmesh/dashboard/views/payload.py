@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from flask import abort, current_app, jsonify, url_for
+from flask import abort, current_app, url_for
 from werkzeug.wrappers import Response
 
 from ...reading.looking import Look
 from ...reading.views import Run
-from .. import asking, data, parts, viewing
+from .. import asking, data, json_text, parts, viewing
 from ..access import require
 from ..documents import revealed, visible
 from ..language import _, code
@@ -23,7 +23,7 @@ def show(run_id: str, part: str) -> Response:
     """The whole part, without what is redacted."""
     look = viewing.look(run_id)
     found = _found(look, part)
-    return jsonify(visible(look.run, found.value, found.path))
+    return json_text.response(visible(look.run, found.value, found.path))
 
 
 @dataclass(frozen=True, slots=True)

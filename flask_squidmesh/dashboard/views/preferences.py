@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from flask import redirect, request, url_for
 from werkzeug.wrappers import Response
 
@@ -33,6 +35,7 @@ def keep_live(response: Response) -> Response:
 
 def remember(response: Response, cookie: str, value: str) -> None:
     """Keep a preference for a year, on the dashboard's pages only."""
+    path = urlsplit(url_for(".inbox")).path
     response.set_cookie(
-        cookie, value, max_age=A_YEAR, path=url_for(".inbox"), httponly=True, samesite="Lax", secure=request.is_secure
+        cookie, value, max_age=A_YEAR, path=path, httponly=True, samesite="Lax", secure=request.is_secure
     )

@@ -17,7 +17,7 @@ from ...reading.looking import Look
 from ...reading.views import AttemptView, DecisionView, Run, StepRunView, TimelineEvent
 from ...runtime.runtime import current_runtime
 from ...store.summaries import RunSummary
-from .. import data, frame, graph_drawing, parts, rail, viewing
+from .. import data, frame, graph_drawing, json_text, parts, rail, viewing
 from ..access import current_hooks, may, require
 from ..documents import Document, Documents, Failure, visible
 from ..events import started, title_of, told
@@ -71,7 +71,7 @@ def as_json(run_id: str) -> Response:
     run = look.run
     require("payload", run)
     document = {**run.to_dict(), "explanation": look.explanation.to_dict()}
-    return current_app.make_response(visible(run, document, ()))
+    return json_text.response(visible(run, document, ()))
 
 
 def refreshed(run_id: str, version: str) -> tuple[str, bool] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import multiprocessing
@@ -30,10 +31,10 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows does no
 class Child:
     """A process forked off from this one: does something in several turns, and says what came of each."""
 
-    def __init__(self, does: Callable[[], Iterator[Any]]) -> None:
+    def __init__(self, does: Callable[[], Iterator[Any]], fork: Callable[[], int] = os.fork) -> None:
         hears, tells = os.pipe()
         waits, begins = os.pipe()
-        self._id = os.fork()
+        self._id = fork()
         if self._id == 0:
             os.close(begins)
             self._act(does, waits, tells)
@@ -75,9 +76,9 @@ class Child:
 
 
 @contextmanager
-def child(does: Callable[[], Iterator[Any]]) -> Iterator[Child]:
+def child(does: Callable[[], Iterator[Any]], fork: Callable[[], int] = os.fork) -> Iterator[Child]:
     """A child that has ended when the block has."""
-    forked = Child(does)
+    forked = Child(does, fork)
     try:
         yield forked
     finally:
@@ -203,6 +204,41 @@ def test_a_session_that_was_open_before_the_fork_is_refused(shop: Shop) -> None:
 
     with child(joins) as forked:
         assert {forked.turn()} == seen(shop)
+
+
+def fork_without_a_word() -> int:
+    """Fork as uWSGI does, which calls none of Python's functions for it."""
+    return int(ctypes.PyDLL(None).fork())
+
+
+def fork_and_tell_the_child() -> int:
+    """Fork as uWSGI does with `py-call-osafterfork`."""
+    process = fork_without_a_word()
+    if process == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    return process
+
+
+@pytest.mark.parametrize("fork", [fork_without_a_word, fork_and_tell_the_child])
+def test_the_hosts_session_takes_no_connection_of_the_parents_however_the_server_forks(
+    shop: Shop, fork: Callable[[], int]
+) -> None:
+    def driver() -> Any:
+        with shop.app.app_context():
+            return shop.db.session.connection().connection.driver_connection
+
+    parents = driver()
+    assert driver() is parents
+
+    def looks() -> Iterator[bool]:
+        yield driver() is parents
+        yield shop.status(start(shop)) == "pending"
+
+    with child(looks, fork) as forked:
+        assert forked.turn() is False
+        assert forked.turn()
+        assert driver() is parents
+    assert shop.status(start(shop)) == "pending"
 
 
 def test_claims_are_kept_in_a_process_that_was_forked_while_its_parent_kept_some(
