@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..engine.naming import names_of
 from ..store import loading
 from ..store.claiming import Claim
 from ..workflow.spec import WorkflowSpec
@@ -60,10 +61,12 @@ class RunState:
     def _of_ancestors(self, claim: Claim, keys: frozenset[str] | None, base: dict[str, Any]) -> Seen:
         ancestors = self._spec.ancestors.get(claim.visit.step, frozenset())
         sources: dict[str, list[str]] = {}
-        for step, output in self._outputs(claim, keys, ancestors):
+        # A newer version may have renamed them since this process claimed the visit.
+        names = frozenset[str]().union(*(names_of(self._spec, step) for step in ancestors))
+        for step, output in self._outputs(claim, keys, names):
             for key in output.keys() if keys is None else output.keys() & keys:
                 base[key] = output[key]
-                sources.setdefault(key, []).append(step)
+                sources.setdefault(key, []).append(self._spec.step_names[step])
         disputed = {key: both for key, steps in sources.items() if (both := self._side_by_side(steps))}
         return Seen(state=base, disputed=disputed)
 

@@ -123,12 +123,14 @@ def outputs_of(
 ) -> list[tuple[str, Mapping[str, Any]]]:
     """The steps whose outputs a visit may see, each with its output, the oldest first.
 
-    sees: the visit's position. keys: only outputs that hold one of them are read. steps: only theirs are visible.
+    sees: the visit's position. keys: only outputs that hold one of them are read. steps: only theirs are visible, by
+    the name that the visit has or that it was entered under, of which the one that is asked for is answered.
     """
     if sees == 0 or (keys is not None and not keys):
         return []
+    entered_as = step_runs.c.settings["entered_as"].as_string()
     query = (
-        sa.select(step_runs.c.step, step_runs.c.output)
+        sa.select(step_runs.c.step, entered_as.label("entered_as"), step_runs.c.output)
         .where(
             step_runs.c.run_id == run_id,
             step_runs.c.position <= sees,
@@ -136,11 +138,13 @@ def outputs_of(
         )
         .order_by(step_runs.c.position)
     )
-    if steps is not None:
-        query = query.where(step_runs.c.step.in_(list(steps)))
+    names = None if steps is None else frozenset(steps)
+    if names is not None:
+        query = query.where(sa.or_(step_runs.c.step.in_(names), entered_as.in_(names)))
     if keys is not None:
         query = query.where(_holds_any(connection, keys))
-    return [(row.step, row.output) for row in connection.execute(query)]
+    rows = connection.execute(query)
+    return [(row.step if names is None or row.step in names else row.entered_as, row.output) for row in rows]
 
 
 def _holds_any(connection: sa.Connection, keys: Collection[str]) -> sa.ColumnElement[bool]:

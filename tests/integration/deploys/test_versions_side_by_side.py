@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,31 @@ def test_an_old_worker_records_its_step_and_leaves_what_follows(open_shop: OpenS
         assert "newer definition" in old.mesh.explain_run(run_id).details["held"]
     drain()
     assert (new.status(run_id), calls_of(script, run_id)) == ("completed", ["a", "b", "c", "j"])
+
+
+@pytest.mark.parametrize("names", [("find", "look_up"), ("find", "look_up", "seek")], ids=["once", "twice"])
+def test_an_old_worker_sees_what_a_step_returned_that_the_newer_version_renames(
+    open_shop: OpenShop, script: Script, names: tuple[str, ...]
+) -> None:
+    seen: list[Any] = []
+
+    def summed(name: str, *aliases: str) -> type[Workflow]:
+        first = Step(script.does(name, {"found": 7}), aliases=aliases, after=[])
+        last = Step(script.does("last", lambda ctx: seen.append(ctx.state.get("found"))), after=[first])
+        return type("Summed", (Workflow,), {"place": Manual(Order), name: first, "last": last})
+
+    first = open_shop(summed("find"), executor=Recording())
+    run_id = first.start("summed")
+    first.deliver(run_id, "find")
+    old = open_shop(summed(*reversed(names[:-1])), executor=Recording())
+    [claim] = claim_due(old.runtime, "squidmesh", limit=1)
+    new = open_shop(summed(*reversed(names)))
+    with new.app.app_context():
+        _bring_up(new, run_id)
+    with old.app.app_context():
+        deliver(old.runtime, claim)
+    drain()
+    assert (new.status(run_id), script.calls, seen) == ("completed", ["find", "last"], [7])
 
 
 def _bring_up(shop: Shop, run_id: str) -> None:
