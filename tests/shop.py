@@ -93,9 +93,10 @@ class Shop:
         *workflows: type[Workflow],
         executor: Any = "database",
         engine_options: Mapping[str, Any] = MappingProxyType({}),
+        clock: SettableClock | None = None,
         **settings: Any,
     ) -> None:
-        self.url, self.db, self.clock = url, SQLAlchemy(), SettableClock()
+        self.url, self.db, self.clock = url, SQLAlchemy(), clock or SettableClock()
         self.mesh = SquidMesh(clock=self.clock)
         self.mesh.register(*workflows)
         self.app = Flask("shop")

@@ -24,13 +24,16 @@ from flask_squidmesh import (
     Workflow,
 )
 from flask_squidmesh.workflow.context import CompensationContext
-from tests.integration.state_machine.plans import BACKOFF_SECONDS, WAIT_SECONDS, StepPlan, WorkflowPlan, step_name
+from tests.integration.state_machine.plans import BACKOFF_SECONDS, WAIT_SECONDS, StepPlan, WorkflowPlan, first_name
 from tests.shop import Order
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One call of a step function or of a compensation, and what it was told."""
+    """One call of a step function or of a compensation, and what it was told.
+
+    above: the steps whose outputs it may see, as they were called first; None for all.
+    """
 
     run_id: str
     kind: str
@@ -39,6 +42,7 @@ class Call:
     attempt: int
     key: str
     saw: str
+    above: frozenset[str] | None
 
 
 Choose = Callable[[Call, int, tuple[str, ...]], str]
@@ -64,25 +68,27 @@ class Effects:
     calls: list[Call] = field(default_factory=list)
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
-    def of(self, plan: StepPlan, name: str) -> Callable[..., dict[str, Any]]:
+    def of(self, plan: StepPlan, above: frozenset[str] | None) -> Callable[..., dict[str, Any]]:
         """The function of a step."""
 
         def act(ctx: StepContext) -> dict[str, Any]:
-            return self._called(plan, "step", ctx, plan.outcomes)
+            return self._called(plan, "step", ctx, plan.outcomes, above)
 
-        act.__name__ = name
+        act.__name__ = plan.name
         return act
 
-    def undoing(self, plan: StepPlan, name: str) -> Callable[..., dict[str, Any]]:
+    def undoing(self, plan: StepPlan) -> Callable[..., dict[str, Any]]:
         """The function that undoes a step."""
 
         def undo(ctx: CompensationContext) -> dict[str, Any]:
-            return self._called(plan, "compensation", ctx, plan.undo)
+            return self._called(plan, "compensation", ctx, plan.undo, None)
 
-        undo.__name__ = f"undo_{name}"
+        undo.__name__ = f"undo_{plan.name}"
         return undo
 
-    def _called(self, plan: StepPlan, kind: str, ctx: StepContext, outcomes: tuple[str, ...]) -> dict[str, Any]:
+    def _called(
+        self, plan: StepPlan, kind: str, ctx: StepContext, outcomes: tuple[str, ...], above: frozenset[str] | None
+    ) -> dict[str, Any]:
         call = Call(
             run_id=ctx.run_id,
             kind=kind,
@@ -91,9 +97,10 @@ class Effects:
             attempt=ctx.attempt,
             key=ctx.idempotency_key,
             saw=json.dumps(ctx.state, sort_keys=True),
+            above=above,
         )
         self.began(plan, call)
-        counted = (call.run_id, kind, call.step)
+        counted = (call.run_id, kind, first_name(call.step))
         self.counts[counted] += 1
         self.calls.append(call)
         if plan.transaction and kind == "step":
@@ -125,38 +132,37 @@ def output_of(outcome: str, step: str, visit: int) -> dict[str, Any]:
 def build(name: str, plan: WorkflowPlan, effects: Effects) -> type[Workflow]:
     """The workflow class that a plan describes."""
     steps: dict[str, Any] = {}
-    for index, each in enumerate(plan.steps):
-        after = [steps[step_name(other)] for other in each.after] if plan.style == "dependency" else None
-        steps[step_name(index)] = _step(each, step_name(index), after, effects)
+    for each in plan.steps:
+        options: dict[str, Any] = {"aliases": each.had}
+        if plan.style == "dependency":
+            options["after"] = [steps[other] for other in each.after]
+        steps[each.name] = _step(each, effects, None if plan.style == "flow" else plan.above(each), options)
     body: dict[str, Any] = {"place": Manual(Order), "max_visits": 3, **steps}
     if plan.style == "flow":
-        body["flow"] = _flow(plan, list(steps.values()))
+        body["flow"] = _flow(plan, steps)
     return type(name, (Workflow,), {"__module__": __name__, **body})
 
 
-def _step(plan: StepPlan, name: str, after: list[Any] | None, effects: Effects) -> Any:
-    output = f"{name}_output" if plan.keyed else None
+def _step(plan: StepPlan, effects: Effects, above: frozenset[str] | None, options: Mapping[str, Any]) -> Any:
+    output = f"{first_name(plan.name)}_output" if plan.keyed else None
     within = WAIT_SECONDS if plan.within else None
     match plan.kind:
         case "wait":
-            return Wait(WAIT_SECONDS, after=after)
+            return Wait(WAIT_SECONDS, **options)
         case "log":
-            return Log("at {order_id}", level="debug", after=after)
+            return Log("at {order_id}", level="debug", **options)
         case "pause":
-            return Pause("Hold {order_id}?", output=output, within=within, after=after)
+            return Pause("Hold {order_id}?", output=output, within=within, **options)
         case "approval":
-            return Approval("Go on with {order_id}?", output=output, within=within, after=after)
-    return Step(effects.of(plan, name), output=output, after=after, **_options(plan, name, effects))
+            return Approval("Go on with {order_id}?", output=output, within=within, **options)
+    return Step(effects.of(plan, above), output=output, **_settings(plan, effects), **options)
 
 
-def _options(plan: StepPlan, name: str, effects: Effects) -> Mapping[str, Any]:
+def _settings(plan: StepPlan, effects: Effects) -> Mapping[str, Any]:
     backoff = Fixed(BACKOFF_SECONDS) if plan.backoff else None
     undo: Mapping[str, Any] = {}
     if plan.undo:
-        undo = {
-            "compensate": effects.undoing(plan, name),
-            "compensate_retry": Retry(plan.undo_attempts, backoff=backoff),
-        }
+        undo = {"compensate": effects.undoing(plan), "compensate_retry": Retry(plan.undo_attempts, backoff=backoff)}
     return {
         "retry": Retry(plan.attempts, backoff=backoff),
         "irreversible": plan.irreversible,
@@ -166,9 +172,11 @@ def _options(plan: StepPlan, name: str, effects: Effects) -> Mapping[str, Any]:
     }
 
 
-def _flow(plan: WorkflowPlan, steps: list[Any]) -> list[Any]:
-    lines = [steps[0]] if len(steps) == 1 else [first >> second for first, second in pairwise(steps)]
-    for step, each in zip(steps, plan.steps, strict=True):
+def _flow(plan: WorkflowPlan, steps: Mapping[str, Any]) -> list[Any]:
+    in_turn = list(steps.values())
+    lines = in_turn if len(in_turn) == 1 else [first >> second for first, second in pairwise(in_turn)]
+    for each in plan.steps:
+        step = steps[each.name]
         if each.when is not None:
             path = f"{step.output}.again" if step.output else "again"
             lines.append(step.when(path, equals=True) >> steps[each.when])

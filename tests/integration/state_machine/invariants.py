@@ -8,12 +8,16 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
+from flask_squidmesh.engine.adopting import OPEN
 from flask_squidmesh.engine.status import RUN_MOVES, TERMINAL
 from flask_squidmesh.store import tables
+from tests.integration.state_machine.deploys import leads_to
 from tests.integration.state_machine.operators import EVENTS
-from tests.integration.state_machine.plans import WAIT_SECONDS
+from tests.integration.state_machine.plans import WAIT_SECONDS, first_name
 from tests.integration.state_machine.world import LEDGER, World
 from tests.shop import check_rows
+
+NOWHERE_TO_GO = ("MaxVisitsExceeded", "NoMatchingTransition")
 
 
 class Watcher:
@@ -38,6 +42,7 @@ class Watcher:
         check_times(seen)
         check_irreversible(seen, rows(tables.audit_events))
         check_effects(world, seen)
+        check_definitions(world, seen)
         check_error_routes(seen)
         check_ledger(world, seen)
         check_compensations(seen)
@@ -71,7 +76,7 @@ class Rows:
 
     def called(self, row: Any) -> tuple[str, str, str, int]:
         """What the visit is called in the effects."""
-        return (row.run_id, row.kind, row.step, row.visit)
+        return (row.run_id, row.kind, first_name(row.step), row.visit)
 
 
 def reachable(status: str) -> set[str]:
@@ -122,11 +127,11 @@ def check_times(seen: Rows) -> None:
 
 def check_irreversible(seen: Rows, events: Iterable[Any]) -> None:
     """An irreversible step is tried again only where it asked for it, or a person did; else a person has to look."""
-    retried = Counter((event.run_id, event.step, event.visit) for event in events if event.type == "retried")
+    retried = Counter(_visit(event) for event in events if event.type == "retried")
     for row in seen.visits:
         if row.kind == "step" and row.settings.get("irreversible"):
             asked = [each for each in seen.attempts[row.id] if each.error and each.error["type"] == "RetryStep"]
-            allowed = 1 + len(asked) + retried[row.run_id, row.step, row.visit]
+            allowed = 1 + len(asked) + retried[_visit(row)]
             assert row.attempts <= allowed, (row.step, row.attempts, allowed)
             assert row.status != "failed" or _surely_failed(row, seen.attempts[row.id]), (row.step, row.error)
 
@@ -143,10 +148,12 @@ def check_effects(world: World, seen: Rows) -> None:
     twice = [call for call, times in Counter((call.key, call.attempt) for call in calls).items() if times > 1]
     assert not twice, twice
     rows = {seen.called(row): row for row in seen.visits}
+    keys = {(seen.called(call), call.key) for call in calls}
+    assert len(keys) == len({called for called, _ in keys}), keys
     for call in calls:
-        state = _state(world, seen, rows[call.run_id, call.kind, call.step, call.visit])
+        state = _state(seen, rows[seen.called(call)], call.above)
         assert call.saw == json.dumps(state, sort_keys=True), (call, state)
-    attempted = {(call.run_id, call.kind, call.step, call.visit, call.attempt) for call in calls}
+    attempted = {(*seen.called(call), call.attempt) for call in calls}
     for *called, number in attempted:
         row = rows[tuple(called)]  # type: ignore[index]
         assert number <= row.attempts, (called, number, row.attempts)
@@ -156,15 +163,31 @@ def check_effects(world: World, seen: Rows) -> None:
             assert attempt.status == "abandoned" or (*seen.called(row), attempt.number) in attempted, attempt
 
 
-def _state(world: World, seen: Rows, row: Any) -> dict[str, Any]:
+def _state(seen: Rows, row: Any, above: frozenset[str] | None) -> dict[str, Any]:
     """What every attempt of the visit must be given: the payload and what had completed when the visit was made."""
-    spec = world.shop.runtime.registry.get(seen.runs[row.run_id].workflow)
-    everything = spec.style == "flow" or row.kind == "compensation"
     state = dict(seen.runs[row.run_id].payload)
     for other in seen.outputs[row.run_id]:
-        if other.position <= row.sees and (everything or other.step in spec.ancestors[row.step]):
+        if other.position <= row.sees and (above is None or first_name(other.step) in above):
             state |= other.output
     return state
+
+
+def check_definitions(world: World, seen: Rows) -> None:
+    """A run ends as the definition has it that it followed, goes only where a version leads, and fails by a step."""
+    for run in seen.runs.values():
+        steps = [row for row in seen.all if row.run_id == run.id and row.kind == "step"]
+        failed = any(row.status == "failed" for row in steps)
+        assert run.status != "failed" or failed or run.error["type"] in NOWHERE_TO_GO, (run.error, steps)
+        plan = world.plans[run.follows]
+        done = {first_name(row.step) for row in steps if row.status == "completed"}
+        if plan.style == "dependency":
+            expected = {first_name(step.name) for step in plan.steps}
+            assert run.status != "completed" or done >= expected, (expected, done)
+            continue
+        visits = sorted((row for row in seen.visits if row in steps), key=lambda row: row.created_at)
+        way = [first_name(row.step) for row in visits] + ([""] if run.status == "completed" else [])
+        for before, after in pairwise(way):
+            assert any(after in leads_to(version, before) for version in world.versions_of(run)), (way, before, after)
 
 
 def check_error_routes(seen: Rows) -> None:
@@ -178,9 +201,9 @@ def check_error_routes(seen: Rows) -> None:
 def check_ledger(world: World, seen: Rows) -> None:
     """The host's row of a transaction step is there exactly where an attempt of it completed."""
     with world.shop.runtime.database.read() as connection:
-        written = Counter(tuple(row) for row in connection.execute(LEDGER.select()))
+        written = Counter((*_visit(row), row.attempt) for row in connection.execute(LEDGER.select()))
     expected = Counter(
-        (row.run_id, row.step, row.visit, attempt.number)
+        (*_visit(row), attempt.number)
         for row in seen.visits
         for attempt in seen.attempts[row.id]
         if row.kind == "step" and row.settings.get("transaction") and attempt.status == "completed"
@@ -238,23 +261,41 @@ def check_audit(world: World, seen: Rows) -> None:
     told = Counter((event.run_id, event.type) for event in events if event.type in EVENTS)
     assert told == +world.decided, (told, world.decided)
     lost = Counter(
-        (row.run_id, row.step, row.visit)
-        for row in seen.visits
-        for attempt in seen.attempts[row.id]
-        if attempt.status == "abandoned"
+        _visit(row) for row in seen.visits for attempt in seen.attempts[row.id] if attempt.status == "abandoned"
     )
-    assert Counter((each.run_id, each.step, each.visit) for each in events if each.type == "abandoned") == lost
-    asked = Counter((row.run_id, row.step, row.visit) for row in seen.visits if _was_asked(row))
-    assert Counter((each.run_id, each.step, each.visit) for each in events if each.type == "paused") == asked
+    assert Counter(_visit(each) for each in events if each.type == "abandoned") == lost
+    asked = Counter(_visit(row) for row in seen.visits if _was_asked(row))
+    assert Counter(_visit(each) for each in events if each.type == "paused") == asked
+
+
+def _visit(row: Any) -> tuple[str, str, int]:
+    """Which visit a row speaks of, whatever its step is called by now."""
+    return (row.run_id, first_name(row.step), row.visit)
 
 
 def _was_asked(row: Any) -> bool:
     return row.settings["kind"] in ("pause", "approval") and row.decision is not None
 
 
+def held(world: World) -> bool:
+    """Whether runs go on no more, each of which is at a step that the definition does not declare, and says so."""
+    stopped = [run for run in world.shop.rows(tables.runs) if _is_open(run)]
+    for run in stopped:
+        known = {first_name(step.name) for step in world.versions_of(run)[-1].steps}
+        rows = world.shop.rows(tables.step_runs, tables.step_runs.c.run_id == run.id)
+        unknown = [row for row in rows if row.status in OPEN and first_name(row.step) not in known]
+        assert unknown, world.shop.visits(run.id)
+        explained = world.shop.mesh.explain_run(run.id)
+        asked = unknown[0].status == "paused"
+        assert asked or {"held", "definition_mismatch"} & explained.details.keys(), explained
+    return bool(stopped)
+
+
 def check_end(world: World) -> None:
     """Nothing is left to do, and every run has ended."""
     world.check_ended()
-    for run in world.shop.rows(tables.runs):
-        assert run.status in TERMINAL
-        assert run.compensation not in ("running", "requested")
+    assert not [run for run in world.shop.rows(tables.runs) if _is_open(run)]
+
+
+def _is_open(run: Any) -> bool:
+    return run.status not in TERMINAL or run.compensation in ("running", "requested")

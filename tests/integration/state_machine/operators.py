@@ -15,6 +15,7 @@ from flask_squidmesh.engine.status import TERMINAL
 from flask_squidmesh.reading.views import Explanation
 from flask_squidmesh.store import tables
 from tests.integration.state_machine.mishaps import Mishap
+from tests.integration.state_machine.plans import first_name
 from tests.integration.state_machine.world import World
 
 CALLS: Final[Mapping[str, str]] = {
@@ -96,8 +97,9 @@ class Operator:
             self._would_succeed(run_id, action)
         for call in CALLS.keys() - offered:
             self._would_be_refused(run_id, call, {})
-        of_step = {(str(action), action.step) for action in explained.next_actions if action.step}
-        steps = {row.step for row in self._world.shop.rows(tables.step_runs, tables.step_runs.c.run_id == run_id)}
+        of_step = {(str(action), first_name(action.step)) for action in explained.next_actions if action.step}
+        rows = self._world.shop.rows(tables.step_runs, tables.step_runs.c.run_id == run_id)
+        steps = {first_name(row.step) for row in rows}
         for call, step in {(call, step) for call, _ in of_step for step in steps} - of_step:
             self._would_be_refused(run_id, call, {"step": step})
 
@@ -115,7 +117,7 @@ class Operator:
     def _is_stale(self, call: str, run: Run, expected: str | None) -> bool:
         if expected is None:
             return False
-        return run.status in TERMINAL if call == "cancel_run" else expected != run.decision
+        return run.status in TERMINAL if call == "cancel_run" else first_name(expected) != first_name(run.decision)
 
     def _is_beyond(self, call: str, given: Mapping[str, Any]) -> bool:
         """Whether the call asks for more than the explanation speaks of, so that it may succeed or not."""
@@ -222,23 +224,31 @@ def check_leads_to(action: NextAction, answer: RunSummary, rows: Sequence[Any]) 
     expected = action.leads_to
     assert answer.status == expected.get("status", answer.status), (action, answer.status)
     steps = [row for row in rows if row.kind == "step"]
-    opened = {row.step for row in steps if row.status in ("pending", "running", "paused") and not row.missing}
-    targets = {expected["target"]} if "target" in expected else set(expected.get("targets", ()))
+    opened = {
+        first_name(row.step) for row in steps if row.status in ("pending", "running", "paused") and not row.missing
+    }
+    targets = [expected["target"]] if "target" in expected else expected.get("targets", ())
+    targets = {first_name(target) for target in targets}
     assert not targets or targets & opened or answer.status == "failed", (action, targets, opened)
     if expected.get("status") == "failed":
         undoing = [row for row in rows if row.kind == "compensation"]
-        order = [row.step for row in sorted(undoing, key=lambda row: int(row.settings["order"]))]
-        assert order == expected["compensates"], (action, order)
+        order = [first_name(row.step) for row in sorted(undoing, key=lambda row: int(row.settings["order"]))]
+        assert order == [first_name(step) for step in expected["compensates"]], (action, order)
 
 
 def settle(world: World, run_id: str) -> bool:
-    """Decide whatever is open in the run, one decision of each step. Answer whether there was anything."""
+    """Decide whatever is open in the run and can be, one decision of each step. Answer whether there was anything."""
     run = world.shop.look(run_id)
     opened = [row for row in run.step_runs or () if row.status == "paused"]
+    offered = {(str(each), first_name(each.step or "")) for each in world.shop.mesh.explain_run(run_id).next_actions}
+    decided = False
     for row in opened:
         call = {"approval": "approve_run", "pause": "unblock_run"}.get((row.decision or {})["kind"], "fail_step")
+        if (call, first_name(row.step)) not in offered:
+            continue
+        decided = True
         getattr(world.shop.mesh, call)(run_id, step=row.step, actor=ACTOR)
         world.decided[run_id, CALLS[call]] += 1
         if world.shop.status(run_id) in TERMINAL:
             break
-    return bool(opened)
+    return decided

@@ -23,9 +23,11 @@ BAD = ("retry", "later", "fail", "boom", "unfit")
 class StepPlan:
     """One step. outcomes: what its calls come to, the last one for ever; undo: those of its compensation.
 
-    after: indexes of steps it waits for. when, error, reject: indexes of steps that its routes lead to.
+    had: the names that it had. after: steps that it waits for. when, error, reject: steps that its routes lead to.
     """
 
+    name: str = ""
+    had: tuple[str, ...] = ()
     kind: Kind = "function"
     outcomes: tuple[str, ...] = ("ok",)
     undo: tuple[str, ...] = ()
@@ -37,11 +39,11 @@ class StepPlan:
     transaction: bool = False
     keyed: bool = False
     within: bool = False
-    after: tuple[int, ...] = ()
-    when: int | None = None
-    error: int | None = None
+    after: tuple[str, ...] = ()
+    when: str | None = None
+    error: str | None = None
     recovery: Literal["compensation", "undo"] | None = None
-    reject: int | None = None
+    reject: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +53,23 @@ class WorkflowPlan:
     style: Style
     steps: tuple[StepPlan, ...]
 
+    def step(self, name: str) -> StepPlan:
+        """The step of this name."""
+        return next(each for each in self.steps if each.name == name)
+
+    def above(self, step: StepPlan) -> frozenset[str]:
+        """The steps that the step waits for, directly or not, as they were called first."""
+        return frozenset().union(*({first_name(name)} | self.above(self.step(name)) for name in step.after))
+
 
 def step_name(index: int) -> str:
     """What the step of this index is called."""
     return f"s{index}"
+
+
+def first_name(name: str) -> str:
+    """What a step was called before it was renamed; the same of every name within a longer text."""
+    return name.replace("_", "")
 
 
 def outcomes() -> st.SearchStrategy[tuple[str, ...]]:
@@ -100,17 +115,22 @@ def flows(draw: st.DrawFn, steps: st.SearchStrategy[StepPlan] | None = None) -> 
 
 
 def _routed(draw: st.DrawFn, step: StepPlan, at: int, count: int) -> StepPlan:
-    anywhere, onward = st.integers(0, count - 1), st.integers(at + 1, count - 1)
+    step = replace(step, name=step_name(at))
+    anywhere = _names(0, count - 1)
     if step.kind == "approval":
         return replace(step, reject=draw(anywhere)) if at + 1 < count else replace(step, kind="pause")
     if step.kind != "function":
         return step
     return replace(
         step,
-        when=draw(st.one_of(st.none(), st.integers(0, at), anywhere)),
-        error=draw(st.one_of(st.none(), onward)) if at + 1 < count else None,
+        when=draw(st.one_of(st.none(), _names(0, at), anywhere)),
+        error=draw(st.one_of(st.none(), _names(at + 1, count - 1))) if at + 1 < count else None,
         recovery=draw(st.sampled_from([None, "compensation", "undo"])),
     )
+
+
+def _names(first: int, last: int) -> st.SearchStrategy[str]:
+    return st.integers(first, last).map(step_name)
 
 
 @st.composite
@@ -121,9 +141,10 @@ def dependencies(draw: st.DrawFn, steps: st.SearchStrategy[StepPlan] | None = No
 
 
 def _waiting(draw: st.DrawFn, step: StepPlan, at: int) -> StepPlan:
+    step = replace(step, name=step_name(at))
     if at == 0:
         return step
-    return replace(step, after=tuple(sorted(draw(st.sets(st.integers(0, at - 1), max_size=3)))))
+    return replace(step, after=tuple(sorted(draw(st.sets(_names(0, at - 1), max_size=3)))))
 
 
 def workflows() -> st.SearchStrategy[WorkflowPlan]:

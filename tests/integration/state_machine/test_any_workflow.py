@@ -22,14 +22,15 @@ from flask_squidmesh.engine.status import TERMINAL
 from flask_squidmesh.executors.contract import Payload
 from flask_squidmesh.runtime.relaying import relay
 from flask_squidmesh.store import tables
+from tests.integration.state_machine.deploys import Change, changes
 from tests.integration.state_machine.extent import EXTENT, ROUNDS
-from tests.integration.state_machine.invariants import Watcher, check_end
+from tests.integration.state_machine.invariants import Watcher, check_end, held
 from tests.integration.state_machine.mishaps import Mishap, deaths, mishaps
 from tests.integration.state_machine.operators import CALLS, How, Operator, options, settle
-from tests.integration.state_machine.plans import WorkflowPlan, workflows
+from tests.integration.state_machine.plans import WorkflowPlan, first_name, workflows
 from tests.integration.state_machine.world import LATER, LONG, World
 
-MOST_LIVE, MOST_RUNS = 2, 6
+MOST_LIVE, MOST_RUNS, MOST_DEPLOYS = 2, 6, 2
 BRIEF = 11.0
 CALLED_NOTHING = ("too_early", "duplicate", "held", "unknown_run", "cancelled")
 
@@ -141,6 +142,19 @@ class AnyWorkflow(RuleBasedStateMachine):
         now = self.world.shop.clock.now()
         return {row.id for row in self.world.shop.rows(tables.dispatches) if row.due_at <= now}
 
+    # -- deploys -----------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.world.shops) <= MOST_DEPLOYS)
+    @rule(workflow=which, change=changes())
+    def deploy(self, workflow: int, change: Change) -> None:
+        self.world.deploy(workflow % len(self.world.versions), change)
+
+    @precondition(lambda self: len(self.world.shops) > 1)
+    @rule(version=which, mishap=mishaps())
+    def work_of_an_older_version(self, version: int, mishap: Mishap | None) -> None:
+        with self.world.process(mishap):
+            self.world.take_turn(version % (len(self.world.shops) - 1))
+
     # -- the host's queue --------------------------------------------------------------------------------------
 
     @rule(which=which, again=st.booleans(), mishap=mishaps())
@@ -170,7 +184,9 @@ class AnyWorkflow(RuleBasedStateMachine):
         steps = {row.id: row.step for row in self.world.shop.rows(tables.step_runs)}
         due = self._due()
         return any(
-            row.id in due and row.kind == payload["kind"] and payload.get("step") in (None, steps[row.step_run_id])
+            row.id in due
+            and row.kind == payload["kind"]
+            and first_name(payload.get("step", steps[row.step_run_id])) == first_name(steps[row.step_run_id])
             for row in self.world.shop.rows(tables.dispatches, tables.dispatches.c.run_id == payload["run_id"])
         )
 
@@ -248,6 +264,10 @@ class AnyWorkflow(RuleBasedStateMachine):
         try:
             self.world.come_to_rest(settle)
             self.watcher.check()
+            if held(self.world):
+                self.world.restore()
+                self.world.come_to_rest(settle)
+                self.watcher.check()
             check_end(self.world)
         finally:
             self.world.__exit__(None, None, None)

@@ -133,7 +133,7 @@ class Life:
 
     def _decision(self, row: StepRunView) -> tuple[str, dict[str, Any]]:
         assert row.decision is not None
-        step = self._plan.steps[int(row.step[1:])]
+        step = self._plan.step(row.step)
         if row.decision["kind"] == "pause":
             return "unblock_run", {}
         if row.decision["kind"] == "interrupted":
@@ -165,7 +165,7 @@ def check_once(world: World, plan: WorkflowPlan) -> None:
     """What cannot be undone happens once where it goes well."""
     times = Counter((call.step, call.visit) for call in world.effects.calls if call.kind == "step")
     for (name, visit), count in times.items():
-        step = plan.steps[int(name[1:])]
+        step = plan.step(name)
         if step.irreversible and meant(visit, step.outcomes) in ("ok", "again"):
             assert count == 1, (name, visit, count)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from flask import current_app
 
 from flask_squidmesh import Delivery, signals
 from flask_squidmesh.engine.status import TERMINAL
@@ -20,6 +21,7 @@ from flask_squidmesh.store import tables
 from flask_squidmesh.store.claiming import Claim
 from flask_squidmesh.testing import drain
 from tests.integration.state_machine.building import Call, Choose, Effects, build, in_turn
+from tests.integration.state_machine.deploys import Change, changed, restored
 from tests.integration.state_machine.mishaps import Fate, Mishap, What
 from tests.integration.state_machine.plans import StepPlan, WorkflowPlan
 from tests.shop import Recording, Shop
@@ -58,11 +60,15 @@ class World:
     ) -> None:
         """by_queue: whether it is the host's queue that brings runs to their end, and no worker."""
         self.effects = Effects(write=self._write, choose=choose, began=self._call_begins, ended=self._call_ends)
-        self.workflows = [build(f"Plan{number}", plan, self.effects) for number, plan in enumerate(plans)]
         self.queue, self._by_queue = Recording(continues=continues), by_queue
-        self.shop = Shop(url, *self.workflows, executor=self.queue, **settings)
+        self._url, self._settings = url, settings
+        self.versions = [[plan] for plan in plans]
+        self.plans: dict[str, WorkflowPlan] = {}
+        self.shops: list[Shop] = []
+        self._make_shop()
         self.fate = Fate(self._befall)
         self.claims: list[Claim] = []
+        self._claimed_by: dict[str, Shop] = {}
         self.runs: list[str] = []
         self.moves: list[Move] = []
         self.decided: Counter[tuple[str, str]] = Counter()
@@ -70,22 +76,63 @@ class World:
         self._faults: list[Exception] = []
         self._stack = ExitStack()
 
+    @property
+    def shop(self) -> Shop:
+        """The host as it was deployed last."""
+        return self.shops[-1]
+
     def __enter__(self) -> World:
-        shop = self.shop
-        self._stack.callback(shop.runtime.database.dispose)
-        self._stack.enter_context(shop.app.app_context())
-        self._stack.callback(shop.db.engine.dispose)
-        with shop.runtime.database.write() as connection:
+        self._open_shop()
+        with self.shop.runtime.database.write() as connection:
             connection.exec_driver_sql(_CREATE_LEDGER)
             for table in (LEDGER, *reversed(tables.Base.metadata.sorted_tables)):
                 connection.execute(sa.delete(table))
-        for engine in {shop.db.engine, shop.runtime.database.engine}:
-            self.fate.watch(engine)
-        self._stack.enter_context(signals.run_transitioned.connected_to(self._moved, sender=shop.app))
+        self._watch_shop()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    # -- deploys -----------------------------------------------------------------------------------------------
+
+    def deploy(self, workflow: int, change: Change) -> None:
+        """Deploy a changed definition; processes of the one before live on."""
+        versions = self.versions[workflow]
+        versions.append(changed(versions, change))
+        self._deploy_last()
+
+    def versions_of(self, run: Any) -> list[WorkflowPlan]:
+        """The versions of the run's workflow, the oldest first."""
+        return self.versions[int(run.workflow.removeprefix("plan"))]
+
+    def restore(self) -> None:
+        """Deploy definitions that declare every step that a run may be at."""
+        for versions in self.versions:
+            versions.append(restored(versions))
+        self._deploy_last()
+
+    def _deploy_last(self) -> None:
+        self._make_shop()
+        self._open_shop()
+        self._watch_shop()
+
+    def _make_shop(self) -> None:
+        plans = [versions[-1] for versions in self.versions]
+        self.workflows = [build(f"Plan{number}", plan, self.effects) for number, plan in enumerate(plans)]
+        clock = self.shop.clock if self.shops else None
+        self.shops.append(Shop(self._url, *self.workflows, executor=self.queue, clock=clock, **self._settings))
+        for workflow, plan in zip(self.workflows, plans, strict=True):
+            self.plans[self.shop.runtime.registry.get(workflow).fingerprint] = plan
+
+    def _open_shop(self) -> None:
+        self._stack.callback(self.shop.runtime.database.dispose)
+        self._stack.enter_context(self.shop.app.app_context())
+        self._stack.callback(self.shop.db.engine.dispose)
+
+    def _watch_shop(self) -> None:
+        for engine in {self.shop.db.engine, self.shop.runtime.database.engine}:
+            self.fate.watch(engine)
+        self._stack.enter_context(signals.run_transitioned.connected_to(self._moved, sender=self.shop.app))
 
     # -- what a process does -----------------------------------------------------------------------------------
 
@@ -103,20 +150,27 @@ class World:
 
     def _begin_process(self) -> None:
         """Forget what the one before, which is gone with its claims, meant to attempt alone."""
-        self.shop.runtime.solitude = Solitude(CLAIM_SECONDS)
+        for shop in self.shops:
+            shop.runtime.solitude = Solitude(CLAIM_SECONDS)
 
     def claim(self, *, limit: int = 1, take_over: bool | None = True) -> None:
         """A worker claims work and keeps it for a while."""
-        self.claims += claim_due(self.shop.runtime, QUEUE, limit=limit, take_over=take_over)
+        claimed = claim_due(self.shop.runtime, QUEUE, limit=limit, take_over=take_over)
+        self.claims += claimed
+        self._claimed_by.update({claim.claim_id: self.shop for claim in claimed})
 
     def work(self, claim: Claim) -> None:
         """The worker goes on with what it has claimed, however late."""
-        deliver(self.shop.runtime, claim)
+        shop = self._claimed_by[claim.claim_id]
+        with shop.app.app_context():
+            deliver(shop.runtime, claim)
 
-    def take_turn(self) -> None:
-        """Some worker claims the next piece of work and performs it."""
-        for claim in claim_due(self.shop.runtime, QUEUE, limit=1, take_over=True):
-            deliver(self.shop.runtime, claim)
+    def take_turn(self, version: int = -1) -> None:
+        """Some worker, of the version that was deployed last or of another, claims the next work and performs it."""
+        shop = self.shops[version]
+        with shop.app.app_context():
+            for claim in claim_due(shop.runtime, QUEUE, limit=1, take_over=True):
+                deliver(shop.runtime, claim)
 
     def perform(self, payload: Any) -> Delivery:
         """The host's queue delivers a job."""
@@ -128,12 +182,16 @@ class World:
         """Nothing goes wrong any more: perform everything, and have a person decide whatever is open."""
         self.queue.failing = None
         self._begin_process()
+        rested = False
         for _ in range(MOST_ROUNDS):
             self.shop.clock.advance(LONG)
             self._perform_what_is_due()
             decided = [decide(self, run_id) for run_id in self.runs]
-            if not any(decided) and not self.shop.rows(tables.dispatches):
+            work = self.shop.rows(tables.dispatches)
+            rests = not any(decided) and all(each.held for each in work)
+            if rests and (rested or not work):
                 return
+            rested = rests  # at first a new process takes nothing over from the dead
         raise AssertionError(f"work goes on for ever: {[self.shop.visits(run_id) for run_id in self.runs]}")
 
     def _perform_what_is_due(self) -> None:
@@ -145,6 +203,7 @@ class World:
         relay(self.shop.runtime)
         while job := next((job for job in given if job[1] is None), None):
             given.remove(job)
+            self._begin_process()
             self.perform(job[0])
 
     def check_ended(self) -> None:
@@ -167,7 +226,8 @@ class World:
         if plan.transaction and call.kind == "step":
             return  # it holds SQLite's only write lock
         try:
-            self._befall_call(what, call)
+            with self.shop.app.app_context():
+                self._befall_call(what, call)
         except Exception as fault:  # which the runtime would take for the step's own failure
             self._faults.append(fault)
 
@@ -193,7 +253,7 @@ class World:
 
     def _write(self, call: Call) -> None:
         values = {"run_id": call.run_id, "step": call.step, "visit": call.visit, "attempt": call.attempt}
-        self.shop.db.session.execute(sa.insert(LEDGER).values(values))
+        current_app.extensions["sqlalchemy"].session.execute(sa.insert(LEDGER).values(values))
 
     def _moved(self, _app: object, *, run_id: str, from_status: str, status: str, **_: object) -> None:
         self.moves.append(Move(run_id, from_status, status))
