@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json as json_bytes
 
 from .kinds import located, sentence
+from .values import fault
 
 CHANGED: Final = (
     "it does not come back from the database as it is, because the model validates, serialises or excludes it in a way "
@@ -34,8 +35,8 @@ def changes_when_read(model: type[BaseModel], instance: BaseModel, stored: Mappi
     kind_of: Any = type(instance)
     if kind_of.__eq__ is BaseModel.__eq__ and again == instance:
         return {}
-    places = [place for place in _differences(_data(instance), _data(again), ()) if place]
-    return {str(first): _said(rest, CHANGED) for first, *rest in reversed(places)}
+    found = [(place, gone) for place, gone in _differences(_data(instance), _data(again), ()) if place]
+    return {str(first): _said(rest, fault(gone) or CHANGED) for (first, *rest), gone in reversed(found)}
 
 
 def _said(place: Sequence[int | str], text: str) -> str:
@@ -53,13 +54,13 @@ def _data(model: BaseModel) -> dict[str, Any]:
     return {**{name: getattr(model, name) for name in type(model).model_fields}, **(model.model_extra or {})}
 
 
-def _differences(gone: Any, back: Any, place: Place) -> Iterator[Place]:
-    """The innermost places at which the two are not the same."""
+def _differences(gone: Any, back: Any, place: Place) -> Iterator[tuple[Place, Any]]:
+    """The innermost places at which the two are not the same, and what went from there."""
     if isinstance(gone, BaseModel) and type(gone) is type(back):
         gone, back = _data(gone), _data(back)
     if isinstance(gone, Mapping) and isinstance(back, Mapping):
         if gone.keys() != back.keys() and place:
-            yield place
+            yield place, gone
             return
         for name in {**gone, **back}:
             yield from _differences(gone.get(name, _ABSENT), back.get(name, _ABSENT), (*place, name))
@@ -67,7 +68,7 @@ def _differences(gone: Any, back: Any, place: Place) -> Iterator[Place]:
         for number, (one, other) in enumerate(zip(gone, back, strict=True)):
             yield from _differences(one, other, (*place, number))
     elif not _same(gone, back):
-        yield place
+        yield place, gone
 
 
 def _same(gone: Any, back: Any) -> bool:

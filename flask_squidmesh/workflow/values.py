@@ -56,8 +56,8 @@ def to_json(value: Any) -> Any:
         raise ValueNotJsonError(located(path), reason) from error
     masked = False
     for place, leaf in _leaves(plain, ()):
-        if fault := _fault(leaf):
-            raise ValueNotJsonError(located(place), fault)
+        if unfit := fault(leaf):
+            raise ValueNotJsonError(located(place), unfit)
         masked = masked or leaf == MASK
     if masked:
         _refuse_masked(value, plain, ())
@@ -73,9 +73,9 @@ def _copied(value: Any, deeper: int) -> Any:
     found = type(value)
     if value is None or found is bool:
         return value
-    if found in (str, int, float) and _fault(value) is None:
+    if found in (str, int, float) and fault(value) is None:
         return value
-    if found is dict and deeper and all(type(key) is str and _fault(key) is None for key in value):
+    if found is dict and deeper and all(type(key) is str and fault(key) is None for key in value):
         return {key: _copied(each, deeper - 1) for key, each in value.items()}
     if found is list and deeper:
         return [_copied(each, deeper - 1) for each in value]
@@ -137,8 +137,8 @@ def _examine(value: Any, path: _Location, above: tuple[int, ...] = ()) -> None:
 
     above: what the value is in, by identity.
     """
-    if fault := _misunderstood(value) or (_fault(value) if _is_of(value, Decimal) else None):
-        raise ValueNotJsonError(located(path), fault)
+    if reason := _misunderstood(value) or (fault(value) if _is_of(value, Decimal) else None):
+        raise ValueNotJsonError(located(path), reason)
     for key, each in _children(value):
         if id(each) in (*above, id(value)):
             raise ValueNotJsonError(located((*path, _part(key))), "Circular reference detected (id repeated)")
@@ -199,10 +199,11 @@ def _refuse_masked(value: Any, plain: Any, path: _Location) -> None:
 
 def is_storable(text: str) -> bool:
     """Whether a database can hold the text."""
-    return _fault(text) is None
+    return fault(text) is None
 
 
-def _fault(leaf: Any) -> str | None:
+def fault(leaf: Any) -> str | None:
+    """Why a number or text cannot be stored; None where it can."""
     if (isinstance(leaf, float) and not math.isfinite(leaf)) or (isinstance(leaf, Decimal) and not leaf.is_finite()):
         return "a number must be finite, found NaN or an infinity"
     if isinstance(leaf, int) and leaf.bit_length() > _MOST_BITS:

@@ -214,6 +214,9 @@ def test_what_json_cannot_hold_is_refused() -> None:
     assert refused(Checked, {"rate": float("inf")}).invalid_types == {
         "rate": "a number must be finite, found NaN or an infinity"
     }
+    assert refused(Open, {"b": [1, float("nan")]}).invalid_types == {
+        "b": "[1]: a number must be finite, found NaN or an infinity"
+    }
     assert refused(Open, {"b": [object()]}).invalid_types == {
         "b[0]": "a object is not JSON; return text, numbers, lists, mappings, pydantic models or dataclasses of them"
     }
