@@ -302,8 +302,21 @@ def test_each_run_is_asked_for_again_when_its_turn_comes(
     told = {"permission": "payments.review", "workflow": "checkout", "tenant": ""}
     assert ({**expected, **told} in hooks.asked) == (withdrawn == "approve")
     hooks.person = "dana"
-    assert "You do not have the right" in others.read(f"/bulk/{job.id}") or withdrawn == "approve"
     assert "Done with 1 run. Not possible with 1 run." in others.read(f"/bulk/{job.id}")
+
+
+@pytest.mark.parametrize("person", ["dana", "kim"])
+def test_a_job_lists_no_run_that_the_reader_may_not_view(others: Visitor, hooks: Changing, person: str) -> None:
+    first, second, third = (start(others.app, Labels) for _ in range(3))
+    query = "&".join(["action=replay", *(f"run={run_id}" for run_id in (first, second, third))])
+    job = job_of(others, send(others, "replay", preview(others, query)))
+    became = {item.run_id: item.became for item in job.items}
+    hooks.person = person
+    hooks.refused = {("view", second), ("view", became[third])}
+    page = others.get(f"/bulk/{job.id}").text
+    told = {id for id in (*became, *became.values()) if id and id in page}
+    assert told == {first, became[first], third}
+    assert "1 run that you may not view is not listed." in page
 
 
 def test_the_owner_who_goes_on_is_asked_as_at_every_page(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -260,14 +260,20 @@ def _version(job: bulk.Job) -> str:
 
 def _content(job: bulk.Job) -> dict[str, Any]:
     going = job.status in bulk.OPEN
-    hidden = set() if _is_mine(job) else data.refused_among(item.run_id for item in job.items)
-    shown = [item for item in job.items if item.run_id not in hidden]
+    tried = [item for item in job.items if item.done is not None]
+    hidden = data.refused_among(id for item in tried for id in (item.run_id, item.became))
+    shown = [
+        replace(item, became=None if item.became in hidden else item.became)
+        for item in tried
+        if item.run_id not in hidden
+    ]
     return {
         "job": job,
         "going": going,
         "label": ACTIONS[job.action].label,
         "failed": [item for item in shown if item.done is False],
         "done": [item for item in shown if item.done],
+        "hidden": len(tried) - len(shown),
         "may_act": may("bulk"),
         "pulse": frame.pulse("bulk", _version(job), job_id=job.id) if going else None,
     }
