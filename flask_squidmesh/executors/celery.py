@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final
 
-from celery import Celery, signals
+from celery import Celery, Task, signals
 from celery.concurrency.prefork import TaskPool as ForkingPool
 from celery.schedules import crontab
+from celery.utils.time import get_exponential_backoff_interval
 from flask import Flask, current_app
 from kombu.connection import Connection
 from kombu.pools import ProducerPool, get_limit
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import ConfigurationError
+from ..store.outages import passes
 from .contract import Executor, Identified, Payload
 from .resolving import imported, require_executor
 
@@ -141,19 +143,25 @@ def celery_app(app: Flask) -> Celery:
 
 def _add_tasks(celery: Celery, runtime: Any, upkeep: WorkerUpkeep) -> None:
     @celery.task(  # type: ignore[untyped-decorator]
+        bind=True,
         name=PERFORM,
         shared=False,
         acks_late=True,
         reject_on_worker_lost=True,
         ignore_result=True,
-        autoretry_for=(OperationalError, InterfaceError),
         max_retries=OUTAGE_RETRIES,
-        retry_backoff=True,
-        retry_backoff_max=LONGEST_OUTAGE_RETRY_SECONDS,
     )
-    def perform(payload: Mapping[str, Any]) -> Any:
-        with runtime.in_context():
-            return runtime.perform(payload).to_dict()
+    def perform(task: Task, payload: Mapping[str, Any]) -> Any:
+        try:
+            with runtime.in_context():
+                return runtime.perform(payload).to_dict()
+        except SQLAlchemyError as error:
+            if not passes(error):
+                raise
+            pause = get_exponential_backoff_interval(
+                factor=1, retries=task.request.retries, maximum=LONGEST_OUTAGE_RETRY_SECONDS, full_jitter=True
+            )
+            raise task.retry(exc=error, countdown=pause) from error
 
     @celery.task(name=UPKEEP, shared=False, ignore_result=True)  # type: ignore[untyped-decorator]
     def keep_up() -> None:

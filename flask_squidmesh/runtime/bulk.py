@@ -14,12 +14,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from ..engine.approving import identity
 from ..errors import ConflictError, SquidMeshError, TransitionError
 from ..store import auditing
 from ..store.identity import new_id, read_id
+from ..store.outages import passes
 from ..store.scope import Scope
 from ..store.shapes import INSERTS
 from ..store.summaries import RunSummary
@@ -281,9 +281,9 @@ def _tried(runtime: Runtime, job: Job, item: Item, objection: Objection) -> dict
         )
     except SquidMeshError as error:
         return {"done": False, "said": str(error)}
-    except (OperationalError, InterfaceError):  # the database is away; the job goes on when it is back
-        raise
     except Exception as error:  # one run must not keep the others, and other jobs, waiting
+        if passes(error):  # the job goes on when the database is back
+            raise
         logger.exception("squidmesh: run %s: %s within a bulk action failed", item.run_id, job.action)
         return {"done": False, "said": f"It could not be done ({type(error).__name__})."}
     return {"done": True, "became": answer.id}

@@ -21,7 +21,7 @@ from ..store import claiming, loading
 from ..store.batching import Batch
 from ..store.claiming import Claim, Which, Work
 from ..store.identity import new_id
-from ..store.outages import Refusal, judged
+from ..store.outages import passes
 from ..store.tables import dispatches, runs
 from ..workflow.spec import WorkflowSpec
 from .adopted_work import adopted, fits, knows, put_back
@@ -260,7 +260,7 @@ def apart(runtime: Runtime, connection: sa.Connection, work: Work, settled: list
         with connection.begin_nested():
             yield
     except Exception as error:
-        if isinstance(error, sa.exc.SQLAlchemyError) and judged(error) is Refusal.FOR_A_TIME:
+        if passes(error):
             raise
         message = "squidmesh: run %s: step %s could not be taken up"
         log_error(logger, error, message, work.run.id, work.visit.step)

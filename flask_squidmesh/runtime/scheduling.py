@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from ..errors import SquidMeshError, UnknownTriggerError
 from ..store import claiming, tables
+from ..store.outages import passes
 from ..store.scope import Scope
 from ..workflow import expressions
 from ..workflow.payloads import validate
@@ -144,9 +145,9 @@ def activate_next(runtime: Runtime, queue: str) -> bool:
         try:
             with connection.begin_nested():
                 started = _delivered(runtime, connection, due.payload, queue)
-        except (sa.exc.OperationalError, sa.exc.InterfaceError):
-            raise
         except Exception as error:
+            if passes(error):
+                raise
             reason = str(error) if isinstance(error, SquidMeshError) else f"It raised {type(error).__name__}."
             logger.warning("squidmesh: a cron activation is put off: %s", reason)
             claiming.put_off(connection, due.id, reason, runtime.clock.now() + PUT_OFF)

@@ -94,9 +94,14 @@ def judged(error: sa.exc.SQLAlchemyError) -> Refusal:
     return Refusal.FOR_GOOD if isinstance(error, sa.exc.StatementError) else Refusal.UNCLEAR
 
 
+def passes(error: BaseException) -> bool:
+    """Whether it is the database's refusal, and only for a time."""
+    return isinstance(error, sa.exc.SQLAlchemyError) and judged(error) is Refusal.FOR_A_TIME
+
+
 def means_outage(error: BaseException) -> bool:
     """Whether nobody could write meanwhile, as opposed to one statement that met a lock or another transaction."""
-    if not isinstance(error, sa.exc.DBAPIError) or judged(error) is not Refusal.FOR_A_TIME:
+    if not isinstance(error, sa.exc.DBAPIError) or not passes(error):
         return False
     busy = isinstance(error.orig, sqlite3.Error) and _primary(error.orig) in (
         sqlite3.SQLITE_BUSY,

@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from celery import Celery
@@ -18,6 +19,7 @@ from flask_squidmesh import ConfigurationError, PayloadError, SquidMesh
 from flask_squidmesh.executors.celery import OUTAGE_RETRIES, CeleryExecutor, WorkerUpkeep, celery_app
 from flask_squidmesh.executors.contract import Payload
 from flask_squidmesh.executors.resolving import resolve
+from flask_squidmesh.store.outages import told
 
 
 def make_app(celery: Any = None, executor: str = "celery", **settings: Any) -> Flask:
@@ -143,9 +145,24 @@ def test_an_entry_of_the_hosts_stands_above_ours() -> None:
     assert celery.conf.beat_schedule == of_host
 
 
+class ReadOnly(psycopg.InternalError):
+    sqlstate = "25006"
+
+
+class TooComplex(psycopg.OperationalError):
+    sqlstate = "54001"
+
+
 @pytest.mark.parametrize(
     ("error", "tries"),
-    [(sa.exc.OperationalError("SELECT", {}, Exception("away")), OUTAGE_RETRIES + 1), (PayloadError("malformed"), 1)],
+    [
+        (sa.exc.OperationalError("SELECT", {}, Exception("away")), OUTAGE_RETRIES + 1),
+        (sa.exc.TimeoutError("all connections of the pool are taken"), OUTAGE_RETRIES + 1),
+        (told(ReadOnly("a standby")), OUTAGE_RETRIES + 1),
+        (told(TooComplex("too deep")), 1),
+        (PayloadError("malformed"), 1),
+    ],
+    ids=["away", "no connection", "read-only", "refused for good", "malformed"],
 )
 def test_only_an_outage_of_the_database_is_tried_again(
     error: Exception, tries: int, monkeypatch: pytest.MonkeyPatch

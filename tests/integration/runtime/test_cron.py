@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from pydantic import BaseModel, Field
@@ -21,6 +22,7 @@ from flask_squidmesh import (
 )
 from flask_squidmesh.runtime import scheduling
 from flask_squidmesh.store import tables
+from flask_squidmesh.store.outages import told
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
@@ -390,17 +392,40 @@ def test_an_activation_that_raises_is_put_off(
     assert runs(script) == 1
 
 
-def test_an_activation_stays_as_it_is_while_the_database_is_away(
+class ReadOnly(psycopg.InternalError):
+    sqlstate = "25006"
+
+
+class TooComplex(psycopg.OperationalError):
+    sqlstate = "54001"
+
+
+def test_an_activation_that_the_database_refuses_for_good_is_put_off(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse(*_: Any) -> None:
+        raise told(TooComplex("stack depth limit exceeded"))
+
+    shop = open_shop(workflow := digesting(script))
+    shop.mesh.enqueue_cron(workflow, "daily")
+    with monkeypatch.context() as patched:
+        patched.setattr(scheduling, "_remember", refuse)
+        drain()
+    assert [row.held for row in shop.rows(tables.dispatches)] == ["It raised OperationalError."]
+
+
+@pytest.mark.parametrize("refusal", [OSError("away"), ReadOnly("a standby")])
+def test_an_activation_stays_as_it_is_while_the_database_is_away(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
     def away(*_: Any) -> None:
-        raise sa.exc.OperationalError("SELECT 1", None, OSError("away"))
+        raise told(refusal) if isinstance(refusal, psycopg.Error) else sa.exc.OperationalError("", None, refusal)
 
     shop = open_shop(workflow := digesting(script))
     shop.mesh.enqueue_cron(workflow, "daily")
     with monkeypatch.context() as patched:
         patched.setattr(scheduling, "_remember", away)
-        with pytest.raises(sa.exc.OperationalError):
+        with pytest.raises(sa.exc.DBAPIError):
             drain()
     assert [row.held for row in shop.rows(tables.dispatches)] == [None]
     drain()
