@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from . import bulk
 from .beats import forget, forget_the_dead, record_beat
 from .error_records import type_name
+from .interrupts import let_ctrl_c_through
 from .relaying import relay, take_from_dead_workers
 from .scheduling import fire_due
 
@@ -101,6 +102,7 @@ class Upkeep:
         try:
             duty(self._runtime)
         except BaseException as error:
+            let_ctrl_c_through(error)
             logger.warning("squidmesh: the worker's upkeep failed (%s)", type_name(error))
 
     def _fire(self, runtime: Runtime) -> None:

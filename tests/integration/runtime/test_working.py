@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from flask_squidmesh import Manual, Step, StepContext, Wait, Workflow
+from flask_squidmesh.runtime import upkeep
 from flask_squidmesh.runtime.beats import record_beat
 from flask_squidmesh.runtime.worker import Worker
 from flask_squidmesh.store import tables
@@ -66,6 +69,25 @@ def test_a_worker_that_begins_takes_the_dead_off_the_list(
     with working(shop):
         names = ["silent:1", shop.runtime.worker_name]
         eventually(lambda: sorted(row.id for row in shop.rows(tables.processes)) == sorted(names))
+
+
+def test_what_upkeep_raises_keeps_nothing_else_from_being_done_but_ctrl_c_ends_it(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[BaseException] = [RuntimeError(), KeyboardInterrupt()]
+    done: list[str] = []
+
+    def relaying(_runtime: Any) -> None:
+        raise raised.pop(0)
+
+    monkeypatch.setattr(upkeep, "relay", relaying)
+    monkeypatch.setattr(upkeep, "fire_due", lambda *_: done.append("fired"))
+    keeping = open_shop(chain(script)).runtime.upkeep(threads=1)
+    keeping.once()
+    assert done == ["fired"]
+    with pytest.raises(KeyboardInterrupt):
+        keeping.once()
+    assert done == ["fired"]
 
 
 def test_steps_run_side_by_side(open_shop: OpenShop, script: Script, eventually: Callable[..., Any]) -> None:
