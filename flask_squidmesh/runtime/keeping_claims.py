@@ -38,6 +38,11 @@ class ClaimKeeper:
         self._thread: threading.Thread | None = None
         self.on_beat: list[Callable[[], None]] = []
 
+    @property
+    def renews(self) -> bool:
+        """Whether claims are renewed at all, which takes a connection beside that of the steps."""
+        return not self._runtime.database.shared_connection
+
     def hold(self, claim_id: str) -> None:
         """Renew this claim from now on."""
         with self._guard:
@@ -88,7 +93,7 @@ class ClaimKeeper:
         self._runtime.bell.ring()
 
     def _keep(self) -> None:
-        if self._thread is None and not self._runtime.database.shared_connection:
+        if self._thread is None and self.renews:
             self._thread = threading.Thread(target=self._run, name="squidmesh-claims", daemon=True)
             self._thread.start()
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
@@ -35,9 +36,11 @@ def until_lost(
     What the error does not say is tried for one claim timeout. what: for the log, such as "its outcome".
     whatever: whether it is tried again even where it is refused for good, because there is nothing else to do.
 
-    Raises what the database refuses for good, and ClaimLostError once the claim is somebody else's.
+    Raises what the database refuses for good, and ClaimLostError once the claim is somebody else's, or has expired
+    where nobody renews it.
     """
     unclear_until: float | None = None
+    holds_until = inf
     pauses = _pauses()
     reserve: AbstractContextManager[None] = nullcontext()
     while True:
@@ -59,10 +62,12 @@ def until_lost(
                 what,
                 type(getattr(error, "orig", None) or error).__name__,
             )
+            if holds_until == inf and not runtime.claims.renews:
+                holds_until = time.monotonic() + runtime.settings.claim_timeout
             if isinstance(error, sa.exc.TimeoutError):  # somebody keeps the connections of the host's pool
                 reserve = runtime.database.reserved("outcomes")
         _PAUSE.wait(next(pauses))
-        if runtime.claims.is_lost(claim.claim_id):
+        if runtime.claims.is_lost(claim.claim_id) or time.monotonic() > holds_until:
             raise ClaimLostError
 
 

@@ -16,7 +16,8 @@ from flask_squidmesh import Manual, Retry, Step, Workflow
 from flask_squidmesh.runtime import patience
 from flask_squidmesh.runtime.claiming_work import claim_due
 from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.testing import drain
+from flask_squidmesh.store.writing import ClaimLostError
+from flask_squidmesh.testing import drain, memory_app
 from tests.databases import PostgresDatabases, create_tables, engines_disposed
 from tests.shop import Order, Recording, Script, Shop, error_of
 
@@ -255,3 +256,37 @@ def test_a_caller_sees_errors_of_sqlalchemy_only_while_the_server_takes_nobody(
         drain()
         assert (shop.status(run_id), script.calls) == ("completed", ["pay"])
     shop.runtime.database.dispose()
+
+
+class Passing:
+    """A pause that takes no time, and a clock that it moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("whatever", [True, False])
+def test_nothing_is_tried_for_ever_where_nobody_renews_the_claim(
+    script: Script, monkeypatch: pytest.MonkeyPatch, whatever: bool
+) -> None:
+    passing = Passing()
+    for name in ("time", "_PAUSE"):
+        monkeypatch.setattr(patience, name, passing)
+
+    def refused() -> None:
+        kind = sa.exc.DataError if whatever else sa.exc.OperationalError
+        raise kind("UPDATE", {}, OSError("refused"))
+
+    with memory_app(workflow := single(script)) as host:
+        host.mesh.start_run(workflow, {})
+        runtime = host.app.extensions["squidmesh"]
+        [claim] = claim_due(runtime, "squidmesh", limit=1)
+        with pytest.raises(ClaimLostError):
+            patience.until_lost(runtime, claim, "its failure", refused, whatever=whatever)
+        assert passing.now == pytest.approx(runtime.settings.claim_timeout, abs=patience.LONGEST_PAUSE_SECONDS)
