@@ -165,7 +165,8 @@ class Executor(ABC):
 def check_payload(payload: object) -> Payload:
     """The payload that a job brought back, with ids in their usual form.
 
-    Keys that are not known are left out. Raises PayloadError for anything that `Payload` would not have made.
+    Keys that are not known are left out, and the queue, which is that of the run's row. Raises PayloadError for
+    anything that `Payload` would not have made.
     """
     if not isinstance(payload, Mapping):
         raise PayloadError(

@@ -70,6 +70,9 @@ class Solitude:
                 self._alone = None
 
     def _has_company(self, visit: StepFact, now: float) -> bool:
+        # A suspect that is at work for longer may be joined by another one, which may take it along. Otherwise one that
+        # hangs would keep all suspects from being tried. Neither is attempted more often than SQUIDMESH_MAX_ABANDONED
+        # allows, and to have lived for so long clears nobody, as what fills the memory takes its time.
         others = (begun for id, times in self._begun.items() if id != visit.id for begun in times)
         return any(now - begun < self._patience for begun in others)
 
