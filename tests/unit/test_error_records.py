@@ -259,9 +259,10 @@ def test_what_is_no_delay_is_refused_to_the_step(after: Any, error: type[Excepti
 @pytest.mark.parametrize("after", ["nan", float("nan"), "30", -1, 1e18, True])
 def test_what_another_side_asks_for_is_no_delay_unless_it_is_one(after: Any) -> None:
     error = ToolError("busy", adapter="http", kind="http", retryable=True, retry_after=after, certain=True)
+    assert isinstance(error.as_step_signal(), RetryStep)
+    error.retry_after = after
     failed = failure_of(error, RetryPolicy(max_attempts=3), MOST)
     assert (failed.after, failed.final) == (None, False)
-    assert isinstance(error.as_step_signal(), RetryStep)
 
 
 def test_what_is_told_in_place_of_a_refused_outcome_can_be_kept_by_every_database() -> None:

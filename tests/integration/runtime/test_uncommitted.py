@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -124,7 +125,12 @@ def test_what_is_committed_rolled_back_or_only_read_is_fine(ledger: Ledger) -> N
     def read_with_a_lock() -> None:
         ledger.db.session.scalars(sa.select(ledger.entry).with_for_update()).all()
 
-    for does in (commit, roll_back, read, read_with_a_lock):
+    def be_refused() -> None:
+        ledger.db.session.add(ledger.entry(id=1, amount=1))
+        with suppress(sa.exc.IntegrityError):
+            ledger.db.session.commit()
+
+    for does in (commit, roll_back, read, read_with_a_lock, be_refused):
         assert ledger.run(does) == {}, does.__name__
     assert ledger.amounts == [7]
 

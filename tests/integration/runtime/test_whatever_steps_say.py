@@ -136,8 +136,10 @@ def test_a_session_that_a_teardown_kept_from_being_removed_is_not_met_again(
         if sessions:
             raise RuntimeError("teardown")
 
+    mine, known = shop.db.session(), shop.db.session.registry.registry
     try:
         assert [shop.status(shop.run(workflow)) for _ in range(3)] == ["completed"] * 3
+        assert list(known.values()) == [mine]
     finally:
         shop.app.teardown_appcontext_funcs.remove(fail)
 

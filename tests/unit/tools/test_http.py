@@ -191,7 +191,11 @@ def test_an_entry_that_is_no_host_is_refused(entry: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Host", "content-length", "Transfer-Encoding", "CONNECTION", "Upgrade", "TE", "Trailer", "Expect"]
+    "name",
+    [
+        *("Host", "content-length", "Transfer-Encoding", "CONNECTION", "Upgrade", "TE", "Trailer", "Expect"),
+        *("Keep-Alive", "Proxy-Connection", "HTTP2-Settings", "Proxy-Authenticate", "Proxy-Authorization"),
+    ],
 )
 def test_headers_that_belong_to_the_connection_are_refused(server: Server, http: HttpAdapter, name: str) -> None:
     error = failed(lambda: http.post(server.url(), headers={name: "1"}, content=b"x"))
