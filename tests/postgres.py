@@ -70,14 +70,14 @@ class Server:
         """Stop it in good order; whoever is connected is cut off."""
         self._process.send_signal(signal.SIGINT)
         try:
-            self._process.wait(30)
+            self._process.wait(120)
         except subprocess.TimeoutExpired:
             self.stop_immediately()
 
     def stop_immediately(self) -> None:
         """Stop it as a crash does: nothing is written out, and the next start recovers from the log of writes."""
         self._process.send_signal(signal.SIGQUIT)
-        self._process.wait(30)
+        self._process.wait(120)
 
     def freeze(self) -> None:
         """Have it answer nobody, whoever is connected, until `thaw`."""

@@ -42,7 +42,7 @@ def running_redis(server: str) -> Iterator[str]:
             yield f"redis://127.0.0.1:{port}/0"
         finally:
             process.kill()
-            process.wait(30)
+            process.wait(120)
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], timeout: float = 30) -> T:
+def eventually(condition: Callable[[], T], timeout: float = 120) -> T:
     """Ask again and again until the condition holds, and return what it answered.
 
     :param condition: Called without arguments; holds when its answer is true.

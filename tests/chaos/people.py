@@ -54,7 +54,7 @@ class People:
     def stop(self) -> None:
         self._stopping.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(120)
 
     # -- starting ----------------------------------------------------------------------------------------------
 

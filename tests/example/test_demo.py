@@ -18,7 +18,7 @@ from tests.example.visiting import Visitor, text_of
 
 Eventually = Callable[..., object]
 ROOT = Path(__file__).parent.parent.parent
-SLOW = 60
+SLOW = 180
 
 
 class Demo:

@@ -16,7 +16,7 @@ class Visitor:
     """Opens pages, follows links by their text and sends the forms that pages hold."""
 
     def __init__(self, base: str) -> None:
-        self.http = httpx.Client(base_url=base, follow_redirects=True, trust_env=False, timeout=20)
+        self.http = httpx.Client(base_url=base, follow_redirects=True, trust_env=False, timeout=120)
         self.page = httpx.Response(200)
 
     def open(self, path: str) -> httpx.Response:

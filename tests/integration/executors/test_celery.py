@@ -32,7 +32,7 @@ from tests.redis_server import HOW_TO_GET, find_server, running_redis
 from tests.requirements import missing
 from tests.shop import Order, Script, Shop
 
-PATIENCE = 60
+PATIENCE = 120
 
 script = Script()
 
@@ -164,7 +164,7 @@ def test_a_broker_that_is_away_holds_nobody_up_and_harms_no_run(
 
     starting = threading.Thread(target=start, daemon=True)
     starting.start()
-    starting.join(15)
+    starting.join(120)
     [run_id] = started
     explanation = shop.mesh.explain_run(run_id)
     assert explanation.reason == "dispatch_delayed"
@@ -328,7 +328,7 @@ class Host:
         for process in self._processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait(30)
+                process.wait(120)
 
 
 @pytest.fixture
@@ -375,7 +375,7 @@ def test_what_a_killed_worker_held_is_taken_over(host: Host, eventually: Callabl
     worker = host.work("--without-mingle")
     eventually(lambda: "waiting 1" in host.output, timeout=PATIENCE)
     os.killpg(worker.pid, signal.SIGKILL)
-    worker.wait(30)
+    worker.wait(120)
     host.work("--without-mingle")
     eventually(lambda: host.mesh.inspect_run(run_id).status == "completed", timeout=PATIENCE)
     assert "waiting 2" in host.output

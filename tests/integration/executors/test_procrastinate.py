@@ -39,7 +39,7 @@ meeting = threading.Barrier(TOGETHER)
 
 
 def meet(_: StepContext) -> None:
-    meeting.wait(30)
+    meeting.wait(120)
 
 
 class Greeting(Workflow):
@@ -354,7 +354,7 @@ class Host:
         self.end()
         for process in self._processes:
             process.kill()
-            process.wait(30)
+            process.wait(120)
 
 
 @pytest.fixture
@@ -366,23 +366,23 @@ def host(tmp_path: Path, migrated_postgres_url: str) -> Iterator[Host]:
 def test_a_worker_performs_runs_fires_schedules_and_ends_what_it_is_at(
     host: Host, eventually: Callable[..., object]
 ) -> None:
-    assert host.run("schema", "--apply").wait(30) == 0, host.output
+    assert host.run("schema", "--apply").wait(120) == 0, host.output
     host.ask(
         "INSERT INTO squidmesh_schedules (workflow, trigger, fired_window) VALUES ('daily', 'tick', '2026-01-01Z')"
     )
     host.start("buying", "waiting")
     worker = host.run("worker", "--concurrency", "4")
     ended = "SELECT workflow FROM squidmesh_runs WHERE status = 'completed' ORDER BY workflow"
-    eventually(lambda: host.ask(ended) == ["buying", "daily"], timeout=30)
+    eventually(lambda: host.ask(ended) == ["buying", "daily"])
     assert host.ask("SELECT threads FROM squidmesh_processes WHERE kind = 'worker'") == [4]
-    eventually(lambda: "waiting 1" in host.output, timeout=30)
+    eventually(lambda: "waiting 1" in host.output)
     worker.send_signal(signal.SIGTERM)
     eventually(lambda: "Stop requested" in host.output)
     [held_until] = host.ask("SELECT due_at FROM squidmesh_dispatches")
     eventually(lambda: host.ask("SELECT due_at FROM squidmesh_dispatches") > [held_until])
     assert worker.poll() is None
     host.end()
-    assert worker.wait(30) == 0
+    assert worker.wait(120) == 0
     assert host.ask(ended) == ["buying", "daily", "waiting"]
     assert host.ask("SELECT count(*) FROM squidmesh_attempts WHERE status = 'abandoned'") == [0]
     assert host.ask("SELECT count(*) FROM procrastinate_jobs") == [0]
@@ -395,12 +395,12 @@ def test_what_a_killed_worker_held_is_taken_over_and_its_job_cleared_away(
     make_queue(migrated_postgres_url)
     host.start("waiting")
     worker = host.run("worker")
-    eventually(lambda: "waiting 1" in host.output, timeout=30)
+    eventually(lambda: "waiting 1" in host.output)
     worker.kill()
-    worker.wait(30)
+    worker.wait(120)
     assert host.ask("SELECT status::text FROM procrastinate_jobs") == ["doing"]
     host.ask("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
     host.run("worker")
-    eventually(lambda: host.ask("SELECT status FROM squidmesh_runs") == ["completed"], timeout=30)
+    eventually(lambda: host.ask("SELECT status FROM squidmesh_runs") == ["completed"])
     assert "waiting 2" in host.output
     eventually(lambda: host.ask("SELECT count(*) FROM procrastinate_jobs") == [0])

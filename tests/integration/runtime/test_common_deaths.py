@@ -25,7 +25,7 @@ def work_until(shop: Shop, settled: Callable[[], bool]) -> NoReturn:
         working = threading.Thread(target=worker.run)
         working.start()
         with shop.app.app_context():
-            eventually(settled, timeout=60)
+            eventually(settled)
         worker.stop()
         working.join()
         os._exit(0)
@@ -39,7 +39,7 @@ def test_only_the_step_that_kills_its_process_comes_to_be_interrupted(open_shop:
     def work(ctx: StepContext) -> None:
         if ctx.attempt == 1:
             beside.release()
-            threading.Event().wait(60)
+            threading.Event().wait(120)
 
     def kill(ctx: StepContext) -> None:
         for _ in range(3 if ctx.attempt == 1 else 0):

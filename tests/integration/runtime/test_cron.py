@@ -158,7 +158,7 @@ def test_two_processes_that_fire_at_once_start_one_run(open_shop: OpenShop, scri
 
     def fire(window: datetime) -> None:
         with shop.app.app_context():
-            barrier.wait(30)
+            barrier.wait(120)
             fired.append(scheduling.fire(shop.runtime, "digesting", "daily", intended_window=window))
 
     for windows in ([WINDOW, WINDOW], [WINDOW + timedelta(days=1), WINDOW + timedelta(days=2)]):
@@ -166,7 +166,7 @@ def test_two_processes_that_fire_at_once_start_one_run(open_shop: OpenShop, scri
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(120)
     assert len(fired) == 4
     assert len(set(fired)) == 3
 
@@ -305,14 +305,14 @@ def test_of_two_workers_one_fires_a_window(open_shop: OpenShop, script: Script, 
 
     def fire() -> None:
         with shop.app.app_context():
-            together.wait(30)
+            together.wait(120)
             fired.extend(scheduling.fire_due(shop.runtime, since))
 
     threads = [threading.Thread(target=fire) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert len(fired) == 1
 
 

@@ -69,7 +69,7 @@ def test_whatever_the_engine_says_each_decision_is_taken_once(
 
         def approve(run_id: str) -> str:
             with shop.app.app_context():
-                ready.wait(30)
+                ready.wait(120)
                 try:
                     shop.mesh.approve_run(run_id, actor="lee")
                 except (ConflictError, TransitionError):
@@ -215,7 +215,7 @@ def test_requests_that_hold_a_connection_wait_for_none_of_the_same_pool(
         def request(number: int) -> int:
             with shop.app.app_context():
                 shop.db.session.execute(sa.text("SELECT 1"))
-                all_hold.wait(30)
+                all_hold.wait(120)
                 shop.start(workflow, {"order_id": f"o-{number}"})
                 return len(shop.mesh.list_runs().runs)
 
@@ -292,9 +292,9 @@ def test_behind_a_pooler_no_connection_is_kept_for_being_woken(
         assert listener is not None
         listener.start()
         try:
-            eventually(lambda: "there is a pooler" in caplog.text, timeout=30)
+            eventually(lambda: "there is a pooler" in caplog.text)
             with outside.connect() as connection:
-                eventually(lambda: connection.scalar(asked) == 0, timeout=30)
+                eventually(lambda: connection.scalar(asked) == 0)
         finally:
             listener.stop()
             outside.dispose()

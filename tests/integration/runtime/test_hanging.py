@@ -198,17 +198,17 @@ def test_of_giving_up_and_the_outcome_one_holds(open_shop: OpenShop, script: Scr
 
         def end(claim: Any = claim, together: threading.Barrier = together) -> None:
             with shop.app.app_context():
-                together.wait(30)
+                together.wait(120)
                 deliver(shop.runtime, claim)
 
         ending = threading.Thread(target=end)
         ending.start()
-        together.wait(30)
+        together.wait(120)
         try:
             shop.mesh.fail_step(run_id, actor="lee")
         except TransitionError as error:
             refused.append(error)
-        ending.join(60)
+        ending.join(120)
         [work] = shop.look(run_id).step_runs or ()
         assert (shop.status(run_id), work.status) == ("cancelled", "completed" if refused else "failed")
         assert [each.status for each in work.attempts] == ["completed" if refused else "abandoned"]

@@ -169,14 +169,14 @@ def test_two_relays_at_once_hand_everything_over_once(open_shop: OpenShop, scrip
     def round_of(each: Shop) -> None:
         each.clock.advance(61)
         with each.app.app_context():
-            together.wait(20)
+            together.wait(120)
             answers.append(relay(each.runtime))
 
     threads = [threading.Thread(target=round_of, args=(each,)) for each in relays]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     queues: list[Any] = [each.runtime.executor for each in relays]
     given = [payload["run_id"] for queue in queues for payload, _ in queue.given]
     assert sum(answers) == len(given) == 30

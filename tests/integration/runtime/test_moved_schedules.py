@@ -169,14 +169,14 @@ def test_workers_of_both_names_fire_a_window_once(
     def fire(shop: Shop) -> None:
         with shop.app.app_context():
             shop.clock.move_to(at(9.01, days=2))
-            together.wait(30)
+            together.wait(120)
             fired.extend(scheduling.fire_due(shop.runtime, shop.clock.now()))
 
     threads = [threading.Thread(target=fire, args=[shop]) for shop in (old, new)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     assert len(fired) == 1
 
 
@@ -220,13 +220,13 @@ def test_of_two_processes_that_start_one_key_under_both_names_one_does(open_shop
 
         def start(shop: Shop) -> None:
             with shop.app.app_context():
-                together.wait(30)  # noqa: B023 - the threads end within the round
+                together.wait(120)  # noqa: B023 - the threads end within the round
                 started.append(shop.start("digesting", idempotency_key=f"k-{number}"))  # noqa: B023
 
         threads = [threading.Thread(target=start, args=[shop]) for shop in shops]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(120)
         assert len(started) == 2
         assert len(set(started)) == 1

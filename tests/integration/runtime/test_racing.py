@@ -36,7 +36,7 @@ def at_once(shop: Shop, *calls: Callable[[], Any]) -> list[Any]:
 
     def make(number: int, call: Callable[[], Any]) -> None:
         with shop.app.app_context():
-            barrier.wait(30)
+            barrier.wait(120)
             try:
                 answers[number] = call()
             except Exception as error:
@@ -46,7 +46,7 @@ def at_once(shop: Shop, *calls: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     return answers
 
 
@@ -135,7 +135,7 @@ def test_siblings_that_end_at_once_open_their_join_once(open_shop: OpenShop, scr
     barrier = threading.Barrier(2)
 
     def meet(_: StepContext) -> None:
-        barrier.wait(30)
+        barrier.wait(120)
 
     class Joining(Workflow):
         place = Manual(Order)

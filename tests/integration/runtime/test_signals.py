@@ -150,9 +150,9 @@ def test_threads_tell_of_one_run_in_the_order_in_which_they_decided(
     ear.heard.clear()
     thread = threading.Thread(target=performing.deliver, args=(shop.runtime, claims["slow"]), name="slow")
     thread.start()
-    assert committed.wait(30)
+    assert committed.wait(120)
     performing.deliver(shop.runtime, claims["fast"])
-    thread.join(30)
+    thread.join(120)
     assert ear.told[-3:] == ["step_completed slow", "step_completed fast", "run_transitioned running-completed"]
 
 
@@ -173,7 +173,7 @@ def test_a_decision_that_was_never_told_holds_others_up_once_only(
     assert run is not None
     thread = threading.Thread(target=shop.runtime.turns.take, args=(run._replace(revision=run.revision - 1),))
     thread.start()
-    thread.join(30)
+    thread.join(120)
     shop.mesh.unblock_run(run_id)
     monkeypatch.setattr(announcing, "PATIENCE", 60)
     began = time.monotonic()

@@ -53,7 +53,7 @@ def test_a_step_that_ends_while_the_server_is_away_is_recorded_once(
 
     def work(_ctx: Any) -> dict[str, int]:
         began.set()
-        assert goes_on.wait(60)
+        assert goes_on.wait(120)
         return {"done": 1}
 
     class Working(Workflow):
@@ -79,7 +79,7 @@ def test_a_step_that_ends_while_the_server_is_away_is_recorded_once(
         run_id = shop.start(Working)
         delivering = threading.Thread(target=deliver)
         delivering.start()
-        assert began.wait(30)
+        assert began.wait(120)
         end = interrupt(server, how)
         goes_on.set()
         delivering.join(0.7)
@@ -88,7 +88,7 @@ def test_a_step_that_ends_while_the_server_is_away_is_recorded_once(
             with pytest.raises(sa.exc.OperationalError):
                 shop.start(Working)
         end()
-        delivering.join(60)
+        delivering.join(120)
         assert failures == []
         run = shop.look(run_id)
         attempts = [[each.status for each in step.attempts] for step in run.step_runs or ()]

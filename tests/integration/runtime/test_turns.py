@@ -143,15 +143,15 @@ def test_while_versions_overlap_old_workers_leave_new_work_to_new_ones(
     older = open_shop(known, poll_interval=0.05)
     with working(older, threads=1):
         common = older.start(known)
-        eventually(lambda: older.status(common) == "completed", timeout=30)
+        eventually(lambda: older.status(common) == "completed")
         assert newer.status(run_id) == "pending"
         for each in (newer, older):
             each.clock.advance(10)
-        [row] = eventually(lambda: [row for row in older.rows(tables.dispatches) if row.held], timeout=30)
+        [row] = eventually(lambda: [row for row in older.rows(tables.dispatches) if row.held])
         assert newer.mesh.explain_run(run_id).reason == "definition_mismatch"
         with newer.app.app_context(), working(newer, threads=1):
             assert row.due_at > newer.clock.now()
-            eventually(lambda: newer.status(run_id) == "completed", timeout=30)
+            eventually(lambda: newer.status(run_id) == "completed")
 
 
 def test_an_old_worker_gives_new_ones_time_to_take_what_it_does_not_know(open_shop: OpenShop, script: Script) -> None:

@@ -77,7 +77,7 @@ def test_a_thread_of_a_worker_outlives_whatever_is_raised(
     running = threading.Thread(target=working.run)
     running.start()
     try:
-        raised.wait(30)
+        raised.wait(120)
         run_id = shop.start(workflow)
         eventually(lambda: shop.status(run_id) == "completed")
     finally:

@@ -29,7 +29,7 @@ def working(shop: Shop, threads: int = 2) -> Iterator[Worker]:
         yield worker
     finally:
         worker.stop()
-        running.join(20)
+        running.join(120)
         assert not running.is_alive()
 
 
@@ -53,7 +53,7 @@ def test_a_worker_performs_what_there_is_and_what_comes(
     with working(shop):
         eventually(lambda: shop.rows(tables.processes))
         later = [shop.start(workflow) for _ in range(5)]
-        eventually(lambda: all(shop.status(run_id) == "completed" for run_id in (before, *later)), timeout=20)
+        eventually(lambda: all(shop.status(run_id) == "completed" for run_id in (before, *later)))
     assert len(script.calls) == 12
     assert shop.rows(tables.processes) == []
 
@@ -94,7 +94,7 @@ def test_steps_run_side_by_side(open_shop: OpenShop, script: Script, eventually:
     meeting = threading.Barrier(3)
 
     def meet(ctx: StepContext) -> None:
-        meeting.wait(20)
+        meeting.wait(120)
 
     class Meeting(Workflow):
         place = Manual(Order)
@@ -103,7 +103,7 @@ def test_steps_run_side_by_side(open_shop: OpenShop, script: Script, eventually:
     shop = open_shop(Meeting, poll_interval=0.05)
     runs = [shop.start(Meeting) for _ in range(3)]
     with working(shop, threads=3):
-        eventually(lambda: all(shop.status(run_id) == "completed" for run_id in runs), timeout=20)
+        eventually(lambda: all(shop.status(run_id) == "completed" for run_id in runs))
 
 
 def test_a_stopped_worker_ends_its_step_and_takes_no_other(
@@ -113,7 +113,7 @@ def test_a_stopped_worker_ends_its_step_and_takes_no_other(
 
     def slow(ctx: StepContext) -> None:
         begun.set()
-        assert may_end.wait(20)
+        assert may_end.wait(120)
 
     class Slow(Workflow):
         place = Manual(Order)
@@ -124,7 +124,7 @@ def test_a_stopped_worker_ends_its_step_and_takes_no_other(
     shop = open_shop(Slow, poll_interval=0.05, delivery_steps=1)
     run_id = shop.start(Slow)
     with working(shop, threads=1) as worker:
-        assert begun.wait(20)
+        assert begun.wait(120)
         waiting = shop.start(Slow)
         worker.stop()
         may_end.set()
@@ -159,4 +159,4 @@ def test_a_step_that_exits_takes_no_thread_with_it(
     with working(shop, threads=1):
         for status in ("failed", "failed", "completed"):
             run_id = shop.start(Exiting)
-            eventually(lambda run_id=run_id, status=status: shop.status(run_id) == status, timeout=20)
+            eventually(lambda run_id=run_id, status=status: shop.status(run_id) == status)

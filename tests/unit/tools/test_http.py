@@ -382,7 +382,7 @@ def test_a_charset_that_cannot_be_used_breaks_nothing(server: Server, http: Http
 
 
 def test_a_server_that_does_not_answer_is_a_timeout(server: Server, http: HttpAdapter) -> None:
-    server.answer = lambda handler: server.released.wait(20)  # type: ignore[assignment]
+    server.answer = lambda handler: server.released.wait(120)  # type: ignore[assignment]
     error = failed(lambda: http.post(server.url(), timeout=0.1))
     assert (error.kind, error.retryable, error.certain) == ("timeout", True, False)
     assert "0.1 seconds" in error.message
