@@ -22,7 +22,9 @@
     else if (live.classList.contains("lost")) say("");
     live.classList.toggle("lost", Boolean(why));
     const again = find("#again");
-    if (again) again.hidden = !["refused", "gone"].includes(why);
+    if (again) again.hidden = !["out", "refused", "gone"].includes(why);
+    const out = find("#signed-out");
+    if (out) out.hidden = why !== "out";
   }
   function faultOf(xhr) {
     if (xhr.status === 401 || xhr.status === 403) return "refused";
@@ -50,7 +52,7 @@
     if (xhr.getResponseHeader("HX-Redirect")) {
       // Whoever is in the middle of something goes to the log-in when they like.
       if (!isInUse()) return;
-      tell("refused");
+      tell("out");
     } else if (!faultOf(xhr)) return;
     event.preventDefault();
   });

@@ -76,12 +76,25 @@ class Dashboard(Blueprint):
 
 class Refused(Forbidden):
     """The person may not do this. run_id: what it was about, if it is about one run. `closed` where the host has
-    opened the dashboard to nobody.
+    opened the dashboard to nobody. `lacks_right` where a right that somebody could give is all that is missing.
     """
 
-    def __init__(self, action: str, reason: str, *, run_id: str | None = None, closed: bool = False) -> None:
+    def __init__(
+        self,
+        action: str,
+        reason: str,
+        *,
+        run_id: str | None = None,
+        closed: bool = False,
+        lacks_right: bool = False,
+    ) -> None:
         super().__init__(reason)
-        self.action, self.reason, self.run_id, self.closed = action, reason, run_id, closed
+        self.action, self.reason, self.run_id = action, reason, run_id
+        self.closed, self.lacks_right = closed, lacks_right
+
+
+class Lacking(Deny):
+    """The refusal of somebody who lacks a right, in our words."""
 
 
 def current_hooks() -> Hooks:
@@ -111,7 +124,7 @@ def refusal_here(asked: Question) -> Deny | None:
     try:
         return _denied(asked)
     except hooks.OWN_ANSWERS:
-        return Deny(_needed(asked.action, asked.permission))
+        return Lacking(_needed(asked.action, asked.permission))
 
 
 def refusal_of(actor: Any, mount: str, asked: Question) -> Deny | None:
@@ -131,7 +144,7 @@ def refusal_of(actor: Any, mount: str, asked: Question) -> Deny | None:
     try:
         return judgement(authorize, asked, actor)
     except HTTPException:
-        return Deny(_needed(asked.action, asked.permission))
+        return Lacking(_needed(asked.action, asked.permission))
 
 
 def may(
@@ -161,7 +174,13 @@ def require(
     """
     denied = _denied(Question(action=action, run=run, permission=permission, workflow=workflow, step=step))
     if denied is not None:
-        raise Refused(action, denied.reason, run_id=run.id if run is not None else None, closed=is_closed())
+        raise Refused(
+            action,
+            denied.reason,
+            run_id=run.id if run is not None else None,
+            closed=is_closed(),
+            lacks_right=isinstance(denied, Lacking),
+        )
 
 
 def tenant_by(given: Hooks) -> str:
@@ -314,7 +333,7 @@ def judgement(authorize: Hook, asked: Question, actor: Any) -> Deny | None:
         return Deny(str(fault) if current_app.debug else _("The app could not say whether you may do this."))
     if isinstance(answer, Deny):
         return answer
-    return None if answer else Deny(_needed(asked.action, asked.permission))
+    return None if answer else Lacking(_needed(asked.action, asked.permission))
 
 
 def _actor() -> Any:

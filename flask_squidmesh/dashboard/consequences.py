@@ -75,12 +75,12 @@ def _gives_up(leads_to: GivenUp) -> Markup:
     step = code(leads_to.gives_up)
     if leads_to.interrupts:
         text = N_(
-            "waits no longer for {step}, which is still running and cannot be undone: it may still take effect, and "
-            "what it says is dropped. Then find out what happened, and say so"
+            "stops waiting for {step}, which is still running and cannot be undone: it may yet take effect, and what "
+            "it returns is dropped. Then find out whether it took effect, and count it as done or as failed"
         )
         return _(text, step=step)
     text = N_(
-        "waits no longer for {step}, which is still running: it may still take effect, and what it says is dropped. "
+        "stops waiting for {step}, which is still running: it may yet take effect, and what it returns is dropped. "
         "The run is then cancelled"
     )
     return _(text, step=step)
@@ -88,7 +88,7 @@ def _gives_up(leads_to: GivenUp) -> Markup:
 
 def _repeats(leads_to: LeadsTo) -> Markup:
     assert isinstance(leads_to, OneStep)
-    return _("runs {step} again from its start", step=code(leads_to.target)) + _undoable(leads_to)
+    return _("runs {step} from its start", step=code(leads_to.target)) + _undoable(leads_to)
 
 
 def _cancels(leads_to: LeadsTo) -> Markup:

@@ -85,9 +85,11 @@ def _check_own() -> None:
     try:
         signed = _serializer().loads(request.form.get(FIELD, ""), max_age=LIFETIME_SECONDS)
     except BadData as error:
-        raise ForeignForm(_("The form has no valid token: it is too old, or your session has ended.")) from error
+        raise ForeignForm(
+            _("The page with the form was open for too long, or your session has ended since.")
+        ) from error
     if not secrets.compare_digest(str(signed), str(session.get(SESSION_KEY, ""))):
-        raise ForeignForm(_("The form belongs to another session."))
+        raise ForeignForm(_("You have signed in again since the page with the form was opened."))
 
 
 def _host_protection() -> Any:

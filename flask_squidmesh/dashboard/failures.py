@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAl
 from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
+from ..config import READING_ACTIONS
 from ..errors import (
     ConfigurationError,
     ConflictError,
@@ -66,7 +67,10 @@ def refused(error: access.Refused) -> Answer:
         return _page("closed.html", 403, _("This dashboard is closed"))
     if request.method == "POST":
         _keep(error)
-    return access.login_instead() or _page("refused.html", 403, _("You may not do this"), reason=error.reason)
+    sees = error.action in READING_ACTIONS
+    heading = _("You may not see this") if sees else _("You may not do this")
+    shown = {"reason": error.reason, "lacks_right": error.lacks_right, "run_id": None if sees else error.run_id}
+    return access.login_instead() or _page("refused.html", 403, heading, **shown)
 
 
 def foreign_form(error: ForeignForm | CSRFError) -> Answer:
@@ -116,7 +120,8 @@ def store_failed(error: SQLAlchemyError) -> Answer:
     if _sqlstate(error) == QUERY_CANCELLED:
         return _page("too_slow.html", 503, _("This takes too long"))
     logger.error("the run store did not answer", exc_info=error)
-    return _page("store_failed.html", 503, _("The run store did not answer"))
+    sent = request.method == "POST"
+    return _page("store_failed.html", 503, _("The database did not answer"), sent=sent)
 
 
 def _sqlstate(error: SQLAlchemyError) -> str | None:
@@ -147,5 +152,10 @@ def _is_ours() -> bool:
 
 
 def _page(template: str, status: int, heading: str, **values: Any) -> Answer:
-    shown = {"heading": heading, "debug": current_app.debug, "address": request.script_root + request.path, **values}
+    shown = {"heading": heading, "debug": current_app.debug, "address": _address(), **values}
     return render(template, **shown), status
+
+
+def _address() -> str:
+    """The page again: as it was asked for, or the one that has the form."""
+    return request.script_root + request.full_path.rstrip("?")

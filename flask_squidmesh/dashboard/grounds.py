@@ -49,7 +49,8 @@ def _interrupted(teller: Teller, facts: Interrupted) -> Iterator[Markup]:
     yield _("Last error: {error}", error=teller.error(facts.last_error))
 
 
-def _cannot_begin(_teller: Teller, _facts: CannotBegin) -> Iterator[Markup]:
+def _cannot_begin(teller: Teller, facts: CannotBegin) -> Iterator[Markup]:
+    yield teller.error(facts.last_error)
     yield _("The step has not begun: no attempt counts, and nothing has been undone")
 
 

@@ -66,7 +66,7 @@ def json_of(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         said = in_english(error.msg.lower())
-        raise NotJson(_("This is not JSON: {problem} in line {line}.", problem=said, line=error.lineno)) from error
+        raise NotJson(_("Line {line} is not JSON: {problem}.", problem=said, line=error.lineno)) from error
     except RecursionError as error:
         raise NotJson(_("This is nested too deep; at most {most} levels are kept.", most=DEEPEST)) from error
     except ValueError as error:  # more digits than Python makes a number of

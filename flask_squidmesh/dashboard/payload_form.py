@@ -10,6 +10,7 @@ from typing import Any, Literal
 from markupsafe import Markup
 from pydantic import BaseModel
 
+from .language import _
 from .parameters import NotJson, json_of
 from .redaction import REDACTED
 
@@ -82,6 +83,18 @@ def note(given: list[Field], problems: Mapping[str, str]) -> list[str]:
         elif owner.problem is None:
             owner.problem = text
     return rest
+
+
+def note_missing(given: list[Field]) -> None:
+    """Note what has to be filled in and is not, where the rest cannot be checked yet."""
+    for each in given:
+        if each.required and not each.value.strip() and each.problem is None:
+            each.problem = missing()
+
+
+def missing() -> Markup:
+    """What is said of a field that has to be filled in and is not."""
+    return _("This is needed.")
 
 
 def _typed(given: list[Field]) -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,6 @@ from markupsafe import Markup
 from ..reading.reason_facts import (
     Asked,
     Cancelling,
-    CannotBegin,
     CompensationFailed,
     DispatchDelayed,
     Error,
@@ -120,8 +119,7 @@ def _interrupted(teller: Teller) -> Markup:
 
 
 def _incident(teller: Teller) -> Markup:
-    error = teller.error(teller.facts(CannotBegin).last_error)
-    return _("{step} cannot begin, because its input cannot be made: {error}", step=teller.step, error=error)
+    return _("{step} cannot begin, because its input cannot be made", step=teller.step)
 
 
 def _no_metadata(teller: Teller) -> Markup:

@@ -9,6 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+# How the types of pydantic's errors end that are about the kind of the value.
+ABOUT_KINDS = ("_type", "_parsing")
+
 
 def kind(value: Any) -> str:
     """What the value is, for people: "text", "a number", "null" ..."""
@@ -37,7 +40,7 @@ def _readable(part: str) -> str:
 def sentence(error: ErrorDetails, *, skip: int = 0) -> str:
     """One pydantic error in words. `skip` leaves out that many parts of its location, which the reader knows."""
     place = located(error["loc"][skip:])
-    found = "" if error["type"] == "missing" else f", found {kind(error['input'])}"
+    found = f", found {kind(error['input'])}" if error["type"].endswith(ABOUT_KINDS) else ""
     return f"{place}: {error['msg']}{found}" if place else f"{error['msg']}{found}"
 
 

@@ -115,6 +115,15 @@ def test_a_reason_for_refusing_is_shown_and_the_button_is_not(make) -> None:
     refused = visitor.get(f"/runs/{run_id}/approve")
     assert refused.status_code == 403
     assert "It needs the role compliance." in text_of(refused.text)
+    assert "who gives out rights" not in refused.text
+    assert f'href="/squidmesh/runs/{run_id}">Look at the run<' in refused.text
+
+
+def test_who_lacks_a_right_is_told_that_it_can_be_given(make) -> None:
+    visitor = make({"authorize": lambda action, *_: action == "audit", "actor": lambda: "dana"})
+    refused = text_of(visitor.get("/runs").text)
+    assert "You may not see this You do not have the right “list runs”." in refused
+    assert "Somebody who gives out rights in this app can change that." in refused
 
 
 def test_each_open_decision_asks_for_its_own_permission(make) -> None:

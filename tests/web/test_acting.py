@@ -34,8 +34,9 @@ def test_reject_goes_to_the_other_step(visitor: Visitor) -> None:
 
 def test_the_page_of_an_action_says_what_it_leads_to(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
-    assert "Approve at review: continues at capture , which cannot be undone" in visitor.read(f"/runs/{run_id}/approve")
-    assert "Reject at review: goes to decline" in visitor.read(f"/runs/{run_id}/reject")
+    page = visitor.read(f"/runs/{run_id}/approve")
+    assert "Step: review Question: Capture 120 EUR for order 7? Continues at capture , which cannot be undone" in page
+    assert "Goes to decline" in visitor.read(f"/runs/{run_id}/reject")
 
 
 def test_a_required_comment_is_asked_for_and_what_was_typed_stays(visitor: Visitor) -> None:
@@ -178,9 +179,25 @@ def _completed(visitor: Visitor) -> str:
     return run_id
 
 
+def test_everything_that_is_wrong_with_a_form_is_said_at_once(visitor: Visitor) -> None:
+    answer = visitor.send(f"/runs/{_completed(visitor)}/replay", comment=" ", confirm="captur")
+    assert answer.status_code == 422
+    assert 'id="confirm-problem"' in answer.text
+    assert 'id="comment-problem"' in answer.text
+
+
+def test_what_a_replay_repeats_is_said_for_the_step_at_which_it_begins(visitor: Visitor) -> None:
+    answer = visitor.send(f"/runs/{_completed(visitor)}/replay", comment="again", from_step="receipt")
+    assert answer.status_code == 422
+    page = text_of(answer.text)
+    assert "A replay from receipt repeats what cannot be undone: receipt has taken effect Type receipt" in page
+
+
 def test_a_replay_that_repeats_the_irreversible_wants_the_steps_name_typed(visitor: Visitor) -> None:
     run_id = _completed(visitor)
-    assert "capture has taken effect" in visitor.read(f"/runs/{run_id}/replay")
+    asked = visitor.read(f"/runs/{run_id}/replay")
+    assert "Starts a new run with the same payload" in asked
+    assert "A replay from the beginning repeats what cannot be undone: capture has taken effect" in asked
     refused = visitor.send(f"/runs/{run_id}/replay", comment="again", confirm="captur")
     assert refused.status_code == 422
     assert "Type capture to confirm" in text_of(refused.text)

@@ -136,10 +136,10 @@ def test_a_refused_form_has_the_focus_where_something_is_wrong(app: Flask, live_
     run_id = fill(app)["interrupted"]
     page.goto(live_server(app) + f"/squidmesh/runs/{run_id}")
     page.get_by_role("link", name="Count the step as done").first.click()
-    output = page.get_by_role("dialog").get_by_label("Output")
+    output = page.get_by_role("dialog").get_by_label("What the step would have returned")
     output.fill("not JSON")
     page.get_by_role("dialog").get_by_role("button", name="Count the step as done").click()
-    page.get_by_text("This is not JSON").wait_for()
+    page.get_by_text("Line 1 is not JSON").wait_for()
     expect(output).to_be_focused()
 
 

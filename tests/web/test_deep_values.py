@@ -82,7 +82,7 @@ TYPED = (
     ("[" * 100_000, "This is nested too deep; at most 100 levels are kept."),
     ('{"a":' + "9" * 5_000 + "}", "A number in this has too many digits."),
     ("9" * 5_000, "A number in this has too many digits."),
-    ('{"a": }', "This is not JSON: expecting value in line 1."),
+    ('{"a": }', "Line 1 is not JSON: expecting value."),
 )
 
 

@@ -127,7 +127,7 @@ def test_a_body_that_is_too_large_is_not_read_and_nobody_asked_about(
             content_type=kind,
         )
         assert (answer.status_code, "approve" in asked) == (413, False)
-        assert "larger than any form" in text_of(answer.text)
+        assert "more than this dashboard takes" in text_of(answer.text)
 
 
 @pytest.mark.parametrize("protected", [False, True])

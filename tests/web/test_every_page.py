@@ -101,5 +101,5 @@ def test_dialogs_refusals_and_failures_are_accessible_too(
     found += problems(page)
     monkeypatch.setattr("flask_squidmesh.dashboard.data.listing.list_runs", away)
     page.goto(f"{base}/runs")
-    page.get_by_text("The run store did not answer").wait_for()
+    page.get_by_text("The database did not answer").wait_for()
     assert found + list(problems(page)) == []

@@ -49,8 +49,28 @@ def test_a_store_that_does_not_answer(visitor: Visitor, monkeypatch: pytest.Monk
     monkeypatch.setattr("flask_squidmesh.dashboard.data.listing.list_runs", away)
     answer = visitor.get("/runs")
     assert answer.status_code == 503
-    assert "The run store did not answer" in text_of(answer.text)
+    assert "The database did not answer" in text_of(answer.text)
     assert "secret-dsn" not in answer.text
+
+
+def test_a_form_that_the_store_does_not_answer(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise sa.exc.OperationalError("COMMIT", {}, Exception("server closed the connection"))
+
+    address = f"/runs/{start(visitor.app, Checkout)}/approve"
+    fields = visitor.form(address)
+    monkeypatch.setattr("flask_squidmesh.dashboard.views.acting._call", away)
+    answer = visitor.send(address, fields)
+    assert answer.status_code == 503
+    assert "Nobody knows whether what you sent was carried out" in text_of(answer.text)
+
+
+def test_a_page_that_was_filtered_is_tried_again_as_it_was(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise sa.exc.OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+
+    monkeypatch.setattr("flask_squidmesh.dashboard.data.listing.list_runs", away)
+    assert 'href="/squidmesh/runs?word=failed&amp;q=nord"' in visitor.get("/runs?word=failed&q=nord").text
 
 
 def test_a_search_that_takes_too_long(migrated_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

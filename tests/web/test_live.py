@@ -122,6 +122,7 @@ def test_whoever_is_writing_is_told_of_the_log_in_and_goes_there_when_they_like(
     door.answer = 302
     page.locator(".live.lost [role=status]").filter(has_text="You are signed out").wait_for()
     assert comment.input_value() == "half a sen"
+    page.get_by_role("dialog").get_by_text("You are signed out, so this cannot be sent.").wait_for()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Log in").wait_for()
 

@@ -36,9 +36,9 @@ def test_overwriting_is_shown_and_has_to_be_confirmed(visitor: Visitor) -> None:
     asked = visitor.send(address, {**visitor.form(address), "output": output})
     text = text_of(asked.text)
     assert (asked.status_code, visitor.status(run_id)) == (422, "paused")
-    assert "they would overwrite what the run holds" in text
+    assert "would overwrite values that the run already holds" in text
     assert "amount 5 500" in text
-    assert 'reference new "r-1"' in text
+    assert 'reference none yet "r-1"' in text
     assert "t-1" not in asked.text
     answer = visitor.send(address, {**visitor.form(address), "output": output, "allow_new_keys": "yes"})
     assert (answer.status_code, visitor.status(run_id)) == (303, "completed")

@@ -128,9 +128,15 @@ def test_a_field_that_is_needed_says_so(parcels: Visitor) -> None:
         assert (answer.status_code, f'{name}-problem" role="alert">This is needed.' in answer.text) == (422, True)
 
 
+def test_what_is_missing_is_said_along_with_what_is_no_json(parcels: Visitor) -> None:
+    answer = parcels.send("/workflows/parcels/start", **{**TYPED, "payload.tags": "[", "payload.name": ""})
+    assert "Nothing was started: 2 fields need another look." in text_of(answer.text)
+    assert 'name-problem" role="alert">This is needed.' in answer.text
+
+
 def test_json_that_is_none_is_told_with_its_line(parcels: Visitor) -> None:
     answer = parcels.send("/workflows/parcels/start", **{**TYPED, "payload.address": '{\n"street": }'})
-    assert (answer.status_code, "This is not JSON: expecting value in line 2." in answer.text) == (422, True)
+    assert (answer.status_code, "Line 2 is not JSON: expecting value." in answer.text) == (422, True)
 
 
 def test_the_same_form_sent_twice_starts_one_run(parcels: Visitor) -> None:

@@ -36,12 +36,16 @@ Facts = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Attempt:
-    """One request for an action: what it is about, and what is wrong with the form so far."""
+    """One request for an action: what it is about, and what is wrong with the form so far.
+
+    blocked_from: the step from which a replay would repeat what is `blocking`; None for the beginning.
+    """
 
     look: Look
     action: Action
     step: str | None
     blocking: list[Blocking] = field(default_factory=list)
+    blocked_from: str | None = None
     problems: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -163,6 +167,7 @@ def _do(attempt: Attempt) -> Response:
         attempt.problems["from_step"] = in_english(str(error))
     except UnsafeReplayError as error:
         attempt.blocking = [Blocking(**step) for step in error.steps]
+        attempt.blocked_from = request.form.get("from_step") or None
         require(attempt.right, attempt.run)
         attempt.problems["confirm"] = _("Type the name of the step to confirm.")
     except ManualActionError as error:
@@ -177,16 +182,20 @@ def _do(attempt: Attempt) -> Response:
 
 
 def _filled_in(attempt: Attempt) -> dict[str, Any]:
-    """What the form says, as arguments of the call. Raises Invalid."""
-    extras = attempt.action.extras(request.form)
+    """What the form says, as arguments of the call. Raises Invalid; that the comment is missing is noted besides."""
     comment = request.form.get("comment", "").strip() or None
-    if attempt.comment_required and comment is None:
-        raise Invalid("comment", _("Say why, in a few words; it is kept with the run."))
+    missing = attempt.comment_required and comment is None
+    said = _("Say why, in a few words; it is kept with the run.")
+    if missing:
+        attempt.problems["comment"] = said
+    extras = attempt.action.extras(request.form)
     if attempt.action.on_step:
         extras["step"] = attempt.step
     if attempt.action.name == "replay":
         extras["allow_irreversible"] = _confirmed(attempt)
         extras["undecided"] = undecided_by(attempt.run)
+    if missing:
+        raise Invalid("comment", said)
     return {**extras, "comment": comment}
 
 
@@ -223,7 +232,7 @@ def _done(attempt: Attempt, after: RunSummary) -> Response:
 
 def _form(attempt: Attempt, status: int) -> Response:
     shown = {
-        "leads": consequence(attempt.possible) if attempt.possible else None,
+        "leads": _leads(attempt),
         "prompt": attempt.decision.get("prompt"),
         "payload": Documents(attempt.run).document(parts.of_run(attempt.run, "payload")),
         "blocking": irreversible(attempt.blocking),
@@ -239,6 +248,13 @@ def _form(attempt: Attempt, status: int) -> Response:
         "form": request.form,
     }
     return _page("action.html", status, attempt, shown)
+
+
+def _leads(attempt: Attempt) -> Markup | None:
+    """Where it leads: what has to be confirmed first leads there too."""
+    if attempt.blocking:
+        return consequence(NextAction(attempt.action.name, action=attempt.action.name))
+    return consequence(attempt.possible) if attempt.possible else None
 
 
 def _blocking(obstacle: Obstacle) -> list[Blocking]:

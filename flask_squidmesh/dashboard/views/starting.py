@@ -51,7 +51,10 @@ def start(wanted: Wanted) -> Response:
     trigger = _trigger(spec)
     fields = payload_form.fields(trigger.model, current_runtime().hides)
     payload = payload_form.read(fields, request.form)
-    problems = [] if any(each.problem for each in fields) else _started(spec, trigger, payload, wanted.actor, fields)
+    if any(each.problem for each in fields):
+        payload_form.note_missing(fields)
+        return _page(spec, trigger, fields, status=422)
+    problems = _started(spec, trigger, payload, wanted.actor, fields)
     if isinstance(problems, str):
         flash(_("The run was started."), "success")
         return redirect(url_for(".run", run_id=problems), 303)
@@ -76,7 +79,7 @@ def _started(
             tenant=tenant_for(spec.name),
         ).run_id
     except PayloadError as error:
-        missing = dict.fromkeys(error.missing_fields, _("This is needed."))
+        missing = dict.fromkeys(error.missing_fields, payload_form.missing())
         unfit = {name: in_english(said) for name, said in error.invalid_types.items()}
         rest = payload_form.note(fields, {**missing, **unfit})
         described = rest or any(each.problem for each in fields)
