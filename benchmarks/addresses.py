@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_squidmesh.reading.cursors import cursor_of
-from flask_squidmesh.reading.words import OPERATOR_WORDS
-from flask_squidmesh.store.tables import AuditEvent, Run, StepRun
+from flask_squidmesh.queries.operator_status import OPERATOR_WORDS
+from flask_squidmesh.queries.run_list import cursor_of
+from flask_squidmesh.storage.tables import AuditEvent, StepRun, WorkflowRun
 
 WORKFLOW = "checkout"
 PAGE_SIZE, DEEP, MANY = 25, 1000, 10_000
@@ -52,26 +52,37 @@ def addresses(connection: sa.Connection) -> Mapping[str, str]:
 
 _LONGEST: sa.Select[Any] = (
     sa.select(StepRun.run_id)
-    .where(StepRun.run_id.in_(sa.select(Run.id).order_by(Run.created_at.desc()).limit(MANY)))
+    .where(StepRun.run_id.in_(sa.select(WorkflowRun.id).order_by(WorkflowRun.created_at.desc()).limit(MANY)))
     .group_by(StepRun.run_id)
     .order_by(sa.func.count().desc(), StepRun.run_id)
     .limit(1)
 )
-_WAITING: sa.Select[Any] = sa.select(Run.id).where(Run.needs == "decision").order_by(Run.needs_since.desc()).limit(1)
-_STEP: sa.Select[Any] = sa.select(Run.current_step).where(Run.status == "failed").limit(1)
-_ERROR: sa.Select[Any] = sa.select(Run.error_fingerprint).where(Run.error_fingerprint.is_not(None)).limit(1)
+_WAITING: sa.Select[Any] = (
+    sa.select(WorkflowRun.id).where(WorkflowRun.needs == "decision").order_by(WorkflowRun.needs_since.desc()).limit(1)
+)
+_STEP: sa.Select[Any] = sa.select(WorkflowRun.current_step).where(WorkflowRun.status == "failed").limit(1)
+_ERROR: sa.Select[Any] = (
+    sa.select(WorkflowRun.error_fingerprint).where(WorkflowRun.error_fingerprint.is_not(None)).limit(1)
+)
 _ACTOR: sa.Select[Any] = sa.select(AuditEvent.actor_id).where(AuditEvent.type == "approved").limit(1)
 
 
 def _subject(connection: sa.Connection) -> str:
     """How the newest subject of the workflow begins."""
-    newest = sa.select(Run.subject).where(Run.workflow == WORKFLOW).order_by(Run.created_at.desc()).limit(1)
+    newest = (
+        sa.select(WorkflowRun.subject)
+        .where(WorkflowRun.workflow == WORKFLOW)
+        .order_by(WorkflowRun.created_at.desc())
+        .limit(1)
+    )
     return str(connection.scalar(newest))[:9]
 
 
 def _cursor(connection: sa.Connection) -> str:
     """The cursor of the page so deep down; on a smaller database, of the last run but one page."""
-    runs = sa.select(Run.created_at, Run.id).order_by(Run.created_at.desc(), Run.id.desc())
-    total: int = connection.scalar(sa.select(sa.func.count()).select_from(Run.__table__)) or 0
+    runs = sa.select(WorkflowRun.created_at, WorkflowRun.id).order_by(
+        WorkflowRun.created_at.desc(), WorkflowRun.id.desc()
+    )
+    total: int = connection.scalar(sa.select(sa.func.count()).select_from(WorkflowRun.__table__)) or 0
     place = min((DEEP - 1) * PAGE_SIZE - 1, max(total - PAGE_SIZE - 1, 0))
     return cursor_of(*connection.execute(runs.offset(place).limit(1)).one())

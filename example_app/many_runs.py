@@ -10,9 +10,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 from flask import current_app
 
-from flask_squidmesh.store import tables
-from flask_squidmesh.store.database import Database
-from flask_squidmesh.store.identity import new_id
+from flask_squidmesh.storage import tables
+from flask_squidmesh.storage.database import Database
+from flask_squidmesh.storage.summaries import new_id
 
 BATCH: Final = 20_000
 SPAN: Final = timedelta(days=180)

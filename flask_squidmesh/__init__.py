@@ -2,8 +2,24 @@
 
 from .config import Config, DashboardConfig
 from .dashboard import REDACTED, Deny
-from .dashboard.protocols import ActorHook, AuthorizeHook, LinksHook, NonceHook, RedactHook, ScopeHook, TenantHook
-from .engine.actions import NextAction, Refusal
+from .dashboard.host_hooks import ActorHook, AuthorizeHook, LinksHook, NonceHook, RedactHook, ScopeHook, TenantHook
+from .definition import (
+    Approval,
+    CompensationContext,
+    Cron,
+    Exponential,
+    Fixed,
+    Log,
+    Manual,
+    Pause,
+    Retry,
+    Step,
+    StepContext,
+    Wait,
+    Workflow,
+    scheduled_day,
+)
+from .engine.command_rules import NextAction, Refusal
 from .errors import (
     ConfigurationError,
     ConflictError,
@@ -21,11 +37,10 @@ from .errors import (
     UnknownWorkflowError,
     UnsafeReplayError,
 )
-from .executors.contract import Executor, Payload
+from .executor import Executor, Payload
 from .extension import SquidMesh
 from .people import Actor, Person
-from .reading.filters import RunFilters
-from .reading.views import (
+from .queries.results import (
     AttemptView,
     AuditEventView,
     Explanation,
@@ -39,26 +54,11 @@ from .reading.views import (
     StepView,
     TimelineEvent,
 )
+from .queries.run_filters import RunFilters
 from .runtime.deliveries import Delivery
-from .runtime.pruning import PruneReport
-from .store.scope import Scope
-from .store.summaries import Needs, RunSummary
-from .workflow import (
-    Approval,
-    CompensationContext,
-    Cron,
-    Exponential,
-    Fixed,
-    Log,
-    Manual,
-    Pause,
-    Retry,
-    Step,
-    StepContext,
-    Wait,
-    Workflow,
-    scheduled_day,
-)
+from .runtime.maintenance.pruning import PruneReport
+from .storage.scope import Scope
+from .storage.summaries import Needs, RunSummary
 
 __all__ = [
     "REDACTED",

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from .people import Actor
-from .runtime import control, replaying
+from .runtime import run_commands
 from .runtime.runtime import current_runtime
-from .store.database import AnySession
-from .store.identity import RunId
-from .store.scope import scope_of_tenant
-from .store.summaries import RunSummary
+from .storage.database import AnySession
+from .storage.scope import scope_of_tenant
+from .storage.summaries import RunId, RunSummary
 
 
 class Commands:
@@ -52,7 +51,7 @@ class Commands:
         Returns the run afterwards. Raises ManualActionError where the actor is missing or may not approve this, and
         what all commands raise.
         """
-        return control.approve(
+        return run_commands.approve(
             current_runtime(),
             run_id,
             step=step,
@@ -84,7 +83,7 @@ class Commands:
 
         Returns the run afterwards. Raises ManualActionError where the actor is missing, and what all commands raise.
         """
-        return control.reject(
+        return run_commands.reject(
             current_runtime(),
             run_id,
             step=step,
@@ -116,7 +115,7 @@ class Commands:
 
         Returns the run afterwards. Raises what all commands raise.
         """
-        return control.unblock(
+        return run_commands.unblock(
             current_runtime(),
             run_id,
             step=step,
@@ -148,7 +147,7 @@ class Commands:
 
         Returns the run afterwards: cancelled, or cancelling while a step executes. Raises what all commands raise.
         """
-        return control.cancel(
+        return run_commands.cancel(
             current_runtime(),
             run_id,
             compensate=compensate,
@@ -183,7 +182,7 @@ class Commands:
         Returns the new run. Raises UnsafeReplayError where steps that cannot be undone would run again, PayloadError
         where the workflow does not take the payload any more, and what all commands raise.
         """
-        return replaying.replay(
+        return run_commands.replay(
             current_runtime(),
             run_id,
             allow_irreversible=allow_irreversible,
@@ -216,7 +215,7 @@ class Commands:
 
         Returns the run afterwards. Raises what all commands raise.
         """
-        return control.retry_step(
+        return run_commands.retry_step(
             current_runtime(),
             run_id,
             step=step,
@@ -253,7 +252,7 @@ class Commands:
         Returns the run afterwards. Raises ManualActionError for an output that the step could not have returned, or
         that would overwrite what it may not, and what all commands raise.
         """
-        return control.resolve_step(
+        return run_commands.resolve_step(
             current_runtime(),
             run_id,
             output=output,
@@ -289,7 +288,7 @@ class Commands:
 
         Returns the run afterwards. Raises what all commands raise.
         """
-        return control.fail_step(
+        return run_commands.fail_step(
             current_runtime(),
             run_id,
             reason=reason,
@@ -319,7 +318,7 @@ class Commands:
 
         Returns the run afterwards. Raises what all commands raise.
         """
-        return control.retry_compensation(
+        return run_commands.retry_compensation(
             current_runtime(),
             run_id,
             actor=actor,
@@ -347,7 +346,7 @@ class Commands:
 
         Returns the run afterwards. Raises what all commands raise.
         """
-        return control.acknowledge(
+        return run_commands.acknowledge(
             current_runtime(),
             run_id,
             actor=actor,

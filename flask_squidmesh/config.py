@@ -31,7 +31,7 @@ LOCALES: Final = ("en", "de")
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _SettingKind:
     """What a setting must be. `read` raises TypeError or ValueError where a value does not fit."""
 
     expected: str
@@ -144,31 +144,31 @@ def _read_policy(value: Any) -> str | Mapping[str, str]:
     return "auto" if value == "auto" else _mapped(_read_text)(value)
 
 
-def _or_none(kind: _Kind) -> _Kind:
-    return _Kind(f"{kind.expected}, or None", lambda value: None if value is None else kind.read(value))
+def _or_none(kind: _SettingKind) -> _SettingKind:
+    return _SettingKind(f"{kind.expected}, or None", lambda value: None if value is None else kind.read(value))
 
 
-_TEXT = _Kind("text that is not empty", _read_text)
-_SWITCH = _Kind("True or False", _read_switch)
-_COUNT = _Kind("a whole number, 1 or more", _read_count)
-_WHOLE = _Kind("a whole number", _read_whole)
-_SECONDS = _Kind("a number of seconds, 0 or more", _read_seconds)
-_POSITIVE_SECONDS = _Kind("a number of seconds above 0", _read_positive_seconds)
-_EXECUTOR = _Kind('an import string such as "shop.jobs:ShopExecutor", a class or an instance', _read_executor)
-_APP = _Kind('an import string such as "shop.jobs:queue", or the App itself', _read_executor)
-_PREFIX = _Kind('a path such as "/squidmesh", without a slash at its end', _read_prefix)
-_TIMEZONE = _Kind('the name of a time zone such as "Europe/Berlin"', _read_timezone)
-_LOCALE = _Kind(f"one of {', '.join(LOCALES)}", _read_locale)
-_ACTIONS = _Kind(f"a list of actions, each one of {', '.join(ACTIONS)}", _listed(_read_action))
-_SIZES = _Kind("a list of whole numbers, 1 or more, not empty", _read_sizes)
-_PATTERNS = _Kind("a list of regular expressions", _listed(_read_pattern))
-_RETENTION = _Kind(
+_TEXT = _SettingKind("text that is not empty", _read_text)
+_SWITCH = _SettingKind("True or False", _read_switch)
+_COUNT = _SettingKind("a whole number, 1 or more", _read_count)
+_WHOLE = _SettingKind("a whole number", _read_whole)
+_SECONDS = _SettingKind("a number of seconds, 0 or more", _read_seconds)
+_POSITIVE_SECONDS = _SettingKind("a number of seconds above 0", _read_positive_seconds)
+_EXECUTOR = _SettingKind('an import string such as "shop.jobs:ShopExecutor", a class or an instance', _read_executor)
+_APP = _SettingKind('an import string such as "shop.jobs:queue", or the App itself', _read_executor)
+_PREFIX = _SettingKind('a path such as "/squidmesh", without a slash at its end', _read_prefix)
+_TIMEZONE = _SettingKind('the name of a time zone such as "Europe/Berlin"', _read_timezone)
+_LOCALE = _SettingKind(f"one of {', '.join(LOCALES)}", _read_locale)
+_ACTIONS = _SettingKind(f"a list of actions, each one of {', '.join(ACTIONS)}", _listed(_read_action))
+_SIZES = _SettingKind("a list of whole numbers, 1 or more, not empty", _read_sizes)
+_PATTERNS = _SettingKind("a list of regular expressions", _listed(_read_pattern))
+_RETENTION = _SettingKind(
     "a timedelta, or a mapping of statuses or workflow names to timedelta (None keeps for ever)", _read_retention
 )
-_POLICY = _Kind('"auto", or a mapping of directives to text', _read_policy)
+_POLICY = _SettingKind('"auto", or a mapping of directives to text', _read_policy)
 
 
-def _setting(kind: _Kind, default: Any) -> Any:
+def _setting(kind: _SettingKind, default: Any) -> Any:
     return field(default=default, metadata={"kind": kind})
 
 
@@ -244,7 +244,7 @@ class Config:
     dashboard: DashboardConfig = field(default_factory=DashboardConfig)
 
 
-def _keys(owner: type[Any], prefix: str) -> dict[str, tuple[str, _Kind]]:
+def _keys(owner: type[Any], prefix: str) -> dict[str, tuple[str, _SettingKind]]:
     return {prefix + each.name.upper(): (each.name, each.metadata["kind"]) for each in fields(owner) if each.metadata}
 
 
@@ -275,7 +275,9 @@ def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"{key} is not a setting of Squid Mesh. {advice}"
 
 
-def _read(keys: Mapping[str, tuple[str, _Kind]], settings: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
+def _read(
+    keys: Mapping[str, tuple[str, _SettingKind]], settings: Mapping[str, Any], faults: list[str]
+) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, (name, kind) in keys.items():
         if key not in settings:

@@ -13,26 +13,35 @@ from . import cli
 from .clock import Clock, SystemClock
 from .commands import Commands
 from .config import Config, read_config
-from .dashboard import create_blueprint, permits
-from .dashboard.access import tenant_by
-from .dashboard.hooks import Hooks, notices
-from .dashboard.protocols import ActorHook, AuthorizeHook, LinksHook, NonceHook, RedactHook, ScopeHook, TenantHook
+from .dashboard import authorization, create_blueprint
+from .dashboard.authorization import tenant_by
+from .dashboard.host_hooks import (
+    ActorHook,
+    AuthorizeHook,
+    Hooks,
+    LinksHook,
+    NonceHook,
+    RedactHook,
+    ScopeHook,
+    TenantHook,
+    notices,
+)
+from .definition.workflow import Registry, Workflow
 from .errors import ConfigurationError, PayloadError, UnknownWorkflowError, given, seconds_of
-from .executors.contract import Payload, check_payload
+from .executor import Payload, check_payload
 from .people import Actor
-from .reading import explanation, graph, inspection, listing
-from .reading.filters import RunFilters
-from .reading.views import Explanation, Graph, Run, RunHistory, RunPage
-from .runtime import dev_worker, pruning, schedule_control, starting
+from .queries import explanation, run_graph, run_list, run_snapshot
+from .queries.results import Explanation, Graph, Run, RunHistory, RunPage
+from .queries.run_filters import RunFilters
+from .runtime import run_starter, schedule_commands, worker
 from .runtime.deliveries import Delivery
-from .runtime.pruning import PruneReport
+from .runtime.maintenance import pruning
+from .runtime.maintenance.pruning import PruneReport
 from .runtime.runtime import Runtime, current_runtime
-from .runtime.scheduling import cron_trigger
-from .store.database import AnySession
-from .store.identity import RunId
-from .store.scope import Scope, scope_of_tenant
-from .workflow.declaration import Workflow
-from .workflow.registry import Registry
+from .runtime.scheduler import cron_trigger
+from .storage.database import AnySession
+from .storage.scope import Scope, scope_of_tenant
+from .storage.summaries import RunId
 
 Defined = TypeVar("Defined", bound=type[Workflow])
 _Authorize = TypeVar("_Authorize", bound=AuthorizeHook)
@@ -97,12 +106,12 @@ class SquidMesh(Commands):
         app.extensions["squidmesh"] = runtime
         runtime.host.share_tables()
         app.cli.add_command(cli.group)
-        runtime.notices = lambda: chain(notices(self._hooks), permits.notices())
-        runtime.objection_in_bulk = permits.objection
+        runtime.notices = lambda: chain(notices(self._hooks), authorization.notices())
+        runtime.objection_in_bulk = authorization.objection
         if config.url_prefix is not None:
             app.register_blueprint(create_blueprint(self._hooks, url_prefix=config.url_prefix))
         if config.dev_worker:
-            dev_worker.arrange(app, runtime)
+            worker.arrange(app, runtime)
 
     # -- registrations -----------------------------------------------------------------------------------------
 
@@ -207,7 +216,7 @@ class SquidMesh(Commands):
         written then.
         """
         runtime = current_runtime()
-        started = starting.start(
+        started = run_starter.start(
             runtime,
             workflow,
             payload,
@@ -220,7 +229,7 @@ class SquidMesh(Commands):
         if started.changes is None or started.handed.left:
             return self._inspect(runtime, Scope.all(), started.run_id, session=session)
         spec = runtime.registry.get(workflow)
-        return inspection.begun(started.row, started.changes.entered, spec)
+        return run_snapshot.begun(started.row, started.changes.entered, spec)
 
     @overload
     def inspect_run(
@@ -287,7 +296,7 @@ class SquidMesh(Commands):
         """The run's workflow as nodes and edges with their states. tenant: as for inspect_run."""
         runtime = self._ready()
         with runtime.database.read() as connection:
-            return graph.graph(connection, runtime.registry, scope_of_tenant(tenant), run_id)
+            return run_graph.graph(connection, runtime.registry, scope_of_tenant(tenant), run_id)
 
     def list_runs(
         self,
@@ -309,7 +318,7 @@ class SquidMesh(Commands):
         if workflow is not None:
             filters["workflow"] = self._stored_names(runtime, workflow)
         with runtime.database.read() as connection:
-            return listing.list_runs(connection, scope_of_tenant(tenant), limit=limit, after=after, **filters)
+            return run_list.list_runs(connection, scope_of_tenant(tenant), limit=limit, after=after, **filters)
 
     # -- keeping house -----------------------------------------------------------------------------------------
 
@@ -388,13 +397,13 @@ class SquidMesh(Commands):
         What a queue delivers for it meanwhile is dropped. Raises ManualActionError, UnknownWorkflowError,
         UnknownTriggerError, and TransitionError where it is paused already.
         """
-        schedule_control.pause(self._ready(), workflow, trigger, actor=actor, comment=comment)
+        schedule_commands.pause(self._ready(), workflow, trigger, actor=actor, comment=comment)
 
     def resume_schedule(
         self, workflow: type[Workflow] | str, trigger: str, *, actor: Any, comment: str | None = None
     ) -> None:
         """Have a paused cron trigger start runs again, from its next window on. Raises as pause_schedule."""
-        schedule_control.resume(self._ready(), workflow, trigger, actor=actor, comment=comment)
+        schedule_commands.resume(self._ready(), workflow, trigger, actor=actor, comment=comment)
 
     @staticmethod
     def _ready() -> Runtime:
@@ -423,6 +432,6 @@ class SquidMesh(Commands):
         runtime.ensure_configured()
         if session is not None:
             seen = runtime.database.seen_by(session)
-            return inspection.inspect(seen, runtime.registry, scope, run_id, include_history=include_history)
+            return run_snapshot.inspect(seen, runtime.registry, scope, run_id, include_history=include_history)
         with runtime.database.read() as connection:
-            return inspection.inspect(connection, runtime.registry, scope, run_id, include_history=include_history)
+            return run_snapshot.inspect(connection, runtime.registry, scope, run_id, include_history=include_history)

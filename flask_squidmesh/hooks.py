@@ -25,7 +25,7 @@ class HookFault(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class HookKind:
     """What is asked of one hook. name: its decorator. order: what it is given by position. more: what it may declare
     beside that. expected: what it has to answer, for the sentence that says so. yields: whether it may be a generator.
     """
@@ -65,7 +65,7 @@ class Hook:
     ConfigurationError for one that cannot be called with what its kind has to give, or that is no plain function.
     """
 
-    def __init__(self, kind: Kind, function: Callable[..., Any]) -> None:
+    def __init__(self, kind: HookKind, function: Callable[..., Any]) -> None:
         self.kind = kind
         self._function = function
         self._way = _way(kind, function)
@@ -112,7 +112,7 @@ def _name_of(function: Any) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def _way(kind: Kind, function: Callable[..., Any]) -> _Way:
+def _way(kind: HookKind, function: Callable[..., Any]) -> _Way:
     if not callable(function):
         raise ConfigurationError(f"The hook mesh.{kind.name} is {_kind_of(function)}, expected a function.")
     if not _is_plain(function, yields=kind.yields):
@@ -135,7 +135,7 @@ def _way(kind: Kind, function: Callable[..., Any]) -> _Way:
     return way
 
 
-def _advice(kind: Kind) -> str:
+def _advice(kind: HookKind) -> str:
     if not kind.keywords:
         return "It is called without arguments."
     by_place = f", or exactly {len(kind.order)} positional parameters for {', '.join(kind.order)}" if kind.order else ""
@@ -154,7 +154,7 @@ def _fixed(function: Any) -> frozenset[str]:
     return frozenset(function.keywords) if isinstance(function, partial) else frozenset()
 
 
-def _ways(kind: Kind, declared: inspect.Signature, fixed: frozenset[str]) -> Iterable[_Way]:
+def _ways(kind: HookKind, declared: inspect.Signature, fixed: frozenset[str]) -> Iterable[_Way]:
     """The ways in which it may be called, the likeliest first."""
     parameters = [each for each in declared.parameters.values() if each.name not in fixed]
     variable = {each.kind for each in parameters}
@@ -164,14 +164,14 @@ def _ways(kind: Kind, declared: inspect.Signature, fixed: frozenset[str]) -> Ite
     return [way for way in ways if way is not None]
 
 
-def _named(kind: Kind, parameters: list[_Parameter], fixed: frozenset[str]) -> _Way | None:
+def _named(kind: HookKind, parameters: list[_Parameter], fixed: frozenset[str]) -> _Way | None:
     """By name alone; None where it needs something that has no name of ours."""
     if any(_is_required(each) and not _is_ours(kind, each) for each in parameters):
         return None
     return _Way((), _told_by_name(parameters, [name for name in kind.keywords if name not in fixed]))
 
 
-def _placed(kind: Kind, parameters: list[_Parameter], fixed: frozenset[str]) -> _Way | None:
+def _placed(kind: HookKind, parameters: list[_Parameter], fixed: frozenset[str]) -> _Way | None:
     """The kind's order by position, and what else it declares by name; None where a name says that it means another."""
     places = [each for each in parameters if each.kind in _BY_PLACE]
     leading, rest = places[: len(kind.order)], [*places[len(kind.order) :], *parameters[len(places) :]]
@@ -192,5 +192,5 @@ def _is_required(parameter: _Parameter) -> bool:
     return parameter.default is _Parameter.empty and parameter.kind not in _VARIABLE
 
 
-def _is_ours(kind: Kind, parameter: _Parameter) -> bool:
+def _is_ours(kind: HookKind, parameter: _Parameter) -> bool:
     return parameter.name in kind.keywords and parameter.kind in _BY_NAME

@@ -10,11 +10,11 @@ from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 
 from .config import Config
-from .store import autogenerate, schema
-from .workflow.registry import Registry
+from .definition.workflow import Registry
+from .storage import revisions
 
 
-class Host:
+class HostApp:
     """The app: its settings, its workflows, and its Flask-SQLAlchemy with the engine and the metadata of our tables."""
 
     def __init__(self, app: Flask, settings: Config, workflows: Registry) -> None:
@@ -66,9 +66,9 @@ class Host:
             convention = self.db.metadata.naming_convention
             metadatas[bind] = sa.MetaData(naming_convention=convention, info={"bind_key": bind})
         if bind in metadatas:
-            schema.share(metadatas[bind])
+            revisions.share(metadatas[bind])
             if self.settings.executor == "procrastinate":
-                autogenerate.spare(metadatas[bind], "procrastinate_")
+                revisions.spare(metadatas[bind], "procrastinate_")
 
 
 class Extensions(dict[str, Any]):

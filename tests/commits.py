@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
-from flask_squidmesh.store import wire
+from flask_squidmesh.storage import libpq
 
 WRITING = ("WITH", "INSERT", "UPDATE", "DELETE")
 EXECUTING = ("do_execute", "do_executemany", "do_execute_no_params")
@@ -89,7 +89,7 @@ def _watched(plain: Callable[..., Any]) -> Callable[..., Any]:
     return send
 
 
-begin = wire.begin
-replacing = {"begin": _begin, "send": _watched(wire.send), "commit": _watched(wire.commit)}
+begin = libpq.begin
+replacing = {"begin": _begin, "send": _watched(libpq.send), "commit": _watched(libpq.commit)}
 for name, replacement in replacing.items():
-    setattr(wire, name, replacement)
+    setattr(libpq, name, replacement)

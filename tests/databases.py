@@ -19,7 +19,7 @@ FIRST_WITH_STRATEGY = 150000
 
 def create_tables(url: str) -> None:
     """Create all tables of the library in the database."""
-    from flask_squidmesh.store.tables import Base
+    from flask_squidmesh.storage.tables import Base
 
     engine = create_engine(url, poolclass=NullPool)
     Base.metadata.create_all(engine)

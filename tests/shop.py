@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from flask_squidmesh import Delivery, Executor, Run, SquidMesh, StepContext, Workflow
 from flask_squidmesh.runtime.doctor import examine
 from flask_squidmesh.runtime.runtime import Runtime
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import SettableClock, drain
 from tests.commits import around_commits, statements_told
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from flask_squidmesh.dashboard.consequences import consequence, why_not
-from flask_squidmesh.dashboard.grounds import grounds
-from flask_squidmesh.dashboard.sentences import Teller
-from flask_squidmesh.reading.views import Explanation
+from flask_squidmesh.dashboard.text.command_text import consequence, why_not
+from flask_squidmesh.dashboard.text.evidence_text import grounds
+from flask_squidmesh.dashboard.text.explanation_text import Teller
+from flask_squidmesh.queries.results import Explanation
 from tests.integration.reading.rows import NOW
 
 

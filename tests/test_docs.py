@@ -16,8 +16,8 @@ from pydantic import BaseModel, SecretStr
 
 import flask_squidmesh
 from flask_squidmesh import DefinitionError, cli, config, errors, signals
-from flask_squidmesh.engine.actions import ActionFacts, judge
-from flask_squidmesh.runtime.deliveries import Outcome
+from flask_squidmesh.engine.command_rules import ActionFacts, judge
+from flask_squidmesh.runtime.deliveries import DeliveryOutcome
 from flask_squidmesh.secret_names import SECRET_KEYS
 
 ROOT = Path(__file__).parent.parent
@@ -217,7 +217,7 @@ def test_every_signal_is_explained() -> None:
 
 
 def test_every_outcome_of_a_delivery_is_explained() -> None:
-    assert sorted(listed("executors.md", "Outcome")) == sorted(get_args(Outcome))
+    assert sorted(listed("executors.md", "Outcome")) == sorted(get_args(DeliveryOutcome))
 
 
 def test_every_control_call_is_explained_and_no_other() -> None:

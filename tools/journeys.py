@@ -144,8 +144,8 @@ class Traveller:
         return journey
 
     def _delivered(self) -> tuple[Journey, Journey]:
-        from flask_squidmesh.runtime.claiming_work import claim_due
-        from flask_squidmesh.runtime.performing import deliver
+        from flask_squidmesh.runtime.claimer import claim_due
+        from flask_squidmesh.runtime.deliveries import deliver
         from flask_squidmesh.runtime.runtime import current_runtime
 
         runtime = current_runtime()

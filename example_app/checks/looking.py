@@ -10,7 +10,7 @@ from uuid import uuid4
 from sqlalchemy import select
 
 from flask_squidmesh import Run, Workflow
-from flask_squidmesh.reading.views import AuditEventView, StepView
+from flask_squidmesh.queries.results import AuditEventView, StepView
 
 from ..extensions import mesh
 from ..gateway import client as gateway

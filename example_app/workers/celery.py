@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_squidmesh.executors.celery import celery_app
+from flask_squidmesh.integrations.celery import celery_app
 
 from .. import create_app
 

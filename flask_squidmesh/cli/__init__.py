@@ -1,6 +1,6 @@
 """The commands of `flask squidmesh`: one file for each subject."""
 
-from . import checking, doctor, installing, pruning, schedules, working
-from .commands import group
+from . import cron_commands, diagnosis, install, processes, prune
+from .command_group import group
 
-__all__ = ["checking", "doctor", "group", "installing", "pruning", "schedules", "working"]
+__all__ = ["cron_commands", "diagnosis", "group", "install", "processes", "prune"]

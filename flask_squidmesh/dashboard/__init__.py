@@ -1,8 +1,7 @@
 """Showing: the operators' pages."""
 
-from .access import Dashboard
+from .authorization import Dashboard
 from .blueprint import create_blueprint
-from .hooks import Deny, Hooks
-from .redaction import REDACTED
+from .host_hooks import REDACTED, Deny, Hooks
 
 __all__ = ["REDACTED", "Dashboard", "Deny", "Hooks", "create_blueprint"]

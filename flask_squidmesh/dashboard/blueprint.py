@@ -7,45 +7,41 @@ from typing import Any
 
 from flask import abort
 
-from . import failures, headers, redirects, static_files
-from .access import Dashboard
-from .door import Address, Form, Page, limit_body, refuse_large
-from .hooks import Hooks
-from .parameters import check_address
+from . import error_pages, redirects, security_headers, static_files
+from .authorization import Dashboard
+from .endpoints import Address, Form, Page, check_address, limit_body, refuse_large
+from .host_hooks import Hooks
 from .views import (
-    acting,
     audit,
     bulk,
-    exporting,
-    help,
-    inbox,
-    one_by_one,
+    command,
+    needs_you,
     payload,
     preferences,
     pulse,
     run,
     runs,
     schedules,
-    starting,
+    start,
     workers,
     workflows,
 )
 from .views import failures as failing
 
 ADDRESSES: tuple[Address, ...] = (
-    Page("/", "inbox", inbox.show),
-    Page("/next", "next", one_by_one.lead_on),
+    Page("/", "inbox", needs_you.show),
+    Page("/next", "next", needs_you.lead_on),
     Page("/runs", "runs", runs.show),
-    Page("/runs.csv", "runs_csv", exporting.runs_csv),
-    Page("/runs.json", "runs_json", exporting.runs_json),
+    Page("/runs.csv", "runs_csv", runs.runs_csv),
+    Page("/runs.json", "runs_json", runs.runs_json),
     Page("/runs/<run_id>", "run", run.show),
     Page("/runs/<run_id>.json", "run_json", run.as_json),
     Page("/runs/<run_id>/payload/<path:part>", "payload", payload.show),
     Form("/runs/<run_id>/reveal/<path:part>", "reveal", payload.enter, payload.reveal, payload.ask),
-    Form("/runs/<run_id>/<verb>", "act", acting.enter, acting.act, acting.show),
+    Form("/runs/<run_id>/<verb>", "act", command.enter, command.act, command.show),
     Page("/workflows", "workflows", workflows.show),
     Page("/workflows/<name>", "workflow", workflows.show_one),
-    Form("/workflows/<name>/start", "start", starting.enter, starting.start, starting.show),
+    Form("/workflows/<name>/start", "start", start.enter, start.start, start.show),
     Form("/bulk", "bulk", bulk.enter, bulk.begin, bulk.ask),
     Page("/bulk/<job_id>", "bulk_job", bulk.show),
     Form("/bulk/<job_id>/<verb>", "bulk_go_on", bulk.enter_job, bulk.go_on),
@@ -55,7 +51,7 @@ ADDRESSES: tuple[Address, ...] = (
     Page("/workers", "workers", workers.show),
     Page("/audit", "audit", audit.show),
     Page("/audit.csv", "audit_csv", audit.as_csv),
-    Page("/help", "help", help.show),
+    Page("/help", "help", preferences.show),
     Page("/pulse", "pulse", pulse.answer),
     Form("/prefs", "preferences", preferences.enter, preferences.change),
     Page("/assets/<name>", "asset", static_files.serve),
@@ -79,8 +75,8 @@ def create_blueprint(
     dashboard.url_value_preprocessor(limit_body)
     dashboard.before_request(refuse_large)
     dashboard.before_request(check_address)
-    dashboard.after_request(headers.apply)
+    dashboard.after_request(security_headers.apply)
     dashboard.after_request(redirects.lead)
     dashboard.after_request(preferences.keep_live)
-    failures.register(dashboard)
+    error_pages.register(dashboard)
     return dashboard

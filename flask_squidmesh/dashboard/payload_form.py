@@ -10,9 +10,9 @@ from typing import Any, Literal
 from markupsafe import Markup
 from pydantic import BaseModel
 
-from .language import _
-from .parameters import NotJson, json_of
-from .redaction import REDACTED
+from .endpoints import NotJson, json_of
+from .host_hooks import REDACTED
+from .text.language import _
 
 Kind = Literal["text", "long", "number", "checkbox", "choice", "date", "datetime-local", "time", "json"]
 Form = Mapping[str, str]

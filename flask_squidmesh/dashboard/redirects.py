@@ -8,9 +8,8 @@ from flask import current_app, request, url_for
 from htmx_flask.requests import HtmxHeaders
 from werkzeug.wrappers import Response
 
-from .frame import local_path
-from .language import _
-from .rendering import render
+from .layout import local_path, render
+from .text.language import _
 
 NO_PAGES = (".pulse", ".preferences", ".bulk_go_on")
 OF_OURS = (303, 308)

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from flask import Response, abort, send_file, url_for
 
-from .assets import STATIC
+_PACKAGE = Path(__file__).resolve().parent.parent
+_HOME = _PACKAGE if _PACKAGE.joinpath("templates").is_dir() else _PACKAGE.parent
+
+TEMPLATES = _HOME / "templates"
+STATIC = _HOME / "static"
+
 
 FILES = {
     "squidmesh.css": STATIC / "squidmesh.css",

@@ -1,18 +1,111 @@
-"""What deciding is told: the run and its step runs as they stand.
+"""What deciding is told, and what it answers with: rows to write and signals to send once they are committed.
 
 They are tuples, because each step copies some, and that takes a dataclass ten times as long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from ..workflow.spec import Backoff, Parameter, RetryPolicy, StepSpec
-from .changes import NewStepRun
-from .status import RunStatus
+from ..definition.spec import Backoff, Parameter, RetryPolicy, StepSpec
+from ..definition.values import size_of
+from .transitions import RunStatus
+
+
+@dataclass(slots=True, kw_only=True)
+class NewStepRun:
+    """A visit or a compensation to insert, due at `due_at`, or at once. delivered: whether it gets a dispatch.
+    claimed: whether the deliverer of the step before goes on with it."""
+
+    id: str
+    kind: str
+    step: str
+    visit: int
+    status: str
+    sees: int
+    settings: Mapping[str, Any]
+    missing: int = 0
+    failure: Mapping[str, Any] | None = None
+    decision: Mapping[str, Any] | None = None
+    decide_by: datetime | None = None
+    due_at: datetime | None = None
+    delivered: bool = True
+    claimed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class NewDispatch:
+    """Work to deliver for a step run that exists already."""
+
+    step_run_id: str
+    kind: str
+    step: str
+    due_at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class NewAttempt:
+    """An attempt that ended."""
+
+    step_run_id: str
+    number: int
+    status: str
+    worker: str | None
+    error: Mapping[str, Any] | None
+    started_at: datetime
+    finished_at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class NewAuditEvent:
+    """A line for the audit."""
+
+    type: str
+    step: str | None = None
+    visit: int | None = None
+    actor: Any = None
+    comment: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class PendingSignal:
+    """A signal to send after the commit: its name in `signals`, and what it says beside the run's own facts."""
+
+    signal: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Changes:
+    """Everything one decision changes. `run` holds columns of the run; `updated` columns by step run id;
+    `ended` the step runs whose dispatch goes away, `released` those whose claim ends and when they are due again,
+    `left` those that ended and why what follows is for a process of another version to decide."""
+
+    run: dict[str, Any] = field(default_factory=dict)
+    entered: list[NewStepRun] = field(default_factory=list)
+    updated: dict[str, dict[str, Any]] = field(default_factory=dict)
+    attempts: list[NewAttempt] = field(default_factory=list)
+    dispatched: list[NewDispatch] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    released: dict[str, datetime] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+    audit: list[NewAuditEvent] = field(default_factory=list)
+    notices: list[PendingSignal] = field(default_factory=list)
+
+    def update(self, step_run_id: str, **columns: Any) -> None:
+        """Set columns of a step run that exists."""
+        self.updated.setdefault(step_run_id, {}).update(columns)
+
+    def notice(self, signal: str, **data: Any) -> None:
+        """Send the signal after the commit."""
+        self.notices.append(PendingSignal(signal=signal, data=data))
+
 
 COUNTERS: Final = ("attempt", "max_attempts", "remaining", "open_steps", "retrying_steps", "needs_count", "redefined")
 
@@ -214,3 +307,61 @@ class Decider:
     actor: Any
     comment: str | None = None
     metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionContext:
+    """What deciding needs beside the run and the step run.
+
+    state: values for conditions and prompts. visits: how often the run has entered the steps that may follow.
+    lasting: in a run whose definition has changed, the steps that completed and must not be repeated unasked.
+    joins: rows of dependents that count their dependencies. decisions: the other open decisions of the run.
+    compensations: all compensation rows of the run. hides: whether prompts may not show what has this name.
+    """
+
+    state: Mapping[str, Any] = field(default_factory=dict)
+    visits: Mapping[str, int] = field(default_factory=dict)
+    lasting: frozenset[str] = frozenset()
+    joins: Mapping[str, StepFact] = field(default_factory=dict)
+    decisions: Sequence[StepFact] = ()
+    compensations: Sequence[StepFact] = ()
+    hides: Callable[[str], bool] = lambda name: False
+
+
+MOST_COPIED: Final = 10_000
+FAILED_BY_OPERATOR = "failed_by_operator"
+_VARYING = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,}|\d+", re.IGNORECASE)
+
+
+def error(
+    type: str, message: str, *, code: str | None = None, details: Any = None, retryable: bool = False
+) -> dict[str, Any]:
+    """An error of our own as it is stored."""
+    return {
+        "type": type,
+        "message": message,
+        "code": code,
+        "details": details,
+        "traceback": None,
+        "retryable": retryable,
+    }
+
+
+def failed_by_operator(said: str) -> dict[str, Any]:
+    """The error of a step that a person counts as failed."""
+    return error("FailedByOperator", said, code=FAILED_BY_OPERATOR)
+
+
+def brief(stored: Mapping[str, Any], attempt: int) -> Mapping[str, Any]:
+    """The error without bulky details, which are kept once, with the attempt that failed."""
+    size = size_of(stored.get("details"))
+    if size <= MOST_COPIED:
+        return stored
+    return {**stored, "details": {"omitted": f"They are {size} bytes of JSON and stand with attempt {attempt}."}}
+
+
+def fingerprint(workflow: str, step: str | None, stored: Mapping[str, Any]) -> str:
+    """The same text for errors that differ only in numbers and ids, at the same step of the same workflow."""
+    message = _VARYING.sub("#", str(stored.get("message") or ""))
+    parts = (workflow, step or "", str(stored.get("type") or ""), str(stored.get("code") or ""), message)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

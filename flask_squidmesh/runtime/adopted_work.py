@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ..engine.adopting import OPEN, unfit
+from ..definition.spec import WorkflowSpec
+from ..engine.adoption import OPEN, name_in, renamed, unfit
+from ..engine.decide import Progress
 from ..engine.facts import StepFact
-from ..engine.naming import name_in, renamed
-from ..engine.progress import Progress
-from ..engine.status import STOPPING
-from ..store import claiming, loading
-from ..store.claiming import Work
-from ..store.tables import dispatches, step_runs
-from ..workflow.spec import WorkflowSpec
-from .adopting import adopting, older
-from .recording import Recorded, fact_after, write
+from ..engine.transitions import STOPPING
+from ..storage import fact_rows, work_queue
+from ..storage.tables import dispatches, step_runs
+from ..storage.work_queue import Work
+from .definition_change import adopting, older
+from .recorder import Recorded, fact_after, write
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -53,7 +52,7 @@ def put_back(runtime: Runtime, connection: sa.Connection, work: Work, reason: st
     now = runtime.clock.now()
     hold = min(max(SHORTEST_HOLD, (now - work.created_at) / 2), LONGEST_HOLD)
     unknown = f"This process knows no step {work.visit.step} of workflow {work.run.workflow}."
-    claiming.hold(connection, work, reason or unknown, now + hold)
+    work_queue.hold(connection, work, reason or unknown, now + hold)
 
 
 def adopted(
@@ -66,10 +65,10 @@ def adopted(
     if work.run.follows == spec.fingerprint and not knows(spec, work) and not has_ended(work):
         put_back(runtime, connection, work)
         return None
-    rows = loading.step_facts(connection, step_runs.c.run_id == work.run.id)
+    rows = fact_rows.step_facts(connection, step_runs.c.run_id == work.run.id)
     newer = older(runtime, connection, spec, work.run)
     if newer is not None and not _was_left(connection, work, newer):
-        claiming.hold(connection, work, newer, runtime.clock.now() + LEFT_TO_NEWER)
+        work_queue.hold(connection, work, newer, runtime.clock.now() + LEFT_TO_NEWER)
         return None
     reason = unfit(spec, work.run, rows)
     if reason or (spec.style == "flow" and not knows(spec, work)):

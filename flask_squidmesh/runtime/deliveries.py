@@ -1,34 +1,201 @@
-"""What the host's queued job calls."""
+"""One delivery: take the claim, run the step, record what came of it, and go on in place where that is allowed."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..engine.facts import StepFact
-from ..engine.naming import names_of
-from ..engine.status import TERMINAL
+import sqlalchemy as sa
+
+from ..definition.spec import WorkflowSpec
+from ..engine.adoption import names_of
+from ..engine.facts import Failure, StepFact
+from ..engine.transitions import TERMINAL
 from ..errors import UnknownTriggerError, UnknownWorkflowError
-from ..executors.contract import Payload, check_payload
-from ..store import claiming, loading
-from ..store.batching import Batch
-from ..store.claiming import Claim, Work
-from .claiming_work import may_take_over, take, unanswered_let_go
-from .dispatching import Intent, hand_over
-from .performing import deliver, skipped
-from .recording import Recorded, after_commit
-from .scheduling import PUT_OFF, activate, cron_trigger
+from ..executor import Payload, check_payload
+from ..storage import fact_rows, work_queue, write_batch
+from ..storage.tables import dispatches
+from ..storage.work_queue import Claim, Unanswered, Work
+from ..storage.write_batch import WriteBatch
+from .claimer import may_take_over, take, unanswered_let_go
+from .dispatcher import Intent, hand_over
+from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed, error_record, log_error, refused_by
+from .recorder import Recorded, after_commit, record, record_in, until_lost
+from .scheduler import PUT_OFF, activate, cron_trigger
+from .signal_publisher import facts_of, send
+from .step_function import RunState, apart, execute
+from .transaction_steps import perform_in_transaction
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
-SHORTEST_WAIT = 1.0
-
 logger = logging.getLogger("flask_squidmesh")
 
-Outcome = Literal["executed", "too_early", "duplicate", "held", "unknown_run", "cancelled"]
+_WORDS = {StepCompleted: "completed", StepFailed: "failed", StepBlocked: "blocked"}
+
+
+def deliver(runtime: Runtime, claim: Claim) -> str:
+    """Perform the claimed step and as many after it as may follow in place. Answer the run's status at the end."""
+    runtime.solitude.enter(claim)
+    try:
+        with runtime.in_context():
+            return _deliver(runtime, claim)
+    finally:
+        runtime.solitude.leave(claim)
+
+
+def _deliver(runtime: Runtime, claim: Claim) -> str:
+    spec = runtime.registry.get(claim.run.workflow)
+    state = RunState(runtime, spec)
+    until = runtime.clock.now() + timedelta(seconds=runtime.settings.delivery_seconds)
+    steps_left = runtime.settings.delivery_steps
+    status: str = claim.run.status
+    onward: Claim | None = claim
+    runtime.claims.hold(claim.claim_id)
+    try:
+        while onward is not None:
+            steps_left -= 1
+            status, onward = attempt(runtime, spec, onward, state, until=until if steps_left > 0 else None)
+    finally:
+        runtime.claims.release(claim.claim_id)
+    return status
+
+
+def attempt(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, *, until: datetime | None
+) -> tuple[str, Claim | None]:
+    """Run one attempt and record it. Answer the run's status, and the claim on the next step if it goes on.
+
+    until: the time up to which this delivery may go on with another step; None where this is its last.
+    """
+    try:
+        return _attempted(runtime, spec, claim, state, until)
+    except (KeyboardInterrupt, SystemExit):
+        _put_back(runtime, claim)
+        raise
+
+
+def _attempted(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, until: datetime | None
+) -> tuple[str, Claim | None]:
+    outcome: Outcome | None = None
+
+    def goes_on() -> bool:
+        return until is not None and runtime.clock.now() < until
+
+    try:
+        if claim.visit.kind == "step" and spec.steps[claim.visit.step].transaction:
+            outcome, recorded = apart(
+                perform_in_transaction,
+                runtime,
+                spec,
+                claim,
+                state,
+                lambda connection, outcome: record_in(
+                    runtime, connection, spec, claim, outcome, may_continue=goes_on()
+                ),
+            )
+        else:
+            outcome = execute(runtime, spec, claim, state)
+            outcome, recorded = _recorded(runtime, spec, claim, outcome, goes_on)
+    except write_batch.ClaimLostError:
+        _dropped(runtime, claim, outcome)
+        runtime.claims.let_go([claim], performed=True)
+        return _present_status(runtime, claim), None
+    if isinstance(outcome, StepCompleted):
+        state.add(outcome.output)
+    after_commit(runtime, recorded, outcome.failure.exception if isinstance(outcome, StepFailed) else None)
+    return recorded.status, recorded.onward
+
+
+def _recorded(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, outcome: Outcome, goes_on: Callable[[], bool]
+) -> tuple[Outcome, Recorded]:
+    """Record the outcome, until the claim is known to be lost; what the database refuses for good fails the step.
+
+    A commit whose answer was lost is found out by the fence: the second try meets a claim that has moved on.
+    """
+
+    def recording(outcome: Outcome) -> Callable[[], Recorded]:
+        return lambda: record(runtime, spec, claim, outcome, may_continue=goes_on())
+
+    try:
+        return outcome, until_lost(runtime, claim, "its outcome", recording(outcome))
+    except sa.exc.SQLAlchemyError as error:
+        logger.exception(
+            "squidmesh: run %s: the outcome of step %s is refused by the database", claim.run.id, claim.visit.step
+        )
+        failed = refused_by(error, outcome)
+    except write_batch.ClaimLostError:
+        raise
+    except Exception as error:  # nothing is known to bring it about, and the step has had its effect
+        message = "squidmesh: run %s: what follows step %s could not be decided"
+        log_error(logger, error, message, claim.run.id, claim.visit.step)
+        told = error_record(error, retryable=False, most=runtime.settings.max_payload_bytes)
+        failed = StepFailed(failure=Failure(error=told, final=True))
+    return failed, until_lost(runtime, claim, "its failure", recording(failed), whatever=True)
+
+
+def skipped(runtime: Runtime, work: Work) -> None:
+    """Tell that a delivery met another one's live claim."""
+    run, visit = work.run, work.visit
+    facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts, "reason": "already_running"}
+    send(runtime, "step_skipped", {**facts_of(run), **facts})
+
+
+def _dropped(runtime: Runtime, claim: Claim, outcome: Outcome | None) -> None:
+    """Tell of an outcome that came too late, in the audit where a person had given the attempt up."""
+    run_id, visit = claim.run.id, claim.visit
+    logger.warning("squidmesh: run %s: the claim on step %s was lost; its outcome is dropped", run_id, visit.step)
+    said = {"attempt": visit.attempts, "outcome": _WORDS.get(type(outcome)), "worker": claim.worker}
+    try:
+        with runtime.database.write() as connection:
+            if fact_rows.was_given_up(connection, visit.id, visit.attempts):
+                fact_rows.note_visit(
+                    connection,
+                    "outcome_dropped",
+                    run_id=run_id,
+                    step=visit.step,
+                    visit=visit.visit,
+                    at=runtime.clock.now(),
+                    data=said,
+                )
+    except Exception:
+        logger.exception("squidmesh: run %s: the audit could not be told of the dropped outcome", run_id)
+
+
+def _put_back(runtime: Runtime, claim: Claim) -> None:
+    """This process is going down: let another take the step at once, as a further attempt; or, where its outcome is
+    recorded, the one that was to follow in place and has not begun."""
+    now = runtime.clock.now()
+    try:
+        with runtime.database.write() as connection:
+            work_queue.put_back_unanswered(connection, [Unanswered(claim, performed=True)], now)
+            connection.execute(
+                sa.update(dispatches)
+                .where(dispatches.c.id == claim.dispatch_id, dispatches.c.claim_id == claim.claim_id)
+                .values(due_at=now)
+            )
+    except sa.exc.SQLAlchemyError as error:  # the claim expires
+        logger.warning("squidmesh: a step could not be given to others at once (%s)", type(error).__name__)
+
+
+def _present_status(runtime: Runtime, claim: Claim) -> str:
+    try:
+        with runtime.database.read() as connection:
+            run = fact_rows.run_fact(connection, claim.run.id)
+    except sa.exc.SQLAlchemyError:  # it was only to be told
+        return claim.run.status
+    return run.status if run else claim.run.status
+
+
+SHORTEST_WAIT = 1.0
+
+
+DeliveryOutcome = Literal["executed", "too_early", "duplicate", "held", "unknown_run", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +207,7 @@ class Delivery:
     run's status afterwards.
     """
 
-    outcome: Outcome
+    outcome: DeliveryOutcome
     run_id: str | None = None
     step: str | None = None
     attempt: int | None = None
@@ -67,22 +234,22 @@ def perform(runtime: Runtime, payload: Any) -> Delivery:
     return Delivery(outcome=found, run_id=checked["run_id"], step=step, status=status)
 
 
-def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | Outcome, Work | None, str | None]:
+def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | DeliveryOutcome, Work | None, str | None]:
     settled: list[Recorded] = []
     claims: list[Claim] = []
     with unanswered_let_go(runtime, claims), runtime.database.write() as connection:
-        run = loading.run_fact(connection, payload["run_id"], lock=True)
+        run = fact_rows.run_fact(connection, payload["run_id"], lock=True)
         if run is None:
             return "unknown_run", None, None
         step = payload.get("step")
         names = _names(runtime, run.workflow, step) if step else frozenset()
-        work = claiming.work_for(connection, runtime.database, run.id, payload["kind"], step, names=names)
+        work = work_queue.work_for(connection, runtime.database, run.id, payload["kind"], step, names=names)
         if work is None:
             return ("cancelled" if run.status == "cancelled" else "duplicate"), None, run.status
         expired = work.due and (work.claim_id is None or may_take_over(runtime))
         if not (expired or _is_stale(runtime, work)) or not runtime.solitude.admits(_suspect(work)):
             return "too_early", work, run.status
-        batch = Batch()
+        batch = WriteBatch()
         claim = take(runtime, connection, work, settled, batch)
         claims += [claim] if claim is not None else []
         batch.execute(connection)
@@ -145,5 +312,5 @@ def _activated(runtime: Runtime, payload: Payload) -> Delivery:
         return Delivery(outcome="held")
     run_id, new = activate(runtime, workflow, trigger, intended_window=window, signal_id=signal_id, even_paused=False)
     with runtime.database.read() as connection:
-        run = loading.run_fact(connection, run_id) if run_id else None
+        run = fact_rows.run_fact(connection, run_id) if run_id else None
     return Delivery(outcome="executed" if new else "duplicate", run_id=run_id, status=run.status if run else None)

@@ -15,25 +15,24 @@ from flask import Flask, appcontext_pushed, current_app
 
 from ..clock import Clock, ReferenceClock, SystemClock
 from ..config import Config
+from ..definition.workflow import Registry
 from ..errors import ConfigurationError
-from ..executors.contract import Executor
-from ..executors.resolving import resolve
-from ..host import Host
+from ..executor import Executor, resolve
+from ..host import HostApp
 from ..host_requirements import findings
 from ..secret_names import is_secret
-from ..store import forks
-from ..store.database import Database, open_engine
-from ..workflow.registry import Registry
-from .announcing import Turns
-from .app_context import OwnContext
-from .bulk import Objection, no_objection
+from ..storage import connections
+from ..storage.database import Database, open_engine
+from .bulk_jobs import Objection, no_objection
+from .claimer import Solitude
 from .deliveries import Delivery, perform
 from .forking import follow
-from .keeping_claims import ClaimKeeper
-from .queue_progress import QueueProgress
-from .retention import Retention
-from .solitude import Solitude
-from .upkeep import Upkeep
+from .leases import ClaimKeeper
+from .maintenance.heartbeats import QueueProgress
+from .maintenance.pruning import Retention
+from .maintenance.upkeep import Maintenance
+from .signal_publisher import SignalSequencer
+from .step_function import OwnContext
 from .waking import Bell
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Runtime:
         self.app, self.registry = app, registry
         self.clock = ReferenceClock(clock, lambda: self.database.keep_time())
         self.settings = config
-        self.host = Host(app, config, registry)
+        self.host = HostApp(app, config, registry)
         self._loaded_at = SystemClock().now()
         self.notices: Callable[[], Iterable[tuple[str, str]]] = tuple
         self._complete_with = -1
@@ -74,7 +73,7 @@ class Runtime:
         longest_silence = self.settings.claim_timeout * LONGEST_SILENCE
         self.database = Database(self._open_engine, self.clock, self._host_session, self._bind, longest_silence)
         self.claims = ClaimKeeper(self)
-        self.turns = Turns()
+        self.turns = SignalSequencer()
         self.solitude = Solitude(patience=self.settings.claim_timeout)
         self.queue_progress = QueueProgress()
         self.retention = Retention(self)
@@ -93,9 +92,9 @@ class Runtime:
 
         The connections are left to the parent, which goes on using them; the host's engines get new ones.
         """
-        forks.keep_for_parent((self.database, self._executor))
+        connections.keep_for_parent((self.database, self._executor))
         for engine in self.host.engines.values():
-            forks.leave(engine)
+            connections.leave(engine)
         self._begin_process()
 
     def in_this_process(self) -> Runtime:
@@ -169,9 +168,9 @@ class Runtime:
         """Do what a queued job asks for; see `SquidMesh.perform`."""
         return perform(self.in_this_process(), payload)
 
-    def upkeep(self, *, threads: int) -> Upkeep:
+    def upkeep(self, *, threads: int) -> Maintenance:
         """What a worker process of the ready-made executors does beside performing, while the `with` block lasts."""
-        return Upkeep(self, queue=self.config.queue, threads=threads)
+        return Maintenance(self, queue=self.config.queue, threads=threads)
 
     def _open_engine(self) -> sa.Engine:
         return open_engine(self._host_engine())

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from ..store.server import server_of
+from ..storage.connections import server_of
 
 if TYPE_CHECKING:
-    from ..store.database import Database
+    from ..storage.database import Database
 
 CHANNEL = "squidmesh"
+NOTIFIED_POLL_SECONDS = 10.0
+"""Between two looks of a worker that notifications wake, for those that get lost."""
 RECONNECT_SECONDS = 2.0
 GLANCE_SECONDS = 0.1
 

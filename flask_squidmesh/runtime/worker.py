@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
+import os
 import threading
 from collections import deque
 from math import inf
 from typing import TYPE_CHECKING
 
-from ..executors.database import NOTIFIED_POLL_SECONDS
-from ..store import claiming
-from ..store.claiming import Claim
-from .error_records import log_error
-from .performing import deliver
-from .scheduling import activate_next
-from .turns import Turns
-from .upkeep import Upkeep
-from .waking import Watch, watch
+from flask import Flask, request_started
+
+from ..storage import work_queue
+from ..storage.work_queue import Claim
+from .claimer import FairClaimer
+from .deliveries import deliver
+from .maintenance.upkeep import Maintenance
+from .outcomes import log_error
+from .scheduler import activate_next
+from .waking import NOTIFIED_POLL_SECONDS, Watch, watch
 
 if TYPE_CHECKING:
     from .runtime import Runtime
-
 
 OUTAGE_SECONDS = 1.0
 SHORTEST_WAIT_SECONDS = 0.005
@@ -52,7 +54,7 @@ class Worker:
         self._watch: Watch | None = None
         self._turn = threading.Lock()
         self._ready: deque[Claim] = deque()
-        self._turns = Turns(runtime, self._queue)
+        self._turns = FairClaimer(runtime, self._queue)
         self._in_vain = 0
         self._expects_work = True
         self._obstructed = False
@@ -67,7 +69,7 @@ class Worker:
         threads = [
             threading.Thread(target=self._work, name=f"squidmesh-worker-{number}") for number in range(self._threads)
         ]
-        with Upkeep(self._runtime, queue=self._queue, threads=self._threads):
+        with Maintenance(self._runtime, queue=self._queue, threads=self._threads):
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -122,7 +124,7 @@ class Worker:
         self._ready.clear()
         try:
             with self._runtime.database.write() as connection:
-                claiming.put_back(connection, claims, self._runtime.clock.now())
+                work_queue.put_back(connection, claims, self._runtime.clock.now())
         except Exception as error:  # the claims expire
             logger.warning("squidmesh: claimed work could not be put back (%s)", type(error).__name__)
 
@@ -174,4 +176,27 @@ class Worker:
             wait = 0.0
 
     def _next_due(self) -> dict[str, float]:
-        return claiming.next_due(self._runtime.database, self._queue)
+        return work_queue.next_due(self._runtime.database, self._queue)
+
+
+def arrange(app: Flask, runtime: Runtime) -> None:
+    """Start the worker of each process with its first request, so that making the app starts no thread."""
+    begun: dict[int, object] = {}
+
+    def begin(_app: Flask, **_: object) -> None:
+        mine = object()
+        if begun.setdefault(os.getpid(), mine) is mine:
+            _start(runtime)
+
+    request_started.connect(begin, sender=app, weak=False)
+
+
+def _start(runtime: Runtime) -> None:
+    worker, process = Worker(runtime, threads=2), os.getpid()
+
+    def stop() -> None:
+        if os.getpid() == process:
+            worker.stop()
+
+    threading.Thread(target=worker.run, name="squidmesh-dev-worker", daemon=True).start()
+    atexit.register(stop)

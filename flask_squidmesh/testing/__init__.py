@@ -2,10 +2,10 @@
 and trying an executor out."""
 
 from ..clock import SettableClock
-from .asserting import assert_audit, assert_compensated, assert_status, assert_steps
-from .conformance import check_executor
-from .draining import drain, work_through
-from .memory import Host, memory_app
+from .assertions import assert_audit, assert_compensated, assert_status, assert_steps
+from .drain import drain, work_through
+from .executor_check import check_executor
+from .memory_app import Host, memory_app
 
 __all__ = [
     "Host",

@@ -1,5 +1,5 @@
 """Calling other systems from a step: what every adapter answers, and how its failures are treated."""
 
-from .contract import Adapter, ToolError, ToolResult, invoke
+from .adapter import Adapter, ToolError, ToolResult, invoke
 
 __all__ = ["Adapter", "ToolError", "ToolResult", "invoke"]

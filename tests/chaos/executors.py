@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from flask import current_app
 
 from flask_squidmesh import Executor
-from flask_squidmesh.executors.contract import Payload, Wake
-from flask_squidmesh.executors.database import DatabaseExecutor
-from flask_squidmesh.executors.procrastinate import ProcrastinateExecutor
+from flask_squidmesh.executor import Payload, Wake
+from flask_squidmesh.integrations.database_executor import DatabaseExecutor
+from flask_squidmesh.integrations.procrastinate import ProcrastinateExecutor
 
 from . import records
 

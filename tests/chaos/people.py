@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from flask_squidmesh import ConflictError, RunSummary, SquidMesh, TransitionError
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 
 from . import records
 from .shop import MESH

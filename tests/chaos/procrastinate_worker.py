@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_squidmesh.executors.procrastinate import procrastinate_app
+from flask_squidmesh.integrations.procrastinate import procrastinate_app
 
 from .shop import create_app
 

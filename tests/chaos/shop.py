@@ -10,8 +10,8 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_squidmesh import SquidMesh
-from flask_squidmesh.runtime import relaying
-from flask_squidmesh.store import claiming, queues, writing
+from flask_squidmesh.runtime import relay
+from flask_squidmesh.storage import queues, work_queue, write_batch
 
 from . import records
 from .executors import EXECUTORS
@@ -44,9 +44,9 @@ def create_app() -> Flask:
 def _hurry() -> None:
     """The relay looks at a hand-over again after seconds, not minutes, so that a trial of minutes sees it."""
     for module, name in (
-        *((module, "RELAY_GRACE") for module in (writing, claiming, queues)),
+        *((module, "RELAY_GRACE") for module in (write_batch, work_queue, queues)),
         (queues, "STANDSTILL"),
-        (relaying, "FIRST_INTERVAL"),
+        (relay, "FIRST_INTERVAL"),
     ):
         assert name in vars(module)
         vars(module)[name] = PATIENCE

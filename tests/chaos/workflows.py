@@ -24,7 +24,7 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
-from flask_squidmesh.workflow.context import CompensationContext
+from flask_squidmesh.definition.context import CompensationContext
 
 from . import records
 

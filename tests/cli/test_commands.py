@@ -20,13 +20,13 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_squidmesh import Cron, Executor, Log, Manual, SquidMesh, Step, Workflow
-from flask_squidmesh.cli import readiness
+from flask_squidmesh.cli import command_group
 from flask_squidmesh.clock import SettableClock
-from flask_squidmesh.runtime import relaying
+from flask_squidmesh.runtime import relay as relaying
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.runtime.worker import Worker
-from flask_squidmesh.store import schema
-from flask_squidmesh.store.tables import Dispatch, Process
+from flask_squidmesh.storage import revisions
+from flask_squidmesh.storage.tables import Dispatch, Process
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning"),
@@ -349,7 +349,7 @@ def test_a_process_that_stays_waits_for_a_database_that_is_starting(
     shop_at, migrated_postgres_url: str, monkeypatch, command: list[str]
 ) -> None:
     tries: list[str] = []
-    required = schema.require
+    required = revisions.require
 
     def require(connection: sa.Connection) -> None:
         tries.append("try")
@@ -357,8 +357,8 @@ def test_a_process_that_stays_waits_for_a_database_that_is_starting(
             raise sa.exc.OperationalError("SELECT 1", {}, OSError("the database system is starting up\nDETAIL: x"))
         required(connection)
 
-    monkeypatch.setattr(schema, "require", require)
-    monkeypatch.setattr(readiness, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(revisions, "require", require)
+    monkeypatch.setattr(command_group, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(Worker, "run", lambda _: None)
     monkeypatch.setattr(relaying, "relay", _interrupted)
     result = shop_at(migrated_postgres_url, SQUIDMESH_EXECUTOR="database").run(*command)
@@ -380,8 +380,8 @@ def _pool_statements(*_: object) -> None:
 def test_a_process_that_stays_refuses_a_pooler_without_transactions_at_once(
     shop_at, migrated_postgres_url: str, monkeypatch, command: list[str]
 ) -> None:
-    monkeypatch.setattr(schema, "require", _pool_statements)
-    monkeypatch.setattr(readiness, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(revisions, "require", _pool_statements)
+    monkeypatch.setattr(command_group, "PATIENCE_SECONDS", 0.05)
     result = shop_at(migrated_postgres_url, SQUIDMESH_EXECUTOR="database").run(*command)
     assert result.exit_code == 1
     assert result.output == (
@@ -390,7 +390,7 @@ def test_a_process_that_stays_refuses_a_pooler_without_transactions_at_once(
 
 
 def test_check_says_that_a_pooler_has_to_know_transactions(shop_at, migrated_postgres_url: str, monkeypatch) -> None:
-    monkeypatch.setattr(schema, "verify", _pool_statements)
+    monkeypatch.setattr(revisions, "verify", _pool_statements)
     result = shop_at(migrated_postgres_url, SQUIDMESH_EXECUTOR="database").run("check")
     assert result.exit_code == 1
     assert f"wrong  database: It could not be read: {NO_TRANSACTIONS}. Have the pooler give out" in result.output
@@ -416,8 +416,8 @@ def test_check_says_nothing_of_poolers_where_there_is_none(shop_at, migrated_url
 
 @pytest.mark.parametrize("command", [["worker"], ["relay", "--every", "1"]])
 def test_a_process_that_stays_gives_up_on_a_database_that_does_not_come(shop_at, monkeypatch, command) -> None:
-    monkeypatch.setattr(readiness, "PATIENCE_SECONDS", 0.05)
-    monkeypatch.setattr(readiness, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(command_group, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(command_group, "PAUSE_SECONDS", 0.01)
     with socket.socket() as unserved:
         unserved.bind(("127.0.0.1", 0))
         port = unserved.getsockname()[1]

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 from tests.shop import Shop
 
 

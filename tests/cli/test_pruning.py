@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import FailStep, Manual, Step, Workflow
-from flask_squidmesh.cli import pruning
-from flask_squidmesh.store import tables
+from flask_squidmesh.cli import prune as pruning
+from flask_squidmesh.storage import tables
 from tests.shop import Script, Shop
 
 

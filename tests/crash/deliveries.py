@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from flask_squidmesh import Executor
-from flask_squidmesh.executors.contract import Payload, Wake
-from flask_squidmesh.executors.database import DatabaseExecutor
+from flask_squidmesh.executor import Payload, Wake
+from flask_squidmesh.integrations.database_executor import DatabaseExecutor
 from flask_squidmesh.testing import drain
 from tests.shop import Shop
 

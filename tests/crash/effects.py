@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask_squidmesh import StepContext
-from flask_squidmesh.workflow.context import CompensationContext
+from flask_squidmesh.definition.context import CompensationContext
 
 from .points import Killed, Points
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from flask_squidmesh.engine.status import TERMINAL
+from flask_squidmesh.engine.transitions import TERMINAL
 from flask_squidmesh.runtime.doctor import examine
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 from tests.integration.state_machine.invariants import (
     Rows,
     check_attempts,

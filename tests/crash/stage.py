@@ -9,11 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from flask_squidmesh import RunSummary, StepContext, Workflow
-from flask_squidmesh.runtime.relaying import relay
+from flask_squidmesh.definition.context import CompensationContext
+from flask_squidmesh.definition.workflow import Registry
+from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.runtime.runtime import Runtime
-from flask_squidmesh.store import tables
-from flask_squidmesh.workflow.context import CompensationContext
-from flask_squidmesh.workflow.registry import Registry
+from flask_squidmesh.storage import tables
 from tests.shop import Shop
 
 from .deliveries import DELIVERIES

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from flask import Flask
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.store import tables
-from flask_squidmesh.store.batching import Batch
-from flask_squidmesh.store.database import Database
-from flask_squidmesh.store.identity import new_id
+from flask_squidmesh.storage import tables
+from flask_squidmesh.storage.database import Database
+from flask_squidmesh.storage.summaries import new_id
+from flask_squidmesh.storage.write_batch import WriteBatch
 from tests.commits import statements_told
 from tests.shop import Shop
 
@@ -60,7 +60,7 @@ def stored(database: Database) -> list[dict[str, Any]]:
 
 
 def insert(database: Database, *rows: dict[str, Any]) -> None:
-    batch = Batch()
+    batch = WriteBatch()
     batch.insert(JOBS, rows)
     assert database.commit(batch)
 
@@ -73,7 +73,7 @@ def key(run_id: str) -> dict[str, Any]:
 def test_nothing_is_written_where_the_fence_finds_no_row(database: Database, found: bool) -> None:
     fence, changed, deleted = job(), job(), job()
     insert(database, fence, changed, deleted)
-    batch = Batch(fenced=True)
+    batch = WriteBatch(fenced=True)
     batch.update(JOBS, {"id": fence["id"], "status": "pending" if found else "running"}, {"status": "completed"})
     batch.insert(JOBS, [job("new"), job("new")])
     batch.update(JOBS, {"id": changed["id"]}, {"action": "changed"})
@@ -87,10 +87,10 @@ def test_nothing_is_written_where_the_fence_finds_no_row(database: Database, fou
 def test_a_fence_may_ask_for_a_row_of_another_table(database: Database, there: bool) -> None:
     fence, other = job(), key(new_id())
     insert(database, fence)
-    keys = Batch()
+    keys = WriteBatch()
     keys.insert(KEYS, [other])
     database.commit(keys)
-    batch = Batch(fenced=True)
+    batch = WriteBatch(fenced=True)
     held = (KEYS, {"key": "k-1" if there else "k-2", "run_id": other["run_id"]})
     batch.update(JOBS, {"id": fence["id"]}, {"status": "completed"}, holds=held)
     assert database.commit(batch) == there
@@ -99,7 +99,7 @@ def test_a_fence_may_ask_for_a_row_of_another_table(database: Database, there: b
 
 def test_a_key_that_is_there_holds_everything_back(database: Database) -> None:
     def begun(run_id: str) -> bool:
-        batch = Batch(fenced=True)
+        batch = WriteBatch(fenced=True)
         batch.insert(KEYS, [key(run_id)], unless_there=True)
         batch.insert(JOBS, [job()])
         return database.commit(batch)
@@ -115,13 +115,13 @@ def test_what_is_written_is_read_again_however_many_rows(database: Database, num
         for n in range(number)
     ]
     insert(database, *rows)
-    batch = Batch()
+    batch = WriteBatch()
     for n, row in enumerate(rows):
         batch.update(JOBS, {"id": row["id"]}, {"status": "completed", "finished_at": NOW, "results": {"done": [n]}})
     database.commit(batch)
     done = [{**row, "status": "completed", "finished_at": NOW, "results": {"done": [n]}} for n, row in enumerate(rows)]
     assert stored(database) == done
-    batch = Batch()
+    batch = WriteBatch()
     for row in rows[1:]:
         batch.delete(JOBS, {"id": row["id"]})
     database.commit(batch)
@@ -130,7 +130,7 @@ def test_what_is_written_is_read_again_however_many_rows(database: Database, num
 
 def test_any_number_of_rows_is_one_statement_on_postgresql(database: Database) -> None:
     insert(database, *(rows := [job() for _ in range(40)]))
-    batch = Batch(fenced=True)
+    batch = WriteBatch(fenced=True)
     for row in rows:
         batch.update(JOBS, {"id": row["id"]}, {"held_until": database.from_now(timedelta(seconds=30))})
     told: list[str] = []
@@ -144,7 +144,7 @@ def test_any_number_of_rows_is_one_statement_on_postgresql(database: Database) -
 
 def test_what_the_database_refuses_leaves_nothing_and_tells_no_value(database: Database) -> None:
     insert(database, present := job())
-    batch = Batch()
+    batch = WriteBatch()
     batch.insert(JOBS, [job(comment=SECRET)])
     batch.insert(JOBS, [{**job(comment=SECRET), "id": present["id"], "actor": "ben"}])
     with pytest.raises(sa.exc.IntegrityError) as caught:

@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import Manual, Pause, Step, StepContext, Workflow
-from flask_squidmesh.store import tables
-from flask_squidmesh.store.identity import new_id
+from flask_squidmesh.storage import tables
+from flask_squidmesh.storage.summaries import new_id
 from flask_squidmesh.testing import drain
 from tests.shop import Shop
 

@@ -27,7 +27,8 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
-from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.definition.workflow import Registry
+from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.testing import (
     Host,
     SettableClock,
@@ -39,7 +40,6 @@ from flask_squidmesh.testing import (
     memory_app,
     work_through,
 )
-from flask_squidmesh.workflow.registry import Registry
 
 db = SQLAlchemy()
 failures: list[Exception] = []

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.engine.changes import Changes
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.store import tables, writing
-from flask_squidmesh.store.identity import new_id
+from flask_squidmesh.engine.facts import Changes
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.storage import tables, write_batch
+from flask_squidmesh.storage.summaries import new_id
 from tests.shop import Shop
 
 
@@ -31,7 +31,7 @@ def test_changes_under_a_lost_claim_are_not_kept(migrated_url: str, mine: bool) 
     with shop.app.app_context():
         shop.start(Plain)
         (claim,) = claim_due(shop.runtime, "squidmesh", limit=1)
-        held = writing.Held(
+        held = write_batch.Held(
             dispatch_id=claim.dispatch_id,
             claim_id=claim.claim_id if mine else new_id(),
             step_run_id=claim.visit.id,
@@ -41,13 +41,13 @@ def test_changes_under_a_lost_claim_are_not_kept(migrated_url: str, mine: bool) 
 
         def write() -> None:
             with database.write() as connection:
-                batch = writing.batch_of(claim.run, changes, now=shop.clock.now(), held=held)
-                writing.apply(connection, batch)
+                batch = write_batch.batch_of(claim.run, changes, now=shop.clock.now(), held=held)
+                write_batch.apply(connection, batch)
 
         if mine:
             write()
         else:
-            with pytest.raises(writing.ClaimLostError):
+            with pytest.raises(write_batch.ClaimLostError):
                 write()
 
         (run,) = shop.rows(tables.runs)

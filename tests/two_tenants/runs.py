@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from flask import Flask
 
 from flask_squidmesh import Scope, Workflow
-from flask_squidmesh.runtime import bulk
-from flask_squidmesh.runtime.beats import record_beat
-from flask_squidmesh.store import auditing, tables
-from flask_squidmesh.store.identity import new_id
+from flask_squidmesh.runtime import bulk_jobs
+from flask_squidmesh.runtime.maintenance.heartbeats import record_heartbeat
+from flask_squidmesh.storage import fact_rows, tables
+from flask_squidmesh.storage.summaries import new_id
 from flask_squidmesh.testing import drain
 from tests.two_tenants.workflows import Bundle, Call, Delivery, Invoice, Parcel, Reminder, Return, Transfer
 
@@ -75,11 +75,13 @@ def _once(app: Flask, tenant: str, number: int) -> Filled:
         [runs["child"]] = mesh.inspect_run(runs["parent"]).children
         runs["replay"] = mesh.replay_run(runs["replayed"], actor=who).id
         drain()
-        items = [bulk.Item(run_id=runs["paused"], token=mesh.inspect_run(runs["paused"]).decision, step="look")]
+        items = [
+            bulk_jobs.BulkItem(run_id=runs["paused"], token=mesh.inspect_run(runs["paused"]).decision, step="look")
+        ]
         scope = Scope(tenants=[tenant])
-        job = bulk.begin(runtime, "resume", items, scope=scope, actor=who, comment=f"{word} waits")
-        bulk.cancel(runtime, job, actor=who)
-        record_beat(runtime, "worker", HOST, queue=runtime.settings.queue, threads=4)
+        job = bulk_jobs.begin(runtime, "resume", items, scope=scope, actor=who, comment=f"{word} waits")
+        bulk_jobs.cancel(runtime, job, actor=who)
+        record_heartbeat(runtime, "worker", HOST, queue=runtime.settings.queue, threads=4)
         with runtime.database.write() as connection:
             taken = sa.update(tables.dispatches).where(tables.dispatches.c.run_id == runs["working"])
             connection.execute(taken.values(claim_id=new_id(), claimed_by=HOST, claimed_at=runtime.clock.now()))
@@ -87,5 +89,5 @@ def _once(app: Flask, tenant: str, number: int) -> Filled:
             connection.execute(held.values(held=f"{word} is held back"))
             said = {"action": "cancel", "reason": f"Not for {word}"}
             now = runtime.clock.now()
-            auditing.note(connection, "refused", actor=who, at=now, run_id=runs["decision"], data=said)
+            fact_rows.note(connection, "refused", actor=who, at=now, run_id=runs["decision"], data=said)
     return Filled(runs, job, ())

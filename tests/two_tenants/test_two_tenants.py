@@ -21,13 +21,13 @@ from werkzeug.test import TestResponse
 
 from flask_squidmesh import Scope
 from flask_squidmesh.dashboard import Dashboard
-from flask_squidmesh.dashboard.actions import ACTIONS
+from flask_squidmesh.dashboard.available_commands import ACTIONS
 from flask_squidmesh.dashboard.payload_form import PREFIX
 from flask_squidmesh.dashboard.views.pulse import OF_LISTS, OF_ONE
 from flask_squidmesh.dashboard.views.schedules import DEEDS
-from flask_squidmesh.runtime import bulk
-from flask_squidmesh.runtime.scheduling import fire
-from flask_squidmesh.store.tables import Base, Dispatch, Run
+from flask_squidmesh.runtime import bulk_jobs
+from flask_squidmesh.runtime.scheduler import fire
+from flask_squidmesh.storage.tables import Base, Dispatch, WorkflowRun
 from tests.two_tenants.app import make_app
 from tests.two_tenants.runs import Filled, fill
 from tests.web.visiting import forms_of
@@ -333,7 +333,7 @@ def test_the_scope_is_asked_once_a_request_and_may_be_told_the_actor(house: Hous
 
 
 def test_a_queue_that_holds_work_of_others_alone_is_not_named(house: House) -> None:
-    others = sa.select(Run.id).where(Run.tenant == "globex")
+    others = sa.select(WorkflowRun.id).where(WorkflowRun.tenant == "globex")
     with house.app.app_context(), house.app.extensions["squidmesh"].database.write() as connection:
         moved = sa.update(Dispatch).where(Dispatch.run_id.in_(others)).values(queue="globex-premium")
         assert connection.execute(moved).rowcount > 0
@@ -379,12 +379,14 @@ def test_a_bulk_action_reaches_no_run_outside_the_scope_in_which_it_was_asked_fo
     app, run_id = house.app, house.filled["acme"].runs["paused"]
     runtime = app.extensions["squidmesh"]
     with app.app_context():
-        items = [bulk.Item(run_id=run_id, token=app.extensions["mesh"].inspect_run(run_id).decision, step="look")]
-        job_id = bulk.begin(runtime, "resume", items, scope=Scope(tenants=["globex"]), actor="otto")
-        bulk.go_on(runtime, job_id, 60)
+        items = [
+            bulk_jobs.BulkItem(run_id=run_id, token=app.extensions["mesh"].inspect_run(run_id).decision, step="look")
+        ]
+        job_id = bulk_jobs.begin(runtime, "resume", items, scope=Scope(tenants=["globex"]), actor="otto")
+        bulk_jobs.go_on(runtime, job_id, 60)
         with runtime.database.read() as connection:
-            job = bulk.look(connection, Scope.all(), job_id)
-            assert bulk.look(connection, Scope(tenants=["globex"]), job_id) is None
+            job = bulk_jobs.look(connection, Scope.all(), job_id)
+            assert bulk_jobs.look(connection, Scope(tenants=["globex"]), job_id) is None
         assert job is not None
         assert (job.succeeded, job.failed) == (0, 1)
         assert app.extensions["mesh"].inspect_run(run_id).status == "paused"

@@ -16,10 +16,9 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_squidmesh import ConfigurationError, PayloadError, SquidMesh
-from flask_squidmesh.executors.celery import OUTAGE_RETRIES, CeleryExecutor, WorkerUpkeep, celery_app
-from flask_squidmesh.executors.contract import Payload
-from flask_squidmesh.executors.resolving import resolve
-from flask_squidmesh.store.outages import told
+from flask_squidmesh.executor import Payload, resolve
+from flask_squidmesh.integrations.celery import OUTAGE_RETRIES, CeleryExecutor, WorkerUpkeep, celery_app
+from flask_squidmesh.storage.outages import told
 
 
 def make_app(celery: Any = None, executor: str = "celery", **settings: Any) -> Flask:
@@ -66,7 +65,7 @@ def test_a_task_goes_to_the_queue_of_its_run(elsewhere: dict[str, str], queue: s
 
 
 def test_a_package_that_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "flask_squidmesh.executors.celery")
+    monkeypatch.delitem(sys.modules, "flask_squidmesh.integrations.celery")
     monkeypatch.setitem(sys.modules, "celery", None)
     with pytest.raises(ConfigurationError, match=r"needs the package celery.*flask-squidmesh\[celery\]"):
         resolve("celery")

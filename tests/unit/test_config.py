@@ -13,7 +13,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_squidmesh import SquidMesh
 from flask_squidmesh.config import KEYS, Config, DashboardConfig, read_config
 from flask_squidmesh.errors import ConfigurationError
-from flask_squidmesh.executors.contract import Executor
+from flask_squidmesh.executor import Executor
 from flask_squidmesh.secret_names import is_secret
 
 SECRET = "sw0rdf1sh"

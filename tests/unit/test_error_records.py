@@ -13,18 +13,22 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import FailStep, RetryStep
-from flask_squidmesh.runtime.error_records import (
+from flask_squidmesh.definition.spec import RetryPolicy
+from flask_squidmesh.runtime.outcomes import (
     MOST_TEXT,
     MOST_TRACEBACK,
+    StepBlocked,
+    StepCompleted,
+    StepFailed,
     error_record,
+    failure_of,
     is_a,
     log_error,
     loggable,
+    refused_by,
     told,
 )
-from flask_squidmesh.runtime.outcomes import Blocked, Completed, Failed, failure_of, refused_by
-from flask_squidmesh.tools.contract import ToolError
-from flask_squidmesh.workflow.spec import RetryPolicy
+from flask_squidmesh.tools.adapter import ToolError
 
 MOST = 1_000
 SECRET = "hunter2"
@@ -267,9 +271,9 @@ def test_what_another_side_asks_for_is_no_delay_unless_it_is_one(after: Any) -> 
 
 def test_what_is_told_in_place_of_a_refused_outcome_can_be_kept_by_every_database() -> None:
     refused = sa.exc.DataError("INSERT", {"word": SECRET}, Exception("no € in a LATIN1 database"))
-    ended, blocked = refused_by(refused, Completed(output={})), refused_by(refused, Blocked(error={}))
-    assert isinstance(ended, Failed)
-    assert isinstance(blocked, Blocked)
+    ended, blocked = refused_by(refused, StepCompleted(output={})), refused_by(refused, StepBlocked(error={}))
+    assert isinstance(ended, StepFailed)
+    assert isinstance(blocked, StepBlocked)
     assert ended.failure.final
     for error in (ended.failure.error, blocked.error):
         assert "no \\u20ac in a LATIN1 database" in error["message"]

@@ -14,8 +14,7 @@ from uuid import UUID
 import pytest
 
 from flask_squidmesh.errors import ConfigurationError, PayloadError
-from flask_squidmesh.executors.contract import Executor, Payload, check_payload
-from flask_squidmesh.executors.resolving import resolve
+from flask_squidmesh.executor import Executor, Payload, check_payload, resolve
 
 RUN_ID = "01910000-0000-7000-8000-000000000001"
 

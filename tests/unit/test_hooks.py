@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import ConfigurationError, SquidMesh
-from flask_squidmesh.dashboard.hooks import KINDS
+from flask_squidmesh.dashboard.host_hooks import KINDS
 from flask_squidmesh.hooks import Hook, HookFault
 
 AUTHORIZE = KINDS["authorize"]

@@ -13,9 +13,9 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase
 
 from flask_squidmesh.config import read_config
-from flask_squidmesh.host import Host
+from flask_squidmesh.definition.workflow import Registry
+from flask_squidmesh.host import HostApp
 from flask_squidmesh.host_requirements import findings
-from flask_squidmesh.workflow.registry import Registry
 
 SECRET = "sw0rdf1sh"
 ELSEWHERE = f"u:{SECRET}@db.example/x"
@@ -24,7 +24,7 @@ ELSEWHERE = f"u:{SECRET}@db.example/x"
 def problems(app: Flask, *, executor: str | None = "database", bind: str | None = None) -> list[str]:
     """What the host is told."""
     settings = read_config({"SQUIDMESH_EXECUTOR": executor, "SQUIDMESH_BIND": bind})
-    return [str(finding) for finding in findings(Host(app, settings, Registry()))]
+    return [str(finding) for finding in findings(HostApp(app, settings, Registry()))]
 
 
 def a_host(schema: str | None = None, engine_options: Any = None, **settings: Any) -> Flask:

@@ -4,7 +4,7 @@ import threading
 import time
 import uuid
 
-from flask_squidmesh.store.identity import new_id
+from flask_squidmesh.storage.summaries import new_id
 
 
 def test_an_id_is_a_uuid_of_version_7_with_the_time_in_it() -> None:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from flask_squidmesh import Manual, Step, Workflow
+from flask_squidmesh.definition.spec import WorkflowSpec
+from flask_squidmesh.engine.decide import Progress
 from flask_squidmesh.engine.facts import Performed, settings_of
-from flask_squidmesh.engine.progress import Progress
-from flask_squidmesh.store.tables import runs, step_runs
-from flask_squidmesh.workflow.spec import WorkflowSpec
+from flask_squidmesh.storage.tables import runs, step_runs
 from tests.unit.engine.facts import run, visit
 
 NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from example_app.shop.logging_in import is_own_path
-from flask_squidmesh.dashboard.frame import local_path
+from flask_squidmesh.dashboard.layout import local_path
 
 AWAY = [
     *("//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "\\/evil.example", "/a\\..\\\\evil"),

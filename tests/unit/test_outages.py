@@ -9,40 +9,40 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from flask_squidmesh.store.outages import Refusal, judged, means_outage, told
+from flask_squidmesh.storage.outages import DatabaseRefusal, judged, means_outage, told
 
 OF_STATE = {
-    "08006": Refusal.FOR_A_TIME,
-    "25006": Refusal.FOR_A_TIME,
-    "40001": Refusal.FOR_A_TIME,
-    "40002": Refusal.FOR_GOOD,
-    "40P01": Refusal.FOR_A_TIME,
-    "53100": Refusal.FOR_A_TIME,
-    "53200": Refusal.FOR_A_TIME,
-    "53300": Refusal.FOR_A_TIME,
-    "55P03": Refusal.FOR_A_TIME,
-    "57014": Refusal.FOR_A_TIME,
-    "57P01": Refusal.FOR_A_TIME,
-    "57P03": Refusal.FOR_A_TIME,
-    "22003": Refusal.FOR_GOOD,
-    "22P05": Refusal.FOR_GOOD,
-    "23505": Refusal.FOR_GOOD,
-    "42501": Refusal.FOR_GOOD,
-    "54000": Refusal.FOR_GOOD,
-    "P0001": Refusal.FOR_GOOD,
-    "XX000": Refusal.UNCLEAR,
-    "99999": Refusal.UNCLEAR,
+    "08006": DatabaseRefusal.FOR_A_TIME,
+    "25006": DatabaseRefusal.FOR_A_TIME,
+    "40001": DatabaseRefusal.FOR_A_TIME,
+    "40002": DatabaseRefusal.FOR_GOOD,
+    "40P01": DatabaseRefusal.FOR_A_TIME,
+    "53100": DatabaseRefusal.FOR_A_TIME,
+    "53200": DatabaseRefusal.FOR_A_TIME,
+    "53300": DatabaseRefusal.FOR_A_TIME,
+    "55P03": DatabaseRefusal.FOR_A_TIME,
+    "57014": DatabaseRefusal.FOR_A_TIME,
+    "57P01": DatabaseRefusal.FOR_A_TIME,
+    "57P03": DatabaseRefusal.FOR_A_TIME,
+    "22003": DatabaseRefusal.FOR_GOOD,
+    "22P05": DatabaseRefusal.FOR_GOOD,
+    "23505": DatabaseRefusal.FOR_GOOD,
+    "42501": DatabaseRefusal.FOR_GOOD,
+    "54000": DatabaseRefusal.FOR_GOOD,
+    "P0001": DatabaseRefusal.FOR_GOOD,
+    "XX000": DatabaseRefusal.UNCLEAR,
+    "99999": DatabaseRefusal.UNCLEAR,
 }
 OF_SQLITE = {
-    sqlite3.SQLITE_BUSY: Refusal.FOR_A_TIME,
-    sqlite3.SQLITE_BUSY_SNAPSHOT: Refusal.FOR_A_TIME,
-    sqlite3.SQLITE_LOCKED: Refusal.FOR_A_TIME,
-    sqlite3.SQLITE_FULL: Refusal.FOR_A_TIME,
-    sqlite3.SQLITE_IOERR_WRITE: Refusal.FOR_A_TIME,
-    sqlite3.SQLITE_READONLY: Refusal.FOR_A_TIME,
-    sqlite3.SQLITE_CONSTRAINT_UNIQUE: Refusal.FOR_GOOD,
-    sqlite3.SQLITE_TOOBIG: Refusal.FOR_GOOD,
-    sqlite3.SQLITE_CORRUPT: Refusal.UNCLEAR,
+    sqlite3.SQLITE_BUSY: DatabaseRefusal.FOR_A_TIME,
+    sqlite3.SQLITE_BUSY_SNAPSHOT: DatabaseRefusal.FOR_A_TIME,
+    sqlite3.SQLITE_LOCKED: DatabaseRefusal.FOR_A_TIME,
+    sqlite3.SQLITE_FULL: DatabaseRefusal.FOR_A_TIME,
+    sqlite3.SQLITE_IOERR_WRITE: DatabaseRefusal.FOR_A_TIME,
+    sqlite3.SQLITE_READONLY: DatabaseRefusal.FOR_A_TIME,
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE: DatabaseRefusal.FOR_GOOD,
+    sqlite3.SQLITE_TOOBIG: DatabaseRefusal.FOR_GOOD,
+    sqlite3.SQLITE_CORRUPT: DatabaseRefusal.UNCLEAR,
 }
 
 
@@ -69,10 +69,10 @@ def test_a_code_of_sqlite_says_how_long_a_refusal_lasts(code: int) -> None:
 
 def test_without_a_code_the_kind_of_error_says_it() -> None:
     gone = psycopg.OperationalError("server closed the connection unexpectedly")
-    assert judged(told(gone)) is Refusal.FOR_A_TIME
-    assert judged(told(psycopg.DataError("text with NUL"))) is Refusal.FOR_GOOD
-    assert judged(told(UnicodeEncodeError("latin-1", "€", 0, 1, "ordinal not in range"))) is Refusal.FOR_GOOD
-    assert judged(sa.exc.TimeoutError("QueuePool limit reached")) is Refusal.FOR_A_TIME
+    assert judged(told(gone)) is DatabaseRefusal.FOR_A_TIME
+    assert judged(told(psycopg.DataError("text with NUL"))) is DatabaseRefusal.FOR_GOOD
+    assert judged(told(UnicodeEncodeError("latin-1", "€", 0, 1, "ordinal not in range"))) is DatabaseRefusal.FOR_GOOD
+    assert judged(sa.exc.TimeoutError("QueuePool limit reached")) is DatabaseRefusal.FOR_A_TIME
 
 
 def test_a_conflict_with_others_is_no_outage() -> None:

@@ -12,8 +12,8 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_squidmesh import ConfigurationError, SquidMesh
-from flask_squidmesh.executors.procrastinate import ProcrastinateExecutor, procrastinate_app
-from flask_squidmesh.executors.resolving import resolve
+from flask_squidmesh.executor import resolve
+from flask_squidmesh.integrations.procrastinate import ProcrastinateExecutor, procrastinate_app
 
 POSTGRES = "postgresql+psycopg://shop@localhost/shop"
 
@@ -39,7 +39,7 @@ def test_the_executor_is_known_by_name_and_goes_on_in_place() -> None:
 
 
 def test_a_package_that_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "flask_squidmesh.executors.procrastinate")
+    monkeypatch.delitem(sys.modules, "flask_squidmesh.integrations.procrastinate")
     monkeypatch.setitem(sys.modules, "procrastinate", None)
     with pytest.raises(ConfigurationError, match=r"needs the package procrastinate.*flask-squidmesh\[procrastinate\]"):
         resolve("procrastinate")

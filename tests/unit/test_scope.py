@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import FilterError, Manual, Scope, SquidMeshError, Wait, Workflow
-from flask_squidmesh.store.tables import Run
-from flask_squidmesh.workflow.registry import Registry
+from flask_squidmesh.definition.workflow import Registry
+from flask_squidmesh.storage.tables import WorkflowRun
 
 
 class Renamed(Workflow):
@@ -64,13 +64,13 @@ def test_names_follow_aliases() -> None:
 
 
 def test_a_scope_of_all_adds_nothing_to_a_query() -> None:
-    assert Scope.all().within(Run) == ()
-    assert Scope.all().apart(Run) == [()]
+    assert Scope.all().within(WorkflowRun) == ()
+    assert Scope.all().apart(WorkflowRun) == [()]
 
 
 def test_a_tenants_query_says_what_the_index_of_tenants_wants_to_hear() -> None:
     for tenants in (["acme"], ["acme", "globex"], list("abcdefg")):
-        for conditions in Scope(tenants=tenants).apart(Run):
+        for conditions in Scope(tenants=tenants).apart(WorkflowRun):
             assert "tenant != ''" in str(sa.and_(*conditions))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from flask_squidmesh.engine.facts import StepFact
-from flask_squidmesh.runtime import solitude
-from flask_squidmesh.runtime.solitude import Solitude
-from flask_squidmesh.store.claiming import Claim
+from flask_squidmesh.runtime import claimer
+from flask_squidmesh.runtime.claimer import Solitude
+from flask_squidmesh.storage.work_queue import Claim
 
 NOTHING = StepFact._make(None for _ in StepFact._fields)
 
@@ -31,7 +31,7 @@ class Time:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     clock = Time()
-    monkeypatch.setattr(solitude, "time", clock)
+    monkeypatch.setattr(claimer, "time", clock)
     return clock
 
 

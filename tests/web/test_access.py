@@ -78,7 +78,7 @@ def test_a_refusal_stands_even_where_it_cannot_be_kept(make, monkeypatch: pytest
     def broken(*_: object) -> None:
         raise RuntimeError("no disk")
 
-    monkeypatch.setattr("flask_squidmesh.dashboard.data.record_refusal", broken)
+    monkeypatch.setattr("flask_squidmesh.dashboard.page_data.record_refusal", broken)
     assert visitor.send(f"/runs/{run_id}/approve", _footer(visitor)).status_code == 403
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 from tests.web.shop import Checkout, allow_everything, make_app, start
 from tests.web.visiting import Visitor, forms_of, pulse_of, text_of
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import ConflictError, Scope
-from flask_squidmesh.runtime import bulk
+from flask_squidmesh.runtime import bulk_jobs
 from tests.web.shop import Checkout, Import, Labels, Shipping, mesh_of, start
 from tests.web.visiting import Visitor, forms_of, pulse_of, text_of
 
@@ -17,8 +17,8 @@ def waiting(visitor: Visitor) -> list[str]:
     return [start(visitor.app, Checkout, order) for order in ("1", "2", "3")]
 
 
-def items_of(run_ids: list[str]) -> list[bulk.Item]:
-    return [bulk.Item(run_id=run_id, token="review#1") for run_id in run_ids]
+def items_of(run_ids: list[str]) -> list[bulk_jobs.BulkItem]:
+    return [bulk_jobs.BulkItem(run_id=run_id, token="review#1") for run_id in run_ids]
 
 
 def preview(visitor: Visitor, query: str) -> dict[str, Any]:
@@ -35,10 +35,10 @@ def send(visitor: Visitor, action: str, fields: dict[str, Any], **more: str) -> 
     return visitor.client.post(f"/squidmesh/bulk?action={action}", data={**fields, **more})
 
 
-def job_of(visitor: Visitor, answer: Any) -> bulk.Job:
+def job_of(visitor: Visitor, answer: Any) -> bulk_jobs.Job:
     assert answer.status_code == 303, text_of(answer.text)
     with visitor.app.app_context(), visitor.app.extensions["squidmesh"].database.read() as connection:
-        job = bulk.look(connection, Scope.all(), answer.location.rpartition("/")[2])
+        job = bulk_jobs.look(connection, Scope.all(), answer.location.rpartition("/")[2])
     assert job is not None
     return job
 
@@ -87,9 +87,9 @@ def test_a_run_that_changes_in_the_middle_is_told_of(visitor: Visitor, waiting: 
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
         items = items_of(waiting)
-        job_id = bulk.begin(runtime, "approve", items, scope=Scope.all(), actor="dana")
+        job_id = bulk_jobs.begin(runtime, "approve", items, scope=Scope.all(), actor="dana")
         mesh_of(visitor.app).approve_run(waiting[2], actor="lee")
-        bulk.go_on_with_all(runtime, 60)
+        bulk_jobs.go_on_with_all(runtime, 60)
     page = visitor.read(f"/bulk/{job_id}")
     assert "Done with 2 runs. Not possible with 1 run." in page
     assert "the run has moved on since the page was shown" in page
@@ -98,21 +98,21 @@ def test_a_run_that_changes_in_the_middle_is_told_of(visitor: Visitor, waiting: 
 def test_what_was_cut_off_goes_on_and_does_nothing_twice(visitor: Visitor, waiting: list[str], monkeypatch) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     tried: list[str] = []
-    record = bulk._record
+    record = bulk_jobs._record
 
     def dying(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bulk, "_record", dying)
+    monkeypatch.setattr(bulk_jobs, "_record", dying)
     with visitor.app.app_context():
-        job_id = bulk.begin(runtime, "approve", items_of(waiting), scope=Scope.all(), actor="dana")
+        job_id = bulk_jobs.begin(runtime, "approve", items_of(waiting), scope=Scope.all(), actor="dana")
         with pytest.raises(KeyboardInterrupt):
-            bulk.go_on(runtime, job_id, 60)
-        monkeypatch.setattr(bulk, "_record", record)
-        bulk.go_on(runtime, job_id, 60)
+            bulk_jobs.go_on(runtime, job_id, 60)
+        monkeypatch.setattr(bulk_jobs, "_record", record)
+        bulk_jobs.go_on(runtime, job_id, 60)
         tried += [event.type for event in visitor.events(waiting[0])]
         runtime.clock.source.advance(31)
-        bulk.go_on(runtime, job_id, 60)
+        bulk_jobs.go_on(runtime, job_id, 60)
     assert tried == ["paused", "approved"]
     assert [event.type for event in visitor.events(waiting[0])].count("approved") == 1
     assert "Finished. Done with 3 runs." in visitor.read(f"/bulk/{job_id}")
@@ -121,12 +121,12 @@ def test_what_was_cut_off_goes_on_and_does_nothing_twice(visitor: Visitor, waiti
 def test_the_rest_may_be_left_undone(visitor: Visitor, waiting: list[str]) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        job_id = bulk.begin(runtime, "approve", items_of(waiting), scope=Scope.all(), actor="dana")
+        job_id = bulk_jobs.begin(runtime, "approve", items_of(waiting), scope=Scope.all(), actor="dana")
     page = visitor.get(f"/bulk/{job_id}").text
     fields = forms_of(page)[f"/squidmesh/bulk/{job_id}/stop"]
     visitor.client.post(f"/squidmesh/bulk/{job_id}/stop", data=fields)
     with visitor.app.app_context():
-        bulk.go_on_with_all(runtime, 60)
+        bulk_jobs.go_on_with_all(runtime, 60)
     assert "Stopped; 3 were left as they are." in visitor.read(f"/bulk/{job_id}")
     assert visitor.status(waiting[0]) == "paused"
 
@@ -134,11 +134,11 @@ def test_the_rest_may_be_left_undone(visitor: Visitor, waiting: list[str]) -> No
 def test_the_page_of_a_job_is_live_until_it_ends(visitor: Visitor, waiting: list[str]) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        job_id = bulk.begin(runtime, "approve", items_of(waiting), scope=Scope.all(), actor="dana")
+        job_id = bulk_jobs.begin(runtime, "approve", items_of(waiting), scope=Scope.all(), actor="dana")
     pulse = pulse_of(visitor.get(f"/bulk/{job_id}").text)
     assert visitor.get(pulse).status_code == 204
     with visitor.app.app_context():
-        bulk.go_on(runtime, job_id, 60)
+        bulk_jobs.go_on(runtime, job_id, 60)
     assert visitor.get(pulse).status_code == 286
 
 
@@ -210,15 +210,23 @@ def test_a_job_that_breaks_keeps_no_other_waiting(visitor: Visitor, waiting: lis
     def broken(*_: Any, **__: Any) -> Any:
         raise KeyError("card 4711")
 
-    monkeypatch.setitem(bulk.CALLS, "cancel", broken)
+    monkeypatch.setitem(bulk_jobs.CALLS, "cancel", broken)
     with visitor.app.app_context():
-        first = bulk.begin(
-            runtime, "cancel", [bulk.Item(run_id=waiting[0], token="review#1")], scope=Scope.all(), actor="dana"
+        first = bulk_jobs.begin(
+            runtime,
+            "cancel",
+            [bulk_jobs.BulkItem(run_id=waiting[0], token="review#1")],
+            scope=Scope.all(),
+            actor="dana",
         )
-        bulk.begin(
-            runtime, "approve", [bulk.Item(run_id=waiting[1], token="review#1")], scope=Scope.all(), actor="dana"
+        bulk_jobs.begin(
+            runtime,
+            "approve",
+            [bulk_jobs.BulkItem(run_id=waiting[1], token="review#1")],
+            scope=Scope.all(),
+            actor="dana",
         )
-        bulk.go_on_with_all(runtime, 60)
+        bulk_jobs.go_on_with_all(runtime, 60)
     assert [event.type for event in visitor.events(waiting[1])] == ["paused", "approved"]
     page = visitor.read(f"/bulk/{first}")
     assert "It could not be done (KeyError)." in page
@@ -227,12 +235,14 @@ def test_a_job_that_breaks_keeps_no_other_waiting(visitor: Visitor, waiting: lis
 
 def test_a_job_is_the_persons_who_asked_for_it(visitor: Visitor, waiting: list[str]) -> None:
     runtime = visitor.app.extensions["squidmesh"]
-    items = [bulk.Item(run_id=waiting[0], token="review#1")]
+    items = [bulk_jobs.BulkItem(run_id=waiting[0], token="review#1")]
     with visitor.app.app_context():
-        job_id = bulk.begin(runtime, "approve", items, scope=Scope.all(), actor="dana")
-        assert bulk.begin(runtime, "approve", items, scope=Scope.all(), actor={"id": "dana"}, job_id=job_id) == job_id
+        job_id = bulk_jobs.begin(runtime, "approve", items, scope=Scope.all(), actor="dana")
+        assert (
+            bulk_jobs.begin(runtime, "approve", items, scope=Scope.all(), actor={"id": "dana"}, job_id=job_id) == job_id
+        )
         with pytest.raises(ConflictError):
-            bulk.begin(runtime, "approve", items, scope=Scope.all(), actor="lee", job_id=job_id)
+            bulk_jobs.begin(runtime, "approve", items, scope=Scope.all(), actor="lee", job_id=job_id)
 
 
 class Changing:
@@ -274,7 +284,7 @@ def test_a_run_that_the_person_may_not_view_is_neither_shown_nor_taken(others: V
     assert others.status(hidden) == "paused"
 
 
-def begun(visitor: Visitor, monkeypatch: pytest.MonkeyPatch, query: str) -> bulk.Job:
+def begun(visitor: Visitor, monkeypatch: pytest.MonkeyPatch, query: str) -> bulk_jobs.Job:
     """A job of which nothing has been done within the request that began it."""
     fields = preview(visitor, query)
     with monkeypatch.context() as patch:
@@ -284,7 +294,7 @@ def begun(visitor: Visitor, monkeypatch: pytest.MonkeyPatch, query: str) -> bulk
 
 def work_on(visitor: Visitor) -> None:
     with visitor.app.app_context():
-        bulk.go_on_with_all(visitor.app.extensions["squidmesh"], 60)
+        bulk_jobs.go_on_with_all(visitor.app.extensions["squidmesh"], 60)
 
 
 @pytest.mark.parametrize("withdrawn", ["view", "approve"])

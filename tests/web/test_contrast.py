@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from flask_squidmesh.dashboard.assets import STATIC
+from flask_squidmesh.dashboard.static_files import STATIC
 
 pytestmark = pytest.mark.source
 

@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 from flask_squidmesh import Manual, PayloadError, Step, Workflow
+from flask_squidmesh.definition.values import DEEPEST
 from flask_squidmesh.testing import drain
-from flask_squidmesh.workflow.values import DEEPEST
 from tests.web.shop import make_app, mesh_of
 from tests.web.visiting import Visitor, text_of
 

@@ -11,7 +11,7 @@ import pytest
 from flask_wtf import CSRFProtect
 from werkzeug.test import encode_multipart
 
-from flask_squidmesh.store.identity import new_id
+from flask_squidmesh.storage.summaries import new_id
 from tests.web.shop import Checkout, Import, allow_everything, mesh_of, start
 from tests.web.visiting import Visitor, forms_of, text_of
 

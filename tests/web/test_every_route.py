@@ -13,10 +13,10 @@ from werkzeug.routing import Rule
 
 from flask_squidmesh import Cron, Scope, Wait, Workflow
 from flask_squidmesh.config import READING_ACTIONS
-from flask_squidmesh.dashboard.actions import ACTIONS
+from flask_squidmesh.dashboard.available_commands import ACTIONS
 from flask_squidmesh.dashboard.views.schedules import DEEDS
-from flask_squidmesh.runtime import bulk
-from flask_squidmesh.store.tables import Base
+from flask_squidmesh.runtime import bulk_jobs
+from flask_squidmesh.storage.tables import Base
 from tests.web.shop import allow_everything, fill, mesh_of
 from tests.web.visiting import Visitor, forms_of
 
@@ -56,8 +56,12 @@ def furnished(visitor: Visitor) -> Visitor:
     mesh_of(visitor.app).register(Nightly)
     ids, runtime = fill(visitor.app), visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        job_id = bulk.begin(
-            runtime, "resume", [bulk.Item(run_id=ids["paused"], token="inspect#1")], scope=Scope.all(), actor="dana"
+        job_id = bulk_jobs.begin(
+            runtime,
+            "resume",
+            [bulk_jobs.BulkItem(run_id=ids["paused"], token="inspect#1")],
+            scope=Scope.all(),
+            actor="dana",
         )
     visitor.app.extensions["examples"] = {
         "run_id": list(ids.values()),

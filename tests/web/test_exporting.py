@@ -13,9 +13,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from flask_squidmesh.dashboard import data, spreadsheet
-from flask_squidmesh.store import tables
-from flask_squidmesh.store.identity import new_id
+from flask_squidmesh.dashboard import page_data, spreadsheet
+from flask_squidmesh.storage import tables
+from flask_squidmesh.storage.summaries import new_id
 from tests.web.shop import CANARY, Checkout, Labels, start
 from tests.web.visiting import Visitor
 
@@ -101,7 +101,7 @@ def _taken(answer: Any, parts: list[bytes]) -> None:
 def test_a_file_that_breaks_off_says_so_at_its_end(
     paged: Visitor, monkeypatch: pytest.MonkeyPatch, address: str, reads: str
 ) -> None:
-    monkeypatch.setattr(data, reads, _breaking(getattr(data, reads), after=1))
+    monkeypatch.setattr(page_data, reads, _breaking(getattr(page_data, reads), after=1))
     answer = paged.client.get(f"/squidmesh{address}", buffered=False)
     parts: list[bytes] = []
     with pytest.raises(OperationalError):
@@ -110,7 +110,7 @@ def test_a_file_that_breaks_off_says_so_at_its_end(
 
 
 def test_json_that_breaks_off_cannot_be_taken_for_whole(paged: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "runs_page", _breaking(data.runs_page, after=1))
+    monkeypatch.setattr(page_data, "runs_page", _breaking(page_data.runs_page, after=1))
     answer = paged.client.get("/squidmesh/runs.json", buffered=False)
     parts: list[bytes] = []
     with pytest.raises(OperationalError):
@@ -120,7 +120,7 @@ def test_json_that_breaks_off_cannot_be_taken_for_whole(paged: Visitor, monkeypa
 
 
 def test_what_stands_in_the_way_of_an_export_is_told_by_a_page(paged: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "runs_page", _breaking(data.runs_page, after=0))
+    monkeypatch.setattr(page_data, "runs_page", _breaking(page_data.runs_page, after=0))
     for address in ("/runs.csv", "/runs.json"):
         answer = paged.get(address)
         assert (answer.status_code, answer.mimetype) == (503, "text/html")

@@ -46,7 +46,7 @@ def test_a_store_that_does_not_answer(visitor: Visitor, monkeypatch: pytest.Monk
         raise sa.exc.OperationalError("SELECT 1", {}, Exception("server closed the connection: secret-dsn"))
 
     start(visitor.app, Checkout)
-    monkeypatch.setattr("flask_squidmesh.dashboard.data.listing.list_runs", away)
+    monkeypatch.setattr("flask_squidmesh.dashboard.page_data.listing.list_runs", away)
     answer = visitor.get("/runs")
     assert answer.status_code == 503
     assert "The database did not answer" in text_of(answer.text)
@@ -59,7 +59,7 @@ def test_a_form_that_the_store_does_not_answer(visitor: Visitor, monkeypatch: py
 
     address = f"/runs/{start(visitor.app, Checkout)}/approve"
     fields = visitor.form(address)
-    monkeypatch.setattr("flask_squidmesh.dashboard.views.acting._call", away)
+    monkeypatch.setattr("flask_squidmesh.dashboard.views.command._call", away)
     answer = visitor.send(address, fields)
     assert answer.status_code == 503
     assert "Nobody knows whether what you sent was carried out" in text_of(answer.text)
@@ -69,7 +69,7 @@ def test_a_page_that_was_filtered_is_tried_again_as_it_was(visitor: Visitor, mon
     def away(*_: object, **__: object) -> None:
         raise sa.exc.OperationalError("SELECT 1", {}, Exception("server closed the connection"))
 
-    monkeypatch.setattr("flask_squidmesh.dashboard.data.listing.list_runs", away)
+    monkeypatch.setattr("flask_squidmesh.dashboard.page_data.listing.list_runs", away)
     assert 'href="/squidmesh/runs?word=failed&amp;q=nord"' in visitor.get("/runs?word=failed&q=nord").text
 
 
@@ -79,7 +79,7 @@ def test_a_search_that_takes_too_long(migrated_postgres_url: str, monkeypatch: p
     def slow(connection: sa.Connection, *_: object, **__: object) -> None:
         connection.execute(sa.text("SELECT pg_sleep(5)"))
 
-    monkeypatch.setattr("flask_squidmesh.dashboard.data.listing.list_runs", slow)
+    monkeypatch.setattr("flask_squidmesh.dashboard.page_data.listing.list_runs", slow)
     answer = visitor.get("/runs")
     assert answer.status_code == 503
     assert "too broad: the database did not finish within 50 ms" in text_of(answer.text)
@@ -110,7 +110,7 @@ def test_every_page_gives_up_what_takes_too_long(
     migrated_postgres_url: str, monkeypatch: pytest.MonkeyPatch, path: str, query: str
 ) -> None:
     visitor = Visitor(make_app(migrated_postgres_url, SQUIDMESH_DASHBOARD_QUERY_TIMEOUT_MS=100))
-    monkeypatch.setattr(f"flask_squidmesh.dashboard.data.{query}", slow)
+    monkeypatch.setattr(f"flask_squidmesh.dashboard.page_data.{query}", slow)
     answer = visitor.get(path)
     assert answer.status_code == 503
     assert "Choose a workflow, a status or a shorter time." in text_of(answer.text)

@@ -11,7 +11,7 @@ from flask.sessions import SecureCookieSessionInterface
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 
-from flask_squidmesh.dashboard import csrf
+from flask_squidmesh.dashboard import endpoints
 from tests.web.shop import Checkout, make_app, start
 from tests.web.visiting import Visitor, forms_of, text_of
 
@@ -19,7 +19,7 @@ from tests.web.visiting import Visitor, forms_of, text_of
 def test_a_form_without_a_token_does_nothing(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout)
     fields = visitor.form(f"/runs/{run_id}/approve")
-    del fields[csrf.FIELD]
+    del fields[endpoints.FIELD]
     answer = visitor.send(f"/runs/{run_id}/approve", fields)
     assert answer.status_code == 400
     assert "Nothing was done" in text_of(answer.text)
@@ -78,7 +78,7 @@ def test_the_hosts_own_protection_counts(migrated_sqlite_url: str, checks_by_def
     )
     run_id = start(visitor.app, Checkout)
     fields = visitor.form(f"/runs/{run_id}/approve")
-    assert csrf.FIELD not in fields
+    assert endpoints.FIELD not in fields
     bare = {name: value for name, value in fields.items() if name != "house_token"}
     refused = visitor.send(f"/runs/{run_id}/approve", bare)
     assert refused.status_code == 400

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flask_squidmesh.dashboard import static_files
-from flask_squidmesh.dashboard.assets import STATIC, TEMPLATES
+from flask_squidmesh.dashboard.static_files import STATIC, TEMPLATES
 from tests.web.shop import allow_everything
 from tests.web.visiting import Visitor
 

@@ -14,8 +14,9 @@ from flask_babel import Babel
 from werkzeug.test import TestResponse
 
 from flask_squidmesh.config import ACTIONS, LOCALES
-from flask_squidmesh.dashboard import language, rights, times
-from flask_squidmesh.dashboard.language import DOMAIN, TRANSLATIONS
+from flask_squidmesh.dashboard import authorization
+from flask_squidmesh.dashboard.text import language, times
+from flask_squidmesh.dashboard.text.language import DOMAIN, TRANSLATIONS
 from tests.web import tour
 from tests.web.test_words import NOW
 from tests.web.visiting import PREFIX, Visitor, forms_of, text_of
@@ -273,7 +274,7 @@ def test_numbers_dates_and_durations_in_german(german: Visitor) -> None:
 
 
 def test_every_right_has_words() -> None:
-    assert set(rights.NAMES) == set(ACTIONS)
+    assert set(authorization.NAMES) == set(ACTIONS)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, abort, redirect, request, url_for
 from playwright.sync_api import expect
 
-from flask_squidmesh.dashboard import frame
+from flask_squidmesh.dashboard import layout
 from tests.web.shop import Checkout, Packing, advance, make_app, mesh_of, start
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Serve = Callable[[Flask], str]
 @pytest.fixture
 def quick(migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Flask:
     """An app whose pages all refresh five times a second, and which shows the time of Tokyo."""
-    monkeypatch.setattr(frame, "SLOWER", {})
+    monkeypatch.setattr(layout, "SLOWER", {})
     settings: dict[str, Any] = {"SQUIDMESH_DASHBOARD_POLL_LIST": 0.2, "SQUIDMESH_DASHBOARD_TIMEZONE": "Asia/Tokyo"}
     return make_app(migrated_sqlite_url, **settings)
 

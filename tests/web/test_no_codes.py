@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 
 from flask_squidmesh.config import ACTIONS
-from flask_squidmesh.dashboard import events
-from flask_squidmesh.dashboard.sentences import REASONS
-from flask_squidmesh.reading.words import OPERATOR_WORDS
+from flask_squidmesh.dashboard.text import audit_text
+from flask_squidmesh.dashboard.text.explanation_text import REASONS
+from flask_squidmesh.queries.operator_status import OPERATOR_WORDS
 from tests.web import tour
 from tests.web.visiting import Visitor, text_of
 
-CODES = {each for each in (*REASONS, *events.TYPES, *ACTIONS, *OPERATOR_WORDS) if "_" in each}
+CODES = {each for each in (*REASONS, *audit_text.TYPES, *ACTIONS, *OPERATOR_WORDS) if "_" in each}
 
 
 def read(visitor: Visitor) -> Iterator[tuple[str, str]]:

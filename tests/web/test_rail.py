@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 
-from flask_squidmesh.dashboard.scale import FOLDED, scale
+from flask_squidmesh.dashboard.drawing.step_timeline import FOLDED, scale
 from tests.web.shop import Checkout, Import, Payout, Reminder, Shipping, advance, start, work
 from tests.web.visiting import Visitor, text_of
 

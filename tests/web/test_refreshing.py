@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from flask_squidmesh import Cron, Manual, Wait, Workflow
-from flask_squidmesh.dashboard import data
-from flask_squidmesh.runtime import schedule_control
-from flask_squidmesh.runtime.beats import record_beat
+from flask_squidmesh.dashboard import page_data
+from flask_squidmesh.runtime import schedule_commands
+from flask_squidmesh.runtime.maintenance.heartbeats import record_heartbeat
 from tests.web.shop import Checkout, Labels, Reminder, advance, make_app, mesh_of, start, work
 from tests.web.visiting import Visitor, forms_of, pulse_of, queries, text_of
 
@@ -51,12 +51,12 @@ def test_an_unchanged_page_gets_an_empty_answer_from_few_queries(everywhere: Vis
 
 def _beat(app: Flask) -> None:
     with app.app_context():
-        record_beat(app.extensions["squidmesh"], "worker", "host:1:a", queue="squidmesh", threads=4)
+        record_heartbeat(app.extensions["squidmesh"], "worker", "host:1:a", queue="squidmesh", threads=4)
 
 
 def _pause_schedule(app: Flask) -> None:
     with app.app_context():
-        schedule_control.pause(app.extensions["squidmesh"], "nightly", "nightly", actor="dana")
+        schedule_commands.pause(app.extensions["squidmesh"], "nightly", "nightly", actor="dana")
 
 
 def _approve(app: Flask) -> None:
@@ -232,7 +232,7 @@ def test_filtering_with_htmx_tells_the_clean_address(visitor: Visitor) -> None:
 
 def test_postgres_compiles_no_counts(migrated_postgres_url: str) -> None:
     visitor = Visitor(make_app(migrated_postgres_url))
-    with visitor.app.test_request_context("/squidmesh/"), data._connected() as connection:
+    with visitor.app.test_request_context("/squidmesh/"), page_data._connected() as connection:
         assert connection.scalar(sa.text("SHOW jit")) == "off"
         assert connection.scalar(sa.text("SHOW statement_timeout")) == "3s"
 

@@ -70,7 +70,7 @@ def test_nothing_is_shown_that_could_not_be_put_on_record(visitor: Visitor, monk
 
     run_id = start(visitor.app, Checkout, "7")
     fields = visitor.form(f"/runs/{run_id}/reveal/payload")
-    monkeypatch.setattr("flask_squidmesh.store.auditing.note", broken)
+    monkeypatch.setattr("flask_squidmesh.storage.fact_rows.note", broken)
     with pytest.raises(RuntimeError, match="the audit is full"):
         visitor.send(f"/runs/{run_id}/reveal/payload", fields)
 

@@ -13,7 +13,7 @@ from flask import Flask, template_rendered
 from jinja2 import ChoiceLoader, DictLoader, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
 
-from flask_squidmesh.dashboard.assets import TEMPLATES
+from flask_squidmesh.dashboard.static_files import TEMPLATES
 from tests.web.shop import CANARY, Checkout, make_app, mesh_of, start
 from tests.web.tour import Nightly, furnish, pages
 from tests.web.visiting import Visitor, text_of

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Cron, Manual, Scope, Step, StepContext, Wait, Workflow
-from flask_squidmesh.runtime import bulk
-from flask_squidmesh.runtime.scheduling import fire
+from flask_squidmesh.runtime import bulk_jobs
+from flask_squidmesh.runtime.scheduler import fire
 from tests.web.shop import Checkout, Labels, Order, fill, mesh_of, start
 from tests.web.visiting import Visitor
 
@@ -147,9 +147,9 @@ def test_a_job_of_somebody_else_tells_of_no_run_that_may_not_be_viewed(make: Any
     shown, hidden = start(visitor.app, Labels, "1"), start(visitor.app, Labels, "2")
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        items = [bulk.Item(run_id=run_id, token="failed") for run_id in (shown, hidden)]
-        job_id = bulk.begin(runtime, "acknowledge", items, scope=Scope.all(), actor="kim")
-        bulk.go_on(runtime, job_id, 60)
+        items = [bulk_jobs.BulkItem(run_id=run_id, token="failed") for run_id in (shown, hidden)]
+        job_id = bulk_jobs.begin(runtime, "acknowledge", items, scope=Scope.all(), actor="kim")
+        bulk_jobs.go_on(runtime, job_id, 60)
     assert hidden in visitor.get(f"/bulk/{job_id}").text
     refused.add(hidden)
     page = visitor.get(f"/bulk/{job_id}").text

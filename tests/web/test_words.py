@@ -11,16 +11,17 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flask_squidmesh.config import WRITING_ACTIONS
-from flask_squidmesh.dashboard import consequences, events, filters, json_text, search, times, tracebacks
-from flask_squidmesh.dashboard.actions import ACTIONS
-from flask_squidmesh.dashboard.marks import MARKS
-from flask_squidmesh.dashboard.redaction import REDACTED, redacted
-from flask_squidmesh.dashboard.sentences import REASONS
-from flask_squidmesh.engine import actions
-from flask_squidmesh.engine.actions import ActionFacts, OpenDecision, Refusal
-from flask_squidmesh.engine.leading import PayloadUnfit
-from flask_squidmesh.reading import reasons
-from flask_squidmesh.reading.words import OPERATOR_WORDS
+from flask_squidmesh.dashboard import list_address, redacted_documents
+from flask_squidmesh.dashboard.available_commands import ACTIONS
+from flask_squidmesh.dashboard.host_hooks import REDACTED, redacted
+from flask_squidmesh.dashboard.text import audit_text, command_text, times
+from flask_squidmesh.dashboard.text.badges import MARKS
+from flask_squidmesh.dashboard.text.explanation_text import REASONS
+from flask_squidmesh.engine import command_rules
+from flask_squidmesh.engine.command_effects import PayloadUnfit
+from flask_squidmesh.engine.command_rules import ActionFacts, OpenDecision, Refusal
+from flask_squidmesh.queries import reasons
+from flask_squidmesh.queries.operator_status import OPERATOR_WORDS
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -85,16 +86,16 @@ SITUATIONS = [
 
 
 def test_every_action_tells_its_consequence_and_what_was_done() -> None:
-    possible = [action for facts in SITUATIONS for action in actions.judge(facts)[0]]
+    possible = [action for facts in SITUATIONS for action in command_rules.judge(facts)[0]]
     assert {action.action for action in possible} == set(ACTIONS)
     for action in possible:
-        assert consequences.consequence(action)
-        assert consequences.done(action.action, "running", "capture")
+        assert command_text.consequence(action)
+        assert command_text.done(action.action, "running", "capture")
 
 
 def test_each_consequence_is_told_as_it_is() -> None:
-    decided = actions.judge(SITUATIONS[2])[0]
-    told = {(action.action, action.step): consequences.consequence(action).striptags() for action in decided}
+    decided = command_rules.judge(SITUATIONS[2])[0]
+    told = {(action.action, action.step): command_text.consequence(action).striptags() for action in decided}
     assert told["approve", "review"] == "continues at capture"
     assert told["approve", "second"] == "counts; 1 more person has to approve"
     assert told["approve", "last"] == "completes the run"
@@ -103,21 +104,23 @@ def test_each_consequence_is_told_as_it_is() -> None:
     assert told["reject", "review"] == "goes to decline"
     assert told["reject", "last"] == "fails the run and undoes reserve"
     assert told["cancel", None] == "stops the run here, for good; you choose whether to undo reserve"
-    assert "cannot be undone" in consequences.consequence(actions.judge(SITUATIONS[3])[0][0])
+    assert "cannot be undone" in command_text.consequence(command_rules.judge(SITUATIONS[3])[0][0])
 
 
 def test_every_refusal_says_why() -> None:
-    source = Path(actions.__file__).read_text()
+    source = Path(command_rules.__file__).read_text()
     given = set(re.findall(r'_No\(\s*"([a-z_]+)"', source)) | {"no_open_approval", "no_open_pause", "not_interrupted"}
-    refused = [refusal for facts in SITUATIONS for refusal in actions.judge(facts)[1]]
+    refused = [refusal for facts in SITUATIONS for refusal in command_rules.judge(facts)[1]]
     assert given - {refusal.reason for refusal in refused} <= {"already_replayed"}
-    unsaid = consequences.why_not(Refusal(call="x", action="approve", reason="something else"))
+    unsaid = command_text.why_not(Refusal(call="x", action="approve", reason="something else"))
     for refusal in refused:
-        assert consequences.why_not(refusal) != unsaid, refusal.reason
+        assert command_text.why_not(refusal) != unsaid, refusal.reason
 
 
 def test_every_audit_event_has_a_title() -> None:
-    assert all("_" not in events._TITLES[type].replace("{action}", "").replace("{step}", "") for type in events.TYPES)
+    assert all(
+        "_" not in audit_text._TITLES[type].replace("{action}", "").replace("{step}", "") for type in audit_text.TYPES
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,11 +167,11 @@ def test_a_time_is_exact_and_relative_at_once() -> None:
     ],
 )
 def test_a_search_means_something_that_has_an_index(text: str, selection: dict[str, str]) -> None:
-    assert search.selected(text) == selection
+    assert list_address.selected(text) == selection
 
 
 def test_unknown_words_in_the_address_are_left_out() -> None:
-    found = filters.Filters.of({"since": "ever", "size": "1000000", "q": "  x  "}, (25, 50))
+    found = list_address.FilterBar.of({"since": "ever", "size": "1000000", "q": "  x  "}, (25, 50))
     assert (found.since, found.size, found.q) == ("", None, "x")
 
 
@@ -190,7 +193,7 @@ def test_the_hosts_say_has_the_path_of_each_value() -> None:
 
 
 def test_json_on_a_page_is_indented_marked_and_cut() -> None:
-    shown = json_text.shown({"a": [1, True, None], "b": REDACTED, "c": {}, "d": "<i>" + "x" * 500})
+    shown = redacted_documents.shown({"a": [1, True, None], "b": REDACTED, "c": {}, "d": "<i>" + "x" * 500})
     assert '"a": [\n    1,\n    true,\n    null\n  ]'.replace('"', "&#34;") in shown
     assert '<span class="red">redacted</span>' in shown
     assert "&lt;i&gt;" in shown
@@ -198,7 +201,7 @@ def test_json_on_a_page_is_indented_marked_and_cut() -> None:
 
 
 TRACEBACK = """Traceback (most recent call last):
-  File "/srv/.venv/lib/python3.12/site-packages/flask_squidmesh/runtime/executing.py", line 80, in execute
+  File "/srv/.venv/lib/python3.12/site-packages/flask_squidmesh/runtime/step_function.py", line 80, in execute
     result = function()
   File "/srv/shop/steps.py", line 12, in capture
     gateway.capture()
@@ -210,7 +213,7 @@ httpx.Timeout: too late
 
 
 def test_own_frames_are_told_from_those_of_libraries() -> None:
-    read = tracebacks.read(TRACEBACK)
+    read = redacted_documents.read(TRACEBACK)
     assert len(read.own) == 1
     assert "shop/steps.py" in read.own[0]
     assert "too late" not in read.own[0]

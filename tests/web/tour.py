@@ -8,8 +8,8 @@ from typing import Any
 from flask import Flask
 
 from flask_squidmesh import Cron, Scope, Step, Workflow
-from flask_squidmesh.runtime import bulk
-from flask_squidmesh.runtime.beats import record_beat
+from flask_squidmesh.runtime import bulk_jobs
+from flask_squidmesh.runtime.maintenance.heartbeats import record_heartbeat
 from tests.web.shop import Checkout, Labels, advance, fill, mesh_of, start
 
 UNKNOWN = "01a203ec-0a04-7839-a6fe-65e9e1b57e80"
@@ -42,11 +42,14 @@ def furnish(app: Flask) -> dict[str, str]:
     start(app, Labels, "90017")
     with app.app_context():
         mesh_of(app).approve_run(ids["approved"], actor={"id": "lee", "label": "Lee L."}, comment="known customer")
-        record_beat(runtime, "worker", "host:1:a", queue="squidmesh", threads=4)
-        ids["job"] = bulk.begin(
+        record_heartbeat(runtime, "worker", "host:1:a", queue="squidmesh", threads=4)
+        ids["job"] = bulk_jobs.begin(
             runtime,
             "approve",
-            [bulk.Item(run_id=ids["chosen"], token="review#1"), bulk.Item(run_id=ids["paused"], token="?")],
+            [
+                bulk_jobs.BulkItem(run_id=ids["chosen"], token="review#1"),
+                bulk_jobs.BulkItem(run_id=ids["paused"], token="?"),
+            ],
             scope=Scope.all(),
             actor="dana",
         )

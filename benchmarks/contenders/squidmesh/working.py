@@ -74,7 +74,7 @@ def working_here(url: str, threads: int) -> Iterator[WorkerHere]:
 @contextmanager
 def starting_here(url: str, threads: int = 1) -> Iterator[Flask]:
     """An app with its tables, in its context; all connections are closed afterwards."""
-    from flask_squidmesh.store.tables import Base
+    from flask_squidmesh.storage.tables import Base
 
     app = make_app(url, threads)
     with app.app_context():

@@ -9,7 +9,7 @@ from flask import current_app
 from pydantic import BaseModel
 
 from flask_squidmesh import Log, Manual, SquidMesh, Workflow
-from flask_squidmesh.runtime.relaying import relay
+from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.runtime.runtime import current_runtime
 from flask_squidmesh.testing import drain
 

@@ -9,7 +9,7 @@ from flask import current_app
 
 from flask_squidmesh import ConflictError, TransitionError, UnsafeReplayError
 from flask_squidmesh.runtime.runtime import current_runtime
-from flask_squidmesh.runtime.scheduling import fire
+from flask_squidmesh.runtime.scheduler import fire
 
 from ...extensions import mesh
 from ...people import FINANCE, OPERATOR

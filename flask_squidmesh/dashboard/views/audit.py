@@ -7,15 +7,15 @@ from typing import Any
 
 from flask import Response, request, url_for
 
-from ...engine.approving import identity
+from ...engine.approvals import identity
 from ...errors import FilterError, RunNotFoundError
-from ...reading.views import AuditEventView, AuditPage
-from .. import data
-from ..access import require
-from ..actors import name_of
-from ..events import filterable, title_of
-from ..rendering import render
+from ...queries.results import AuditEventView, AuditPage
+from .. import page_data
+from ..authorization import require
+from ..layout import render
 from ..spreadsheet import as_csv as as_csv_file
+from ..text.audit_text import filterable, title_of
+from ..text.explanation_text import name_of
 
 SIZE, PAGE = 50, 500
 KEYS = {"run_id": "run", "type": "type", "actor": "actor"}
@@ -27,7 +27,7 @@ def show() -> str:
     require("audit")
     filters = _filters()
     try:
-        page = data.audit_page(after=request.args.get("after"), size=SIZE, **filters)
+        page = page_data.audit_page(after=request.args.get("after"), size=SIZE, **filters)
         problem = None
     except (FilterError, RunNotFoundError) as error:
         page, problem = AuditPage(events=(), next=None), str(error)
@@ -64,10 +64,10 @@ def _address(endpoint: str, filters: dict[str, str | None], **more: Any) -> str:
 
 
 def _pages() -> Iterator[AuditPage]:
-    page = data.audit_page(after=None, size=PAGE, **_filters())
+    page = page_data.audit_page(after=None, size=PAGE, **_filters())
     yield page
     while page.next is not None:
-        page = data.audit_page(after=page.next, size=PAGE, **_filters())
+        page = page_data.audit_page(after=page.next, size=PAGE, **_filters())
         yield page
 
 

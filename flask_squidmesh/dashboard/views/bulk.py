@@ -11,28 +11,26 @@ from flask import abort, flash, redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from ...engine.approving import identity
+from ...engine.approvals import identity
 from ...errors import ConflictError, FilterError, ManualActionError, TransitionError
-from ...reading.judging import Judged
-from ...runtime import bulk
+from ...queries.run_list import Judged
+from ...runtime import bulk_jobs
 from ...runtime.runtime import current_runtime
-from ...store.identity import read_id
-from .. import asking, data, frame, search, viewing
-from ..access import current_scope, may, refusal, require, shown_actor
-from ..actions import ACTIONS
-from ..consequences import why_not
-from ..filters import Filters
-from ..language import _, in_english, plural
-from ..offers import may_not_approve
-from ..permits import own_objection
-from ..rendering import render
+from ...storage.summaries import read_id
+from .. import confirmation, layout, list_address, page_data
+from ..authorization import current_scope, may, own_objection, refusal, require, shown_actor
+from ..available_commands import ACTIONS, may_not_approve
+from ..layout import render
+from ..list_address import FilterBar
+from ..text.command_text import why_not
+from ..text.language import _, in_english, plural
 
 SLICE_SECONDS, SHOWN = 2.0, 20
 MANY_KEYS = ("word", "workflow", "q", "since", "step", "error")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class BulkEligibility:
     """Whether the action takes one run, and at which step. why: why not."""
 
     judged: Judged
@@ -44,7 +42,7 @@ class Verdict:
 class Going:
     """A job, and what somebody who may go on with it wants. verb: "continue" or "stop"."""
 
-    job: bulk.Job
+    job: bulk_jobs.Job
     verb: str
     actor: Any
 
@@ -70,11 +68,11 @@ def _asked(go_on: Callable[[str, list[Judged], bool], Response]) -> Response | s
         run_ids, more = _chosen()
     except FilterError as error:
         return render("bulk_none.html", problem=str(error))
-    found = data.judged(run_ids)
+    found = page_data.judged(run_ids)
     if not found:
         return render("bulk_none.html", problem=None)
     action = request.values.get("action", "")
-    if action not in bulk.CALLS:
+    if action not in bulk_jobs.CALLS:
         return render("bulk_choose.html", choices=_choices(found), total=len(found), more=more)
     return go_on(action, found, more)
 
@@ -91,12 +89,12 @@ def refreshed(job_id: str, version: str) -> tuple[str, bool] | None:
     job = _job(job_id)
     if _version(job) == version:
         return None
-    return render("_pulse_bulk.html", swapped=True, **_content(job)), job.status not in bulk.OPEN
+    return render("_pulse_bulk.html", swapped=True, **_content(job)), job.status not in bulk_jobs.OPEN
 
 
 def enter_job(job_id: str, verb: str) -> Going:
     """The job, for somebody who may go on with it or stop it."""
-    actor = asking.actor_for("bulk")
+    actor = confirmation.actor_for("bulk")
     return Going(_job(job_id), verb, actor) if verb in ("continue", "stop") else abort(404)
 
 
@@ -104,10 +102,10 @@ def go_on(going: Going) -> Response:
     """Work at it now, or leave the rest undone."""
     job = going.job
     if going.verb == "continue":
-        bulk.go_on(current_runtime(), job.id, SLICE_SECONDS, own_objection if _is_mine(job) else None)
+        bulk_jobs.go_on(current_runtime(), job.id, SLICE_SECONDS, own_objection if _is_mine(job) else None)
     else:
         try:
-            bulk.cancel(current_runtime(), job.id, actor=going.actor)
+            bulk_jobs.cancel(current_runtime(), job.id, actor=going.actor)
         except TransitionError:
             flash(_("It has ended already; nothing was done."), "error")
     return redirect(url_for(".bulk_job", job_id=job.id), 303)
@@ -120,15 +118,15 @@ def _chosen() -> tuple[list[str], bool]:
     if given:
         known = dict.fromkeys(id for id in map(read_id, given) if id is not None)
         return list(known)[:most], len(known) > most
-    filters = Filters.of(request.values, ())
+    filters = FilterBar.of(request.values, ())
     if not any(request.values.get(key) for key in MANY_KEYS):
         return [], False
-    return data.matching(search.selection(filters), most)
+    return page_data.matching(list_address.selection(filters), most)
 
 
 def _choices(found: list[Judged]) -> list[tuple[str, Markup, int]]:
     """The actions, each with how many of the runs it would take."""
-    counted = [(name, sum(_verdict(name, each).why is None for each in found)) for name in bulk.CALLS]
+    counted = [(name, sum(_verdict(name, each).why is None for each in found)) for name in bulk_jobs.CALLS]
     return [(_with_action(name), ACTIONS[name].label, count) for name, count in counted if count]
 
 
@@ -137,19 +135,19 @@ def _with_action(name: str) -> str:
     return url_for(".bulk", action=name, **kept)
 
 
-def _verdict(action: str, judged: Judged) -> Verdict:
+def _verdict(action: str, judged: Judged) -> BulkEligibility:
     steps = [each.step for each in judged.next_actions if each.action == action]
     decision: Mapping[str, Any] = judged.decisions.get(steps[0] or "", {}) if steps else {}
     permission = decision.get("permission")
     denied = refusal(action, judged.run, permission, step=steps[0] if steps else None)
     if denied is not None:
-        return Verdict(judged, Markup.escape(denied.reason))
+        return BulkEligibility(judged, Markup.escape(denied.reason))
     if not steps:
         refused = next((each for each in judged.refusals if each.action == action), None)
-        return Verdict(judged, why_not(refused) if refused else _("not possible now"))
+        return BulkEligibility(judged, why_not(refused) if refused else _("not possible now"))
     if len(steps) > 1:
-        return Verdict(judged, _("several decisions are open; decide them one by one"))
-    return Verdict(judged, may_not_approve(action, decision, judged.run), steps[0])
+        return BulkEligibility(judged, _("several decisions are open; decide them one by one"))
+    return BulkEligibility(judged, may_not_approve(action, decision, judged.run), steps[0])
 
 
 def _preview(action: str, found: list[Judged], more: bool, status: int = 200, **said: Any) -> Response:
@@ -174,9 +172,9 @@ def _preview(action: str, found: list[Judged], more: bool, status: int = 200, **
     return Response(page, status, mimetype="text/html")
 
 
-def _question(action: str, count: int) -> asking.Question:
+def _question(action: str, count: int) -> confirmation.Confirmation:
     label = ACTIONS[action].label
-    return asking.Question(
+    return confirmation.Confirmation(
         right=action,
         heading=_("{action}: many runs", action=label),
         sentence=plural(count, "It is done with 1 run.", "It is done with {count} runs, one after another."),
@@ -188,24 +186,24 @@ def _question(action: str, count: int) -> asking.Question:
 
 def _begin(action: str, found: list[Judged]) -> Response:
     """Begin with the runs that the page showed and that are as they were, as far as the person may."""
-    actor = asking.actor_for("bulk")
+    actor = confirmation.actor_for("bulk")
     key, sent = request.form.get("key"), request.form.get("items", "")
-    before = data.bulk_job(key) if key else None
+    before = page_data.bulk_job(key) if key else None
     shown = dict(_items(sent))
     verdicts = [_verdict(action, each) for each in found if shown.get(each.run.id) == each.token]
     allowed = [each for each in verdicts if each.why is None]
     question = _question(action, len(shown))
-    comment = asking.comment_for(question)
+    comment = confirmation.comment_for(question)
     if question.problems:
         return _preview(action, found, more=False, status=422, question=question)
-    if before is not None and _is_mine(before) and before.asked == bulk.asked_for(action, sent, comment):
+    if before is not None and _is_mine(before) and before.asked == bulk_jobs.asked_for(action, sent, comment):
         return _at_work(before.id)
     if not allowed:
         flash(_("None of these runs takes it any more; nothing was done."), "error")
         return redirect(url_for(".runs"), 303)
-    items = [bulk.Item(run_id=each.judged.run.id, token=each.judged.token, step=each.step) for each in allowed]
+    items = [bulk_jobs.BulkItem(run_id=each.judged.run.id, token=each.judged.token, step=each.step) for each in allowed]
     try:
-        job_id = bulk.begin(
+        job_id = bulk_jobs.begin(
             current_runtime(),
             action,
             items,
@@ -229,7 +227,7 @@ def _begin(action: str, found: list[Judged]) -> Response:
 
 
 def _at_work(job_id: str) -> Response:
-    bulk.go_on(current_runtime(), job_id, SLICE_SECONDS, own_objection)
+    bulk_jobs.go_on(current_runtime(), job_id, SLICE_SECONDS, own_objection)
     return redirect(url_for(".bulk_job", job_id=job_id), 303)
 
 
@@ -240,28 +238,28 @@ def _items(text: str) -> Iterator[tuple[str, str]]:
             yield run_id, token
 
 
-def _job(job_id: str) -> bulk.Job:
+def _job(job_id: str) -> bulk_jobs.Job:
     """The job, for its owner and for whoever has the right `bulk_any`; for others there is none."""
-    job = data.bulk_job(job_id)
+    job = page_data.bulk_job(job_id)
     if job is None or not (_is_mine(job) or may("bulk_any")):
         abort(404)
-    viewing.keep_spelling("job_id", job.id)
+    page_data.keep_spelling("job_id", job.id)
     return job
 
 
-def _is_mine(job: bulk.Job) -> bool:
+def _is_mine(job: bulk_jobs.Job) -> bool:
     actor = shown_actor()
     return actor is not None and identity(actor) == identity(job.actor)
 
 
-def _version(job: bulk.Job) -> str:
+def _version(job: bulk_jobs.Job) -> str:
     return f"{job.status}.{job.left}"
 
 
-def _content(job: bulk.Job) -> dict[str, Any]:
-    going = job.status in bulk.OPEN
+def _content(job: bulk_jobs.Job) -> dict[str, Any]:
+    going = job.status in bulk_jobs.OPEN
     tried = [item for item in job.items if item.done is not None]
-    hidden = data.refused_among(id for item in tried for id in (item.run_id, item.became))
+    hidden = page_data.refused_among(id for item in tried for id in (item.run_id, item.became))
     shown = [
         replace(item, became=None if item.became in hidden else item.became)
         for item in tried
@@ -275,5 +273,5 @@ def _content(job: bulk.Job) -> dict[str, Any]:
         "done": [item for item in shown if item.done],
         "hidden": len(tried) - len(shown),
         "may_act": may("bulk"),
-        "pulse": frame.pulse("bulk", _version(job), job_id=job.id) if going else None,
+        "pulse": layout.pulse("bulk", _version(job), job_id=job.id) if going else None,
     }

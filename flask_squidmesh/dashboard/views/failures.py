@@ -8,17 +8,17 @@ from typing import Any
 from flask import request, url_for
 from markupsafe import Markup
 
-from ...reading.failing import FailureGroup
-from .. import data, frame
-from ..access import may, require
-from ..documents import visible
-from ..language import _, plural
-from ..rendering import render
-from ..sentences import error_text
+from ...queries.figures import FailureGroup
+from .. import layout, page_data
+from ..authorization import may, require
+from ..layout import render
+from ..redacted_documents import visible
+from ..text.explanation_text import error_text
+from ..text.language import _, plural
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FailureRow:
     """One kind of failure. heights: its days as bars of a picture that is 10 high."""
 
     group: FailureGroup
@@ -31,7 +31,7 @@ class Row:
 def show() -> str:
     """The page."""
     require("list")
-    return render("failures.html", workflows=data.workflows(), **_content(_version()))
+    return render("failures.html", workflows=page_data.workflows(), **_content(_version()))
 
 
 def refreshed(version: str) -> str | None:
@@ -46,26 +46,26 @@ def _workflow() -> str | None:
 
 
 def _version() -> str:
-    return frame.version(data.failures_marks(_workflow()))
+    return layout.version(page_data.failures_marks(_workflow()))
 
 
 def _content(version: str) -> dict[str, Any]:
     """What the page shows, read after the version, so that no change is lost between them."""
     workflow = _workflow()
-    found = data.failures_now(workflow)
+    found = page_data.failures_now(workflow)
     return {
         "part": "squidmesh/_failures.html",
         "rows": [_row(group) for group in found.groups],
         "may_bulk": may("bulk"),
         "capped": found.capped,
         "workflow": workflow,
-        "pulse": frame.pulse("failures", version, workflow=workflow),
+        "pulse": layout.pulse("failures", version, workflow=workflow),
     }
 
 
-def _row(group: FailureGroup) -> Row:
+def _row(group: FailureGroup) -> FailureRow:
     most = max(*group.by_day, 1)
-    return Row(
+    return FailureRow(
         group=group,
         error=error_text(visible(group.example, group.error, ("last_error",))),
         heights=[round(count / most * 10, 1) for count in group.by_day],

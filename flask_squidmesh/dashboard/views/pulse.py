@@ -8,14 +8,15 @@ from typing import Any
 from flask import Response, abort, make_response, request
 
 from ...runtime.runtime import current_runtime
-from .. import frame, times
-from ..parameters import whole
-from ..rendering import render
-from . import bulk, failures, inbox, run, runs, schedules, workers, workflows
+from .. import layout
+from ..endpoints import whole
+from ..layout import render
+from ..text import times
+from . import bulk, failures, needs_you, run, runs, schedules, workers, workflows
 
 UNCHANGED, LAST_TIME = 204, 286
 OF_LISTS: Mapping[str, Callable[[str], str | None]] = {
-    "inbox": inbox.refreshed,
+    "inbox": needs_you.refreshed,
     "runs": runs.refreshed,
     "failures": failures.refreshed,
     "workflows": workflows.refreshed,
@@ -35,12 +36,12 @@ def answer() -> Response:
     if _words_have_passed():
         version = ""
     markup, last = _refreshed(request.args.get("view", ""), version)
-    if markup is None and needing != str(frame.needs()):
+    if markup is None and needing != str(layout.needs()):
         markup = render("_pulse_needs.html", swapped=True, pulse=_same_again(version))
     status = UNCHANGED if markup is None else LAST_TIME if last else 200
     response = make_response(markup or "", status)
     now = current_runtime().clock.now()
-    response.headers["Squidmesh-Time"] = times.clock(now, frame.zone())
+    response.headers["Squidmesh-Time"] = times.clock(now, layout.zone())
     response.headers["Squidmesh-Now"] = f"{now.timestamp():.3f}"
     return response
 
@@ -60,6 +61,6 @@ def _refreshed(view: str, version: str) -> tuple[str | None, bool]:
     return refreshed(request.args.get(key, ""), version) or (None, False)
 
 
-def _same_again(version: str) -> frame.Pulse:
+def _same_again(version: str) -> layout.Pulse:
     asked: dict[str, Any] = {name: value for name, value in request.args.items() if name not in ("view", "v")}
-    return frame.pulse(request.args.get("view", ""), version, **asked)
+    return layout.pulse(request.args.get("view", ""), version, **asked)

@@ -11,24 +11,24 @@ from flask import current_app, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from ...engine.status import TERMINAL
-from ...reading.audit import place_of
-from ...reading.looking import Look
-from ...reading.views import AttemptView, DecisionView, Run, StepRunView, TimelineEvent
+from ...engine.transitions import TERMINAL
+from ...queries.audit_log import place_of
+from ...queries.results import AttemptView, DecisionView, Run, StepRunView, TimelineEvent
+from ...queries.run_snapshot import RunSnapshot
 from ...runtime.runtime import current_runtime
-from ...store.summaries import RunSummary
-from .. import data, frame, graph_drawing, json_text, parts, rail, viewing
-from ..access import current_hooks, may, require
-from ..documents import Document, Documents, Failure, visible
-from ..events import started, title_of, told
-from ..grounds import grounds
-from ..hooks import links
-from ..marks import Mark, mark_of, mark_of_decision, mark_of_status, mark_of_visit
-from ..offers import Offer, Offers, buttons_of, offers
-from ..parts import Part
-from ..rendering import render
-from ..sentences import Teller, attempt_of, error_text, who_decides
-from . import one_by_one
+from ...storage.summaries import RunSummary
+from .. import layout, page_data, redacted_documents
+from ..authorization import current_hooks, may, require
+from ..available_commands import AvailableCommand, AvailableCommands, buttons_of, offers
+from ..drawing import graph_layout, step_timeline
+from ..host_hooks import links
+from ..layout import render
+from ..redacted_documents import Document, Documents, ErrorDocument, Part, visible
+from ..text.audit_text import started, title_of, told
+from ..text.badges import Badge, badge_of, badge_of_decision, badge_of_status, badge_of_visit
+from ..text.evidence_text import grounds
+from ..text.explanation_text import Teller, attempt_of, error_text, who_decides
+from . import needs_you
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,47 +39,47 @@ class Inspected:
     """
 
     visit: StepRunView
-    mark: Mark
+    mark: Badge
     attempt: AttemptView | None
     input: Document | None
     state: Document | None
     output: Document | None
-    error: Failure | None
-    led_here: Failure | None
+    error: ErrorDocument | None
+    led_here: ErrorDocument | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RunPageRequest:
     """A decision that is open. who: who may approve, and who has. offers: what can be decided, and where that leads."""
 
     decision: DecisionView
-    mark: Mark
+    mark: Badge
     error: Markup | None
     who: list[Markup]
     due: Markup | None
-    offers: list[Offer]
+    offers: list[AvailableCommand]
 
 
 def show(run_id: str) -> Response:
     """The page."""
-    return current_app.make_response(render("run.html", **_content(viewing.look(run_id, **_audit_asked()))))
+    return current_app.make_response(render("run.html", **_content(page_data.viewable_run(run_id, **_audit_asked()))))
 
 
 def as_json(run_id: str) -> Response:
     """The run with its history and explanation as JSON, redacted."""
-    look = viewing.look(run_id, whole_audit=True)
+    look = page_data.viewable_run(run_id, whole_audit=True)
     run = look.run
     require("payload", run)
     document = {**run.to_dict(), "explanation": look.explanation.to_dict()}
-    return json_text.response(visible(run, document, ()))
+    return redacted_documents.response(visible(run, document, ()))
 
 
 def refreshed(run_id: str, version: str) -> tuple[str, bool] | None:
     """The parts that have changed since this version, and whether it was the last time; None where nothing has."""
-    glimpse = viewing.glimpse(run_id)
+    glimpse = page_data.viewable_summary(run_id)
     if _version(glimpse.run, glimpse.word) == version:
         return None
-    look = data.look(glimpse.run.id, **_audit_asked())
+    look = page_data.run_with_history(glimpse.run.id, **_audit_asked())
     return render("_pulse_run.html", swapped=True, **_content(look)), _is_over(look.run)
 
 
@@ -89,35 +89,35 @@ def _version(run: RunSummary, word: str) -> str:
     return f"{run.revision}.{word}.{late:d}"
 
 
-def _content(look: Look) -> dict[str, Any]:
+def _content(look: RunSnapshot) -> dict[str, Any]:
     now, run = current_runtime().clock.now(), look.run
     documents, chosen = Documents(run), _chosen(run)
-    teller = Teller(look.explanation, now, frame.zone(), partial(_seen, run))
-    offered = offers(run, look.explanation, next=one_by_one.after_acting(run))
+    teller = Teller(look.explanation, now, layout.zone(), partial(_seen, run))
+    offered = offers(run, look.explanation, next=needs_you.after_acting(run))
     asked = {each.step for each in look.decisions}
     return {
         "run": run,
         "title": run.subject or run.workflow,
-        "mark": mark_of(look.word),
+        "mark": badge_of(look.word),
         "headline": teller.headline,
         "grounds": grounds(teller),
         "decisions": [_asked(run, each, offered, now) for each in look.decisions],
         "offers": [each for step, found in offered.possible.items() if step not in asked for each in found],
         "impossible": offered.impossible,
         "buttons_of": buttons_of,
-        "turn": one_by_one.turn(),
-        "skip": one_by_one.skipping(run),
-        "rail": rail.rail(run, now),
+        "turn": needs_you.turn(),
+        "skip": needs_you.skipping(run),
+        "rail": step_timeline.step_timeline(run, now),
         "documents": documents,
         "chosen": _inspected(look, chosen, documents, now) if chosen else None,
-        "payload": documents.document(parts.of_run(run, "payload")),
+        "payload": documents.document(redacted_documents.of_run(run, "payload")),
         "attempts": _attempts(run),
         "attempt_of": attempt_of,
         "audit": [*([] if look.audit.older else [started(run)]), *look.audit.events],
         "audit_older": url_for(".run", run_id=run.id, audit=look.audit.older) if look.audit.older else None,
         "audit_newest": url_for(".run", run_id=run.id) if "audit" in request.args else None,
         "title_of": title_of,
-        "mark_of_status": mark_of_status,
+        "mark_of_status": badge_of_status,
         "links": _links(run),
         "start_alike": _start_alike(run),
         "drawing": _drawing(look) if request.args.get("view") == "graph" else None,
@@ -126,21 +126,21 @@ def _content(look: Look) -> dict[str, Any]:
     }
 
 
-def _drawing(look: Look) -> graph_drawing.Drawing:
-    return graph_drawing.draw(look.graph(), over=look.run.finished_at is not None)
+def _drawing(look: RunSnapshot) -> graph_layout.Drawing:
+    return graph_layout.draw(look.graph(), over=look.run.finished_at is not None)
 
 
 def _seen(run: Run, value: Any, name: str) -> Any:
     return visible(run, value, ("explanation", "details", name))
 
 
-def _asked(run: Run, decision: DecisionView, offered: Offers, now: datetime) -> Asked:
-    return Asked(
+def _asked(run: Run, decision: DecisionView, offered: AvailableCommands, now: datetime) -> RunPageRequest:
+    return RunPageRequest(
         decision=decision,
-        mark=mark_of_decision(decision.kind),
+        mark=badge_of_decision(decision.kind),
         error=error_text(visible(run, decision.error, ("last_error",))) if decision.error else None,
         who=who_decides(decision),
-        due=frame.due(decision.decide_by, now) if decision.decide_by else None,
+        due=layout.due(decision.decide_by, now) if decision.decide_by else None,
         offers=offered.possible.get(decision.step, []),
     )
 
@@ -157,13 +157,13 @@ def _audit_asked() -> dict[str, Any]:
     }
 
 
-def _pulse(run: Run, version: str, chosen: StepRunView | None) -> frame.Pulse:
+def _pulse(run: Run, version: str, chosen: StepRunView | None) -> layout.Pulse:
     shown = (
         {"step": chosen.step, "visit": chosen.visit, "kind": chosen.kind} if "step" in request.args and chosen else {}
     )
     paged = {"audit": request.args["audit"]} if "audit" in request.args else {}
-    told = {**shown, **paged, **one_by_one.turn()}
-    return frame.pulse("run", version, run_id=run.id, **told)
+    told = {**shown, **paged, **needs_you.turn()}
+    return layout.pulse("run", version, run_id=run.id, **told)
 
 
 def _chosen(run: Run) -> StepRunView | None:
@@ -181,17 +181,17 @@ def _is_asked_for(step_run: StepRunView) -> bool:
     return named and asked.get("visit", str(step_run.visit)) == str(step_run.visit)
 
 
-def _inspected(look: Look, visit: StepRunView, documents: Documents, now: datetime) -> Inspected:
+def _inspected(look: RunSnapshot, visit: StepRunView, documents: Documents, now: datetime) -> Inspected:
     run, attempt = look.run, _chosen_attempt(visit)
     return Inspected(
         visit=visit,
-        mark=mark_of_visit(visit, now),
+        mark=badge_of_visit(visit, now),
         attempt=attempt,
-        input=documents.document(parts.of_visit(run, visit, "input")),
-        state=documents.document(parts.state_seen(look, visit)),
-        output=documents.document(parts.of_visit(run, visit, "output")),
+        input=documents.document(redacted_documents.of_visit(run, visit, "input")),
+        state=documents.document(redacted_documents.state_seen(look, visit)),
+        output=documents.document(redacted_documents.of_visit(run, visit, "output")),
         error=documents.failure(_error(run, visit, attempt)),
-        led_here=documents.failure(parts.of_visit(run, visit, "failure")),
+        led_here=documents.failure(redacted_documents.of_visit(run, visit, "failure")),
     )
 
 
@@ -204,13 +204,17 @@ def _error(run: Run, visit: StepRunView, attempt: AttemptView | None) -> Part:
     """The error of the chosen attempt, else of the visit; one that is tried again has only those of its attempts."""
     failed = [each for each in visit.attempts if each.error] if visit.error is None else []
     last = attempt or next(reversed(failed), None)
-    return parts.of_attempt(run, visit, last.attempt_number) if last else parts.of_visit(run, visit, "error")
+    return (
+        redacted_documents.of_attempt(run, visit, last.attempt_number)
+        if last
+        else redacted_documents.of_visit(run, visit, "error")
+    )
 
 
 def _attempts(run: Run) -> list[tuple[StepRunView, AttemptView, Markup | None]]:
     """Each with the text of its error, in the order they began."""
     found = [
-        (step_run, attempt, _text_of(run, parts.of_attempt(run, step_run, attempt.attempt_number)))
+        (step_run, attempt, _text_of(run, redacted_documents.of_attempt(run, step_run, attempt.attempt_number)))
         for step_run in run.step_runs or ()
         for attempt in step_run.attempts
     ]
@@ -232,7 +236,7 @@ def _text_of(run: Run, error: Part) -> Markup | None:
 
 def _start_alike(run: Run) -> str | None:
     """Where a run like this one is started by hand; None where this one was not, or where the person may not."""
-    started = [spec for spec in data.specs() if spec.name == run.workflow and run.trigger in spec.triggers]
+    started = [spec for spec in page_data.specs() if spec.name == run.workflow and run.trigger in spec.triggers]
     if not started or started[0].triggers[run.trigger].kind != "manual" or not may("start", workflow=run.workflow):
         return None
     like: dict[str, Any] = {"from": run.id}

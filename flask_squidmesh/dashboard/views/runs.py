@@ -1,40 +1,45 @@
-"""Runs: the list, narrowed by what the address says."""
+"""Runs: the list, narrowed by what the address says, and the same as a file.
+
+They are read a page at a time, each in a transaction of its own: a slow reader holds none open. Each page begins
+where the one before ended, newest first: a run is told once, as it is then, and what begins meanwhile is left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flask import Response, request, url_for
+from flask import Response, request, stream_with_context, url_for
 from htmx_flask.requests import HtmxHeaders
 from htmx_flask.response import make_response
 from markupsafe import Markup
 
 from ...errors import FilterError
-from ...reading.listing import Standing
-from ...reading.views import Count
+from ...queries.results import Count
+from ...queries.run_list import Standing
 from ...runtime.runtime import current_runtime
-from ...store.summaries import RunSummary
-from .. import data, frame, search, times
-from ..access import may, require
-from ..chips import Chip
-from ..filters import Filters, periods
-from ..language import _, plural
-from ..marks import MARKS, Mark, mark_of
-from ..rendering import render
-from ..sentences import attempt_of
+from ...storage.summaries import RunSummary
+from .. import layout, list_address, page_data, spreadsheet
+from ..authorization import may, require
+from ..layout import render
+from ..list_address import FilterBar, periods
+from ..text import times
+from ..text.badges import MARKS, Badge, Chip, badge_of
+from ..text.explanation_text import attempt_of, name_of
+from ..text.language import _, plural
 
 NONE = Count(value=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RunRow:
     """One run in the table."""
 
     run: RunSummary
-    mark: Mark
+    mark: Badge
     title: str
     address: str
     attempt: str
@@ -61,7 +66,7 @@ def refreshed(version: str) -> str | None:
     return render("_pulse_runs.html", **_content(filters))
 
 
-def _content(filters: Filters) -> dict[str, Any]:
+def _content(filters: FilterBar) -> dict[str, Any]:
     try:
         standing, page = _read(filters)
     except FilterError as error:
@@ -75,54 +80,58 @@ def _content(filters: Filters) -> dict[str, Any]:
         "newest": filters.address(),
         "first_page": not request.args.get("after"),
         "older": filters.address(after=page.next) if page.next else None,
-        "pulse": frame.pulse("runs", frame.version(standing.marks), top=_top(top), **_asked(filters)),
+        "pulse": layout.pulse("runs", layout.version(standing.marks), top=_top(top), **_asked(filters)),
         "new_runs": _new_runs(page),
     }
 
 
-def _read(filters: Filters) -> tuple[Standing, data.WordedPage]:
+def _read(filters: FilterBar) -> tuple[Standing, page_data.WordedPage]:
     """How the runs stand, and then the page, so that no change is lost between them. Raises FilterError."""
-    with data.at_once():
+    with page_data.at_once():
         standing = _standing(filters)
-        page = data.runs_page(search.selection(filters), size=_size(filters), after=request.args.get("after"))
-        frame.needs()  # the frame asks later, and would have to connect again
+        page = page_data.runs_page(
+            list_address.selection(filters), size=_size(filters), after=request.args.get("after")
+        )
+        layout.needs()  # the frame asks later, and would have to connect again
     return standing, page
 
 
-def _standing(filters: Filters) -> Standing:
-    return data.runs_standing(search.selection(filters), size=_size(filters), after=request.args.get("after"))
+def _standing(filters: FilterBar) -> Standing:
+    return page_data.runs_standing(
+        list_address.selection(filters), size=_size(filters), after=request.args.get("after")
+    )
 
 
-def _version(filters: Filters) -> str:
+def _version(filters: FilterBar) -> str:
     """What the reader sees, in short."""
     try:
-        return frame.version(_standing(filters).marks)
+        return layout.version(_standing(filters).marks)
     except FilterError as error:
-        return frame.version(str(error))
+        return layout.version(str(error))
 
 
-def _surroundings(filters: Filters) -> dict[str, Any]:
-    return {"filters": filters, "workflows": data.workflows(), "periods": periods(), "may_bulk": may("bulk")}
+def _surroundings(filters: FilterBar) -> dict[str, Any]:
+    return {"filters": filters, "workflows": page_data.workflows(), "periods": periods(), "may_bulk": may("bulk")}
 
 
-def _filters() -> Filters:
-    return Filters.of(request.args, _sizes())
+def _filters() -> FilterBar:
+    return FilterBar.of(request.args, _sizes())
 
 
 def _sizes() -> tuple[int, ...]:
     return current_runtime().config.dashboard.page_sizes
 
 
-def _size(filters: Filters) -> int:
+def _size(filters: FilterBar) -> int:
     return filters.size or _sizes()[0]
 
 
-def _exports(filters: Filters) -> list[tuple[str, str]]:
+def _exports(filters: FilterBar) -> list[tuple[str, str]]:
     """The list as files, each with the name of its kind."""
     return [("CSV", url_for(".runs_csv", **filters.query)), ("JSON", url_for(".runs_json", **filters.query))]
 
 
-def _chips(filters: Filters, counts: Mapping[str, Count]) -> list[Chip]:
+def _chips(filters: FilterBar, counts: Mapping[str, Count]) -> list[Chip]:
     chips = [Chip(None, None, filters.with_word("").address(), not filters.word)]
     for word, mark in MARKS.items():
         count, current = counts.get(word, NONE), word == filters.word
@@ -131,12 +140,12 @@ def _chips(filters: Filters, counts: Mapping[str, Count]) -> list[Chip]:
     return chips
 
 
-def _row(worded: data.WordedRun) -> Row:
+def _row(worded: page_data.WordedRun) -> RunRow:
     run = worded.run
     now = current_runtime().clock.now()
-    return Row(
+    return RunRow(
         run=run,
-        mark=mark_of(worded.word),
+        mark=badge_of(worded.word),
         title=run.subject or run.workflow,
         address=url_for(".run", run_id=run.id),
         attempt=attempt_of(run.attempt, run.max_attempts) if run.attempt else "",
@@ -146,7 +155,7 @@ def _row(worded: data.WordedRun) -> Row:
 
 
 def _when(run: RunSummary, word: str, now: datetime) -> Markup:
-    zone = frame.zone()
+    zone = layout.zone()
     if run.needs and run.needs.due_at:
         return _due(run.needs.due_at, now)
     if word in ("waiting", "retrying") and run.due_at and run.due_at > now:
@@ -157,7 +166,7 @@ def _when(run: RunSummary, word: str, now: datetime) -> Markup:
 def _due(due_at: datetime, now: datetime) -> Markup:
     if due_at < now:
         return _("overdue by {length}", length=times.elapsed(due_at, now))
-    return _("due {time}", time=times.stamp(due_at, frame.zone(), now))
+    return _("due {time}", time=times.stamp(due_at, layout.zone(), now))
 
 
 def _top(newest: str) -> str:
@@ -165,7 +174,7 @@ def _top(newest: str) -> str:
     return request.args.get("top", newest)
 
 
-def _new_runs(page: data.WordedPage) -> Markup | None:
+def _new_runs(page: page_data.WordedPage) -> Markup | None:
     """How many runs have come on top since the page was made; None where none has, or on an older page."""
     top = request.args.get("top")
     ids = [worded.run.id for worded in page.runs]
@@ -176,6 +185,59 @@ def _new_runs(page: data.WordedPage) -> Markup | None:
     return plural(ids.index(top), "1 new run. Show it", "{count} new runs. Show them")
 
 
-def _asked(filters: Filters) -> dict[str, Any]:
+def _asked(filters: FilterBar) -> dict[str, Any]:
     after = request.args.get("after")
     return {**filters.query, **({"after": after} if after else {})}
+
+
+COLUMNS = (
+    *("id", "workflow", "trigger", "subject", "state", "step", "attempt", "started_by"),
+    *("created_at", "started_at", "finished_at", "error_fingerprint", "tenant"),
+)
+PAGE = 500
+
+
+def runs_csv() -> Response:
+    """A table for a spreadsheet."""
+    return spreadsheet.as_csv("runs.csv", COLUMNS, ([_cells(each) for each in page.runs] for page in _pages()))
+
+
+def runs_json() -> Response:
+    """The summaries as JSON, each with the word for its state. What breaks off is no JSON."""
+    pages = _pages()
+    return Response(stream_with_context(_as_json(next(pages), pages)), mimetype="application/json")
+
+
+def _pages() -> Iterator[page_data.WordedPage]:
+    """The runs that match, newest first. Raises FilterError before the first."""
+    require("list")
+    require("export")
+    selection = list_address.selection(FilterBar.of(request.args, ()))
+    page = page_data.exported_page(selection, size=PAGE, after=None)
+    yield page
+    while page.next is not None:
+        page = page_data.exported_page(selection, size=PAGE, after=page.next)
+        yield page
+
+
+def _as_json(first: page_data.WordedPage, others: Iterator[page_data.WordedPage]) -> Iterator[str]:
+    yield '{"runs": [' + _objects(first)
+    for page in others:
+        yield ",\n" + _objects(page)
+    yield "]}\n"
+
+
+def _objects(page: page_data.WordedPage) -> str:
+    return ",\n".join(json.dumps({**each.run.to_dict(), "state": each.word}) for each in page.runs)
+
+
+def _cells(worded: page_data.WordedRun) -> list[str]:
+    run = worded.run
+    times = (run.created_at, run.started_at, run.finished_at)
+    return [
+        *(run.id, run.workflow, run.trigger, run.subject, worded.word, run.current_step or ""),
+        *(str(run.attempt or ""), name_of(run.actor) if run.actor else ""),
+        *(time.isoformat() if time else "" for time in times),
+        run.error_fingerprint or "",
+        run.tenant,
+    ]

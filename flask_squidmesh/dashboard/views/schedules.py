@@ -13,23 +13,23 @@ from flask import abort, flash, redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
+from ...definition.cron import next_due
 from ...errors import ConflictError, ManualActionError, TransitionError, UnknownTriggerError, UnknownWorkflowError
-from ...runtime import schedule_control
+from ...runtime import schedule_commands
 from ...runtime.runtime import current_runtime
-from ...runtime.scheduling import ScheduleView
-from ...store.identity import read_id
-from ...workflow.schedule import next_due
-from .. import asking, data, frame
-from ..access import may, require
-from ..language import N_, _, code, current_language, in_english
-from ..offers import Button
-from ..rendering import render
+from ...runtime.scheduler import ScheduleView
+from ...storage.summaries import read_id
+from .. import confirmation, layout, page_data
+from ..authorization import may, require
+from ..available_commands import Button
+from ..layout import render
+from ..text.language import N_, _, code, current_language, in_english
 
 SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScheduleRow:
     """One schedule. words: the expression in English, None for readers of other languages."""
 
     schedule: ScheduleView
@@ -40,7 +40,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deed:
+class ScheduleVerb:
     """Something a person does with a schedule. repeats: done once more each time it is asked for."""
 
     right: str
@@ -53,25 +53,25 @@ class Deed:
 
 
 DEEDS = {
-    "run": Deed(
+    "run": ScheduleVerb(
         right="schedule_run",
-        call=schedule_control.run_now,
+        call=schedule_commands.run_now,
         text=N_("Run now"),
         sentence=N_("{trigger} of {workflow} starts one more run now. Its next time stays as it is."),
         done=N_("This is the run that was started."),
         tone="go",
         repeats=True,
     ),
-    "pause": Deed(
+    "pause": ScheduleVerb(
         right="schedule_pause",
-        call=schedule_control.pause,
+        call=schedule_commands.pause,
         text=N_("Pause"),
         sentence=N_("{trigger} of {workflow} starts nothing until somebody resumes it; runs in progress go on."),
         done=N_("The schedule is paused."),
     ),
-    "resume": Deed(
+    "resume": ScheduleVerb(
         right="schedule_pause",
-        call=schedule_control.resume,
+        call=schedule_commands.resume,
         text=N_("Resume"),
         sentence=N_("{trigger} of {workflow} starts runs again, from its next time on; what passed is left out."),
         done=N_("The schedule is on again."),
@@ -83,14 +83,14 @@ DEEDS = {
 def show() -> str:
     """The page."""
     require("list")
-    return render("schedules.html", **_content(data.schedules_now()))
+    return render("schedules.html", **_content(page_data.schedules_now()))
 
 
 def refreshed(version: str) -> str | None:
     """The parts of the page that have changed since this version, None where nothing has."""
     require("list")
-    found = data.schedules_now()
-    if frame.version(found) == version:
+    found = page_data.schedules_now()
+    if layout.version(found) == version:
         return None
     return render("_pulse_fresh.html", swapped=True, **_content(found))
 
@@ -100,43 +100,43 @@ def _content(found: list[ScheduleView]) -> dict[str, Any]:
     return {
         "part": "squidmesh/_schedules.html",
         "rows": [_row(each, now) for each in found],
-        "pulse": frame.pulse("schedules", frame.version(found)),
+        "pulse": layout.pulse("schedules", layout.version(found)),
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ScheduleRequest:
     """What somebody who may do it wants done with which schedule."""
 
-    deed: Deed
+    deed: ScheduleVerb
     workflow: str
     trigger: str
     actor: Any
 
 
-def enter(workflow: str, trigger: str, verb: str) -> Asked:
+def enter(workflow: str, trigger: str, verb: str) -> ScheduleRequest:
     """What is to be done, for somebody who may do it."""
     deed = DEEDS.get(verb)
     if deed is None:
         abort(404)
-    spec = data.spec_named(workflow)
-    actor = asking.actor_for(deed.right, workflow=spec.name if spec else workflow)
-    if spec is None or not data.has_schedule(spec, trigger):
+    spec = page_data.spec_named(workflow)
+    actor = confirmation.actor_for(deed.right, workflow=spec.name if spec else workflow)
+    if spec is None or not page_data.has_schedule(spec, trigger):
         abort(404)
-    return Asked(deed, spec.name, trigger, actor)
+    return ScheduleRequest(deed, spec.name, trigger, actor)
 
 
-def ask(asked: Asked) -> Response:
+def ask(asked: ScheduleRequest) -> Response:
     """The page that asks."""
-    return asking.page(_question(asked))
+    return confirmation.page(_question(asked))
 
 
-def act(asked: Asked) -> Response:
+def act(asked: ScheduleRequest) -> Response:
     """Do it."""
     deed, question = asked.deed, _question(asked)
-    comment = asking.comment_for(question)
+    comment = confirmation.comment_for(question)
     if question.problems:
-        return asking.page(question, 422)
+        return confirmation.page(question, 422)
     once = {"key": question.key} if deed.repeats else {}
     try:
         run_id = deed.call(current_runtime(), asked.workflow, asked.trigger, actor=asked.actor, comment=comment, **once)
@@ -144,7 +144,7 @@ def act(asked: Asked) -> Response:
         abort(404)
     except ManualActionError as error:
         question.problems[error.field] = in_english(str(error))
-        return asking.page(question, 422)
+        return confirmation.page(question, 422)
     except (ConflictError, TransitionError):
         flash(_("Somebody was faster; nothing was done."), "error")
         return redirect(url_for(".schedules"), 303)
@@ -152,9 +152,9 @@ def act(asked: Asked) -> Response:
     return redirect(url_for(".run", run_id=run_id) if run_id else url_for(".schedules"), 303)
 
 
-def _question(asked: Asked) -> asking.Question:
+def _question(asked: ScheduleRequest) -> confirmation.Confirmation:
     deed, given = asked.deed, request.form.get("key") if request.method == "POST" else None
-    return asking.Question(
+    return confirmation.Confirmation(
         right=deed.right,
         heading=Markup("{}: {}").format(_(deed.text), asked.trigger),
         sentence=_(deed.sentence, trigger=code(asked.trigger), workflow=code(asked.workflow)),
@@ -165,8 +165,8 @@ def _question(asked: Asked) -> asking.Question:
     )
 
 
-def _row(schedule: ScheduleView, now: datetime) -> Row:
-    return Row(
+def _row(schedule: ScheduleView, now: datetime) -> ScheduleRow:
+    return ScheduleRow(
         schedule=schedule,
         title=schedule.trigger.replace("_", " ").capitalize(),
         words=_words(schedule.expression, now),

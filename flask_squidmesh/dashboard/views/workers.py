@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...reading.fleet import Fleet
+from ...queries.fleet import Fleet
 from ...runtime.runtime import current_runtime
-from .. import data, frame
-from ..access import require
-from ..rendering import render
+from .. import layout, page_data
+from ..authorization import require
+from ..layout import render
 
 
 def show() -> str:
     """The page."""
     require("list")
-    return render("workers.html", **_content(data.fleet_now()))
+    return render("workers.html", **_content(page_data.fleet_now()))
 
 
 def refreshed(version: str) -> str | None:
     """The parts of the page that have changed since this version, None where nothing has."""
     require("list")
-    fleet = data.fleet_now()
-    if frame.version(fleet) == version:
+    fleet = page_data.fleet_now()
+    if layout.version(fleet) == version:
         return None
     return render("_pulse_fresh.html", swapped=True, **_content(fleet))
 
@@ -31,5 +31,5 @@ def _content(fleet: Fleet) -> dict[str, Any]:
         "part": "squidmesh/_workers.html",
         "fleet": fleet,
         "command": current_runtime().executor.worker_command,
-        "pulse": frame.pulse("workers", frame.version(fleet)),
+        "pulse": layout.pulse("workers", layout.version(fleet)),
     }

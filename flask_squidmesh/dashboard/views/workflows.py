@@ -10,18 +10,19 @@ from typing import Any
 from flask import abort, url_for
 from markupsafe import Markup
 
-from ...reading.graph import outline
-from ...reading.rates import EndedRun, percentile
-from ...reading.views import Count, GraphNode
+from ...definition.spec import StepSpec, TriggerSpec, WorkflowSpec
+from ...queries.figures import EndedRun, percentile
+from ...queries.results import Count, GraphNode
+from ...queries.run_graph import outline
 from ...runtime.runtime import current_runtime
-from ...workflow.spec import StepSpec, TriggerSpec, WorkflowSpec
-from .. import data, frame, graph_drawing
-from ..access import may, require
-from ..language import N_, _, percent, plural
-from ..marks import Mark, mark_of
-from ..redaction import redacted
-from ..rendering import render
-from ..times import duration
+from .. import layout, page_data
+from ..authorization import may, require
+from ..drawing import graph_layout
+from ..host_hooks import redacted
+from ..layout import render
+from ..text.badges import Badge, badge_of
+from ..text.language import N_, _, percent, plural
+from ..text.times import duration
 
 TALLEST = 24
 Runs = Mapping[str, tuple[Mapping[str, Count], Sequence[EndedRun]]]
@@ -35,7 +36,7 @@ KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class OutcomeBar:
     """One run in the picture of the last ones. height: by how long it took."""
 
     shape: str
@@ -44,12 +45,12 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class WorkflowRow:
     """One workflow. counts: how many runs of it there are in each state."""
 
     spec: WorkflowSpec
-    counts: list[tuple[Mark, Count, str]]
-    bars: list[Bar]
+    counts: list[tuple[Badge, Count, str]]
+    bars: list[OutcomeBar]
     median: str | None
     slowest: str | None
     start: str | None
@@ -65,20 +66,20 @@ def refreshed(version: str) -> str | None:
     """The parts of the page that have changed since this version, None where nothing has."""
     require("list")
     found = _runs()
-    if frame.version(found) == version:
+    if layout.version(found) == version:
         return None
     return render("_pulse_fresh.html", swapped=True, **_content(found))
 
 
 def _runs() -> Runs:
-    return data.runs_of([spec.name for spec in data.specs()])
+    return page_data.runs_of([spec.name for spec in page_data.specs()])
 
 
 def _content(found: Runs) -> dict[str, Any]:
     return {
         "part": "squidmesh/_workflows.html",
-        "rows": [_row(spec, *found[spec.name]) for spec in data.specs()],
-        "pulse": frame.pulse("workflows", frame.version(found)),
+        "rows": [_row(spec, *found[spec.name]) for spec in page_data.specs()],
+        "pulse": layout.pulse("workflows", layout.version(found)),
     }
 
 
@@ -88,8 +89,8 @@ def show_one(name: str) -> str:
     spec = _spec(name)
     return render(
         "workflow.html",
-        **_content_of_one(spec, data.runs_of([spec.name])),
-        drawing=graph_drawing.draw(outline(spec), over=False),
+        **_content_of_one(spec, page_data.runs_of([spec.name])),
+        drawing=graph_layout.draw(outline(spec), over=False),
         kind_of=_kind_of,
         schemas=[(trigger, _schema(trigger)) for trigger in spec.triggers.values()],
     )
@@ -99,36 +100,36 @@ def refreshed_one(name: str, version: str) -> tuple[str, bool] | None:
     """The parts that have changed since this version, never for the last time; None where nothing has."""
     require("list")
     spec = _spec(name)
-    found = data.runs_of([spec.name])
-    if frame.version(found) == version:
+    found = page_data.runs_of([spec.name])
+    if layout.version(found) == version:
         return None
     return render("_pulse_fresh.html", swapped=True, **_content_of_one(spec, found)), False
 
 
 def _spec(name: str) -> WorkflowSpec:
-    return data.spec_named(name) or abort(404)
+    return page_data.spec_named(name) or abort(404)
 
 
 def _content_of_one(spec: WorkflowSpec, found: Runs) -> dict[str, Any]:
     """What changes on the page, read after what the version says, so that no change is lost between them."""
-    fare = data.fare_of(spec)
+    fare = page_data.fare_of(spec)
     return {
         "part": "squidmesh/_workflow.html",
         "spec": spec,
         "row": _row(spec, *found[spec.name]),
         "failed_share": _failed_share(fare.day),
         "versions": fare.versions,
-        "pulse": frame.pulse("workflow", frame.version(found), name=spec.name),
+        "pulse": layout.pulse("workflow", layout.version(found), name=spec.name),
     }
 
 
-def _row(spec: WorkflowSpec, counts: Mapping[str, Count], last: Sequence[EndedRun]) -> Row:
+def _row(spec: WorkflowSpec, counts: Mapping[str, Count], last: Sequence[EndedRun]) -> WorkflowRow:
     middle, long = percentile(last, 0.5), percentile(last, 0.95)
     startable = any(each.kind == "manual" for each in spec.triggers.values()) and may("start", workflow=spec.name)
-    return Row(
+    return WorkflowRow(
         spec=spec,
         counts=[
-            (mark_of(word), count, url_for(".runs", workflow=spec.name, word=word)) for word, count in counts.items()
+            (badge_of(word), count, url_for(".runs", workflow=spec.name, word=word)) for word, count in counts.items()
         ],
         bars=_bars(last),
         median=None if middle is None else duration(middle),
@@ -137,13 +138,13 @@ def _row(spec: WorkflowSpec, counts: Mapping[str, Count], last: Sequence[EndedRu
     )
 
 
-def _bars(last: Sequence[EndedRun]) -> list[Bar]:
+def _bars(last: Sequence[EndedRun]) -> list[OutcomeBar]:
     longest = max((run.seconds or 0 for run in last), default=0) or 1
     return [
-        Bar(
+        OutcomeBar(
             shape=run.status,
             height=round(4 + (run.seconds or 0) / longest * (TALLEST - 4), 1),
-            label=_("{state} after {length}", state=mark_of(run.status).label, length=duration(run.seconds or 0)),
+            label=_("{state} after {length}", state=badge_of(run.status).label, length=duration(run.seconds or 0)),
         )
         for run in last
     ]

@@ -1,7 +1,6 @@
 """Looks for rows that cannot be: what must hold of them, what was found instead, and the mending that is safe."""
 
-from .examining import examine
-from .findings import Finding
-from .repairing import repair
+from .case import Finding
+from .examination import examine, repair
 
 __all__ = ["Finding", "examine", "repair"]

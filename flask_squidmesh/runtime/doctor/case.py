@@ -1,4 +1,4 @@
-"""The rows of one run as they stand at one moment, without payloads and outputs."""
+"""The rows of one run as they stand at one moment, and what a rule may find in them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,51 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
-from ...engine.status import TERMINAL
-from ...store.tables import attempts, dispatches, runs, step_runs
-from ...workflow.spec import WorkflowSpec
+from ...definition.spec import WorkflowSpec
+from ...engine.transitions import TERMINAL
+from ...storage.tables import attempts, dispatches, runs, step_runs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mend:
+    """A change that brings rows in line with others that are certain. says: what it does, for people.
+
+    change: "update" and "delete" concern the rows that `where` finds; "dispatch" makes the work of the step run
+    `step_run_id` due, or, with `lost`, has it taken over like that of a dead worker.
+    """
+
+    says: str
+    change: Literal["update", "delete", "dispatch"]
+    table: sa.Table | None = None
+    where: sa.ColumnElement[bool] | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    step_run_id: str | None = None
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One impossible state. run_id: None where no run is concerned. rule: its short name.
+
+    found, expected, advice: what is so, what must be, and what to do. mend: None where a person has to decide.
+    """
+
+    rule: str
+    run_id: str | None
+    found: str
+    expected: str
+    advice: str = ""
+    mend: Mend | None = None
+
+    def __str__(self) -> str:
+        """The finding as a sentence or three."""
+        remedy = f"`flask squidmesh doctor --repair` {self.mend.says}." if self.mend else self.advice
+        return f"{self.found}; expected {self.expected}. {remedy}"
+
 
 Row = sa.Row[Any]
 

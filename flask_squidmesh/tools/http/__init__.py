@@ -7,6 +7,6 @@ except ImportError as missing:
         "flask_squidmesh.tools.http needs httpx, which is not installed. Run: pip install 'flask-squidmesh[http]'"
     ) from missing
 
-from .adapter import HttpAdapter
+from .http_adapter import HttpAdapter
 
 __all__ = ["HttpAdapter"]

@@ -11,9 +11,8 @@ from typing import Any, Final, NoReturn
 
 import httpx
 
-from ..contract import ToolError, ToolResult
-from .hiding import shown_url
-from .request import NAME, HttpRequest
+from ..adapter import ToolError, ToolResult
+from .request import NAME, HttpRequest, shown_url
 
 LONGEST_RETRY_AFTER: Final = 86_400.0
 MOST_BODY_SHOWN: Final = 2_000

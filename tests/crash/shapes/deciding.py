@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask_squidmesh import Approval, Manual, Pause, RunSummary, Step, StepContext, Wait, Workflow
-from flask_squidmesh.engine.status import TERMINAL
+from flask_squidmesh.engine.transitions import TERMINAL
 from tests.shop import Order
 
 from ..effects import Effects, Outcome

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flask_squidmesh import Approval, FailStep, Manual, Scope, Step, Workflow
-from flask_squidmesh.runtime import bulk
-from flask_squidmesh.store import tables
+from flask_squidmesh.runtime import bulk_jobs
+from flask_squidmesh.storage import tables
 from tests.shop import Order
 
 from ..effects import Effects
@@ -41,20 +41,20 @@ def _begin(action: str) -> Act:
 
     def begin(stage: Stage) -> None:
         if not stage.shop.rows(tables.bulk_jobs):
-            items = [bulk.Item(run_id=run.id, token=stage.shop.look(run.id).decision) for run in stage.runs]
-            bulk.begin(stage.shop.runtime, action, items, scope=Scope.all(), actor="lee")
+            items = [bulk_jobs.BulkItem(run_id=run.id, token=stage.shop.look(run.id).decision) for run in stage.runs]
+            bulk_jobs.begin(stage.shop.runtime, action, items, scope=Scope.all(), actor="lee")
 
     return begin
 
 
 def _go_on(stage: Stage) -> None:
     """Workers go on with it, each run's call being made once."""
-    while any(job.status in bulk.OPEN for job in stage.shop.rows(tables.bulk_jobs)):
-        bulk.go_on_with_all(stage.shop.runtime, 5.0)
+    while any(job.status in bulk_jobs.OPEN for job in stage.shop.rows(tables.bulk_jobs)):
+        bulk_jobs.go_on_with_all(stage.shop.runtime, 5.0)
         stage.shop.clock.advance(CLAIM_SECONDS + 1)
     [row] = stage.shop.rows(tables.bulk_jobs)
     with stage.shop.runtime.database.read() as connection:
-        job = bulk.look(connection, Scope.all(), row.id)
+        job = bulk_jobs.look(connection, Scope.all(), row.id)
     assert job is not None
     assert job.succeeded == 2, job
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask_squidmesh import Cron, FailStep, Manual, Step, Workflow
-from flask_squidmesh.runtime.scheduling import fire_due
+from flask_squidmesh.runtime.scheduler import fire_due
 from flask_squidmesh.testing import SettableClock
 from tests.shop import Order
 

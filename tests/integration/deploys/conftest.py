@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_squidmesh.store.tables import Base
+from flask_squidmesh.storage.tables import Base
 from tests.databases import PostgresDatabases, SqliteDatabases, engines_disposed
 from tests.shop import Script, Shop, check_health, check_rows
 

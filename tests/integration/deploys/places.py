@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from flask_squidmesh import Workflow
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain, work_through
 from tests.databases import engines_disposed
 from tests.shop import Recording, Script, Shop, check_health, check_rows

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, get_args
 import pytest
 
 from flask_squidmesh import Approval, Fixed, Log, Manual, Pause, Retry, RetryStep, Step, Wait, Workflow
-from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.definition.elements import StepElement
+from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.testing import drain, work_through
-from flask_squidmesh.workflow.elements import StepElement
 from tests.shop import Order, Recording, Script, Shop, check_health, check_rows
 
 from .test_fan_outs import calls_of

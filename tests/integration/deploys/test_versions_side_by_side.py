@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Approval, FailStep, Manual, Step, TransitionError, Workflow
-from flask_squidmesh.runtime.adopting import adopting
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.runtime.recording import write
-from flask_squidmesh.runtime.relaying import relay
-from flask_squidmesh.store import loading, tables
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.definition_change import adopting
+from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.runtime.recorder import write
+from flask_squidmesh.runtime.relay import relay
+from flask_squidmesh.storage import fact_rows, tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Outcome, Recording, Script, Shop, error_of
 
@@ -68,10 +68,10 @@ def test_an_old_worker_sees_what_a_step_returned_that_the_newer_version_renames(
 def _bring_up(shop: Shop, run_id: str) -> None:
     """Have the run follow the shop's definition without anything being performed."""
     with shop.runtime.database.write() as connection:
-        run = loading.run_fact(connection, run_id, lock=True)
+        run = fact_rows.run_fact(connection, run_id, lock=True)
         assert run is not None
         spec = shop.runtime.registry.get(run.workflow)
-        rows = loading.step_facts(connection, tables.step_runs.c.run_id == run_id)
+        rows = fact_rows.step_facts(connection, tables.step_runs.c.run_id == run_id)
         progress = adopting(shop.runtime, connection, spec, run, rows, {}, {})
         progress.reconcile()
         write(shop.runtime, connection, progress, known=rows)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from flask_squidmesh import Approval, Cron, FailStep, Fixed, Log, Manual, Pause, Retry, RetryStep, Step, Wait, Workflow
-from flask_squidmesh.workflow.elements import StepElement
+from flask_squidmesh.definition.elements import StepElement
 from tests.shop import Script
 
 Style = Literal["flow", "after"]

@@ -22,10 +22,10 @@ from celery import Celery
 from kombu.connection import Connection
 
 from flask_squidmesh import Manual, Step, Wait, Workflow
-from flask_squidmesh.executors.contract import Payload
-from flask_squidmesh.runtime.relaying import relay
+from flask_squidmesh.executor import Payload
+from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.signals import run_dispatched
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import check_executor
 from tests.children import free_port
 from tests.redis_server import HOW_TO_GET, find_server, running_redis
@@ -256,7 +256,7 @@ def create_app():
 """
 
 JOBS = """
-from flask_squidmesh.executors.celery import celery_app
+from flask_squidmesh.integrations.celery import celery_app
 
 from shop.app import create_app
 

@@ -14,10 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import Executor, Manual, Step, Workflow
-from flask_squidmesh.executors.database import DatabaseExecutor
-from flask_squidmesh.store import tables
-from flask_squidmesh.testing import check_executor
-from flask_squidmesh.testing.conformance import asking, travelling
+from flask_squidmesh.integrations.database_executor import DatabaseExecutor
+from flask_squidmesh.storage import tables
+from flask_squidmesh.testing import check_executor, executor_check
 from tests.shop import Shop
 
 
@@ -77,8 +76,8 @@ def opened(url: str) -> Iterator[Shop]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "DELAY", 0.5)
-    monkeypatch.setattr(travelling, "TOLERANCE", 0.2)
+    monkeypatch.setattr(executor_check, "DELAY", 0.5)
+    monkeypatch.setattr(executor_check, "TOLERANCE", 0.2)
 
 
 def problems(shop: Shop, executor: Any, *, travelling: bool = True) -> str:

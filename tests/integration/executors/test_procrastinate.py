@@ -25,10 +25,10 @@ from procrastinate.schema import SchemaManager
 from procrastinate.testing import InMemoryConnector
 
 from flask_squidmesh import Cron, Manual, SquidMesh, Step, StepContext, Wait, Workflow
-from flask_squidmesh.executors.procrastinate import procrastinate_app
-from flask_squidmesh.runtime.checking import check
+from flask_squidmesh.integrations.procrastinate import procrastinate_app
+from flask_squidmesh.runtime.app_check import check
 from flask_squidmesh.signals import run_dispatched
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import check_executor
 from tests.shop import Order, Script, Shop
 
@@ -298,7 +298,7 @@ def create_app():
 """
 
 WORKER = """
-from flask_squidmesh.executors.procrastinate import procrastinate_app
+from flask_squidmesh.integrations.procrastinate import procrastinate_app
 
 from shop.app import create_app
 

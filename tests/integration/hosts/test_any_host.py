@@ -23,7 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import NullPool
 
 from flask_squidmesh import Approval, Manual, Retry, RetryStep, SquidMesh, Step, StepContext, Wait, Workflow
-from flask_squidmesh.runtime.checking import check
+from flask_squidmesh.runtime.app_check import check
 from flask_squidmesh.runtime.doctor import examine
 from flask_squidmesh.testing import SettableClock, drain
 

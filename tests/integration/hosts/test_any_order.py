@@ -18,7 +18,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_squidmesh import ConfigurationError, SquidMesh
-from flask_squidmesh.store.tables import Base
+from flask_squidmesh.storage.tables import Base
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning"),

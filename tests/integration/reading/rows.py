@@ -11,10 +11,10 @@ from uuid import uuid4
 import sqlalchemy as sa
 from pydantic import BaseModel
 
+from flask_squidmesh.definition import Approval, Manual, Pause, Retry, Step, Wait, Workflow
+from flask_squidmesh.definition.workflow import Registry
 from flask_squidmesh.engine.facts import settings_of
-from flask_squidmesh.store.tables import Run, attempts, audit_events, dispatches, runs, step_runs
-from flask_squidmesh.workflow import Approval, Manual, Pause, Retry, Step, Wait, Workflow
-from flask_squidmesh.workflow.registry import Registry
+from flask_squidmesh.storage.tables import WorkflowRun, attempts, audit_events, dispatches, runs, step_runs
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=UTC)
 SOME_ID = "0b9df4c2-6a55-4f0e-8f6b-0d6a7f1d2c11"
@@ -121,7 +121,7 @@ class Rows:
     def step(self, run_id: str, step: str, **columns: Any) -> str:
         """A visit to a step, each made a second after the one before."""
         self._moment += 1
-        workflow = self.connection.scalar(sa.select(Run.workflow).where(Run.id == run_id))
+        workflow = self.connection.scalar(sa.select(WorkflowRun.workflow).where(WorkflowRun.id == run_id))
         declared = REGISTRY.get(workflow or "").steps.get(step) if workflow != "unknown" else CHECKOUT.steps.get(step)
         created = at(-3600 + self._moment)
         settings: Mapping[str, Any] = settings_of(declared) if declared else {"kind": "function"}

@@ -6,7 +6,7 @@ import pytest
 
 from flask_squidmesh import Scope
 from flask_squidmesh.errors import FilterError, RunNotFoundError
-from flask_squidmesh.reading.audit import events
+from flask_squidmesh.queries.audit_log import events
 from tests.integration.reading.rows import NOW, Rows
 
 

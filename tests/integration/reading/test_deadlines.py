@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flask_squidmesh.reading.deadlines import deadline
+from flask_squidmesh.queries.inbox import deadline
 
 SINCE = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

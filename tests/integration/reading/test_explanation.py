@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Scope
+from flask_squidmesh.definition.workflow import Registry
 from flask_squidmesh.errors import RunNotFoundError
-from flask_squidmesh.reading.explanation import explain
-from flask_squidmesh.reading.views import Explanation
-from flask_squidmesh.workflow.registry import Registry
+from flask_squidmesh.queries.explanation import explain
+from flask_squidmesh.queries.results import Explanation
 from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, NOW, REGISTRY, SOME_ID, Rows, at, counted
 from tests.telling import told
 

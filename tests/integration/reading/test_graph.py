@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Manual, Scope, Step, Workflow
-from flask_squidmesh.reading.graph import graph
-from flask_squidmesh.reading.views import Graph, GraphNode
-from flask_squidmesh.workflow.registry import Registry
+from flask_squidmesh.definition.workflow import Registry
+from flask_squidmesh.queries.results import Graph, GraphNode
+from flask_squidmesh.queries.run_graph import graph
 from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, REGISTRY, Order, Rows, counted, tell
 
 

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from flask_squidmesh import Scope
 from flask_squidmesh.errors import FilterError
-from flask_squidmesh.reading.inbox import glance, inbox, inbox_counts, marks
-from flask_squidmesh.reading.views import Inbox, InboxItem
-from flask_squidmesh.store.tables import Run
+from flask_squidmesh.queries.inbox import glance, inbox, inbox_counts, marks
+from flask_squidmesh.queries.results import Inbox, InboxItem
+from flask_squidmesh.storage.tables import WorkflowRun
 from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, NOW, REGISTRY, Rows, at, counted
 
 
@@ -242,7 +242,9 @@ def test_a_glance_takes_two_queries_and_shows_the_same_but_for_what_is_asked(row
 @pytest.mark.parametrize(
     "change",
     [
-        lambda rows, run_id: rows.connection.execute(sa.update(Run).where(Run.id == run_id).values(revision=99)),
+        lambda rows, run_id: rows.connection.execute(
+            sa.update(WorkflowRun).where(WorkflowRun.id == run_id).values(revision=99)
+        ),
         lambda rows, _: failure(rows, since=-1, fingerprint="new"),
         lambda rows, _: approval(rows, since=-99),
     ],

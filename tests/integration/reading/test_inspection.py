@@ -8,8 +8,8 @@ import pytest
 
 from flask_squidmesh import Scope
 from flask_squidmesh.errors import RunNotFoundError
-from flask_squidmesh.reading.inspection import inspect
-from flask_squidmesh.reading.views import Run, StepView
+from flask_squidmesh.queries.results import Run, StepView
+from flask_squidmesh.queries.run_snapshot import inspect
 from tests.integration.reading.rows import BOOM, EMPTY_REGISTRY, REGISTRY, SOME_ID, Rows, at, counted
 
 

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from flask_squidmesh import Scope
 from flask_squidmesh.errors import FilterError, SquidMeshError
-from flask_squidmesh.reading.listing import counts, list_runs, standing
-from flask_squidmesh.reading.views import Count
-from flask_squidmesh.reading.words import OPERATOR_WORDS, stuck_among, word_of
+from flask_squidmesh.queries.operator_status import OPERATOR_WORDS, stuck_among, word_of
+from flask_squidmesh.queries.results import Count
+from flask_squidmesh.queries.run_list import counts, list_runs, standing
 from tests.integration.reading.rows import NOW, SOME_ID, Checkout, Rows, at, counted
 
 

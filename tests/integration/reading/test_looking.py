@@ -8,12 +8,11 @@ import pytest
 
 from flask_squidmesh import Scope
 from flask_squidmesh.errors import RunNotFoundError
-from flask_squidmesh.reading.explanation import explain
-from flask_squidmesh.reading.graph import graph
-from flask_squidmesh.reading.inspection import inspect
-from flask_squidmesh.reading.listing import list_runs
-from flask_squidmesh.reading.looking import glimpse, look
-from flask_squidmesh.reading.words import OPERATOR_WORDS
+from flask_squidmesh.queries.explanation import explain
+from flask_squidmesh.queries.operator_status import OPERATOR_WORDS
+from flask_squidmesh.queries.run_graph import graph
+from flask_squidmesh.queries.run_list import list_runs
+from flask_squidmesh.queries.run_snapshot import glance_at, inspect, snapshot_of
 from tests.integration.reading.rows import BOOM, NOW, REGISTRY, Rows, at, counted
 
 CLAIM = {"claim_id": "00000000-0000-4000-8000-000000000000", "claimed_by": "w", "claimed_at": at(-100)}
@@ -37,14 +36,14 @@ def test_work_that_nobody_takes_is_told_by_the_same_word_everywhere(
     run_id = rows.run()
     rows.dispatch(run_id, rows.step(run_id, "reserve"), **work)
 
-    whole = look(rows.connection, REGISTRY, Scope.all(), run_id, now=NOW, claim_timeout=30)
+    whole = snapshot_of(rows.connection, REGISTRY, Scope.all(), run_id, now=NOW, claim_timeout=30)
     listed = {
         each
         for each in OPERATOR_WORDS
         if list_runs(rows.connection, Scope.all(), word=each, now=NOW, run_id=run_id).runs
     }
 
-    assert (whole.word, glimpse(rows.connection, Scope.all(), run_id, now=NOW)[1], listed) == (word, word, {word})
+    assert (whole.word, glance_at(rows.connection, Scope.all(), run_id, now=NOW)[1], listed) == (word, word, {word})
 
 
 def test_it_says_what_inspecting_explaining_and_the_graph_say(rows: Rows) -> None:
@@ -53,7 +52,7 @@ def test_it_says_what_inspecting_explaining_and_the_graph_say(rows: Rows) -> Non
     rows.event(run_id, "child_pruned", metadata={"run_id": "gone"})
 
     with counted(rows.connection) as statements:
-        whole = look(rows.connection, REGISTRY, Scope.all(), run_id, now=NOW, claim_timeout=30)
+        whole = snapshot_of(rows.connection, REGISTRY, Scope.all(), run_id, now=NOW, claim_timeout=30)
 
     assert len(statements) == 6
     assert whole.run == inspect(rows.connection, REGISTRY, Scope.all(), run_id, include_history=True)
@@ -65,7 +64,7 @@ def test_a_glance_takes_one_query(rows: Rows) -> None:
     run_id = rows.run()
 
     with counted(rows.connection) as statements:
-        glimpse(rows.connection, Scope.all(), run_id, now=NOW)
+        glance_at(rows.connection, Scope.all(), run_id, now=NOW)
 
     assert len(statements) == 1
 
@@ -73,4 +72,4 @@ def test_a_glance_takes_one_query(rows: Rows) -> None:
 @pytest.mark.parametrize("run_id", ["nonsense", "01a203ec-0a04-7839-a6fe-65e9e1b57e80"])
 def test_there_is_nothing_to_see_of_a_run_that_is_not_there(rows: Rows, run_id: str) -> None:
     with pytest.raises(RunNotFoundError):
-        glimpse(rows.connection, Scope.all(), run_id, now=NOW)
+        glance_at(rows.connection, Scope.all(), run_id, now=NOW)

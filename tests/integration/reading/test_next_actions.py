@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Approval, Exponential, FailStep, Manual, Pause, Retry, RetryStep, Step, Wait, Workflow
-from flask_squidmesh.engine.actions import NextAction
+from flask_squidmesh.engine.command_rules import NextAction
 from flask_squidmesh.errors import SquidMeshError, TransitionError, UnsafeReplayError
-from flask_squidmesh.reading.views import Explanation
+from flask_squidmesh.queries.results import Explanation
 from tests.shop import Order, Shop
 
 CALLS = {

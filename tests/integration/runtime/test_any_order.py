@@ -30,13 +30,13 @@ from flask_squidmesh import (
     Workflow,
     signals,
 )
-from flask_squidmesh.engine.status import RUN_MOVES, TERMINAL
+from flask_squidmesh.engine.transitions import RUN_MOVES, TERMINAL
 from flask_squidmesh.errors import SquidMeshError, TransitionError
-from flask_squidmesh.runtime import relaying
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.store import tables
-from flask_squidmesh.store.claiming import Claim
+from flask_squidmesh.runtime import relay
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.storage import tables
+from flask_squidmesh.storage.work_queue import Claim
 from tests.databases import SqliteDatabases
 from tests.shop import Order, Shop, check_rows
 
@@ -138,7 +138,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def relay(self) -> None:
-        relaying.relay(self.shop.runtime)
+        relay.relay(self.shop.runtime)
 
     @rule(seconds=st.sampled_from([6, 11, 31]))
     def wait(self, seconds: int) -> None:

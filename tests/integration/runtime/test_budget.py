@@ -9,9 +9,9 @@ from functools import partial
 import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.runtime.relaying import relay
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import ConflictError, Manual, Retry, RetryStep, Step, StepContext, UnknownWorkflowError, Workflow
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 from tests.shop import Order, Script, Shop
 
 OpenShop = Callable[..., Shop]

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from flask_squidmesh import Approval, Cron, Exponential, Manual, Retry, RetryStep, Step, Wait, Workflow
 from flask_squidmesh.clock import ReferenceClock
-from flask_squidmesh.runtime import scheduling
-from flask_squidmesh.runtime.checking import check
-from flask_squidmesh.store import tables
+from flask_squidmesh.runtime import scheduler
+from flask_squidmesh.runtime.app_check import check
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import SettableClock, drain
 from tests.shop import Order, Script, Shop
 
@@ -147,8 +147,8 @@ def test_schedules_fire_at_the_databases_time(
     shop.clock.move_to(datetime(2026, 3, 9, 9, 0, 30, tzinfo=UTC))
     set_machine(shop, wrong)
     before = datetime(2026, 3, 9, 8, 0, tzinfo=UTC)
-    assert len(scheduling.fire_due(shop.runtime, before)) == 1
-    assert scheduling.fire_due(shop.runtime, before) == []
+    assert len(scheduler.fire_due(shop.runtime, before)) == 1
+    assert scheduler.fire_due(shop.runtime, before) == []
     [row] = shop.rows(tables.schedules)
     assert row.fired_window == datetime(2026, 3, 9, 9, 0, tzinfo=UTC)
 
@@ -166,10 +166,10 @@ def test_a_time_that_has_yet_to_come_silences_no_schedule(open_shop: OpenShop, s
         "The schedule by_clock of settling remembers 2030-01-01 09:00 UTC"
     ]
     before = datetime(2026, 3, 9, 8, 0, tzinfo=UTC)
-    assert len(scheduling.fire_due(shop.runtime, before)) == 1
-    assert scheduling.fire_due(shop.runtime, before) == []
+    assert len(scheduler.fire_due(shop.runtime, before)) == 1
+    assert scheduler.fire_due(shop.runtime, before) == []
     shop.clock.advance(timedelta(days=1))
-    assert len(scheduling.fire_due(shop.runtime, before)) == 1
+    assert len(scheduler.fire_due(shop.runtime, before)) == 1
 
 
 def test_two_clocks_that_differ_by_a_moment_fire_once(open_shop: OpenShop, script: Script) -> None:
@@ -181,9 +181,9 @@ def test_two_clocks_that_differ_by_a_moment_fire_once(open_shop: OpenShop, scrip
     shop = open_shop(Often)
     before = datetime(2026, 3, 1, tzinfo=UTC)
     shop.clock.move_to(datetime(2026, 3, 9, 9, 0, tzinfo=UTC))
-    assert len(scheduling.fire_due(shop.runtime, before)) == 1
+    assert len(scheduler.fire_due(shop.runtime, before)) == 1
     shop.clock.advance(-1)
-    assert scheduling.fire_due(shop.runtime, before) == []
+    assert scheduler.fire_due(shop.runtime, before) == []
 
 
 @ON_POSTGRESQL

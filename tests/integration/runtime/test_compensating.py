@@ -15,7 +15,7 @@ from flask_squidmesh import (
     TransitionError,
     Workflow,
 )
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 

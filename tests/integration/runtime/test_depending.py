@@ -23,8 +23,8 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
-from flask_squidmesh.reading.inbox import inbox
-from flask_squidmesh.store import tables
+from flask_squidmesh.queries.inbox import inbox
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop, error_of
 

@@ -10,11 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import Exponential, FailStep, Manual, Pause, Retry, RetryStep, RunNotFoundError, Step, Workflow
-from flask_squidmesh.runtime.claiming_work import claim_due
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.runtime.doctor import Finding, examine, repair
-from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.store import tables
-from flask_squidmesh.store.identity import new_id
+from flask_squidmesh.storage import tables
+from flask_squidmesh.storage.summaries import new_id
 from tests.shop import Order, Script, Shop
 
 RUNS, STEPS, WORK, KEYS = tables.runs, tables.step_runs, tables.dispatches, tables.start_keys
@@ -367,7 +367,7 @@ def test_one_run_only(shop: Shop) -> None:
 
 
 def test_more_runs_than_one_batch(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flask_squidmesh.runtime.doctor.examining.BATCH", 2)
+    monkeypatch.setattr("flask_squidmesh.runtime.doctor.examination.BATCH", 2)
     ids = [shop.run(Chain) for _ in range(4)]
     write(shop, *(change(RUNS, run_id, open_steps=4) for run_id in ids))
     assert [finding.run_id for finding in found(shop)] == ids

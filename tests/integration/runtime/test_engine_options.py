@@ -17,8 +17,8 @@ from sqlalchemy.pool import AssertionPool, NullPool, SingletonThreadPool, Static
 
 from flask_squidmesh import Approval, ConfigurationError, ConflictError, Manual, Step, TransitionError, Workflow
 from flask_squidmesh.runtime.waking import watch
-from flask_squidmesh.store import server, shortcut, tables
-from flask_squidmesh.store.server import server_of
+from flask_squidmesh.storage import compiled, connections, tables
+from flask_squidmesh.storage.connections import server_of
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
 
@@ -115,7 +115,7 @@ def test_no_statement_passes_a_listener_by(migrated_postgres_url: str, script: S
     with shop_on(migrated_postgres_url, workflow) as shop:
         engine = shop.runtime.database.engine
         sa.event.listen(engine, event, lambda *_: heard.append(event))
-        assert f"a listener to {event}" in shortcut.passed_by(engine)
+        assert f"a listener to {event}" in compiled.passed_by(engine)
         with psycopg.connect(plain(migrated_postgres_url)) as connection:
             before = commits(connection)
             run_id = shop.start(workflow)
@@ -306,7 +306,7 @@ def test_a_pooler_that_breaks_off_is_told_by_its_own_words_alone(
     """As it does where it gets no connection of the server's: in answer to whatever it is asked first."""
     with shop_on(migrated_postgres_url, joining(script)) as shop:
         with monkeypatch.context() as broken:
-            broken.setattr(server, "_ASK_BOTH", b"SELECT pg_terminate_backend(pg_backend_pid())")
+            broken.setattr(connections, "_ASK_BOTH", b"SELECT pg_terminate_backend(pg_backend_pid())")
             with pytest.raises(sa.exc.OperationalError, match="terminating connection"):
                 shop.mesh.list_runs()
         assert shop.mesh.list_runs().runs == ()

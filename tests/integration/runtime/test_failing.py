@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from flask_squidmesh import FailStep, Manual, Scope, Step, Workflow
-from flask_squidmesh.reading import failing
+from flask_squidmesh.queries import figures
 from tests.shop import Order, Script, Shop
 
 OpenShop = Callable[..., Shop]
@@ -29,9 +29,9 @@ def order(shop: Shop) -> str:
     return shop.run("charging", {"order_id": "7", "amount": 5})
 
 
-def look(shop: Shop, **options: str) -> failing.Failures:
+def look(shop: Shop, **options: str) -> figures.Failures:
     with shop.runtime.database.read() as connection, shop.counted() as counts:
-        found = failing.failures(connection, Scope.all(), now=shop.clock.now(), **options)
+        found = figures.failures(connection, Scope.all(), now=shop.clock.now(), **options)
     assert counts["statements"] <= 3  # one of them opens the transaction on SQLite
     return found
 
@@ -70,6 +70,6 @@ def test_it_is_narrowed_to_a_workflow(shop: Shop) -> None:
 def test_it_says_where_it_stopped_counting(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     order(shop)
     assert not look(shop).capped
-    monkeypatch.setattr(failing, "MOST_RUNS", 1)
+    monkeypatch.setattr(figures, "MOST_RUNS", 1)
     order(shop)
     assert look(shop).capped

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from flask_squidmesh import ConflictError, Manual, Step, Workflow
 from flask_squidmesh.runtime.worker import Worker
-from flask_squidmesh.store.tables import dispatches, runs
+from flask_squidmesh.storage.tables import dispatches, runs
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
 from tests.waiting import eventually

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Manual, ManualActionError, Step, StepContext, TransitionError, Workflow
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.performing import deliver
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
 

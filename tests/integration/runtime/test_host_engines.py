@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.store import wire
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.storage import libpq
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
 
@@ -78,10 +78,10 @@ def test_claims_and_joins_survive_that_prepared_statements_are_discarded(
     migrated_postgres_url: str, script: Script, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """In the middle of a transaction, as a pooler between might."""
-    workflow, plain = joining(script), wire.commit
+    workflow, plain = joining(script), libpq.commit
     to_refuse, refused = list[str](), list[str]()
 
-    def commit(pooled: Any, statement: str, values: wire.Values) -> Any:
+    def commit(pooled: Any, statement: str, values: libpq.Values) -> Any:
         if ("claim" if "claimed_by" in statement else "outcome") in to_refuse:
             pooled.driver_connection.pgconn.exec_(b"DEALLOCATE ALL")
             refused.append(to_refuse.pop())
@@ -89,7 +89,7 @@ def test_claims_and_joins_survive_that_prepared_statements_are_discarded(
 
     options = {"pool_size": 1, "max_overflow": 0, "connect_args": {"prepare_threshold": 0}}
     with shop_on(migrated_postgres_url, workflow, **options) as shop:
-        monkeypatch.setattr(wire, "commit", commit)
+        monkeypatch.setattr(libpq, "commit", commit)
         before = [shop.run(workflow) for _ in range(3)]
         to_refuse.append(kind)
         assert [shop.status(run_id) for run_id in (*before, shop.run(workflow))] == ["completed"] * 4

@@ -23,8 +23,8 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.performing import deliver
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.signals import run_transitioned, step_failed, step_started
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop, error_of

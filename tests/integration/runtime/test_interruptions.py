@@ -22,11 +22,11 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
-from flask_squidmesh.runtime.claiming_work import claim_due, take
-from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.store import claiming, tables
-from flask_squidmesh.store.batching import Batch
-from flask_squidmesh.store.claiming import Claim
+from flask_squidmesh.runtime.claimer import claim_due, take
+from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.storage import tables, work_queue
+from flask_squidmesh.storage.work_queue import Claim
+from flask_squidmesh.storage.write_batch import WriteBatch
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop, error_of
 
@@ -358,11 +358,11 @@ def test_work_put_back_unbegun_is_no_attempt(open_shop: OpenShop, script: Script
     run_id = shop.start(workflow)
     claim = claimed(shop)
     with shop.runtime.database.write() as connection:
-        claiming.put_back(connection, [claim], shop.clock.now())
+        work_queue.put_back(connection, [claim], shop.clock.now())
     drain()
     assert (shop.status(run_id), script.contexts[0].attempt, shop.events(run_id)) == ("completed", 1, [])
     with shop.runtime.database.write() as connection:
-        claiming.put_back(connection, [claim], shop.clock.now())
+        work_queue.put_back(connection, [claim], shop.clock.now())
     assert shop.visits(run_id)[0] == ("reserve", "completed")
 
 
@@ -569,9 +569,9 @@ def test_an_irreversible_sibling_lost_after_the_failure_is_still_asked_about(
     shop = open_shop(Graph, executor=Recording())
     run_id = shop.start(Graph)
     with shop.runtime.database.write() as connection:
-        work = claiming.work_for(connection, shop.runtime.database, run_id, "step", "charge")
+        work = work_queue.work_for(connection, shop.runtime.database, run_id, "step", "charge")
         assert work is not None
-        batch = Batch()
+        batch = WriteBatch()
         assert take(shop.runtime, connection, work, [], batch) is not None
         batch.execute(connection)
     assert shop.deliver(run_id, "bad").status == "failed"

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from flask_squidmesh import Manual, Step, Wait, Workflow
-from flask_squidmesh.runtime.relaying import relay
-from flask_squidmesh.store import tables
+from flask_squidmesh.runtime.relay import relay
+from flask_squidmesh.storage import tables
 from tests.shop import Order, Recording, Script, Shop
 
 OpenShop = Callable[..., Shop]

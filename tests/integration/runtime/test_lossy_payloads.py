@@ -8,9 +8,9 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 from flask_squidmesh import Cron, Manual, PayloadError, Step, StepContext, Workflow
-from flask_squidmesh.runtime import scheduling
-from flask_squidmesh.runtime.checking import check
-from flask_squidmesh.store import tables
+from flask_squidmesh.runtime import scheduler
+from flask_squidmesh.runtime.app_check import check
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop, error_of
 
@@ -58,7 +58,7 @@ def test_a_child_and_a_schedule_are_refused_alike(open_shop: OpenShop, script: S
     run_id = shop.run(Parent)
     assert error_of(shop.look(run_id))["type"] == "PayloadError"
     with pytest.raises(PayloadError):
-        scheduling.fire(shop.runtime, "paying", "monthly")
+        scheduler.fire(shop.runtime, "paying", "monthly")
     drain()
     assert script.calls == ["spawn"]
     [said] = [finding.text for finding in check(shop.runtime) if finding.subject == "schedules"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import ConflictError, Cron, Manual, Scope, Step, Workflow
-from flask_squidmesh.runtime import schedule_control, scheduling
+from flask_squidmesh.runtime import schedule_commands, scheduler
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
@@ -53,7 +53,7 @@ def deploy(open_shop: OpenShop, migrated_url: str) -> Callable[..., Shop]:
 def fires(shop: Shop, when: datetime) -> list[str]:
     """The runs that a worker starts which began before and looks now."""
     shop.clock.move_to(when)
-    return scheduling.fire_due(shop.runtime, when)
+    return scheduler.fire_due(shop.runtime, when)
 
 
 # -- another expression --------------------------------------------------------------------------------------------
@@ -98,8 +98,8 @@ def test_workers_that_are_down_lose_no_window_of_an_expression_that_stays(
 ) -> None:
     deploy(digesting(script), at(6))
     new = deploy(digesting(script), at(10))
-    assert len(scheduling.schedules(new.runtime, Scope.all())) == 1
-    assert scheduling.schedules(new.runtime, Scope.all())[0].last_run_id is not None
+    assert len(scheduler.schedules(new.runtime, Scope.all())) == 1
+    assert scheduler.schedules(new.runtime, Scope.all())[0].last_run_id is not None
     assert fires(new, at(10.1)) == []
 
 
@@ -120,7 +120,7 @@ def test_a_queue_that_brings_no_window_starts_none_from_before_the_move(
     payload = {"kind": "cron", "workflow": "digesting", "trigger": "daily"}
     again = new.mesh.perform(payload)
     assert (again.outcome, again.run_id) == ("duplicate", first)
-    assert scheduling.fire(new.runtime, "digesting", "daily") == first
+    assert scheduler.fire(new.runtime, "digesting", "daily") == first
     new.clock.move_to(at(9.6, days=1))
     assert new.mesh.perform(payload).outcome == "executed"
 
@@ -130,16 +130,16 @@ def test_a_queue_that_brings_no_window_starts_none_from_before_the_move(
 
 def test_a_renamed_workflow_stays_paused(deploy: Callable[..., Shop], script: Script) -> None:
     old = deploy(digesting(script), at(6))
-    schedule_control.pause(old.runtime, "digesting", "daily", actor="lee")
+    schedule_commands.pause(old.runtime, "digesting", "daily", actor="lee")
     new = deploy(renamed(script), at(7))
     assert fires(new, at(9.1)) == []
-    assert scheduling.schedules(new.runtime, Scope.all())[0].paused_at is not None
-    schedule_control.resume(new.runtime, "reporting", "daily", actor="lee")
-    assert scheduling.schedules(old.runtime, Scope.all())[0].paused_at is None
+    assert scheduler.schedules(new.runtime, Scope.all())[0].paused_at is not None
+    schedule_commands.resume(new.runtime, "reporting", "daily", actor="lee")
+    assert scheduler.schedules(old.runtime, Scope.all())[0].paused_at is None
     assert len(fires(new, at(9.1, days=1))) == 1
     old.clock.move_to(at(10, days=1))
-    schedule_control.pause(old.runtime, "digesting", "daily", actor="lee")
-    assert scheduling.schedules(new.runtime, Scope.all())[0].paused_at is not None
+    schedule_commands.pause(old.runtime, "digesting", "daily", actor="lee")
+    assert scheduler.schedules(new.runtime, Scope.all())[0].paused_at is not None
 
 
 def test_a_rename_fires_no_window_twice_and_loses_none(deploy: Callable[..., Shop], script: Script) -> None:
@@ -148,7 +148,7 @@ def test_a_rename_fires_no_window_twice_and_loses_none(deploy: Callable[..., Sho
     new = deploy(renamed(script), at(9.02))
     assert fires(new, at(9.03)) == []
     later = deploy(renamed(script), at(10, days=1))
-    [schedule] = scheduling.schedules(later.runtime, Scope.all())
+    [schedule] = scheduler.schedules(later.runtime, Scope.all())
     assert schedule.fired_at is not None
     assert schedule.fired_at > at(9.5, days=1)
     assert len(later.mesh.list_runs().runs) == 2
@@ -170,7 +170,7 @@ def test_workers_of_both_names_fire_a_window_once(
         with shop.app.app_context():
             shop.clock.move_to(at(9.01, days=2))
             together.wait(120)
-            fired.extend(scheduling.fire_due(shop.runtime, shop.clock.now()))
+            fired.extend(scheduler.fire_due(shop.runtime, shop.clock.now()))
 
     threads = [threading.Thread(target=fire, args=[shop]) for shop in (old, new)]
     for thread in threads:

@@ -13,9 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import FailStep, Manual, Retry, Step, StepContext, Workflow
-from flask_squidmesh.runtime import dispatching, patience, performing, recording
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.store import loading
+from flask_squidmesh.runtime import deliveries, dispatcher, recorder
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.storage import fact_rows
 from flask_squidmesh.testing import drain
 from tests.commits import around_commits, statements_told
 from tests.shop import Order, Outcome, Recording, Script, Shop
@@ -27,7 +27,7 @@ AWAY = sa.exc.OperationalError("COMMIT", {}, Exception("the database is away"))
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask again at once."""
-    monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(recorder, "FIRST_PAUSE_SECONDS", 0.01)
 
 
 def chain(script: Script, first: Outcome = MappingProxyType({"a": 1})) -> type[Workflow]:
@@ -94,7 +94,7 @@ def test_reading_the_state_waits_for_the_database(
         work_ = Step(work)
         flow = [first >> work_]
 
-    plain, refusals = loading.outputs, [AWAY, AWAY]
+    plain, refusals = fact_rows.outputs, [AWAY, AWAY]
 
     def away(*given: Any, **named: Any) -> Any:
         if refusals:
@@ -103,7 +103,7 @@ def test_reading_the_state_waits_for_the_database(
 
     shop = open_shop(Reading, delivery_steps=1)
     run_id = shop.start(Reading)
-    monkeypatch.setattr(loading, "outputs", away)
+    monkeypatch.setattr(fact_rows, "outputs", away)
     drain()
     run = shop.look(run_id)
     assert (run.status, run.context, refusals) == ("completed", {"a": 1, "seen": 1}, [])
@@ -126,7 +126,7 @@ def test_work_that_was_claimed_without_an_answer_is_given_back_at_once(
 def test_a_failure_in_place_of_an_outcome_that_is_refused_for_good_waits_too(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, refusals = recording.record, [AWAY, sa.exc.IntegrityError("INSERT", {}, Exception("never")), AWAY]
+    plain, refusals = recorder.record, [AWAY, sa.exc.IntegrityError("INSERT", {}, Exception("never")), AWAY]
 
     def refuse(*given: Any, **named: Any) -> Any:
         if refusals:
@@ -136,7 +136,7 @@ def test_a_failure_in_place_of_an_outcome_that_is_refused_for_good_waits_too(
     workflow = chain(script)
     shop = open_shop(workflow)
     run_id = shop.start(workflow)
-    monkeypatch.setattr(performing, "record", refuse)
+    monkeypatch.setattr(deliveries, "record", refuse)
     drain()
     assert (shop.status(run_id), script.calls, refusals) == ("failed", ["a"], [])
 
@@ -260,8 +260,8 @@ def test_who_has_lost_the_claim_asks_no_more(
     shop.start(workflow)
     [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
     with monkeypatch.context() as patched:
-        patched.setattr(performing, "record", refuse)
-        performing.deliver(shop.runtime, claim)
+        patched.setattr(deliveries, "record", refuse)
+        deliveries.deliver(shop.runtime, claim)
     assert tries == [1]
 
 
@@ -303,8 +303,8 @@ def test_a_hand_over_while_the_database_is_away_fails_no_start(
     workflow = chain(script)
     shop = open_shop(workflow, executor=Recording())
     with monkeypatch.context() as patched:
-        patched.setattr(dispatching, "summary", away)
-        patched.setattr(dispatching, "_note_failure", away)
+        patched.setattr(dispatcher, "summary", away)
+        patched.setattr(dispatcher, "_note_failure", away)
         run_id = shop.start(workflow)
     assert shop.status(run_id) == "pending"
 

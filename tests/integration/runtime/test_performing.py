@@ -26,10 +26,10 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
-from flask_squidmesh.runtime import patience, performing, recording
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.store import tables
+from flask_squidmesh.runtime import deliveries, recorder
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop, error_of
 
@@ -798,15 +798,15 @@ def test_an_outcome_is_recorded_once_the_database_is_back(
     workflow = single(script)
     shop = open_shop(workflow)
     away = [sa.exc.OperationalError("COMMIT", {}, OSError("gone")) for _ in range(2)]
-    record = recording.record
+    record = recorder.record
 
     def patient(*given: Any, **more: Any) -> Any:
         if away:
             raise away.pop()
         return record(*given, **more)
 
-    monkeypatch.setattr(performing, "record", patient)
-    monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(deliveries, "record", patient)
+    monkeypatch.setattr(recorder, "FIRST_PAUSE_SECONDS", 0.01)
     assert shop.status(shop.run(workflow)) == "completed"
     assert script.calls == ["work"]
 

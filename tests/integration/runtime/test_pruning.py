@@ -23,11 +23,11 @@ from flask_squidmesh import (
     UnknownWorkflowError,
     Workflow,
 )
-from flask_squidmesh.runtime.pruning import prune, stretches
+from flask_squidmesh.runtime.maintenance.pruning import prune, stretches
 from flask_squidmesh.runtime.runtime import Runtime
-from flask_squidmesh.runtime.scheduling import fire
-from flask_squidmesh.store import pruning, tables
-from flask_squidmesh.store.pruning import BEGINNING, Stretch
+from flask_squidmesh.runtime.scheduler import fire
+from flask_squidmesh.storage import retained_rows, tables
+from flask_squidmesh.storage.retained_rows import BEGINNING, PruneWindow
 from tests.shop import Order, Script, Shop
 
 OpenShop = Callable[..., Shop]
@@ -373,11 +373,11 @@ def _plans(runtime: Runtime) -> Iterator[str]:
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
         sa.event.listen(connection, "before_cursor_execute", keep)
-        list(pruning.workflows(connection))
+        list(retained_rows.workflows(connection))
         [stretch] = stretches(runtime, ["greeting"], ["completed"])
-        assert stretch == Stretch(workflow="greeting", status="completed")
+        assert stretch == PruneWindow(workflow="greeting", status="completed")
         now = runtime.clock.now()
-        pruning.ended(connection, stretch, before=now, after=BEGINNING, limit=5, lock=large)
+        retained_rows.ended(connection, stretch, before=now, after=BEGINNING, limit=5, lock=large)
         sa.event.remove(connection, "before_cursor_execute", keep)
         explain = "EXPLAIN " if large else "EXPLAIN QUERY PLAN "
         for statement, parameters in asked:

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from flask_squidmesh import Manual, Retry, Step, Workflow
-from flask_squidmesh.runtime import patience
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.store.writing import ClaimLostError
+from flask_squidmesh.runtime import recorder
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.storage.write_batch import ClaimLostError
 from flask_squidmesh.testing import drain, memory_app
 from tests.databases import PostgresDatabases, create_tables, engines_disposed
 from tests.shop import Order, Recording, Script, Shop, error_of
@@ -28,7 +28,7 @@ BRIEF = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.2}
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask again at once."""
-    monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(recorder, "FIRST_PAUSE_SECONDS", 0.02)
 
 
 def single(script: Script, *outcomes: Any, **options: Any) -> type[Workflow]:
@@ -277,7 +277,7 @@ def test_nothing_is_tried_for_ever_where_nobody_renews_the_claim(
 ) -> None:
     passing = Passing()
     for name in ("time", "_PAUSE"):
-        monkeypatch.setattr(patience, name, passing)
+        monkeypatch.setattr(recorder, name, passing)
 
     def refused() -> None:
         kind = sa.exc.DataError if whatever else sa.exc.OperationalError
@@ -288,5 +288,5 @@ def test_nothing_is_tried_for_ever_where_nobody_renews_the_claim(
         runtime = host.app.extensions["squidmesh"]
         [claim] = claim_due(runtime, "squidmesh", limit=1)
         with pytest.raises(ClaimLostError):
-            patience.until_lost(runtime, claim, "its failure", refused, whatever=whatever)
-        assert passing.now == pytest.approx(runtime.settings.claim_timeout, abs=patience.LONGEST_PAUSE_SECONDS)
+            recorder.until_lost(runtime, claim, "its failure", refused, whatever=whatever)
+        assert passing.now == pytest.approx(runtime.settings.claim_timeout, abs=recorder.LONGEST_PAUSE_SECONDS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flask_squidmesh import Manual, Step, Workflow, signals
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.relaying import relay
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.relay import relay
 from tests.shop import Recording, Script, Shop
 
 OpenShop = Callable[..., Shop]

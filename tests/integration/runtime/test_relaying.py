@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 
 from flask_squidmesh import FailStep, Manual, Step, Wait, Workflow
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.relaying import relay
-from flask_squidmesh.store import tables
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.relay import relay
+from flask_squidmesh.storage import tables
 from tests.shop import Order, Recording, Script, Shop
 
 OpenShop = Callable[..., Shop]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import FailStep, Manual, Step, Workflow
-from flask_squidmesh.runtime import retention
+from flask_squidmesh.runtime.maintenance import pruning
 from flask_squidmesh.runtime.worker import Worker
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 from tests.shop import Order, Script, Shop
 from tests.waiting import eventually
 
@@ -68,7 +68,7 @@ def test_what_has_been_kept_long_enough_goes(open_shop: OpenShop, period: Any, s
 
 def test_it_goes_on_where_it_stopped_and_rests_at_the_end(open_shop: OpenShop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = filled(open_shop, retention=30.0)
-    monkeypatch.setattr(retention, "SECONDS", 0)
+    monkeypatch.setattr(pruning, "SECONDS", 0)
     assert [shop.runtime.retention.keep(lambda _: None) for _ in range(3)] == [1, 1, 0]
     shop.run(Greeting)
     shop.clock.advance(60)

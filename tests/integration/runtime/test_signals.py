@@ -24,9 +24,9 @@ from flask_squidmesh import (
     Workflow,
     signals,
 )
-from flask_squidmesh.runtime import announcing, performing, recording
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.store import loading
+from flask_squidmesh.runtime import deliveries, recorder, signal_publisher
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.storage import fact_rows
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
@@ -137,7 +137,7 @@ def test_threads_tell_of_one_run_in_the_order_in_which_they_decided(
     shop = open_shop(Siblings)
     shop.start(Siblings)
     claims = {claim.visit.step: claim for _ in range(2) for claim in claim_due(shop.runtime, "squidmesh", limit=1)}
-    committed, told, tell = threading.Event(), threading.Event(), recording.after_commit
+    committed, told, tell = threading.Event(), threading.Event(), recorder.after_commit
 
     def tell_later(*recorded: Any) -> None:
         if threading.current_thread().name == "slow":
@@ -146,12 +146,12 @@ def test_threads_tell_of_one_run_in_the_order_in_which_they_decided(
         tell(*recorded)
         told.set()
 
-    monkeypatch.setattr(performing, "after_commit", tell_later)
+    monkeypatch.setattr(deliveries, "after_commit", tell_later)
     ear.heard.clear()
-    thread = threading.Thread(target=performing.deliver, args=(shop.runtime, claims["slow"]), name="slow")
+    thread = threading.Thread(target=deliveries.deliver, args=(shop.runtime, claims["slow"]), name="slow")
     thread.start()
     assert committed.wait(120)
-    performing.deliver(shop.runtime, claims["fast"])
+    deliveries.deliver(shop.runtime, claims["fast"])
     thread.join(120)
     assert ear.told[-3:] == ["step_completed slow", "step_completed fast", "run_transitioned running-completed"]
 
@@ -165,17 +165,17 @@ def test_a_decision_that_was_never_told_holds_others_up_once_only(
         again = Pause("Look again")
         flow = [hold >> again]
 
-    monkeypatch.setattr(announcing, "PATIENCE", 0.01)
+    monkeypatch.setattr(signal_publisher, "PATIENCE", 0.01)
     shop = open_shop(Reviewing)
     run_id = shop.run(Reviewing)
     with shop.runtime.database.read() as connection:
-        run = loading.run_fact(connection, run_id)
+        run = fact_rows.run_fact(connection, run_id)
     assert run is not None
     thread = threading.Thread(target=shop.runtime.turns.take, args=(run._replace(revision=run.revision - 1),))
     thread.start()
     thread.join(120)
     shop.mesh.unblock_run(run_id)
-    monkeypatch.setattr(announcing, "PATIENCE", 60)
+    monkeypatch.setattr(signal_publisher, "PATIENCE", 60)
     began = time.monotonic()
     shop.mesh.unblock_run(run_id)
     assert time.monotonic() - began < 50

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.store.claiming import Claim
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.storage.work_queue import Claim
 from flask_squidmesh.testing import drain
 from tests.shop import Script, Shop
 

@@ -20,7 +20,7 @@ from flask_squidmesh import (
     UnknownWorkflowError,
     Workflow,
 )
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 

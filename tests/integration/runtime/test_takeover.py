@@ -11,13 +11,12 @@ import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.clock import SettableClock
-from flask_squidmesh.engine.progress import Progress
-from flask_squidmesh.runtime.claiming_work import claim_due, look_for_lost
-from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.runtime.relaying import take_from_dead_workers
-from flask_squidmesh.runtime.turns import Turns
-from flask_squidmesh.store import claiming
-from flask_squidmesh.store.contact import Contact
+from flask_squidmesh.engine.decide import Progress
+from flask_squidmesh.runtime.claimer import FairClaimer, claim_due, look_for_lost
+from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.runtime.relay import take_from_dead_workers
+from flask_squidmesh.storage import work_queue
+from flask_squidmesh.storage.database import Contact
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
@@ -48,14 +47,14 @@ def lost_among_many(open_shop: OpenShop, script: Script, **settings: Any) -> tup
 
 def test_what_has_expired_is_taken_before_all_that_was_due_earlier(open_shop: OpenShop, script: Script) -> None:
     shop, lost = lost_among_many(open_shop, script)
-    turns = Turns(shop.runtime, "squidmesh")
+    turns = FairClaimer(shop.runtime, "squidmesh")
     assert [claim.run.id for claim in turns.claim(limit=2)] == [lost]
     assert lost not in [claim.run.id for claim in turns.claim(limit=2)]
 
 
 def test_looking_for_what_has_expired_costs_a_statement_now_and_then(open_shop: OpenShop, script: Script) -> None:
     shop, _ = lost_among_many(open_shop, script)
-    turns = Turns(shop.runtime, "squidmesh")
+    turns = FairClaimer(shop.runtime, "squidmesh")
     [lost] = turns.claim(limit=1)
     deliver(shop.runtime, lost)
     counts = []
@@ -116,7 +115,7 @@ def test_a_claim_that_expired_while_the_database_was_silent_is_left_to_its_worke
 ) -> None:
     """The query for due work itself was long in coming, as on a server that stood still."""
     shop, _ = lost_among_many(open_shop, script)
-    plain, silence = claiming.due_work, [TIMEOUT * 0.7]
+    plain, silence = work_queue.due_work, [TIMEOUT * 0.7]
 
     def slowly(*given: Any, **named: Any) -> Any:
         found = plain(*given, **named)
@@ -126,7 +125,7 @@ def test_a_claim_that_expired_while_the_database_was_silent_is_left_to_its_worke
 
     assert shop.runtime.database.contact.unbroken_for(TIMEOUT)
     with monkeypatch.context() as patched:
-        patched.setattr(claiming, "due_work", slowly)
+        patched.setattr(work_queue, "due_work", slowly)
         assert look_for_lost(shop.runtime, "squidmesh", limit=5) == []
     assert not shop.runtime.database.contact.unbroken_for(TIMEOUT)
 

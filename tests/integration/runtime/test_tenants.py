@@ -21,8 +21,8 @@ from flask_squidmesh import (
     Workflow,
     signals,
 )
-from flask_squidmesh.reading import inbox, listing, rates
-from flask_squidmesh.store import tables
+from flask_squidmesh.queries import figures, inbox, run_list
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
 
@@ -234,15 +234,15 @@ def test_lists_of_tenants_are_paged_and_counted_as_if_there_were_no_other(open_s
         scope, seen, after = Scope(tenants=chosen), list[str](), None
         with shop.runtime.database.read() as connection:
             while True:
-                page = listing.list_runs(connection, scope, limit=2, after=after)
+                page = run_list.list_runs(connection, scope, limit=2, after=after)
                 seen += [run.id for run in page.runs]
                 after = page.next
                 if after is None:
                     break
-            counts = listing.counts(connection, scope)
-            standing = listing.standing(connection, scope, size=50, now=shop.clock.now())
-            of_asking = listing.list_runs(connection, scope, workflow="asking").runs
-            ended = rates.last_runs(connection, scope, ["parcel"])["parcel"]
+            counts = run_list.counts(connection, scope)
+            standing = run_list.standing(connection, scope, size=50, now=shop.clock.now())
+            of_asking = run_list.list_runs(connection, scope, workflow="asking").runs
+            ended = figures.last_runs(connection, scope, ["parcel"])["parcel"]
             needing = inbox.inbox_counts(connection, scope, now=shop.clock.now())
         expected = sorted((id for tenant in chosen for id in made[tenant]), reverse=True)
         assert seen == expected

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_squidmesh import FailStep, Fixed, Manual, Retry, RetryStep, Step, StepContext, Workflow
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop, error_of
 

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Manual, Retry, Step, Workflow
-from flask_squidmesh.runtime.claiming_work import claim_due, look
-from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.runtime.relaying import relay
-from flask_squidmesh.runtime.turns import Turns
-from flask_squidmesh.store import tables
-from flask_squidmesh.store.claiming import Claim
+from flask_squidmesh.runtime.claimer import FairClaimer, claim_due, look
+from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.runtime.relay import relay
+from flask_squidmesh.storage import tables
+from flask_squidmesh.storage.work_queue import Claim
 from tests.integration.runtime.test_working import working
 from tests.shop import Order, Recording, Script, Shop
 
@@ -38,7 +37,7 @@ def test_a_run_with_many_ready_steps_keeps_no_later_run_waiting(open_shop: OpenS
     shop = open_shop(wide, narrow)
     first = shop.start(wide)
     later = [shop.start(narrow) for _ in range(5)]
-    turns = Turns(shop.runtime, "squidmesh")
+    turns = FairClaimer(shop.runtime, "squidmesh")
     taken = [run for _ in range(12) for run in runs_of(turns.claim(limit=1))]
     assert taken[:10] == [run for pair in zip([first] * 5, later, strict=True) for run in pair]
     assert taken[10:] == [first, first]
@@ -48,7 +47,7 @@ def test_all_of_a_long_queue_is_taken_in_turn_though_more_comes(open_shop: OpenS
     wide, narrow = fan(script, 6), single(script)
     shop = open_shop(wide, narrow)
     first = shop.start(wide)
-    turns, taken = Turns(shop.runtime, "squidmesh"), []
+    turns, taken = FairClaimer(shop.runtime, "squidmesh"), []
     for _ in range(12):
         shop.start(narrow)
         taken += runs_of(turns.claim(limit=1))
@@ -59,7 +58,7 @@ def test_without_a_fan_out_the_oldest_comes_first(open_shop: OpenShop, script: S
     narrow = single(script)
     shop = open_shop(narrow)
     started = [shop.start(narrow) for _ in range(7)]
-    turns = Turns(shop.runtime, "squidmesh")
+    turns = FairClaimer(shop.runtime, "squidmesh")
     taken = [runs_of(turns.claim(limit=limit)) for limit in (2, 1, 3, 2, 1)]
     assert [run for some in taken for run in some] == started
 
@@ -102,7 +101,7 @@ def test_behind_a_fan_out_is_looked_again_only_when_there_may_be_news(open_shop:
     wide, narrow = fan(script, 12), single(script)
     shop = open_shop(wide, narrow)
     first = shop.start(wide)
-    turns = Turns(shop.runtime, "squidmesh")
+    turns = FairClaimer(shop.runtime, "squidmesh")
 
     def looks(news: bool) -> int:
         with shop.counted() as counts:
@@ -180,7 +179,7 @@ def test_work_that_nobody_knows_keeps_no_other_waiting(open_shop: OpenShop, scri
         past.start(gone)
     run_id = past.start(known)
     shop = open_shop(known)
-    assert runs_of(Turns(shop.runtime, "squidmesh").claim(limit=1)) == [run_id]
+    assert runs_of(FairClaimer(shop.runtime, "squidmesh").claim(limit=1)) == [run_id]
 
 
 def test_unknown_work_is_put_back_for_longer_the_older_it_is(open_shop: OpenShop, script: Script) -> None:
@@ -189,7 +188,7 @@ def test_unknown_work_is_put_back_for_longer_the_older_it_is(open_shop: OpenShop
     shop = open_shop(known)
     for age, hold in ((10, 60), (3_600, 1_800), (86_400, 3_600)):
         shop.clock.advance(age)
-        Turns(shop.runtime, "squidmesh").claim(limit=1)
+        FairClaimer(shop.runtime, "squidmesh").claim(limit=1)
         [row] = shop.rows(tables.dispatches)
         assert (row.due_at - shop.clock.now()).total_seconds() == pytest.approx(hold, abs=20)
 

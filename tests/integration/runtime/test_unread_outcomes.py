@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import Manual, Step, StepContext, Workflow
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.store import tables
-from flask_squidmesh.store.identity import new_id
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.storage import tables
+from flask_squidmesh.storage.summaries import new_id
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
 

@@ -14,7 +14,7 @@ from flask import appcontext_pushed
 
 from flask_squidmesh import FailStep, Manual, Retry, Step, Workflow, signals
 from flask_squidmesh.runtime import worker
-from flask_squidmesh.runtime.relaying import relay
+from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.runtime.worker import ThreadsLostError, Worker
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Manual, Step, StepContext, Wait, Workflow
-from flask_squidmesh.runtime import upkeep
-from flask_squidmesh.runtime.beats import record_beat
+from flask_squidmesh.runtime.maintenance import upkeep
+from flask_squidmesh.runtime.maintenance.heartbeats import record_heartbeat
 from flask_squidmesh.runtime.worker import Worker
-from flask_squidmesh.store import tables
+from flask_squidmesh.storage import tables
 from tests.shop import Order, Script, Shop
 
 OpenShop = Callable[..., Shop]
@@ -62,9 +62,9 @@ def test_a_worker_that_begins_takes_the_dead_off_the_list(
     open_shop: OpenShop, script: Script, eventually: Callable[..., Any]
 ) -> None:
     shop = open_shop(chain(script))
-    record_beat(shop.runtime, "worker", "died:1", queue="squidmesh")
+    record_heartbeat(shop.runtime, "worker", "died:1", queue="squidmesh")
     shop.clock.advance(23 * 3600)
-    record_beat(shop.runtime, "worker", "silent:1", queue="squidmesh")
+    record_heartbeat(shop.runtime, "worker", "silent:1", queue="squidmesh")
     shop.clock.advance(2 * 3600)
     with working(shop):
         names = ["silent:1", shop.runtime.worker_name]
@@ -134,7 +134,7 @@ def test_a_stopped_worker_ends_its_step_and_takes_no_other(
 
 
 def test_what_a_stopping_worker_has_claimed_and_not_begun_is_free_at_once(open_shop: OpenShop, script: Script) -> None:
-    from flask_squidmesh.runtime.claiming_work import claim_due
+    from flask_squidmesh.runtime.claimer import claim_due
 
     workflow = chain(script)
     shop = open_shop(workflow)

@@ -23,7 +23,7 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
-from flask_squidmesh.workflow.context import CompensationContext
+from flask_squidmesh.definition.context import CompensationContext
 from tests.integration.state_machine.plans import BACKOFF_SECONDS, WAIT_SECONDS, StepPlan, WorkflowPlan, first_name
 from tests.shop import Order
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
-from flask_squidmesh.engine.adopting import OPEN
-from flask_squidmesh.engine.status import RUN_MOVES, TERMINAL
-from flask_squidmesh.store import tables
+from flask_squidmesh.engine.adoption import OPEN
+from flask_squidmesh.engine.transitions import RUN_MOVES, TERMINAL
+from flask_squidmesh.storage import tables
 from tests.integration.state_machine.deploys import leads_to
 from tests.integration.state_machine.operators import EVENTS
 from tests.integration.state_machine.plans import WAIT_SECONDS, first_name

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from hypothesis import strategies as st
 
 from flask_squidmesh import ConflictError, Run, RunSummary, SquidMeshError
-from flask_squidmesh.engine.actions import NextAction
-from flask_squidmesh.engine.status import TERMINAL
-from flask_squidmesh.reading.views import Explanation
-from flask_squidmesh.store import tables
+from flask_squidmesh.engine.command_rules import NextAction
+from flask_squidmesh.engine.transitions import TERMINAL
+from flask_squidmesh.queries.results import Explanation
+from flask_squidmesh.storage import tables
 from tests.integration.state_machine.mishaps import Mishap
 from tests.integration.state_machine.plans import first_name
 from tests.integration.state_machine.world import World

@@ -18,10 +18,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from flask_squidmesh.engine.status import TERMINAL
-from flask_squidmesh.executors.contract import Payload
-from flask_squidmesh.runtime.relaying import relay
-from flask_squidmesh.store import tables
+from flask_squidmesh.engine.transitions import TERMINAL
+from flask_squidmesh.executor import Payload
+from flask_squidmesh.runtime.relay import relay
+from flask_squidmesh.storage import tables
 from tests.integration.state_machine.deploys import Change, changes
 from tests.integration.state_machine.extent import EXTENT, ROUNDS
 from tests.integration.state_machine.invariants import Watcher, check_end, held

@@ -13,9 +13,9 @@ from hypothesis import given, seed
 from hypothesis import strategies as st
 
 from flask_squidmesh import RunSummary
-from flask_squidmesh.engine.status import TERMINAL
-from flask_squidmesh.reading.views import StepRunView
-from flask_squidmesh.runtime.relaying import relay
+from flask_squidmesh.engine.transitions import TERMINAL
+from flask_squidmesh.queries.results import StepRunView
+from flask_squidmesh.runtime.relay import relay
 from tests.integration.state_machine.building import Call, output_of
 from tests.integration.state_machine.extent import EXTENT, ROUNDS
 from tests.integration.state_machine.invariants import Watcher, check_end

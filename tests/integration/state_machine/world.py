@@ -12,13 +12,12 @@ import sqlalchemy as sa
 from flask import current_app
 
 from flask_squidmesh import Delivery, signals
-from flask_squidmesh.engine.status import TERMINAL
-from flask_squidmesh.runtime.claiming_work import claim_due
-from flask_squidmesh.runtime.performing import deliver
-from flask_squidmesh.runtime.relaying import relay
-from flask_squidmesh.runtime.solitude import Solitude
-from flask_squidmesh.store import tables
-from flask_squidmesh.store.claiming import Claim
+from flask_squidmesh.engine.transitions import TERMINAL
+from flask_squidmesh.runtime.claimer import Solitude, claim_due
+from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.runtime.relay import relay
+from flask_squidmesh.storage import tables
+from flask_squidmesh.storage.work_queue import Claim
 from flask_squidmesh.testing import drain
 from tests.integration.state_machine.building import Call, Choose, Effects, build, in_turn
 from tests.integration.state_machine.deploys import Change, changed, restored

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from flask_squidmesh.engine.actions import (
+from flask_squidmesh.definition import Approval, Manual, Pause, Step, Wait, Workflow
+from flask_squidmesh.definition.spec import WorkflowSpec
+from flask_squidmesh.engine.command_effects import OneStep
+from flask_squidmesh.engine.command_rules import (
     ActionFacts,
     NextAction,
     OpenDecision,
@@ -23,10 +26,7 @@ from flask_squidmesh.engine.actions import (
     open_decisions,
 )
 from flask_squidmesh.engine.facts import RunFact, StepFact
-from flask_squidmesh.engine.leading import OneStep
-from flask_squidmesh.engine.status import RUN_MOVES, TERMINAL
-from flask_squidmesh.workflow import Approval, Manual, Pause, Step, Wait, Workflow
-from flask_squidmesh.workflow.spec import WorkflowSpec
+from flask_squidmesh.engine.transitions import RUN_MOVES, TERMINAL
 
 DECLARED = frozenset({"reserve", "review", "settle", "capture", "decline", "hold"})
 APPROVAL = OpenDecision(step="review", visit=1, kind="approval", ok=("capture",), error="decline")

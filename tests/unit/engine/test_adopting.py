@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.engine.adopting import unfit
+from flask_squidmesh.definition.spec import WorkflowSpec
+from flask_squidmesh.engine.adoption import unfit
+from flask_squidmesh.engine.decide import Progress
 from flask_squidmesh.engine.facts import Performed, RunFact, StepFact, settings_of
-from flask_squidmesh.engine.progress import Progress
-from flask_squidmesh.workflow.spec import WorkflowSpec
 from tests.unit.engine.facts import run, visit
 
 NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)

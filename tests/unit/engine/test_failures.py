@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_squidmesh.engine.failures import error, fingerprint
+from flask_squidmesh.engine.facts import error, fingerprint
 
 
 def test_an_error_of_our_own_has_every_part() -> None:

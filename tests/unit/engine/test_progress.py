@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Approval, Fixed, Manual, Pause, Retry, Step, Wait, Workflow
-from flask_squidmesh.engine.changes import Changes
-from flask_squidmesh.engine.facts import Decider, Failure, Performed, RunFact, settings_of
-from flask_squidmesh.engine.neighbourhood import Neighbourhood
-from flask_squidmesh.engine.progress import Progress
-from flask_squidmesh.engine.status import RUN_MOVES
-from flask_squidmesh.workflow.spec import WorkflowSpec
+from flask_squidmesh.definition.spec import WorkflowSpec
+from flask_squidmesh.engine.decide import Progress
+from flask_squidmesh.engine.facts import Changes, Decider, DecisionContext, Failure, Performed, RunFact, settings_of
+from flask_squidmesh.engine.transitions import RUN_MOVES
 from tests.unit.engine.facts import run, visit
 
 NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)
@@ -52,7 +50,7 @@ GRAPH: WorkflowSpec = Graph.__squidmesh__
 
 def progress(spec: WorkflowSpec, of: RunFact, **around: Any) -> Progress:
     numbers = count(1)
-    return Progress(spec, of, now=NOW, new_id=lambda: f"new-{next(numbers)}", around=Neighbourhood(**around))
+    return Progress(spec, of, now=NOW, new_id=lambda: f"new-{next(numbers)}", around=DecisionContext(**around))
 
 
 def entered(changes: Changes) -> list[tuple[str, int, str]]:

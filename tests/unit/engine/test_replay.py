@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from flask_squidmesh.engine.facts import StepFact
-from flask_squidmesh.engine.replay import unsafe_steps
+from flask_squidmesh.engine.replay_rules import unsafe_steps
 
 IRREVERSIBLE = {"irreversible": True, "compensatable": False}
 NOT_COMPENSATABLE = {"irreversible": False, "compensatable": False}

@@ -4,21 +4,21 @@ from typing import Any
 
 import pytest
 
+from flask_squidmesh.engine.decide import RetryDecision, verdict
 from flask_squidmesh.engine.facts import Failure
-from flask_squidmesh.engine.retries import Verdict, verdict
 from tests.unit.engine.facts import visit
 
 DOUBLING = {"max_attempts": 4, "first": 2.0, "most": 5.0, "jitter": 0.0}
 ERROR = {"type": "OSError", "message": "no"}
 
 
-def judged(settings: dict[str, Any], attempts: int, **failure: Any) -> Verdict:
+def judged(settings: dict[str, Any], attempts: int, **failure: Any) -> RetryDecision:
     return verdict(visit(settings=settings, attempts=attempts), Failure(error=ERROR, **failure))
 
 
 @pytest.mark.parametrize(("attempts", "delay"), [(1, 2), (2, 4), (3, 5)])
 def test_delays_double_up_to_the_most(attempts: int, delay: float) -> None:
-    assert judged(DOUBLING, attempts) == Verdict("retry", delay)
+    assert judged(DOUBLING, attempts) == RetryDecision("retry", delay)
 
 
 @pytest.mark.parametrize("attempts", [4, 5, 40])
@@ -31,12 +31,12 @@ def test_without_a_policy_the_first_attempt_is_the_last() -> None:
 
 
 def test_without_backoff_the_next_attempt_follows_at_once() -> None:
-    assert judged({"max_attempts": 2}, 1) == Verdict("retry", 0.0)
+    assert judged({"max_attempts": 2}, 1) == RetryDecision("retry", 0.0)
 
 
 @pytest.mark.parametrize("after", [0.0, 90.0])
 def test_a_step_may_name_the_delay(after: float) -> None:
-    assert judged(DOUBLING, 1, asked=True, after=after) == Verdict("retry", after)
+    assert judged(DOUBLING, 1, asked=True, after=after) == RetryDecision("retry", after)
 
 
 def test_naming_a_delay_grants_no_further_attempt() -> None:

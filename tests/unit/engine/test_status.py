@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from flask_squidmesh.engine.status import RUN_MOVES, TERMINAL, UNFINISHED, RunStatus, may_move
+from flask_squidmesh.engine.transitions import RUN_MOVES, TERMINAL, UNFINISHED, RunStatus, may_move
 
 
 def test_every_status_has_its_moves_and_they_lead_to_statuses() -> None:

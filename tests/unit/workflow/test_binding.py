@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from flask_squidmesh.workflow.binding import BindingError, Bound, bind, needed_by, needed_keys, parameters_of
-from flask_squidmesh.workflow.context import CompensationContext, StepContext
-from flask_squidmesh.workflow.spec import StepSpec
+from flask_squidmesh.definition.binding import BindingError, Bound, bind, needed_by, needed_keys, parameters_of
+from flask_squidmesh.definition.context import CompensationContext, StepContext
+from flask_squidmesh.definition.spec import StepSpec
 
 CONTEXT = StepContext(run_id="r", workflow="w", step="s", visit=1, attempt=1, idempotency_key="k")
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_squidmesh.workflow.conditions import ConditionError, choose, keys
-from flask_squidmesh.workflow.spec import Condition, Route
+from flask_squidmesh.definition.spec import Condition, Route
+from flask_squidmesh.definition.state_expressions import ConditionError, choose, keys
 
 
 def condition(operator: Any, value: Any, path: tuple[str, ...] = ("x",)) -> Condition:

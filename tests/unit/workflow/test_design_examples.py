@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from flask_squidmesh.errors import FailStep, RetryStep
-from flask_squidmesh.workflow import (
+from flask_squidmesh.definition import (
     Approval,
     CompensationContext,
     Cron,
@@ -27,7 +26,8 @@ from flask_squidmesh.workflow import (
     Workflow,
     scheduled_day,
 )
-from flask_squidmesh.workflow.spec import Backoff, Condition, ErrorRoute, Route
+from flask_squidmesh.definition.spec import Backoff, Condition, ErrorRoute, Route
+from flask_squidmesh.errors import FailStep, RetryStep
 from tests.requirements import missing
 
 

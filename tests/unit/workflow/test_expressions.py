@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from flask_squidmesh import Cron, Manual, Step, Workflow
-from flask_squidmesh.workflow import expressions
-from flask_squidmesh.workflow.expressions import Kept, seen
-from flask_squidmesh.workflow.spec import TriggerSpec
+from flask_squidmesh.definition import cron
+from flask_squidmesh.definition.cron import Kept, seen
+from flask_squidmesh.definition.spec import TriggerSpec
 
 NINE, HALF_PAST, ELSEWHERE = (("0 9 * * *", "UTC"), ("30 9 * * *", "UTC"), ("0 9 * * *", "Europe/Berlin"))
 BEGAN = datetime(2026, 3, 9, 8, 0, tzinfo=UTC)
@@ -32,7 +32,7 @@ def shown(*looks: tuple[float, tuple[str, str]]) -> Kept:
 
 
 def since(kept: Kept, expression: tuple[str, str]) -> datetime | None:
-    return expressions.since(kept, trigger(*expression))
+    return cron.since(kept, trigger(*expression))
 
 
 def test_the_first_expression_counts_since_its_worker_began() -> None:

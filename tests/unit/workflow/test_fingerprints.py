@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh.workflow import Approval, Exponential, Log, Manual, Pause, Retry, Step, Wait, Workflow
+from flask_squidmesh.definition import Approval, Exponential, Log, Manual, Pause, Retry, Step, Wait, Workflow
 
 
 def work() -> dict[str, Any]:
@@ -83,7 +83,7 @@ def test_wording_does_not_show() -> None:
 
 def test_it_is_the_same_in_every_process() -> None:
     program = """
-from flask_squidmesh.workflow import Manual, Retry, Step, Workflow
+from flask_squidmesh.definition import Manual, Retry, Step, Workflow
 class Example(Workflow):
     start = Manual()
     a = Step(lambda: None, retry=Retry(3, on={ValueError, KeyError, OSError}))

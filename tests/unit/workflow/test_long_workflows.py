@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from flask_squidmesh.workflow import Manual, Step, Workflow
+from flask_squidmesh.definition import Manual, Step, Workflow
 
 _FEW, _MANY = 100, 200
 _DEEP = 1200  # more than Python lets calls nest

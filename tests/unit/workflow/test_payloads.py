@@ -19,9 +19,9 @@ from pydantic import (
     model_validator,
 )
 
+from flask_squidmesh.definition.payloads import scheduled_day, validate
+from flask_squidmesh.definition.spec import TriggerSpec
 from flask_squidmesh.errors import PayloadError
-from flask_squidmesh.workflow.payloads import scheduled_day, validate
-from flask_squidmesh.workflow.spec import TriggerSpec
 
 
 class Address(BaseModel):

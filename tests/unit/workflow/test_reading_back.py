@@ -28,10 +28,10 @@ from pydantic import (
     model_validator,
 )
 
+from flask_squidmesh.definition.payloads import validate
+from flask_squidmesh.definition.spec import TriggerSpec
+from flask_squidmesh.definition.values import ValueNotJsonError, step_output
 from flask_squidmesh.errors import PayloadError
-from flask_squidmesh.workflow.payloads import validate
-from flask_squidmesh.workflow.spec import TriggerSpec
-from flask_squidmesh.workflow.values import ValueNotJsonError, step_output
 
 Item = TypeVar("Item")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from flask_squidmesh.definition import Manual, Step, Workflow
+from flask_squidmesh.definition.workflow import Registry
 from flask_squidmesh.errors import ConfigurationError, UnknownWorkflowError
-from flask_squidmesh.workflow import Manual, Step, Workflow
-from flask_squidmesh.workflow.registry import Registry
 
 
 def workflow(class_name: str, **settings: Any) -> type[Workflow]:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_squidmesh.workflow.retries import delay
-from flask_squidmesh.workflow.spec import Backoff, RetryPolicy
+from flask_squidmesh.definition.elements import delay
+from flask_squidmesh.definition.spec import Backoff, RetryPolicy
 
 
 def policy(first: float, most: float, jitter: float = 0.0) -> RetryPolicy:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import pytest
 from pydantic import BaseModel, ConfigDict, RootModel, SecretStr
 
-from flask_squidmesh.errors import DefinitionError
-from flask_squidmesh.workflow import (
+from flask_squidmesh.definition import (
     Approval,
     CompensationContext,
     Cron,
@@ -26,6 +25,7 @@ from flask_squidmesh.workflow import (
     Wait,
     Workflow,
 )
+from flask_squidmesh.errors import DefinitionError
 
 if TYPE_CHECKING:
     from decimal import Decimal

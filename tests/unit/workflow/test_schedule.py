@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_squidmesh.workflow.schedule import check, last_due, next_due, zone
+from flask_squidmesh.definition.cron import check, last_due, next_due, zone
 
 BERLIN = "Europe/Berlin"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from flask_squidmesh.definition import Approval, Log, Manual, Pause, Step, Wait, Workflow
 from flask_squidmesh.errors import DefinitionError
-from flask_squidmesh.workflow import Approval, Log, Manual, Pause, Step, Wait, Workflow
 
 
 def work() -> None: ...

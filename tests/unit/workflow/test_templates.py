@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_squidmesh.workflow.templates import names, problems, render
+from flask_squidmesh.definition.state_expressions import names, problems, render
 
 
 class Strange:

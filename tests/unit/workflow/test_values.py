@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from flask_squidmesh.workflow.values import ValueNotJsonError, fingerprint, step_output, to_json
+from flask_squidmesh.definition.values import ValueNotJsonError, fingerprint, step_output, to_json
 
 
 class Colour(Enum):

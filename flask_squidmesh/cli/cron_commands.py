@@ -1,0 +1,45 @@
+"""Listing the cron triggers and starting one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from .command_group import CommandGroup, aligned, group, ready_runtime
+
+
+@group.group(cls=CommandGroup)
+def cron() -> None:
+    """List the cron triggers, or start one."""
+
+
+@cron.command("list")
+def list_schedules() -> None:
+    """List the cron triggers, when each is due next and when it last fired."""
+    from ..runtime.scheduler import schedules
+    from ..storage.scope import Scope
+
+    found = schedules(ready_runtime(), Scope.all())
+    columns = ("workflow", "trigger", "expression", "timezone", "next_due", "last_due", "fired_at", "paused_at")
+    for line in aligned(columns, found):
+        click.echo(line)
+    if not found:
+        click.echo("No registered workflow has a cron trigger.")
+
+
+@cron.command()
+@click.argument("workflow")
+@click.argument("trigger")
+@click.option(
+    "--window",
+    type=datetime.fromisoformat,
+    help="Which due time, as ISO 8601 (UTC without an offset); the last one if left out.",
+)
+@click.option("--signal-id", help="A name of your own for this activation.")
+def fire(workflow: str, trigger: str, window: datetime | None, signal_id: str | None) -> None:
+    """Start a run by TRIGGER of WORKFLOW, as the schedule would."""
+    from ..runtime.scheduler import fire as start
+
+    run_id = start(ready_runtime(), workflow, trigger, intended_window=window, signal_id=signal_id)
+    click.echo(f"Run {run_id}" if run_id else "Nothing started: this window has its run already.")

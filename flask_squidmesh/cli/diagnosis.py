@@ -1,0 +1,79 @@
+"""Saying what is wrong, and looking for rows that cannot be and mending them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from .command_group import group, ready_runtime, runtime_here
+
+if TYPE_CHECKING:
+    from ..runtime.doctor import Finding
+
+
+@group.command()
+def check() -> None:
+    """Say what is wrong and how to mend it; fails when something is."""
+    from ..runtime.app_check import check as look
+
+    wrong = 0
+    for finding in look(runtime_here()):
+        wrong += finding.wrong
+        lines = finding.text.replace("\n", "\n       ")
+        verdict = "wrong" if finding.wrong else "note" if finding.notice else "ok"
+        click.echo(f"{verdict:<6} {finding.subject}: {lines}")
+    if wrong:
+        raise click.ClickException("1 thing is wrong." if wrong == 1 else f"{wrong} things are wrong.")
+
+
+MOST_AT_ONCE = 1_000
+PROGRESS_EVERY = 100_000
+
+
+@group.command()
+@click.option("--run", "run_id", help="Look at this run only.")
+@click.option("--repair", is_flag=True, help="Mend what can be mended safely, after asking.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def doctor(run_id: str | None, repair: bool, yes: bool) -> None:
+    """Look for rows that cannot be: orphans, counts that are wrong, work that nothing will deliver.
+
+    Reads every run, a few at a time, and fails where it finds something. Changes nothing without --repair.
+    """
+    from ..runtime.doctor import examine
+    from ..runtime.doctor import repair as mend
+
+    runtime = ready_runtime()
+    total, mendable = _told(examine(runtime, run_id, _DoctorProgress()))
+    if repair and mendable and (yes or click.confirm(f"Mend {len(mendable)} of {total:,}?", abort=True)):
+        mended = sum(1 for _ in mend(runtime, mendable, actor="flask squidmesh doctor"))
+        click.echo(f"Mended: {mended}. Looking again.")
+        total, _ = _told(examine(runtime, run_id))
+    if total:
+        raise click.ClickException("1 finding." if total == 1 else f"{total:,} findings.")
+    click.echo("Nothing was found.")
+
+
+class _DoctorProgress:
+    """Says from time to time how far it is."""
+
+    def __init__(self) -> None:
+        self._total = 0
+
+    def __call__(self, more: int) -> None:
+        before, self._total = self._total, self._total + more
+        if self._total // PROGRESS_EVERY > before // PROGRESS_EVERY:
+            click.echo(f"{self._total:,} runs looked at", err=True)
+
+
+def _told(findings: Iterable[Finding]) -> tuple[int, list[Finding]]:
+    """Tell each finding; answer how many there are, and the first of those that can be mended."""
+    total = 0
+    mendable: list[Finding] = []
+    for finding in findings:
+        total += 1
+        click.echo(f"{finding.rule:<12} {f'run {finding.run_id}: ' if finding.run_id else ''}{finding}")
+        if finding.mend and len(mendable) < MOST_AT_ONCE:
+            mendable.append(finding)
+    return total, mendable

@@ -1,0 +1,301 @@
+"""What one person can do with a run now, what each command leads to, and why the others are not offered."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import url_for
+from markupsafe import Markup
+
+from ..engine.approvals import objection
+from ..engine.command_rules import STANDSTILLS, NextAction
+from ..engine.replay_rules import MANUAL
+from ..queries.results import DecisionView, Explanation, InboxItem, Run, StepRunView
+from ..runtime import run_commands
+from ..storage.summaries import RunSummary
+from .authorization import may, refusal, shown_actor
+from .endpoints import NotJson, json_of
+from .text.command_text import consequence, why_not
+from .text.language import N_, _, code
+
+Form = Mapping[str, str]
+
+
+class Invalid(Exception):
+    """A field of the form is missing or wrong; `message` says so to the person who filled it in."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field, self.message = field, message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """verb: its page below the run's. name: the word for `authorize`. call: the control call that does it.
+
+    extras: what the form adds to the call; raises Invalid. fields: the template with those parts of the form.
+    """
+
+    verb: str
+    name: str
+    call: Callable[..., RunSummary]
+    text: str
+    tone: str = ""
+    key: str = ""
+    on_step: bool = False
+    fields: str | None = None
+    extras: Callable[[Form], dict[str, Any]] = lambda _form: {}
+
+    @property
+    def label(self) -> Markup:
+        """What stands on its button."""
+        return _(self.text)
+
+
+def _compensate(form: Form) -> dict[str, Any]:
+    return {"compensate": form.get("compensate") == "yes"}
+
+
+def _from_step(form: Form) -> dict[str, Any]:
+    return {"from_step": form.get("from_step") or None}
+
+
+def _output(form: Form) -> dict[str, Any]:
+    text = form.get("output", "").strip()
+    try:
+        output = json_of(text) if text else {}
+    except NotJson as error:
+        raise Invalid("output", error.reason) from error
+    if not isinstance(output, dict):
+        raise Invalid("output", _("The output of a step is a JSON object, such as {example}.", example='{"id": "c-1"}'))
+    return {"output": output, "allow_new_keys": form.get("allow_new_keys") == "yes"}
+
+
+def _reason(form: Form) -> dict[str, Any]:
+    reason = form.get("reason", "").strip()
+    if not reason:
+        raise Invalid("reason", _("Say in a few words why the step counts as failed."))
+    return {"reason": reason}
+
+
+_ALL = (
+    Action(
+        verb="approve", name="approve", call=run_commands.approve, text=N_("Approve"), tone="go", key="a", on_step=True
+    ),
+    Action(
+        verb="reject", name="reject", call=run_commands.reject, text=N_("Reject"), tone="danger", key="x", on_step=True
+    ),
+    Action(verb="resume", name="resume", call=run_commands.unblock, text=N_("Resume"), tone="go", on_step=True),
+    Action(verb="retry", name="retry", call=run_commands.retry_step, text=N_("Run the step again"), on_step=True),
+    Action(
+        verb="resolve",
+        name="resolve",
+        call=run_commands.resolve_step,
+        text=N_("Count the step as done"),
+        on_step=True,
+        fields="_output_field.html",
+        extras=_output,
+    ),
+    Action(
+        verb="fail",
+        name="fail",
+        call=run_commands.fail_step,
+        text=N_("Count the step as failed"),
+        tone="danger",
+        on_step=True,
+        fields="_reason_field.html",
+        extras=_reason,
+    ),
+    Action(
+        verb="retry-compensation",
+        name="retry_compensation",
+        call=run_commands.retry_compensation,
+        text=N_("Try again to undo"),
+    ),
+    Action(
+        verb="replay",
+        name="replay",
+        call=run_commands.replay,
+        text=N_("Replay"),
+        fields="_replay_fields.html",
+        extras=_from_step,
+    ),
+    Action(verb="acknowledge", name="acknowledge", call=run_commands.acknowledge, text=N_("Acknowledge")),
+    Action(
+        verb="cancel",
+        name="cancel",
+        call=run_commands.cancel,
+        text=N_("Cancel run"),
+        tone="danger",
+        fields="_cancel_field.html",
+        extras=_compensate,
+    ),
+)
+ACTIONS: Mapping[str, Action] = {action.name: action for action in _ALL}
+BY_VERB: Mapping[str, Action] = {action.verb: action for action in _ALL}
+
+
+CONFIRMED_REPLAY = "replay_irreversible"
+UNSAFE = "unsafe_replay"
+_OBJECTIONS: Mapping[str, str] = {
+    "unnamed": N_("You have no id, and this approval needs people who can be told apart."),
+    "starter": N_("You started this run, and somebody else has to approve."),
+    "again": N_("You have approved, and another person has to approve too."),
+}
+_DECIDES: Mapping[str, Sequence[str]] = {
+    "approve": ("approval",),
+    "reject": ("approval",),
+    "resume": ("pause",),
+    "retry": STANDSTILLS,
+    "resolve": STANDSTILLS,
+    "fail": STANDSTILLS,
+}
+_AFTER_FAILURE: Mapping[str, tuple[str, ...]] = {
+    "failed": ("replay", "acknowledge"),
+    "compensation_failed": ("retry_compensation", "replay", "acknowledge"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A link to the page of an action; nothing happens before that page is sent. key: a letter that opens it."""
+
+    label: str
+    address: str
+    tone: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class AvailableCommand:
+    """One action with what it leads to. button: None where the person may not, or it is not possible."""
+
+    label: Markup
+    text: Markup
+    button: Button | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AvailableCommands:
+    """possible: those that would succeed now, also where the person may not, by the step whose decision they settle;
+    under None what concerns the run. impossible: the others.
+    """
+
+    possible: Mapping[str | None, list[AvailableCommand]]
+    impossible: list[AvailableCommand]
+
+
+def buttons_of(possible: Iterable[AvailableCommand]) -> list[Button]:
+    """The buttons of what the person can do."""
+    return [offer.button for offer in possible if offer.button]
+
+
+def offers(run: Run, explanation: Explanation, **query: Any) -> AvailableCommands:
+    """Everything about the run's actions. query: what else the buttons' addresses say."""
+    several = len({action.step for action in explanation.next_actions if action.step}) > 1
+    possible: dict[str | None, list[AvailableCommand]] = defaultdict(list)
+    for action in explanation.next_actions:
+        possible[action.step].append(_offer(run, action, several, **query))
+    possible[None] += _confirmed_replay(run, explanation, **query)
+    impossible = [
+        AvailableCommand(ACTIONS[refused.action].label, why_not(refused))
+        for refused in explanation.refusals
+        if refused.reason != UNSAFE
+    ]
+    return AvailableCommands(possible, impossible)
+
+
+def inbox_buttons(item: InboxItem, decision: DecisionView | None, back: str) -> list[Button]:
+    """What the person can do about an item, or about one of its open decisions. back: where an action returns to."""
+    step, permission = (decision.step, decision.permission) if decision else (None, None)
+    actions = [*item.next_actions, *_after_failure(item)]
+    return [
+        _button(item.run, action.action, action.step, len(item.decisions) > 1, next=back)
+        for action in actions
+        if action.step == step
+        and may(action.action, item.run, permission, step=step)
+        and not (decision and may_not_approve(action.action, approvers_of(decision), item.run))
+    ]
+
+
+def may_not_approve(action: str, decision: Mapping[str, Any] | None, run: RunSummary) -> Markup | None:
+    """Why this approval has to be another person's; None where it need not."""
+    found = objection(decision or {}, run.actor, shown_actor()) if action == "approve" else None
+    return _(_OBJECTIONS[found]) if found else None
+
+
+def decision_at(run: Run, step: str | None) -> Mapping[str, Any] | None:
+    """The last decision at the step, open or taken; None where there never was one."""
+    for step_run in reversed(run.step_runs or ()):
+        if step_run.step == step and step_run.kind == "step" and step_run.decision:
+            return step_run.decision
+    return None
+
+
+def decided_last(run: Run, action: str) -> str | None:
+    """The step that was last asked for what the action decides; None where there never was one."""
+    kinds = _DECIDES.get(action, ())
+    asked = [each for each in run.step_runs or () if (each.decision or {}).get("kind") in kinds]
+    return asked[-1].step if asked else None
+
+
+def approvers_of(decision: DecisionView) -> dict[str, Any]:
+    """What says who may approve."""
+    return {"not_starter": decision.not_starter, "starters": decision.starters, "given": decision.given}
+
+
+def undecided_by(run: Run) -> list[str]:
+    """The steps whose decision the person may not take, so that no replay of theirs passes it over."""
+    asked = [each for each in run.step_runs or () if each.kind == "step" and each.status == "completed"]
+    found = [each.step for each in asked if (each.decision or {}).get("kind") in MANUAL and not _may_decide(run, each)]
+    return list(dict.fromkeys(found))
+
+
+def _may_decide(run: Run, visit: StepRunView) -> bool:
+    decision = visit.decision or {}
+    if decision.get("approvals") or decision.get("not_starter"):
+        return False
+    rejected = (visit.manual or {}).get("event") == "rejected"
+    action = "resume" if decision["kind"] == "pause" else "reject" if rejected else "approve"
+    return may(action, run, decision.get("permission"), step=visit.step)
+
+
+def _after_failure(item: InboxItem) -> list[NextAction]:
+    return [NextAction(action, action=action) for action in _AFTER_FAILURE.get(item.kind, ())]
+
+
+def _offer(run: Run, possible: NextAction, several: bool, **query: Any) -> AvailableCommand:
+    label = _label(possible.action, possible.step, several)
+    decision = decision_at(run, possible.step) or {}
+    denied = refusal(possible.action, run, decision.get("permission"), step=possible.step)
+    why = denied.reason if denied is not None else may_not_approve(possible.action, decision, run)
+    if why is not None:
+        return AvailableCommand(label, _("{leads}. You cannot: {reason}", leads=consequence(possible), reason=why))
+    return AvailableCommand(
+        label, consequence(possible), _button(run, possible.action, possible.step, several, **query)
+    )
+
+
+def _confirmed_replay(run: Run, explanation: Explanation, **query: Any) -> Iterator[AvailableCommand]:
+    unsafe = next((refused for refused in explanation.refusals if refused.reason == UNSAFE), None)
+    if unsafe is None:
+        return
+    label, denied = ACTIONS[unsafe.action].label, refusal(CONFIRMED_REPLAY, run)
+    if denied is not None:
+        yield AvailableCommand(label, _("{why}. You cannot: {reason}", why=why_not(unsafe), reason=denied.reason))
+    else:
+        yield AvailableCommand(label, why_not(unsafe), _button(run, unsafe.action, None, False, **query))
+
+
+def _label(name: str, step: str | None, several: bool) -> Markup:
+    label = ACTIONS[name].label
+    return Markup("{} {}").format(label, code(step)) if several and step else label
+
+
+def _button(run: RunSummary, name: str, step: str | None, several: bool, **query: Any) -> Button:
+    action = ACTIONS[name]
+    address = url_for(".act", run_id=run.id, verb=action.verb, step=step, **query)
+    return Button(_label(name, step, several).striptags(), address, action.tone, action.key)

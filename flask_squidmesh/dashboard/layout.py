@@ -1,0 +1,356 @@
+"""What every page has around its own content, and how its template is rendered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache, partial
+from math import ceil
+from types import CodeType
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+from flask import (
+    Flask,
+    before_render_template,
+    current_app,
+    g,
+    get_flashed_messages,
+    request,
+    session,
+    template_rendered,
+    url_for,
+)
+from jinja2 import BaseLoader, Environment, FileSystemLoader, Template, TemplateNotFound, nodes
+from jinja2.runtime import Context
+from jinja2.utils import missing
+from markupsafe import Markup
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
+from werkzeug.local import LocalProxy
+
+from ..definition.tenants import NO_TENANT
+from ..errors import SquidMeshError
+from ..queries.results import Count
+from ..runtime.runtime import current_runtime
+from ..storage.summaries import RunSummary
+from . import authorization, endpoints, page_data, security_headers, static_files
+from .authorization import Dashboard
+from .endpoints import memory
+from .static_files import TEMPLATES
+from .text import times
+from .text.explanation_text import name_of
+from .text.language import N_, _, current_language, in_english, number, plural
+
+PAGES = (
+    (".inbox", N_("Needs you"), "n", "list"),
+    (".runs", N_("Runs"), "r", "list"),
+    (".failures", N_("Failures"), "f", "list"),
+    (".workflows", N_("Workflows"), "w", "list"),
+    (".schedules", N_("Schedules"), "s", "list"),
+    (".workers", N_("Workers"), "k", "list"),
+    (".audit", N_("Audit"), "a", "audit"),
+)
+OF_ONE = ("run", "bulk")
+SLOWER = {"workers": 10.0, "failures": 30.0, "workflows": 30.0, "workflow": 30.0, "schedules": 30.0}
+THEMES = ("system", "light", "dark")
+THEME_COOKIE, LIVE_COOKIE, ZONE_COOKIE = "squidmesh_theme", "squidmesh_live", "squidmesh_zone"
+ZONES = ("own", "utc")
+HTMX = {
+    "includeIndicatorStyles": False,
+    "allowEval": False,
+    "allowScriptTags": False,
+    "defaultSettleDelay": 0,
+    "historyCacheSize": 0,
+    "historyRestoreAsHxRequest": False,
+    "refreshOnHistoryMiss": True,
+    "timeout": 8000,
+    "disableInheritance": True,
+    "scrollBehavior": "auto",
+    "responseHandling": [
+        {"code": "204", "swap": False},
+        {"code": "[23]..", "swap": True},
+        {"code": "409|422", "swap": True},
+        {"code": "[45]..", "swap": False, "error": True},
+        {"code": "...", "swap": False},
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NavigationItem:
+    """One link of the main navigation. key: what `g` and this letter lead to."""
+
+    label: Markup
+    address: str
+    current: bool
+    key: str
+    counts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """The poll of a page: what it asks for, how often, and the link that pauses it."""
+
+    query: Mapping[str, Any]
+    seconds: float
+    toggle: str
+
+    @property
+    def address(self) -> str:
+        """Where it asks. It says until when the words on the page are right, and so is taken once they are all said."""
+        change = times.next_change()
+        return endpoints.address(".pulse", {}, {"until": change and ceil(change.timestamp()), **self.query})
+
+
+def frame() -> dict[str, Any]:
+    """The names that every template of ours may use."""
+    runtime = current_runtime()
+    settings, now = runtime.settings.dashboard, runtime.clock.now()
+    return {
+        "_": _,
+        "plural": plural,
+        "number": number,
+        "in_english": in_english,
+        "duration": times.duration,
+        "settings": settings,
+        "language": current_language(),
+        "direction": "ltr",
+        "asset": static_files.address,
+        "nonce": security_headers.nonce(),
+        "htmx_config": HTMX,
+        "flashes": partial(get_flashed_messages, with_categories=True),
+        "nav": _navigation(),
+        "needs": needs(),
+        "live": is_live(),
+        "zone": zone().key,
+        "other_zone": _other_zone(),
+        "theme": _theme(),
+        "themes": [("system", _("System")), ("light", _("Light")), ("dark", _("Dark"))],
+        "token": endpoints.token(),
+        "no_forms": endpoints.no_forms(),
+        "actor": authorization.shown_actor() if not authorization.is_closed() else None,
+        "name_of": name_of,
+        "tenant_of": tenant_of,
+        "here": request.script_root + request.full_path.rstrip("?"),
+        "short": short,
+        "clock": times.clock(now, zone()),
+        "now": now.timestamp(),
+        "time_words": times.words(),
+        "ago": partial(times.stamp, zone=zone(), now=now),
+        "exact": partial(times.stamp, zone=zone(), now=now, show="exact"),
+        "took": partial(times.took, now=now),
+    }
+
+
+def tenant_of(run: RunSummary) -> str:
+    """Whose the run is, for somebody who sees the runs of several; '' where that goes without saying."""
+    tenants = authorization.current_scope().tenants
+    return run.tenant if tenants is None or len(tenants) > 1 else NO_TENANT
+
+
+def zone() -> ZoneInfo:
+    """The zone in which times are shown: the host's, or UTC where the reader prefers it."""
+    return ZoneInfo("UTC" if request.cookies.get(ZONE_COOKIE) == "utc" else _own_zone())
+
+
+def _own_zone() -> str:
+    return current_runtime().settings.dashboard.timezone
+
+
+def _other_zone() -> tuple[str, str] | None:
+    """What the reader may choose instead: the preference and the zone's name; None where there is only UTC."""
+    if _own_zone() == "UTC":
+        return None
+    return ("utc", "UTC") if zone().key != "UTC" else ("own", _own_zone())
+
+
+def due(due_at: datetime, now: datetime) -> Markup:
+    """When a decision is due, or how long it has been."""
+    if due_at <= now:
+        return _("<b>overdue by {length}</b>", length=times.elapsed(due_at, now))
+    return _("due {time}", time=times.stamp(due_at, zone(), now))
+
+
+def version(*shown: object) -> str:
+    """What a page shows, in short."""
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+def pulse(view: str, version: str, /, **values: Any) -> Pulse:
+    """The poll of a page. version: what the page shows; the answer is empty as long as it and the title hold."""
+    path, toggled = request.view_args or {}, {**request.args.to_dict(), "live": "0" if is_live() else "1"}
+    return Pulse(
+        query={**values, "view": view, "v": f"{version}-{needs()}"},
+        seconds=_seconds(view),
+        toggle=endpoints.address(request.endpoint or ".inbox", path, toggled),
+    )
+
+
+def needs() -> int | None:
+    """How many runs need a person, counted once a request; None where that can't be told, as on the page that says
+    why."""
+    known = memory()
+    if "needs" not in known:
+        try:
+            known["needs"] = page_data.needs_count() if authorization.may("list") else None
+        except (SQLAlchemyError, SquidMeshError, HTTPException):
+            known["needs"] = None
+    counted: int | None = known["needs"]
+    return counted
+
+
+def note_needs(counts: Mapping[str, Count]) -> None:
+    """Keep for this request how many runs need a person, where a page has counted them anyway."""
+    memory()["needs"] = sum(count.value for count in counts.values())
+
+
+def _seconds(view: str) -> float:
+    settings = current_runtime().config.dashboard
+    return SLOWER.get(view, settings.poll_run if view in OF_ONE else settings.poll_list)
+
+
+def is_live() -> bool:
+    """Whether the reader wants pages to refresh by themselves: what the address says, else the cookie."""
+    return request.args.get("live", request.cookies.get(LIVE_COOKIE, "1")) != "0"
+
+
+def short(run_id: str) -> str:
+    """Enough of a run's id to recognise it."""
+    return f"{run_id[:13]}…{run_id[-4:]}"
+
+
+def local_path(target: str | None) -> str | None:
+    """The target if it is a path of this very site, else None."""
+    if not target or not target.startswith("/") or target.startswith("//") or not target.isprintable():
+        return None
+    path = target.partition("?")[0].partition("#")[0]
+    return None if "\\" in path else target  # browsers take it for a slash
+
+
+def _navigation() -> list[NavigationItem]:
+    return [
+        NavigationItem(_(label), url_for(endpoint), _is_here(endpoint), key, counts=endpoint == ".inbox")
+        for endpoint, label, key, right in PAGES
+        if right == "list" or authorization.may(right)
+    ]
+
+
+def _is_here(endpoint: str) -> bool:
+    return (request.endpoint or "").endswith(endpoint)
+
+
+def _theme() -> str | None:
+    chosen = request.cookies.get(THEME_COOKIE)
+    return chosen if chosen in ("light", "dark") else None
+
+
+OURS = "squidmesh/"
+_FLASK: Mapping[str, Any] = {
+    "url_for": url_for,
+    "get_flashed_messages": get_flashed_messages,
+    "request": request,
+    "session": session,
+    "g": g,
+    "config": LocalProxy(lambda: current_app.config),
+}
+
+
+def render(name: str, /, **values: Any) -> str:
+    """The page or part of that name, in the frame of every page. values: what else the template is told."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    template, context = _environment().get_template(OURS + name), {**frame(), **values}
+    told: dict[str, Any] = {"template": template, "context": dict(context)}
+    before_render_template.send(app, _async_wrapper=app.ensure_sync, **told)
+    text = template.render(context)
+    template_rendered.send(app, _async_wrapper=app.ensure_sync, **told)
+    return text
+
+
+class _Hosts(Mapping[str, Any]):
+    """What the host's context processors and the globals of its templates say, asked once a request at first need."""
+
+    def __getitem__(self, name: str) -> Any:
+        return self._names()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    def _names(self) -> Mapping[str, Any]:
+        known = memory()
+        if "host_names" not in known:
+            processed: dict[str, Any] = {}
+            current_app.update_template_context(processed)
+            known["host_names"] = ChainMap(processed, current_app.jinja_env.globals)
+        return cast(Mapping[str, Any], known["host_names"])
+
+
+class _Context(Context):
+    """The names of a page. A template of the host's finds its own names too, unless one of ours goes by that name."""
+
+    def resolve_or_missing(self, key: str) -> Any:
+        found = super().resolve_or_missing(key)
+        if found is not missing or not cast(_Environment, self.environment).is_hosted or key in _names_of_ours():
+            return found
+        return _Hosts().get(key, missing)
+
+
+class _Loader(BaseLoader):
+    """Finds a template with the host first, which may replace ours, and then with us."""
+
+    def load(self, environment: Environment, name: str, globals: MutableMapping[str, Any] | None = None) -> Template:
+        host, given = current_app.jinja_env, {} if globals is None else globals
+        try:
+            source, path, is_current = cast(BaseLoader, host.loader).get_source(host, name)
+            code = environment.compile(source, name, path)
+            cast(_Environment, environment).is_hosted = True
+        except TemplateNotFound:
+            source, path, is_current = _of_ours().get_source(environment, name)
+            code = _compiled(source, name, path)
+        return Template.from_code(environment, code, given, is_current)
+
+
+@cache
+def _compiled(source: str, name: str, path: str) -> CodeType:
+    """A template of ours, which comes out the same in every app, compiled once a process."""
+    return Environment(autoescape=True).compile(source, name, path)
+
+
+class _Environment(Environment):
+    """Ordinary Jinja with all text escaped. Filters, tests and globals of the host's come behind those of Jinja."""
+
+    is_hosted = False
+    context_class = _Context
+
+    def __init__(self, host: Environment) -> None:
+        super().__init__(loader=_Loader(), autoescape=True, auto_reload=host.auto_reload)
+        self.globals.update(_FLASK, host=_Hosts())
+        self.filters = cast(dict[str, Any], ChainMap(self.filters, host.filters))
+        self.tests = cast(dict[str, Any], ChainMap(self.tests, host.tests))
+
+
+def _environment() -> Environment:
+    """That of the mount that answers, so that a template is compiled once for it."""
+    mount = cast(Dashboard, current_app.blueprints[request.blueprint or ""])
+    if mount.templates is None:
+        mount.templates = _Environment(current_app.jinja_env)
+    return mount.templates
+
+
+@cache
+def _of_ours() -> FileSystemLoader:
+    return FileSystemLoader(TEMPLATES)
+
+
+@cache
+def _names_of_ours() -> frozenset[str]:
+    """Every name that our templates use: some are left out on some pages, and must not be found with the host then."""
+    plain = Environment()
+    sources = (_of_ours().get_source(plain, name)[0] for name in _of_ours().list_templates())
+    return frozenset(node.name for source in sources for node in plain.parse(source).find_all(nodes.Name))

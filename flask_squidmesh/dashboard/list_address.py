@@ -1,0 +1,159 @@
+"""What the address of the Runs page selects, the search box included, and the addresses that select something else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import url_for
+from markupsafe import Markup
+
+from ..queries.run_filters import Filters as Selection
+from ..runtime.runtime import current_runtime
+from .endpoints import LONGEST_NAME, whole
+from .text.badges import badge_of
+from .text.language import N_, _
+
+PERIODS: Mapping[str, tuple[timedelta | None, str]] = {
+    "": (None, N_("Any time")),
+    "1h": (timedelta(hours=1), N_("1 hour")),
+    "24h": (timedelta(days=1), N_("24 hours")),
+    "7d": (timedelta(days=7), N_("7 days")),
+    "30d": (timedelta(days=30), N_("30 days")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveFilter:
+    """One filter that is set, and the address without it."""
+
+    name: Markup
+    value: str
+    without: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterBar:
+    """The filters of the Runs page; empty text sets none. size: rows on a page, None for the default."""
+
+    word: str = ""
+    workflow: str = ""
+    q: str = ""
+    since: str = ""
+    step: str = ""
+    error: str = ""
+    size: int | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, str], sizes: tuple[int, ...]) -> FilterBar:
+        """The filters in a query; what is unknown there is left out."""
+        names = ("word", "workflow", "q", "step", "error")
+        texts = {name: given.get(name, "").strip()[:LONGEST_NAME] for name in names}
+        since = given.get("since", "")
+        size = whole(given.get("size"))
+        return cls(
+            **texts,
+            since=since if since in PERIODS else "",
+            size=size if size in sizes else None,
+        )
+
+    @property
+    def query(self) -> dict[str, Any]:
+        """What is set, for an address."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+    @property
+    def active(self) -> list[ActiveFilter]:
+        """What narrows the list, each with the address without it."""
+        return [
+            ActiveFilter(_(_NAMES[name]), _said(name, value), self._without(name).address())
+            for name, value in self.query.items()
+            if name in _NAMES
+        ]
+
+    def address(self, **more: Any) -> str:
+        """The page with these filters."""
+        return url_for(".runs", **self.query, **more)
+
+    def with_word(self, word: str) -> FilterBar:
+        """The same for another state."""
+        return replace(self, word=word)
+
+    def _without(self, name: str) -> FilterBar:
+        changed: dict[str, Any] = {name: ""}
+        return replace(self, **changed)
+
+    def started_after(self, now: datetime) -> datetime | None:
+        """The earliest start that counts."""
+        period = PERIODS[self.since][0]
+        return now - period if period else None
+
+
+_NAMES: Mapping[str, str] = {
+    "word": N_("status"),
+    "workflow": N_("workflow"),
+    "q": N_("search"),
+    "since": N_("started within"),
+    "step": N_("step"),
+    "error": N_("error"),
+}
+
+
+def _said(name: str, value: str) -> str:
+    if name == "word":
+        return badge_of(value).label
+    return _(PERIODS[value][1]) if name == "since" else value
+
+
+def periods() -> list[tuple[str, Markup]]:
+    """The choices of the period, with their names."""
+    return [(value, _(label)) for value, (_period, label) in PERIODS.items()]
+
+
+_ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}", re.IGNORECASE)
+_SHORT_ID = re.compile(r"([0-9a-f]{8}-[0-9a-f]{4})…[0-9a-f]{4}", re.IGNORECASE)
+QUALIFIERS = frozenset({"step", "error", "workflow"})
+
+
+def selected(text: str) -> Selection:
+    """The filters that a search means: a run id or its beginning, `step:` and its like, else a subject's beginning."""
+    text = text.strip()
+    shortened = _SHORT_ID.fullmatch(text)
+    if shortened:
+        return {"run_id": shortened[1]}
+    if _ID.fullmatch(text):
+        return {"run_id": text}
+    qualifier, colon, value = text.partition(":")
+    if colon and qualifier.lower() in QUALIFIERS and value.strip():
+        return _qualified(qualifier.lower(), value.strip())
+    return {"subject": text} if text else {}
+
+
+def _qualified(qualifier: str, value: str) -> Selection:
+    match qualifier:
+        case "step":
+            return {"step": value}
+        case "error":
+            return {"error": value}
+        case _:
+            return {"workflow": value}
+
+
+def selection(filters: FilterBar) -> Selection:
+    """What the filters of a page select."""
+    now = current_runtime().clock.now()
+    chosen: Selection = {**selected(filters.q)}
+    if filters.word:
+        chosen |= {"word": filters.word, "now": now}
+    if filters.workflow:
+        chosen |= {"workflow": filters.workflow}
+    if filters.step:
+        chosen |= {"step": filters.step}
+    if filters.error:
+        chosen |= {"error": filters.error}
+    if filters.since:
+        chosen |= {"since": filters.started_after(now)}
+    return chosen

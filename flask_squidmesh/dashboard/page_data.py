@@ -1,0 +1,428 @@
+"""What the pages read, through `queries`, within what the person may know of.
+
+Every query is within the scope of the person at the page, and what tells of a run is left out where the host does not
+let that person view it. Counts go by the scope alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from flask import abort, redirect, request, url_for
+
+from ..definition.spec import WorkflowSpec
+from ..definition.tenants import NO_TENANT
+from ..engine.transitions import UNFINISHED
+from ..errors import RunNotFoundError, UnknownWorkflowError
+from ..queries import figures, run_list, run_snapshot
+from ..queries.audit_log import events
+from ..queries.figures import EndedRun, Failures, Version, failures
+from ..queries.fleet import Fleet, fleet
+from ..queries.inbox import glance, inbox, inbox_counts
+from ..queries.operator_status import stuck_among, word_of
+from ..queries.results import AuditEventView, AuditPage, Count, Inbox, Run, RunHistory
+from ..queries.run_filters import Filters as Selection
+from ..queries.run_list import Judged, Standing
+from ..queries.run_snapshot import RunSnapshot
+from ..runtime import bulk_jobs
+from ..runtime.app_check import WORKER_SILENCE
+from ..runtime.runtime import current_runtime
+from ..runtime.scheduler import ScheduleView, schedules
+from ..storage import fact_rows
+from ..storage.summaries import RunSummary
+from . import endpoints
+from .authorization import current_scope, current_tenant, may, require
+from .endpoints import memory
+
+TIES = ("parent_run_id", "replayed_from_id", "replayed_as_id")
+Tied = TypeVar("Tied", bound=RunSummary)
+
+
+def refused(connection: sa.Connection, run_ids: Iterable[str | None]) -> set[str]:
+    """Those of the runs that there are and that the person may not view."""
+    named = sorted({id for id in run_ids if id is not None})
+    return {id for id, run in run_list.summaries(connection, current_scope(), named).items() if not may("view", run)}
+
+
+def untied(connection: sa.Connection, runs: Sequence[RunSummary]) -> list[RunSummary]:
+    """The runs without their ties to those that the person may not view."""
+    hidden = refused(connection, (getattr(run, name) for run in runs for name in TIES))
+    return [_untied(run, hidden) for run in runs]
+
+
+def seen(connection: sa.Connection, run: Run) -> Run:
+    """The run without those of its relatives that the person may not view."""
+    named = {*(getattr(run, name) for name in TIES), *run.children, *run.replays}
+    hidden = refused(connection, named.difference(run.pruned))
+    if not hidden:
+        return run
+    children, replays = (tuple(id for id in ids if id not in hidden) for ids in (run.children, run.replays))
+    kept = replace(_untied(run, hidden), children=children, replays=replays)
+    return _without_events_of(kept, hidden) if isinstance(kept, RunHistory) else kept
+
+
+def _untied(run: Tied, hidden: Collection[str]) -> Tied:
+    ties: dict[str, Any] = {name: None for name in TIES if getattr(run, name) in hidden}
+    if "parent_run_id" in ties:
+        ties["parent_step"] = None
+    return replace(run, **ties)
+
+
+def _without_events_of(run: RunHistory, hidden: Collection[str]) -> RunHistory:
+    """The run whose history does not say as which of these it was replayed."""
+
+    def told(said: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        return {**said, "run_id": None} if said and said.get("run_id") in hidden else said
+
+    return replace(
+        run,
+        audit_events=tuple(replace(each, metadata=told(each.metadata)) for each in run.audit_events),
+        timeline=tuple(replace(each, details=told(each.details)) for each in run.timeline),
+    )
+
+
+Marks = list[tuple[Any, ...]]
+_LIMITS = sa.text(
+    "SELECT set_config('statement_timeout', :limit, true), set_config('jit', 'off', true), "
+    "set_config('max_parallel_workers_per_gather', '0', true)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WordedRun:
+    """A run and the word that operators have for its state."""
+
+    run: RunSummary
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class WordedPage:
+    """One page of a list. `next` is the cursor for the following page, None on the last."""
+
+    runs: tuple[WordedRun, ...]
+    next: str | None
+
+
+def needs_count() -> int:
+    """How many runs need a person."""
+    with _connected() as connection:
+        counts = inbox_counts(connection, current_scope(), now=current_runtime().clock.now())
+    return sum(count.value for count in counts.values())
+
+
+def inbox_of(kinds: Collection[str], most: int) -> Inbox:
+    """What needs a person, of these kinds."""
+    runtime = current_runtime()
+    with _connected() as connection:
+        now, scope = runtime.clock.now(), current_scope()
+        return _seen(inbox(connection, runtime.registry, scope, now=now, kinds=kinds, limit=most))
+
+
+def inbox_glance(kinds: Collection[str], most: int) -> Inbox:
+    """The same but for what the runs ask."""
+    with _connected() as connection:
+        now = current_runtime().clock.now()
+        return _seen(glance(connection, current_scope(), now=now, kinds=kinds, limit=most))
+
+
+def _seen(inbox: Inbox) -> Inbox:
+    return replace(inbox, items=tuple(item for item in inbox.items if may("view", item.run)))
+
+
+def unfinished_count() -> int:
+    """How many runs have not ended."""
+    with _connected() as connection:
+        counted = run_list.counts(connection, current_scope(), status=sorted(UNFINISHED))
+    return sum(count.value for count in counted.values())
+
+
+def last_decision() -> AuditEventView | None:
+    """The latest approval, if there was one."""
+    with _connected() as connection:
+        page = events(connection, current_scope(), type="approved", limit=1)
+        return next(iter(_told(connection, page).events), None)
+
+
+def runs_page(selection: Selection, *, size: int, after: str | None) -> WordedPage:
+    """One page of runs, newest first. Raises FilterError."""
+    with _connected() as connection:
+        page = run_list.list_runs(connection, current_scope(), limit=size, after=after, **selection)
+        return WordedPage(_worded(connection, [run for run in page.runs if may("view", run)]), page.next)
+
+
+def exported_page(selection: Selection, *, size: int, after: str | None) -> WordedPage:
+    """The same without ties to runs that the person may not view. Raises FilterError."""
+    with at_once(), _connected() as connection:
+        page = runs_page(selection, size=size, after=after)
+        runs = untied(connection, [each.run for each in page.runs])
+        return replace(page, runs=tuple(WordedRun(run, each.word) for each, run in zip(page.runs, runs, strict=True)))
+
+
+def runs_standing(selection: Selection, *, size: int, after: str | None) -> Standing:
+    """What a page of runs shows, in short, and how many runs each word has. Raises FilterError."""
+    limit = current_runtime().config.dashboard.count_limit
+    timed: Selection = {**selection, "now": current_runtime().clock.now()}
+    with _connected() as connection:
+        return run_list.standing(connection, current_scope(), size=size, after=after, limit=limit, **timed)
+
+
+def run_with_history(run_id: str, *, audit_before: int | None = None, whole_audit: bool = False) -> RunSnapshot:
+    """The run with its history and everything a page says of it. Raises RunNotFoundError.
+
+    audit_before: the id of an event; those before it in place of the newest. whole_audit: all of them.
+    """
+    runtime = current_runtime()
+    with _connected() as connection:
+        found = run_snapshot.snapshot_of(
+            connection,
+            runtime.registry,
+            current_scope(),
+            run_id,
+            now=runtime.clock.now(),
+            claim_timeout=runtime.config.claim_timeout,
+            audit_before=audit_before,
+            audit_events=None if whole_audit else run_snapshot.AUDIT_EVENTS,
+        )
+        return replace(found, run=seen(connection, found.run))
+
+
+def run_glance(run_id: str) -> WordedRun:
+    """The run in one line, with the word for its state. Raises RunNotFoundError."""
+    with _connected() as connection:
+        return WordedRun(
+            *run_snapshot.glance_at(connection, current_scope(), run_id, now=current_runtime().clock.now())
+        )
+
+
+def judged(run_ids: Sequence[str]) -> list[Judged]:
+    """What can be done with each of these runs."""
+    with _connected() as connection:
+        found = run_list.judged(connection, current_runtime().registry, current_scope(), run_ids)
+    return [each for each in found if may("view", each.run)]
+
+
+def matching(selection: Selection, most: int) -> tuple[list[str], bool]:
+    """The ids of the newest runs that match, and whether there are more. Raises FilterError."""
+    with _connected() as connection:
+        page = run_list.list_runs(connection, current_scope(), limit=most, **selection)
+    return [run.id for run in page.runs], page.next is not None
+
+
+def bulk_job(job_id: str) -> bulk_jobs.Job | None:
+    """An action on many runs."""
+    with _connected() as connection:
+        return bulk_jobs.look(connection, current_scope(), job_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fare:
+    """How one workflow fares. day: what has ended within 24 hours, by status."""
+
+    day: Mapping[str, Count]
+    versions: list[Version]
+
+
+def runs_of(names: Sequence[str]) -> dict[str, tuple[Mapping[str, Count], list[EndedRun]]]:
+    """For each workflow how many runs each word has, and those that ended last."""
+    runtime = current_runtime()
+    now, limit = runtime.clock.now(), runtime.config.dashboard.count_limit
+    with _connected() as connection:
+        counts = figures.word_counts_of(connection, current_scope(), names, now=now, limit=limit)
+        last = figures.last_runs(connection, current_scope(), names)
+    return {name: (counts[name], last[name]) for name in names}
+
+
+def fare_of(spec: WorkflowSpec) -> Fare:
+    """How the workflow fares."""
+    since = current_runtime().clock.now() - timedelta(days=1)
+    with _connected() as connection:
+        return Fare(
+            day=figures.ended_since(connection, current_scope(), spec.name, since),
+            versions=figures.versions(connection, current_scope(), spec.name, spec.fingerprint),
+        )
+
+
+def failures_now(workflow: str | None) -> Failures:
+    """What fails, of one workflow or all, as far as the newest run that failed so may be viewed."""
+    with _connected() as connection:
+        found = failures(connection, current_scope(), now=current_runtime().clock.now(), workflow=workflow)
+    return replace(found, groups=tuple(group for group in found.groups if may("view", group.example)))
+
+
+def failures_marks(workflow: str | None) -> Marks:
+    """What the failures page shows, in short."""
+    with _connected() as connection:
+        return figures.marks(connection, current_scope(), now=current_runtime().clock.now(), workflow=workflow)
+
+
+def refused_among(run_ids: Iterable[str | None]) -> set[str]:
+    """Those of the runs that there are and that the person may not view."""
+    with _connected() as connection:
+        return refused(connection, run_ids)
+
+
+def schedules_now() -> list[ScheduleView]:
+    """Every cron trigger of the registered workflows, with its last run as far as the person may view that."""
+    found = schedules(current_runtime(), current_scope())
+    refused = refused_among([each.last_run_id for each in found])
+    return [replace(each, last_run_id=None) if each.last_run_id in refused else each for each in found]
+
+
+def has_schedule(spec: WorkflowSpec, trigger: str) -> bool:
+    """Whether there is such a cron trigger that the person may know of; those that are declared are of no tenant."""
+    chosen = spec.triggers.get(trigger)
+    return chosen is not None and chosen.kind == "cron" and current_scope().admits(NO_TENANT, spec.name)
+
+
+def fleet_now() -> Fleet:
+    """Queues and processes."""
+    settings = current_runtime().settings
+    silence = max(WORKER_SILENCE, timedelta(seconds=settings.claim_timeout))
+    with _connected() as connection:
+        return fleet(
+            connection, current_scope(), now=current_runtime().clock.now(), silence=silence, queues=[settings.queue]
+        )
+
+
+def audit_page(*, after: str | None, size: int, **selection: str | None) -> AuditPage:
+    """One page of audit events, newest first. Raises FilterError, RunNotFoundError."""
+    with _connected() as connection:
+        return _told(connection, events(connection, current_scope(), limit=size, after=after, **selection))
+
+
+def _told(connection: sa.Connection, page: AuditPage) -> AuditPage:
+    """The page without what concerns runs that the person may not view."""
+    concerned = {event.run_id for event in page.events if event.run_id is not None}
+    runs = run_list.summaries(connection, current_scope(), sorted(concerned))
+    seen = {None, *(id for id, run in runs.items() if may("view", run))}
+    return replace(page, events=tuple(event for event in page.events if event.run_id in seen))
+
+
+def specs() -> list[WorkflowSpec]:
+    """The registered workflows that the person may know of, in order of registration."""
+    return [spec for spec in current_runtime().registry if _admits(spec)]
+
+
+def spec_named(name: str) -> WorkflowSpec | None:
+    """The workflow of this name or alias; None where there is none that the person may know of."""
+    try:
+        spec = current_runtime().registry.get(name)
+    except UnknownWorkflowError:
+        return None
+    return spec if _admits(spec) else None
+
+
+def _admits(spec: WorkflowSpec) -> bool:
+    workflows = current_scope().workflows
+    return workflows is None or spec.name in workflows
+
+
+def workflows() -> list[str]:
+    """The names of the same, sorted."""
+    return sorted(spec.name for spec in specs())
+
+
+def record_refusal(run_id: str | None, action: str, actor: Any, reason: str) -> None:
+    """Keep in the audit that somebody tried what they may not do; the same once more is counted."""
+    with current_runtime().database.write() as connection:
+        now = current_runtime().clock.now()
+        fact_rows.note_again(
+            connection,
+            "refused",
+            actor=actor,
+            at=now,
+            run_id=run_id,
+            tenant=current_tenant(),
+            what={"action": action},
+            data={"reason": reason},
+        )
+
+
+def record_reveal(run_id: str, part: str, actor: Any, comment: str | None) -> None:
+    """Keep in the audit that somebody is shown the hidden values of a part."""
+    with current_runtime().database.write() as connection:
+        now = current_runtime().clock.now()
+        said = {"part": part}
+        fact_rows.note(connection, "revealed", actor=actor, at=now, run_id=run_id, comment=comment, data=said)
+
+
+def _worded(connection: sa.Connection, runs: list[RunSummary]) -> tuple[WordedRun, ...]:
+    now = current_runtime().clock.now()
+    stuck = stuck_among(connection, runs, now)
+    return tuple(WordedRun(run, word_of(run, now, stuck=run.id in stuck)) for run in runs)
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Whatever is read in this block is read over one connection, which costs its round trips once."""
+    with _opened() as connection:
+        memory()["connection"] = connection
+        try:
+            yield
+        finally:
+            del memory()["connection"]
+
+
+@contextmanager
+def _connected() -> Iterator[sa.Connection]:
+    if "connection" in memory():
+        yield memory()["connection"]
+        return
+    with _opened() as connection:
+        yield connection
+
+
+@contextmanager
+def _opened() -> Iterator[sa.Connection]:
+    """A connection that gives up a query that takes too long; SQLite knows no such limit.
+
+    PostgreSQL would compile the counts, which are many small queries in one, and call workers for them, for longer than
+    they take.
+    """
+    database = current_runtime().database
+    with database.read() as connection:
+        if database.dialect == "postgresql":
+            limit = str(current_runtime().config.dashboard.query_timeout_ms)
+            connection.execute(_LIMITS, {"limit": limit})
+        yield connection
+
+
+PERMANENT = 308
+
+
+def viewable_run(run_id: str, *, audit_before: int | None = None, whole_audit: bool = False) -> RunSnapshot:
+    """The run with its history; audit_before, whole_audit: see `data.look`. Raises as `glimpse`."""
+    with at_once():
+        return run_with_history(viewable_summary(run_id).run.id, audit_before=audit_before, whole_audit=whole_audit)
+
+
+def viewable_summary(run_id: str) -> WordedRun:
+    """The run in one line.
+
+    Raises Refused where the person may not view it, the same whether or not there is one; RunNotFoundError where they
+    might and there is none; and a redirect to the one spelling of its id.
+    """
+    try:
+        found = run_glance(run_id)
+    except RunNotFoundError:
+        require("view")
+        raise
+    require("view", found.run)
+    keep_spelling("run_id", found.run.id)
+    return found
+
+
+def keep_spelling(name: str, id: str) -> None:
+    """Lead to the same address with the id in its one spelling, where this one spells it otherwise."""
+    values = dict(request.view_args or {})
+    if values.get(name, id) == id:
+        return
+    address = url_for(request.endpoint or "", **{**values, name: id})
+    query = request.query_string.decode("latin-1")
+    abort(redirect(endpoints.with_query(address, query), PERMANENT))

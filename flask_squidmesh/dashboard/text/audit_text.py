@@ -1,0 +1,100 @@
+"""Audit events in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from ...queries.results import AuditEventView, TimelineEvent
+from ...storage.summaries import RunSummary
+from ..authorization import name_of_right
+from .language import N_, _, code
+
+_TITLES: Mapping[str, str] = {
+    "started": N_("started the run"),
+    "paused": N_("paused at {step}"),
+    "resumed": N_("resumed {step}"),
+    "approved": N_("approved {step}"),
+    "rejected": N_("rejected {step}"),
+    "cancelled": N_("cancelled the run"),
+    "replayed": N_("replayed it as a new run"),
+    "compensation_routed": N_("{step} failed; a compensating step follows"),
+    "undo_routed": N_("{step} failed; an undoing step follows"),
+    "abandoned": N_("an attempt at {step} was abandoned"),
+    "interrupted": N_("{step} was interrupted"),
+    "incident": N_("{step} could not begin"),
+    "retried": N_("had {step} run again"),
+    "resolved": N_("counted {step} as done"),
+    "failed_by_operator": N_("counted {step} as failed"),
+    "given_up": N_("waited no longer for {step}, which was still running"),
+    "outcome_dropped": N_("{step} ended after it had been given up; what it said was dropped"),
+    "compensation_retried": N_("had undoing tried again"),
+    "acknowledged": N_("acknowledged the failure"),
+    "child_pruned": N_("pruned a run that this one had started"),
+    "repaired": N_("repaired its rows"),
+    "pruned": N_("pruned ended runs"),
+    "revealed": N_("revealed what is hidden in {part}"),
+    "schedule_paused": N_("paused the schedule {trigger} of {workflow}"),
+    "schedule_resumed": N_("resumed the schedule {trigger} of {workflow}"),
+    "schedule_run": N_("started the schedule {trigger} of {workflow} by hand"),
+    "bulk": N_("began an action on many runs: {action}"),
+    "bulk_cancelled": N_("stopped an action on many runs"),
+    "refused": N_("tried to {action} without the right to"),
+}
+TYPES = frozenset(_TITLES)
+_HAPPENED: Mapping[str, str] = {
+    "entered": N_("came to {step}"),
+    "compensation_planned": N_("undoing {step} was planned"),
+    "attempt_started": N_("attempt {number} at {step} began"),
+    "attempt_completed": N_("attempt {number} at {step} completed"),
+    "attempt_failed": N_("attempt {number} at {step} failed"),
+    "attempt_abandoned": N_("attempt {number} at {step} was abandoned"),
+}
+_ENDS: Mapping[str, str] = {
+    "completed": N_("the run completed"),
+    "failed": N_("the run failed"),
+    "cancelled": N_("the run was cancelled"),
+}
+
+
+def filterable() -> list[tuple[str, Markup]]:
+    """What the audit can be narrowed to, each with its words."""
+    blank = dict.fromkeys(("step", "action", "workflow", "trigger", "part"), "…")
+    return [(type, _(text, **blank)) for type, text in _TITLES.items() if type != "started"]
+
+
+def title_of(event: AuditEventView) -> Markup:
+    """What happened, as the rest of a sentence that the actor begins."""
+    return _titled(event.type, event.step, event.metadata or {})
+
+
+def _titled(type: str, step: str | None, said: Mapping[str, Any]) -> Markup:
+    action = name_of_right(str(said.get("action", "?")))
+    text = _TITLES.get(type, type.replace("_", " "))
+    names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger", "part")}
+    return _(text, step=code(step or "?"), action=action, **names)
+
+
+def told(event: TimelineEvent) -> Markup:
+    """What happened, of everything that did; what somebody did as the rest of a sentence that they begin."""
+    happened = _HAPPENED.get(event.type) or (_ENDS.get(event.type) if event.actor is None else None)
+    if happened is None:
+        return _titled(event.type, event.step, event.details or {})
+    return _(happened, step=code(event.step or "?"), number=event.attempt or 0)
+
+
+def started(run: RunSummary) -> AuditEventView:
+    """The start as an event; it is kept with the run itself."""
+    return AuditEventView(
+        id=0,
+        run_id=run.id,
+        type="started",
+        step=None,
+        visit=None,
+        actor=run.actor,
+        comment=None,
+        metadata={"trigger": run.trigger},
+        at=run.created_at,
+    )

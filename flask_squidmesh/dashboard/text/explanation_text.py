@@ -1,0 +1,289 @@
+"""Why a run is where it is, in one sentence. Every reason has its sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+
+from ...queries.reason_facts import (
+    Cancelling,
+    CompensationFailed,
+    DispatchDelayed,
+    Error,
+    Failed,
+    Interrupted,
+    NothingQueued,
+    ReasonFacts,
+    Running,
+    WaitingForDependencies,
+    WaitingForPerson,
+    WaitingForRetry,
+    WaitingUntil,
+    WorkerLost,
+)
+from ...queries.results import DecisionView, Explanation
+from .language import N_, _, code, joined
+from .times import JUST_NOW, elapsed, exact, stamp
+
+
+def name_of(actor: Any) -> str:
+    """How an actor is called: its label, else its id, else all of it."""
+    if isinstance(actor, dict):
+        return str(actor.get("label") or actor.get("id") or ", ".join(str(value) for value in actor.values()))
+    return str(actor) if actor else _("nobody")
+
+
+Known = TypeVar("Known", bound=ReasonFacts)
+_SAYS_ALL = ("FailStep", "RetryStep", "InputError")
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Tells of one explanation. now, zone: how times are said. seen(value, name): what may be seen of a fact of it."""
+
+    explanation: Explanation
+    now: datetime
+    zone: ZoneInfo
+    seen: Callable[[Any, str], Any] = lambda value, name: value
+
+    @property
+    def headline(self) -> Markup:
+        """The reason as one sentence."""
+        return _HEADLINES[self.explanation.reason](self)
+
+    def facts(self, kind: type[Known]) -> Known:
+        """The facts of the reason, which are of this kind."""
+        details = self.explanation.details
+        assert isinstance(details, kind), f"{self.explanation.reason} rests on {type(details).__name__}"
+        return details
+
+    @property
+    def step(self) -> Markup:
+        """The step that the reason is about."""
+        return code(self.explanation.step) if self.explanation.step else _("an unknown step")
+
+    def error(self, error: Error | None, name: str = "last_error") -> Markup:
+        """The error, its type and its message, as far as the person may see it."""
+        return error_text(self.seen(error, name))
+
+    def time(self, at: datetime) -> Markup:
+        """A time, in relation to now."""
+        return stamp(at, self.zone, self.now)
+
+    def since(self, at: datetime) -> Markup:
+        """How long ago."""
+        return elapsed(at, self.now)
+
+
+def error_text(error: Any) -> Markup:
+    """An error's type and message; the message alone where that says all.
+
+    error: as it may be seen; the host may have hidden all of it, or put anything else in its place.
+    """
+    if not error:
+        return _("no error was recorded")
+    if not isinstance(error, Mapping):
+        return Markup("<code>{}</code>").format(error)
+    own_words = error.get("type") in _SAYS_ALL and error.get("message")
+    parts = ("message",) if own_words else ("type", "message")
+    return Markup("<code>{}</code>").format(": ".join(str(error[part]) for part in parts if error.get(part)))
+
+
+def attempt_of(number: int, most: int) -> Markup:
+    """Which attempt of how many. Abandoned ones come on top of those a step is allowed, and then it stands alone."""
+    return _("{number} of {most}", number=number, most=most) if number <= most else _("{number}", number=number)
+
+
+def _approval(teller: Teller) -> Markup:
+    return _("It waits for a decision at {step}{deadline}", step=teller.step, deadline=_deadline(teller))
+
+
+def _pause(teller: Teller) -> Markup:
+    return _("It is paused at {step} until somebody resumes it{deadline}", step=teller.step, deadline=_deadline(teller))
+
+
+def _deadline(teller: Teller) -> Markup:
+    asked = teller.facts(WaitingForPerson)
+    if asked.decide_by is None:
+        return Markup("")
+    if asked.deadline == "overdue":
+        return _(", overdue by {length}", length=teller.since(asked.decide_by))
+    return _(", due {time}", time=teller.time(asked.decide_by))
+
+
+def _interrupted(teller: Teller) -> Markup:
+    facts = teller.facts(Interrupted)
+    if facts.irreversible:
+        text = N_("{step} was interrupted, and nobody knows whether its effect, which cannot be undone, took place")
+    else:
+        text = N_("{step} was interrupted {count} times in a row")
+    return _(text, step=teller.step, count=facts.attempts)
+
+
+def _incident(teller: Teller) -> Markup:
+    return _("{step} cannot begin, because its input cannot be made", step=teller.step)
+
+
+def _no_metadata(teller: Teller) -> Markup:
+    return _("It is paused at {step}, but what should come next was not recorded", step=teller.step)
+
+
+def _no_target(teller: Teller) -> Markup:
+    return _("It is paused at {step}, but a step that should follow is no longer declared", step=teller.step)
+
+
+def _no_workflow(teller: Teller) -> Markup:
+    return _("It is paused at {step}, but this app does not know its workflow", step=teller.step)
+
+
+def _retry(teller: Teller) -> Markup:
+    facts = teller.facts(WaitingForRetry)
+    is_due = (facts.due_at - teller.now).total_seconds() < JUST_NOW
+    return _(
+        "{step} failed and is tried again {time}, attempt {attempt}",
+        step=teller.step,
+        time=_("now") if is_due else teller.time(facts.due_at),
+        attempt=attempt_of(facts.next_attempt_number, facts.max_attempts),
+    )
+
+
+def _exhausted(teller: Teller) -> Markup:
+    facts = teller.facts(Failed)
+    return _(
+        "{step} gave up after {number} of {most} attempts: {error}",
+        step=teller.step,
+        number=facts.latest_attempt_number,
+        most=facts.max_attempts,
+        error=teller.error(facts.last_error),
+    )
+
+
+def _failed(teller: Teller) -> Markup:
+    error = teller.error(teller.facts(Failed).last_error)
+    if teller.explanation.step is None:
+        return _("It failed: {error}", error=error)
+    return _("{step} failed: {error}", step=teller.step, error=error)
+
+
+def _dependencies(teller: Teller) -> Markup:
+    return _(
+        "{step} waits for {steps}", step=teller.step, steps=joined(teller.facts(WaitingForDependencies).waiting_on)
+    )
+
+
+def _scheduled(teller: Teller) -> Markup:
+    return _("{step} is queued; the next free worker takes it", step=teller.step)
+
+
+def _pending(teller: Teller) -> Markup:
+    return _("It has not begun; {step} is queued for the next free worker", step=teller.step)
+
+
+def _running(teller: Teller) -> Markup:
+    number = teller.facts(Running).attempt_number
+    return _("{step} is being performed, attempt {number}", step=teller.step, number=number)
+
+
+def _waiting(teller: Teller) -> Markup:
+    until = teller.facts(WaitingUntil).until
+    return _(
+        "It waits at {step} until {exact}, {time}",
+        step=teller.step,
+        exact=_exact(teller, until),
+        time=teller.time(until),
+    )
+
+
+def _exact(teller: Teller, at: datetime) -> str:
+    return exact(at, teller.zone, teller.now)
+
+
+def _delayed(teller: Teller) -> Markup:
+    if isinstance(teller.explanation.details, NothingQueued):
+        return _("Nothing is queued for this run, so it cannot go on by itself")
+    delay = teller.facts(DispatchDelayed)
+    late = teller.since(delay.due_at)
+    if delay.executor_error:
+        return _("{step} could not be handed to a worker for {length}", step=teller.step, length=late)
+    return _("No worker has taken {step} for {length}", step=teller.step, length=late)
+
+
+def _lost(teller: Teller) -> Markup:
+    expired = teller.since(teller.facts(WorkerLost).claim_expired_at)
+    return _("The worker of {step} has been silent; its claim expired {length} ago", step=teller.step, length=expired)
+
+
+def _mismatch(teller: Teller) -> Markup:
+    return _("{step} is held back: the workers run another version of this workflow", step=teller.step)
+
+
+def _compensating(teller: Teller) -> Markup:
+    if teller.explanation.step is None:
+        return _("It failed, and its steps are being undone")
+    return _("It failed, and {step} is being undone", step=teller.step)
+
+
+def _compensation_failed(teller: Teller) -> Markup:
+    failures = teller.facts(CompensationFailed).compensation_failures
+    error = teller.error(failures[0].error if failures else None, "compensation_failures")
+    steps = joined([failure.step for failure in failures])
+    return _("It failed, and {steps} could not be undone: {error}", steps=steps, error=error)
+
+
+def _cancelling(teller: Teller) -> Markup:
+    waiting = teller.facts(Cancelling).waiting_on
+    if not waiting:
+        return _("It is being cancelled")
+    text = _("It is being cancelled and stops as soon as {steps} ends", steps=joined(waiting))
+    give_up_at = teller.facts(Cancelling).give_up_at
+    if give_up_at is None or give_up_at > teller.now:
+        return text
+    return text + _("; if it hangs, you can count it as failed")
+
+
+def _always(text: str) -> Callable[[Teller], Markup]:
+    return lambda _teller: _(text)
+
+
+_HEADLINES: Mapping[str, Callable[[Teller], Markup]] = {
+    "paused_for_approval": _approval,
+    "paused_for_manual_action": _pause,
+    "paused_with_missing_resume_metadata": _no_metadata,
+    "paused_with_invalid_resume_target": _no_target,
+    "paused_with_unavailable_workflow": _no_workflow,
+    "interrupted": _interrupted,
+    "incident": _incident,
+    "waiting_for_retry": _retry,
+    "retry_exhausted": _exhausted,
+    "step_failed": _failed,
+    "waiting_for_dependencies": _dependencies,
+    "step_scheduled": _scheduled,
+    "pending_dispatch": _pending,
+    "step_running": _running,
+    "waiting_until": _waiting,
+    "dispatch_delayed": _delayed,
+    "worker_lost": _lost,
+    "definition_mismatch": _mismatch,
+    "compensating": _compensating,
+    "compensation_failed": _compensation_failed,
+    "cancelling": _cancelling,
+    "completed": _always(N_("It is completed")),
+    "cancelled": _always(N_("It was cancelled")),
+}
+REASONS = frozenset(_HEADLINES)
+
+
+def who_decides(decision: DecisionView) -> list[Markup]:
+    """How many people have to approve, who has, and who may not; nothing where one approval of anybody is enough."""
+    found: list[Markup] = []
+    if decision.approvals > 1:
+        people = ", ".join(name_of(each["actor"]) for each in decision.given) or _("nobody yet")
+        found.append(_("It takes {count} people; approved by: {people}", count=decision.approvals, people=people))
+    if decision.not_starter:
+        found.append(_("Whoever started the run may not approve"))
+    return found

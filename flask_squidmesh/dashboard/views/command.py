@@ -1,0 +1,314 @@
+"""The page of an action: GET shows what will happen, POST does it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from flask import abort, current_app, flash, redirect, request, url_for
+from markupsafe import Markup
+from werkzeug.wrappers import Response
+
+from ...engine.command_effects import Blocking, Obstacle, RunStops, UnsafeReplay
+from ...engine.command_rules import NextAction, Refusal
+from ...errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnsafeReplayError
+from ...queries.results import Explanation, Run
+from ...queries.run_snapshot import RunSnapshot
+from ...runtime.runtime import current_runtime
+from ...storage.summaries import RunSummary
+from .. import layout, page_data, redacted_documents
+from ..authorization import Refused, current_actor, current_scope, may, require
+from ..available_commands import (
+    BY_VERB,
+    CONFIRMED_REPLAY,
+    UNSAFE,
+    Action,
+    Invalid,
+    decided_last,
+    decision_at,
+    may_not_approve,
+    undecided_by,
+)
+from ..layout import render
+from ..redacted_documents import Documents, shown, visible
+from ..text.audit_text import title_of
+from ..text.badges import badge_of
+from ..text.command_text import consequence, done, irreversible, why_not
+from ..text.language import _, in_english, joined
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class CommandAttempt:
+    """One request for an action: what it is about, and what is wrong with the form so far.
+
+    blocked_from: the step from which a replay would repeat what is `blocking`; None for the beginning.
+    """
+
+    look: RunSnapshot
+    action: Action
+    step: str | None
+    blocking: list[Blocking] = field(default_factory=list)
+    blocked_from: str | None = None
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def run(self) -> Run:
+        """What it is about."""
+        return self.look.run
+
+    @property
+    def explanation(self) -> Explanation:
+        """What can be done."""
+        return self.look.explanation
+
+    @property
+    def right(self) -> str:
+        """The word for `authorize`."""
+        return CONFIRMED_REPLAY if self.blocking else self.action.name
+
+    @property
+    def possible(self) -> NextAction | None:
+        """The action as it would succeed now."""
+        return next((each for each in _offered(self) if each.step == self.step), None)
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why it would not succeed now."""
+        return next((each for each in self.explanation.refusals if each.action == self.action.name), None)
+
+    @property
+    def decision(self) -> Facts:
+        """What is, or was, asked at the step; empty where nothing ever was."""
+        return decision_at(self.run, self.step) or {}
+
+    @property
+    def comment_required(self) -> bool:
+        """Whether it takes words."""
+        return self.right in current_runtime().config.dashboard.comment_required
+
+
+def enter(run_id: str, verb: str) -> CommandAttempt:
+    """The action at the step that the address names, for somebody who may do it there."""
+    action = BY_VERB.get(verb)
+    if action is None:
+        abort(404)
+    attempt = _attempt(page_data.viewable_run(run_id), action, request.args.get("step"))
+    _allow(attempt)
+    return attempt
+
+
+def show(attempt: CommandAttempt) -> Response:
+    """The page that asks."""
+    if attempt.possible is None and not attempt.blocking and not _steps_to_choose(attempt):
+        return _conflict(attempt)
+    return _form(attempt, 200)
+
+
+def act(entered: CommandAttempt) -> Response:
+    """Do it at the step that the form names, if the person may do it there too."""
+    attempt = _attempt(entered.look, entered.action, _step_in_form())
+    _allow(attempt)
+    return _do(attempt)
+
+
+def _step_in_form() -> str | None:
+    return request.values.get("step")
+
+
+def _allow(attempt: CommandAttempt) -> None:
+    """Raises Refused where the person may not do it, or where nobody would be on record."""
+    _require(attempt)
+    objection = may_not_approve(attempt.action.name, attempt.decision, attempt.run)
+    if objection is not None and attempt.possible is not None:
+        raise Refused(attempt.action.name, objection, run_id=attempt.run.id)
+    if current_actor() is None:
+        raise Refused(
+            attempt.action.name, _("Nobody would be recorded as having done it: the app has to give mesh.actor.")
+        )
+
+
+def _require(attempt: CommandAttempt) -> None:
+    """The right to it at the step, or at one of the steps where none was chosen. Raises Refused."""
+    if _steps_to_choose(attempt):
+        return
+    waiting = [each.step for each in _offered(attempt)]
+    step = waiting[0] if attempt.step is None and waiting else attempt.step
+    require(attempt.right, attempt.run, (decision_at(attempt.run, step) or {}).get("permission"), step=step)
+
+
+def _attempt(look: RunSnapshot, action: Action, chosen: str | None) -> CommandAttempt:
+    attempt = CommandAttempt(look, action, _step(look, action, chosen))
+    if attempt.refusal is not None and attempt.refusal.reason == UNSAFE:
+        attempt.blocking = _blocking(attempt.refusal.details)
+    return attempt
+
+
+def _attempt_now(attempt: CommandAttempt) -> CommandAttempt:
+    """The same, as the run stands now."""
+    return _attempt(page_data.run_with_history(attempt.run.id), attempt.action, _step_in_form())
+
+
+def _step(look: RunSnapshot, action: Action, chosen: str | None) -> str | None:
+    """The step that was chosen, else the only one that there is to choose, else the one decided last."""
+    offered = [each.step for each in look.explanation.next_actions if each.action == action.name]
+    if chosen or len(offered) > 1:
+        return chosen
+    return offered[0] if offered else decided_last(look.run, action.name)
+
+
+def _do(attempt: CommandAttempt) -> Response:
+    if attempt.action.on_step and not attempt.decision and attempt.possible is None:
+        return show(attempt)
+    try:
+        after = _call(attempt, _filled_in(attempt))
+    except ConflictError:
+        return _conflict(_attempt_now(attempt))
+    except TransitionError as error:
+        now = _attempt_now(attempt)
+        if not request.form.get("from_step") or (now.possible is None and not now.blocking):
+            return _conflict(now)
+        attempt.problems["from_step"] = in_english(str(error))
+    except UnsafeReplayError as error:
+        attempt.blocking = [Blocking(**step) for step in error.steps]
+        attempt.blocked_from = request.form.get("from_step") or None
+        require(attempt.right, attempt.run)
+        attempt.problems["confirm"] = _("Type the name of the step to confirm.")
+    except ManualActionError as error:
+        attempt.problems[error.field] = in_english(str(error))
+    except PayloadError as error:
+        attempt.problems["output"] = in_english(str(error))
+    except Invalid as error:
+        attempt.problems[error.field] = error.message
+    else:
+        return _done(attempt, after)
+    return _form(attempt, 422)
+
+
+def _filled_in(attempt: CommandAttempt) -> dict[str, Any]:
+    """What the form says, as arguments of the call. Raises Invalid; that the comment is missing is noted besides."""
+    comment = request.form.get("comment", "").strip() or None
+    missing = attempt.comment_required and comment is None
+    said = _("Say why, in a few words; it is kept with the run.")
+    if missing:
+        attempt.problems["comment"] = said
+    extras = attempt.action.extras(request.form)
+    if attempt.action.on_step:
+        extras["step"] = attempt.step
+    if attempt.action.name == "replay":
+        extras["allow_irreversible"] = _confirmed(attempt)
+        extras["undecided"] = undecided_by(attempt.run)
+    if missing:
+        raise Invalid("comment", said)
+    return {**extras, "comment": comment}
+
+
+def _confirmed(attempt: CommandAttempt) -> bool:
+    """Whether the name of the first step that stands in the way was typed. Raises Invalid."""
+    if not attempt.blocking or request.form.get("from_step"):
+        return bool(request.form.get("confirm")) and _typed(attempt)
+    if not _typed(attempt):
+        raise Invalid("confirm", _("Type {step} to confirm.", step=attempt.blocking[0].step))
+    return True
+
+
+def _typed(attempt: CommandAttempt) -> bool:
+    return request.form.get("confirm", "").strip() in {step.step for step in attempt.blocking}
+
+
+def _call(attempt: CommandAttempt, arguments: dict[str, Any]) -> RunSummary:
+    return attempt.action.call(
+        current_runtime(),
+        attempt.run.id,
+        scope=current_scope(),
+        actor=current_actor(),
+        expected=request.form.get("expected") or attempt.run.decision,
+        idempotency_key=request.form.get("key") or None,
+        **arguments,
+    )
+
+
+def _done(attempt: CommandAttempt, after: RunSummary) -> Response:
+    flash(done(attempt.action.name, after.status, after.current_step), "success")
+    target = None if after.id != attempt.run.id else layout.local_path(request.form.get("next"))
+    return redirect(target or url_for(".run", run_id=after.id), 303)
+
+
+def _form(attempt: CommandAttempt, status: int) -> Response:
+    shown = {
+        "leads": _leads(attempt),
+        "prompt": attempt.decision.get("prompt"),
+        "payload": Documents(attempt.run).document(redacted_documents.of_run(attempt.run, "payload")),
+        "blocking": irreversible(attempt.blocking),
+        "confirm_with": attempt.blocking[0].step if attempt.blocking else None,
+        "undoes": _undoes(attempt.possible),
+        "steps": _steps_to_choose(attempt),
+        "changes": _changes(attempt) if "allow_new_keys" in attempt.problems else (),
+        "undecided": joined(undecided_by(attempt.run)) if attempt.action.name == "replay" else None,
+        "visited": list(dict.fromkeys(each.step for each in attempt.run.step_runs or () if each.kind == "step")),
+        "key": request.form.get("key") or str(uuid4()),
+        "expected": request.form.get("expected") or attempt.run.decision,
+        "next": layout.local_path(request.values.get("next")),
+        "form": request.form,
+    }
+    return _page("action.html", status, attempt, shown)
+
+
+def _leads(attempt: CommandAttempt) -> Markup | None:
+    """Where it leads: what has to be confirmed first leads there too."""
+    if attempt.blocking:
+        return consequence(NextAction(attempt.action.name, action=attempt.action.name))
+    return consequence(attempt.possible) if attempt.possible else None
+
+
+def _blocking(obstacle: Obstacle) -> list[Blocking]:
+    return list(obstacle.blocked_by) if isinstance(obstacle, UnsafeReplay) else []
+
+
+def _undoes(action: NextAction | None) -> list[str]:
+    """The steps of which a person who cancels may choose that they are undone."""
+    return list(action.leads_to.compensates) if action and isinstance(action.leads_to, RunStops) else []
+
+
+def _changes(attempt: CommandAttempt) -> list[tuple[str, Markup | None, Markup]]:
+    """What the output in the form would do to the run's state: each key, what it holds now, and what it would hold."""
+    run = attempt.run
+    output = json.loads(request.form["output"])
+    state = {**visible(run, run.payload, ("payload",)), **visible(run, run.context, ("context",))}
+    told = visible(run, output, ("context",))
+    return [(key, shown(state[key]) if key in state else None, shown(told[key])) for key in output]
+
+
+def _steps_to_choose(attempt: CommandAttempt) -> list[str]:
+    """Those that the person may decide, where several steps wait and none was chosen."""
+    if attempt.step is not None:
+        return []
+    asked = {each.step: decision_at(attempt.run, each.step) or {} for each in _offered(attempt) if each.step}
+    return [step for step in asked if may(attempt.action.name, attempt.run, asked[step].get("permission"), step=step)]
+
+
+def _offered(attempt: CommandAttempt) -> list[NextAction]:
+    return [each for each in attempt.explanation.next_actions if each.action == attempt.action.name]
+
+
+def _conflict(attempt: CommandAttempt) -> Response:
+    """What holds now, and who brought it about."""
+    events = [event for event in attempt.run.audit_events or () if event.type != "refused"]
+    shown = {
+        "event": events[-1] if events else None,
+        "title_of": title_of,
+        "mark": badge_of(attempt.look.word),
+        "why": why_not(attempt.refusal) if attempt.refusal else None,
+    }
+    return _page("conflict.html", 409, attempt, shown)
+
+
+def _page(template: str, status: int, attempt: CommandAttempt, shown: dict[str, Any]) -> Response:
+    run = attempt.run
+    frame_of_run = {"attempt": attempt, "run": run, "title": run.subject or run.workflow}
+    page = render(template, **frame_of_run, **shown)
+    return current_app.make_response((page, status))

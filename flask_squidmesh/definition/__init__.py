@@ -1,0 +1,23 @@
+"""The language that workflows are written in."""
+
+from .context import CompensationContext, StepContext
+from .elements import Approval, Cron, Exponential, Fixed, Log, Manual, Pause, Retry, Step, Wait
+from .payloads import scheduled_day
+from .workflow import Workflow
+
+__all__ = [
+    "Approval",
+    "CompensationContext",
+    "Cron",
+    "Exponential",
+    "Fixed",
+    "Log",
+    "Manual",
+    "Pause",
+    "Retry",
+    "Step",
+    "StepContext",
+    "Wait",
+    "Workflow",
+    "scheduled_day",
+]

@@ -1,0 +1,129 @@
+"""When a cron expression is due, in the zone it is meant in, and since when a schedule has had it.
+
+What is kept is JSON: for each expression since when it was seen, and while another one is seen beside it, as during a
+deploy, when it was seen last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from .spec import TriggerSpec
+
+# CronSim reads a repeated hour as its first turn, so a search starts well before it and drops what is not wanted.
+_MARGIN = timedelta(hours=3)
+
+
+def zone(name: str) -> ZoneInfo:
+    """The time zone of this name. Raises ValueError if there is none."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError, TypeError):
+        raise ValueError(f"there is no time zone {name!r}") from None
+
+
+def check(expression: Any) -> list[str]:
+    """What is wrong with a cron expression, one clause each; empty if nothing is."""
+    if not isinstance(expression, str):
+        return [f"must be text with five fields, found {expression!r}"]
+    if len(expression.split()) != 5:
+        return [f"{expression!r} must have five fields: minute, hour, day of month, month, day of week"]
+    try:
+        next(CronSim(expression, datetime(2024, 1, 1, tzinfo=UTC)))
+    except CronSimError as error:
+        return [f"{expression!r} cannot be read: {str(error).lower()}"]
+    except StopIteration:
+        return [f"{expression!r} is never due"]
+    return []
+
+
+def next_due(expression: str, timezone: str, now: datetime) -> datetime:
+    """The first due time after `now`, in UTC. Raises ValueError if the expression is never due."""
+    for due in _walk(expression, timezone, now - _MARGIN, reverse=False):
+        if due > now:
+            return due
+    raise ValueError(f"the cron expression {expression!r} is never due")
+
+
+def last_due(expression: str, timezone: str, now: datetime) -> datetime | None:
+    """The latest due time up to and including `now`, in UTC; None if there was none."""
+    for due in _walk(expression, timezone, now + _MARGIN, reverse=True):
+        if due <= now:
+            return due
+    return None
+
+
+def metadata(
+    workflow: str, trigger: TriggerSpec, *, window: datetime, now: datetime, signal_id: str | None = None
+) -> dict[str, Any]:
+    """What steps find in their state under "schedule".
+
+    window: the time the schedule meant; where a person starts the run, the time of the start.
+    """
+    return {
+        "workflow": workflow,
+        "trigger": trigger.name,
+        "expression": trigger.expression,
+        "timezone": trigger.timezone,
+        "intended_window": window.isoformat(),
+        "received_at": now.isoformat(),
+        "signal_id": signal_id,
+        "idempotency": trigger.idempotency,
+    }
+
+
+def _walk(expression: str, timezone: str, start: datetime, *, reverse: bool) -> Iterator[datetime]:
+    for due in CronSim(expression, start.astimezone(zone(timezone)), reverse=reverse):
+        yield due.astimezone(UTC)
+
+
+OVERLAP = timedelta(minutes=5)
+
+Kept = Mapping[str, Mapping[str, str]]
+
+
+def seen(kept: Kept, trigger: TriggerSpec, *, began: datetime, now: datetime) -> dict[str, dict[str, str]]:
+    """What is to be kept once the trigger was seen now, which is what was kept where there is nothing new.
+
+    began: since when the first expression of all counts as seen. One that comes back begins anew, unless workers
+    have shown it within the last minutes, as during a deploy that takes its time.
+    """
+    mine, at = _named(trigger), now.isoformat()
+    known = {name: {"seen": at, **times} for name, times in kept.items() if not _is_ahead(times, now)}
+    others = {name: times for name, times in known.items() if name != mine and not _is_old(times, now)}
+    first = at if known else began.isoformat()
+    since = first if mine not in known or _was_replaced(mine, known, now) else known[mine]["since"]
+    return {**others, mine: {"since": since, **({"seen": at} if others else {})}}
+
+
+def since(kept: Kept, trigger: TriggerSpec) -> datetime | None:
+    """Since when the trigger's expression has been seen; None where it is not on record."""
+    own = kept.get(_named(trigger))
+    return datetime.fromisoformat(own["since"]) if own else None
+
+
+def _named(trigger: TriggerSpec) -> str:
+    return f"{trigger.expression} {trigger.timezone}"
+
+
+def _is_ahead(times: Mapping[str, str], now: datetime) -> bool:
+    """Whether a wrong clock wrote it."""
+    return any(datetime.fromisoformat(time) > now + OVERLAP for time in times.values())
+
+
+def _was_replaced(mine: str, known: Kept, now: datetime) -> bool:
+    """Whether another expression has been the present one since, and this is no deploy that takes its time."""
+    return _is_old(known[mine], now) and max(known, key=lambda name: _last(known[name])) != mine
+
+
+def _is_old(times: Mapping[str, str], now: datetime) -> bool:
+    return datetime.fromisoformat(times["seen"]) <= now - OVERLAP
+
+
+def _last(times: Mapping[str, str]) -> tuple[datetime, datetime]:
+    return datetime.fromisoformat(times["seen"]), datetime.fromisoformat(times["since"])

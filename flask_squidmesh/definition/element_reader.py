@@ -1,0 +1,400 @@
+"""The steps and triggers of a workflow, one by one, as their author wrote them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, get_args, get_type_hints
+
+from pydantic import BaseModel, RootModel, SecretBytes, SecretStr
+from pydantic.types import Secret
+
+from ..errors import LONGEST_DELAY as LONGEST
+from . import state_expressions
+from .binding import ParametersError, name_of, parameters_of, shown, written
+from .class_body import Body, read_aliases, read_max_visits
+from .cron import check, zone
+from .elements import (
+    Approval,
+    Cron,
+    Exponential,
+    Fixed,
+    Log,
+    Manual,
+    ManualStep,
+    Pause,
+    Retry,
+    Step,
+    StepElement,
+    Trigger,
+    Wait,
+)
+from .spec import Backoff, Compensation, Parameter, RetryPolicy, StepSpec, TriggerSpec
+
+
+def read_duration(value: Any) -> timedelta | None:
+    """A timedelta, or seconds, of more than nothing and at most a hundred years; None for anything else."""
+    if isinstance(value, timedelta):
+        found = value
+    elif not is_number(value) or abs(value) > LONGEST.total_seconds():
+        return None
+    else:
+        found = timedelta(seconds=value)
+    return found if timedelta(0) < found <= LONGEST else None
+
+
+def is_number(value: Any) -> bool:
+    """Whether the value is a finite number; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def read_retry(retry: Any, place: str, problems: list[str]) -> RetryPolicy:
+    """The checked policy; one attempt where none was given. `place` is what each problem begins with."""
+    if retry is None:
+        return RetryPolicy()
+    if not isinstance(retry, Retry):
+        problems.append(f"{place}={retry!r} must be a Retry; write retry=Retry(5, backoff=Exponential(1, 30))")
+        return RetryPolicy()
+    return RetryPolicy(
+        max_attempts=_attempts(retry.max_attempts, place, problems),
+        backoff=_backoff(retry.backoff, place, problems),
+        jitter=_jitter(retry.jitter, place, problems),
+        on=_exceptions(retry.on, place, problems),
+    )
+
+
+def _attempts(value: Any, place: str, problems: list[str]) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    problems.append(f"{place}: the number of attempts must be a positive whole number, found {value!r}; write Retry(5)")
+    return 1
+
+
+def _backoff(backoff: Any, place: str, problems: list[str]) -> Backoff | None:
+    if backoff is None:
+        return None
+    if not isinstance(backoff, (Exponential, Fixed)):
+        problems.append(f"{place}: backoff={backoff!r} is unknown; write Exponential(1, 30) or Fixed(2)")
+        return None
+    first = read_duration(backoff.delay if isinstance(backoff, Fixed) else backoff.first)
+    most = first if isinstance(backoff, Fixed) else read_duration(backoff.most)
+    if first is None or most is None or first > most:
+        problems.append(
+            f"{place}: {backoff!r} must have delays over 0 seconds, at most 100 years, the first not over the most; "
+            "write Exponential(1, 30) or Fixed(2)"
+        )
+        return None
+    return Backoff(first=first.total_seconds(), most=most.total_seconds())
+
+
+def _jitter(value: Any, place: str, problems: list[str]) -> float:
+    if is_number(value) and 0 <= value <= 1:
+        return float(value)
+    problems.append(f"{place}: jitter={value!r} must be a fraction from 0 to 1; write jitter=0.2")
+    return 0.0
+
+
+def _exceptions(value: Any, place: str, problems: list[str]) -> tuple[type[BaseException], ...]:
+    classes = tuple(value) if isinstance(value, (tuple, list, set, frozenset)) else (value,)
+    if all(isinstance(each, type) and issubclass(each, BaseException) for each in classes):
+        return classes
+    problems.append(f"{place}: on={value!r} must be exception classes; write on=(GatewayBusy,)")
+    return ()
+
+
+MOST_APPROVALS = 20
+_LEVELS = ("debug", "info", "warning", "error")
+_Models = Sequence[type[BaseModel]]
+
+
+def read_steps(steps: Mapping[str, StepElement], models: _Models, problems: list[str]) -> dict[str, StepSpec]:
+    """The checked steps, in order of declaration, without what leads from one to the next."""
+    if not steps:
+        problems.append("it has no step; write for instance charge = Step(charge_card)")
+    aliases = read_aliases(steps, problems)
+    return {
+        name: replace(_StepReader(name, models, problems).read(each), aliases=aliases[name])
+        for name, each in steps.items()
+    }
+
+
+class _StepReader:
+    """Reads one step; faults are noted under its name."""
+
+    def __init__(self, name: str, models: _Models, problems: list[str]) -> None:
+        self.name, self.models, self.problems = name, models, problems
+
+    def fault(self, text: str) -> None:
+        self.problems.append(f"step {self.name}: {text}")
+
+    def read(self, element: StepElement) -> StepSpec:
+        match element:
+            case Step():
+                return self._function(element)
+            case Wait():
+                return StepSpec(
+                    name=self.name, kind="wait", duration=self._wait(element.duration), max_visits=self._visits(element)
+                )
+            case Log():
+                return self._log(element)
+            case Pause() | Approval():
+                return self._manual(element)
+            case _:
+                self.fault(f"{type(element).__name__} is no kind of step; write Step, Wait, Log, Pause or Approval")
+                return StepSpec(name=self.name)
+
+    def _visits(self, element: StepElement) -> int | None:
+        return read_max_visits(element.max_visits, f"step {self.name}: max_visits", self.problems)
+
+    def _function(self, step: Step) -> StepSpec:
+        if not callable(step.function) or isinstance(step.function, type):
+            self.fault(f"must call a function, found {step.function!r}; write {self.name} = Step(some_function)")
+            return StepSpec(name=self.name)
+        self._check_flags(step)
+        self._check_function(step)
+        return StepSpec(
+            name=self.name,
+            function=step.function,
+            parameters=self._parameters(step.function, step.input),
+            output=self._output(step.output),
+            retry=read_retry(step.retry, f"step {self.name}: retry", self.problems),
+            irreversible=step.irreversible is True,
+            compensatable=step.compensatable is not False and step.irreversible is not True,
+            compensate=self._compensation(step),
+            transaction=step.transaction is True,
+            max_visits=self._visits(step),
+        )
+
+    def _check_flags(self, step: Step) -> None:
+        for flag in ("irreversible", "compensatable", "transaction"):
+            value = getattr(step, flag)
+            if not isinstance(value, bool) and not (flag == "compensatable" and value is None):
+                self.fault(f"{flag}={value!r} must be True or False")
+        if step.irreversible is True and step.compensatable is True:
+            self.fault("cannot be irreversible and compensatable; leave out one of the two")
+
+    def _check_function(self, step: Step) -> None:
+        function = written(step.function)
+        if step.transaction is True and inspect.iscoroutinefunction(function):
+            self.fault("transaction=True needs a plain function, found a coroutine function; write def, not async def")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            self.fault("its function yields, and a step returns its result; write return, not yield")
+
+    def _parameters(
+        self, function: Callable[..., Any], input: Any = None, *, compensation: bool = False
+    ) -> tuple[Parameter, ...]:
+        place = "compensate: " if compensation else ""
+        if not isinstance(input, (Mapping, type(None))):
+            self.fault(f'input={input!r} must map parameters to paths; write input={{"account_id": "account.id"}}')
+            return ()
+        try:
+            return parameters_of(function, input=input, payload_models=self.models, compensation=compensation)
+        except ParametersError as error:
+            for problem in error.problems:
+                self.fault(f"{place}{name_of(function)}: {problem}")
+            return ()
+
+    def _output(self, output: Any) -> str | None:
+        if output is None or (isinstance(output, str) and output.isidentifier()):
+            return output
+        self.fault(f'output={output!r} must be a plain name; write output="account"')
+        return None
+
+    def _compensation(self, step: Step) -> Compensation | None:
+        if step.compensate is None:
+            if step.compensate_retry is not None:
+                self.fault("compensate_retry has nothing to retry; write compensate=some_function too")
+            return None
+        if step.irreversible is True or step.compensatable is False:
+            marker = "irreversible=True" if step.irreversible is True else "compensatable=False"
+            self.fault(f"has compensate and {marker}, which says that nothing undoes it; leave out one of the two")
+        if not callable(step.compensate) or isinstance(step.compensate, type):
+            self.fault(f"compensate must be a function, found {step.compensate!r}; write compensate=release_inventory")
+            return None
+        return Compensation(
+            function=step.compensate,
+            name=name_of(step.compensate),
+            parameters=self._parameters(step.compensate, compensation=True),
+            retry=read_retry(step.compensate_retry, f"step {self.name}: compensate_retry", self.problems),
+        )
+
+    def _wait(self, duration: Any) -> timedelta | None:
+        return self._positive(
+            duration,
+            f"must wait a positive time of at most 100 years, found {duration!r}; write Wait(timedelta(hours=1))",
+        )
+
+    def _positive(self, value: Any, otherwise: str) -> timedelta | None:
+        found = read_duration(value)
+        if found is None:
+            self.fault(otherwise)
+        return found
+
+    def _log(self, step: Log) -> StepSpec:
+        for fault in state_expressions.problems(step.message):
+            self.fault(f"the message {fault}")
+        if step.level not in _LEVELS:
+            self.fault(f"level={step.level!r} is unknown; write one of {', '.join(_LEVELS)}")
+        message = None if state_expressions.problems(step.message) else step.message
+        return StepSpec(name=self.name, kind="log", message=message, level=step.level, max_visits=self._visits(step))
+
+    def _manual(self, step: ManualStep) -> StepSpec:
+        faults = [] if step.prompt is None else state_expressions.problems(step.prompt)
+        for fault in faults:
+            self.fault(f"the prompt {fault}")
+        if step.permission is not None and not (isinstance(step.permission, str) and step.permission.strip()):
+            self.fault(f'permission={step.permission!r} must be non-empty text; write permission="payments.review"')
+        otherwise = (
+            f"within={step.within!r} must be a positive time of at most 100 years; write within=timedelta(hours=4)"
+        )
+        return StepSpec(
+            name=self.name,
+            kind="approval" if isinstance(step, Approval) else "pause",
+            prompt=None if faults else step.prompt,
+            output=self._output(step.output) or (self.name if isinstance(step, Approval) else None),
+            permission=step.permission,
+            within=None if step.within is None else self._positive(step.within, otherwise),
+            max_visits=self._visits(step),
+            **(self._approvers(step) if isinstance(step, Approval) else {}),
+        )
+
+    def _approvers(self, step: Approval) -> dict[str, Any]:
+        count, not_starter = step.approvals, step.not_starter
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_APPROVALS:
+            self.fault(f"approvals={count!r} must be a whole number from 1 to {MOST_APPROVALS}; write approvals=2")
+        if not isinstance(not_starter, bool):
+            self.fault(f"not_starter={not_starter!r} must be True or False; write not_starter=True")
+        return {"approvals": count, "not_starter": not_starter}
+
+
+def read_dependencies(body: Body, problems: list[str]) -> dict[str, tuple[str, ...]]:
+    """For each step the steps it waits for."""
+    return {name: tuple(_read(body, name, each, problems)) for name, each in body.steps.items()}
+
+
+def _read(body: Body, name: str, step: StepElement, problems: list[str]) -> Iterator[str]:
+    if step.after is None:
+        return
+    if not isinstance(step.after, (list, tuple)):
+        found = body.label(step.after)
+        problems.append(f"step {name}: after= must be a list of steps, found {found}; write after=[{found}]")
+        return
+    seen: set[str] = set()
+    for each in step.after:
+        other = body.name_of(each)
+        if other is None:
+            problems.append(
+                f"step {name}: after= names {body.label(each)}, which is no step of this class; "
+                "declare it in the class body, above"
+            )
+        elif other == name:
+            problems.append(f"step {name}: cannot wait for itself; remove it from after=")
+        elif other in seen:
+            problems.append(f"step {name}: after= names {other} twice; write it once")
+        else:
+            seen.add(other)
+            yield other
+
+
+_IDEMPOTENCY = ("return_existing", "skip", "none")
+_SECRETS = (SecretStr, SecretBytes, Secret)
+
+
+def read_triggers(triggers: Mapping[str, Trigger], problems: list[str]) -> dict[str, TriggerSpec]:
+    """The checked triggers, in order of declaration."""
+    if not triggers:
+        problems.append("it has no trigger; write for instance start = Manual(Order)")
+    found = {name: _read_trigger(name, each, problems) for name, each in triggers.items()}
+    problems.extend(_conflicts(found))
+    return found
+
+
+def _read_trigger(name: str, trigger: Trigger, problems: list[str]) -> TriggerSpec:
+    model = _model(name, trigger, problems)
+    if not isinstance(trigger, Cron):
+        return TriggerSpec(name=name, kind="manual", model=model)
+    problems.extend(f"trigger {name}: the cron expression {fault}" for fault in check(trigger.expression))
+    try:
+        zone(trigger.timezone)
+    except ValueError as error:
+        problems.append(f'trigger {name}: {error}; write one like timezone="Europe/Berlin"')
+    if trigger.idempotency not in _IDEMPOTENCY:
+        problems.append(
+            f"trigger {name}: idempotency={trigger.idempotency!r} is unknown; write one of {', '.join(_IDEMPOTENCY)}"
+        )
+    problems.extend(_required(name, model))
+    return TriggerSpec(
+        name=name,
+        kind="cron",
+        model=model,
+        expression=trigger.expression,
+        timezone=trigger.timezone,
+        idempotency=trigger.idempotency,
+    )
+
+
+def _model(name: str, trigger: Trigger, problems: list[str]) -> type[BaseModel] | None:
+    model = trigger.model if isinstance(trigger, (Manual, Cron)) else None
+    if model is None:
+        return None
+    if not isinstance(model, type) or not issubclass(model, BaseModel) or issubclass(model, RootModel):
+        problems.append(
+            f"trigger {name}: the payload's model must be a pydantic BaseModel class with fields, found {model!r}; "
+            "write class Order(BaseModel): ..."
+        )
+        return None
+    if model.model_rebuild(raise_errors=False) is False:
+        problems.append(
+            f"trigger {name}: the annotations of {model.__name__} cannot be resolved; import what they name"
+        )
+        return None
+    problems.extend(
+        f"trigger {name}: payload field {path} is a secret, and payloads are stored as they are; "
+        "write a reference to the secret instead"
+        for path in _secrets(model, "", frozenset())
+    )
+    return model
+
+
+def _required(name: str, model: type[BaseModel] | None) -> Iterator[str]:
+    for field, info in (model.model_fields if model else {}).items():
+        if info.is_required():
+            yield (
+                f"trigger {name}: a cron trigger starts with its model's defaults, but field {field} has none; "
+                f"write {field}: {shown(info.annotation)} = ..."
+            )
+
+
+def _conflicts(triggers: Mapping[str, TriggerSpec]) -> Iterator[str]:
+    first: dict[str, tuple[str, Any]] = {}
+    for trigger in triggers.values():
+        for field, info in (trigger.model.model_fields if trigger.model else {}).items():
+            other, annotation = first.setdefault(field, (trigger.name, info.annotation))
+            if annotation != info.annotation:
+                yield (
+                    f"payload field {field}: is {shown(annotation)} in trigger {other} and {shown(info.annotation)} "
+                    f"in trigger {trigger.name}; give both the same type or different names"
+                )
+
+
+def _secrets(annotation: Any, path: str, above: frozenset[Any]) -> Iterator[str]:
+    """Where an annotation holds a secret, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, _SECRETS):
+        yield path
+    for each in get_args(annotation):
+        yield from _secrets(each, path, above)
+    if isinstance(annotation, type) and annotation not in above:
+        for name, inner in _fields(annotation).items():
+            yield from _secrets(inner, f"{path}.{name}".removeprefix("."), above | {annotation})
+
+
+def _fields(annotation: type) -> Mapping[str, Any]:
+    if issubclass(annotation, BaseModel):
+        return {name: each.annotation for name, each in annotation.model_fields.items()}
+    if dataclasses.is_dataclass(annotation) or hasattr(annotation, "__total__"):
+        return get_type_hints(annotation)
+    return {}

@@ -1,0 +1,290 @@
+"""What a workflow class is made of: triggers, steps, retry policies, and the arrows of `flow`, not yet checked."""
+
+from __future__ import annotations
+
+import random as _random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Final, Literal, Never
+
+from pydantic import BaseModel
+
+from .spec import Recovery, RetryPolicy
+
+_LARGEST_EXPONENT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential:
+    """A delay that doubles: `first`, twice that, four times that, never over `most`. Seconds or timedeltas."""
+
+    first: float | timedelta
+    most: float | timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """The same delay before every attempt. Seconds or a timedelta."""
+
+    delay: float | timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a step is tried.
+
+    max_attempts: in all, the first one counted. backoff: the delay between attempts, none if left out. jitter: a
+    fraction from 0 to 1 by which each delay varies at random. on: the exceptions to retry on besides RetryStep, all if
+    left out; an irreversible step is retried on none but these.
+    """
+
+    max_attempts: int
+    backoff: Exponential | Fixed | None = None
+    jitter: float = 0.0
+    on: type[BaseException] | Sequence[type[BaseException]] = ()
+
+
+def delay(policy: RetryPolicy, attempt: int, *, random: Callable[[], float] = _random.random) -> float:
+    """Seconds to wait after attempt number `attempt` (from 1) failed.
+
+    random: gives a number from 0 to 1 for the jitter.
+    """
+    if policy.backoff is None:
+        return 0.0
+    doublings = min(attempt - 1, _LARGEST_EXPONENT)
+    seconds = min(policy.backoff.first * 2.0**doublings, policy.backoff.most)
+    return seconds * (1 + policy.jitter * (2 * random() - 1))
+
+
+Outcome = Literal["ok", "error", "reject"]
+Operator = Literal["equals", "greater_than", "less_than"]
+
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "<not given>"
+
+
+_UNSET: Final = _Unset()
+
+
+@dataclass(frozen=True, eq=False)
+class When:
+    """What `when` was called with, not yet checked."""
+
+    path: Any
+    tests: dict[Operator, Any]
+
+    def __str__(self) -> str:
+        return ", ".join([repr(self.path), *(f"{name}={value!r}" for name, value in self.tests.items())])
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """One arrow: from an outcome of a step to another step."""
+
+    start: RouteStart
+    target: Any
+
+
+@dataclass(frozen=True, eq=False)
+class RouteStart:
+    """An outcome of a step, ready for the arrow that says where it leads."""
+
+    source: Any
+    outcome: Outcome = "ok"
+    when: When | None = None
+    recovery: Any = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is no more than the step itself."""
+        return self.outcome == "ok" and self.when is None and self.recovery is None
+
+    def __rshift__(self, target: Node | Chain) -> Chain:
+        if not isinstance(target, Chain):
+            return Chain((Link(self, target),))
+        first = target.links[0].start
+        return Chain((Link(self, first.source if first.plain else first), *target.links))
+
+    def __call__(self, *, recovery: Recovery) -> RouteStart:
+        """Name the kind of recovery for people and the audit: "compensation" or "undo". It undoes nothing by itself.
+
+        Only after `on_error`: `charge.on_error(recovery="compensation") >> issue_credit`.
+        """
+        return replace(self, recovery=recovery)
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Arrows in a row: `a >> b >> c`."""
+
+    links: tuple[Link, ...]
+
+    def __rshift__(self, target: Node | Chain) -> Chain:
+        end = self.links[-1].target
+        start = end if isinstance(end, RouteStart) else RouteStart(end)
+        return Chain((*self.links, *(start >> target).links))
+
+
+class Node:
+    """Anything that an arrow can start from or lead to."""
+
+    def __rshift__(self, target: Node | Chain) -> Chain:
+        return RouteStart(self) >> target
+
+    def __rrshift__(self, start: Never) -> Chain:
+        """What stands before the arrow is no step: kept, so that it is refused together with all other faults."""
+        return Chain((Link(RouteStart(start), self),))
+
+    @property
+    def on_error(self) -> RouteStart:
+        """Where the final failure of a `Step` leads: `charge.on_error >> notify`."""
+        return RouteStart(self, "error")
+
+    @property
+    def on_reject(self) -> RouteStart:
+        """Where the rejection of an `Approval` leads: `review.on_reject >> decline`."""
+        return RouteStart(self, "reject")
+
+    def when(
+        self, path: str, *, equals: Any = _UNSET, greater_than: Any = _UNSET, less_than: Any = _UNSET
+    ) -> RouteStart:
+        """Follow the arrow only when a value of the state passes one test: `classify.when("score", less_than=3) >> ok`.
+
+        path: where the value is, as "account.tier". Give exactly one of the tests; numbers are compared as decimals,
+        a missing path is false. The first route that matches is taken, then the one without a condition.
+        """
+        given: dict[Operator, Any] = {"equals": equals, "greater_than": greater_than, "less_than": less_than}
+        return RouteStart(self, when=When(path, {name: v for name, v in given.items() if v is not _UNSET}))
+
+
+@dataclass(eq=False)
+class Element:
+    """A part of one workflow class. `placed` says where it was declared first."""
+
+    placed: str | None = field(default=None, init=False, repr=False)
+
+
+@dataclass(eq=False)
+class Trigger(Element):
+    """A way to start the workflow."""
+
+
+@dataclass(eq=False)
+class Manual(Trigger):
+    """Started by a call or from the dashboard.
+
+    model: the pydantic model that the payload must fit; without one the payload must be empty.
+    """
+
+    model: type[BaseModel] | None = None
+
+
+@dataclass(eq=False)
+class Cron(Trigger):
+    """Started by a schedule; may be started by hand as well.
+
+    expression: five fields, as "0 9 * * 1-5". model: the payload comes from its defaults. timezone: the zone the
+    expression is meant in. idempotency: what a second start for the same window does: "return_existing" answers with
+    the first run, "skip" does nothing, "none" starts another.
+    """
+
+    expression: str
+    model: type[BaseModel] | None = None
+    _: KW_ONLY
+    timezone: str = "UTC"
+    idempotency: Literal["return_existing", "skip", "none"] = "return_existing"
+
+
+@dataclass(eq=False)
+class StepElement(Element, Node):
+    """A step of any kind.
+
+    after: in a workflow without `flow`, the steps this one waits for; `[]` marks a root. max_visits: how often a run
+    may enter the step, instead of the workflow's number. aliases: names that the step had before, by which open runs
+    still know it.
+    """
+
+    _: KW_ONLY
+    after: Sequence[StepElement] | None = None
+    max_visits: int | None = None
+    aliases: Sequence[str] = ()
+
+
+@dataclass(eq=False)
+class Step(StepElement):
+    """A step that calls a function of the host.
+
+    function: a function, coroutine function, callable object or functools.partial. Its parameters are bound by name
+    from the run's state; it returns a mapping, a pydantic model, a dataclass or None.
+    retry: how often it is tried; once if left out. output: the key its result is kept under; without one the result's
+    own keys join the state. input: for parameters named differently, the path of their value, as
+    {"account_id": "account.id"}. compensate: the function that undoes it when the run fails later on;
+    compensate_retry: how often that is tried. irreversible: its effect cannot be undone, so it is never repeated
+    without being asked for. compensatable: False if it may be repeated but not undone. transaction: call it inside the
+    transaction that records its completion.
+    """
+
+    function: Callable[..., Any]
+    _: KW_ONLY
+    retry: Retry | None = None
+    output: str | None = None
+    input: Mapping[str, str | Sequence[str]] | None = None
+    compensate: Callable[..., Any] | None = None
+    compensate_retry: Retry | None = None
+    irreversible: bool = False
+    compensatable: bool | None = None
+    transaction: bool = False
+
+
+@dataclass(eq=False)
+class Wait(StepElement):
+    """A step that waits. duration: a timedelta or seconds."""
+
+    duration: timedelta | float
+
+
+@dataclass(eq=False)
+class Log(StepElement):
+    """A step that writes a line to the log. message: may hold top-level names of the state, as "Digest for {day}"."""
+
+    message: str
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+@dataclass(eq=False)
+class ManualStep(StepElement):
+    """A step that waits for a person."""
+
+    prompt: str | None = None
+    _: KW_ONLY
+    output: str | None = None
+    permission: str | None = None
+    within: timedelta | float | None = None
+
+
+@dataclass(eq=False)
+class Pause(ManualStep):
+    """A step that waits until a person lets the run go on.
+
+    prompt: what that person reads; may hold top-level names of the state. output: the key the decision is kept under.
+    permission: what the dashboard asks the host's access callback for. within: when the decision is due, as a
+    timedelta or seconds from the start of the wait.
+    """
+
+
+@dataclass(eq=False)
+class Approval(ManualStep):
+    """A step that waits until a person approves or rejects; a rejection goes along `on_reject`.
+
+    prompt: what that person reads; may hold top-level names of the state. output: the key the decision is kept under.
+    permission: what the dashboard asks the host's access callback for. within: when the decision is due, as a
+    timedelta or seconds from the start of the wait. approvals: how many different people have to approve; one
+    rejection is enough. not_starter: whether the person who started the run may not approve.
+    """
+
+    _: KW_ONLY
+    approvals: int = 1
+    not_starter: bool = False

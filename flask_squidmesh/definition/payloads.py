@@ -1,0 +1,290 @@
+"""Payloads: what a run is started with, and whether a model comes back from what is stored of it as it went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, date, datetime, tzinfo
+from types import MappingProxyType
+from typing import Any, Final
+
+from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_core import to_json as json_bytes
+
+from ..clock import SystemClock
+from ..errors import PayloadError
+from .binding import members
+from .cron import zone
+from .spec import TriggerSpec
+from .values import ValueNotJsonError, fault, kind, located, sentence, to_json
+
+CHANGED: Final = (
+    "it does not come back from the database as it is, because the model validates, serialises or excludes it in a way "
+    "that cannot be undone, or does not say its type; have the field keep its value, or declare it as the plain value "
+    "that is to be stored"
+)
+
+Place = tuple[int | str, ...]
+
+
+def changes_when_read(model: type[BaseModel], instance: BaseModel, stored: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with each field that is not the same when the model is made anew from what is stored of it.
+
+    model: by which it is read, the class of the instance or one above it. Values are not quoted, for they may be
+    secrets. What is private to the model is no data, and may differ.
+    """
+    computed = model.model_computed_fields
+    given = {name: value for name, value in stored.items() if name not in computed} if computed else stored
+    try:
+        again = model.model_validate_json(json_bytes(given), by_alias=True, by_name=True)
+    except ValidationError as error:
+        return _refused(error)
+    kind_of: Any = type(instance)
+    if kind_of.__eq__ is BaseModel.__eq__ and again == instance:
+        return {}
+    found = [(place, gone) for place, gone in _differences(_data(instance), _data(again), ()) if place]
+    return {str(first): _said(rest, fault(gone) or CHANGED) for (first, *rest), gone in reversed(found)}
+
+
+def _said(place: Sequence[int | str], text: str) -> str:
+    return f"{located(tuple(place))}: {text}" if place else text
+
+
+def _refused(error: ValidationError) -> dict[str, str]:
+    """What the model says against its own data, by field."""
+    errors = error.errors(include_url=False, include_context=False)
+    return {str((*each["loc"], "payload")[0]): f"{sentence(each, skip=1)}, as {CHANGED}" for each in errors}
+
+
+def _data(model: BaseModel) -> dict[str, Any]:
+    """What the model holds: its fields, and what it takes besides."""
+    return {**{name: getattr(model, name) for name in type(model).model_fields}, **(model.model_extra or {})}
+
+
+def _differences(gone: Any, back: Any, place: Place) -> Iterator[tuple[Place, Any]]:
+    """The innermost places at which the two are not the same, and what went from there."""
+    if isinstance(gone, BaseModel) and type(gone) is type(back):
+        gone, back = _data(gone), _data(back)
+    if isinstance(gone, Mapping) and isinstance(back, Mapping):
+        if gone.keys() != back.keys() and place:
+            yield place, gone
+            return
+        for name in {**gone, **back}:
+            yield from _differences(gone.get(name, _ABSENT), back.get(name, _ABSENT), (*place, name))
+    elif isinstance(gone, list | tuple) and isinstance(back, list | tuple) and len(gone) == len(back):
+        for number, (one, other) in enumerate(zip(gone, back, strict=True)):
+            yield from _differences(one, other, (*place, number))
+    elif not _same(gone, back):
+        yield place, gone
+
+
+def _same(gone: Any, back: Any) -> bool:
+    """Whether two values are the same; those of a class that cannot compare are when they have the same in them."""
+    if type(gone) is type(back) and gone.__eq__(back) is NotImplemented and hasattr(gone, "__dict__"):
+        return bool(vars(gone) == vars(back))
+    return bool(gone == back)
+
+
+_ABSENT: Final = object()
+
+
+_WHOLE = "payload"
+_scheduled: ContextVar[tuple[datetime, tzinfo] | None] = ContextVar("squidmesh_scheduled", default=None)
+
+
+def scheduled_day() -> date:
+    """The day of the cron trigger's window, in the trigger's time zone; without a window, today there.
+
+    For payload models: `day: date = Field(default_factory=scheduled_day)`.
+    """
+    moment, place = _scheduled.get() or (SystemClock().now(), UTC)
+    return moment.astimezone(place).date()
+
+
+def validate(
+    trigger: TriggerSpec, payload: Any, *, window: datetime | None = None, now: datetime | None = None
+) -> dict[str, Any]:
+    """The payload as JSON data, defaults filled in.
+
+    payload: a mapping, an instance of the trigger's model, or None for an empty one. window: the cron window that
+    `scheduled_day` names; now: the time for it where there is no window. Raises PayloadError.
+    """
+    found = _mapping(trigger, payload)
+    if trigger.model is None:
+        _refuse(trigger, unknown=sorted(map(str, found)))
+        return {}
+    unknown = sorted(_unknown(trigger.model, found, ""))
+    with _schedule(trigger, window or now):
+        try:
+            instance = payload if isinstance(payload, trigger.model) else _build(trigger.model, found)
+        except ValidationError as error:
+            _refuse(trigger, unknown=unknown, error=error)
+            raise
+        _refuse(trigger, unknown=unknown)
+        stored = _resolved(trigger, instance)
+        if changed := changes_when_read(trigger.model, instance, stored):
+            _refuse(trigger, unknown=[], changed=changed)
+    return stored
+
+
+def validate_again(
+    trigger: TriggerSpec, stored: Mapping[str, Any], *, window: datetime | None = None, now: datetime | None = None
+) -> dict[str, Any]:
+    """A stored payload for another run, with defaults for what the model has gained since.
+
+    What is stored stays as it is. window, now: as for `validate`. Raises PayloadError where the model, as it is now,
+    does not take the payload.
+    """
+    model = trigger.model
+    if model is None:
+        return dict(stored)
+    given = {key: value for key, value in stored.items() if key not in model.model_computed_fields}
+    try:
+        with _schedule(trigger, window or now):
+            instance = model.model_validate_json(json.dumps(given), by_alias=True, by_name=True)
+        return {**_resolved(trigger, instance), **stored}
+    except ValidationError as error:
+        _refuse(trigger, unknown=[], error=error)
+        raise
+    except PayloadError:
+        raise
+    except Exception as raised:  # validators are the host's, and raise what they like
+        text = f"reading it raised {type(raised).__name__}"
+        message = f"The payload does not fit trigger {trigger.name}: {text}."
+        raise PayloadError(message, invalid_types={_WHOLE: text}) from raised
+
+
+def without_generated(trigger: TriggerSpec, payload: Any, resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved payload without what factories filled in, which differs from one start to the next."""
+    if trigger.model is None:
+        return dict(resolved)
+    if isinstance(payload, trigger.model):
+        given = payload.model_fields_set
+    else:
+        names = _names(trigger.model)
+        given = {names[key] for key in _mapping(trigger, payload) if key in names}
+    made = {name for name, each in trigger.model.model_fields.items() if each.default_factory is not None}
+    left_out = made - given | trigger.model.model_computed_fields.keys()
+    return {key: value for key, value in resolved.items() if key not in left_out}
+
+
+def _mapping(trigger: TriggerSpec, payload: Any) -> Mapping[Any, Any]:
+    if payload is None:
+        return {}
+    if isinstance(payload, BaseModel):
+        return {} if trigger.model and isinstance(payload, trigger.model) else payload.model_dump()
+    if isinstance(payload, Mapping):
+        return payload
+    text = f"must be a mapping or an instance of {trigger.model.__name__}" if trigger.model else "must be empty"
+    raise PayloadError(
+        f"The payload of trigger {trigger.name} {text}, found {kind(payload)}.", invalid_types={_WHOLE: text}
+    )
+
+
+def _build(model: type[BaseModel], payload: Mapping[Any, Any]) -> BaseModel:
+    named = {key: value for key, value in payload.items() if isinstance(key, str)}
+    return model.model_validate(named, by_alias=True, by_name=True)
+
+
+@contextmanager
+def _schedule(trigger: TriggerSpec, moment: datetime | None) -> Iterator[None]:
+    place = zone(trigger.timezone) if trigger.timezone else UTC
+    token = _scheduled.set((moment or SystemClock().now(), place))
+    try:
+        yield
+    finally:
+        _scheduled.reset(token)
+
+
+def _unknown(model: type[BaseModel], payload: Mapping[Any, Any], prefix: str) -> Iterator[str]:
+    """Keys that no field takes, also inside nested models; none where a model says itself what it does with extras."""
+    names = _names(model)
+    for key, value in payload.items():
+        if key not in names and (model.model_config.get("extra") is None or not isinstance(key, str)):
+            yield f"{prefix}{key}"
+        elif key in names and isinstance(value, Mapping):
+            inner = _nested(model.model_fields[names[key]].annotation)
+            yield from _unknown(inner, value, f"{prefix}{key}.") if inner else ()
+
+
+def _names(model: type[BaseModel]) -> dict[str, str]:
+    """The keys a model accepts, each with the field it fills."""
+    fields = model.model_fields
+    aliases = {alias: name for name, each in fields.items() for alias in _aliases(each.validation_alias)}
+    return {**aliases, **{name: name for name in fields}}
+
+
+def _aliases(alias: str | AliasPath | AliasChoices | None) -> Iterator[str]:
+    if isinstance(alias, AliasChoices):
+        for choice in alias.choices:
+            yield from _aliases(choice)
+    elif isinstance(alias, AliasPath):
+        yield str(alias.path[0])
+    elif alias is not None:
+        yield alias
+
+
+def _nested(annotation: Any) -> type[BaseModel] | None:
+    models = [each for each in members(annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
+    return models[0] if len(models) == 1 else None
+
+
+def _refuse(
+    trigger: TriggerSpec,
+    *,
+    unknown: list[str],
+    error: ValidationError | None = None,
+    changed: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    missing, invalid = _sorted_out(trigger, error, unknown) if error and trigger.model else ([], dict(changed))
+    if not (missing or unknown or invalid):
+        return
+    clauses = [f"missing {', '.join(missing)}"] if missing else []
+    clauses += [f"unknown {', '.join(unknown)}"] if unknown else []
+    clauses += [f"{name}: {text}" for name, text in invalid.items()]
+    raise PayloadError(
+        f"The payload does not fit trigger {trigger.name}, which takes {_expected(trigger)}: {'; '.join(clauses)}.",
+        missing_fields=missing,
+        unknown_fields=unknown,
+        invalid_types=invalid,
+    )
+
+
+def _expected(trigger: TriggerSpec) -> str:
+    return ", ".join(trigger.model.model_fields) if trigger.model else "no payload"
+
+
+def _sorted_out(trigger: TriggerSpec, error: ValidationError, unknown: list[str]) -> tuple[list[str], dict[str, str]]:
+    assert trigger.model is not None
+    names = _names(trigger.model)
+    missing: set[str] = set()
+    invalid: dict[str, list[str]] = {}
+    for each in error.errors(include_url=False, include_context=False):
+        name = names.get(str(each["loc"][0]), str(each["loc"][0])) if each["loc"] else _WHOLE
+        if each["type"] == "missing" and len(each["loc"]) == 1:
+            missing.add(name)
+        elif each["type"] == "extra_forbidden":
+            unknown[:] = sorted({*unknown, _dotted(each)})
+        else:
+            invalid.setdefault(name, []).append(sentence(each, skip=1))
+    ordered = [name for name in trigger.model.model_fields if name in missing]
+    return ordered, {name: "; ".join(texts) for name, texts in invalid.items()}
+
+
+def _dotted(error: ErrorDetails) -> str:
+    return ".".join(map(str, error["loc"]))
+
+
+def _resolved(trigger: TriggerSpec, instance: BaseModel) -> dict[str, Any]:
+    try:
+        plain = to_json(instance)
+    except ValueNotJsonError as error:
+        name, _, rest = error.path.partition(".")
+        text = f"{rest}: {error.reason}" if rest else error.reason
+        raise PayloadError(
+            f"The payload does not fit trigger {trigger.name}: {name}: {text}.", invalid_types={name or _WHOLE: text}
+        ) from error
+    return dict(plain)

@@ -1,0 +1,112 @@
+"""The class that workflows derive from, and the registry of those that an app knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from ..errors import ConfigurationError, UnknownWorkflowError, given
+from .builder import build, check_abstract
+from .elements import Chain, StepElement
+from .spec import WorkflowSpec
+
+
+class Workflow:
+    """A durable business workflow. Derive from it and declare triggers, steps and `flow` in the class body.
+
+    name: what the workflow is called, its class name in snake case if left out. aliases: names it had before, under
+    which runs may still be stored. version: a label for people. subject: what an operator reads as a run's title, with
+    names of payload fields in braces. max_visits: how often a run may enter one step. flow: lines of steps joined by
+    `>>`; leave it out where steps name what they wait for with `after=`. The docstring describes the workflow.
+
+    `class Base(Workflow, abstract=True)` makes a base that holds settings for others and is no workflow itself.
+    Raises DefinitionError, with everything that is wrong, when the class is created.
+    """
+
+    name: ClassVar[str | None] = None
+    aliases: ClassVar[Sequence[str]] = ()
+    version: ClassVar[str | None] = None
+    subject: ClassVar[str | None] = None
+    max_visits: ClassVar[int] = 100
+    flow: ClassVar[Sequence[Chain | StepElement] | None] = None
+    __squidmesh__: ClassVar[WorkflowSpec]
+
+    def __init_subclass__(cls, *, abstract: bool = False, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if abstract:
+            check_abstract(cls)
+        else:
+            cls.__squidmesh__ = build(cls, _RESERVED)
+
+
+_RESERVED = frozenset(name for name in vars(Workflow) if not name.startswith("__"))
+
+
+class Registry:
+    """Workflows by name and alias, in order of registration."""
+
+    def __init__(self) -> None:
+        self._specs: dict[str, WorkflowSpec] = {}
+        self._names: dict[str, str] = {}
+
+    def register(self, *workflows: type[Workflow]) -> None:
+        """Add workflows; one that is there already changes nothing.
+
+        Raises ConfigurationError, and adds none, where something is no workflow or a name or alias is taken.
+        """
+        specs, names, problems = dict(self._specs), dict(self._names), list[str]()
+        if not workflows:
+            problems.append("register takes workflow classes, and none was given. Pass at least one.")
+        for workflow in workflows:
+            spec = _spec_of(workflow)
+            if spec is None:
+                problems.append(f"register takes workflow classes, found {given(workflow)}. Derive it from Workflow.")
+            elif specs.get(spec.name) is not spec:
+                problems.extend(_taken(names, spec))
+                names.update(dict.fromkeys((spec.name, *spec.aliases), spec.name))
+                specs[spec.name] = spec
+        if problems:
+            raise ConfigurationError(*problems)
+        self._specs, self._names = specs, names
+
+    def get(self, workflow: str | type[Workflow]) -> WorkflowSpec:
+        """The workflow of this name, alias or class. Raises UnknownWorkflowError if it is not registered."""
+        spec = self._find(workflow)
+        if spec is None:
+            name = given(workflow.__name__ if isinstance(workflow, type) else workflow)
+            known = ", ".join(self._specs) or "none"
+            raise UnknownWorkflowError(
+                f"No workflow {name} is registered; registered are: {known}. "
+                "Pass its class to SquidMesh.register, or give a renamed workflow its old name in aliases."
+            )
+        return spec
+
+    def _find(self, workflow: Any) -> WorkflowSpec | None:
+        if isinstance(workflow, str):
+            return self._specs.get(self._names.get(workflow, ""))
+        spec = _spec_of(workflow)
+        return spec if spec and self._specs.get(spec.name) is spec else None
+
+    def __contains__(self, workflow: object) -> bool:
+        return self._find(workflow) is not None
+
+    def __iter__(self) -> Iterator[WorkflowSpec]:
+        return iter(self._specs.values())
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+
+def _spec_of(workflow: Any) -> WorkflowSpec | None:
+    if not isinstance(workflow, type) or not issubclass(workflow, Workflow):
+        return None
+    return vars(workflow).get("__squidmesh__")
+
+
+def _taken(names: dict[str, str], spec: WorkflowSpec) -> Iterator[str]:
+    for name in (spec.name, *spec.aliases):
+        if name in names:
+            yield (
+                f"The name {name!r} of workflow {spec.name} is taken by workflow {names[name]}. "
+                "Give one of them another name or alias."
+            )

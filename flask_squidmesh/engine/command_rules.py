@@ -1,0 +1,416 @@
+"""Which control calls would succeed now, what each leads to, and why the others would not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from ..definition.spec import WorkflowSpec
+from ..definition.values import fingerprint
+from .adoption import unfit
+from .approvals import given, wanted
+from .command_effects import (
+    Blocking,
+    GivenUp,
+    LeadsTo,
+    MoreApprovals,
+    NeedsNobody,
+    NewRun,
+    NoMore,
+    Nowhere,
+    Obstacle,
+    OneStep,
+    PayloadUnfit,
+    RunEnds,
+    RunStatus,
+    RunStops,
+    SeveralSteps,
+    TargetsGone,
+    UndoneAgain,
+    UnsafeReplay,
+    as_data,
+)
+from .facts import RunFact, StepFact
+from .replay_rules import unsafe_steps
+from .transitions import TERMINAL
+
+DecisionKind = Literal["pause", "approval", "interrupted", "incident"]
+STANDSTILLS: tuple[DecisionKind, ...] = ("interrupted", "incident")
+"""Steps that do not go on by themselves: nobody knows what came of them, or they could not begin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenDecision:
+    """A step, or a compensation, that waits for a person.
+
+    ok: the steps that may follow a good outcome. final: whether the run completes then. error: the step that follows
+    a bad one, None where the run fails. further: how many people have to approve after the next one.
+    """
+
+    step: str
+    visit: int
+    kind: DecisionKind
+    compensation: bool = False
+    ok: tuple[str, ...] = ()
+    final: bool = False
+    error: str | None = None
+    permission: str | None = None
+    further: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionFacts:
+    """What the control calls depend on.
+
+    executing: steps an attempt is at. unsafe: what blocks a replay. undoes: steps that have a compensation and would
+    be compensated, in that order. irreversible: steps that cannot be undone. declared: the steps the workflow has
+    now, None where it is not registered here. payload_unfit: what keeps the payload from starting another run, where it
+    was looked at. hanging: steps that are still executing although the run was cancelled some time ago.
+    """
+
+    status: str
+    decisions: tuple[OpenDecision, ...] = ()
+    executing: tuple[str, ...] = ()
+    compensation: str | None = None
+    failed_compensations: tuple[str, ...] = ()
+    needs: str | None = None
+    acknowledged: bool = False
+    unsafe: tuple[Mapping[str, Any], ...] = ()
+    undoes: tuple[str, ...] = ()
+    irreversible: frozenset[str] = frozenset()
+    declared: frozenset[str] | None = frozenset()
+    payload_unfit: PayloadUnfit | None = None
+    hanging: tuple[str, ...] = ()
+
+
+class NextAction(str):
+    """The name of a control call that would succeed now, as text, with what it leads to.
+
+    action: the word for `authorize`. step: the step it concerns. leads_to: facts for a sentence, as attributes and as
+    a mapping, e.g. {"target": "capture", "irreversible": True}, {"status": "cancelled", "compensates": ["reserve"]}.
+    """
+
+    __slots__ = ("action", "leads_to", "step")
+    action: str
+    step: str | None
+    leads_to: LeadsTo
+
+    def __new__(cls, call: str, *, action: str, step: str | None = None, leads_to: LeadsTo | None = None) -> NextAction:
+        self = super().__new__(cls, call)
+        self.action, self.step, self.leads_to = action, step, leads_to if leads_to is not None else Nowhere()
+        return self
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]:
+        return (str(self),), {"action": self.action, "step": self.step, "leads_to": self.leads_to}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return {"call": str(self), "action": self.action, "step": self.step, "leads_to": as_data(self.leads_to)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A control call that would not succeed now, and the reason: a word with facts."""
+
+    call: str
+    action: str
+    reason: str
+    details: Obstacle = field(default_factory=NoMore)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return {"call": self.call, "action": self.action, "reason": self.reason, "details": as_data(self.details)}
+
+
+@dataclass(frozen=True, slots=True)
+class _No:
+    reason: str
+    details: Obstacle = field(default_factory=NoMore)
+
+
+_Possible = list[tuple[str | None, LeadsTo]]
+_Rule = Callable[[ActionFacts], "_Possible | _No"]
+
+
+def judge(facts: ActionFacts) -> tuple[tuple[NextAction, ...], tuple[Refusal, ...]]:
+    """The calls that would succeed now, and those that would not; a call on several steps stands there for each."""
+    possible: list[NextAction] = []
+    refused: list[Refusal] = []
+    for call, action, rule in _RULES:
+        answer = rule(facts)
+        if isinstance(answer, _No):
+            refused.append(Refusal(call=call, action=action, reason=answer.reason, details=answer.details))
+        else:
+            possible += [NextAction(call, action=action, step=step, leads_to=leads) for step, leads in answer]
+    return tuple(possible), tuple(refused)
+
+
+def decision_actions(facts: ActionFacts) -> tuple[NextAction, ...]:
+    """Of those that would succeed now, the calls that settle an open decision."""
+    return tuple(action for action in judge(facts)[0] if action.step is not None)
+
+
+def allowed(facts: ActionFacts) -> tuple[str, ...]:
+    """The names of the calls that would succeed now, each once."""
+    return tuple(dict.fromkeys(str(action) for action in judge(facts)[0]))
+
+
+def decision_token(status: str, decisions: Sequence[OpenDecision], replayed_as: str | None = None) -> str:
+    """What a page showed as open: a finished run's status, the open decisions as "review#1", else "open".
+
+    replayed_as: the run that a finished one was last replayed as. Whoever replays it has to have known that there is
+    one, and need not know which, as they may not be allowed to.
+    """
+    if status in TERMINAL:
+        return status if replayed_as is None else f"{status}#{fingerprint(replayed_as)[:12]}"
+    return ",".join(sorted(f"{decision.step}#{decision.visit}" for decision in decisions)) or "open"
+
+
+def open_decisions(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> tuple[OpenDecision, ...]:
+    """The decisions that are open now. spec: the workflow as it is now, None where it is not registered."""
+    completed = frozenset(row.step for row in step_runs if row.kind == "step" and row.status == "completed")
+    return tuple(
+        _opened(step_run, step_run.decision, spec, completed)
+        for step_run in step_runs
+        if step_run.status == "paused" and step_run.decision
+    )
+
+
+def hanging(run: RunFact, step_runs: Sequence[StepFact], patient_until: datetime) -> list[StepFact]:
+    """Visits that are executing in a run that was cancelled by then, and may be given up."""
+    if run.status != "cancelling" or run.cancelled_at is None or run.cancelled_at > patient_until:
+        return []
+    return [row for row in step_runs if row.kind == "step" and row.status == "running"]
+
+
+def action_facts(
+    run: RunFact, step_runs: Sequence[StepFact], spec: WorkflowSpec | None, patient_until: datetime | None = None
+) -> ActionFacts:
+    """The facts of a run with all its step runs.
+
+    spec: the workflow as it is now, None where it is not registered. patient_until: see `hanging`; None where that
+    is of no concern.
+    """
+    hung = hanging(run, step_runs, patient_until) if patient_until else []
+    if spec is not None and unfit(spec, run, step_runs):
+        spec = None
+    return ActionFacts(
+        status=run.status,
+        decisions=open_decisions(step_runs, spec),
+        executing=tuple(row.step for row in step_runs if row.kind == "step" and row.status == "running"),
+        compensation=run.compensation,
+        failed_compensations=_failed_compensations(step_runs),
+        needs=run.needs,
+        acknowledged=run.acknowledged_at is not None,
+        unsafe=unsafe_steps(step_runs),
+        undoes=_undone_by_compensation(step_runs),
+        irreversible=_irreversible(step_runs, spec),
+        declared=frozenset(spec.steps) if spec else None,
+        hanging=tuple(row.step for row in hung),
+    )
+
+
+def _opened(
+    step_run: StepFact, decision: Mapping[str, Any], spec: WorkflowSpec | None, completed: frozenset[str]
+) -> OpenDecision:
+    compensation = step_run.kind == "compensation"
+    ok = () if compensation else _followers(step_run, decision, spec, completed)
+    stands = decision["kind"] in STANDSTILLS and not compensation
+    return OpenDecision(
+        step=step_run.step,
+        visit=step_run.visit,
+        kind=decision["kind"],
+        compensation=compensation,
+        ok=ok,
+        final=not ok and not compensation and (spec is None or spec.style == "flow"),
+        error=_error_route(step_run.step, spec) if stands else decision.get("error"),
+        permission=decision.get("permission"),
+        further=max(wanted(decision) - len(given(decision)) - 1, 0),
+    )
+
+
+def _followers(
+    step_run: StepFact, decision: Mapping[str, Any], spec: WorkflowSpec | None, completed: frozenset[str]
+) -> tuple[str, ...]:
+    if decision.get("ok") is not None:
+        return (decision["ok"],)
+    if spec is None or (spec.style == "flow" and decision["kind"] not in STANDSTILLS):
+        return ()
+    if step_run.step not in spec.steps:
+        return (step_run.step,)  # nothing says any more what follows it, so the step itself is the target that is gone
+    if spec.style == "dependency":
+        return _released(step_run.step, spec, completed)
+    return tuple(dict.fromkeys(route.target for route in spec.steps[step_run.step].ok))
+
+
+def _error_route(name: str, spec: WorkflowSpec | None) -> str | None:
+    step = spec.steps.get(name) if spec else None
+    return step.error.target if step and step.error else None
+
+
+def _released(step: str, spec: WorkflowSpec, completed: frozenset[str]) -> tuple[str, ...]:
+    """The steps that wait for this one alone."""
+    return tuple(name for name in spec.dependents[step] if completed.issuperset({*spec.steps[name].after} - {step}))
+
+
+def _failed_compensations(step_runs: Sequence[StepFact]) -> tuple[str, ...]:
+    return tuple(row.step for row in step_runs if row.kind == "compensation" and row.status == "failed")
+
+
+def _undone_by_compensation(step_runs: Sequence[StepFact]) -> tuple[str, ...]:
+    done = {(row.step, row.visit) for row in step_runs if row.kind == "compensation"}
+    completed = [
+        row
+        for row in step_runs
+        if row.kind == "step" and row.status == "completed" and row.compensate and (row.step, row.visit) not in done
+    ]
+    return tuple(row.step for row in sorted(completed, key=lambda row: row.position or 0, reverse=True))
+
+
+def _irreversible(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> frozenset[str]:
+    declared = (step.name for step in spec.steps.values() if step.irreversible) if spec else ()
+    return frozenset(declared) | {row.step for row in step_runs if row.irreversible}
+
+
+_ENDING: Mapping[str, LeadsTo] = {
+    **{status: Nowhere() for status in TERMINAL},
+    "cancelling": RunEnds(status="cancelled"),
+}
+
+
+def _continuing(facts: ActionFacts, decision: OpenDecision) -> LeadsTo:
+    if facts.status in _ENDING:
+        return _ENDING[facts.status]
+    if decision.further:
+        return MoreApprovals(further_approvals=decision.further)
+    if not decision.ok:
+        return RunEnds(status="completed") if decision.final else Nowhere()
+    irreversible = not facts.irreversible.isdisjoint(decision.ok)
+    if len(decision.ok) == 1:
+        return OneStep(target=decision.ok[0], irreversible=irreversible)
+    return SeveralSteps(targets=decision.ok, irreversible=irreversible)
+
+
+def _diverting(facts: ActionFacts, decision: OpenDecision) -> LeadsTo:
+    if facts.status in _ENDING:
+        return _ENDING[facts.status]
+    if decision.error is None:
+        return RunEnds(status="failed", compensates=facts.undoes)
+    return OneStep(target=decision.error, irreversible=decision.error in facts.irreversible)
+
+
+def _repeating(facts: ActionFacts, decision: OpenDecision) -> LeadsTo:
+    return OneStep(target=decision.step, irreversible=decision.step in facts.irreversible)
+
+
+def _targets(leads_to: LeadsTo) -> tuple[str, ...]:
+    match leads_to:
+        case OneStep():
+            return (leads_to.target,)
+        case SeveralSteps():
+            return leads_to.targets
+        case _:
+            return ()
+
+
+def _on(
+    kinds: Sequence[DecisionKind], leading: Callable[[ActionFacts, OpenDecision], LeadsTo], otherwise: str
+) -> _Rule:
+    """The rule of a call that settles an open decision of these kinds."""
+
+    def rule(facts: ActionFacts) -> _Possible | _No:
+        concerned = [decision for decision in facts.decisions if decision.kind in kinds]
+        if not concerned:
+            reason = "already_finished" if facts.status in TERMINAL else otherwise
+            return _No(reason, RunStatus(status=facts.status))
+        if facts.declared is None:
+            return _No("workflow_unavailable")
+        answers: _Possible = [(decision.step, leading(facts, decision)) for decision in concerned]
+        reachable = [answer for answer in answers if facts.declared.issuperset(_targets(answer[1]))]
+        gone = sorted({target for _, leads_to in answers for target in _targets(leads_to)} - facts.declared)
+        return reachable or _No("target_unavailable", TargetsGone(targets=tuple(gone)))
+
+    return rule
+
+
+_settle_by_retrying = _on(STANDSTILLS, _repeating, "not_interrupted")
+
+
+def _retry_step(facts: ActionFacts) -> _Possible | _No:
+    if facts.status in TERMINAL:
+        return _No("already_finished", RunStatus(status=facts.status))
+    return _No("being_cancelled") if facts.status == "cancelling" else _settle_by_retrying(facts)
+
+
+_settle_by_failing = _on(STANDSTILLS, _diverting, "not_interrupted")
+
+
+def _fail_step(facts: ActionFacts) -> _Possible | _No:
+    settled = _settle_by_failing(facts)
+    hung: _Possible = [(step, _giving_up(facts, step)) for step in facts.hanging]
+    return [*hung, *(settled if isinstance(settled, list) else ())] if hung else settled
+
+
+def _giving_up(facts: ActionFacts, step: str) -> LeadsTo:
+    return (
+        GivenUp(gives_up=step, interrupts=True)
+        if step in facts.irreversible
+        else GivenUp(gives_up=step, status="cancelled")
+    )
+
+
+def _cancel(facts: ActionFacts) -> _Possible | _No:
+    if facts.status in TERMINAL:
+        return _No("already_finished", RunStatus(status=facts.status))
+    if facts.status == "cancelling":
+        return _No("already_cancelling")
+    becomes = "cancelling" if facts.executing else "cancelled"
+    return [(None, RunStops(status=becomes, executing=facts.executing, compensates=facts.undoes))]
+
+
+def _replay(facts: ActionFacts) -> _Possible | _No:
+    if facts.status not in TERMINAL:
+        return _No("not_finished", RunStatus(status=facts.status))
+    if facts.compensation in ("requested", "running"):
+        return _No("compensation_running")
+    if facts.declared is None:
+        return _No("workflow_unavailable")
+    if facts.payload_unfit is not None:
+        return _No("payload_unfit", facts.payload_unfit)
+    if facts.unsafe:
+        return _No("unsafe_replay", UnsafeReplay(blocked_by=tuple(Blocking(**step) for step in facts.unsafe)))
+    return [(None, NewRun())]
+
+
+def _retry_compensation(facts: ActionFacts) -> _Possible | _No:
+    if facts.compensation == "running":
+        return _No("compensation_running")
+    if facts.compensation != "failed":
+        return _No("no_failed_compensation")
+    if facts.declared is None:
+        return _No("workflow_unavailable")
+    return [(None, UndoneAgain(compensates=facts.failed_compensations))]
+
+
+def _acknowledge(facts: ActionFacts) -> _Possible | _No:
+    if facts.needs in ("failed", "compensation_failed"):
+        return [(None, NeedsNobody())]
+    if facts.status != "failed":
+        return _No("not_failed", RunStatus(status=facts.status))
+    return _No("already_acknowledged" if facts.acknowledged else "already_replayed")
+
+
+_RULES: tuple[tuple[str, str, _Rule], ...] = (
+    ("approve_run", "approve", _on(("approval",), _continuing, "no_open_approval")),
+    ("reject_run", "reject", _on(("approval",), _diverting, "no_open_approval")),
+    ("unblock_run", "resume", _on(("pause",), _continuing, "no_open_pause")),
+    ("retry_step", "retry", _retry_step),
+    ("resolve_step", "resolve", _on(STANDSTILLS, _continuing, "not_interrupted")),
+    ("fail_step", "fail", _fail_step),
+    ("retry_compensation", "retry_compensation", _retry_compensation),
+    ("cancel_run", "cancel", _cancel),
+    ("replay_run", "replay", _replay),
+    ("acknowledge_run", "acknowledge", _acknowledge),
+)

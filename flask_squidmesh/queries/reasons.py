@@ -1,0 +1,443 @@
+"""The one word for why a run is where it is: the first rule that applies to its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..engine.approvals import given, wanted
+from ..engine.command_rules import STANDSTILLS
+from ..engine.transitions import TERMINAL
+from .inbox import deadline
+from .reason_facts import (
+    Cancelling,
+    CannotBegin,
+    CompensationFailed,
+    CompensationRunning,
+    Delay,
+    DispatchDelayed,
+    Ended,
+    Failed,
+    HeldBack,
+    Interrupted,
+    LostClaim,
+    NothingQueued,
+    NothingToResume,
+    Queued,
+    ReasonFacts,
+    Running,
+    StepState,
+    Targets,
+    Trouble,
+    UndoFailure,
+    WaitingForDependencies,
+    WaitingForPerson,
+    WaitingForRetry,
+    WaitingUntil,
+    WorkerLost,
+)
+from .run_record import Record, Row
+from .step_results import declared_order, step_run_status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """word: the reason. step_run: the row it is about. steps: the state of all steps, where that is the evidence."""
+
+    word: str
+    step: str | None = None
+    facts: ReasonFacts
+    step_run: Row | None = None
+    steps: tuple[StepState, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """A run's rows and the time they are judged at. claim_timeout, delayed_after: seconds."""
+
+    record: Record
+    now: datetime
+    claim_timeout: float
+    delayed_after: float
+
+    @property
+    def status(self) -> str:
+        """The run's."""
+        status: str = self.record.run["status"]
+        return status
+
+    @property
+    def outstanding(self) -> list[tuple[Row, Row]]:
+        """Step runs with their dispatches, in the order they were made."""
+        dispatches = self.record.dispatches
+        return [(row, dispatches[row["id"]]) for row in self.record.step_runs if row["id"] in dispatches]
+
+    @property
+    def executing(self) -> list[tuple[Row, Row]]:
+        """Those that a worker holds, with claims that have not expired."""
+        return [(row, work) for row, work in self.outstanding if work["claim_id"] and work["due_at"] > self.now]
+
+    @property
+    def open_decisions(self) -> list[Row]:
+        """Step runs that wait for a person, the most urgent first."""
+        rows = [row for row in self.record.step_runs if row["status"] == "paused" and row["decision"]]
+        return sorted(rows, key=_urgency)
+
+    @property
+    def urgent_decision(self) -> Row | None:
+        """The first of them."""
+        return next(iter(self.open_decisions), None)
+
+    def last_visit(self, step: str | None) -> Row | None:
+        """The run's last visit to the step."""
+        return next((row for row in reversed(self.record.visits) if row["step"] == step), None)
+
+
+_RANKS: Mapping[str, int] = {kind: rank for rank, kind in enumerate(STANDSTILLS)}
+
+
+def _urgency(row: Row) -> tuple[int, bool, datetime]:
+    due = row["decide_by"]
+    return _RANKS.get(row["decision"]["kind"], len(_RANKS)), due is None, due or row["created_at"]
+
+
+def about(row: Row, word: str, facts: ReasonFacts) -> Reason:
+    """A reason that concerns one step run."""
+    return Reason(word=word, step=row["step"], facts=facts, step_run=row)
+
+
+def interrupted(situation: Situation) -> Reason | None:
+    """An attempt ended and nobody knows whether its effect happened."""
+    row = situation.urgent_decision
+    stands_still = situation.status in TERMINAL | {"paused", "cancelling"}
+    if row is None or row["decision"]["kind"] != "interrupted" or not stands_still:
+        return None
+    attempts = situation.record.attempts.get(row["id"], ())
+    facts = Interrupted(
+        irreversible=bool(row["settings"].get("irreversible")),
+        attempts=row["attempts"],
+        worker=attempts[-1]["worker"] if attempts else None,
+        last_error=row["error"],
+    )
+    return about(row, "interrupted", facts)
+
+
+def incident(situation: Situation) -> Reason | None:
+    """A step could not begin, because its input cannot be made."""
+    row = situation.urgent_decision
+    if row is None or row["decision"]["kind"] != "incident" or situation.status != "paused":
+        return None
+    error = row["error"] or {}
+    facts = CannotBegin(
+        irreversible=bool(row["settings"].get("irreversible")),
+        attempts=row["attempts"],
+        input_errors=(error.get("details") or {}).get("validation_errors"),
+        last_error=error,
+    )
+    return about(row, "incident", facts)
+
+
+def paused(situation: Situation) -> Reason | None:
+    """A pause or an approval is open, or should be."""
+    if situation.status != "paused":
+        return None
+    row = situation.urgent_decision
+    if row is None:
+        return _undecidable(situation)
+    decision, spec = row["decision"], situation.record.spec
+    if spec is None:
+        facts = replace(_leading(decision), workflow_definition="unavailable")
+        return about(row, "paused_with_unavailable_workflow", facts)
+    if not {decision.get("ok"), decision.get("error")} - {None} <= spec.steps.keys():
+        return about(row, "paused_with_invalid_resume_target", _leading(decision))
+    word = "paused_for_approval" if decision["kind"] == "approval" else "paused_for_manual_action"
+    return about(row, word, _asked(situation, row))
+
+
+def _undecidable(situation: Situation) -> Reason:
+    step = situation.record.run["current_step"]
+    return Reason(
+        word="paused_with_missing_resume_metadata",
+        step=step,
+        facts=NothingToResume(),
+        step_run=situation.last_visit(step),
+    )
+
+
+def _leading(decision: Mapping[str, Any]) -> WaitingForPerson:
+    """Where the decision leads; null is the end of the run."""
+    if decision["kind"] == "approval":
+        return WaitingForPerson(approval_targets=Targets(ok=decision.get("ok"), error=decision.get("error")))
+    return WaitingForPerson(resume_target=decision.get("ok"))
+
+
+def _asked(situation: Situation, row: Row) -> WaitingForPerson:
+    decision, decide_by = row["decision"], row["decide_by"]
+    several, since = wanted(decision) > 1, row["started_at"] or row["created_at"]
+    return replace(
+        _leading(decision),
+        prompt=decision.get("prompt"),
+        permission=decision.get("permission"),
+        approvals=wanted(decision) if several else None,
+        given=tuple(given(decision)) if several else None,
+        not_starter=bool(decision.get("not_starter")) or None,
+        decide_by=decide_by,
+        deadline=deadline(since, decide_by, situation.now),
+    )
+
+
+def worker_lost(situation: Situation) -> Reason | None:
+    """The worker that holds a step has not renewed its claim."""
+    for row, work in situation.outstanding:
+        if work["claim_id"] and work["due_at"] <= situation.now:
+            return about(row, "worker_lost", WorkerLost(**_lost(situation, work)))
+    return None
+
+
+def _lost(situation: Situation, work: Row) -> dict[str, Any]:
+    return {
+        "worker": work["claimed_by"],
+        "claimed_at": work["claimed_at"],
+        "claim_expired_at": work["due_at"],
+        "claim_timeout": situation.claim_timeout,
+    }
+
+
+def definition_mismatch(situation: Situation) -> Reason | None:
+    """A worker put the work back because it does not know the workflow or the step."""
+    for row, work in situation.outstanding:
+        if work["held"] is not None:
+            return about(row, "definition_mismatch", HeldBack(held=work["held"], again_at=work["due_at"]))
+    return None
+
+
+def dispatch_delayed(situation: Situation) -> Reason | None:
+    """Work is due and nobody takes it."""
+    for row, work in situation.outstanding:
+        if _is_delayed(situation, work):
+            return about(row, "dispatch_delayed", DispatchDelayed(**_delay(situation, work)))
+    return None
+
+
+def _is_delayed(situation: Situation, work: Row) -> bool:
+    late = situation.now - work["due_at"]
+    allowed = timedelta(0) if work["hand_over_error"] else timedelta(seconds=situation.delayed_after)
+    return not work["claim_id"] and late >= allowed
+
+
+def _delay(situation: Situation, work: Row) -> dict[str, Any]:
+    return {
+        "due_at": work["due_at"],
+        "late_by": (situation.now - work["due_at"]).total_seconds(),
+        "queue": work["queue"],
+        "hand_overs": work["hand_overs"],
+        "executor_error": work["hand_over_error"],
+    }
+
+
+def trouble_of(situation: Situation, row: Row | None) -> Trouble:
+    """What keeps the step run from going on, if anything does."""
+    work = situation.record.dispatches.get(row["id"]) if row else None
+    if work is None:
+        return Trouble()
+    if work["held"] is not None:
+        return Trouble(definition_mismatch=work["held"])
+    if work["claim_id"]:
+        is_lost = work["due_at"] <= situation.now
+        return Trouble(worker_lost=LostClaim(**_lost(situation, work))) if is_lost else Trouble()
+    return Trouble(dispatch_delayed=Delay(**_delay(situation, work))) if _is_delayed(situation, work) else Trouble()
+
+
+def running(situation: Situation) -> Reason | None:
+    """A worker is at a step."""
+    if not situation.executing:
+        return None
+    row, work = situation.executing[0]
+    facts = Running(
+        attempt_number=row["attempts"],
+        worker=work["claimed_by"],
+        claim_expires_at=work["due_at"],
+        also_running=tuple(other["step"] for other, _ in situation.executing[1:]) or None,
+    )
+    return about(row, "step_running", facts)
+
+
+def waiting_for_retry(situation: Situation) -> Reason | None:
+    """The last attempt failed and nothing but its repetition is left to do."""
+    retried = [(row, work) for row, work in situation.outstanding if row["attempts"] and row["error"]]
+    due = {row["step"] for row, work in situation.outstanding if work["due_at"] <= situation.now}
+    if not retried or due - {row["step"] for row, _ in retried}:
+        return None
+    row, work = min(retried, key=lambda each: each[1]["due_at"])
+    facts = WaitingForRetry(
+        next_attempt_number=row["attempts"] + 1,
+        max_attempts=row["settings"].get("max_attempts", 1),
+        due_at=work["due_at"],
+        last_error=row["error"],
+    )
+    return about(row, "waiting_for_retry", facts)
+
+
+def waiting_until(situation: Situation) -> Reason | None:
+    """Nothing is to be done before a certain time."""
+    waiting = [(work["due_at"], row) for row, work in situation.outstanding if work["due_at"] > situation.now]
+    if not waiting or len(waiting) < len(situation.outstanding):
+        return None
+    until, row = min(waiting, key=lambda each: each[0])
+    return about(row, "waiting_until", WaitingUntil(until=until, seconds=(until - situation.now).total_seconds()))
+
+
+def waiting_for_dependencies(situation: Situation) -> Reason | None:
+    """A join that has some of its dependencies; where none has any, the queued steps tell more."""
+    spec = situation.record.spec
+    if spec is None or spec.style != "dependency":
+        return None
+    last = {row["step"]: row for row in situation.record.visits}
+    statuses = {name: step_run_status(last[name]) if name in last else "missing" for name in spec.steps}
+    for name in declared_order(spec):
+        waited_for = {parent: statuses[parent] for parent in spec.steps[name].after}
+        if statuses[name] in ("waiting", "missing") and "completed" in waited_for.values():
+            waiting_on = tuple(parent for parent, status in waited_for.items() if status != "completed")
+            facts = WaitingForDependencies(waiting_on=waiting_on, dependency_statuses=waited_for)
+            steps = tuple(_states(situation, statuses))
+            return Reason(word="waiting_for_dependencies", step=name, facts=facts, step_run=last.get(name), steps=steps)
+    return None
+
+
+def _states(situation: Situation, statuses: Mapping[str, str]) -> Iterator[StepState]:
+    spec = situation.record.spec
+    for name in declared_order(spec) if spec else ():
+        row = situation.last_visit(name)
+        after = spec.steps[name].after if spec else ()
+        status = "waiting" if statuses[name] == "missing" else statuses[name]
+        yield StepState(step=name, status=status, depends_on=after, last_error=row["error"] if row else None)
+
+
+def scheduled(situation: Situation) -> Reason | None:
+    """Work is on its way to a worker."""
+    if not situation.outstanding:
+        return None
+    row, work = situation.outstanding[0]
+    if situation.status == "pending":
+        return about(row, "pending_dispatch", Queued(due_at=work["due_at"], queue=work["queue"]))
+    spec = situation.record.spec
+    satisfied = spec.steps[row["step"]].after if spec and row["step"] in spec.steps else ()
+    facts = Queued(due_at=work["due_at"], queue=work["queue"], satisfied_dependencies=tuple(satisfied) or None)
+    return about(row, "step_scheduled", facts)
+
+
+def nothing_outstanding(situation: Situation) -> Reason:
+    """A run that has not finished and for which nothing is to be delivered: it needs an operator."""
+    step = situation.record.run["current_step"]
+    row = situation.last_visit(step)
+    return Reason(word="dispatch_delayed", step=step, facts=NothingQueued(), step_run=row)
+
+
+def compensating(situation: Situation) -> Reason | None:
+    """Completed steps are being undone."""
+    if situation.record.run["compensation"] != "running":
+        return None
+    rows = situation.record.compensations
+    row = next((row for row in rows if row["status"] in ("running", "pending")), None)
+    trouble = trouble_of(situation, row)
+    facts = CompensationRunning(**_compensations(situation), **trouble)
+    return Reason(word="compensating", step=row["step"] if row else None, facts=facts, step_run=row)
+
+
+def compensation_failed(situation: Situation) -> Reason | None:
+    """Some completed steps could not be undone."""
+    if situation.record.run["compensation"] != "failed":
+        return None
+    failed = [row for row in situation.record.compensations if row["status"] == "failed"]
+    errors = tuple(UndoFailure(step=row["step"], error=row["error"]) for row in failed)
+    facts = CompensationFailed(**_compensations(situation), compensation_failures=errors)
+    first = failed[0] if failed else None
+    return Reason(word="compensation_failed", step=first["step"] if first else None, facts=facts, step_run=first)
+
+
+def _compensations(situation: Situation) -> dict[str, Any]:
+    run = situation.record.run
+    statuses = {row["step"]: row["status"] for row in situation.record.compensations}
+    return {"failed_step": run["current_step"], "last_error": run["error"], "compensations": statuses}
+
+
+def finished(situation: Situation) -> Reason | None:
+    """The run completed or was cancelled."""
+    if situation.status not in ("completed", "cancelled"):
+        return None
+    return Reason(word=situation.status, facts=Ended(undone=_undone(situation)))
+
+
+def _undone(situation: Situation) -> tuple[str, ...] | None:
+    return tuple(row["step"] for row in situation.record.compensations if row["status"] == "completed") or None
+
+
+def failed(situation: Situation) -> Reason | None:
+    """The run failed."""
+    if situation.status != "failed":
+        return None
+    run = situation.record.run
+    row = situation.last_visit(run["current_step"])
+    facts = Failed(last_error=run["error"], undone=_undone(situation))
+    if row is not None and _exhausted(row):
+        most = row["settings"]["max_attempts"]
+        return about(row, "retry_exhausted", replace(facts, max_attempts=most, latest_attempt_number=row["attempts"]))
+    return Reason(word="step_failed", step=run["current_step"], facts=facts, step_run=row)
+
+
+def _exhausted(row: Row) -> bool:
+    """Whether the step's retries came to their end, and not a failure that is never retried."""
+    most = row["settings"].get("max_attempts", 1)
+    return most > 1 and row["attempts"] >= most and (row["error"] or {}).get("retryable") is not False
+
+
+def cancelling(situation: Situation) -> Reason | None:
+    """The run was cancelled and an attempt has still to end."""
+    if situation.status != "cancelling":
+        return None
+    running = [row for row in situation.record.visits if row["status"] == "running"]
+    first = running[0] if running else None
+    cancelled_at = situation.record.run["cancelled_at"]
+    patience = timedelta(seconds=situation.claim_timeout)
+    facts = Cancelling(
+        waiting_on=tuple(row["step"] for row in running),
+        cancelled_at=cancelled_at,
+        give_up_at=cancelled_at + patience if cancelled_at and running else None,
+        **trouble_of(situation, first),
+    )
+    return Reason(word="cancelling", step=first["step"] if first else None, facts=facts, step_run=first)
+
+
+__all__ = ["Reason", "Situation", "reason_of"]
+
+_RULES: tuple[Callable[[Situation], Reason | None], ...] = (
+    interrupted,
+    incident,
+    compensating,
+    compensation_failed,
+    finished,
+    failed,
+    cancelling,
+    paused,
+    worker_lost,
+    definition_mismatch,
+    dispatch_delayed,
+    running,
+    waiting_for_retry,
+    waiting_until,
+    waiting_for_dependencies,
+    scheduled,
+)
+
+
+def reason_of(situation: Situation) -> Reason:
+    """The reason for the run's state, with the decisions that are open beside it."""
+    found = (rule(situation) for rule in _RULES)
+    reason = next((each for each in found if each is not None), None) or nothing_outstanding(situation)
+    others = [row for row in situation.open_decisions if row is not reason.step_run]
+    if not others:
+        return reason
+    named = tuple(f"{row['step']}#{row['visit']}" for row in others)
+    return replace(reason, facts=replace(reason.facts, also_open=named))

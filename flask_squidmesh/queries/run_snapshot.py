@@ -1,0 +1,286 @@
+"""One run in full, as it was at one moment: its state, its steps and its story."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from ..definition.spec import WorkflowSpec
+from ..definition.workflow import Registry
+from ..engine.command_rules import decision_token, open_decisions
+from ..engine.facts import COUNTERS, NewStepRun, entered
+from ..errors import RunNotFoundError
+from ..storage import tables
+from ..storage.scope import Scope
+from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of, summary_values
+from ..storage.tables import Dispatch
+from ..storage.tables import WorkflowRun as RunRow
+from .audit_log import LINKING, AuditWindow, events_of, window_of
+from .explanation import explanation_of
+from .inbox import open_in
+from .operator_status import OVERDUE, is_overdue, moments, word_of
+from .results import (
+    AttemptView,
+    AuditEventView,
+    DecisionView,
+    Explanation,
+    Graph,
+    Run,
+    RunHistory,
+    StepRunView,
+    TimelineEvent,
+)
+from .run_graph import graph_of
+from .run_record import Record, Row, merged_outputs, read_record, run_id_of, seen_by, step_facts
+from .step_results import attempts_of, step_run_views, step_views
+
+FIRST, LAST = -1, 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An event with its place among those of the same moment: first by step run, then by what follows from what."""
+
+    step_run: int
+    rank: int
+    event: TimelineEvent
+
+    @property
+    def place(self) -> tuple[datetime, int, int]:
+        return self.event.at, self.step_run, self.rank
+
+
+def timeline(record: Record, audit: Sequence[AuditEventView]) -> tuple[TimelineEvent, ...]:
+    """Everything that happened, oldest first: the start, each visit and attempt, what people did, the end."""
+    numbers = {(row["kind"], row["step"], row["visit"]): number for number, row in enumerate(record.step_runs)}
+    placed = [
+        *_ends(record.run),
+        *(each for number, row in enumerate(record.step_runs) for each in _of_step_run(record, row, number)),
+        *(_Placed(numbers.get(("step", event.step, event.visit), LAST), 5, _audited(event)) for event in audit),
+    ]
+    return tuple(each.event for each in sorted(placed, key=lambda each: each.place))
+
+
+def _ends(run: Row) -> Iterator[_Placed]:
+    yield _Placed(FIRST, 0, TimelineEvent(at=run["created_at"], type="started", actor=run["actor"]))
+    if run["finished_at"] is not None:
+        ended = TimelineEvent(at=run["finished_at"], type=run["status"], step=run["current_step"])
+        yield _Placed(LAST, 9, ended)
+
+
+def _of_step_run(record: Record, row: Row, number: int) -> Iterator[_Placed]:
+    entered = "compensation_planned" if row["kind"] == "compensation" else "entered"
+    due = {"due_at": row["due_at"].isoformat()} if row["due_at"] is not None else None
+    yield _Placed(number, 0, _step_event(row, row["created_at"], entered, details=due))
+    for attempt in attempts_of(record, row):
+        yield from _of_attempt(row, attempt, number)
+
+
+def _of_attempt(row: Row, attempt: AttemptView, number: int) -> Iterator[_Placed]:
+    if row["decision"] is not None and attempt.worker is None:
+        return
+    begun = _step_event(row, attempt.started_at, "attempt_started", attempt=attempt.attempt_number)
+    yield _Placed(number, 2 * attempt.attempt_number, begun)
+    if attempt.finished_at is not None:
+        error = {"error": attempt.error} if attempt.error else None
+        ended = _step_event(
+            row, attempt.finished_at, f"attempt_{attempt.status}", attempt=attempt.attempt_number, details=error
+        )
+        yield _Placed(number, 2 * attempt.attempt_number + 1, ended)
+
+
+def _step_event(
+    row: Row, at: datetime, type: str, *, attempt: int | None = None, details: Mapping[str, Any] | None = None
+) -> TimelineEvent:
+    return TimelineEvent(
+        at=at, type=type, kind=row["kind"], step=row["step"], visit=row["visit"], attempt=attempt, details=details
+    )
+
+
+def _audited(event: AuditEventView) -> TimelineEvent:
+    return TimelineEvent(
+        at=event.at,
+        type=event.type,
+        step=event.step,
+        visit=event.visit,
+        actor=event.actor,
+        comment=event.comment,
+        details=dict(event.metadata) if event.metadata else None,
+    )
+
+
+PARENT: Final = ("parent_run_id", "parent_step")
+_EMPTY: Final = {**dict.fromkeys(tables.runs.columns.keys()), **dict.fromkeys(COUNTERS, 0)}
+
+
+def inspect(
+    connection: sa.Connection, registry: Registry, scope: Scope, run_id: UUID | str, *, include_history: bool = False
+) -> Run:
+    """The run, with include_history also its steps, step runs, attempts and audit events.
+
+    Six queries. Raises RunNotFoundError, for what is no id too.
+    """
+    return run_of(connection, scope, read_record(connection, registry, scope, run_id), include_history=include_history)
+
+
+def begun(run: Mapping[str, Any], first_steps: Sequence[NewStepRun], spec: WorkflowSpec) -> Run:
+    """A run that has just been written, without a query. run: its row, as far as there is something in it."""
+    row: dict[str, Any] = {**_EMPTY, **run}
+    visits = [entered(row["id"], each) for each in first_steps]
+    return Run(
+        **summary_values(row),
+        payload=row["payload"],
+        context={},
+        schedule=row["schedule"],
+        last_error=None,
+        fingerprint=row["fingerprint"],
+        decision=decision_token(row["status"], open_decisions(visits, spec)),
+        children=(),
+    )
+
+
+def run_of(
+    connection: sa.Connection,
+    scope: Scope,
+    record: Record,
+    *,
+    include_history: bool,
+    audit: AuditWindow | None = None,
+) -> Run:
+    """The run that was read. Two queries, one where its audit was read already. audit: instead of all of it."""
+    types = () if include_history else LINKING
+    audit_events = audit.events if audit else events_of(connection, scope, record.run["id"], types)
+    linking = audit.linking if audit else audit_events
+    gone, replays = _told(linking, "child_pruned"), _told(linking, "replayed")
+    relatives = _relatives(connection, scope, record.run, replays)
+    history: dict[str, Any] = {}
+    if include_history:
+        history = {
+            "steps": step_views(record),
+            "step_runs": step_run_views(record),
+            "audit_events": audit_events,
+            "timeline": timeline(record, audit_events),
+        }
+    kind = RunHistory if include_history else Run
+    return kind(
+        **{**summary_values(record.run), **relatives.parent},
+        payload=record.run["payload"],
+        context=merged_outputs(record.visits),
+        schedule=record.run["schedule"],
+        last_error=record.run["error"],
+        fingerprint=record.run["fingerprint"],
+        decision=_decision(record),
+        children=(*gone, *relatives.children),
+        replays=replays,
+        pruned=(*relatives.pruned, *gone),
+        **history,
+    )
+
+
+def _decision(record: Record) -> str:
+    opened = open_decisions(step_facts(record.visits), record.spec)
+    return decision_token(record.run["status"], opened, record.run["replayed_as_id"])
+
+
+def _told(events: Sequence[AuditEventView], type: str) -> tuple[str, ...]:
+    """The runs that events of this type name."""
+    return tuple(event.metadata["run_id"] for event in events if event.type == type and event.metadata)
+
+
+class _Relatives(NamedTuple):
+    """The runs that it started, those of the runs that it names that are not there any more, and what of its row would
+    tell of a parent that is outside the scope, as nothing."""
+
+    children: tuple[str, ...]
+    pruned: tuple[str, ...]
+    parent: dict[str, None]
+
+
+def _relatives(connection: sa.Connection, scope: Scope, run: Row, replays: Sequence[str]) -> _Relatives:
+    """Replays are of the run's own workflow and tenant, but a parent or a child may be of another workflow."""
+    known = (run["parent_run_id"], run["replayed_from_id"], run["replayed_as_id"], *replays)
+    named = list(dict.fromkeys(id for id in known if id is not None))
+    seen = sa.and_(sa.true(), *scope.within(tables.WorkflowRun))
+    started = sa.and_(tables.WorkflowRun.parent_run_id == run["id"], seen)
+    columns = (tables.WorkflowRun.id, tables.WorkflowRun.parent_run_id, seen.label("seen"))
+    query = sa.select(*columns).where(sa.or_(started, tables.WorkflowRun.id.in_(named)))
+    found = connection.execute(query.order_by(tables.WorkflowRun.created_at, tables.WorkflowRun.id)).all()
+    there = {row.id: row.seen for row in found}
+    untold = there.get(run["parent_run_id"]) is False
+    return _Relatives(
+        children=tuple(row.id for row in found if row.parent_run_id == run["id"]),
+        pruned=tuple(id for id in named if id not in there),
+        parent=dict.fromkeys(PARENT) if untold else {},
+    )
+
+
+AUDIT_EVENTS: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSnapshot:
+    """A run with its history, why it is where it is, and the word that operators have for that.
+
+    decisions: those that are open, the most urgent first. audit: as much of it as was asked for.
+    """
+
+    run: Run
+    explanation: Explanation
+    word: str
+    record: Record
+    decisions: tuple[DecisionView, ...] = ()
+    audit: AuditWindow
+
+    def graph(self) -> Graph:
+        """The run's workflow as nodes and edges."""
+        return graph_of(self.record)
+
+    def state_of(self, step_run: StepRunView) -> dict[str, Any] | None:
+        """The state that a visit saw; None for a compensation, and where its step is not declared now."""
+        return next((seen_by(self.record, row) for row in self.record.step_runs if row["id"] == step_run.id), None)
+
+
+def snapshot_of(
+    connection: sa.Connection,
+    registry: Registry,
+    scope: Scope,
+    run_id: UUID | str,
+    *,
+    now: datetime,
+    claim_timeout: float,
+    audit_before: int | None = None,
+    audit_events: int | None = AUDIT_EVENTS,
+) -> RunSnapshot:
+    """Everything about a run, but of its audit only the newest events. Six queries. Raises RunNotFoundError.
+
+    audit_before: the id of an event; those before it in place of the newest. audit_events: how many, None for all.
+    """
+    record = read_record(connection, registry, scope, run_id)
+    audit = window_of(connection, scope, record.run["id"], before=audit_before, most=audit_events)
+    run = run_of(connection, scope, record, include_history=True, audit=audit)
+    stuck = any(is_overdue(dispatch, now) for dispatch in record.dispatches.values())
+    return RunSnapshot(
+        run=run,
+        explanation=explanation_of(record, now=now, claim_timeout=claim_timeout),
+        word=word_of(run, now, stuck=stuck),
+        record=record,
+        decisions=open_in(record.step_runs, now),
+        audit=audit,
+    )
+
+
+def glance_at(connection: sa.Connection, scope: Scope, run_id: UUID | str, *, now: datetime) -> tuple[RunSummary, str]:
+    """The run in one line, with the word for its state. One query. Raises RunNotFoundError."""
+    stuck = sa.exists().where(Dispatch.run_id == RunRow.id, OVERDUE)
+    found = (RunRow.id == run_id_of(run_id), *scope.within(RunRow))
+    query = sa.select(*SUMMARY_COLUMNS, stuck.label("stuck")).where(*found)
+    row = connection.execute(query, moments(now)).mappings().one_or_none()
+    if row is None:
+        raise RunNotFoundError(run_id)
+    run = summary_of(row)
+    return run, word_of(run, now, stuck=row["stuck"])

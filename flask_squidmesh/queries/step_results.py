@@ -1,0 +1,181 @@
+"""Rows of step runs as callers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..definition.spec import StepSpec, WorkflowSpec
+from ..engine.approvals import given, wanted
+from ..engine.facts import settings_of
+from .results import AttemptView, StepRunView, StepView
+from .run_record import Record, Row, input_of
+
+
+def step_run_views(record: Record) -> tuple[StepRunView, ...]:
+    """Every step run that exists, in the order they were made."""
+    return tuple(_step_run_view(record, row) for row in record.step_runs)
+
+
+def step_views(record: Record) -> tuple[StepView, ...]:
+    """Every declared step with its last visit, then steps that are no longer declared."""
+    last = {row["step"]: row for row in record.visits}
+    declared = declared_order(record.spec) if record.spec else ()
+    gone = [name for name in last if name not in declared]
+    return tuple(_step_view(record, name, last.get(name)) for name in (*declared, *gone))
+
+
+def declared_order(spec: WorkflowSpec) -> tuple[str, ...]:
+    """Names in order of declaration; where steps wait for others, those that wait for less come first."""
+    if spec.style == "flow":
+        return tuple(spec.steps)
+    phases: dict[str, int] = {}
+
+    def phase(name: str) -> int:
+        if name not in phases:
+            phases[name] = 1 + max((phase(parent) for parent in spec.steps[name].after), default=-1)
+        return phases[name]
+
+    return tuple(sorted(spec.steps, key=phase))
+
+
+def step_run_status(row: Row) -> str:
+    """The status people see: a join whose dependencies are not done is waiting."""
+    return "waiting" if row["status"] == "pending" and row["missing"] else row["status"]
+
+
+def attempts_of(record: Record, row: Row) -> tuple[AttemptView, ...]:
+    """The attempts that ended, then the one that is running."""
+    ended = tuple(_ended(attempt) for attempt in record.attempts.get(row["id"], ()))
+    claim = record.dispatches.get(row["id"])
+    return (*ended, _running(row, claim)) if claim and claim["claim_id"] else ended
+
+
+def _ended(row: Row) -> AttemptView:
+    return AttemptView(
+        id=f"{row['step_run_id']}:{row['number']}",
+        attempt_number=row["number"],
+        status=row["status"],
+        worker=row["worker"] or None,
+        error=row["error"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def _running(row: Row, claim: Row) -> AttemptView:
+    return AttemptView(
+        id=f"{row['id']}:{row['attempts']}",
+        attempt_number=row["attempts"],
+        status="running",
+        worker=claim["claimed_by"],
+        error=None,
+        started_at=claim["claimed_at"],
+        finished_at=None,
+        claim_expires_at=claim["due_at"],
+    )
+
+
+_COPIED = (
+    "id",
+    "kind",
+    "step",
+    "visit",
+    "output",
+    "error",
+    "failure",
+    "recovery",
+    "settings",
+    "manual",
+    "due_at",
+    "decide_by",
+    "created_at",
+    "started_at",
+    "finished_at",
+)
+
+
+def _step_run_view(record: Record, row: Row) -> StepRunView:
+    return StepRunView(
+        status=step_run_status(row),
+        input=input_of(record, row),
+        decision=decision_view(row),
+        attempts=attempts_of(record, row),
+        **{name: row[name] for name in _COPIED},
+    )
+
+
+def decision_view(row: Row) -> dict[str, Any] | None:
+    """The open or taken decision of a step run."""
+    decision = row["decision"]
+    if not decision:
+        return None
+    return {
+        "kind": decision["kind"],
+        "prompt": decision.get("prompt"),
+        "permission": decision.get("permission"),
+        "targets": {"ok": decision.get("ok"), "error": decision.get("error")},
+        "output_key": decision.get("output"),
+        **approvers(decision),
+    }
+
+
+def approvers(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """Who has to approve and who has; empty where one approval of anybody is enough."""
+    several, not_starter = wanted(decision) > 1, bool(decision.get("not_starter"))
+    asked: dict[str, Any] = {"approvals": wanted(decision), "given": list(given(decision))} if several else {}
+    starters = {"starters": list(decision["starters"])} if decision.get("starters") else {}
+    return {**asked, "not_starter": True, **starters} if not_starter else asked
+
+
+def _step_view(record: Record, name: str, row: Row | None) -> StepView:
+    step = record.spec.steps.get(name) if record.spec else None
+    return StepView(
+        step=name,
+        kind=step.kind if step else _kept_kind(row),
+        status=step_run_status(row) if row else "waiting",
+        depends_on=step.after if step else (),
+        visits=row["visit"] if row else 0,
+        input=input_of(record, row) if row else None,
+        output=row["output"] if row else None,
+        error=row["error"] if row else None,
+        recovery=_recovery(record, step, row),
+        attempts=attempts_of(record, row) if row else (),
+        started_at=row["started_at"] if row else None,
+        finished_at=row["finished_at"] if row else None,
+    )
+
+
+def _kept_kind(row: Row | None) -> str:
+    return str(row["settings"].get("kind", "unknown")) if row else "unknown"
+
+
+def _recovery(record: Record, step: StepSpec | None, row: Row | None) -> dict[str, Any]:
+    """What holds for the step's replay and undoing; what was stored with the visit wins over the definition."""
+    settings: Mapping[str, Any] = row["settings"] if row else settings_of(step) if step else {}
+    irreversible = bool(settings.get("irreversible"))
+    compensatable = not irreversible and bool(settings.get("compensatable", True))
+    policy: dict[str, Any] = {
+        "irreversible": irreversible,
+        "compensatable": compensatable,
+        "replay": "allowed" if compensatable else "manual_review_required",
+        "recovery": "automatic" if compensatable else "manual_intervention",
+    }
+    if settings.get("compensate"):
+        policy["compensation"] = {"callback": settings["compensate"], **_compensation(record, row)}
+    if row and row["recovery"]:
+        policy["failure"] = {"strategy": row["recovery"], "target": _error_target(step)}
+    return policy
+
+
+def _error_target(step: StepSpec | None) -> str | None:
+    return step.error.target if step and step.error else None
+
+
+def _compensation(record: Record, row: Row | None) -> dict[str, Any]:
+    undone = (row["step"], row["visit"]) if row else None
+    made = next((each for each in record.compensations if (each["step"], each["visit"]) == undone), None)
+    if made is None:
+        return {"status": "available"}
+    kept = {name: made[name] for name in ("output", "error", "started_at", "finished_at")}
+    return {"status": made["status"], **{name: value for name, value in kept.items() if value is not None}}

@@ -1,0 +1,254 @@
+"""What is wrong with an app's Squid Mesh, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, cast
+
+import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute
+
+from ..definition.payloads import validate
+from ..errors import PayloadError
+from ..storage import revisions
+from ..storage.connections import Driver, server_of
+from ..storage.outages import reason_of, refuses_transactions
+from ..storage.retained_rows import runs_per_day, table_sizes
+from ..storage.tables import ADVICE, Dispatch, Process
+from .maintenance.heartbeats import FORGOTTEN_AFTER
+from .maintenance.pruning import unknown_keys
+from .scheduler import ahead_of_time, declared
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+WORKER_SILENCE: Final = timedelta(minutes=1)
+RELAY_SILENCE: Final = timedelta(minutes=5)
+CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+NO_TIME: Final = timedelta(0)
+UNREACHABLE: Final = "Check SQLALCHEMY_DATABASE_URI, and that it is up."
+WITHOUT_TRANSACTIONS: Final = (
+    "Have the pooler give out connections for a transaction or a session (pool_mode of PgBouncer): neither Squid Mesh "
+    "nor SQLAlchemy works without transactions."
+)
+HOST_PREPARES: Final = (
+    " psycopg prepares your own statements, which fails where the pooler gives each transaction another connection and "
+    'does not keep track of them. There set SQLALCHEMY_ENGINE_OPTIONS = {"connect_args": {"prepare_threshold": None}}.'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """One thing that was looked at. subject: what. wrong: whether it needs mending. notice: whether it is right, but
+    perhaps not meant. text: what was found.
+    """
+
+    subject: str
+    wrong: bool = False
+    notice: bool = False
+    text: str
+
+
+def check(runtime: Runtime) -> Iterator[CheckResult]:
+    """Look at everything that runs need, from the settings to overdue work. Reads the database."""
+    yield from _configuration(runtime)
+    yield from _workflows(runtime)
+    yield from _retention(runtime)
+    for subject, text in runtime.notices():
+        yield CheckResult(subject=subject, text=text, notice=True)
+    if runtime.host.engine is None:
+        return
+    try:
+        with runtime.database.read() as connection:
+            yield from _live(runtime, connection)
+        yield from _pooler(runtime)
+    except sa.exc.OperationalError as error:
+        advice = WITHOUT_TRANSACTIONS if refuses_transactions(error) else UNREACHABLE
+        yield _wrong("database", f"It could not be read: {reason_of(error)}. {advice}")
+
+
+def _right(subject: str, text: str) -> CheckResult:
+    return CheckResult(subject=subject, text=text)
+
+
+def _wrong(subject: str, text: str) -> CheckResult:
+    return CheckResult(subject=subject, text=text, wrong=True)
+
+
+def _configuration(runtime: Runtime) -> Iterator[CheckResult]:
+    problems = runtime.problems()
+    yield from (_wrong("configuration", problem) for problem in problems)
+    if not problems:
+        owner = type(runtime.executor)
+        yield _right("configuration", f"complete, executor {owner.__module__}.{owner.__qualname__}")
+
+
+def _workflows(runtime: Runtime) -> Iterator[CheckResult]:
+    names = [spec.name for spec in runtime.registry]
+    if names:
+        yield _right("workflows", ", ".join(names))
+    else:
+        yield _wrong("workflows", "None is registered. Pass their classes to mesh.register.")
+
+
+def _retention(runtime: Runtime) -> Iterator[CheckResult]:
+    retention = runtime.settings.retention
+    unknown = unknown_keys(retention or {}, runtime.registry)
+    for key in unknown:
+        yield _wrong(
+            "retention",
+            f"SQUIDMESH_RETENTION names {key!r}, which is neither completed, failed or cancelled nor a registered "
+            "workflow. Correct the name, or take it out.",
+        )
+    if not retention:
+        yield _right("retention", "ended runs are kept for ever")
+    elif not unknown:
+        yield _right("retention", ", ".join(f"{key}: {period or 'for ever'}" for key, period in retention.items()))
+
+
+def _live(runtime: Runtime, connection: sa.Connection) -> Iterator[CheckResult]:
+    problems = revisions.verify(connection)
+    if problems:
+        yield from (_wrong("schema", problem) for problem in problems)
+        yield _wrong("schema", ADVICE)
+        return
+    yield _right("schema", f"version {revisions.SCHEMA.version}")
+    now: datetime = connection.execute(sa.select(runtime.database.now())).scalar_one()
+    if not runtime.problems():
+        yield from (_wrong("executor", problem) for problem in runtime.executor.verify(connection))
+        yield from _beats(runtime, connection, now)
+        yield from _other_queues(runtime, connection, now)
+    yield from _clocks(runtime)
+    yield from _schedules(runtime, connection, now)
+    yield from _dispatches(runtime, connection, now)
+    yield from _sizes(connection, now)
+
+
+def _pooler(runtime: Runtime) -> Iterator[CheckResult]:
+    """Whether something between the app and PostgreSQL gives out the server's connections, and what that means."""
+    if runtime.database.dialect != "postgresql":
+        return
+    with runtime.database.engine.connect() as connection:
+        driver = cast(Driver, connection.connection.driver_connection)
+        direct, prepares = server_of(connection.connection).direct, driver.prepare_threshold is not None
+    if not direct:
+        waking = f"workers are not woken, and look for work every {runtime.settings.poll_interval:g} s"
+        text = f"There is one before the database: {waking}.{HOST_PREPARES if prepares else ''}"
+        yield CheckResult(subject="pooler", notice=prepares, text=text)
+
+
+def _clocks(runtime: Runtime) -> Iterator[CheckResult]:
+    """Whether this machine's clock is right; that of the database is taken for it, and on SQLite there is no other."""
+    lag = runtime.clock.lag
+    if abs(lag) > CLOCK_TOLERANCE:
+        yield _wrong(
+            "clock",
+            f"This machine's clock is {_ago(abs(lag))} {'behind' if lag > NO_TIME else 'ahead of'} the database's. "
+            "Squid Mesh goes by the database's, but little else will: set this machine's clock by NTP.",
+        )
+    elif runtime.database.dialect == "postgresql":
+        yield _right("clock", "this machine's agrees with the database's")
+
+
+def _schedules(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
+    for spec, declared_trigger in declared(runtime):
+        try:
+            validate(declared_trigger, None, window=now, now=now)
+        except PayloadError as error:
+            subject = f"The schedule {declared_trigger.name} of {spec.name}"
+            yield _wrong("schedules", f"{subject} cannot start its run: {error}")
+    for workflow, trigger, time in ahead_of_time(runtime, connection):
+        yield _wrong(
+            "schedules",
+            f"The schedule {trigger} of {workflow} remembers {time:%Y-%m-%d %H:%M} UTC, which has yet to come: a "
+            "clock was wrong. It is not believed. Look for runs that were started too early, and resume it or let it "
+            "fire for another time to be remembered.",
+        )
+
+
+def _beats(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
+    """Workers relay too, so that a relay is needed only where none of them serves the queue."""
+    queue, silence = runtime.settings.queue, max(WORKER_SILENCE, timedelta(seconds=runtime.settings.claim_timeout))
+    since = now - FORGOTTEN_AFTER
+    worker, relay = (_last_beat(connection, kind, queue, since) for kind in ("worker", "relay"))
+    if runtime.executor.worker_command is not None:
+        advice = f"Keep `{runtime.executor.worker_command}` running for the queue {queue!r}."
+        yield _beat("workers", worker, now, silence, advice)
+    elif worker is None or now - worker > silence:
+        yield _beat("relay", relay, now, RELAY_SILENCE, "Run `flask squidmesh relay` every minute, as a periodic job.")
+    else:
+        yield _beat("workers", worker, now, silence, "")
+
+
+def _other_queues(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
+    """Queues of other apps on this database whose work nobody takes; the beats tell of the app's own."""
+    command, late = runtime.executor.worker_command, timedelta(seconds=runtime.settings.claim_timeout)
+    served = sa.select(Process.queue).where(
+        Process.kind == "worker", Process.seen_at >= now - max(WORKER_SILENCE, late)
+    )
+    waiting = sa.select(Dispatch.queue).where(
+        Dispatch.claim_id.is_(None),
+        Dispatch.due_at < now - late,
+        Dispatch.queue != runtime.settings.queue,
+        Dispatch.queue.not_in(served),
+    )
+    for queue in connection.scalars(waiting.distinct()) if command is not None else ():
+        yield _wrong(
+            "queues", f"Work is due in the queue {queue!r}, and no worker takes it. Start `{command}` for it too."
+        )
+
+
+def _last_beat(connection: sa.Connection, kind: str, queue: str, since: datetime) -> datetime | None:
+    of_kind = (
+        (Process.kind == kind) & ((Process.queue == queue) | (Process.kind == "relay")) & (Process.seen_at > since)
+    )
+    return connection.scalar(sa.select(sa.func.max(Process.seen_at, type_=Process.seen_at.type)).where(of_kind))
+
+
+def _beat(subject: str, seen: datetime | None, now: datetime, silence: timedelta, advice: str) -> CheckResult:
+    if seen is None:
+        return _wrong(subject, f"None has been seen. {advice}")
+    if now - seen > silence:
+        return _wrong(subject, f"Last seen {_ago(now - seen)} ago. {advice}")
+    return _right(subject, f"seen {_ago(now - seen)} ago")
+
+
+def _ago(span: timedelta) -> str:
+    seconds = max(0, int(span.total_seconds()))
+    for unit, name in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{seconds // unit} {name}"
+    return f"{seconds} seconds"
+
+
+def _dispatches(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
+    before = now - timedelta(seconds=runtime.settings.claim_timeout)
+    overdue = sa.select(sa.func.count(), sa.func.min(Dispatch.due_at, type_=Dispatch.due_at.type)).where(
+        Dispatch.due_at < before
+    )
+    count, oldest = connection.execute(overdue).one()
+    if count:
+        yield _wrong("work", f"{count} overdue, the oldest for {_ago(now - oldest)}. More workers may be needed.")
+    else:
+        yield _right("work", "nothing is overdue")
+    yield from _obstacles(connection, Dispatch.held, "held back by a worker")
+    yield from _obstacles(connection, Dispatch.hand_over_error, "not taken by the executor")
+
+
+def _obstacles(
+    connection: sa.Connection, column: InstrumentedAttribute[str | None], what: str
+) -> Iterator[CheckResult]:
+    found = sa.select(sa.func.count(), sa.func.max(column)).where(column.is_not(None))
+    count, example = connection.execute(found).one()
+    if count:
+        yield _wrong("work", f"{count} {what}: {example}")
+
+
+def _sizes(connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
+    for table in table_sizes(connection):
+        rows = f"{'about ' if table.estimated else ''}{table.rows:,} {'row' if table.rows == 1 else 'rows'}"
+        size = "" if table.size is None else f", {table.size / 1_000_000:,.1f} MB"
+        yield _right(table.table, rows + size)
+    yield _right("growth", f"{runs_per_day(connection, now):,.1f} runs a day over the last week")

@@ -1,0 +1,531 @@
+"""Turning due work into claims, in fair turns; what a lost claim leaves behind is settled first.
+
+Whatever was at work in a process that died may have killed it. Alone, only what is guilty takes a process with it, and
+only that comes to SQUIDMESH_MAX_ABANDONED.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from ..definition.spec import WorkflowSpec
+from ..engine.decide import Progress
+from ..engine.facts import Changes, DecisionContext, RunFact, StepFact
+from ..engine.transitions import STOPPING
+from ..errors import UnknownWorkflowError
+from ..storage import fact_rows, work_queue
+from ..storage.outages import passes
+from ..storage.summaries import new_id
+from ..storage.tables import dispatches, runs
+from ..storage.work_queue import Claim, Which, Work
+from ..storage.write_batch import WriteBatch
+from .adopted_work import adopted, fits, knows, put_back
+from .definition_change import older
+from .dispatcher import HandOver
+from .outcomes import log_error, type_name
+from .recorder import Recorded, after_commit, fact_after, write
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+logger = logging.getLogger("flask_squidmesh")
+
+LEFT_TO_OTHERS = timedelta(seconds=5)
+FURTHER = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimBatch:
+    """What a look at the queue brought.
+
+    last: when the last of what was seen was due; None where nothing was behind. left_some: whether there was more due
+    than is claimed. settled: whether something was settled that other work may follow from.
+    """
+
+    claims: list[Claim]
+    last: datetime | None
+    left_some: bool
+    settled: bool = False
+
+
+def claim_due(
+    runtime: Runtime,
+    queue: str,
+    *,
+    limit: int,
+    take_over: bool | None = None,
+    left_to_others: timedelta = LEFT_TO_OTHERS,
+) -> list[Claim]:
+    """Claim due work of the queue, the oldest first; see `look`."""
+    return look(runtime, queue, limit=limit, take_over=take_over, left_to_others=left_to_others).claims
+
+
+def look(
+    runtime: Runtime,
+    queue: str,
+    *,
+    limit: int,
+    take_over: bool | None = None,
+    after: datetime | None = None,
+    left_to_others: timedelta = LEFT_TO_OTHERS,
+) -> ClaimBatch:
+    """Claim due work of the queue, and commit.
+
+    take_over: whether expired claims are taken; None leaves it to how long this process has reached the database.
+    after: only what was due later than then. left_to_others: for how long, from its time on, work that this process
+    does not know is there for those who do, before it is put back.
+    """
+    takes_over = may_take_over(runtime) if take_over is None else take_over
+    which: Which = "all" if takes_over else "unclaimed"
+    looked: ClaimBatch | None = None
+    if runtime.database.dialect == "postgresql":
+        looked = _look_at_usual(runtime, queue, limit=limit, which=which, after=after)
+    while looked is None or (looked.settled and not looked.claims):
+        looked = _look_at_any(
+            runtime, queue, limit=limit, which=which, surely=bool(take_over), after=after, left_to_others=left_to_others
+        )
+    return looked
+
+
+def look_for_lost(runtime: Runtime, queue: str, *, limit: int) -> list[Claim]:
+    """Claim work of the queue whose claim has expired, however much is due before it."""
+    if not may_take_over(runtime):
+        return []
+    return _look_at_any(runtime, queue, limit=limit, which="lost", after=None, left_to_others=LEFT_TO_OTHERS).claims
+
+
+def may_take_over(runtime: Runtime) -> bool:
+    """Whether an expired claim means that its worker is lost, and not that nobody could renew."""
+    return runtime.database.contact.unbroken_for(runtime.settings.claim_timeout)
+
+
+def _look_at_any(
+    runtime: Runtime,
+    queue: str,
+    *,
+    limit: int,
+    which: Which,
+    surely: bool = False,
+    after: datetime | None,
+    left_to_others: timedelta,
+) -> ClaimBatch:
+    """Claim, settle what was lost, and put back what this process does not know and nobody else has taken.
+
+    surely: whether expired claims are taken although the answer was long in coming.
+    """
+    settled: list[Recorded] = []
+    claims: list[Claim] = []
+    batch = WriteBatch()
+    with unanswered_let_go(runtime, claims), runtime.database.write() as connection:
+        for seen in (limit, FURTHER):
+            found = work_queue.due_work(connection, runtime.database, queue, limit=seen + 1, which=which, after=after)
+            found = found if surely else _left_to_the_living(runtime, found)
+            usual = _claims(runtime, found[:limit], settled, batch)
+            if usual:
+                claims.extend(usual)
+                _note(runtime, connection, found, claims)
+                break
+            for work in one_a_run(found[:seen]):
+                if len(claims) == limit:
+                    break
+                if _is_left(runtime, connection, work, left_to_others):
+                    continue
+                with apart(runtime, connection, work, settled):
+                    if claim := take(runtime, connection, work, settled, batch, claims):
+                        claims.append(claim)
+            if claims or not found:
+                break
+        batch.execute(connection)
+    for recorded in settled:
+        after_commit(runtime, recorded)
+    return replace(_looked(claims, found, seen), settled=bool(settled))
+
+
+def _look_at_usual(
+    runtime: Runtime, queue: str, *, limit: int, which: Which, after: datetime | None
+) -> ClaimBatch | None:
+    """The same where all that is due only has to be claimed, in two round trips; else None, and nothing is claimed."""
+    found: list[Work] = []
+    claims: list[Claim] = []
+    settled: list[Recorded] = []
+
+    def claim(works: list[Work]) -> WriteBatch | None:
+        found.extend(works)
+        batch = WriteBatch()
+        if not any(runtime.queue_progress.is_to_be_noted(runtime, work) for work in found[:limit]):
+            claims.extend(_claims(runtime, found[:limit], settled, batch) or [])
+        return batch if claims else None
+
+    written = False
+    try:
+        with unanswered_let_go(runtime, claims):
+            written = work_queue.claim_work(
+                runtime.database, queue, limit=limit + 1, which=which, after=after, claim=claim
+            )
+    finally:
+        for recorded in settled if not written else ():
+            runtime.turns.forget(recorded.run)
+    if found and not written:
+        return None
+    for recorded in settled:
+        after_commit(runtime, recorded)
+    return _looked(claims, found, limit)
+
+
+def _left_to_the_living(runtime: Runtime, found: list[Work]) -> list[Work]:
+    """Without what has expired while the database was silent: its workers renew at this moment."""
+    if any(work.claim_id is not None for work in found):
+        runtime.database.contact.made(written=False)
+        if not may_take_over(runtime):
+            return [work for work in found if work.claim_id is None]
+    return found
+
+
+@contextmanager
+def unanswered_let_go(runtime: Runtime, claims: list[Claim]) -> Iterator[None]:
+    """Where the commit is not answered, have those of the claims given back that were made."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError:
+        runtime.claims.let_go(claims)
+        raise
+
+
+def _looked(claims: list[Claim], found: Sequence[Work], seen: int) -> ClaimBatch:
+    """One more is found than is looked at, which tells whether there is more."""
+    last = found[seen - 1].due_at if len(found) > seen else None
+    return ClaimBatch(claims=claims, last=last, left_some=len(found) > len(claims))
+
+
+def _claims(runtime: Runtime, found: Sequence[Work], settled: list[Recorded], batch: WriteBatch) -> list[Claim] | None:
+    """Claims on the work; None where some of it needs more than that, and then nothing is added to the batch.
+
+    A run's row is written once in a transaction: of several steps of a run those whose claim would write it are left
+    for the next look, but for the first.
+    """
+    specs = [_usual(runtime, work) for work in found]
+    if None in specs:
+        return None
+    claims: list[Claim] = []
+    runs_claimed: dict[str, RunFact] = {}
+    for work, spec in zip(found, specs, strict=True):
+        assert spec is not None
+        run = runs_claimed.get(work.run.id)
+        known = work if run is None else work._replace(run=run)
+        may = run is None or not _moved(spec, known, work.visit.attempts + 1)
+        if may and runtime.solitude.admits(work.visit, claims):
+            claims.append(_claim(runtime, spec, known, settled, batch))
+            runs_claimed[work.run.id] = claims[-1].run
+    return claims
+
+
+def _note(runtime: Runtime, connection: sa.Connection, found: Sequence[Work], claims: Sequence[Claim]) -> None:
+    """Note how far the queue has come."""
+    taken = {claim.dispatch_id for claim in claims}
+    for work in found:
+        if work.dispatch_id in taken:
+            runtime.queue_progress.taken(runtime, connection, work)
+
+
+def _usual(runtime: Runtime, work: Work) -> WorkflowSpec | None:
+    """The workflow of work that only has to be claimed; None where more has to be written, by `take`."""
+    if work.claim_id is not None or _is_stopped(work):
+        return None
+    spec = _workflow_of(runtime, work)
+    return spec if spec is not None and fits(spec, work) else None
+
+
+def _is_stopped(work: Work) -> bool:
+    """Whether it is a step of a run that enters no more steps."""
+    return work.visit.kind == "step" and work.run.status in STOPPING
+
+
+def one_a_run(found: Iterable[Work]) -> list[Work]:
+    """The facts of the run hold for one decision only."""
+    return list({work.run.id: work for work in reversed(list(found))}.values())[::-1]
+
+
+@contextmanager
+def apart(runtime: Runtime, connection: sa.Connection, work: Work, settled: list[Recorded]) -> Iterator[None]:
+    """Take up the work within the block. What fails, whatever the reason, is put back and keeps nobody from the rest.
+
+    settled: what the transaction has settled; the block adds to it.
+    """
+    before = len(settled)
+    try:
+        with connection.begin_nested():
+            yield
+    except Exception as error:
+        if passes(error):
+            raise
+        message = "squidmesh: run %s: step %s could not be taken up"
+        log_error(logger, error, message, work.run.id, work.visit.step)
+        del settled[before:]
+        reason = f"A process could not take up step {work.visit.step} ({type_name(error)}). Its log says more."
+        put_back(runtime, connection, work, reason)
+
+
+def take(
+    runtime: Runtime,
+    connection: sa.Connection,
+    work: Work,
+    settled: list[Recorded],
+    batch: WriteBatch,
+    beside: Collection[Claim] = (),
+) -> Claim | None:
+    """Claim the work, or settle it where it cannot be performed. What was settled is told after the commit.
+
+    batch: gets the writes of the claim, which are for the caller to make. beside: what is claimed together with it.
+    """
+    spec = _workflow_of(runtime, work)
+    if spec is None:
+        put_back(runtime, connection, work)
+        return None
+    if work.claim_id is not None:
+        if not give_up_lost(runtime, connection, work, settled):
+            return None
+        work = _freed(runtime, connection, work)
+    if _is_stopped(work):
+        connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.dispatch_id))
+        return None
+    if not fits(spec, work):
+        taken_up = adopted(runtime, connection, spec, work, settled)
+        if taken_up is None:
+            return None
+        work = taken_up
+    if not runtime.solitude.admits(work.visit, beside):
+        return None
+    runtime.queue_progress.taken(runtime, connection, work)
+    return _claim(runtime, spec, work, settled, batch)
+
+
+def give_up_lost(runtime: Runtime, connection: sa.Connection, work: Work, settled: list[Recorded]) -> bool:
+    """Settle the attempt whose claim was lost, and answer whether the step may be attempted again."""
+    spec = _known(runtime, work)
+    if spec is None:
+        put_back(runtime, connection, work)
+        return False
+    recorded, again = _abandon(runtime, connection, spec, work)
+    settled.append(recorded)
+    return again
+
+
+def _freed(runtime: Runtime, connection: sa.Connection, work: Work) -> Work:
+    """The work without the claim that was given up, which may have to wait for another process all the same."""
+    now = runtime.clock.now()
+    work_queue.free(connection, work, work.claimed_at or now, now)
+    visit = work.visit._replace(status="pending", due_at=None, abandoned=work.visit.abandoned + 1)
+    return work._replace(run=fact_rows.run_fact(connection, work.run.id) or work.run, visit=visit, claim_id=None)
+
+
+def _is_left(runtime: Runtime, connection: sa.Connection, work: Work, to_others: timedelta) -> bool:
+    """Whether this process does not know the work, and those that may know it have hardly had time to take it."""
+    return runtime.clock.now() - work.due_at < to_others and not _is_for_this_process(runtime, connection, work)
+
+
+def _is_for_this_process(runtime: Runtime, connection: sa.Connection, work: Work) -> bool:
+    """Whether this process knows the work and no other knows it better."""
+    spec = _known(runtime, work)
+    return spec is not None and older(runtime, connection, spec, work.run) is None
+
+
+def offer_held(runtime: Runtime, connection: sa.Connection, *, limit: int) -> list[Work]:
+    """Make work due again that another process put back and this one knows."""
+    names = {name for spec in runtime.registry for name in (spec.name, *spec.aliases)}
+    held = work_queue.held_work(connection, names, limit=limit)
+    offered = [work for work in held if _is_for_this_process(runtime, connection, work)]
+    for work in offered:
+        work_queue.offer(connection, work, runtime.clock.now())
+    return offered
+
+
+def _workflow_of(runtime: Runtime, work: Work) -> WorkflowSpec | None:
+    try:
+        return runtime.registry.get(work.run.workflow)
+    except UnknownWorkflowError:
+        return None
+
+
+def _known(runtime: Runtime, work: Work) -> WorkflowSpec | None:
+    """The workflow, where it declares the step of the work."""
+    spec = _workflow_of(runtime, work)
+    return spec if spec is not None and knows(spec, work) else None
+
+
+def _abandon(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, work: Work) -> tuple[Recorded, bool]:
+    around = DecisionContext(
+        compensations=fact_rows.compensations(connection, work.run.id) if work.visit.kind == "compensation" else ()
+    )
+    progress = Progress(spec, work.run, now=runtime.clock.now(), new_id=new_id, around=around)
+    again = progress.abandon(work.visit, work.lost, most=runtime.settings.max_abandoned)
+    return write(runtime, connection, progress), again
+
+
+def _claim(runtime: Runtime, spec: WorkflowSpec, work: Work, settled: list[Recorded], batch: WriteBatch) -> Claim:
+    now = runtime.clock.now()
+    visit = work.visit._replace(status="running", attempts=work.visit.attempts + 1, due_at=None)
+    moved = _moved(spec, work, visit.attempts)
+    if work.run.started_at is None:
+        moved["started_at"] = now
+    revision = work.run.revision + bool(moved)
+    claim = Claim(
+        dispatch_id=work.dispatch_id,
+        claim_id=new_id(),
+        worker=runtime.worker_name,
+        run=fact_after(work.run, moved, revision),
+        visit=visit,
+        payload=work.payload,
+        schedule=work.schedule,
+        started_at=now,
+    )
+    work_queue.give(batch, claim, runtime.database, timedelta(seconds=runtime.settings.claim_timeout))
+    if moved:
+        batch.update(runs, {"id": work.run.id}, {"revision": revision, "updated_at": now, **moved})
+        runtime.turns.take(work.run)
+        settled.append(Recorded(run=work.run, changes=[Changes(run=moved)], handed=HandOver(), onward=None))
+    return claim
+
+
+def _moved(spec: WorkflowSpec, work: Work, attempt: int) -> dict[str, Any]:
+    """What a claim changes on the run's row."""
+    if work.visit.kind != "step":
+        return {}
+    moved: dict[str, Any] = {"due_at": None, "attempt": attempt} if spec.style == "flow" else {}
+    if work.visit.waits_for_retry:
+        moved["retrying_steps"] = work.run.retrying_steps - 1
+    if work.run.status in ("pending", "retrying"):
+        moved["status"] = "running"
+    return moved
+
+
+BEGINS_WITHIN_SECONDS: Final = 5.0
+SEEN_LATELY_SECONDS: Final = 3.0
+
+
+class Solitude:
+    """Says what this process may claim, given what it performs: other visits, for one of the same has lost its claim.
+
+    patience: seconds. For so long nothing new is claimed while a suspect waits for what is at work to end, and while it
+    is at work itself. What has been at work for longer counts as no company any more: so a step that takes hours keeps
+    neither a suspect nor anybody else waiting.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._guard = threading.Lock()
+        self._begun: dict[str, list[float]] = {}
+        self._alone: str | None = None
+        self._alone_until = 0.0
+        self._waited_from = float("-inf")
+        self._seen_at = float("-inf")
+
+    def admits(self, visit: StepFact, beside: Collection[Claim] = ()) -> bool:
+        """Whether the visit may be claimed now. beside: what is claimed together with it."""
+        now = time.monotonic()
+        with self._guard:
+            if self._alone is not None and now < self._alone_until:
+                return self._alone == visit.id
+            if not visit.abandoned:
+                return not self._is_waited_for(now)
+            self._seen_at = now
+            if beside or self._has_company(visit, now):
+                if now - self._waited_from > 2 * self._patience:
+                    self._waited_from = now
+                return False
+            self._alone, self._alone_until = visit.id, now + BEGINS_WITHIN_SECONDS
+            self._waited_from = float("-inf")
+            return True
+
+    def enter(self, claim: Claim) -> None:
+        """The claim's step begins."""
+        now = time.monotonic()
+        with self._guard:
+            self._begun.setdefault(claim.visit.id, []).append(now)
+            if claim.visit.abandoned:
+                self._alone, self._alone_until = claim.visit.id, now + self._patience
+
+    def leave(self, claim: Claim) -> None:
+        """What was performed under the claim has ended."""
+        with self._guard:
+            begun = self._begun.pop(claim.visit.id, [])
+            if len(begun) > 1:
+                self._begun[claim.visit.id] = begun[1:]
+            if self._alone == claim.visit.id:
+                self._alone = None
+
+    def _has_company(self, visit: StepFact, now: float) -> bool:
+        # A suspect that is at work for longer may be joined by another one, which may take it along. Otherwise one that
+        # hangs would keep all suspects from being tried. Neither is attempted more often than SQUIDMESH_MAX_ABANDONED
+        # allows, and to have lived for so long clears nobody, as what fills the memory takes its time.
+        others = (begun for id, times in self._begun.items() if id != visit.id for begun in times)
+        return any(now - begun < self._patience for begun in others)
+
+    def _is_waited_for(self, now: float) -> bool:
+        return now - self._seen_at < SEEN_LATELY_SECONDS and now - self._waited_from < self._patience
+
+
+LOOKS_IN_FRONT = 8
+LOOKS_FOR_LOST = 12
+"""Within a claim timeout."""
+
+
+class FairClaimer:
+    """Looks at a queue by turns at its front and further behind.
+
+    The steps of a fan-out are due at one moment. Every other look goes on behind what the one before it has seen, from
+    moment to moment to the end of the queue and then from the front again, so that half of the work is done in that
+    order, whatever stands in front. Where that finds nothing, the next looks are at the front only.
+
+    left_some: whether there was more due at the last look than it took.
+    """
+
+    def __init__(self, runtime: Runtime, queue: str) -> None:
+        self._runtime, self._queue = runtime, queue
+        self._behind: datetime | None = None
+        self._front_is_next = True
+        self._only_front = 0
+        self._looks_for_lost_at = 0.0
+        self.left_some = True
+
+    def claim(self, *, limit: int, news: bool = True) -> list[Claim]:
+        """Claim due work for as many idle threads; none where nothing is due.
+
+        news: whether there may be work that was not there at the last look.
+        """
+        if lost := self._from_the_dead(limit):
+            return lost
+        if news:
+            self._only_front = 0
+        goes_behind = not self._front_is_next and self._behind is not None and not self._only_front
+        claims = self._from_behind(limit) if goes_behind else []
+        return claims or self._from_front(limit)
+
+    def _from_the_dead(self, limit: int) -> list[Claim]:
+        """Where there was more than could be taken, what has expired may stand far behind it; a look now and then."""
+        if not self.left_some or time.monotonic() < self._looks_for_lost_at:
+            return []
+        self._looks_for_lost_at = time.monotonic() + self._runtime.settings.claim_timeout / LOOKS_FOR_LOST
+        return look_for_lost(self._runtime, self._queue, limit=limit)
+
+    def _from_behind(self, limit: int) -> list[Claim]:
+        looked = look(self._runtime, self._queue, limit=limit, after=self._behind)
+        self._behind, self._front_is_next, self.left_some = looked.last, True, True
+        self._only_front = 0 if looked.claims else LOOKS_IN_FRONT
+        return looked.claims
+
+    def _from_front(self, limit: int) -> list[Claim]:
+        looked = look(self._runtime, self._queue, limit=limit)
+        if self._behind is None or looked.last is None:
+            self._behind = looked.last
+        self._front_is_next, self.left_some = False, looked.left_some
+        self._only_front = max(self._only_front - 1, 0)
+        return looked.claims

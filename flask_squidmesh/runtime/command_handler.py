@@ -1,0 +1,263 @@
+"""A control call: checked, on a run that is locked, answered once for each key, and told of after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ..definition.spec import WorkflowSpec
+from ..definition.values import ValueNotJsonError, fingerprint
+from ..engine.adoption import renamed
+from ..engine.approvals import identity
+from ..engine.command_rules import action_facts, allowed, decision_token, open_decisions
+from ..engine.decide import Progress
+from ..engine.facts import Decider, DecisionContext, RunFact, StepFact
+from ..engine.transitions import TERMINAL
+from ..errors import (
+    ConflictError,
+    ManualActionError,
+    RunNotFoundError,
+    TransitionError,
+    UnknownWorkflowError,
+    given,
+)
+from ..storage import fact_rows
+from ..storage.database import AnySession
+from ..storage.scope import Scope
+from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, new_id, read_id, summary_from, summary_of
+from ..storage.tables import audit_events, control_calls, runs, step_runs
+from .command_arguments import decider_of, key_of
+from .recorder import Recorded, after_commit, write
+from .run_starter import in_transaction
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandCall:
+    """What every control call is given. scope: a run outside it does not exist for the caller. told: what tells it from
+    other calls with the same key: who makes it, and with what arguments.
+    """
+
+    name: str
+    scope: Scope
+    run_id: str
+    decider: Decider
+    expected: str | None = None
+    key: str | None = None
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandHandler:
+    """A control call on a run that is locked: everything it may decide on.
+
+    rows: the run's step runs, by the names that their steps have today. stored: the same by those they are kept under.
+    """
+
+    runtime: Runtime
+    connection: sa.Connection
+    call: CommandCall
+    run: RunFact
+    rows: Sequence[StepFact]
+    stored: Sequence[StepFact]
+    spec: WorkflowSpec | None
+
+    @property
+    def known(self) -> WorkflowSpec:
+        """The workflow. Raises UnknownWorkflowError where it is not registered."""
+        return self.spec or self.runtime.registry.get(self.run.workflow)
+
+    @property
+    def patient_until(self) -> datetime:
+        """When a run has to have been cancelled for its executing steps to be given up now."""
+        return self.runtime.clock.now() - timedelta(seconds=self.runtime.settings.claim_timeout)
+
+    def progress(self, around: DecisionContext | None = None, spec: WorkflowSpec | None = None) -> Progress:
+        """A decision about the run. spec: `known`, where the decision needs the workflow's steps."""
+        spec = spec or self.spec or _unregistered(self.run)
+        return Progress(spec, self.run, now=self.runtime.clock.now(), new_id=new_id, around=around)
+
+    def name_of(self, step: str | None) -> str | None:
+        """What a step is called today that may be said by a name that it had. Raises ManualActionError for no name."""
+        if step is not None and not isinstance(step, str):
+            raise ManualActionError("step", f"{self.call.name}: a step is named by text, not by {given(step)}.")
+        return step if step is None or self.spec is None else self.spec.step_names.get(step, step)
+
+    def refuse(self, why: str) -> TransitionError:
+        """The error that says why the call is not possible now, and what is."""
+        possible = allowed(action_facts(self.run, self.rows, self.spec, self.patient_until))
+        now = f"Possible now: {', '.join(possible)}." if possible else "Nothing can be done with it now."
+        return TransitionError(f"{self.call.name}: {why} {now}", status=self.run.status, allowed=possible)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """What a control call came to."""
+
+    answer: RunSummary
+    told: tuple[Callable[[], None], ...] = ()
+
+
+Deed = Callable[[CommandHandler], "tuple[str, Sequence[Callable[[], None]]]"]
+
+
+def act(
+    runtime: Runtime,
+    call: CommandCall,
+    deed: Deed,
+    session: AnySession | None = None,
+) -> RunSummary:
+    """Carry out one control call in a transaction of our own, or in the session's."""
+    return in_transaction(runtime, session, lambda connection: _acted(runtime, connection, call, deed), _tell).answer
+
+
+def call_on(
+    runtime: Runtime,
+    name: str,
+    scope: Scope,
+    run_id: Any,
+    actor: Any,
+    comment: str | None,
+    metadata: Mapping[str, Any] | None,
+    expected: str | None,
+    key: str | None,
+    arguments: Mapping[str, Any],
+    *,
+    actor_required: bool = False,
+) -> CommandCall:
+    """Check what the caller said. Configuration errors come before every other.
+
+    arguments: those of this very call, by which one that is made again is known.
+    """
+    runtime.ensure_configured()
+    found = read_id(run_id)
+    if found is None:
+        raise RunNotFoundError(run_id)
+    most = runtime.settings.max_payload_bytes
+    decider = decider_of(actor, comment, metadata, actor_required=actor_required, most=most)
+    told = "" if key is None else _told(decider, arguments)
+    return CommandCall(
+        name=name, scope=scope, run_id=found, decider=decider, expected=expected, key=key_of(key), told=told
+    )
+
+
+def _told(decider: Decider, arguments: Mapping[str, Any]) -> str:
+    """The same for the same person and arguments; "", which no call is kept with, where no call could succeed."""
+    try:
+        return fingerprint([identity(decider.actor), decider.comment, decider.metadata, arguments])
+    except ValueNotJsonError:
+        return ""
+
+
+def _acted(runtime: Runtime, connection: sa.Connection, call: CommandCall, deed: Deed) -> CommandResult:
+    run = fact_rows.run_fact(connection, call.run_id, *call.scope.within(runs.c), lock=True)
+    if run is None:
+        raise RunNotFoundError(call.run_id)
+    stored = _stored(connection, call)
+    if stored is not None:
+        return CommandResult(answer=stored)
+    rows = fact_rows.step_facts(connection, step_runs.c.run_id == call.run_id)
+    try:
+        spec = runtime.registry.get(run.workflow)
+    except UnknownWorkflowError:
+        spec = None
+    named = [renamed(spec, row) for row in rows] if spec else rows
+    acting = CommandHandler(
+        runtime=runtime, connection=connection, call=call, run=run, rows=named, stored=rows, spec=spec
+    )
+    _check_token(acting)
+    concerned, told = deed(acting)
+    answer = summary_in(connection, concerned)
+    _store(runtime, connection, call, answer)
+    return CommandResult(answer=answer, told=tuple(told))
+
+
+def _tell(acted: CommandResult) -> None:
+    for then in acted.told:
+        then()
+
+
+def summary_in(connection: sa.Connection, run_id: str) -> RunSummary:
+    """The run as this transaction sees it."""
+    return summary_of(connection.execute(sa.select(*SUMMARY_COLUMNS).where(runs.c.id == run_id)).mappings().one())
+
+
+def _stored(connection: sa.Connection, call: CommandCall) -> RunSummary | None:
+    if call.key is None:
+        return None
+    query = sa.select(control_calls.c.answer, control_calls.c.fingerprint).where(
+        control_calls.c.run_id == call.run_id, control_calls.c.call == call.name, control_calls.c.key == call.key
+    )
+    found = connection.execute(query).one_or_none()
+    if found is None:
+        return None
+    if found.fingerprint != call.told:
+        raise ConflictError(
+            f"{call.name}: the idempotency key was used for this run by somebody else or with other arguments; nothing "
+            "was done. Repeat the call as it was made, or use a new key.",
+        )
+    return summary_from(found.answer)
+
+
+def _store(runtime: Runtime, connection: sa.Connection, call: CommandCall, answer: RunSummary) -> None:
+    if call.key is None:
+        return
+    row = {"run_id": call.run_id, "call": call.name, "key": call.key, "fingerprint": call.told}
+    connection.execute(sa.insert(control_calls).values(**row, answer=answer.to_dict(), at=runtime.clock.now()))
+
+
+def _check_token(acting: CommandHandler) -> None:
+    """Raise ConflictError where what the page showed as open is not open any more."""
+    expected, run = acting.call.expected, acting.run
+    if expected is None:
+        return
+    token, before = (
+        decision_token(run.status, open_decisions(rows, acting.spec), run.replayed_as_id)
+        for rows in (acting.rows, acting.stored)
+    )
+    holds = run.status not in TERMINAL if acting.call.name == "cancel_run" else expected in (token, before)
+    if holds:
+        return
+    last = _last_event(acting)
+    raise ConflictError(
+        f"{acting.call.name}: the run has moved on since the page was shown; nothing was done. "
+        f"Its status is {run.status} now. Look at it again and decide anew.",
+        current={"status": run.status, "decision": token, "last_event": last},
+    )
+
+
+def _last_event(acting: CommandHandler) -> dict[str, Any] | None:
+    columns = [audit_events.c[name] for name in ("type", "step", "actor", "comment", "at")]
+    query = (
+        sa.select(*columns).where(audit_events.c.run_id == acting.run.id).order_by(audit_events.c.id.desc()).limit(1)
+    )
+    row = acting.connection.execute(query).mappings().first()
+    return {**row, "at": row["at"].isoformat()} if row else None
+
+
+def recorded(acting: CommandHandler, progress: Progress) -> tuple[str, list[Callable[[], None]]]:
+    """Write what was decided; answer the run that it concerns, and what is to be done after the commit."""
+    progress.reconcile()
+    written: Recorded = write(acting.runtime, acting.connection, progress, known=acting.rows)
+    return acting.run.id, [partial(after_commit, acting.runtime, written)]
+
+
+def _unregistered(run: RunFact) -> WorkflowSpec:
+    """Stands in for a workflow that this process does not know, for control_calls that need none of its steps."""
+    return WorkflowSpec(
+        name=run.workflow,
+        title=run.workflow,
+        description="",
+        style="flow",
+        triggers={},
+        steps={},
+        entry=(),
+        fingerprint="",
+    )

@@ -1,0 +1,95 @@
+"""Runs that follow another definition than this process knows: whether it may bring them to its own, and on what facts.
+
+Of two definitions that one is deployed whose process was started last. A process that was started before leaves a run
+alone which the other has brought to its definition, and writes down how a step ended that it was performing, but not
+what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ..definition import state_expressions
+from ..definition.spec import WorkflowSpec
+from ..engine.adoption import unfit
+from ..engine.decide import Progress
+from ..engine.facts import DecisionContext, RunFact, StepFact
+from ..engine.transitions import STOPPING
+from ..storage import fact_rows
+from ..storage.summaries import new_id
+from ..storage.tables import runs
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+
+def objection(
+    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, rows: Sequence[StepFact]
+) -> str | None:
+    """Why this process may not have the run go by its definition; None where it may."""
+    return unfit(spec, run, rows) or older(runtime, connection, spec, run)
+
+
+def older(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, run: RunFact) -> str | None:
+    """That the run follows the definition of a process that was started after this one; None where it does not."""
+    if run.follows == spec.fingerprint:
+        return None
+    since = connection.scalar(sa.select(runs.c.follows_since).where(runs.c.id == run.id))
+    if since is None or runtime.loaded_at >= since:
+        return None
+    return (
+        f"The run follows a newer definition of workflow {spec.name} than this process has. "
+        "A process of that version takes it up; where none is deployed any more, restart this one."
+    )
+
+
+def adopting(
+    runtime: Runtime,
+    connection: sa.Connection,
+    spec: WorkflowSpec,
+    run: RunFact,
+    rows: Sequence[StepFact],
+    payload: Mapping[str, Any],
+    output: Mapping[str, Any],
+    *,
+    decisions: Sequence[StepFact] = (),
+    regardless: bool = False,
+) -> Progress:
+    """A decision that brings the run to the definition, or that leaves to others what follows, where it may not.
+
+    A run that is ending follows nothing any more: where it may not be brought to the definition it is left as it is.
+
+    rows: all step runs of the run. output: what has just been added to its state. decisions: the other open
+    decisions. regardless: although a newer definition is known, as nobody has it.
+    """
+    reason = None if regardless else objection(runtime, connection, spec, run, rows)
+    around = DecisionContext(
+        state={} if reason else _state(connection, spec, run, payload, output),
+        decisions=decisions,
+        compensations=[row for row in rows if row.kind == "compensation"],
+        hides=runtime.hides,
+    )
+    progress = Progress(spec, run, now=runtime.clock.now(), new_id=new_id, around=around)
+    if reason is None:
+        progress.adopt(rows, runtime.loaded_at)
+    elif run.status not in STOPPING:
+        progress.leaves = reason
+    return progress
+
+
+def _state(
+    connection: sa.Connection,
+    spec: WorkflowSpec,
+    run: RunFact,
+    payload: Mapping[str, Any],
+    output: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The values that prompts and conditions may speak of."""
+    prompts = (state_expressions.names(each.prompt) for each in spec.steps.values() if each.prompt)
+    wanted = frozenset[str]().union(*(state_expressions.keys(each.ok) for each in spec.steps.values()), *prompts)
+    if not wanted:
+        return {}
+    return {**payload, **fact_rows.outputs(connection, run.id, sees=run.position, keys=wanted), **output}

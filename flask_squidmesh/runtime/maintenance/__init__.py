@@ -1,0 +1,1 @@
+"""Maintenance: what processes do beside the work, so that it goes on."""

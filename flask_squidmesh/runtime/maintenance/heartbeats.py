@@ -1,0 +1,68 @@
+"""Heartbeats of processes, and notes of how far queues have come."""
+
+from __future__ import annotations
+
+import socket
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, Literal
+
+import sqlalchemy as sa
+
+from ...storage.queues import note_taken
+from ...storage.tables import Process
+from ...storage.work_queue import Work
+from ...storage.write_statements import INSERTS
+
+if TYPE_CHECKING:
+    from ..runtime import Runtime
+
+FORGOTTEN_AFTER: Final = timedelta(days=1)
+
+
+def relay_name() -> str:
+    """The name of this machine's relay. It is the same for each of its rounds, so that they leave one row."""
+    return f"{socket.gethostname()}:relay"
+
+
+def record_heartbeat(
+    runtime: Runtime, kind: Literal["worker", "relay"], name: str, *, queue: str, threads: int = 1
+) -> None:
+    """Say that the process of this name lives."""
+    now = runtime.clock.now()
+    row = {"id": name, "kind": kind, "queue": queue, "threads": threads, "started_at": now, "seen_at": now}
+    statement = INSERTS[runtime.database.dialect](Process).values(row)
+    with runtime.database.write() as connection:
+        connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": now}))
+
+
+def forget_the_dead(runtime: Runtime) -> None:
+    """Take those processes off the list that were not seen for a day."""
+    with runtime.database.write() as connection:
+        connection.execute(sa.delete(Process).where(Process.seen_at < runtime.clock.now() - FORGOTTEN_AFTER))
+
+
+def forget(runtime: Runtime, name: str) -> None:
+    """Take the process of this name, which ends in good order, off the list."""
+    with runtime.database.write() as connection:
+        connection.execute(sa.delete(Process).where(Process.id == name))
+
+
+NOTE_EVERY: Final = timedelta(seconds=5)
+
+
+class QueueProgress:
+    """What this process has noted of each queue, so that it writes once in a few seconds however much it takes."""
+
+    def __init__(self) -> None:
+        self._noted: dict[str, datetime] = {}
+
+    def taken(self, runtime: Runtime, connection: sa.Connection, work: Work) -> None:
+        """The work was claimed in this transaction."""
+        if self.is_to_be_noted(runtime, work):
+            self._noted[work.queue] = runtime.clock.now()
+            note_taken(connection, runtime.database, work.queue, work.due_at)
+
+    def is_to_be_noted(self, runtime: Runtime, work: Work) -> bool:
+        """Whether `taken` would write something for this work."""
+        last = self._noted.get(work.queue)
+        return work.came_in_turn and (last is None or abs(runtime.clock.now() - last) >= NOTE_EVERY)

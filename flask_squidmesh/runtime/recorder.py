@@ -1,0 +1,508 @@
+"""Recording what came of a step or was decided.
+
+It is one transaction: the outcome, the run's state, the audit, the next step run and its dispatch or claim. Where
+nothing has to be read for it, which the run's revision tells, it is one statement; else the run is locked first.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import sqlalchemy as sa
+
+from ..definition import state_expressions
+from ..definition.spec import WorkflowSpec
+from ..engine.adoption import renamed
+from ..engine.decide import Progress
+from ..engine.facts import Changes, DecisionContext, NewStepRun, RunFact, StepFact, entered
+from ..engine.transitions import STOPPING, TERMINAL
+from ..errors import SchemaError
+from ..storage import fact_rows, work_queue, write_batch
+from ..storage.outages import DatabaseRefusal, judged
+from ..storage.summaries import new_id
+from ..storage.tables import step_runs
+from ..storage.work_queue import Claim
+from ..storage.write_batch import ClaimLostError, WriteBatch
+from .definition_change import adopting
+from .dispatcher import HandOver, announce_work, enqueues_within, finish, hand_over_within, intents
+from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed, let_ctrl_c_through, log_error
+from .signal_publisher import announce
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+
+def written_at_once(runtime: Runtime, run: RunFact, batch: WriteBatch) -> bool:
+    """Make the writes of a decision about the run, and commit them.
+
+    False where the fence holds them back; then nothing is written.
+    """
+    runtime.turns.take(run)
+    found = False
+    try:
+        found = runtime.database.commit(batch)
+        return found
+    finally:
+        if not found:
+            runtime.turns.forget(run)
+
+
+logger = logging.getLogger("flask_squidmesh")
+
+_RUN_NAMES = frozenset(RunFact._fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What a transaction recorded: the run before it, the changes, the work to hand over, the claim to go on with."""
+
+    run: RunFact
+    changes: list[Changes]
+    handed: HandOver
+    onward: Claim | None
+
+    @property
+    def status(self) -> str:
+        """The run's status afterwards."""
+        status: str = self.run.status
+        for changes in self.changes:
+            status = changes.run.get("status", status)
+        return status
+
+
+def record(runtime: Runtime, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, may_continue: bool) -> Recorded:
+    """Write the outcome and what follows from it. Raises ClaimLostError where the claim is somebody else's now."""
+    recorded = _record_briefly(runtime, spec, claim, outcome, may_continue=may_continue)
+    if recorded is not None:
+        return recorded
+    with runtime.database.write() as connection:
+        return record_in(runtime, connection, spec, claim, outcome, may_continue=may_continue)
+
+
+def record_in(
+    runtime: Runtime,
+    connection: sa.Connection,
+    spec: WorkflowSpec,
+    claim: Claim,
+    outcome: Outcome,
+    *,
+    may_continue: bool,
+) -> Recorded:
+    """The same in a transaction that goes on: the run is locked and read before anything is decided."""
+    run = work_queue.run_under(connection, claim)
+    if run is None:
+        raise write_batch.ClaimLostError
+    if run.follows == spec.fingerprint:
+        around = _around(runtime, connection, spec, run, claim, outcome)
+        progress = _decided(runtime, spec, run, claim, outcome, around)
+    if run.follows != spec.fingerprint or progress.at_odds:
+        progress = _decided_anew(runtime, connection, spec, run, claim, outcome)
+    onward = _in_place(runtime, spec, run, claim, progress.changes) if may_continue else None
+    return write(runtime, connection, progress, held=_held(runtime, claim), onward=onward, known=[claim.visit])
+
+
+def _decided_anew(
+    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome
+) -> Progress:
+    """Decide on all rows of the run, because it followed another definition than this process knows."""
+    output = outcome.output if isinstance(outcome, StepCompleted) else {}
+    rows = fact_rows.step_facts(connection, step_runs.c.run_id == run.id)
+    visit = renamed(spec, claim.visit)
+    progress = adopting(runtime, connection, spec, run, rows, claim.payload, output)
+    _decide(progress, claim._replace(visit=visit), outcome)
+    progress.reconcile()
+    return progress
+
+
+def _record_briefly(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, may_continue: bool
+) -> Recorded | None:
+    """Write the outcome as one statement, or on PostgreSQL where joins follow in two round trips.
+
+    None where that does not suffice, or the run was not found as expected; then nothing was written.
+    """
+    run, visit = claim.run, claim.visit
+    if not isinstance(outcome, StepCompleted) or visit.kind != "step" or run.status != "running":
+        return None
+    if run.follows != spec.fingerprint:
+        return None
+    lookup = _lookup(
+        spec, run, spec.following(visit.step), outcome.output, state_expressions.keys(spec.steps[visit.step].ok)
+    )
+    state = {**claim.payload, **outcome.output} if lookup.wanted else {}
+    if not lookup.reads:
+        return _record_unread(runtime, spec, claim, outcome, state, may_continue)
+    if lookup.missing or lookup.entered or runtime.database.dialect == "sqlite":
+        return None
+    return _record_joining(runtime, spec, claim, outcome, state, lookup.joined, may_continue)
+
+
+def _record_unread(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, outcome: Outcome, state: Mapping[str, Any], may_continue: bool
+) -> Recorded | None:
+    """Decide on the facts that the claim came with, and write if the run still has their revision."""
+    around = DecisionContext(state=state, hides=runtime.hides)
+    draft = _draft(runtime, spec, claim.run, claim, outcome, around, may_continue)
+    if draft is None or not written_at_once(runtime, claim.run, draft.batch):
+        return None
+    return draft.recorded
+
+
+def _record_joining(
+    runtime: Runtime,
+    spec: WorkflowSpec,
+    claim: Claim,
+    outcome: Outcome,
+    state: Mapping[str, Any],
+    joined: Collection[str],
+    may_continue: bool,
+) -> Recorded | None:
+    """Lock the run, read how many dependencies the joins wait for, and write."""
+    draft: _Draft | None = None
+
+    def decide(found: Sequence[Sequence[Any]], joins: Sequence[Sequence[Any]]) -> WriteBatch | None:
+        nonlocal draft
+        run = RunFact._make(found[0]) if found else None
+        if run is None or run.status != "running" or run.follows != spec.fingerprint:
+            return None
+        around = DecisionContext(state=state, joins=fact_rows.joins_of(joins), hides=runtime.hides)
+        draft = _draft(runtime, spec, run, claim, outcome, around, may_continue)
+        if draft is not None:
+            runtime.turns.take(run)
+        return draft and draft.batch
+
+    dialect, written = runtime.database.dialect, False
+    asked = [work_queue.run_asked(dialect, claim), fact_rows.joins_asked(dialect, claim.run.id, joined)]
+    try:
+        written = runtime.database.decide(asked, decide)
+    finally:
+        if draft is not None and not written:
+            runtime.turns.forget(draft.recorded.run)
+    return draft.recorded if draft is not None and written else None
+
+
+class _Draft(NamedTuple):
+    """What is recorded once the batch is written."""
+
+    recorded: Recorded
+    batch: WriteBatch
+
+
+def _draft(
+    runtime: Runtime,
+    spec: WorkflowSpec,
+    run: RunFact,
+    claim: Claim,
+    outcome: Outcome,
+    around: DecisionContext,
+    may_continue: bool,
+) -> _Draft | None:
+    """Decide. None where one batch is not enough: the run is halted, the executor enqueues in the transaction, or what
+    the run counts is not of this definition."""
+    progress = _decided(runtime, spec, run, claim, outcome, around)
+    if progress.halted or progress.at_odds:
+        return None
+    onward = _in_place(runtime, spec, run, claim, progress.changes) if may_continue else None
+    handed = announce_work(runtime, intents(run, progress.changes))
+    if handed.left and enqueues_within(runtime):
+        return None
+    batch = _batch(runtime, progress, run, progress.changes, handed, _held(runtime, claim))
+    return _Draft(Recorded(run=run, changes=[progress.changes], handed=handed, onward=onward), batch)
+
+
+def _decided(
+    runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome, around: DecisionContext
+) -> Progress:
+    progress = Progress(spec, run, now=runtime.clock.now(), new_id=new_id, around=around)
+    _decide(progress, claim, outcome)
+    return progress
+
+
+def _decide(progress: Progress, claim: Claim, outcome: Outcome) -> None:
+    match outcome:
+        case StepCompleted():
+            progress.complete(claim.visit, outcome.output, claim.performed(outcome.input))
+        case StepFailed():
+            progress.fail(claim.visit, outcome.failure, claim.performed(outcome.input))
+        case StepBlocked():
+            progress.block(claim.visit, outcome.error)
+
+
+def _held(runtime: Runtime, claim: Claim) -> write_batch.Held:
+    return write_batch.Held(
+        dispatch_id=claim.dispatch_id,
+        claim_id=claim.claim_id,
+        step_run_id=claim.visit.id,
+        expires_at=runtime.database.from_now(timedelta(seconds=runtime.settings.claim_timeout)),
+    )
+
+
+def write(
+    runtime: Runtime,
+    connection: sa.Connection,
+    progress: Progress,
+    *,
+    held: write_batch.Held | None = None,
+    onward: Claim | None = None,
+    known: Sequence[StepFact] = (),
+) -> Recorded:
+    """Write what was decided; where it ended the run unfinished, stop what is open and plan the compensations.
+
+    known: the step runs whose work may be due once more, or later.
+    """
+    run, changes = progress.run, [progress.changes]
+    handed = [_apply(runtime, connection, progress, run, changes[0], known, held)]
+    if progress.halted:
+        changes.append(_halt(connection, progress))
+        halted = fact_after(run, changes[0].run, run.revision + 1)
+        handed.append(_apply(runtime, connection, progress, halted, changes[1], known))
+    runtime.turns.take(run)
+    taken = [each for one in handed for each in one.taken]
+    left = [each for one in handed for each in one.left]
+    return Recorded(run=run, changes=changes, handed=HandOver(taken=taken, left=left), onward=onward)
+
+
+def _apply(
+    runtime: Runtime,
+    connection: sa.Connection,
+    progress: Progress,
+    run: RunFact,
+    changes: Changes,
+    known: Sequence[StepFact],
+    held: write_batch.Held | None = None,
+) -> HandOver:
+    """Write some changes, and hand over what they call for."""
+    handed = announce_work(runtime, intents(run, changes, known))
+    write_batch.apply(connection, _batch(runtime, progress, run, changes, handed, held))
+    return hand_over_within(runtime, connection, handed.left) if handed.left else handed
+
+
+def _batch(
+    runtime: Runtime,
+    progress: Progress,
+    run: RunFact,
+    changes: Changes,
+    handed: HandOver,
+    held: write_batch.Held | None,
+) -> WriteBatch:
+    return write_batch.batch_of(run, changes, now=progress.now, held=held, notice=handed.notice)
+
+
+def after_commit(runtime: Runtime, recorded: Recorded, raised: BaseException | None = None) -> None:
+    """Send the signals and hand over. raised: what the step that failed raised, for the log."""
+    finish(runtime, runtime.turns.tell(recorded.run, lambda: _tell(runtime, recorded, raised)), recorded.handed)
+
+
+def _tell(runtime: Runtime, recorded: Recorded, raised: BaseException | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    run = recorded.run
+    for changes in recorded.changes:
+        facts = announce(runtime, run, changes, raised)
+        run = run._replace(status=facts["status"])
+    return facts
+
+
+def _halt(connection: sa.Connection, progress: Progress) -> Changes:
+    decided = progress.changes
+    kept = ("status", "compensation", "needs", "needs_count", "needs_due_at", "needs_since")
+    progress.changes = Changes(run={name: value for name, value in decided.run.items() if name in kept})
+    progress.stop(fact_rows.open_steps(connection, progress.run.id))
+    if progress.compensates:
+        progress.compensate(fact_rows.completed_steps(connection, progress.run.id))
+    rest, progress.changes = progress.changes, decided
+    return rest
+
+
+def _in_place(runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, changes: Changes) -> Claim | None:
+    """Claim the first step that was entered and is due, and go on with it under the same claim."""
+    if changes.run.get("status", run.status) in STOPPING:
+        return None
+    row = next((row for row in changes.entered if _may_follow(spec, row)), None)
+    if row is None or claim.visit.id not in changes.ended or not _continues(runtime, run, row.step):
+        return None
+    row.claimed = True
+    if spec.style == "flow":
+        changes.run["attempt"] = 1
+    after = fact_after(run, changes.run, run.revision + 1)
+    return claim._replace(run=after, visit=entered(run.id, row), started_at=runtime.clock.now())
+
+
+def fact_after(run: RunFact, moved: Mapping[str, Any], revision: int) -> RunFact:
+    """The run once these columns are written, and the revision it has then."""
+    return run._replace(**{name: value for name, value in moved.items() if name in _RUN_NAMES}, revision=revision)
+
+
+def _continues(runtime: Runtime, run: RunFact, step: str) -> bool:
+    try:
+        return bool(runtime.executor.continues(run, step))
+    except BaseException as error:  # the host's code; the step that was done is recorded all the same
+        let_ctrl_c_through(error)
+        message = "squidmesh: run %s: the executor could not say whether to go on with step %s"
+        log_error(logger, error, message, run.id, step)
+        return False
+
+
+def _may_follow(spec: WorkflowSpec, row: NewStepRun) -> bool:
+    step = spec.steps.get(row.step)
+    return row.kind == "step" and row.delivered and row.due_at is None and step is not None and not step.manual
+
+
+def _around(
+    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome
+) -> DecisionContext:
+    """Read what deciding about this outcome needs, and no more."""
+    visit = claim.visit
+    ended = run.status in TERMINAL or visit.kind == "compensation"
+    compensations = fact_rows.compensations(connection, run.id) if ended else []
+    if visit.kind == "compensation" or run.status in STOPPING or isinstance(outcome, StepBlocked):
+        return DecisionContext(compensations=compensations)
+    output = outcome.output if isinstance(outcome, StepCompleted) else {}
+    return surroundings(
+        runtime,
+        connection,
+        spec,
+        run,
+        spec.following(visit.step),
+        payload=claim.payload,
+        output=output,
+        keys=state_expressions.keys(spec.steps[visit.step].ok),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lookup:
+    """What deciding about the steps that may follow needs of the run's past.
+
+    wanted: keys of the state, missing: those of them that the step itself has not just returned. entered: steps whose
+    visits are counted, joined: steps whose open dependencies are.
+    """
+
+    wanted: frozenset[str]
+    missing: frozenset[str]
+    entered: frozenset[str]
+    joined: frozenset[str]
+
+    @property
+    def reads(self) -> bool:
+        """Whether the database has to be asked."""
+        return bool(self.missing or self.entered or self.joined)
+
+
+def _lookup(
+    spec: WorkflowSpec,
+    run: RunFact,
+    following: Collection[str],
+    output: Mapping[str, Any],
+    keys: frozenset[str],
+) -> _Lookup:
+    redeployed = run.redefined > 0 or run.follows != spec.fingerprint
+    if redeployed and spec.style == "flow":  # of which any may follow, as what a deploy moved is not done twice
+        following, keys = spec.steps, keys.union(*(state_expressions.keys(step.ok) for step in spec.steps.values()))
+    steps = [spec.steps[name] for name in following if name in spec.steps]
+    wanted = keys.union(*(state_expressions.names(step.prompt) for step in steps if step.prompt))
+    return _Lookup(
+        wanted=wanted,
+        missing=wanted - output.keys(),
+        entered=frozenset(step.name for step in steps if redeployed or step.name in spec.revisited),
+        joined=frozenset(step.name for step in steps if len(step.after) > 1 or (redeployed and step.after)),
+    )
+
+
+def surroundings(
+    runtime: Runtime,
+    connection: sa.Connection,
+    spec: WorkflowSpec,
+    run: RunFact,
+    following: Collection[str],
+    *,
+    payload: Mapping[str, Any],
+    output: Mapping[str, Any],
+    keys: frozenset[str] = frozenset(),
+    decisions: Sequence[StepFact] = (),
+) -> DecisionContext:
+    """What deciding about the steps that may follow needs: values for conditions and prompts, visits, joins."""
+    lookup = _lookup(spec, run, following, output, keys)
+    outputs = fact_rows.outputs(connection, run.id, sees=run.position, keys=lookup.missing) if lookup.missing else {}
+    redefined = run.redefined > 0 and spec.style == "flow"
+    return DecisionContext(
+        state={**payload, **outputs, **output} if lookup.wanted else {},
+        visits=fact_rows.visits(connection, run.id, lookup.entered),
+        lasting=_lasting(connection, run.id) if redefined else frozenset(),
+        joins=fact_rows.joins(connection, run.id, lookup.joined),
+        decisions=decisions,
+        hides=runtime.hides,
+    )
+
+
+def _lasting(connection: sa.Connection, run_id: str) -> frozenset[str]:
+    """The steps that completed and must not be repeated unasked."""
+    return frozenset(row.step for row in fact_rows.completed_steps(connection, run_id) if row.lasts)
+
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 2.0
+_PAUSE = threading.Event()
+_Done = TypeVar("_Done")
+
+
+def until_lost(
+    runtime: Runtime, claim: Claim, what: str, doing: Callable[[], _Done], *, whatever: bool = False
+) -> _Done:
+    """Do it, and again while the database refuses it for a time. Meanwhile the claim is renewed.
+
+    What the error does not say is tried for one claim timeout. what: for the log, such as "its outcome".
+    whatever: whether it is tried again even where it is refused for good, because there is nothing else to do.
+
+    Raises what the database refuses for good, and ClaimLostError once the claim is somebody else's, or has expired
+    where nobody renews it.
+    """
+    unclear_until: float | None = None
+    holds_until = inf
+    pauses = _pauses()
+    reserve: AbstractContextManager[None] = nullcontext()
+    while True:
+        try:
+            with reserve:
+                return doing()
+        except (sa.exc.SQLAlchemyError, SchemaError) as error:
+            refusal = _judged(error)
+            if refusal is DatabaseRefusal.UNCLEAR and unclear_until is None:
+                unclear_until = time.monotonic() + runtime.settings.claim_timeout
+            unclear = unclear_until is not None and time.monotonic() < unclear_until
+            lasting = refusal is DatabaseRefusal.FOR_GOOD or (refusal is DatabaseRefusal.UNCLEAR and not unclear)
+            if lasting and not whatever:
+                raise
+            logger.warning(
+                "squidmesh: run %s: step %s: %s has to wait for the database (%s)",
+                claim.run.id,
+                claim.visit.step,
+                what,
+                type(getattr(error, "orig", None) or error).__name__,
+            )
+            if holds_until == inf and not runtime.claims.renews:
+                holds_until = time.monotonic() + runtime.settings.claim_timeout
+            if isinstance(error, sa.exc.TimeoutError):  # somebody keeps the connections of the host's pool
+                reserve = runtime.database.reserved("outcomes")
+        _PAUSE.wait(next(pauses))
+        if runtime.claims.is_lost(claim.claim_id) or time.monotonic() > holds_until:
+            raise ClaimLostError
+
+
+def _judged(error: sa.exc.SQLAlchemyError | SchemaError) -> DatabaseRefusal:
+    """Without our tables nothing else could be recorded either, so that has to pass."""
+    return DatabaseRefusal.FOR_A_TIME if isinstance(error, SchemaError) else judged(error)
+
+
+def _pauses() -> Iterator[float]:
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        yield pause
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

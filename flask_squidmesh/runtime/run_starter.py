@@ -1,0 +1,432 @@
+"""Starting runs, in a transaction of our own or in the caller's: the row, its first steps and their dispatches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import sqlalchemy as sa
+
+from ..definition import state_expressions, values
+from ..definition.cron import metadata
+from ..definition.payloads import validate, without_generated
+from ..definition.spec import TriggerSpec, WorkflowSpec
+from ..engine.approvals import has_id
+from ..engine.decide import Progress
+from ..engine.facts import COUNTERS, Changes, DecisionContext, RunFact
+from ..errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnknownTriggerError, given
+from ..storage import fact_rows, write_batch
+from ..storage.connections import after_commit
+from ..storage.database import AnySession, ExplainingMissingTables
+from ..storage.summaries import new_id
+from ..storage.tables import runs, start_keys
+from ..storage.work_queue import Claim
+from ..storage.write_batch import WriteBatch
+from ..storage.write_statements import INSERTS
+from .command_arguments import actor_of, key_of, tenant_of
+from .dispatcher import HandOver, announce_work, enqueues_within, finish, hand_over_within, intents
+from .recorder import written_at_once
+from .signal_publisher import announce, send
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+Result = TypeVar("Result")
+CRON_KEY = "cron:"
+_COUNTED: Final[dict[str, Any]] = dict.fromkeys((*COUNTERS, "revision"), 0)
+_UNBEGUN: Final = RunFact(**{**dict.fromkeys(RunFact._fields), **_COUNTED, "status": "pending"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A run to be started: everything is valid, nothing is written. `said` is what starts with one key must share."""
+
+    spec: WorkflowSpec
+    trigger: str
+    payload: Mapping[str, Any]
+    tenant: str = ""
+    queue: str | None = None
+    key: str | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
+    actor: Any = None
+    schedule: Mapping[str, Any] | None = None
+    parent: tuple[str, str, str] | None = None
+    replayed_from: str | None = None
+    starters: Sequence[str] = ()
+    copied: tuple[Mapping[str, Any], ...] = ()
+    at_step: str | None = None
+    failure: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A run that was written, and what is to be done after the commit. `new` is False where a key found it, `pruned`
+    is True where that run has been deleted since."""
+
+    run_id: str
+    new: bool
+    pruned: bool = False
+    run: RunFact | None = None
+    row: Mapping[str, Any] = field(default_factory=dict)
+    changes: Changes | None = None
+    handed: HandOver = field(default_factory=HandOver)
+    replayed_from: str | None = None
+
+
+def begin(runtime: Runtime, wanted: Start, session: AnySession | None = None) -> Started:
+    """Write the run, in a transaction of our own or in the session's; hand over once that is committed."""
+    if session is None and (at_once := _begun_at_once(runtime, wanted)) is not None:
+        tell(runtime, at_once)
+        return at_once
+    started: Started = in_transaction(
+        runtime, session, lambda connection: written(runtime, connection, wanted), partial(tell, runtime)
+    )
+    return started
+
+
+def in_transaction(
+    runtime: Runtime,
+    session: AnySession | None,
+    work: Callable[[sa.Connection], Result],
+    then: Callable[[Result], None],
+) -> Result:
+    """Do `work` in a transaction of our own, or in the session's; `then` follows the commit."""
+    if session is None:
+        with runtime.database.write() as connection:
+            result = work(connection)
+        then(result)
+        return result
+    session.flush()
+    with ExplainingMissingTables():
+        result = work(runtime.database.joined(session))
+    after_commit(session, partial(then, result))
+    return result
+
+
+def written(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Started:
+    """Write the run, or find the one that its key has started."""
+    found = _found(connection, wanted)
+    if found is not None:
+        return found
+    run_id = new_id()
+    if wanted.key is not None and not _take_key(runtime, connection, wanted, run_id):
+        found = _found(connection, wanted)
+        if found is None:
+            raise ConflictError("Another transaction is just starting a run with this idempotency key. Try again.")
+        return found
+    return insert(runtime, connection, wanted, run_id)
+
+
+def _begun_at_once(runtime: Runtime, wanted: Start) -> Started | None:
+    """Write the run and its key as one statement. None where that does not do, and then nothing is written."""
+    aliased = wanted.key is not None and wanted.spec.aliases
+    if wanted.parent is not None or aliased or enqueues_within(runtime):
+        return None
+    batch = WriteBatch(fenced=wanted.key is not None)
+    run_id = new_id()
+    if wanted.key is not None:
+        batch.insert(start_keys, [_key_row(runtime, wanted, run_id, wanted.spec.name)], unless_there=True)
+    started = _new(runtime, batch, wanted, run_id)
+    assert started.run is not None
+    return started if written_at_once(runtime, started.run, batch) else None
+
+
+def insert(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str | None = None) -> Started:
+    """Insert the run with its first step runs and dispatches."""
+    batch = WriteBatch()
+    started = _new(runtime, batch, wanted, run_id or new_id())
+    batch.execute(connection)
+    assert started.run is not None
+    runtime.turns.take(started.run)
+    if not started.handed.left:
+        return started
+    return replace(started, handed=hand_over_within(runtime, connection, started.handed.left))
+
+
+def _new(runtime: Runtime, batch: WriteBatch, wanted: Start, run_id: str) -> Started:
+    """Decide how the run begins, and add the writes of it to the batch."""
+    now = runtime.clock.now()
+    run = _new_fact(wanted, run_id, runtime.settings.queue)
+    state = {**wanted.payload, **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()}}
+    visits = _copied_visits(wanted)
+    around = DecisionContext(state=state, visits=visits, hides=runtime.hides)
+    progress = Progress(wanted.spec, run, now=now, new_id=new_id, around=around)
+    if wanted.at_step is not None:
+        progress.begin_after({row["step"] for row in wanted.copied}, wanted.at_step, wanted.failure)
+    else:
+        progress.begin()
+    row = {**_row(wanted, run, now, runtime.loaded_at, runtime.hides), **progress.changes.run}
+    copied = [{**each, "run_id": run_id} for each in wanted.copied]
+    write_batch.begin(batch, row, progress.changes, now=now, copied=copied)
+    handed = announce_work(runtime, intents(run, progress.changes))
+    if handed.notice is not None:
+        batch.notify(*handed.notice)
+    return Started(
+        run_id=run_id,
+        new=True,
+        run=run,
+        row=row,
+        changes=progress.changes,
+        handed=handed,
+        replayed_from=wanted.replayed_from,
+    )
+
+
+def _copied_visits(wanted: Start) -> dict[str, int]:
+    visits: dict[str, int] = {}
+    for row in wanted.copied:
+        visits[row["step"]] = max(visits.get(row["step"], 0), row["visit"])
+    return visits
+
+
+def _new_fact(wanted: Start, run_id: str, own_queue: str) -> RunFact:
+    return _UNBEGUN._replace(
+        id=run_id,
+        workflow=wanted.spec.name,
+        trigger=wanted.trigger,
+        tenant=wanted.tenant,
+        queue=wanted.queue or own_queue,
+        position=len(wanted.copied),
+        actor=wanted.actor,
+        starters=wanted.starters or None,
+        follows=wanted.spec.fingerprint,
+    )
+
+
+def _row(
+    wanted: Start, run: RunFact, now: datetime, loaded_at: datetime, hides: Callable[[str], bool]
+) -> dict[str, Any]:
+    spec = wanted.spec
+    title = state_expressions.render(spec.subject, wanted.payload, hides) if spec.subject else spec.title
+    parent_run_id, parent_step, child_key = wanted.parent or (None, None, None)
+    return {
+        "id": run.id,
+        "workflow": run.workflow,
+        "trigger": run.trigger,
+        "tenant": run.tenant,
+        "queue": run.queue,
+        "version": spec.version,
+        "fingerprint": spec.fingerprint,
+        "follows": run.follows,
+        "follows_since": loaded_at,
+        "subject": title,
+        "status": run.status,
+        "payload": wanted.payload,
+        "schedule": wanted.schedule,
+        "actor": wanted.actor,
+        "position": run.position,
+        "revision": 1,
+        "parent_run_id": parent_run_id,
+        "parent_step": parent_step,
+        "child_key": child_key,
+        "replayed_from_id": wanted.replayed_from,
+        "starters": list(wanted.starters) or None,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _found(connection: sa.Connection, wanted: Start) -> Started | None:
+    """The run that this key, or this child's key, has started before."""
+    if wanted.parent is not None:
+        child = _found_child(connection, wanted)
+        return None if child is None else Started(run_id=child, new=False)
+    if wanted.key is None:
+        return None
+    row = connection.execute(
+        sa.select(start_keys.c.run_id, start_keys.c.payload_fingerprint, start_keys.c.pruned_at).where(
+            start_keys.c.workflow.in_((wanted.spec.name, *wanted.spec.aliases)),
+            start_keys.c.tenant == wanted.tenant,
+            start_keys.c.key == wanted.key,
+        )
+    ).first()
+    if row is None:
+        return None
+    if row.payload_fingerprint != values.fingerprint(wanted.said):
+        raise ConflictError(
+            f"Run {row.run_id} of workflow {wanted.spec.name} was started with this idempotency key and another "
+            "payload. Use the same payload, or another key.",
+            current=row.run_id,
+        )
+    return Started(run_id=row.run_id, new=False, pruned=row.pruned_at is not None)
+
+
+def _found_child(connection: sa.Connection, wanted: Start) -> str | None:
+    assert wanted.parent is not None
+    parent_id, step, key = wanted.parent
+    parent = fact_rows.run_fact(connection, parent_id, lock=True)
+    found = connection.scalar(sa.select(runs.c.id).where(runs.c.parent_run_id == parent_id, runs.c.child_key == key))
+    if found is None and (parent is None or parent.status in ("completed", "failed", "cancelled")):
+        status = parent.status if parent else "gone"
+        raise TransitionError(
+            f"Step {step} cannot start a child: its run is {status}. Children are started by steps of a live run.",
+            status=status,
+        )
+    return found
+
+
+def _take_key(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str) -> bool:
+    """Insert the key, or wait for the transaction that is inserting it and answer False.
+
+    It is kept under every name of the workflow: processes from before a rename look for it under the old one.
+    """
+    names = sorted((wanted.spec.name, *wanted.spec.aliases))
+    statement = INSERTS[runtime.database.dialect](start_keys).values(
+        [_key_row(runtime, wanted, run_id, name) for name in names]
+    )
+    taken = connection.execute(statement.on_conflict_do_nothing().returning(start_keys.c.workflow)).all()
+    if len(taken) == len(names):
+        return True
+    connection.execute(sa.delete(start_keys).where(start_keys.c.run_id == run_id))
+    return False
+
+
+def _key_row(runtime: Runtime, wanted: Start, run_id: str, workflow: str) -> dict[str, Any]:
+    return {
+        "workflow": workflow,
+        "tenant": wanted.tenant,
+        "key": wanted.key,
+        "run_id": run_id,
+        "payload_fingerprint": values.fingerprint(wanted.said),
+        "at": runtime.clock.now(),
+    }
+
+
+def tell(runtime: Runtime, started: Started) -> None:
+    """After the commit: signals and hand-over."""
+    run, changes = started.run, started.changes
+    if run is None or changes is None:
+        return
+    facts = {
+        "run_id": run.id,
+        "workflow": run.workflow,
+        "trigger": run.trigger,
+        "tenant": run.tenant,
+        "status": changes.run.get("status", run.status),
+        "current_step": changes.run.get("current_step"),
+    }
+
+    def tell_of_it() -> None:
+        if started.replayed_from:
+            send(runtime, "run_replayed", {**facts, "replayed_from_id": started.replayed_from})
+        else:
+            send(runtime, "run_created", facts)
+        announce(runtime, run, changes)
+
+    runtime.turns.tell(run, tell_of_it)
+    finish(runtime, facts, started.handed)
+
+
+def start(
+    runtime: Runtime,
+    workflow: Any,
+    payload: Any = None,
+    *,
+    trigger: str | None = None,
+    idempotency_key: str | None = None,
+    actor: Any = None,
+    tenant: str = "",
+    session: AnySession | None = None,
+) -> Started:
+    """Start a run; see `SquidMesh.start_run`. tenant: '' for none."""
+    config = runtime.config
+    spec = runtime.registry.get(workflow)
+    chosen = trigger_of(spec, trigger)
+    runtime.database.keep_time(session)
+    valid = validate(chosen, payload, now=runtime.clock.now())
+    check_size(valid, config.max_payload_bytes)
+    said = without_generated(chosen, payload, valid)
+    key, who = _own_key(idempotency_key), actor_of(actor, config.max_payload_bytes)
+    check_starter(spec, chosen, who)
+    schedule = _schedule_of(runtime, spec, chosen)
+    wanted = Start(
+        spec=spec,
+        trigger=chosen.name,
+        payload=valid,
+        tenant=tenant_of(tenant),
+        said=said,
+        key=key,
+        actor=who,
+        schedule=schedule,
+    )
+    started = begin(runtime, wanted, session)
+    if started.pruned:
+        raise ConflictError(
+            f"Run {started.run_id} of workflow {spec.name} was started with this idempotency key and has been pruned "
+            "since, so it cannot be returned. Use another key to start a new run.",
+            current=started.run_id,
+        )
+    return started
+
+
+def _own_key(given: object) -> str | None:
+    key = key_of(given)
+    if key is not None and key.startswith(CRON_KEY):
+        raise ConflictError(f"An idempotency key that begins with {CRON_KEY!r} is a schedule's. Choose another.")
+    return key
+
+
+def trigger_of(spec: WorkflowSpec, name: str | None) -> TriggerSpec:
+    """The trigger of this name, or the default one. Raises UnknownTriggerError."""
+    if name is None:
+        return spec.default_trigger
+    if not isinstance(name, str) or name not in spec.triggers:
+        raise UnknownTriggerError(
+            f"Workflow {spec.name} has no trigger {given(name)}; it has: {', '.join(spec.triggers)}."
+        )
+    return spec.triggers[name]
+
+
+def check_starter(spec: WorkflowSpec, trigger: TriggerSpec, actor: Any) -> None:
+    """Raise ManualActionError where nobody is said to start a run that somebody else has to approve."""
+    asking = [step.name for step in spec.steps.values() if step.not_starter]
+    if asking and not has_id(actor) and trigger.kind == "manual":
+        raise ManualActionError(
+            "actor",
+            f"Step {asking[0]} of workflow {spec.name} takes the approval of somebody other than the person who "
+            'starts the run, so that person must be known: pass actor= as text, a mapping with an "id" or a Person.',
+        )
+
+
+def check_size(payload: Mapping[str, Any], most: int) -> None:
+    """Raise PayloadError where the payload is larger than SQUIDMESH_MAX_PAYLOAD_BYTES."""
+    size = values.size_of(payload)
+    if size > most:
+        raise PayloadError(
+            f"The payload is {size} bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows {most}. "
+            "Store the data elsewhere and pass a reference to it."
+        )
+
+
+def start_child(
+    runtime: Runtime, claim: Claim, workflow: Any, payload: Any = None, *, key: str, trigger: str | None = None
+) -> str:
+    """Start a run linked to the one whose step is running, or find the one this key started."""
+    spec = runtime.registry.get(workflow)
+    chosen = trigger_of(spec, trigger)
+    valid = validate(chosen, payload, now=runtime.clock.now())
+    check_size(valid, runtime.settings.max_payload_bytes)
+    check_starter(spec, chosen, claim.run.actor)
+    parent = (claim.run.id, claim.visit.step, key_of(key or "") or "")
+    wanted = Start(
+        spec=spec,
+        trigger=chosen.name,
+        payload=valid,
+        tenant=claim.run.tenant,
+        queue=claim.run.queue,
+        actor=claim.run.actor,
+        starters=claim.run.starters or (),
+        parent=parent,
+        schedule=_schedule_of(runtime, spec, chosen),
+    )
+    session = runtime.host_db.session if claim.visit.settings.get("transaction") else None
+    return begin(runtime, wanted, session).run_id
+
+
+def _schedule_of(runtime: Runtime, spec: WorkflowSpec, trigger: TriggerSpec) -> dict[str, Any] | None:
+    """A cron trigger's steps count on the schedule's facts, also where a person starts the run."""
+    now = runtime.clock.now()
+    return metadata(spec.name, trigger, window=now, now=now) if trigger.kind == "cron" else None

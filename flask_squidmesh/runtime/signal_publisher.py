@@ -1,0 +1,173 @@
+"""Sending signals, and log records of them, once what they tell is committed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .. import signals
+from ..engine.facts import Changes, RunFact
+from ..errors import FailStep
+from .outcomes import is_a, let_ctrl_c_through, log_error, loggable
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+logger = logging.getLogger("flask_squidmesh")
+
+KEPT = ("run_id", "workflow", "trigger", "tenant", "status", "current_step", "step", "visit", "attempt")
+
+TOLD: dict[str, tuple[int, str]] = {
+    "run_created": (logging.INFO, "run created"),
+    "run_dispatched": (logging.DEBUG, "work handed over"),
+    "run_transitioned": (logging.INFO, "run went from {from_status} to {status}"),
+    "run_replayed": (logging.INFO, "run created as a replay of {replayed_from_id}"),
+    "step_started": (logging.DEBUG, "step started"),
+    "step_skipped": (logging.DEBUG, "step skipped: {reason}"),
+    "step_completed": (logging.INFO, "step completed"),
+    "step_failed": (logging.WARNING, "step failed"),
+    "step_retry_scheduled": (logging.INFO, "step is tried again in {delay:g} s"),
+    "manual_action_taken": (logging.INFO, "{action} by a person"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unsuccessful:
+    """An attempt that failed. raised: by the step, if it did. goes_on: whether it is tried again."""
+
+    raised: BaseException | None
+    goes_on: bool
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the step is at its end by what nobody meant; `FailStep` is its own word."""
+        return not self.goes_on and self.raised is not None and not is_a(self.raised, FailStep)
+
+
+def write(name: str, facts: Mapping[str, Any], failed: Unsuccessful | None = None) -> None:
+    """Write the record of a signal. failed: of the one that tells of a failed attempt.
+
+    What the step raised goes with it, where error trackers look for it.
+    """
+    level, text = TOLD[name]
+    if failed is not None and failed.is_error:
+        level = logging.ERROR
+    if not logger.isEnabledFor(level):
+        return
+    place = "/".join(str(facts[key]) for key in ("workflow", "step") if facts.get(key))
+    message = f"{place} {facts['run_id']}: {text.format(**facts)}"
+    raised = loggable(failed.raised) if failed and failed.raised is not None else None
+    if failed and raised is None:
+        error = facts.get("error") or {}
+        message += "".join(f": {error[part]}" for part in ("type", "message") if error.get(part))
+    logger.log(level, message, exc_info=raised, extra={key: facts[key] for key in KEPT if key in facts})
+
+
+PATIENCE = 1.0
+
+_Ticket = tuple[int, int]
+_Told = TypeVar("_Told")
+
+
+class SignalSequencer:
+    """Has the decisions about a run told in the order they were taken, whichever threads of this process took them.
+
+    The run's revision is a turn's number, as only one decision about a revision is ever committed. A decision waits
+    for those that are about to be told; one whose transaction was rolled back after all costs a second, once.
+    """
+
+    def __init__(self) -> None:
+        self._told = threading.Condition()
+        self._taken: dict[str, set[_Ticket]] = {}
+
+    def take(self, run: RunFact) -> None:
+        """This thread decides about the run, and tells of it after the commit."""
+        with self._told:
+            self._taken.setdefault(run.id, set()).add(_ticket(run))
+
+    def forget(self, run: RunFact) -> None:
+        """This thread's decision was not written after all."""
+        with self._told:
+            taken = self._taken.get(run.id, set())
+            taken.discard(_ticket(run))
+            if taken:
+                self._told.notify_all()
+            else:
+                self._taken.pop(run.id, None)
+
+    def tell(self, run: RunFact, telling: Callable[[], _Told]) -> _Told:
+        """Call `telling` once the decisions before this one have been told, and answer what it answers."""
+        with self._told:
+            if self._before(run) and not self._told.wait_for(lambda: not self._before(run), PATIENCE):
+                self._taken[run.id] -= self._before(run)
+        try:
+            return telling()
+        finally:
+            self.forget(run)
+
+    def _before(self, run: RunFact) -> set[_Ticket]:
+        me, taken = threading.get_ident(), self._taken.get(run.id, ())
+        return {(number, thread) for number, thread in taken if thread != me and number < run.revision}
+
+
+def _ticket(run: RunFact) -> _Ticket:
+    return run.revision, threading.get_ident()
+
+
+def announce(runtime: Runtime, run: RunFact, changes: Changes, raised: BaseException | None = None) -> dict[str, Any]:
+    """Tell what one decision about the run changed: its steps first, then the run's own move.
+
+    raised: what the step that failed raised. Answer the facts about the run that every signal carries.
+    """
+    status = changes.run.get("status", run.status)
+    facts = {**facts_of(run), "status": status, "current_step": changes.run.get("current_step", run.current_step)}
+    goes_on = any(notice.signal == "step_retry_scheduled" for notice in changes.notices)
+    for notice in changes.notices:
+        if notice.signal == "step_failed":
+            send(runtime, "step_failed", {**notice.data, **facts}, Unsuccessful(raised, goes_on))
+        else:
+            send(runtime, notice.signal, {**notice.data, **facts})
+    if status != run.status:
+        send(runtime, "run_transitioned", {**facts, "from_status": run.status})
+    return facts
+
+
+def facts_of(run: RunFact) -> dict[str, Any]:
+    """What every signal says of its run."""
+    names = ("workflow", "trigger", "tenant", "status", "current_step")
+    return {"run_id": run.id, **{name: getattr(run, name) for name in names}}
+
+
+def send(runtime: Runtime, name: str, facts: Mapping[str, Any], failed: Unsuccessful | None = None) -> None:
+    """Write its log record and send the signal. A subscriber that raises is logged and changes nothing."""
+    try:
+        write(name, facts, failed)
+    except BaseException as error:  # a filter or a formatter of the host's
+        let_ctrl_c_through(error)
+        log_error(logger, error, "squidmesh: the log record of %s could not be written", name)
+    signal = getattr(signals, name)
+    if not signal.receivers:
+        return
+    for receiver in signal.receivers_for(runtime.app):
+        try:
+            receiver(runtime.app, **_keywords(receiver, facts))
+        except BaseException as error:  # what is told has been committed, so nothing may end here
+            let_ctrl_c_through(error)
+            log_error(logger, error, "squidmesh: a subscriber to %s raised", name)
+
+
+def _keywords(receiver: Any, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The facts without the one that has the name of the subscriber's first parameter, which takes the app.
+
+    An executor may call its metadata what it likes.
+    """
+    function = getattr(receiver, "__func__", receiver)
+    if not hasattr(function, "__code__"):
+        function = getattr(receiver.__call__, "__func__", None)
+    code = getattr(function, "__code__", None)
+    names = code.co_varnames[: code.co_argcount] if code is not None else ()
+    first = names[function is not receiver :][:1]
+    return {name: fact for name, fact in facts.items() if name not in first} if facts.keys() & first else facts

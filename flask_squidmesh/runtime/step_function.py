@@ -1,0 +1,459 @@
+"""Running a step's function: what it sees of its run, the context it has, its outcome caught."""
+
+from __future__ import annotations
+
+import decimal
+import inspect
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from types import FunctionType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import sqlalchemy as sa
+from flask import Flask
+from psycopg.pq import TransactionStatus
+from sqlalchemy.orm import Session
+
+from ..definition.binding import bind, needed_by, needed_keys
+from ..definition.context import CompensationContext, StepContext
+from ..definition.spec import Compensation, Parameter, RetryPolicy, StepSpec, WorkflowSpec
+from ..definition.state_expressions import render
+from ..definition.values import step_output
+from ..engine.adoption import entered_as, names_of
+from ..engine.facts import Failure
+from ..storage import fact_rows
+from ..storage.tables import runs, step_runs
+from ..storage.work_queue import Claim
+from .outcomes import (
+    MOST_DETAILS,
+    Outcome,
+    StepCompleted,
+    StepFailed,
+    blocked_by,
+    check_output,
+    error_record,
+    failure_of,
+    let_ctrl_c_through,
+    let_shutdown_through,
+    log_error,
+    safely,
+)
+from .recorder import until_lost
+from .run_starter import start_child
+from .signal_publisher import facts_of, send
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+Outputs = list[tuple[str, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Payload and outputs, merged, the newest winning.
+
+    disputed: keys that two steps returned which ran side by side, with both steps.
+    """
+
+    state: Mapping[str, Any]
+    disputed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+class RunState:
+    """A run's outputs as the steps of one delivery see them. What was read or made once is not read again."""
+
+    def __init__(self, runtime: Runtime, spec: WorkflowSpec) -> None:
+        self._runtime, self._spec = runtime, spec
+        self._known: dict[str, Any] = {}
+        self._read: set[str] = set()
+
+    def at(self, claim: Claim, keys: frozenset[str] | None) -> dict[str, Any]:
+        """Payload and outputs that the claimed visit may see, at least for these keys."""
+        return dict(self.seen(claim, keys).state)
+
+    def seen(self, claim: Claim, keys: frozenset[str] | None) -> Seen:
+        """The same, with what is disputed of it."""
+        base = {**claim.payload, **({"schedule": dict(claim.schedule)} if claim.schedule else {})}
+        if self._spec.style == "dependency" and claim.visit.kind == "step":
+            return self._of_ancestors(claim, keys, base)
+        if keys is None:
+            return Seen(state=base | self._load(claim, None))
+        unknown = keys - self._known.keys() - self._read
+        if unknown:
+            self._known = self._load(claim, unknown) | self._known
+            self._read |= unknown
+        return Seen(state=base | {key: value for key, value in self._known.items() if key in keys})
+
+    def add(self, output: Mapping[str, Any]) -> None:
+        """A step of this delivery completed with this output."""
+        self._known.update(output)
+
+    def _of_ancestors(self, claim: Claim, keys: frozenset[str] | None, base: dict[str, Any]) -> Seen:
+        ancestors = self._spec.ancestors.get(claim.visit.step, frozenset())
+        sources: dict[str, list[str]] = {}
+        # A newer version may have renamed them since this process claimed the visit.
+        names = frozenset[str]().union(*(names_of(self._spec, step) for step in ancestors))
+        for step, output in self._outputs(claim, keys, names):
+            for key in output.keys() if keys is None else output.keys() & keys:
+                base[key] = output[key]
+                sources.setdefault(key, []).append(self._spec.step_names[step])
+        disputed = {key: both for key, steps in sources.items() if (both := self._side_by_side(steps))}
+        return Seen(state=base, disputed=disputed)
+
+    def _side_by_side(self, steps: list[str]) -> tuple[str, str] | None:
+        """Two of the steps of which none waits for the other, nor a third for both."""
+        above = [self._spec.ancestors.get(step, frozenset()) for step in steps]
+        last = sorted({step for step in steps if not any(step in others for others in above)})
+        return (last[0], last[1]) if len(last) > 1 else None
+
+    def _outputs(self, claim: Claim, keys: frozenset[str] | None, steps: frozenset[str]) -> Outputs:
+        if claim.visit.sees == 0 or keys == frozenset():
+            return []
+
+        def outputs() -> Outputs:
+            with self._runtime.database.read() as connection:
+                sees = claim.visit.sees
+                return fact_rows.outputs_of(connection, claim.run.id, sees=sees, keys=keys, steps=steps)
+
+        return until_lost(self._runtime, claim, "reading its state", outputs)
+
+    def _load(self, claim: Claim, keys: frozenset[str] | None) -> dict[str, Any]:
+        if claim.visit.sees == 0 or keys == frozenset():
+            return {}
+
+        def outputs() -> dict[str, Any]:
+            with self._runtime.database.read() as connection:
+                return fact_rows.outputs(connection, claim.run.id, sees=claim.visit.sees, keys=keys)
+
+        return until_lost(self._runtime, claim, "reading its state", outputs)
+
+
+# Locking rows is no write, although it makes the transaction one that may write: it takes weaker locks of tables.
+_HAS_WRITTEN: Final = sa.text(
+    "SELECT pg_current_xact_id_if_assigned() IS NOT NULL AND EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid() "
+    "AND locktype = 'relation' AND mode NOT IN ('AccessShareLock', 'RowShareLock'))"
+)
+
+
+class UncommittedError(Exception):
+    """A step has ended and left rows in its session that were neither committed nor rolled back."""
+
+
+class Uncommitted:
+    """What is left in a session. It is lost unless something commits it before the session goes: a host's teardown."""
+
+    def __init__(self, session: Session, left: str) -> None:
+        self._left = left
+        self.is_lost = True
+        sa.event.listen(session, "after_commit", self._saved)
+
+    def error(self, step: str) -> UncommittedError:
+        """The error that the step fails with."""
+        return UncommittedError(
+            f"Step {step} left {self._left} in db.session without committing, so that they would be lost. "
+            "Call db.session.commit() in the step, or declare it with Step(..., transaction=True), whose rows are "
+            "committed together with its completion. Call db.session.rollback() where they are not wanted."
+        )
+
+    def _saved(self, _session: Session) -> None:
+        self.is_lost = False
+
+
+def left_in(session: Session) -> Uncommitted | None:
+    """What the session holds that is not committed; None where it has only read."""
+    if not session.is_active:
+        return None
+    pending = {
+        "new": _named(session.new),
+        "changed": _named(each for each in session.dirty if session.is_modified(each)),
+        "deleted": _named(session.deleted),
+    }
+    found = [f"{how} {rows}" for how, rows in pending.items() if rows]
+    if any(_has_written(connection) for connection in _connections(session)):
+        found.append("rows that were sent to the database")
+    return Uncommitted(session, ", ".join(found)) if found else None
+
+
+def _named(rows: Iterable[object]) -> str:
+    counted = Counter(type(row).__name__ for row in rows)
+    return ", ".join(f"{name} ({number})" for name, number in sorted(counted.items()))
+
+
+def _connections(session: Session) -> Iterator[sa.Connection]:
+    """The connections of the session's transaction: one for each database that it has used."""
+    transaction = session.get_transaction()
+    used: dict[Any, tuple[Any, ...]] = getattr(transaction, "_connections", {})
+    return iter({id(connection): connection for connection, *_ in used.values()}.values())
+
+
+def _has_written(connection: sa.Connection) -> bool:
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite":  # where the driver begins a transaction before the first write, not before
+        return driver.isolation_level is not None and bool(driver.in_transaction)
+    if connection.dialect.name != "postgresql" or driver.pgconn.transaction_status != TransactionStatus.INTRANS:
+        return False
+    return bool(connection.scalar(_HAS_WRITTEN))
+
+
+FUNCTIONS_KEPT = 1_000
+
+Performed = TypeVar("Performed")
+
+step_logger = logging.getLogger("flask_squidmesh.steps")
+
+
+def execute(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
+    """Perform the claimed attempt in contexts of its own, outside any transaction of ours."""
+    return apart(_execute, runtime, spec, claim, state)
+
+
+def apart(perform: Callable[..., Performed], *given: Any) -> Performed:
+    """Have it performed with context variables of its own, and decimal settings, so that what it sets ends with it."""
+
+    def act() -> Performed:
+        decimal.setcontext(decimal.getcontext().copy())
+        return perform(*given)
+
+    return copy_context().run(act)
+
+
+def _execute(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
+    with ExitStack() as entered:
+        if unable := entering(runtime, entered):
+            return unable
+        outcome = execute_here(runtime, spec, claim, state)
+        left = _uncommitted(runtime) if isinstance(outcome, StepCompleted) else None
+    if isinstance(outcome, StepCompleted) and left is not None and left.is_lost:
+        error = error_record(left.error(claim.visit.step), retryable=False, most=MOST_DETAILS)
+        return StepFailed(failure=Failure(error=error, final=True), input=outcome.input)
+    return outcome
+
+
+def entering(runtime: Runtime, contexts: ExitStack) -> StepFailed | None:
+    """Enter an app context. The failure of the step where the host's functions that begin one raise."""
+    try:
+        contexts.enter_context(runtime.in_context())
+        return None
+    except Exception as exception:
+        error = error_record(exception, retryable=True, most=runtime.settings.max_payload_bytes)
+        return StepFailed(failure=Failure(error=error, asked=True, certain=True))
+
+
+def _uncommitted(runtime: Runtime) -> Uncommitted | None:
+    sessions = runtime.host_db.session
+    return left_in(sessions()) if sessions.registry.has() else None
+
+
+def execute_here(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
+    """Perform the claimed attempt in the present app context."""
+    step = spec.steps[claim.visit.step]
+    if claim.visit.kind == "compensation":
+        return _compensate(runtime, spec, claim, state, step.compensate)
+    if step.kind not in ("log", "wait"):
+        return _call(runtime, spec, claim, state, step)
+    _began(runtime, claim)
+    if step.kind == "log":
+        return _log(runtime, claim, state, step)
+    return StepCompleted(output={})
+
+
+def _call(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, step: StepSpec) -> Outcome:
+    assert step.function is not None
+    called = _Callee(function=step.function, parameters=step.parameters, retry=step.retry, key=step.output)
+    return _invoke(runtime, spec, claim, state, called, StepContext(**_context(runtime, claim, state)))
+
+
+def _compensate(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, undo: Compensation | None
+) -> Outcome:
+    if undo is None:
+        return blocked_by(
+            LookupError(f"Step {claim.visit.step} no longer declares how it is undone."),
+            runtime.settings.max_payload_bytes,
+        )
+    called = _Callee(function=undo.function, parameters=undo.parameters, retry=undo.retry)
+    context = CompensationContext(**_context(runtime, claim, state), **_undone(runtime, claim))
+    return _invoke(runtime, spec, claim, state, called, context)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Callee:
+    """A function of the host's, and under which key its output is kept."""
+
+    function: Callable[..., Any]
+    parameters: tuple[Parameter, ...]
+    retry: RetryPolicy
+    key: str | None = None
+
+
+def _invoke(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, called: _Callee, context: StepContext
+) -> Outcome:
+    """Bind, call and catch. The state is read before, because a database that is away is no failure of the step."""
+    seen = state.seen(claim, needed_by(called.parameters))
+    try:
+        model = _model(spec, claim)
+        bound = bind(
+            called.parameters,
+            payload=claim.payload,
+            state=seen.state,
+            context=context,
+            payload_model=model,
+            disputed=seen.disputed,
+        )
+        call = _callable(runtime, called.function)
+    except Exception as exception:  # models and validators are the host's, and raise what they like
+        return blocked_by(exception, runtime.settings.max_payload_bytes)
+    _began(runtime, claim)
+    try:
+        output = step_output(_called(call, bound.arguments))
+        check_output(output, runtime.settings.max_payload_bytes)
+        return StepCompleted(output={called.key: output} if called.key else output, input=bound.input)
+    except BaseException as exception:
+        let_shutdown_through(exception)
+        failure = failure_of(exception, called.retry, runtime.settings.max_payload_bytes)
+        return StepFailed(failure=failure, input=bound.input, cause=exception)
+
+
+def _began(runtime: Runtime, claim: Claim) -> None:
+    visit, run = claim.visit, claim.run
+    facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts}
+    send(runtime, "step_started", {**facts_of(run), **facts})
+
+
+def _callable(runtime: Runtime, function: Callable[..., Any]) -> Callable[..., Any]:
+    return runtime.app.ensure_sync(function) if _is_coroutine(function) else function
+
+
+def _called(call: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    process = os.getpid()
+    try:
+        return call(**arguments)
+    finally:
+        if os.getpid() != process:
+            _end_child()
+
+
+def _end_child() -> NoReturn:
+    """End a process that a step forked off and that came back out of it: the outcome is for its parent to record."""
+    error = sys.exc_info()[1]
+    step_logger.log(logging.DEBUG if isinstance(error, SystemExit) else logging.WARNING, _CAME_BACK, exc_info=error)
+    code = error.code if isinstance(error, SystemExit) else int(error is not None)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+_CAME_BACK: Final = (
+    "squidmesh: a process that a step had forked off came back out of the step's function and was ended. "
+    "Have it end itself with os._exit, or use multiprocessing."
+)
+
+
+def _is_coroutine(function: Callable[..., Any]) -> bool:
+    plain = function.func if isinstance(function, partial) else function
+    return _is_async(plain) if isinstance(plain, FunctionType) else inspect.iscoroutinefunction(plain)
+
+
+_is_async = lru_cache(FUNCTIONS_KEPT)(inspect.iscoroutinefunction)
+
+
+def _log(runtime: Runtime, claim: Claim, state: RunState, step: StepSpec) -> StepCompleted:
+    message = render(step.message or "", state.at(claim, needed_keys(step)), runtime.hides)
+    facts = {"run_id": claim.run.id, "workflow": claim.run.workflow, "step": step.name, "attempt": claim.visit.attempts}
+    step_logger.log(getattr(logging, step.level.upper()), "%s", message, extra=facts)
+    return StepCompleted(output={})
+
+
+def _context(runtime: Runtime, claim: Claim, state: RunState) -> dict[str, Any]:
+    visit = claim.visit
+    name, ending = entered_as(visit.step, visit.settings), ":compensation" if visit.kind == "compensation" else ""
+    return {
+        "run_id": claim.run.id,
+        "workflow": claim.run.workflow,
+        "tenant": claim.run.tenant,
+        "step": visit.step,
+        "visit": visit.visit,
+        "attempt": visit.attempts,
+        "idempotency_key": f"{claim.run.id}:{name}:{visit.visit}{ending}",
+        "failure": visit.failure,
+        "actor": claim.run.actor,
+        "read_state": lambda: state.at(claim, None),
+        "read_cancelled": partial(_is_cancelling, runtime, claim.run.id),
+        "read_lost": lambda: runtime.claims.is_lost(claim.claim_id),
+        "begin_child": partial(start_child, runtime, claim),
+    }
+
+
+def _undone(runtime: Runtime, claim: Claim) -> dict[str, Any]:
+    """What the step that is being undone was given and returned."""
+    query = sa.select(step_runs.c.input, step_runs.c.output, step_runs.c.settings).where(
+        step_runs.c.id == claim.visit.settings["of"]
+    )
+
+    def undone() -> Any:
+        with runtime.database.read() as connection:
+            return connection.execute(query).one()
+
+    row = until_lost(runtime, claim, "reading what it undoes", undone)
+    key = row.settings.get("output")
+    output = (row.output or {}).get(key) if key else row.output
+    return {"input": row.input or {}, "output": output}
+
+
+def _is_cancelling(runtime: Runtime, run_id: str) -> bool:
+    with runtime.database.read() as connection:
+        status = connection.scalar(sa.select(runs.c.status).where(runs.c.id == run_id))
+    return status in ("cancelling", "cancelled")
+
+
+def _model(spec: WorkflowSpec, claim: Claim) -> Any:
+    trigger = spec.triggers.get(claim.run.trigger)
+    return trigger.model if trigger else None
+
+
+logger = logging.getLogger("flask_squidmesh")
+
+
+class OwnContext:
+    """An app context, with a database session of its own.
+
+    What the host's functions raise at its end is logged, and nothing more: what was done in it is done. Where they
+    raise at its beginning, so does the `with` statement, and no context is left.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._app, self._context = app, app.app_context()
+
+    def __enter__(self) -> None:
+        try:
+            self._context.__enter__()
+        except BaseException:
+            safely(lambda: self._context.__exit__(None, None, None), None)
+            raise
+
+    def __exit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._context.__exit__(_type, error, trace)
+        except BaseException as raised:
+            if raised is error:
+                return
+            safely(self._drop_session, None)
+            let_ctrl_c_through(raised)
+            log_error(logger, raised, "squidmesh: the end of an app context of %s raised", self._app.name)
+
+    def _drop_session(self) -> None:
+        """Give back the connection of a session that the host's functions kept from being removed."""
+        sessions: Any = self._app.extensions["sqlalchemy"].session.registry
+        session = sessions.registry.pop(id(self._context), None)
+        if session is not None:
+            session.close()

@@ -1,0 +1,319 @@
+"""Statements that are compiled once and sent past SQLAlchemy, where nobody would miss them there.
+
+They go through a connection of SQLAlchemy's pool and its dialect, and their values through its types. Where something
+of the host's would be passed by, SQLAlchemy executes them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
+from operator import attrgetter
+from typing import Any, Final, Literal
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.pq.abc import PGresult
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite import pysqlite
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import NullType, TypeEngine
+
+from . import libpq
+from .outages import DRIVERS, told
+from .tables import OwnJson, Timestamp
+
+OWN: Final = "squidmesh_own"
+"""The execution option of an engine that we have made ourselves."""
+
+_LISTENED: Final = (
+    "engine_connect",
+    "begin",
+    "commit",
+    "rollback",
+    "before_execute",
+    "after_execute",
+    "before_cursor_execute",
+    "after_cursor_execute",
+)
+_LISTENED_ON_DIALECT: Final = (
+    "do_execute",
+    "do_executemany",
+    "do_execute_no_params",
+    "do_setinputsizes",
+    "handle_error",
+)
+_WITHOUT_EFFECT: Final = frozenset(
+    {
+        "compiled_cache",
+        "insertmanyvalues_page_size",
+        "max_row_buffer",
+        "preserve_rowcount",
+        "stream_results",
+        "yield_per",
+    }
+)
+
+_of_engine, _of_dialect = attrgetter(*_LISTENED), attrgetter(*_LISTENED_ON_DIALECT)
+
+
+def is_open(target: sa.Engine | sa.Connection) -> bool:
+    """Whether the shortcut may be taken: nothing would be passed by."""
+    options = target.get_execution_options()
+    if options.get(OWN):
+        return True
+    engine, dialect = _may_be_heard(target) or _may_be_heard(target.engine), _may_be_heard(target.dialect)
+    heard = (engine and any(_of_engine(target.dispatch))) or (dialect and any(_of_dialect(target.dialect.dispatch)))
+    return not heard and options.keys() <= _WITHOUT_EFFECT and not _is_logged(target)
+
+
+def passed_by(target: sa.Engine | sa.Connection) -> list[str]:
+    """What of the host's on this engine or connection statements would pass by, one phrase each; they go the ordinary
+    way where there is anything."""
+    return list(_passed_by(target))
+
+
+def passes_driver_by(driver: Any) -> bool:
+    """Whether the driver's connection, or the cursors that it makes, are not psycopg's own: a tracer's, say."""
+    return type(driver) is not psycopg.Connection or driver.cursor_factory is not psycopg.Cursor
+
+
+def _passed_by(target: sa.Engine | sa.Connection) -> Iterator[str]:
+    options = target.get_execution_options()
+    if options.get(OWN):
+        return
+    yield from (f"the execution option {name}" for name in options if name not in _WITHOUT_EFFECT)
+    found = zip((*_LISTENED, *_LISTENED_ON_DIALECT), _listeners(target), strict=True)
+    yield from (f"a listener to {name}" for name, listening in found if listening)
+    if _is_logged(target):
+        yield "the log of statements (echo)"
+
+
+def _listeners(target: sa.Engine | sa.Connection) -> tuple[Any, ...]:
+    return (*_of_engine(target.dispatch), *_of_dialect(target.dialect.dispatch))
+
+
+def _may_be_heard(target: object) -> bool:
+    """SQLAlchemy's own mark of what nobody listens to, which is quicker than asking for each event."""
+    return getattr(target, "_has_events", True)
+
+
+def _is_logged(target: sa.Engine | sa.Connection) -> bool:
+    engine: Any = target.engine
+    return bool(engine.logger.isEnabledFor(logging.INFO))
+
+
+Encode = Callable[[Any], bytes]
+
+MICROSECOND: Final = timedelta(microseconds=1)
+MOMENTS_KEPT: Final = 64
+
+_to_json: Final = json.JSONEncoder().encode
+
+
+def encoder(type_: TypeEngine[Any]) -> Encode:
+    """How values of the type, but for None, become text. Raises TypeError for a type that no column of ours has."""
+    if isinstance(type_, sa.ARRAY):
+        encode = encoder(type_.item_type)
+        return partial(_array, _quoting(encode) if encode in (_text, _json) else encode)
+    for known, encode in _ENCODERS:
+        if isinstance(type_, known):
+            return encode
+    raise TypeError(f"Values of the type {type_!r} are not sent.")
+
+
+def _text(value: str) -> bytes:
+    if "\0" in value:  # libpq would take it for the end
+        raise psycopg.DataError("PostgreSQL text cannot contain the character U+0000")
+    return value.encode()
+
+
+def _number(value: int) -> bytes:
+    return b"%d" % value
+
+
+def _truth(value: bool) -> bytes:
+    return b"true" if value else b"false"
+
+
+def _time(value: datetime) -> bytes:
+    return _utc(value if value.tzinfo is UTC else value.astimezone(UTC))
+
+
+@lru_cache(MOMENTS_KEPT)  # the moment of a decision stands in most of its rows
+def _utc(value: datetime) -> bytes:
+    return value.isoformat().encode()
+
+
+def _duration(value: timedelta) -> bytes:
+    return b"%d microseconds" % (value // MICROSECOND)
+
+
+def _json(value: Any) -> bytes:
+    return b"{}" if value == {} else _to_json(value).encode()  # mostly there is nothing in it
+
+
+def _array(encode: Encode, values: Iterable[Any]) -> bytes:
+    return b"{%s}" % b",".join([b"NULL" if value is None else encode(value) for value in values])
+
+
+def _quoting(encode: Encode) -> Encode:
+    """For values that may have in them what an array is written with."""
+    return lambda value: b'"%s"' % encode(value).replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+
+
+_ENCODERS: Final[tuple[tuple[Any, Encode], ...]] = (
+    (sa.Uuid, str.encode),
+    ((sa.String, NullType), _text),
+    (sa.Boolean, _truth),
+    (sa.Integer, _number),
+    (Timestamp, _time),
+    (sa.Interval, _duration),
+    (OwnJson, _json),
+)
+
+
+Dialect = Literal["sqlite", "postgresql"]
+Change = Callable[[Any], Any]
+Given = Mapping[str, Any]
+Rows = list[list[Any]]
+Asked = tuple["Prepared", Given]
+
+_COUNTED: Final = {"preserve_rowcount": True}
+DIALECTS: Final[Mapping[str, sa.Dialect]] = {
+    "postgresql": PGDialect_psycopg(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
+    "sqlite": pysqlite.dialect(paramstyle="qmark"),
+}
+
+
+class Prepared:
+    """A statement, compiled for one of the two databases.
+
+    parameters: their names, in the order in which values are taken.
+    """
+
+    def __init__(self, statement: sa.ClauseElement, database: Dialect) -> None:
+        dialect = DIALECTS[database]
+        self._statement: Any = statement
+        compiled = statement.compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler)
+        self._sql = str(compiled)
+        self.parameters = tuple(compiled.positiontup or ())
+        self._fixed = {name: bound.value for name, bound in compiled.binds.items() if bound.value is not None}
+        types = [compiled.binds[name].type for name in self.parameters]
+        changes = [_stored(type_, dialect) for type_ in types]
+        self._changes = [(place, change) for place, change in enumerate(changes) if change is not None]
+        self._encoders = [encoder(type_) for type_ in types] if database == "postgresql" else []
+        columns = statement.selected_columns if isinstance(statement, sa.Select) else ()
+        self._found = [_read(column.type, dialect) for column in columns]
+
+    def send(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> PGresult:
+        """Execute it on PostgreSQL as a transaction of its own, and answer libpq's result."""
+        with self._telling(dialect):
+            return libpq.send(pooled, self._sql, self._encoded(values))
+
+    def commit(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> PGresult:
+        """Execute it on PostgreSQL as the last of a transaction, and commit."""
+        with self._telling(dialect):
+            return libpq.commit(pooled, self._sql, self._encoded(values))
+
+    def first(self, connection: sa.Connection, values: Sequence[Any]) -> Sequence[Any] | None:
+        """Execute it in the connection's transaction, and answer the first row that it returns."""
+        with self._executed(connection, values) as found:
+            row: Sequence[Any] | None = found.fetchone()
+            return row
+
+    def count(self, connection: sa.Connection, values: Sequence[Any]) -> int:
+        """Execute it in the connection's transaction, and answer how many rows were written."""
+        with self._executed(connection, values) as found:
+            return int(found.rowcount)
+
+    def rows(self, connection: sa.Connection, given: Given) -> Rows:
+        """The rows of a SELECT in the connection's transaction."""
+        if not is_open(connection):
+            return [list(row) for row in connection.execute(self._statement, self._named(self._in_order(given)))]
+        with self._executed(connection, self._in_order(given)) as found:
+            return self._loaded(found.fetchall())
+
+    def ask(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Given) -> Rows:
+        """The rows of a SELECT on PostgreSQL, as a transaction of its own."""
+        return self._loaded(libpq.rows(pooled, self.send(pooled, dialect, self._in_order(given))))
+
+    @classmethod
+    def begin(cls, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, asked: Sequence[Asked]) -> list[Rows]:
+        """The rows of each SELECT with which a transaction on PostgreSQL begins."""
+        with asked[0][0]._telling(dialect):
+            sent = [(query._sql, query._encoded(query._in_order(given))) for query, given in asked]
+            results = libpq.begin(pooled, sent)
+        return [query._loaded(libpq.rows(pooled, result)) for (query, _), result in zip(asked, results, strict=True)]
+
+    @contextmanager
+    def _executed(self, connection: sa.Connection, values: Sequence[Any]) -> Iterator[Any]:
+        """A cursor of the driver's, or a result of SQLAlchemy's."""
+        if not is_open(connection):
+            result: Any = connection.execute(self._statement, self._named(values), execution_options=_COUNTED)
+            yield result
+            result.close()
+            return
+        driver: Any = connection.connection.driver_connection
+        dialect = connection.dialect
+        cursor: Any = psycopg.RawCursor(driver) if dialect.name == "postgresql" else driver.cursor()
+        try:
+            with self._telling(dialect):
+                dialect.do_execute(cursor, self._sql, self._changed(values))
+            yield cursor
+        finally:
+            cursor.close()
+
+    def _named(self, values: Sequence[Any]) -> dict[str, Any]:
+        return dict(zip(self.parameters, values, strict=True))
+
+    def _encoded(self, values: Sequence[Any]) -> list[bytes | None]:
+        return [None if value is None else encode(value) for encode, value in zip(self._encoders, values, strict=True)]
+
+    def _changed(self, values: Sequence[Any]) -> list[Any]:
+        stored = list(values)
+        for place, change in self._changes:
+            stored[place] = change(stored[place])
+        return stored
+
+    def _in_order(self, given: Given) -> list[Any]:
+        return [given.get(name, self._fixed.get(name)) for name in self.parameters]
+
+    def _loaded(self, rows: Iterable[Sequence[Any]]) -> Rows:
+        return [
+            [value if change is None else change(value) for change, value in zip(self._found, row, strict=True)]
+            for row in rows
+        ]
+
+    def _telling(self, dialect: sa.Dialect) -> _Telling:
+        return _Telling(self._sql, dialect)
+
+
+class _Telling:
+    """Has the driver's errors told as SQLAlchemy's, without the values."""
+
+    __slots__ = ("_dialect", "_sql")
+
+    def __init__(self, sql: str, dialect: sa.Dialect) -> None:
+        self._sql, self._dialect = sql, dialect
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, DRIVERS):
+            raise told(error, self._sql) from error
+
+
+def _stored(type_: TypeEngine[Any], dialect: sa.Dialect) -> Change | None:
+    """How a value becomes what the driver takes; None where it is the same."""
+    return type_.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _read(type_: TypeEngine[Any], dialect: sa.Dialect) -> Change | None:
+    return type_.dialect_impl(dialect).result_processor(dialect, None)

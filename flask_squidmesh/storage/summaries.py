@@ -1,0 +1,163 @@
+"""A run in one line, and its id: what lists, executors and the access callback see of it. No payload."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from .tables import WorkflowRun
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: times as ISO 8601 text, tuples as lists."""
+    match value:
+        case datetime():
+            return value.isoformat()
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case _:
+            return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """Why a run waits for a person.
+
+    kind: decision (an approval), resume (a pause), interrupted, incident (a step cannot begin), failed,
+    compensation_failed. count: how many decisions are open. due_at: the earliest time by which one should be taken.
+    since: when it began.
+    """
+
+    kind: str
+    count: int
+    due_at: datetime | None
+    since: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """One run as lists show it.
+
+    due_at: until when it waits, or when its next attempt is due. attempt, max_attempts: of the current step.
+    compensation: None, running, completed or failed. tenant: '' where there is none. queue: whose
+    workers perform its steps.
+    """
+
+    id: str
+    workflow: str
+    trigger: str
+    version: str | None
+    subject: str
+    status: str
+    needs: Needs | None
+    current_step: str | None
+    attempt: int
+    max_attempts: int
+    due_at: datetime | None
+    actor: Any
+    compensation: str | None
+    error_fingerprint: str | None
+    parent_run_id: str | None
+    parent_step: str | None
+    replayed_from_id: str | None
+    replayed_as_id: str | None
+    revision: int
+    created_at: datetime
+    started_at: datetime | None
+    updated_at: datetime
+    finished_at: datetime | None
+    acknowledged_at: datetime | None
+    tenant: str = ""
+    queue: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        document: dict[str, Any] = plain(asdict(self))
+        return document
+
+
+_NAMES = [field.name for field in fields(RunSummary) if field.name != "needs"]
+SUMMARY_COLUMNS: list[sa.ColumnElement[Any]] = [
+    *(WorkflowRun.__table__.c[name] for name in _NAMES),
+    *(WorkflowRun.__table__.c[name] for name in ("needs", "needs_count", "needs_due_at", "needs_since")),
+]
+
+
+def summary_of(row: sa.RowMapping | Mapping[str, Any]) -> RunSummary:
+    """The summary in a row that selected at least SUMMARY_COLUMNS."""
+    return RunSummary(**summary_values(row))
+
+
+def summary_values(row: sa.RowMapping | Mapping[str, Any]) -> dict[str, Any]:
+    """The same as the values of its fields."""
+    needs = row["needs"] and Needs(
+        kind=row["needs"], count=row["needs_count"], due_at=row["needs_due_at"], since=row["needs_since"]
+    )
+    return {"needs": needs or None, **{name: row[name] for name in _NAMES}}
+
+
+def summary_from(document: Mapping[str, Any]) -> RunSummary:
+    """The summary that `to_dict` was called on."""
+    kept = {**document, "needs": None}
+    if document["needs"]:
+        kept["needs"] = Needs(**{**document["needs"], **_times(document["needs"], ("due_at", "since"))})
+    return RunSummary(**{**kept, **_times(document, [name for name in _NAMES if name.endswith("_at")])})
+
+
+def _times(document: Mapping[str, Any], names: Iterable[str]) -> dict[str, datetime | None]:
+    return {name: datetime.fromisoformat(document[name]) if document[name] else None for name in names}
+
+
+RunId = uuid.UUID | str
+_TAIL_BITS = 74
+_guard = threading.Lock()
+_last = (0, 0)
+
+
+def new_id() -> str:
+    """A UUID of version 7 (RFC 9562): milliseconds since 1970, then random bits, rising within a millisecond."""
+    moment, tail = _next()
+    value = moment << 80 | 7 << 76 | (tail >> 62) << 64 | 0x2 << 62 | tail & (1 << 62) - 1
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _next() -> tuple[int, int]:
+    """A random step, not one of 1, keeps processes apart that were forked within a millisecond."""
+    global _last
+    with _guard:
+        moment, (last, tail) = time.time_ns() // 1_000_000, _last
+        later = moment > last
+        _last = (moment, secrets.randbits(_TAIL_BITS - 1)) if later else (last, tail + 1 + secrets.randbits(32))
+        return _last
+
+
+def _in_child() -> None:
+    """Another thread of the parent may have held the guard."""
+    global _guard
+    _guard = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+def read_id(text: object) -> str | None:
+    """The id in its usual form, or None where it is none."""
+    if isinstance(text, uuid.UUID):
+        return str(text)
+    try:
+        return str(uuid.UUID(text)) if isinstance(text, str) else None
+    except ValueError:
+        return None

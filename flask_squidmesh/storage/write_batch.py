@@ -1,0 +1,310 @@
+"""Changes as SQL: on PostgreSQL all of them are one statement, so that a step costs one round trip and one commit.
+
+On PostgreSQL they are common table expressions of one statement: one round trip, and all or nothing without a
+transaction around them. SQLite takes them one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from ..engine.facts import Changes, NewAttempt, NewAuditEvent, NewStepRun, RunFact
+from .compiled import Prepared
+from .fact_rows import actor_key
+from .summaries import new_id
+from .tables import attempts, audit_events, dispatches, runs, step_runs
+from .write_statements import FromNow, Shape, Verb, alone, together
+
+Row = Mapping[str, Any]
+
+NONE: Final = frozenset[str]()
+
+
+class WriteBatch:
+    """Collects writes.
+
+    fenced: whether the first write is a fence: unless it finds its row, none of the others is made.
+    """
+
+    def __init__(self, *, fenced: bool = False) -> None:
+        self._fenced = fenced
+        self._parts: dict[Shape, list[Sequence[Any]]] = {}
+        self._notice: tuple[str, ...] = ()
+
+    def insert(self, table: sa.Table, rows: Sequence[Row], *, unless_there: bool = False) -> None:
+        """Insert rows, which name the same columns in the same order.
+
+        unless_there: a row whose key exists is left out.
+        """
+        if rows:
+            verb: Verb = "insert unless there" if unless_there else "insert"
+            self._add(Shape(verb, table, tuple(rows[0])), [tuple(row.values()) for row in rows])
+
+    def update(self, table: sa.Table, where: Row, values: Row, *, holds: tuple[sa.Table, Row] | None = None) -> None:
+        """Set columns of the row that has these values. holds: only if that table has a row with those values."""
+        timed = NONE
+        if FromNow in map(type, values.values()):
+            timed = frozenset(name for name, value in values.items() if isinstance(value, FromNow))
+            values = {name: value.later if name in timed else value for name, value in values.items()}
+        given = [*values.values(), *where.values()]
+        there = None
+        if holds is not None:
+            other, row = holds
+            there = (other, tuple(row))
+            given += row.values()
+        self._add(Shape("update", table, tuple(values), timed, tuple(where), there), [given])
+
+    def delete(self, table: sa.Table, where: Row) -> None:
+        """Delete the row that has these values."""
+        self._add(Shape("delete", table, where=tuple(where)), [tuple(where.values())])
+
+    def notify(self, channel: str, text: str) -> None:
+        """Send a notification with the commit (PostgreSQL)."""
+        self._notice = (channel, text)
+
+    def execute(self, connection: sa.Connection) -> bool:
+        """Make the writes in the connection's transaction. Answer whether the fence has found its row."""
+        if not self._parts:
+            return True
+        if connection.dialect.name != "postgresql":
+            return self._one_by_one(connection)
+        statement, values = self._as_one()
+        row = statement.first(connection, values)
+        assert row is not None, "it counts the rows that the fence has found"
+        return bool(row[0])
+
+    def send(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
+        """The same on PostgreSQL as a transaction of its own, which is one statement."""
+        statement, values = self._as_one()
+        return statement.send(pooled, dialect, values).get_value(0, 0) != b"0"
+
+    def commit(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
+        """The same on PostgreSQL as the last of a transaction, which is committed."""
+        statement, values = self._as_one()
+        return statement.commit(pooled, dialect, values).get_value(0, 0) != b"0"
+
+    def _as_one(self) -> tuple[Prepared, Sequence[Any]]:
+        parts = self._parts.items()
+        shapes = tuple([shape if len(rows) == 1 else shape._replace(many=True) for shape, rows in parts])
+        statement, in_order = together(shapes, self._fenced, bool(self._notice))
+        given: list[Any] = []
+        for rows in self._parts.values():
+            given += rows[0] if len(rows) == 1 else map(list, zip(*rows, strict=True))
+        return statement, in_order([*given, *self._notice])
+
+    def _one_by_one(self, connection: sa.Connection) -> bool:
+        waiting_for_fence = self._fenced
+        for shape, rows in self._parts.items():
+            statement, in_order = alone(shape, "sqlite")
+            for row in rows:
+                found = statement.count(connection, in_order(row))
+                if waiting_for_fence and found == 0:
+                    return False
+                waiting_for_fence = False
+        return True
+
+    def _add(self, shape: Shape, rows: Sequence[Sequence[Any]]) -> None:
+        self._parts.setdefault(shape, []).extend(rows)
+
+
+RELAY_GRACE = timedelta(seconds=60)
+ANOTHER: Final = object()
+FREED: Final = {"claim_id": None, "claimed_by": None, "claimed_at": None}
+
+Notice = tuple[str, str]
+
+
+class ClaimLostError(Exception):
+    """The claim under which the changes were made is gone; none of them may be kept."""
+
+
+class Concerned(NamedTuple):
+    """The run that changes are about, as far as its other rows repeat it."""
+
+    id: str
+    tenant: str
+    workflow: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A claim that the changes were made under: which dispatch, which claim, for which step run, until when.
+
+    expires_at: when the claim expires where the deliverer goes on with the next step.
+    """
+
+    dispatch_id: str
+    claim_id: str
+    step_run_id: str
+    expires_at: datetime | FromNow
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What the dispatch has in it as long as the claim is held."""
+        return {"id": self.dispatch_id, "claim_id": self.claim_id, "step_run_id": self.step_run_id}
+
+
+def apply(connection: sa.Connection, batch: WriteBatch) -> None:
+    """Make the writes of one decision. Raises ClaimLostError, and then the caller must roll back."""
+    if not batch.execute(connection):
+        raise ClaimLostError
+
+
+def batch_of(
+    run: RunFact,
+    changes: Changes,
+    *,
+    now: datetime,
+    held: Held | None = None,
+    notice: Notice | None = None,
+) -> WriteBatch:
+    """The writes of one decision. Unless the run has its revision and the claim is held, none of them is made.
+
+    Whoever takes a claim away raises the run's revision, so a run of this revision stands as it was read.
+    """
+    batch = WriteBatch(fenced=True)
+    moved = {name: value for name, value in changes.run.items() if getattr(run, name, ANOTHER) != value}
+    holds = (dispatches, held.row) if held else None
+    raised = {"revision": run.revision + 1, "updated_at": now}
+    batch.update(runs, {"id": run.id, "revision": run.revision}, {**raised, **moved}, holds=holds)
+    _follow(batch, Concerned(run.id, run.tenant, run.workflow, run.queue), changes, held, now)
+    if notice is not None:
+        batch.notify(*notice)
+    return batch
+
+
+def begin(
+    batch: WriteBatch, run: Mapping[str, Any], changes: Changes, *, now: datetime, copied: Sequence[Any] = ()
+) -> None:
+    """Add the writes of a new run: its row, step runs copied from another, its first step runs, their dispatches."""
+    batch.insert(runs, [run])
+    batch.insert(step_runs, copied)
+    _follow(batch, Concerned(run["id"], run["tenant"], run["workflow"], run["queue"]), changes, None, now)
+
+
+def _follow(batch: WriteBatch, run: Concerned, changes: Changes, held: Held | None, now: datetime) -> None:
+    batch.insert(step_runs, [_step_row(run.id, row, now) for row in changes.entered])
+    for key, columns in changes.updated.items():
+        batch.update(step_runs, {"id": key}, columns)
+    batch.insert(attempts, [_attempt_row(row) for row in changes.attempts])
+    batch.insert(audit_events, [_audit_row(run, row, now) for row in changes.audit])
+    if held is not None:
+        _settle_claim(batch, changes, held, now)
+    _settle_dispatches(batch, run, changes, held, now)
+
+
+def _settle_claim(batch: WriteBatch, changes: Changes, held: Held, now: datetime) -> None:
+    """The claim goes on to the next step, is given back until the step is due again, or ends with its dispatch."""
+    mine = {"id": held.dispatch_id, "claim_id": held.claim_id}
+    left = changes.left.get(held.step_run_id)
+    onward = next((row for row in changes.entered if row.claimed), None)
+    due = changes.released.get(held.step_run_id)
+    if onward is not None:
+        next_step = {"step_run_id": onward.id, "claimed_at": now, "due_at": held.expires_at, "hand_over_error": None}
+        batch.update(dispatches, mine, next_step)
+    elif due is not None:
+        batch.update(dispatches, mine, {**FREED, "due_at": due, "relay_at": due + RELAY_GRACE})
+    elif left is not None:
+        batch.update(dispatches, mine, {**FREED, "due_at": now, "relay_at": now + RELAY_GRACE, "held": left})
+    else:
+        batch.delete(dispatches, mine)
+
+
+def _settle_dispatches(batch: WriteBatch, run: Concerned, changes: Changes, held: Held | None, now: datetime) -> None:
+    for key in changes.ended:
+        if held is None or key != held.step_run_id:
+            batch.delete(dispatches, {"step_run_id": key})
+    entered = [
+        dispatch_row(run.id, row.id, row.kind, row.due_at or now, run.queue, now)
+        for row in changes.entered
+        if row.delivered and not row.claimed
+    ]
+    again = [dispatch_row(run.id, row.step_run_id, row.kind, row.due_at, run.queue, now) for row in changes.dispatched]
+    batch.insert(dispatches, entered + again)
+    mine = held and held.step_run_id
+    for key, due in changes.released.items():
+        if key != mine:
+            batch.update(dispatches, {"step_run_id": key}, {**FREED, "due_at": due, "relay_at": due + RELAY_GRACE})
+    left = {key: reason for key, reason in changes.left.items() if key != mine}
+    rows = [dispatch_row(run.id, key, "step", now, run.queue, now) for key in left]
+    batch.insert(dispatches, [{**row, "held": left[row["step_run_id"]]} for row in rows])
+
+
+def _step_row(run_id: str, row: NewStepRun, now: datetime) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "run_id": run_id,
+        "kind": row.kind,
+        "step": row.step,
+        "visit": row.visit,
+        "status": "running" if row.claimed else row.status,
+        "sees": row.sees,
+        "missing": row.missing,
+        "attempts": 1 if row.claimed else 0,
+        "abandoned": 0,
+        "settings": row.settings,
+        "failure": row.failure,
+        "decision": row.decision,
+        "decide_by": row.decide_by,
+        "due_at": row.due_at,
+        "created_at": now,
+        "started_at": now if row.claimed or row.status == "paused" else None,
+    }
+
+
+def _attempt_row(row: NewAttempt) -> dict[str, Any]:
+    return {
+        "step_run_id": row.step_run_id,
+        "number": row.number,
+        "status": row.status,
+        "worker": row.worker,
+        "error": row.error,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+    }
+
+
+def _audit_row(run: Concerned, row: NewAuditEvent, now: datetime) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "tenant": run.tenant,
+        "workflow": run.workflow,
+        "type": row.type,
+        "step": row.step,
+        "visit": row.visit,
+        "actor": row.actor,
+        "actor_id": actor_key(row.actor),
+        "comment": row.comment,
+        "metadata": row.metadata,
+        "at": now,
+    }
+
+
+def dispatch_row(
+    run_id: str | None,
+    step_run_id: str | None,
+    kind: str,
+    due_at: datetime,
+    queue: str,
+    now: datetime,
+    payload: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A new dispatch as a row."""
+    return {
+        "id": new_id(),
+        "kind": kind,
+        "run_id": run_id,
+        "step_run_id": step_run_id,
+        "payload": payload,
+        "queue": queue,
+        "due_at": due_at,
+        "relay_at": due_at + RELAY_GRACE,
+        "hand_overs": 0,
+        "created_at": now,
+    }

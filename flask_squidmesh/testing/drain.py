@@ -1,0 +1,83 @@
+"""Performing steps in the test's own thread."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from ..clock import SettableClock
+from ..errors import ConfigurationError
+from ..runtime.claimer import claim_due
+from ..runtime.deliveries import deliver
+from ..runtime.runtime import Runtime, current_runtime
+from ..runtime.scheduler import activate_next
+from ..storage.tables import dispatches
+
+LEAST_MOVE = timedelta(milliseconds=1)
+
+
+def drain(*, limit: int = 1_000) -> int:
+    """Perform everything that is due now, in this thread, until the runs are blocked; return how many deliveries.
+
+    Blocked means that every run has ended, waits for a person, or waits for a later time: a wait, a delay before a
+    retry, a cron activation put off. What waits for later is left: move the clock and drain again, or call
+    `work_through`. Claims are taken over as soon as they have expired.
+
+    limit: deliveries after which RuntimeError is raised, because the runs keep making work.
+    """
+    runtime = current_runtime()
+    done = 0
+    while _performed_one(runtime):
+        done += 1
+        if done > limit:
+            raise RuntimeError(f"drain performed {limit} deliveries and there is more; is a workflow looping?")
+    return done
+
+
+def work_through(*, limit: int = 1_000) -> int:
+    """Drain, move the clock to when the next work is due, and so on until none is; return how many deliveries.
+
+    So waits, delays before retries and expired claims are passed without sleeping. Afterwards every run has ended or
+    waits for a person. Work of workflows that this app does not know is left.
+
+    limit: deliveries and moves of the clock after which RuntimeError is raised.
+
+    Raises ConfigurationError unless the app's clock is a SettableClock.
+    """
+    runtime = current_runtime()
+    clock = _settable(runtime)
+    done = drain(limit=limit)
+    for _ in range(limit):
+        due = _next_due(runtime)
+        if due is None:
+            return done
+        clock.advance(max(due - clock.now(), LEAST_MOVE))
+        done += drain(limit=limit)
+    raise RuntimeError(f"work_through moved the clock {limit} times and there is more; is a workflow looping?")
+
+
+def _performed_one(runtime: Runtime) -> bool:
+    queue = runtime.config.queue
+    for claim in claim_due(runtime, queue, limit=1, take_over=True, left_to_others=timedelta(0)):
+        deliver(runtime, claim)
+        return True
+    return activate_next(runtime, queue)
+
+
+def _settable(runtime: Runtime) -> SettableClock:
+    if not isinstance(runtime.clock.source, SettableClock):
+        raise ConfigurationError(
+            "The clock of this app cannot be moved. Use memory_app, or make the extension for tests with "
+            "SquidMesh(clock=SettableClock())."
+        )
+    return runtime.clock.source
+
+
+def _next_due(runtime: Runtime) -> datetime | None:
+    known = sa.select(sa.func.min(dispatches.c.due_at)).where(
+        dispatches.c.queue == runtime.settings.queue, dispatches.c.held.is_(None)
+    )
+    with runtime.database.read() as connection:
+        due: datetime | None = connection.scalar(known)
+    return due

@@ -1,1 +1,0 @@
-"""The rules that turn a workflow class into its definition."""
