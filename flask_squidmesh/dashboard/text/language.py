@@ -15,7 +15,7 @@ from ...config import LOCALES
 from ...runtime.runtime import current_runtime
 
 DOMAIN = "squidmesh"
-TRANSLATIONS = Path(__file__).resolve().parent.parent / "translations"
+TRANSLATIONS = Path(__file__).resolve().parents[2] / "translations"
 _KEPT = "squidmesh.language"
 
 
