@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache
 from itertools import permutations
 from typing import Any, NamedTuple, get_args
@@ -13,6 +14,7 @@ from flask_squidmesh import Approval, Fixed, Log, Manual, Pause, Retry, RetrySte
 from flask_squidmesh.definition.elements import StepElement
 from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.testing import drain, work_through
+from tests.databases import engines_disposed
 from tests.shop import Order, Recording, Script, Shop, check_health, check_rows
 
 from .test_fan_outs import calls_of
@@ -84,7 +86,9 @@ def _changed(url: str, style: Style) -> dict[Change, Seen]:
     script = Script()
     shop = Shop(url, *(workflow(script, each, each.before, style) for each in CHANGES), executor=Recording())
     later = Shop(url, *(workflow(script, each, each.after, style) for each in CHANGES))
-    try:
+    with engines_disposed(), ExitStack() as stack:
+        for version in (shop, later):
+            stack.callback(version.runtime.database.dispose)
         with shop.app.app_context():
             runs = {change: shop.start(str(change)) for change in CHANGES}
             for change, run_id in runs.items():
@@ -102,9 +106,6 @@ def _changed(url: str, style: Style) -> dict[Change, Seen]:
             }
             check_rows(later)
             check_health(later)
-    finally:
-        shop.runtime.database.dispose()
-        later.runtime.database.dispose()
     return seen
 
 
