@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, Protocol
 
 FRESH_SECONDS: Final = 30.0
-STEP: Final = timedelta(milliseconds=50)
+STEP_SECONDS: Final = 0.05
 
 
 class Clock(Protocol):
@@ -62,10 +62,10 @@ class SettableClock:
 
 
 class _Comparison(NamedTuple):
-    """How far the reference is ahead of the machine's clock, and what that and a steady one showed then."""
+    """How far the reference is ahead of the machine's clock, and how far that was ahead of a steady one then."""
 
     lag: timedelta
-    machine: datetime
+    ahead: float
     moment: float
 
 
@@ -92,8 +92,7 @@ class ReferenceClock:
     @property
     def lag(self) -> timedelta:
         """How far the reference is ahead of the machine's clock, as of now."""
-        compared = self._compared
-        return compared.lag - _stepped(compared, self._machine()) if compared is not None else timedelta(0)
+        return _lag(self._compared, self._machine())
 
     @property
     def is_fresh(self) -> bool:
@@ -111,7 +110,8 @@ class ReferenceClock:
             self._reach_again = time.monotonic() + FRESH_SECONDS
             with suppress(Exception):  # whoever works with the reference meets the same fault, and tells it
                 self._reach()
-        return self.source.now() + self.lag
+        shown = self.source.now()
+        return shown + _lag(self._compared, shown - self.source.offset)
 
     def compare(self, ask: Callable[[], datetime | None]) -> None:
         """Compare the machine's clock with the reference.
@@ -126,13 +126,21 @@ class ReferenceClock:
             return
         least, most = shown - after, shown - before
         lag = next((each for each in (known, timedelta(0)) if least <= each <= most), least)
-        self._compared = _Comparison(lag, after, moment)
+        self._compared = _Comparison(lag, after.timestamp() - moment, moment)
 
     def _machine(self) -> datetime:
         return self.source.now() - self.source.offset
 
 
-def _stepped(compared: _Comparison, machine: datetime) -> timedelta:
-    """How far the machine's clock was set forward since then; nothing where it only runs a little fast or slow."""
-    stepped = machine - compared.machine - timedelta(seconds=time.monotonic() - compared.moment)
-    return stepped if abs(stepped) > STEP else timedelta(0)
+def _lag(compared: _Comparison | None, machine: datetime) -> timedelta:
+    """How far the reference is ahead of the machine's clock, which shows this now."""
+    if compared is None:
+        return timedelta(0)
+    stepped = _stepped(compared, machine)
+    return compared.lag - timedelta(seconds=stepped) if stepped else compared.lag
+
+
+def _stepped(compared: _Comparison, machine: datetime) -> float:
+    """How many seconds the machine's clock was set forward since then; 0 where it only runs a little fast or slow."""
+    stepped = machine.timestamp() - time.monotonic() - compared.ahead
+    return stepped if abs(stepped) > STEP_SECONDS else 0.0

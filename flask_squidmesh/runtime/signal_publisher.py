@@ -137,8 +137,14 @@ def announce(runtime: Runtime, run: RunFact, changes: Changes, raised: BaseExcep
 
 def facts_of(run: RunFact) -> dict[str, Any]:
     """What every signal says of its run."""
-    names = ("workflow", "trigger", "tenant", "status", "current_step")
-    return {"run_id": run.id, **{name: getattr(run, name) for name in names}}
+    return {
+        "run_id": run.id,
+        "workflow": run.workflow,
+        "trigger": run.trigger,
+        "tenant": run.tenant,
+        "status": run.status,
+        "current_step": run.current_step,
+    }
 
 
 def send(runtime: Runtime, name: str, facts: Mapping[str, Any], failed: Unsuccessful | None = None) -> None:

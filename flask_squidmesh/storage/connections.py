@@ -52,9 +52,11 @@ def server_of(pooled: sa.PoolProxiedConnection) -> Server:
     In a transaction that somebody else has begun nothing is asked that would fix its isolation.
     """
     known: Server | None = pooled.info.get(_KNOWN_IN)
+    if known is not None and known.direct is not None:
+        return known
     driver = cast(Driver, pooled.driver_connection)
     within = driver.pgconn.transaction_status != TransactionStatus.IDLE
-    if known is None or (known.direct is None and not within):
+    if known is None or not within:
         isolation, *pid = _answers(driver, _ASK_ISOLATION if within else _ASK_BOTH)
         known = Server(isolation, direct=pid[0] == str(driver.info.backend_pid) if pid else None)
         pooled.info[_KNOWN_IN] = known

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from math import inf
 from typing import Any, TypeVar, cast
 
@@ -230,7 +231,7 @@ class Database:
                 self._engine = self._engine or self._open()
         return self._engine
 
-    @property
+    @cached_property
     def dialect(self) -> Dialect:
         """Which of the two databases this is."""
         return cast(Dialect, self.engine.dialect.name)
