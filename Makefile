@@ -6,7 +6,7 @@ PYTEST := bin/python -m pytest --numprocesses=logical --maxprocesses=8
 # Databases of tests are quicker in memory, where there is room for them.
 MEMORY := $(shell test -w /dev/shm && test "$$(df -Pm /dev/shm | awk 'NR == 2 { print $$4 }')" -gt 2000 && echo /dev/shm)
 
-.PHONY: help demo test matrix lint crash chaos engines bench pictures translations clean
+.PHONY: help demo test matrix lint crash chaos engines bench pictures translations rules clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -55,6 +55,10 @@ pictures: ## take the pictures in docs/images anew
 translations: ## bring the translations in line with the texts of the pages
 	@$(ENVIRONMENT) .venv dev
 	.venv/bin/python tools/translations.py
+
+rules: ## write into docs/rules.md which tests hold each rule
+	@$(ENVIRONMENT) .venv dev
+	.venv/bin/python tools/contract.py
 
 clean: ## remove the environments and what was built
 	rm -rf .venv .venv-* dist static/vendor .hypothesis .*_cache

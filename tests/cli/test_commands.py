@@ -93,6 +93,7 @@ def shop_at(tmp_path: Path) -> Callable[..., Shop]:
     return lambda url, *workflows, **settings: Shop(tmp_path, url, *workflows, **settings)
 
 
+@pytest.mark.rule("install-once")
 def test_install_writes_the_migrations_and_says_what_comes_next(shop_at, sqlite_url: str) -> None:
     shop = shop_at(sqlite_url)
     with shop.app.app_context():
@@ -174,6 +175,7 @@ def test_check_is_content_with_a_whole_installation(shop_at, migrated_url: str) 
     assert "runs a day" in result.output
 
 
+@pytest.mark.rule("scope-hook")
 def test_check_notes_that_whoever_may_list_sees_all_tenants(shop_at, migrated_sqlite_url: str) -> None:
     shop = shop_at(migrated_sqlite_url, Greeting, SQUIDMESH_EXECUTOR="database")
     shop.beat("worker")
@@ -182,6 +184,7 @@ def test_check_notes_that_whoever_may_list_sees_all_tenants(shop_at, migrated_sq
     assert "note   scope: There is no hook `scope`" in result.output
 
 
+@pytest.mark.rule("check-tells-all")
 def test_check_tells_everything_that_is_wrong(shop_at, database_url: str) -> None:
     result = shop_at(database_url).run("check")
     assert result.exit_code == 1
@@ -212,6 +215,7 @@ def test_check_tells_of_a_database_that_cannot_be_reached(shop_at, tmp_path: Pat
     assert "wrong  database: It could not be read: unable to open database file" in result.output
 
 
+@pytest.mark.rule("check-tells-all")
 @pytest.mark.parametrize(
     ("executor", "beats", "said"),
     [
@@ -233,6 +237,7 @@ def test_check_misses_beats(shop_at, migrated_url: str, executor: Any, beats: An
     assert re.search(said, shop.run("check").output)
 
 
+@pytest.mark.rule("processes-forgotten")
 def test_a_beat_takes_processes_off_the_list_that_were_not_seen_for_a_day(shop_at, migrated_url: str) -> None:
     shop = shop_at(migrated_url, Greeting, SQUIDMESH_EXECUTOR=Queue)
     shop.beat("worker", 90_000)
@@ -248,6 +253,7 @@ def test_a_worker_of_another_queue_does_not_count(shop_at, migrated_sqlite_url: 
     assert "wrong  workers: None has been seen" in shop.run("check").output
 
 
+@pytest.mark.rule("check-tells-all")
 def test_check_tells_of_work_that_does_not_go_on(shop_at, migrated_url: str) -> None:
     shop = shop_at(migrated_url, Greeting, SQUIDMESH_EXECUTOR="database")
     shop.beat("worker")
@@ -281,6 +287,7 @@ def test_a_round_of_the_relay_tells_what_it_handed_over_and_leaves_its_beat(shop
         assert connection.scalar(sa.select(sa.func.count()).select_from(Process)) == 1
 
 
+@pytest.mark.rule("cron-commands")
 def test_cron_lists_the_schedules_and_fires_one(shop_at, migrated_url: str) -> None:
     shop = shop_at(migrated_url, Greeting, Digest, SQUIDMESH_EXECUTOR="database")
     first = shop.run("cron", "fire", "digest", "daily", "--window", "2026-11-02T09:00:00+01:00")
@@ -344,6 +351,7 @@ def test_a_worker_refuses_a_database_in_memory(shop_at) -> None:
     assert "SQUIDMESH_DEV_WORKER" in result.output
 
 
+@pytest.mark.rule("outage-at-start")
 @pytest.mark.parametrize("command", [["worker"], ["relay", "--every", "1"]])
 def test_a_process_that_stays_waits_for_a_database_that_is_starting(
     shop_at, migrated_postgres_url: str, monkeypatch, command: list[str]
@@ -396,6 +404,7 @@ def test_check_says_that_a_pooler_has_to_know_transactions(shop_at, migrated_pos
     assert f"wrong  database: It could not be read: {NO_TRANSACTIONS}. Have the pooler give out" in result.output
 
 
+@pytest.mark.rule("database-pooler")
 @pytest.mark.parametrize(("threshold", "verdict"), [(5, "note"), (None, "ok")])
 def test_check_tells_of_a_pooler_and_what_it_may_not_bear(
     shop_at, migrated_postgres_url: str, monkeypatch, threshold: int | None, verdict: str
@@ -414,6 +423,7 @@ def test_check_says_nothing_of_poolers_where_there_is_none(shop_at, migrated_url
     assert "pooler" not in shop_at(migrated_url, SQUIDMESH_EXECUTOR="database").run("check").output
 
 
+@pytest.mark.rule("outage-at-start")
 @pytest.mark.parametrize("command", [["worker"], ["relay", "--every", "1"]])
 def test_a_process_that_stays_gives_up_on_a_database_that_does_not_come(shop_at, monkeypatch, command) -> None:
     monkeypatch.setattr(command_group, "PATIENCE_SECONDS", 0.05)

@@ -42,6 +42,7 @@ def test_a_healthy_database(shop: Shop) -> None:
     assert (result.exit_code, result.output) == (0, "Nothing was found.\n")
 
 
+@pytest.mark.rule("doctor-finds")
 def test_it_says_what_was_found_what_was_expected_and_what_to_do(shop: Shop) -> None:
     harm(shop)
     result = doctor(shop)
@@ -52,6 +53,7 @@ def test_it_says_what_was_found_what_was_expected_and_what_to_do(shop: Shop) -> 
     assert result.output.endswith("Error: 2 findings.\n")
 
 
+@pytest.mark.rule("doctor-mends")
 def test_it_asks_before_it_mends_and_looks_again(shop: Shop) -> None:
     harm(shop)
     refused = doctor(shop, "--repair", answer="n\n")

@@ -115,6 +115,7 @@ def sqlite_shop(tmp_path: Path, migrated_sqlite_url: str) -> Iterator[Shop]:
         yield made
 
 
+@pytest.mark.rule("worker-woken")
 def test_a_worker_performs_steps_until_it_is_told_to_stop(shop: Shop, eventually: Callable[..., object]) -> None:
     worker = shop.start("squidmesh", "worker", "--threads", "2")
     eventually(lambda: "2 at a time" in shop.output(worker))

@@ -22,6 +22,15 @@ CUTS: Final = 4
 POINTS: Final = {SqliteDatabases: 2, PostgresDatabases: 1}
 
 
+@pytest.mark.rule(
+    "dispatch-is-a-row",
+    "relay-lost",
+    "relay-claim-leaves-dispatch",
+    "any-crash",
+    "delivery-completed",
+    "step-one-commit",
+    "compensating-key",
+)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_crash_at_any_point_changes_no_end(
     shape: str, databases: SqliteDatabases | PostgresDatabases, migrated_url: str
@@ -36,6 +45,7 @@ def test_a_crash_at_any_point_changes_no_end(
 CUT: Final = ("chain", "join", "transaction", "irreversible_beside", "approved_by_two", "exhausted")
 
 
+@pytest.mark.rule("outage-waits")
 @pytest.mark.parametrize("shape", [shape for shape in CUT if shape in SHAPES])
 def test_a_connection_that_is_cut_at_any_statement_changes_no_end(shape: str, migrated_postgres_url: str) -> None:
     chosen = random.Random(f"{SEED} cut {shape}")

@@ -69,6 +69,7 @@ def key(run_id: str) -> dict[str, Any]:
     return {"workflow": "plain", "tenant": "", "key": "k-1", "run_id": run_id, "payload_fingerprint": "f", "at": NOW}
 
 
+@pytest.mark.rule("decided-on-facts")
 @pytest.mark.parametrize("found", [True, False])
 def test_nothing_is_written_where_the_fence_finds_no_row(database: Database, found: bool) -> None:
     fence, changed, deleted = job(), job(), job()

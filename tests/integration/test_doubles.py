@@ -29,6 +29,7 @@ class Parent(Workflow):
     flow = [work >> hold >> more]
 
 
+@pytest.mark.rule("doubles-refused")
 @pytest.mark.parametrize(
     "once",
     [

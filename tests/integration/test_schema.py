@@ -111,6 +111,7 @@ def sqlite_host(tmp_path: Path, sqlite_url: str) -> Iterator[Host]:
         yield made
 
 
+@pytest.mark.rule("migrations-no-difference")
 def test_an_upgrade_brings_the_tables_and_leaves_nothing_to_autogenerate(host: Host) -> None:
     flask_migrate.revision(message="before", rev_id="aaa")
     revisions.install(host.scripts)
@@ -131,6 +132,7 @@ def test_a_downgrade_takes_the_tables_away(host: Host) -> None:
     assert host.tables() == set()
 
 
+@pytest.mark.rule("migrations-no-difference")
 def test_a_host_with_names_of_its_own_sees_no_difference(tmp_path: Path, database_url: str) -> None:
     with hosting(tmp_path, database_url, naming=NAMING) as host:
         revisions.install(host.scripts)
@@ -140,6 +142,7 @@ def test_a_host_with_names_of_its_own_sees_no_difference(tmp_path: Path, databas
         flask_migrate.check()
 
 
+@pytest.mark.rule("schema-as-models")
 def test_the_migration_makes_what_create_all_makes(host: Host) -> None:
     revisions.install(host.scripts)
     flask_migrate.upgrade()
@@ -160,6 +163,7 @@ def test_the_revision_follows_the_hosts_head(sqlite_host: Host) -> None:
     assert sqlite_host.scripts.get_revision("squidmesh_0001").down_revision == "aaa"
 
 
+@pytest.mark.rule("install-once")
 def test_a_second_install_writes_nothing(sqlite_host: Host) -> None:
     assert [path.name[:14] for path in revisions.install(sqlite_host.scripts)] == ["squidmesh_0001"]
     assert revisions.install(sqlite_host.scripts) == []
@@ -230,6 +234,7 @@ def with_a_note() -> Schema:
     return Schema(metadata=metadata, steps={2: step})
 
 
+@pytest.mark.rule("install-upgrade")
 def test_an_older_host_gets_the_steps_it_lacks_on_its_present_head(host: Host) -> None:
     revisions.install(host.scripts)
     flask_migrate.revision(message="between", rev_id="aaa")
@@ -257,6 +262,7 @@ def test_stepping_up_and_starting_fresh_lead_to_the_same_tables(host: Host) -> N
     assert host.dump() == stepped
 
 
+@pytest.mark.rule("schema-error")
 def test_verifying_names_what_is_missing(database_url: str) -> None:
     engine = sa.create_engine(database_url)
     SCHEMA.metadata.create_all(engine)
@@ -271,6 +277,7 @@ def test_verifying_names_what_is_missing(database_url: str) -> None:
         ]
 
 
+@pytest.mark.rule("schema-error")
 def test_a_database_without_the_tables_is_refused_with_the_commands_to_run(database_url: str) -> None:
     with sa.create_engine(database_url).connect() as connection, pytest.raises(SchemaError) as refusal:
         revisions.require(connection)

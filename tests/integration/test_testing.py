@@ -223,6 +223,7 @@ def test_a_run_started_in_the_hosts_transaction_shares_its_end(host: Host, kept:
 # -- moving the clock ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("testing-drain")
 def test_drain_leaves_what_waits_for_later(host: Host) -> None:
     run_id = approved(host)
     drain()
@@ -234,6 +235,7 @@ def test_drain_leaves_what_waits_for_later(host: Host) -> None:
     assert_status(run_id, "completed")
 
 
+@pytest.mark.rule("testing-work-through")
 def test_working_through_passes_waits_and_delays_in_order(host: Host) -> None:
     began = host.clock.now()
     run_id = approved(host)
@@ -246,6 +248,7 @@ def test_working_through_passes_waits_and_delays_in_order(host: Host) -> None:
     assert run.finished_at - began >= timedelta(hours=4, minutes=1)
 
 
+@pytest.mark.rule("testing-work-through")
 def test_working_through_stops_where_a_person_is_needed(host: Host) -> None:
     run_id = host.mesh.start_run(Checkout, {}).id
     assert work_through() == 1
@@ -305,6 +308,7 @@ def complaint(call: Any, *arguments: Any) -> str:
     return str(caught.value)
 
 
+@pytest.mark.rule("testing-assertions")
 def test_a_wrong_status_comes_with_the_reason_the_steps_and_the_last_error(host: Host) -> None:
     run_id = approved(host)
     failures.append(FailStep("card declined", code="declined"))

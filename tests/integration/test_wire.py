@@ -74,6 +74,7 @@ def psycopg_reads(value: Any) -> Any:
     return UUID(ID) if value == ID else value
 
 
+@pytest.mark.rule("database-pooler")
 def test_a_pooler_that_breaks_off_is_told_by_the_reason_that_comes_first(
     pooled: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_statement_is_prepared_once_it_was_sent_as_often_as_psycopg_would_wait
     assert counts[3] > 0
 
 
+@pytest.mark.rule("database-prepared")
 def test_nothing_is_prepared_where_psycopg_may_not(pooled: Any) -> None:
     pooled.driver_connection.prepare_threshold = None
     for _ in range(8):
@@ -143,6 +145,7 @@ def begin(pooled: Any, sql: str, values: libpq.Values) -> Any:
     return libpq.begin(pooled, [(sql, values)])[0]
 
 
+@pytest.mark.rule("database-prepared")
 @pytest.mark.parametrize("send", [libpq.send, begin])
 def test_what_somebody_has_discarded_is_sent_again(pooled: Any, send: Any) -> None:
     pooled.driver_connection.prepare_threshold = 0

@@ -173,6 +173,7 @@ def token_of(client: FlaskClient) -> dict[str, str]:
     return forms_of(client.get("/squidmesh/help").text).get("/squidmesh/prefs", {})
 
 
+@pytest.mark.rule("scope")
 @pytest.mark.parametrize("name", OF_OTHERS)
 def test_no_answer_tells_of_another_tenant(house: House, name: str | None) -> None:
     for tenant in OF_OTHERS[name]:
@@ -194,6 +195,7 @@ def tenants_rows(dump: dict[str, list[tuple[object, ...]]], filled: Filled) -> d
     return {name: [row for row in rows if ids & {str(value) for value in row}] for name, rows in dump.items()}
 
 
+@pytest.mark.rule("scope-outside")
 @pytest.mark.parametrize("name", ["rita", "anna"])
 def test_what_is_another_tenants_is_answered_as_what_does_not_exist(house: House, name: str) -> None:
     tenant = OF_OTHERS[name][0]
@@ -237,6 +239,7 @@ def neutral(page: str) -> str:
     return re.sub(r'(name="(?:\w*csrf\w*|key)" value=")[^"]*', r"\1", page)
 
 
+@pytest.mark.rule("scope")
 @pytest.mark.parametrize("name", ["anna", "nora"])
 def test_pages_are_what_they_would_be_without_the_other_tenant(migrated_sqlite_url: str, name: str) -> None:
     app = make_app(migrated_sqlite_url, clock=StoppedClock())
@@ -281,6 +284,7 @@ def narrow(migrated_sqlite_url: str) -> House:
     return House(app, {"acme": fill(app, "acme")})
 
 
+@pytest.mark.rule("scope")
 def test_workflows_outside_the_scope_are_not_there(narrow: House) -> None:
     client, runs = narrow.client("anna"), narrow.filled["acme"].runs
     for path in ("", "runs", "runs.csv", "runs.json", "failures", "audit", "audit.csv", "workflows", "schedules"):
@@ -292,6 +296,7 @@ def test_workflows_outside_the_scope_are_not_there(narrow: House) -> None:
     assert client.get("/squidmesh/workflows/invoice/start").status_code == 200
 
 
+@pytest.mark.rule("scope-outside")
 def test_relatives_outside_the_scope_are_not_told_of(narrow: House) -> None:
     runs, client = narrow.filled["acme"].runs, narrow.client("anna")
     listed = {run["id"]: run for run in client.get("/squidmesh/runs.json", buffered=True).get_json()["runs"]}
@@ -304,6 +309,7 @@ def test_relatives_outside_the_scope_are_not_told_of(narrow: House) -> None:
     assert client.get(f"{of_parent}.json").get_json()["children"] == []
 
 
+@pytest.mark.rule("scope-hook")
 @pytest.mark.parametrize("answer", [None, True, "acme", ["acme"], {"tenants": ["acme"]}, ("acme",), Scope])
 def test_a_scope_that_is_none_shows_nothing(house: House, answer: Any) -> None:
     house.app.extensions["mesh"].scope(lambda: answer)
@@ -314,12 +320,14 @@ def test_a_scope_that_is_none_shows_nothing(house: House, answer: Any) -> None:
         assert "acorn" not in page.text.lower()
 
 
+@pytest.mark.rule("scope-hook")
 def test_the_host_is_told_what_is_wrong_with_its_scope(house: House, caplog: pytest.LogCaptureFixture) -> None:
     house.app.extensions["mesh"].scope(lambda: Scope(tenants="acme"))
     assert house.client("anna").get("/squidmesh/runs").status_code == 403
     assert "tenants must be a list" in caplog.text
 
 
+@pytest.mark.rule("scope-hook")
 def test_the_scope_is_asked_once_a_request_and_may_be_told_the_actor(house: House) -> None:
     asked = []
 
@@ -332,6 +340,7 @@ def test_the_scope_is_asked_once_a_request_and_may_be_told_the_actor(house: Hous
     assert asked == [{"id": "anna", "label": "Anna of Acme"}]
 
 
+@pytest.mark.rule("scope-hook")
 def test_a_queue_that_holds_work_of_others_alone_is_not_named(house: House) -> None:
     others = sa.select(WorkflowRun.id).where(WorkflowRun.tenant == "globex")
     with house.app.app_context(), house.app.extensions["squidmesh"].database.write() as connection:
@@ -345,6 +354,7 @@ def test_a_queue_that_holds_work_of_others_alone_is_not_named(house: House) -> N
     }
 
 
+@pytest.mark.rule("scope-hook")
 def test_people_who_ask_within_one_app_context_see_their_own_runs_alone(house: House) -> None:
     with house.app.app_context():
         for own, others in (("acme", "globex"), ("globex", "acme"), ("acme", "globex")):
@@ -356,6 +366,7 @@ def test_people_who_ask_within_one_app_context_see_their_own_runs_alone(house: H
             assert (mine in listed, hidden in listed) == (True, False)
 
 
+@pytest.mark.rule("scope-starting")
 def test_somebody_starts_runs_of_their_own_tenant_alone(house: House) -> None:
     client, mesh = house.client("anna"), house.app.extensions["mesh"]
     address = "/squidmesh/workflows/invoice/start"
@@ -375,6 +386,7 @@ def test_somebody_starts_runs_of_their_own_tenant_alone(house: House) -> None:
             assert (newest.tenant, newest.subject) == (tenant, "Invoice 99 of Nobody")
 
 
+@pytest.mark.rule("scope-starting")
 def test_a_bulk_action_reaches_no_run_outside_the_scope_in_which_it_was_asked_for(house: House) -> None:
     app, run_id = house.app, house.filled["acme"].runs["paused"]
     runtime = app.extensions["squidmesh"]

@@ -64,6 +64,7 @@ def test_a_task_goes_to_the_queue_of_its_run(elsewhere: dict[str, str], queue: s
     assert answer["queue"] == queue
 
 
+@pytest.mark.rule("executors-missing-package")
 def test_a_package_that_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "flask_squidmesh.integrations.celery")
     monkeypatch.setitem(sys.modules, "celery", None)
@@ -71,12 +72,14 @@ def test_a_package_that_is_not_installed_is_named_with_the_command(monkeypatch: 
         resolve("celery")
 
 
+@pytest.mark.rule("celery-missing")
 def test_a_missing_celery_app_is_said_with_both_places_for_it() -> None:
     [problem] = problems(make_app())
     assert 'app.extensions["celery"]' in problem
     assert "SQUIDMESH_CELERY_APP" in problem
 
 
+@pytest.mark.rule("celery-missing")
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
@@ -111,11 +114,13 @@ def test_workers_of_another_executor_are_refused() -> None:
         celery_app(make_app(make_celery(), executor="database"))
 
 
+@pytest.mark.rule("celery-killed")
 def test_a_task_of_a_killed_process_goes_back_to_the_broker() -> None:
     perform = celery_app(make_app(make_celery())).tasks["squidmesh.perform"]
     assert (perform.acks_late, perform.reject_on_worker_lost, perform.ignore_result) == (True, True, True)
 
 
+@pytest.mark.rule("celery-worker")
 def test_a_worker_takes_from_our_queue_and_its_own() -> None:
     celery = started(celery_app(make_app(make_celery(), SQUIDMESH_QUEUE="flows")))
     assert celery.amqp.queues.consume_from.keys() == {"celery", "flows"}
@@ -127,6 +132,7 @@ def test_a_queue_that_the_host_declares_stays_as_it_is() -> None:
     assert celery.amqp.queues.consume_from["squidmesh"].routing_key == "flows"
 
 
+@pytest.mark.rule("celery-beat")
 def test_beat_gets_an_entry_and_keeps_those_of_the_host() -> None:
     celery = celery_app(make_app(make_celery()))
     of_host = {"mail": {"task": "shop.mail", "schedule": 60}}
@@ -138,6 +144,7 @@ def test_beat_gets_an_entry_and_keeps_those_of_the_host() -> None:
     assert of_host.keys() == {"mail"}
 
 
+@pytest.mark.rule("celery-beat")
 def test_an_entry_of_the_hosts_stands_above_ours() -> None:
     of_host = {"squidmesh.upkeep": {"task": "squidmesh.upkeep", "schedule": 5}}
     celery = started(celery_app(make_app(make_celery(beat_schedule=of_host))))
@@ -152,6 +159,7 @@ class TooComplex(psycopg.OperationalError):
     sqlstate = "54001"
 
 
+@pytest.mark.rule("celery-retries")
 @pytest.mark.parametrize(
     ("error", "tries"),
     [
@@ -217,6 +225,7 @@ class Working:
         self.upkeep.begin_unless_forking(sender=types.SimpleNamespace(pool=pool(limit)))
 
 
+@pytest.mark.rule("celery-worker")
 def test_each_process_that_a_worker_forks_keeps_up_from_its_birth_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Working(monkeypatch)
     worker.upkeep.begin_in_child(sender="shop@host")
@@ -248,6 +257,7 @@ def test_a_solo_worker_performs_in_the_process_that_it_was_made_in(monkeypatch: 
     assert len(worker.begun) == 1
 
 
+@pytest.mark.rule("celery-worker")
 def test_a_worker_of_other_queues_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Working(monkeypatch, queues=["celery"])
     worker.upkeep.begin_in_child(sender="shop@host")

@@ -91,6 +91,7 @@ def test_dashboard_values_are_read(key: str, value: Any, read: Any) -> None:
     assert getattr(config.dashboard, key.lower()) == read
 
 
+@pytest.mark.rule("setup-unknown-key")
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
@@ -126,6 +127,7 @@ def test_a_value_of_the_wrong_kind_is_refused(key: str, value: Any, expected: st
     assert expected in refusal.value.problems[0].partition(", expected ")[2]
 
 
+@pytest.mark.rule("setup-unknown-key")
 def test_all_faults_are_told_at_once() -> None:
     settings = {"SQUIDMESH_QUEUE": 1, "SQUIDMESH_DASHBOARD_READ_ONLY": "no", "SQUIDMESH_EXECUTR": "database"}
     with pytest.raises(ConfigurationError) as refusal:
@@ -133,6 +135,7 @@ def test_all_faults_are_told_at_once() -> None:
     assert len(refusal.value.problems) == 3
 
 
+@pytest.mark.rule("setup-unknown-key")
 @pytest.mark.parametrize(
     ("key", "near"),
     [("SQUIDMESH_EXECUTR", "SQUIDMESH_EXECUTOR"), ("SQUIDMESH_DASHBORD_TITLE", "SQUIDMESH_DASHBOARD_TITLE")],
@@ -156,6 +159,7 @@ def refusal_of(settings: dict[str, Any]) -> str:
     return ""
 
 
+@pytest.mark.rule("setup-values-unquoted")
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("value", [SECRET, [SECRET], {SECRET: object()}, {SECRET}, SECRET.encode(), (SECRET,)])
 def test_values_are_never_quoted(key: str, value: Any) -> None:
@@ -168,6 +172,7 @@ def named(*names: str) -> dict[str, bool]:
     return {name: is_secret(name, patterns) for name in names}
 
 
+@pytest.mark.rule("secret-names")
 def test_names_of_secrets_are_hidden_by_default() -> None:
     assert all(
         named(

@@ -164,6 +164,7 @@ class Lines(logging.Handler):
         self.found.append(self.format(record))
 
 
+@pytest.mark.rule("errors-any-exception")
 @pytest.mark.parametrize("make", EVIL.values(), ids=EVIL.keys())
 def test_every_exception_becomes_a_record(make: Callable[[], BaseException]) -> None:
     logger, lines = logging.Logger("alone"), Lines()
@@ -187,6 +188,7 @@ def test_every_exception_becomes_a_record(make: Callable[[], BaseException]) -> 
     assert not failed.asked
 
 
+@pytest.mark.rule("errors-any-exception")
 def test_an_exception_is_what_it_is_and_not_what_it_says() -> None:
     class Lying(Exception):
         __class__ = FailStep  # type: ignore[assignment]
@@ -206,11 +208,13 @@ def test_an_exception_is_what_it_is_and_not_what_it_says() -> None:
     assert failure_of(Listed(), RetryPolicy(on=(Listed,)), MOST).asked
 
 
+@pytest.mark.rule("errors-limit")
 def test_details_have_the_limit_of_outputs() -> None:
     record = error_record(FailStep("no", details={"a": "x" * 2_000}), retryable=False, most=MOST)
     assert record["details"] == {"omitted": "They are 2009 bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows 1000."}
 
 
+@pytest.mark.rule("errors-database")
 def test_what_statements_were_given_is_not_told() -> None:
     engine = sa.create_engine("sqlite://")
     with engine.connect() as connection:
@@ -228,6 +232,7 @@ def test_what_statements_were_given_is_not_told() -> None:
     assert SECRET not in told(refusal)
 
 
+@pytest.mark.rule("retry-step-after")
 @pytest.mark.parametrize(
     ("after", "seconds"),
     [(0, 0.0), (1.5, 1.5), (Decimal("2.5"), 2.5), (Fraction(1, 4), 0.25), (timedelta(minutes=1), 60.0), (None, None)],
@@ -236,6 +241,7 @@ def test_a_retry_is_asked_for_after_seconds_or_a_timedelta(after: Any, seconds: 
     assert failure_of(RetryStep("busy", after=after), RetryPolicy(), MOST).after == seconds
 
 
+@pytest.mark.rule("retry-step-after")
 @pytest.mark.parametrize(
     ("after", "error"),
     [
@@ -260,6 +266,7 @@ def test_what_is_no_delay_is_refused_to_the_step(after: Any, error: type[Excepti
     assert failure_of(later, RetryPolicy(), MOST).after is None
 
 
+@pytest.mark.rule("retry-step-after")
 @pytest.mark.parametrize("after", ["nan", float("nan"), "30", -1, 1e18, True])
 def test_what_another_side_asks_for_is_no_delay_unless_it_is_one(after: Any) -> None:
     error = ToolError("busy", adapter="http", kind="http", retryable=True, retry_after=after, certain=True)

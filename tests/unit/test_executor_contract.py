@@ -81,6 +81,7 @@ def module() -> Iterator[str]:
     del sys.modules[made.__name__]
 
 
+@pytest.mark.rule("executor-payloads")
 def test_payloads_are_what_json_brings_back() -> None:
     payloads = [
         Payload.step(SomeRun(), "reserve"),
@@ -103,6 +104,7 @@ def test_payloads_are_what_json_brings_back() -> None:
     assert [check_payload(json.loads(json.dumps(payload))) for payload in payloads] == payloads
 
 
+@pytest.mark.rule("executor-enqueue")
 def test_a_base_class_needs_only_enqueue() -> None:
     queue = Recording()
     queue.enqueue_step(SomeRun(), "reserve", schedule_in=5)
@@ -122,6 +124,7 @@ def test_a_hosts_own_executor_routes_every_step() -> None:
     assert Recording().continues(SomeRun(), "reserve") is False
 
 
+@pytest.mark.rule("executor-payloads")
 def test_keys_that_are_not_known_are_left_out() -> None:
     assert check_payload({**Payload.compensation(SomeRun()), "queue": "slow"}) == Payload.compensation(SomeRun())
 
@@ -130,6 +133,7 @@ def test_ids_come_back_in_their_usual_form() -> None:
     assert check_payload({"kind": "compensation", "run_id": UUID(RUN_ID).hex.upper()})["run_id"] == RUN_ID
 
 
+@pytest.mark.rule("perform-malformed")
 @pytest.mark.parametrize(
     ("payload", "missing", "wrong"),
     [
@@ -173,6 +177,7 @@ def test_an_import_string_leads_to_an_instance(module: str) -> None:
     assert resolve(f"{module}:ready").enqueue_step(SomeRun(), "a") == {"step": "a", "schedule_in": None}
 
 
+@pytest.mark.rule("executor-duck")
 def test_a_class_with_the_four_methods_serves_without_deriving() -> None:
     executor = resolve(FourMethods)
     assert isinstance(executor, Executor)
@@ -194,6 +199,7 @@ def test_the_database_executor_is_known_by_name() -> None:
     assert type(resolve("database")).__name__ == "DatabaseExecutor"
 
 
+@pytest.mark.rule("executor-refused")
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

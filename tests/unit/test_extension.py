@@ -19,6 +19,7 @@ def app_on(url: str, **settings: Any) -> Flask:
     return app
 
 
+@pytest.mark.rule("setup-once-per-app")
 def test_a_second_squid_mesh_on_one_app_is_refused() -> None:
     app = app_on("sqlite://")
     SquidMesh(app)
@@ -26,6 +27,7 @@ def test_a_second_squid_mesh_on_one_app_is_refused() -> None:
         SquidMesh(app)
 
 
+@pytest.mark.rule("setup-reads-nothing")
 def test_setting_an_app_up_reads_no_database_and_starts_no_thread() -> None:
     app = app_on("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
     before = set(threading.enumerate())
@@ -34,6 +36,7 @@ def test_setting_an_app_up_reads_no_database_and_starts_no_thread() -> None:
     assert app.extensions["squidmesh"].app is app
 
 
+@pytest.mark.rule("setup-missing")
 def test_what_is_missing_is_returned_by_one_and_raised_by_the_other() -> None:
     mesh = SquidMesh()
     app = app_on("sqlite://", SQUIDMESH_BIND="nowhere")

@@ -55,6 +55,7 @@ def by_place_only(function: Callable[..., Any]) -> Callable[..., Any]:
 THREE = ("ACTION", "RUN", "PERMISSION")
 
 
+@pytest.mark.rule("rights-hooks")
 @pytest.mark.parametrize(
     ("function", "heard"),
     [
@@ -133,6 +134,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.rule("rights-hooks")
 @pytest.mark.parametrize("function", REFUSED)
 def test_what_cannot_be_asked_is_refused_when_it_is_given(function: Any) -> None:
     mesh = SquidMesh()

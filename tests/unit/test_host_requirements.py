@@ -42,6 +42,7 @@ def test_a_complete_app_lacks_nothing() -> None:
     assert problems(app) == problems(app, bind="flows") == []
 
 
+@pytest.mark.rule("setup-missing")
 def test_everything_that_is_missing_is_told_at_once() -> None:
     found = problems(Flask("shop"), executor=None)
     assert [problem.partition(" ")[0] for problem in found] == ["SQUIDMESH_EXECUTOR", "Flask-SQLAlchemy"]
@@ -66,6 +67,7 @@ def test_metadata_with_a_default_schema_cannot_be_shared() -> None:
     assert "the schema 'app'" in problem
 
 
+@pytest.mark.rule("setup-other-extension")
 def test_another_extension_that_calls_itself_sqlalchemy_is_named() -> None:
     app = Flask("shop")
     app.extensions["sqlalchemy"] = SimpleNamespace(engines={}, session=None)
@@ -77,6 +79,7 @@ def test_another_extension_that_calls_itself_sqlalchemy_is_named() -> None:
 POSTGRESQL = f"postgresql+psycopg://{ELSEWHERE}"
 
 
+@pytest.mark.rule("setup-asks-the-engine")
 @pytest.mark.parametrize(
     "settings",
     [
@@ -97,6 +100,7 @@ def test_the_engine_is_asked_wherever_its_url_stands(settings: dict[str, Any], t
     assert problems(a_host(**settings)) == []
 
 
+@pytest.mark.rule("setup-asks-the-engine")
 @pytest.mark.parametrize("driver", ["mysql+pymysql", "postgresql+pg8000"])
 def test_other_databases_are_refused_without_their_password(driver: str) -> None:
     module = SimpleNamespace(paramstyle="format", __version__="1.31.0")

@@ -4,6 +4,8 @@ import threading
 import time
 import uuid
 
+import pytest
+
 from flask_squidmesh.storage.summaries import new_id
 
 
@@ -14,6 +16,7 @@ def test_an_id_is_a_uuid_of_version_7_with_the_time_in_it() -> None:
     assert before - 1 <= made.int >> 80 <= time.time_ns() // 1_000_000 + 1
 
 
+@pytest.mark.rule("ids-sort")
 def test_ids_sort_in_the_order_they_were_made_also_within_a_millisecond() -> None:
     made = [new_id() for _ in range(2_000)]
     assert made == sorted(made)

@@ -57,16 +57,19 @@ def of_sqlite(code: int) -> sa.exc.DBAPIError:
     return told(error)
 
 
+@pytest.mark.rule("outage-kinds")
 @pytest.mark.parametrize("state", OF_STATE)
 def test_a_code_of_postgresql_says_how_long_a_refusal_lasts(state: str) -> None:
     assert judged(of_postgresql(state)) is OF_STATE[state]
 
 
+@pytest.mark.rule("outage-kinds")
 @pytest.mark.parametrize("code", OF_SQLITE)
 def test_a_code_of_sqlite_says_how_long_a_refusal_lasts(code: int) -> None:
     assert judged(of_sqlite(code)) is OF_SQLITE[code]
 
 
+@pytest.mark.rule("outage-undecided")
 def test_without_a_code_the_kind_of_error_says_it() -> None:
     gone = psycopg.OperationalError("server closed the connection unexpectedly")
     assert judged(told(gone)) is DatabaseRefusal.FOR_A_TIME
@@ -75,12 +78,14 @@ def test_without_a_code_the_kind_of_error_says_it() -> None:
     assert judged(sa.exc.TimeoutError("QueuePool limit reached")) is DatabaseRefusal.FOR_A_TIME
 
 
+@pytest.mark.rule("outage-standstill")
 def test_a_conflict_with_others_is_no_outage() -> None:
     assert [state for state in ("40001", "40P01", "55P03", "57014") if means_outage(of_postgresql(state))] == []
     assert not means_outage(of_sqlite(sqlite3.SQLITE_BUSY))
     assert all(means_outage(of_postgresql(state)) for state in ("57P01", "25006", "53100"))
 
 
+@pytest.mark.rule("database-errors")
 def test_what_a_driver_says_is_told_by_the_kinds_of_sqlalchemy_without_values() -> None:
     error = told(psycopg.errors.UniqueViolation("duplicate key"), "INSERT INTO things VALUES ($1)")
     assert type(error) is sa.exc.IntegrityError

@@ -38,6 +38,7 @@ def test_the_executor_is_known_by_name_and_goes_on_in_place() -> None:
     assert problems(make_app()) == []
 
 
+@pytest.mark.rule("executors-missing-package")
 def test_a_package_that_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "flask_squidmesh.integrations.procrastinate")
     monkeypatch.setitem(sys.modules, "procrastinate", None)
@@ -45,11 +46,13 @@ def test_a_package_that_is_not_installed_is_named_with_the_command(monkeypatch: 
         resolve("procrastinate")
 
 
+@pytest.mark.rule("executors-missing-package")
 def test_procrastinate_needs_postgresql() -> None:
     [problem] = problems(make_app("sqlite:///shop.db"))
     assert "PostgreSQL only, but the database is sqlite" in problem
 
 
+@pytest.mark.rule("executors-missing-package")
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

@@ -16,6 +16,7 @@ class Renamed(Workflow):
     rest = Wait(1)
 
 
+@pytest.mark.rule("scope-hook")
 @pytest.mark.parametrize(
     "given",
     [
@@ -55,6 +56,7 @@ def test_a_scope_says_which_runs_are_in_it() -> None:
     assert hash(Scope(tenants=(each for each in ("b", "a")))) == hash(Scope(tenants=["a", "b"]))
 
 
+@pytest.mark.rule("scope")
 def test_names_follow_aliases() -> None:
     registry = Registry()
     registry.register(Renamed)

@@ -44,6 +44,7 @@ def test_others_go_side_by_side(time: Time) -> None:
     assert found.admits(OTHER, [claim(PLAIN)])
 
 
+@pytest.mark.rule("interrupted-alone")
 def test_a_suspect_waits_until_nothing_is_at_work_and_then_goes_alone(time: Time) -> None:
     found = Solitude(patience=30)
     found.enter(claim(PLAIN))
@@ -60,6 +61,7 @@ def test_a_suspect_waits_until_nothing_is_at_work_and_then_goes_alone(time: Time
     assert found.admits(SECOND)
 
 
+@pytest.mark.rule("interrupted-alone")
 def test_a_suspect_that_takes_hours_keeps_nobody_waiting_for_longer_than_a_claim_holds(time: Time) -> None:
     found = Solitude(patience=30)
     found.enter(claim(SUSPECT))
@@ -76,6 +78,7 @@ def test_one_that_was_claimed_and_never_began_keeps_nobody_waiting_for_long(time
     assert found.admits(OTHER)
 
 
+@pytest.mark.rule("interrupted-alone")
 def test_a_suspect_waits_for_a_step_that_takes_hours_no_longer_than_a_claim_holds(time: Time) -> None:
     found = Solitude(patience=30)
     found.enter(claim(PLAIN))

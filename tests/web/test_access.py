@@ -126,6 +126,7 @@ def test_who_lacks_a_right_is_told_that_it_can_be_given(make) -> None:
     assert "Somebody who gives out rights in this app can change that." in refused
 
 
+@pytest.mark.rule("rights-permission")
 def test_each_open_decision_asks_for_its_own_permission(make) -> None:
     def customs_officers(action: str, run: Any, permission: str | None) -> bool:
         return permission in (None, "customs")

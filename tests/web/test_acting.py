@@ -84,6 +84,7 @@ def test_two_replays_of_one_form_make_one_run(visitor: Visitor) -> None:
     assert visitor.send(f"/runs/{run_id}/replay", fields).location == first.location
 
 
+@pytest.mark.rule("expected-replayed")
 def test_a_run_that_somebody_has_replayed_since_the_page_was_shown_is_not_replayed_again(visitor: Visitor) -> None:
     run_id = start(visitor.app, Labels, "7")
     stale = visitor.form(f"/runs/{run_id}/replay")
@@ -101,6 +102,7 @@ def test_after_acting_from_the_inbox_one_is_back_there(visitor: Visitor) -> None
     assert answer.location == "/squidmesh/"
 
 
+@pytest.mark.rule("needs-you-through")
 def test_one_goes_through_the_inbox_one_by_one(visitor: Visitor) -> None:
     first, second, third = (start(visitor.app, Checkout, str(number)) for number in range(3))
     assert "Go through them one by one" in visitor.read("/")
@@ -126,6 +128,7 @@ def test_a_run_that_still_needs_somebody_is_not_led_to_again(visitor: Visitor) -
     assert f"/runs/{second}?" in visitor.get(f"/next?among=all&done={first}").location
 
 
+@pytest.mark.rule("rights-conflict")
 def test_a_form_sent_by_htmx_moves_the_whole_page_when_it_is_done(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     path, by_htmx = f"/squidmesh/runs/{run_id}/reject", {"HX-Request": "true"}
@@ -258,6 +261,7 @@ def test_what_is_not_possible_says_why(visitor: Visitor) -> None:
     assert "not now: no approval is open" in text_of(page.text)
 
 
+@pytest.mark.rule("rights-conflict")
 @pytest.mark.parametrize("fields", [None, {"step": "review"}])
 def test_a_decision_that_was_taken_is_told_as_such_to_who_might_have_taken_it(make, fields) -> None:
     def reviewer(action: str, _run: object, permission: str | None) -> bool:

@@ -27,6 +27,7 @@ def readers(action: str, run: Any, permission: str | None) -> bool:
     return action in ("list", "view", "audit", "export")
 
 
+@pytest.mark.rule("rights-unnamed")
 def test_a_refusal_that_is_repeated_is_counted_in_one_row(migrated_url: str, rights: dict[str, Any]) -> None:
     visitor = visiting(migrated_url, rights)
     run_id, other = start(visitor.app, Checkout, "1"), start(visitor.app, Checkout, "2")
@@ -54,6 +55,7 @@ def test_a_refusal_that_is_repeated_is_counted_in_one_row(migrated_url: str, rig
     assert re.search(r'"12","20\d\d-', visitor.get("/audit.csv").text)
 
 
+@pytest.mark.rule("rights-unnamed")
 def test_a_long_audit_is_paged_on_the_runs_page(migrated_url: str, rights: dict[str, Any]) -> None:
     visitor = visiting(migrated_url, rights)
     run_id = start(visitor.app, Checkout, "1")

@@ -52,6 +52,7 @@ def quick(migrated_sqlite_url: str) -> Flask:
     return make_app(migrated_sqlite_url, **QUICK)
 
 
+@pytest.mark.rule("rights-conflict")
 def test_a_dialog_shows_what_was_wrong_with_its_form(app: Flask, live_server: Serve, page: Page) -> None:
     run_id = start(app, Checkout, "7")
     page.goto(f"{live_server(app)}/squidmesh/runs/{run_id}")
@@ -117,6 +118,7 @@ def test_a_run_page_follows_its_run_to_the_end_and_then_rests(quick: Flask, live
     expect(page.get_by_text("Live, every")).to_have_count(0)
 
 
+@pytest.mark.rule("pages-refresh")
 def test_a_refresh_spares_what_somebody_is_using(quick: Flask, live_server: Serve, page: Page) -> None:
     start(quick, Checkout, "7")
     page.goto(live_server(quick) + "/squidmesh/")
@@ -220,6 +222,7 @@ def test_a_refresh_keeps_text_caret_ticks_and_scroll(quick: Flask, live_server: 
     assert page.evaluate("window.scrollY") == 300
 
 
+@pytest.mark.rule("pages-refresh")
 def test_a_refresh_leaves_what_somebody_has_unfolded(quick: Flask, live_server: Serve, page: Page) -> None:
     run_id = start(quick, Checkout, "7")
     page.goto(f"{live_server(quick)}/squidmesh/runs/{run_id}")

@@ -50,6 +50,7 @@ def test_it_tells_what_each_action_would_take(visitor: Visitor, waiting: list[st
     assert "Replay" not in page
 
 
+@pytest.mark.rule("bulk-exactly")
 def test_what_it_cannot_take_is_left_out_with_the_reason(visitor: Visitor, waiting: list[str]) -> None:
     failed = start(visitor.app, Labels, "4")
     page = visitor.read("/bulk?action=approve&" + "&".join(f"run={each}" for each in (*waiting, failed)))
@@ -57,6 +58,7 @@ def test_what_it_cannot_take_is_left_out_with_the_reason(visitor: Visitor, waiti
     assert "Label 4 : not possible: the run has ended" in page.partition("Left out")[2]
 
 
+@pytest.mark.rule("bulk-run-by-run")
 def test_it_is_done_with_each_and_kept_on_record(visitor: Visitor, waiting: list[str]) -> None:
     fields = preview(visitor, "action=approve&workflow=checkout")
     job = job_of(visitor, send(visitor, "approve", fields, comment="all known"))
@@ -76,6 +78,7 @@ def test_runs_that_moved_on_meanwhile_are_left_as_they_are(visitor: Visitor, wai
     assert [event.type for event in visitor.events(waiting[1])] == ["paused", "rejected"]
 
 
+@pytest.mark.rule("bulk-exactly")
 def test_only_the_runs_on_the_page_are_taken(visitor: Visitor, waiting: list[str]) -> None:
     fields = preview(visitor, "action=approve&workflow=checkout")
     late = start(visitor.app, Checkout, "late")
@@ -83,6 +86,7 @@ def test_only_the_runs_on_the_page_are_taken(visitor: Visitor, waiting: list[str
     assert visitor.status(late) == "paused"
 
 
+@pytest.mark.rule("bulk-run-by-run")
 def test_a_run_that_changes_in_the_middle_is_told_of(visitor: Visitor, waiting: list[str], monkeypatch) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
@@ -95,6 +99,7 @@ def test_a_run_that_changes_in_the_middle_is_told_of(visitor: Visitor, waiting: 
     assert "the run has moved on since the page was shown" in page
 
 
+@pytest.mark.rule("bulk-cut-off")
 def test_what_was_cut_off_goes_on_and_does_nothing_twice(visitor: Visitor, waiting: list[str], monkeypatch) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     tried: list[str] = []
@@ -118,6 +123,7 @@ def test_what_was_cut_off_goes_on_and_does_nothing_twice(visitor: Visitor, waiti
     assert "Finished. Done with 3 runs." in visitor.read(f"/bulk/{job_id}")
 
 
+@pytest.mark.rule("bulk-cut-off")
 def test_the_rest_may_be_left_undone(visitor: Visitor, waiting: list[str]) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
@@ -142,6 +148,7 @@ def test_the_page_of_a_job_is_live_until_it_ends(visitor: Visitor, waiting: list
     assert visitor.get(pulse).status_code == 286
 
 
+@pytest.mark.rule("bulk-exactly")
 def test_a_limit_holds(make: Any) -> None:
     visitor = make(SQUIDMESH_DASHBOARD_BULK_LIMIT=2)
     for order in ("1", "2", "3"):
@@ -272,6 +279,7 @@ def others(make: Any, hooks: Changing) -> Visitor:
     return visitor
 
 
+@pytest.mark.rule("bulk-rights")
 def test_a_run_that_the_person_may_not_view_is_neither_shown_nor_taken(others: Visitor, hooks: Changing) -> None:
     mine, hidden = (start(others.app, Checkout, order) for order in ("mine", "hidden"))
     fields = preview(others, f"action=approve&run={mine}&run={hidden}")
@@ -297,6 +305,7 @@ def work_on(visitor: Visitor) -> None:
         bulk_jobs.go_on_with_all(visitor.app.extensions["squidmesh"], 60)
 
 
+@pytest.mark.rule("bulk-rights")
 @pytest.mark.parametrize("withdrawn", ["view", "approve"])
 def test_each_run_is_asked_for_again_when_its_turn_comes(
     others: Visitor, hooks: Changing, monkeypatch: pytest.MonkeyPatch, withdrawn: str
@@ -315,6 +324,7 @@ def test_each_run_is_asked_for_again_when_its_turn_comes(
     assert "Done with 1 run. Not possible with 1 run." in others.read(f"/bulk/{job.id}")
 
 
+@pytest.mark.rule("bulk-rights")
 @pytest.mark.parametrize("person", ["dana", "kim"])
 def test_a_job_lists_no_run_that_the_reader_may_not_view(others: Visitor, hooks: Changing, person: str) -> None:
     first, second, third = (start(others.app, Labels) for _ in range(3))
@@ -342,6 +352,7 @@ def test_the_owner_who_goes_on_is_asked_as_at_every_page(make: Any, monkeypatch:
     assert "Not possible with 1 run." in visitor.read(f"/bulk/{job.id}")
 
 
+@pytest.mark.rule("bulk-rights")
 def test_a_hook_without_the_actor_is_not_asked_while_nobody_is_there(
     visitor: Visitor, waiting: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,6 +377,7 @@ def test_read_only_holds_for_what_is_left_of_a_job(
     assert others.status(run_id) == "paused"
 
 
+@pytest.mark.rule("bulk-rights")
 def test_a_job_is_there_for_its_owner_and_for_whoever_may_see_all(
     others: Visitor, hooks: Changing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,6 +399,7 @@ def test_a_job_is_there_for_its_owner_and_for_whoever_may_see_all(
     assert others.status(run_id) == "paused"  # what kim goes on with is done in dana's name, who may not any more
 
 
+@pytest.mark.rule("call-key-bound")
 @pytest.mark.parametrize(("name", "value"), [("comment", "else"), ("person", "kim"), ("items", "others")])
 def test_a_forms_key_is_that_of_one_person_and_one_request(
     others: Visitor, hooks: Changing, name: str, value: str
@@ -402,6 +415,7 @@ def test_a_forms_key_is_that_of_one_person_and_one_request(
     assert [event.type for event in others.events(other)] == []
 
 
+@pytest.mark.rule("scope-starting")
 @pytest.mark.parametrize(
     ("scope", "said"),
     [

@@ -56,6 +56,7 @@ def interrupted(visitor: Visitor) -> str:
     return run_id
 
 
+@pytest.mark.rule("output-json")
 def test_the_deepest_payload_is_shown_wherever_it_is_told(visitor: Visitor) -> None:
     run_id = interrupted(visitor)
     parts = ("payload", "context", "step/repack/1/output", "step/repack/1/state", "step/drop/1/state")
@@ -68,6 +69,7 @@ def test_the_deepest_payload_is_shown_wherever_it_is_told(visitor: Visitor) -> N
         assert visitor.get(path, buffered=True).status_code == 200, path
 
 
+@pytest.mark.rule("output-json")
 @pytest.mark.parametrize("levels", [DEEPEST, DEEPEST + 1, 5_000])
 def test_a_deeper_payload_is_refused_with_its_place(visitor: Visitor, levels: int) -> None:
     with visitor.app.app_context(), pytest.raises(PayloadError, match=r"things: a\.a\.a.*depth of 100 levels"):

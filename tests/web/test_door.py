@@ -57,6 +57,7 @@ def changing(make: Any, rights: dict[str, Any]) -> Visitor:
     return visitor
 
 
+@pytest.mark.rule("rights-before-form")
 def test_a_run_is_refused_the_same_whether_or_not_there_is_one(make: Any) -> None:
     visitor = make({"authorize": nobody, "actor": lambda: "dana"})
     there, gone = start(visitor.app, Checkout), new_id()
@@ -85,6 +86,7 @@ SPELLINGS: list[Any] = [
 ]
 
 
+@pytest.mark.rule("pages-spelling")
 def test_an_id_has_one_spelling_to_which_others_lead(changing: Visitor, rights: dict[str, Any]) -> None:
     run_id, fields = start(changing.app, Checkout), {**token(changing), "comment": "because"}
     for spell, end, method in product(SPELLINGS, ["", ".json", "/reveal/payload", "/approve"], ("GET", "HEAD")):
@@ -103,6 +105,7 @@ def test_an_id_has_one_spelling_to_which_others_lead(changing: Visitor, rights: 
     assert len(changing.events(run_id)) == 3
 
 
+@pytest.mark.rule("rights-before-form")
 def test_the_person_is_asked_before_the_form_is_read(changing: Visitor, rights: dict[str, Any]) -> None:
     run_id = start(changing.app, Checkout)
     rights.update(authorize=nobody, actor=lambda: None)
@@ -113,6 +116,7 @@ def test_the_person_is_asked_before_the_form_is_read(changing: Visitor, rights: 
         assert answer.status_code == 403, path
 
 
+@pytest.mark.rule("rights-before-form")
 @pytest.mark.parametrize("size", [100_000_000, 6_000_000])
 def test_a_body_that_is_too_large_is_not_read_and_nobody_asked_about(
     changing: Visitor, rights: dict[str, Any], size: int
@@ -130,6 +134,7 @@ def test_a_body_that_is_too_large_is_not_read_and_nobody_asked_about(
         assert "more than this dashboard takes" in text_of(answer.text)
 
 
+@pytest.mark.rule("rights-before-form")
 @pytest.mark.parametrize("protected", [False, True])
 def test_a_form_of_countless_fields_is_not_taken_apart(make: Any, protected: bool) -> None:
     """Neither by the host's own check, which looks for its token before anybody is asked."""
@@ -176,6 +181,7 @@ def test_a_payload_of_the_size_that_is_allowed_may_be_sent(visitor: Visitor) -> 
     assert answer.status_code == 303, text_of(answer.text)[:400]
 
 
+@pytest.mark.rule("rights-unnamed")
 def test_nothing_is_kept_of_somebody_without_a_name(changing: Visitor, rights: dict[str, Any]) -> None:
     run_id, fields = start(changing.app, Checkout), token(changing)
     rights.update(authorize=nobody, actor=lambda: None)

@@ -104,6 +104,7 @@ def token(visitor: Visitor) -> dict[str, str]:
     return forms_of(visitor.get("/help").text)[OF_THE_READER]
 
 
+@pytest.mark.rule("rights-looking")
 def test_looking_changes_nothing(busy: Visitor) -> None:
     before = dump(busy)
     looked = 0
@@ -118,6 +119,7 @@ def test_looking_changes_nothing(busy: Visitor) -> None:
 METHODS = ("HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "SQUID")
 
 
+@pytest.mark.rule("rights-post-only")
 def test_no_method_changes_anything_without_a_token(busy: Visitor) -> None:
     token(busy)  # there is a session
     before = dump(busy)
@@ -129,6 +131,7 @@ def test_no_method_changes_anything_without_a_token(busy: Visitor) -> None:
     assert dump(busy) == before
 
 
+@pytest.mark.rule("rights-post-only")
 def test_only_post_acts_even_with_a_token(busy: Visitor) -> None:
     fields = {**token(busy), "comment": "because"}
     before = dump(busy)
@@ -139,6 +142,7 @@ def test_only_post_acts_even_with_a_token(busy: Visitor) -> None:
     assert dump(busy) == before
 
 
+@pytest.mark.rule("rights-looking")
 def test_every_form_without_a_token_is_refused(busy: Visitor) -> None:
     before = dump(busy)
     for address in addresses(busy, "POST"):
@@ -146,6 +150,7 @@ def test_every_form_without_a_token_is_refused(busy: Visitor) -> None:
     assert dump(busy) == before
 
 
+@pytest.mark.rule("rights-looking")
 def test_every_form_is_refused_without_the_right(busy: Visitor, rights: dict[str, Any]) -> None:
     fields = token(busy)
     rights["authorize"] = read_only
@@ -158,6 +163,7 @@ def test_every_form_is_refused_without_the_right(busy: Visitor, rights: dict[str
     assert {**dump(busy), "squidmesh_audit_events": []} == {**before, "squidmesh_audit_events": []}
 
 
+@pytest.mark.rule("rights-looking")
 def test_read_only_has_no_form_that_acts_and_takes_none(make: Any) -> None:
     visitor = furnished(make(SQUIDMESH_DASHBOARD_READ_ONLY=True))
     for address in addresses(visitor, "GET"):

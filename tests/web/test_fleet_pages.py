@@ -46,6 +46,7 @@ def test_a_schedule_is_run_now_by_hand(nightly: Visitor) -> None:
     assert run_id[:13] in nightly.read("/schedules")
 
 
+@pytest.mark.rule("cron-form-twice")
 def test_the_same_form_sent_twice_runs_a_schedule_once(nightly: Visitor) -> None:
     fields = nightly.form("/schedules/nightly/nightly/run")
     first, second = (nightly.send("/schedules/nightly/nightly/run", fields) for _ in range(2))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from flask_squidmesh import Approval, Manual, Step, Workflow
 from flask_squidmesh.testing import drain
 from tests.web.shop import Order, allow_everything
@@ -84,6 +86,7 @@ def test_an_approval_that_is_not_the_last_says_so(visitor: Visitor) -> None:
     assert "Approve continues at pay" in visitor.read(f"/runs/{run_id}")
 
 
+@pytest.mark.rule("from-step-pages")
 def test_who_may_not_approve_is_told_that_a_replay_asks_again(visitor: Visitor) -> None:
     run_id = approved(visitor, Approved)
     denied = ["approve"]

@@ -42,6 +42,7 @@ def raising(error: Exception) -> Any:
     return hook
 
 
+@pytest.mark.rule("rights-hooks")
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
@@ -79,6 +80,7 @@ def test_authorize_is_told_what_it_is_about(make: Any, path: str, expected: dict
     assert any({**told, **expected} == told for told in asked)
 
 
+@pytest.mark.rule("rights-hooks")
 @pytest.mark.parametrize(
     ("more", "tenant"),
     [
@@ -112,6 +114,7 @@ def test_a_start_is_asked_about_with_the_tenant_that_it_would_have(
     assert {told for _, told in asked} == {tenant}
 
 
+@pytest.mark.rule("rights-hooks")
 def test_a_schedule_is_asked_about_under_its_workflows_name_and_with_its_own_tenant(make: Any) -> None:
     class Payroll(Workflow):
         aliases = ("wages",)
@@ -134,6 +137,7 @@ def test_a_schedule_is_asked_about_under_its_workflows_name_and_with_its_own_ten
         assert mesh_of(visitor.app).list_runs().runs == ()
 
 
+@pytest.mark.rule("rights-senseless")
 @pytest.mark.parametrize("hook", [raising(ValueError("4711")), lambda: 12, lambda: "\0"])
 def test_a_tenant_that_is_none_starts_nothing_and_breaks_no_page(make: Any, caplog: Any, hook: Any) -> None:
     visitor: Visitor = make({"authorize": lambda **told: True, "actor": lambda: "dana", "tenant": hook})
@@ -155,6 +159,7 @@ def test_where_the_scope_sends_somebody_to_log_in_every_address_answers(make: An
     assert visitor.send("/bulk", {"action": "cancel"}).status_code == 400
 
 
+@pytest.mark.rule("rights-senseless")
 def test_an_answer_of_authorize_that_is_none_opens_nothing(make: Any, caplog: Any) -> None:
     answers: list[Any] = [None, 1, "yes", object(), [True], Deny, {}, "", 0, Ellipsis]
     visitor = make({"authorize": lambda *asked: answers[0], "actor": lambda: "dana"})
@@ -188,6 +193,7 @@ def test_any_words_of_a_refusal_can_be_shown_and_kept(make: Any, reason: Any) ->
     assert visitor.events(run_id)[-1].type == "refused"
 
 
+@pytest.mark.rule("rights-senseless")
 def test_an_authorize_that_raises_opens_nothing_and_is_told_of_once_a_page(make: Any, caplog: Any) -> None:
     visitor = make({"authorize": raising(KeyError("role"))})
     page = visitor.get("/runs")
@@ -217,6 +223,7 @@ def test_such_an_answer_about_a_link_leaves_out_the_link_alone(make: Any) -> Non
         assert "/squidmesh/audit" not in visitor.get(path).text
 
 
+@pytest.mark.rule("rights-senseless")
 def test_somebody_whom_the_host_does_not_name_well_cannot_act(make: Any, caplog: Any) -> None:
     answers: list[Any] = [None, 7, True, "", " ", {}, {"id": 7, "x": object()}, {"id": ""}, {"id": [1]}, Person("", "")]
     visitor = make({"authorize": allow_everything, "actor": lambda: answers[0]})
@@ -241,6 +248,7 @@ def test_an_actor_that_raises_names_nobody_and_is_told_of_where_somebody_acts(ma
     assert [each for each in caplog.records if "The hook mesh.actor" in each.message and each.exc_info]
 
 
+@pytest.mark.rule("actor-one-form")
 @pytest.mark.parametrize(
     ("named", "recorded"),
     [
@@ -273,6 +281,7 @@ def junk() -> Iterator[Any]:
     raise RuntimeError("halfway")
 
 
+@pytest.mark.rule("rights-senseless")
 def test_links_that_are_none_are_left_out(make: Any, caplog: Any) -> None:
     visitor = make({"authorize": allow_everything, "actor": lambda: "dana", "links": lambda run: junk()})
     page = visitor.get(f"/runs/{start(visitor.app, Checkout)}")
@@ -290,6 +299,7 @@ def test_an_answer_of_links_that_is_none_shows_none(make: Any) -> None:
         answers.pop(0)
 
 
+@pytest.mark.rule("rights-senseless")
 def test_a_nonce_that_is_none_stays_out_of_the_policy(make: Any, caplog: Any) -> None:
     answers: list[Any] = [None, 7, "", b"abc", "'; script-src *", "a b", "abc;", 'x" onload="', "\u00e4", "abc\n"]
     visitor = make({"authorize": allow_everything, "actor": lambda: "dana", "csp_nonce": lambda: answers[0]})
@@ -302,6 +312,7 @@ def test_a_nonce_that_is_none_stays_out_of_the_policy(make: Any, caplog: Any) ->
         answers.pop(0)
 
 
+@pytest.mark.rule("rights-senseless")
 def test_what_redact_does_not_answer_well_is_hidden(make: Any, caplog: Any) -> None:
     hooks: list[Any] = [lambda *_: object(), lambda *_: {1, 2}, lambda *_: b"x", raising(KeyError("x"))]
     visitor = make({"authorize": allow_everything, "actor": lambda: "dana", "redact": lambda *given: hooks[0](*given)})

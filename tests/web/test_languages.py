@@ -161,6 +161,7 @@ def kept(text: str) -> set[str]:
     return set(PLACEHOLDER.findall(text))
 
 
+@pytest.mark.rule("language-complete")
 @pytest.mark.source
 def test_every_text_is_translated_and_none_is_left_over(catalogues: Any) -> None:
     assert sorted(path.parent.parent.name for path, _catalogue, _wanted in catalogues) == sorted({*LOCALES} - {"en"})
@@ -172,6 +173,7 @@ def test_every_text_is_translated_and_none_is_left_over(catalogues: Any) -> None
         assert [id for id, message in said.items() if message.fuzzy] == []
 
 
+@pytest.mark.rule("language-complete")
 @pytest.mark.source
 def test_a_translation_keeps_placeholders_tags_and_the_spaces_around(catalogues: Any) -> None:
     for _path, catalogue, _wanted in catalogues:
@@ -203,17 +205,20 @@ def left_in_english(app: Flask, pages: Iterable[tuple[str, str]]) -> dict[str, l
     return {path: words for path, words in left.items() if words}
 
 
+@pytest.mark.rule("language-complete")
 def test_nothing_on_any_page_is_left_in_english(german: Visitor, veiled: Veiled) -> None:
     paths = tour.pages(tour.furnish(german.app))
     assert left_in_english(german.app, ((path, german.get(path).text) for path in paths)) == {}
     assert veiled.unknown.texts == []
 
 
+@pytest.mark.rule("language-complete")
 def test_nothing_is_left_in_english_where_there_is_nothing(german: Visitor, veiled: Veiled) -> None:
     assert left_in_english(german.app, ((path, german.get(path).text) for path in tour.EMPTY_PAGES)) == {}
     assert veiled.unknown.texts == []
 
 
+@pytest.mark.rule("language-complete")
 def test_nothing_is_left_in_english_where_something_is_wrong(german: Visitor, veiled: Veiled) -> None:
     ids = tour.furnish(german.app)
     start, run = "/workflows/checkout/start", f"/runs/{ids['decision']}"
@@ -241,6 +246,7 @@ def send(visitor: Visitor, path: str, action: str, more: dict[str, str]) -> Test
     return visitor.client.post(PREFIX + action, data={**fields, **more})
 
 
+@pytest.mark.rule("language-complete")
 def test_no_page_in_german_scrolls_sideways_on_a_phone(
     german: Visitor, live_server: Callable[[Flask], str], page: Page
 ) -> None:
@@ -263,6 +269,7 @@ def test_a_page_reads_in_german(german: Visitor) -> None:
     assert "Freigeben führt weiter zu capture , was nicht rückgängig zu machen ist" in text
 
 
+@pytest.mark.rule("language-complete")
 def test_numbers_dates_and_durations_in_german(german: Visitor) -> None:
     with german.app.test_request_context():
         assert [times.duration(seconds) for seconds in (0.012, 0.8, 124, 187200)] == [
@@ -277,6 +284,7 @@ def test_every_right_has_words() -> None:
     assert set(authorization.NAMES) == set(ACTIONS)
 
 
+@pytest.mark.rule("language")
 @pytest.mark.parametrize(
     ("wanted", "code"),
     [
@@ -295,6 +303,7 @@ def test_the_browser_chooses_the_language(visitor: Visitor, wanted: str | None, 
     assert "Accept-Language" in answer.headers["Vary"]
 
 
+@pytest.mark.rule("language")
 @pytest.mark.parametrize("code", LOCALES)
 def test_the_setting_comes_before_the_browser(make: Any, code: str) -> None:
     answer = make(SQUIDMESH_DASHBOARD_LOCALE=code).get("/", headers={"Accept-Language": "de" if code == "en" else "en"})
@@ -302,6 +311,7 @@ def test_the_setting_comes_before_the_browser(make: Any, code: str) -> None:
     assert "Accept-Language" not in answer.headers.get("Vary", "")
 
 
+@pytest.mark.rule("language")
 @pytest.mark.parametrize(("chosen", "code"), [("de_AT", "de"), ("fr", "en"), (None, "en")])
 def test_the_hosts_flask_babel_comes_before_the_browser(visitor: Visitor, chosen: str | None, code: str) -> None:
     Babel(visitor.app, locale_selector=lambda: chosen)
@@ -310,11 +320,13 @@ def test_the_hosts_flask_babel_comes_before_the_browser(visitor: Visitor, chosen
     assert "Accept-Language" not in answer.headers.get("Vary", "")
 
 
+@pytest.mark.rule("language")
 def test_the_setting_comes_before_flask_babel(german: Visitor) -> None:
     Babel(german.app, locale_selector=lambda: "en")
     assert '<html lang="de"' in german.get("/").text
 
 
+@pytest.mark.rule("language-callers")
 def test_what_the_library_says_is_marked_as_english(visitor: Visitor) -> None:
     said = "after=&#39;nonsense&#39; is no cursor."
     assert f'<span lang="en">{said}' in visitor.get("/runs?after=nonsense", headers={"Accept-Language": "de"}).text
@@ -323,6 +335,7 @@ def test_what_the_library_says_is_marked_as_english(visitor: Visitor) -> None:
     assert 'lang="en">after' not in page
 
 
+@pytest.mark.rule("language-cron")
 def test_a_schedule_is_told_in_words_only_in_english(visitor: Visitor) -> None:
     tour.furnish(visitor.app)
     in_words = "At 03:00 every day"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from html import unescape
 
+import pytest
+
 from tests.web.shop import Billing, Checkout, Labels, start, work
 from tests.web.visiting import Visitor, text_of
 
 
+@pytest.mark.rule("pages-events")
 def test_every_replay_is_linked_and_leads_back(visitor: Visitor) -> None:
     run_id = start(visitor.app, Labels, "7")
     replays = [visitor.send(f"/runs/{run_id}/replay").location.rpartition("/")[2] for _ in range(2)]
@@ -31,6 +34,7 @@ def test_a_new_relative_comes_without_loading_the_page(visitor: Visitor) -> None
     assert " hidden" not in family.partition(">")[0]
 
 
+@pytest.mark.rule("pages-events")
 def test_a_run_can_be_read_as_one_list_of_events(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     visitor.send(f"/runs/{run_id}/approve", comment="known customer")

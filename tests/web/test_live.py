@@ -28,6 +28,7 @@ def quick(migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Flask:
     return make_app(migrated_sqlite_url, **settings)
 
 
+@pytest.mark.rule("pages-lost-connection")
 def test_a_server_that_is_down_is_told_with_its_own_time_until_it_is_back(
     quick: Flask, live_server: Serve, page: Page
 ) -> None:
@@ -43,6 +44,7 @@ def test_a_server_that_is_down_is_told_with_its_own_time_until_it_is_back(
     expect(page.get_by_role("status")).to_have_text("")
 
 
+@pytest.mark.rule("pages-title")
 def test_title_and_voice_tell_what_came_on_a_page_that_shows_nothing_of_it(
     quick: Flask, live_server: Serve, page: Page
 ) -> None:
@@ -64,6 +66,7 @@ def test_a_row_that_changes_keeps_the_focus(quick: Flask, live_server: Serve, pa
     expect(page.get_by_role("link", name="Parcel 8")).to_be_focused()
 
 
+@pytest.mark.rule("pages-refresh")
 def test_a_refresh_waits_while_text_is_selected(quick: Flask, live_server: Serve, page: Page) -> None:
     start(quick, Packing, "7")
     page.goto(live_server(quick) + "/squidmesh/")

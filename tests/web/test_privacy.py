@@ -85,6 +85,7 @@ class Mail(Workflow):
     flow = [wait >> greet]
 
 
+@pytest.mark.rule("secret-names")
 def test_a_step_that_is_given_a_secret_under_another_name_shows_it_nowhere(visitor: Visitor) -> None:
     mesh_of(visitor.app).register(Mail)
     with visitor.app.app_context():
@@ -101,6 +102,7 @@ def test_a_step_that_is_given_a_secret_under_another_name_shows_it_nowhere(visit
     assert CANARY in shown.text
 
 
+@pytest.mark.rule("secret-names")
 def test_a_deploy_does_not_show_what_a_step_was_given_from_under_a_secret_name(
     visitor: Visitor, migrated_sqlite_url
 ) -> None:

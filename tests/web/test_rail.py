@@ -27,6 +27,7 @@ def spoken(visitor: Visitor, run_id: str) -> dict[str, str]:
     return {step[1]: unescape(label[1]) for step, label in named if step and label}
 
 
+@pytest.mark.rule("pages-rail")
 def test_a_wait_shows_how_long_it_was(visitor: Visitor) -> None:
     run_id = start(visitor.app, Reminder, "7")
     advance(visitor.app, timedelta(days=1))
@@ -38,6 +39,7 @@ def test_a_wait_shows_how_long_it_was(visitor: Visitor) -> None:
     assert "waited 2 d" in visitor.read(f"/runs/{run_id}")
 
 
+@pytest.mark.rule("pages-rail")
 def test_a_decision_shows_how_long_it_was_open(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     advance(visitor.app, timedelta(hours=1))
@@ -50,6 +52,7 @@ def test_a_decision_shows_how_long_it_was_open(visitor: Visitor) -> None:
     assert "Done: queued for 1 h" in told["capture"]
 
 
+@pytest.mark.rule("pages-rail")
 def test_retries_are_told_one_by_one_with_the_time_between_them(visitor: Visitor) -> None:
     run_id = start(visitor.app, Shipping, "7")
     advance(visitor.app, timedelta(minutes=11))
@@ -65,6 +68,7 @@ def test_an_interrupted_step_shows_how_long_it_has_asked(visitor: Visitor) -> No
     assert "; asked a person for 2 h" in spoken(visitor, run_id)["transfer"]
 
 
+@pytest.mark.rule("pages-rail")
 def test_a_join_is_queued_only_once_all_it_waits_for_has_ended(visitor: Visitor) -> None:
     run_id = start(visitor.app, Import, "7")
     visitor.send(f"/runs/{run_id}/approve?step=quality")
@@ -75,6 +79,7 @@ def test_a_join_is_queued_only_once_all_it_waits_for_has_ended(visitor: Visitor)
     assert "waited for other steps for 1 h; queued for 5 min" in spoken(visitor, run_id)["store"]
 
 
+@pytest.mark.rule("pages-idle")
 def test_work_is_full_and_waiting_striped_and_what_is_idle_for_long_is_folded(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     advance(visitor.app, timedelta(days=3))
@@ -94,6 +99,7 @@ def test_how_long_a_run_took_is_the_same_in_the_list(visitor: Visitor) -> None:
     assert "2 d 5 h" in visitor.read("/runs")
 
 
+@pytest.mark.rule("pages-idle")
 def test_only_what_is_most_of_the_line_is_folded() -> None:
     assert scale(START, at(100), [(at(0), at(1)), (at(60), at(100))]).fold is None
     assert scale(START, at(100), []).fold is None

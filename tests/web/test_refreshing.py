@@ -35,6 +35,7 @@ def everywhere(migrated_url: str) -> Visitor:
     return visitor
 
 
+@pytest.mark.rule("pages-unchanged")
 def test_an_unchanged_page_gets_an_empty_answer_from_few_queries(everywhere: Visitor) -> None:
     run_id = start(everywhere.app, Checkout, "7")
     start(everywhere.app, Labels, "8")
@@ -65,6 +66,7 @@ def _approve(app: Flask) -> None:
         mesh_of(app).approve_run(run_id, actor="dana")
 
 
+@pytest.mark.rule("pages-unchanged")
 @pytest.mark.parametrize(
     ("path", "change"),
     [
@@ -91,6 +93,7 @@ def test_no_change_is_missed(everywhere: Visitor, path: str, change: Callable[[F
     assert everywhere.get(pulse_of(answer.text)).status_code == 204
 
 
+@pytest.mark.rule("pages-title")
 def test_the_number_in_the_title_is_told_on_a_page_that_stays_as_it_is(visitor: Visitor) -> None:
     address = pulse_of(visitor.get("/schedules").text)
     start(visitor.app, Checkout, "7")
@@ -109,6 +112,7 @@ def test_every_answer_tells_the_time_of_the_server(make) -> None:
     assert visitor.get(pulse_of(page)).headers["Squidmesh-Time"].endswith(" JST")
 
 
+@pytest.mark.rule("pages-workflow-queries")
 def test_many_workflows_need_no_more_queries(visitor: Visitor) -> None:
     for number in range(120):
         body = {"begin": Manual(), "pause": Wait(timedelta(days=1)), "name": f"many_{number}"}
@@ -119,6 +123,7 @@ def test_many_workflows_need_no_more_queries(visitor: Visitor) -> None:
     assert "many_119" in visitor.read("/workflows")
 
 
+@pytest.mark.rule("pages-queries")
 def test_a_changed_run_needs_few_queries(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     address = pulse_of(visitor.get(f"/runs/{run_id}").text)

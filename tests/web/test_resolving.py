@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from pydantic import BaseModel
 
 from flask_squidmesh import Manual, Step, Workflow
@@ -25,6 +26,7 @@ class Transfers(Workflow):
     transfer = Step(transfer, irreversible=True)
 
 
+@pytest.mark.rule("resolve-new-keys")
 def test_overwriting_is_shown_and_has_to_be_confirmed(visitor: Visitor) -> None:
     with visitor.app.app_context():
         mesh = visitor.app.extensions["mesh"]

@@ -15,6 +15,7 @@ from tests.web.visiting import Visitor, text_of
 PARTS = ("payload", "context", "step/hold/1/input", "step/hold/1/output", "step/take/1/error", "step/take/1/state")
 
 
+@pytest.mark.rule("pages-json")
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_can_be_had_as_json_without_what_is_hidden(visitor: Visitor, part: str) -> None:
     run_id = start(visitor.app, Billing, "7")
@@ -24,6 +25,7 @@ def test_every_part_can_be_had_as_json_without_what_is_hidden(visitor: Visitor, 
     assert CANARY not in answer.text
 
 
+@pytest.mark.rule("pages-json")
 def test_what_is_long_is_a_link_to_its_part(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7", note="long " * 5000)
     assert f'href="/squidmesh/runs/{run_id}/payload/payload" download' in visitor.get(f"/runs/{run_id}").text
@@ -45,6 +47,7 @@ def test_parts_are_for_who_may_see_data(make: Any) -> None:
         assert visitor.get(f"/runs/{run_id}/{path}").status_code == 403
 
 
+@pytest.mark.rule("reveal")
 def test_a_reveal_is_asked_for_and_kept_in_the_audit(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     assert f"/runs/{run_id}/reveal/payload" in visitor.get(f"/runs/{run_id}").text
@@ -64,6 +67,7 @@ def test_a_reveal_is_asked_for_and_kept_in_the_audit(visitor: Visitor) -> None:
     assert "dana revealed what is hidden in payload the bank asks" in visitor.read(f"/runs/{run_id}")
 
 
+@pytest.mark.rule("reveal")
 def test_nothing_is_shown_that_could_not_be_put_on_record(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_args: object, **_more: object) -> None:
         raise RuntimeError("the audit is full")
@@ -75,6 +79,7 @@ def test_nothing_is_shown_that_could_not_be_put_on_record(visitor: Visitor, monk
         visitor.send(f"/runs/{run_id}/reveal/payload", fields)
 
 
+@pytest.mark.rule("reveal")
 def test_what_the_host_hides_stays_hidden(make: Any) -> None:
     def hide(path: tuple[str | int, ...], value: Any, run: Any) -> Any:
         return REDACTED if path[-1:] == ("card_token",) else value
@@ -96,6 +101,7 @@ def test_a_reveal_can_be_switched_off(make: Any, settings: dict[str, Any]) -> No
     assert visitor.get(f"/runs/{run_id}/reveal/payload").status_code == 403
 
 
+@pytest.mark.rule("reveal")
 def test_a_reveal_needs_its_right_and_its_words(make: Any) -> None:
     visitor = make(SQUIDMESH_DASHBOARD_COMMENT_REQUIRED=["reveal"])
     run_id = start(visitor.app, Checkout, "7")
@@ -107,6 +113,7 @@ def test_a_reveal_needs_its_right_and_its_words(make: Any) -> None:
     assert [event.type for event in visitor.events(run_id)][-1] == "refused"
 
 
+@pytest.mark.rule("pages-attempts")
 def test_each_attempt_is_shown_with_its_own_worker_and_error(visitor: Visitor) -> None:
     said = iter(["carrier closed", "carrier busy", "carrier on strike"])
 
@@ -131,6 +138,7 @@ def test_each_attempt_is_shown_with_its_own_worker_and_error(visitor: Visitor) -
     assert f"{run_id}?step=call_carrier&amp;visit=1&amp;attempt=3#inspector" in page.text
 
 
+@pytest.mark.rule("pages-attempts")
 def test_the_state_that_a_step_saw_ends_before_it(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     visitor.send(f"/runs/{run_id}/approve")

@@ -28,6 +28,7 @@ def everywhere(migrated_url: str) -> Visitor:
     return Visitor(make_app(migrated_url))
 
 
+@pytest.mark.rule("pages-queries")
 @pytest.mark.parametrize("path", ["", "?view=graph", "?step=step_07&visit=1", ".json", "/replay"])
 def test_a_run_of_many_steps_needs_few_queries(everywhere: Visitor, path: str) -> None:
     workflow = long_workflow()

@@ -44,6 +44,7 @@ def hosted(visitor: Visitor, tmp_path: Path) -> Visitor:
     return visitor
 
 
+@pytest.mark.rule("layout")
 @pytest.mark.parametrize("path", ["/", "/runs", "/help", "/nowhere"])
 def test_the_host_may_change_blocks_of_every_page(hosted: Visitor, path: str) -> None:
     page = hosted.get(path).text

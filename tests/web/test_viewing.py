@@ -69,6 +69,7 @@ PAGES = (
 )
 
 
+@pytest.mark.rule("scope-view")
 @pytest.mark.parametrize("page", PAGES)
 def test_what_may_not_be_viewed_is_left_out(visitor: Visitor, asked: Counter[str], page: str) -> None:
     hidden = secrets(visitor)
@@ -81,6 +82,7 @@ def test_what_may_not_be_viewed_is_left_out(visitor: Visitor, asked: Counter[str
     assert max(asked.values()) == 1
 
 
+@pytest.mark.rule("scope-view")
 def test_the_next_run_is_one_that_may_be_viewed(visitor: Visitor) -> None:
     hidden, after, seen = secrets(visitor), None, []
     while True:
@@ -93,6 +95,7 @@ def test_the_next_run_is_one_that_may_be_viewed(visitor: Visitor) -> None:
     assert not set(seen) & set(hidden)
 
 
+@pytest.mark.rule("scope-view")
 def test_relatives_that_may_not_be_viewed_are_left_out(visitor: Visitor, asked: Counter[str]) -> None:
     parent = start(visitor.app, Pair, "7")
     with visitor.app.app_context():
@@ -107,6 +110,7 @@ def test_relatives_that_may_not_be_viewed_are_left_out(visitor: Visitor, asked: 
     assert visitor.get(f"/runs/{hidden.id}").status_code == 403
 
 
+@pytest.mark.rule("scope-view")
 def test_no_file_and_no_token_names_a_replay_that_may_not_be_viewed(visitor: Visitor, make: Any) -> None:
     refused: set[str] = set()
     narrow = make({"authorize": lambda action, run: not (action == "view" and run and run.id in refused)})
@@ -123,6 +127,7 @@ def test_no_file_and_no_token_names_a_replay_that_may_not_be_viewed(visitor: Vis
     assert [path for path in named if first in narrow.get(path, buffered=True).text] == []
 
 
+@pytest.mark.rule("scope-view")
 def test_a_schedule_does_not_name_a_last_run_that_may_not_be_viewed(make: Any) -> None:
     refused: set[str] = set()
     visitor = make({"authorize": lambda action, run: not (action == "view" and run and run.id in refused)})
@@ -139,6 +144,7 @@ def test_a_schedule_does_not_name_a_last_run_that_may_not_be_viewed(make: Any) -
         assert "It has not fired yet." not in page
 
 
+@pytest.mark.rule("scope-view")
 def test_a_job_of_somebody_else_tells_of_no_run_that_may_not_be_viewed(make: Any) -> None:
     refused: set[str] = set()
     visitor = make(

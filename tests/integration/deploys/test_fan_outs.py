@@ -79,6 +79,7 @@ def check_order(calls: Sequence[str], waits: Waits, done: Sequence[str]) -> None
         assert {*waits[name]} <= {*calls[:place]}, (calls, name)
 
 
+@pytest.mark.rule("deploy-today", "deploy-completes", "deploy-waits")
 @pytest.mark.parametrize(("before", "after"), CHANGES.values(), ids=CHANGES)
 def test_every_step_of_the_deployed_definition_is_performed_once_wherever_the_run_is(
     open_shop: OpenShop, script: Script, before: Waits, after: Waits

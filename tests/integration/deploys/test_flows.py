@@ -26,6 +26,7 @@ def ordered(script: Script, *names: str, **options: Any) -> type[Workflow]:
     return type("Ordered", (Workflow,), {"place": Manual(Order), **steps, "flow": [line]})
 
 
+@pytest.mark.rule("deploy-moved")
 @pytest.mark.parametrize("options", [{"irreversible": True}, {"compensatable": False}], ids=str)
 @pytest.mark.parametrize("settled", [False, True], ids=["at once", "after a step under the new order"])
 def test_what_cannot_be_undone_is_not_repeated_because_it_moved(

@@ -117,6 +117,7 @@ def _answer(shop: Shop, run_id: str) -> str | None:
     return next(iter(asked), None)
 
 
+@pytest.mark.rule("deploy-kind")
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("change", [each for each in CHANGES if each.before not in CALLS], ids=str)
 def test_a_step_is_performed_as_the_kind_that_it_is_now(
@@ -130,6 +131,7 @@ def test_a_step_is_performed_as_the_kind_that_it_is_now(
         assert seen == Seen(seen.status, CALLS.get(change.after), "completed", [*performed, "last"])
 
 
+@pytest.mark.rule("deploy-kind")
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("change", [each for each in CHANGES if each.before in CALLS], ids=str)
 def test_an_open_decision_stays_what_was_asked(

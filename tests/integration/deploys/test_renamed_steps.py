@@ -64,6 +64,7 @@ def answered(shop: Shop, run_id: str) -> None:
                 getattr(shop.mesh, call)(run_id, actor="lee", step=call.step)
 
 
+@pytest.mark.rule("deploy-renamed-step")
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("open_at", ["load", "hold", "rest", "review", "pay"])
 def test_open_work_and_decisions_go_on_under_the_new_name(
@@ -110,6 +111,7 @@ def test_a_decision_is_taken_by_either_name(open_shop: OpenShop, script: Script,
     assert later.status(run_id) == "completed"
 
 
+@pytest.mark.rule("deploy-renamed-key")
 @pytest.mark.parametrize("style", STYLES)
 def test_a_retry_keeps_its_key(open_shop: OpenShop, script: Script, style: Style) -> None:
     def retrying(name: str, *outcomes: Any, **options: Any) -> type[Workflow]:
@@ -139,6 +141,7 @@ def test_a_queued_job_finds_its_step_by_either_name(open_shop: OpenShop, script:
     assert later.deliver(first, "pay").outcome == "duplicate"
 
 
+@pytest.mark.rule("deploy-renamed-step")
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("called", ["pay", "capture"])
 def test_a_replay_finds_a_step_by_either_name(open_shop: OpenShop, script: Script, style: Style, called: str) -> None:

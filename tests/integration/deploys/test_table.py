@@ -21,6 +21,7 @@ def deployed(shared_url: str) -> Callable[[str, Style], dict[Place, str]]:
     return cache(lambda change, style: Deploy(shared_url, change, style).ends())
 
 
+@pytest.mark.rule("deploy-today", "deploy-waits")
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_what_becomes_of_a_run(deployed: Callable[[str, Style], dict[Place, str]], cell: Cell) -> None:
     assert deployed(cell.change, cell.style)[cell.place] == cell.end

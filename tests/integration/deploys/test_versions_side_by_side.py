@@ -24,6 +24,7 @@ OpenShop = Callable[..., Shop]
 WITH_C = {"a": "", "b": "", "c": "", "j": "abc"}
 
 
+@pytest.mark.rule("deploy-older-process")
 def test_an_old_worker_records_its_step_and_leaves_what_follows(open_shop: OpenShop, script: Script) -> None:
     old = open_shop(waiting(script, JOIN), executor=Recording())
     run_id = old.start("waiting")
@@ -40,6 +41,7 @@ def test_an_old_worker_records_its_step_and_leaves_what_follows(open_shop: OpenS
     assert (new.status(run_id), calls_of(script, run_id)) == ("completed", ["a", "b", "c", "j"])
 
 
+@pytest.mark.rule("deploy-renamed-output")
 @pytest.mark.parametrize("names", [("find", "look_up"), ("find", "look_up", "seek")], ids=["once", "twice"])
 def test_an_old_worker_sees_what_a_step_returned_that_the_newer_version_renames(
     open_shop: OpenShop, script: Script, names: tuple[str, ...]
@@ -77,6 +79,7 @@ def _bring_up(shop: Shop, run_id: str) -> None:
         write(shop.runtime, connection, progress, known=rows)
 
 
+@pytest.mark.rule("deploy-older-process")
 @pytest.mark.parametrize("outcome", [None, FailStep("no")], ids=["completes", "fails"])
 def test_an_old_worker_goes_on_where_no_newer_one_takes_the_work_up(
     open_shop: OpenShop, script: Script, outcome: Outcome
@@ -96,6 +99,7 @@ def test_an_old_worker_goes_on_where_no_newer_one_takes_the_work_up(
     assert old.status(run_id) == ("failed" if outcome else "completed")
 
 
+@pytest.mark.rule("attempts-settled-once")
 def test_what_a_newer_worker_lost_is_settled_once_by_the_old_one_that_finds_it(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -173,6 +177,7 @@ def test_a_decision_in_an_old_process_is_followed_by_a_newer_one(
     )
 
 
+@pytest.mark.rule("deploy-rollback")
 def test_a_rollback_leaves_out_what_only_the_newer_version_declared(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(waiting(script, JOIN), executor=Recording())
     run_id = shop.start("waiting")
@@ -201,6 +206,7 @@ def test_what_a_rollback_left_out_is_performed_when_it_is_deployed_again(open_sh
     assert (again.status(run_id), sorted(script.calls)) == ("completed", ["a", "b", "j", "k"])
 
 
+@pytest.mark.rule("deploy-style")
 def test_a_run_that_a_change_of_style_does_not_fit_is_held(open_shop: OpenShop, script: Script) -> None:
     def in_a_flow() -> type[Workflow]:
         steps = {name: Step(script.does(name)) for name in ("a", "b", "j")}

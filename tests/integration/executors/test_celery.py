@@ -92,6 +92,7 @@ def messages(broker: str, queue: str = "flows") -> list[Any]:
         return [waiting.get(block=False) for _ in range(len(waiting))]
 
 
+@pytest.mark.rule("celery-message")
 def test_a_step_is_a_message_for_the_task_in_our_queue(open_shop: Callable[[str], Shop]) -> None:
     shop, told = open_shop("memory://"), list[dict[str, Any]]()
     with run_dispatched.connected_to(lambda _app, **facts: told.append(facts), sender=shop.app):
@@ -104,6 +105,7 @@ def test_a_step_is_a_message_for_the_task_in_our_queue(open_shop: Callable[[str]
     assert (facts["task_id"], facts["queue"], facts["countdown"]) == (message.headers["id"], "flows", None)
 
 
+@pytest.mark.rule("celery-message")
 def test_a_short_wait_is_a_message_for_later(open_shop: Callable[[str], Shop]) -> None:
     shop, told = open_shop("memory://"), list[dict[str, Any]]()
     with run_dispatched.connected_to(lambda _app, **facts: told.append(facts), sender=shop.app):
@@ -131,6 +133,7 @@ def _is_past(eta: str) -> bool:
     return datetime.fromisoformat(eta) <= datetime.now(UTC)
 
 
+@pytest.mark.rule("executor-longest-delay")
 def test_no_message_waits_for_longer_than_brokers_bear(open_shop: Callable[[str], Shop]) -> None:
     shop = open_shop("memory://")
     run_id = shop.start(Patient)
@@ -150,6 +153,7 @@ def silent_port() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
+@pytest.mark.rule("celery-broker-away")
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
 @pytest.mark.parametrize("answer", ["refused", "silent"])
 def test_a_broker_that_is_away_holds_nobody_up_and_harms_no_run(
@@ -175,6 +179,7 @@ def test_a_broker_that_is_away_holds_nobody_up_and_harms_no_run(
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("celery-missing")
 def test_a_celery_that_performs_where_it_sends_is_refused(open_shop: Callable[..., Shop]) -> None:
     shop = open_shop("memory://", task_always_eager=True)
     run_id = shop.start(Greeting)
@@ -337,6 +342,7 @@ def host(tmp_path: Path, migrated_postgres_url: str, broker: str) -> Iterator[Ho
         yield made
 
 
+@pytest.mark.rule("celery-worker", "celery-beat")
 def test_a_worker_performs_runs_fires_schedules_and_ends_what_it_is_at(
     host: Host, eventually: Callable[..., object]
 ) -> None:
@@ -370,6 +376,7 @@ def test_a_worker_performs_runs_fires_schedules_and_ends_what_it_is_at(
     assert host.ask("SELECT count(*) FROM squidmesh_processes") == [0]
 
 
+@pytest.mark.rule("celery-killed")
 def test_what_a_killed_worker_held_is_taken_over(host: Host, eventually: Callable[..., object]) -> None:
     run_id = host.mesh.start_run("waiting").id
     worker = host.work("--without-mingle")

@@ -92,6 +92,7 @@ def problems(shop: Shop, executor: Any, *, travelling: bool = True) -> str:
     return str(caught.value)
 
 
+@pytest.mark.rule("executors-ready-made")
 def test_the_executor_of_the_app_is_checked_and_nothing_is_left_behind(either_shop: Shop) -> None:
     check_executor()
     check_executor("database")
@@ -183,6 +184,7 @@ class OwnCron(Toy):
         return {}
 
 
+@pytest.mark.rule("executor-check")
 @pytest.mark.parametrize(
     ("executor", "found"),
     [
@@ -232,6 +234,7 @@ class Broken(Toy):
         raise ConnectionError("no broker")
 
 
+@pytest.mark.rule("executor-check")
 @pytest.mark.parametrize(
     ("executor", "found"),
     [
@@ -266,6 +269,7 @@ def test_a_hand_over_that_ends_the_runs_transaction_is_caught(either_shop: Shop)
     assert either_shop.rows(tables.queues) == []
 
 
+@pytest.mark.rule("executor-check")
 def test_all_problems_are_told_at_once(shop: Shop) -> None:
     class Bad(Silent, Short, Undecided):
         pass

@@ -97,6 +97,7 @@ def jobs(shop: Shop) -> list[Any]:
         return list(connection.execute(sa.text("SELECT * FROM procrastinate_jobs ORDER BY id")))
 
 
+@pytest.mark.rule("procrastinate-transaction", "procrastinate-wait")
 def test_a_job_is_there_once_the_run_is_committed(shop: Shop) -> None:
     run_id = shop.start(Greeting, session=shop.db.session)
     assert jobs(shop) == []
@@ -111,12 +112,14 @@ def test_a_job_is_there_once_the_run_is_committed(shop: Shop) -> None:
     )
 
 
+@pytest.mark.rule("procrastinate-transaction")
 def test_a_run_that_is_rolled_back_leaves_no_job(shop: Shop) -> None:
     shop.start(Greeting, session=shop.db.session)
     shop.db.session.rollback()
     assert jobs(shop) == []
 
 
+@pytest.mark.rule("procrastinate-transaction")
 def test_starting_and_queueing_are_one_commit(shop: Shop) -> None:
     with shop.counted() as counts:
         shop.start(Greeting)
@@ -124,6 +127,7 @@ def test_starting_and_queueing_are_one_commit(shop: Shop) -> None:
     assert len(jobs(shop)) == 1
 
 
+@pytest.mark.rule("procrastinate-wait")
 def test_a_wait_is_a_job_for_later_and_the_signal_tells_of_it(shop: Shop) -> None:
     told: list[dict[str, Any]] = []
     with run_dispatched.connected_to(lambda _app, **facts: told.append(facts), sender=shop.app):
@@ -143,6 +147,7 @@ def test_an_activation_is_a_job(shop: Shop) -> None:
     assert shop.mesh.perform(payload).outcome == "executed"
 
 
+@pytest.mark.rule("procrastinate-web")
 def test_queueing_starts_no_thread_and_needs_no_connection_of_its_own(shop: Shop) -> None:
     before = set(threading.enumerate())
     starting = [threading.Thread(target=start_in_context, args=(shop,)) for _ in range(4)]
@@ -162,6 +167,7 @@ def start_in_context(shop: Shop) -> None:
         shop.start(Greeting)
 
 
+@pytest.mark.rule("procrastinate-worker")
 def test_as_many_steps_run_at_once_as_the_concurrency_says(shop: Shop) -> None:
     """More than the threads that asyncio would have on any machine."""
     runs = [shop.start(Meeting) for _ in range(TOGETHER)]
@@ -175,6 +181,7 @@ def test_as_many_steps_run_at_once_as_the_concurrency_says(shop: Shop) -> None:
     assert {shop.status(run_id) for run_id in runs} == {"completed"}
 
 
+@pytest.mark.rule("executors-ready-made")
 def test_it_keeps_to_the_contract_of_executors(shop: Shop) -> None:
     queue = procrastinate_app(shop.app)
     check_executor(deliver=lambda: queue.run_worker(wait=False, listen_notify=False, concurrency=8))
@@ -208,6 +215,7 @@ def test_workers_that_take_our_jobs_say_that_they_live(
     assert living() == []
 
 
+@pytest.mark.rule("procrastinate-tables")
 def test_without_procrastinates_tables_runs_wait_and_check_says_why(bare_shop: Shop) -> None:
     run_id = bare_shop.start(Greeting)
     assert bare_shop.mesh.explain_run(run_id).reason == "dispatch_delayed"
@@ -218,6 +226,7 @@ def test_without_procrastinates_tables_runs_wait_and_check_says_why(bare_shop: S
     assert "executor" not in {finding.subject for finding in check(bare_shop.runtime)}
 
 
+@pytest.mark.rule("migrations-leave-alone")
 @pytest.mark.parametrize(("executor", "removed"), [("procrastinate", False), ("database", True)])
 def test_migrations_leave_procrastinates_tables_alone(migrated_postgres_url: str, executor: str, removed: bool) -> None:
     make_queue(migrated_postgres_url)
@@ -363,6 +372,7 @@ def host(tmp_path: Path, migrated_postgres_url: str) -> Iterator[Host]:
         yield made
 
 
+@pytest.mark.rule("procrastinate-worker")
 def test_a_worker_performs_runs_fires_schedules_and_ends_what_it_is_at(
     host: Host, eventually: Callable[..., object]
 ) -> None:
@@ -389,6 +399,7 @@ def test_a_worker_performs_runs_fires_schedules_and_ends_what_it_is_at(
     assert host.ask("SELECT count(*) FROM squidmesh_processes") == [0]
 
 
+@pytest.mark.rule("procrastinate-killed")
 def test_what_a_killed_worker_held_is_taken_over_and_its_job_cleared_away(
     host: Host, migrated_postgres_url: str, eventually: Callable[..., object]
 ) -> None:

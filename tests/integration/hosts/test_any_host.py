@@ -222,6 +222,7 @@ def skip_unless_wanted(host: Host, url: str) -> None:
         pytest.skip(f"This is a setting for {host.only} alone.")
 
 
+@pytest.mark.rule("setup-any-host")
 @pytest.mark.parametrize("name", HOSTS)
 def test_a_run_goes_through_all_its_states(name: str, database_url: str) -> None:
     host = HOSTS[name]
@@ -254,6 +255,7 @@ def test_a_run_goes_through_all_its_states(name: str, database_url: str) -> None
             assert "/moved/" not in answer.text
 
 
+@pytest.mark.rule("setup-any-host")
 def test_what_is_started_in_the_callers_transaction_goes_with_it(database_url: str) -> None:
     for name in ("session of the thread", "no autoflush", "session class"):
         with hosting(HOSTS[name], database_url) as (app, db, mesh), app.app_context():

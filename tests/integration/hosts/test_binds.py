@@ -84,6 +84,7 @@ def banks(databases: Any) -> Iterator[Any]:
         databases.drop(url)
 
 
+@pytest.mark.rule("transaction-binds")
 @pytest.mark.parametrize("same", [False, True])
 def test_a_transaction_step_is_refused_where_runs_are_on_a_bind_of_their_own(banks: Any, same: bool) -> None:
     bank = banks(bind="flows", tables_on_bind=False, same=same)
@@ -106,6 +107,7 @@ def test_a_workflow_that_is_registered_later_is_looked_at_too(banks: Any) -> Non
         _ = mesh.config
 
 
+@pytest.mark.rule("transaction-binds")
 @pytest.mark.parametrize("bind", [None, "flows"])
 def test_rows_on_the_bind_of_the_runs_are_kept_with_the_completion(banks: Any, bind: str | None) -> None:
     bank = banks(bind=bind)
@@ -116,6 +118,7 @@ def test_rows_on_the_bind_of_the_runs_are_kept_with_the_completion(banks: Any, b
     assert bank.count(model) == 1
 
 
+@pytest.mark.rule("transaction-binds")
 @pytest.mark.parametrize("bind", [None, "flows"])
 @pytest.mark.parametrize("how", ["object", "statement"])
 def test_rows_on_another_bind_fail_the_step_and_are_not_kept(banks: Any, bind: str | None, how: str) -> None:

@@ -11,6 +11,7 @@ from flask_squidmesh.queries.inbox import deadline
 SINCE = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
+@pytest.mark.rule("decision-within")
 @pytest.mark.parametrize(
     ("minutes", "word"),
     [(0, "on_time"), (44, "on_time"), (45, "due_soon"), (59, "due_soon"), (60, "overdue"), (600, "overdue")],

@@ -38,6 +38,7 @@ def test_it_takes_four_queries(rows: Rows) -> None:
 # -- ended ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("explaining-ended")
 @pytest.mark.parametrize("status", ["completed", "cancelled"])
 def test_ended_runs_say_whether_they_can_be_replayed(rows: Rows, status: str) -> None:
     run_id = rows.run(status=status)
@@ -49,6 +50,7 @@ def test_ended_runs_say_whether_they_can_be_replayed(rows: Rows, status: str) ->
     assert list(found.next_actions) == ["replay_run"]
 
 
+@pytest.mark.rule("explaining-ended")
 def test_a_replay_that_is_not_safe(rows: Rows) -> None:
     run_id = rows.run(status="completed")
     rows.completed(run_id, "capture", 1)
@@ -76,6 +78,7 @@ def failed_run(rows: Rows, *, attempts: int = 3, error: dict[str, Any] | None = 
     return run_id
 
 
+@pytest.mark.rule("explaining-exhausted")
 def test_retries_that_came_to_their_end(rows: Rows) -> None:
     found = explained(rows, failed_run(rows))
 
@@ -87,6 +90,7 @@ def test_retries_that_came_to_their_end(rows: Rows) -> None:
     assert list(found.next_actions) == ["replay_run", "acknowledge_run"]
 
 
+@pytest.mark.rule("explaining-step-failed")
 @pytest.mark.parametrize(("attempts", "retryable"), [(1, True), (3, False)])
 def test_a_failure_that_retries_did_not_bring_about(rows: Rows, attempts: int, retryable: bool) -> None:
     found = explained(rows, failed_run(rows, attempts=attempts, error={**BOOM, "retryable": retryable}))
@@ -95,6 +99,7 @@ def test_a_failure_that_retries_did_not_bring_about(rows: Rows, attempts: int, r
     assert "max_attempts" not in found.details
 
 
+@pytest.mark.rule("explaining-compensation")
 def test_compensation_that_is_under_way(rows: Rows) -> None:
     run_id = rows.run(status="failed", current_step="capture", error=BOOM, compensation="running")
     rows.completed(run_id, "reserve", 1)
@@ -118,6 +123,7 @@ def test_compensation_that_lost_its_worker(rows: Rows) -> None:
     assert explained(rows, run_id).details["worker_lost"]["worker"] == "worker-1"
 
 
+@pytest.mark.rule("explaining-compensation")
 def test_compensation_that_failed_names_its_steps(rows: Rows) -> None:
     run_id = rows.run(status="failed", current_step="capture", error=BOOM, compensation="failed")
     rows.step(run_id, "reserve", kind="compensation", status="failed", error=BOOM)
@@ -129,6 +135,7 @@ def test_compensation_that_failed_names_its_steps(rows: Rows) -> None:
     assert "retry_compensation" in found.next_actions
 
 
+@pytest.mark.rule("explaining-cancelling")
 def test_cancelling_waits_for_the_attempt(rows: Rows) -> None:
     run_id = rows.run(status="cancelling")
     rows.claim(run_id, rows.step(run_id, "capture", status="running", attempts=1))
@@ -143,6 +150,7 @@ def test_cancelling_waits_for_the_attempt(rows: Rows) -> None:
 # -- waiting for a person ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("explaining-paused")
 def test_an_approval(rows: Rows) -> None:
     run_id = rows.run(status="paused", current_step="review", needs="decision")
     rows.open_decision(run_id, "review", decide_by=at(-60))
@@ -162,6 +170,7 @@ def test_an_approval(rows: Rows) -> None:
     assert found.evidence["step_run"]["decision"]["kind"] == "approval"
 
 
+@pytest.mark.rule("explaining-paused")
 def test_a_pause(rows: Rows) -> None:
     run_id = rows.run(status="paused", current_step="hold")
     rows.open_decision(run_id, "hold", "pause", decision={"ok": "check"})
@@ -172,6 +181,7 @@ def test_a_pause(rows: Rows) -> None:
     assert list(found.next_actions) == ["unblock_run", "cancel_run"]
 
 
+@pytest.mark.rule("explaining-target-gone")
 @pytest.mark.parametrize("kind", ["approval", "pause"])
 def test_a_target_that_is_gone(rows: Rows, kind: str) -> None:
     run_id = rows.run(status="paused", current_step="review")
@@ -185,6 +195,7 @@ def test_a_target_that_is_gone(rows: Rows, kind: str) -> None:
     assert "unblock_run" not in found.next_actions
 
 
+@pytest.mark.rule("explaining-unavailable")
 def test_paused_without_its_workflow(rows: Rows) -> None:
     run_id = rows.run(status="paused")
     rows.open_decision(run_id, "review")
@@ -195,6 +206,7 @@ def test_paused_without_its_workflow(rows: Rows) -> None:
     assert list(found.next_actions) == ["cancel_run"]
 
 
+@pytest.mark.rule("explaining-no-metadata")
 def test_paused_without_what_to_decide(rows: Rows) -> None:
     run_id = rows.run(status="paused", current_step="review")
     rows.step(run_id, "review", status="paused")
@@ -205,6 +217,7 @@ def test_paused_without_what_to_decide(rows: Rows) -> None:
     assert list(found.next_actions) == ["cancel_run"]
 
 
+@pytest.mark.rule("explaining-interrupted")
 def test_an_interrupted_step_comes_before_other_decisions(rows: Rows) -> None:
     run_id = rows.run(status="paused", needs="interrupted")
     rows.open_decision(run_id, "review", decide_by=at(-60))
@@ -223,6 +236,7 @@ def test_an_interrupted_step_comes_before_other_decisions(rows: Rows) -> None:
 # -- outstanding work ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("explaining-scheduled")
 def test_work_that_no_worker_took_yet(rows: Rows) -> None:
     run_id = rows.run(status="pending")
     rows.dispatch(run_id, rows.step(run_id, "reserve"))
@@ -233,6 +247,7 @@ def test_work_that_no_worker_took_yet(rows: Rows) -> None:
     assert list(found.next_actions) == ["cancel_run"]
 
 
+@pytest.mark.rule("explaining-scheduled")
 def test_the_next_step_is_on_its_way(rows: Rows) -> None:
     run_id = rows.run()
     rows.dispatch(run_id, rows.step(run_id, "settle"))
@@ -240,6 +255,7 @@ def test_the_next_step_is_on_its_way(rows: Rows) -> None:
     assert explained(rows, run_id).reason == "step_scheduled"
 
 
+@pytest.mark.rule("explaining-evidence", "explaining-running")
 def test_a_worker_is_at_it(rows: Rows) -> None:
     run_id = rows.run()
     rows.claim(run_id, rows.step(run_id, "capture", status="running", attempts=2), hand_over_error="once refused")
@@ -252,6 +268,7 @@ def test_a_worker_is_at_it(rows: Rows) -> None:
     assert found.evidence["attempt"]["status"] == "running"
 
 
+@pytest.mark.rule("explaining-lost")
 def test_a_worker_that_was_lost(rows: Rows) -> None:
     run_id = rows.run()
     rows.claim(run_id, rows.step(run_id, "capture", status="running", attempts=1), expires=-1)
@@ -262,6 +279,7 @@ def test_a_worker_that_was_lost(rows: Rows) -> None:
     assert (found.details["worker"], found.details["claim_expired_at"]) == ("worker-1", at(-1))
 
 
+@pytest.mark.rule("explaining-delayed")
 def test_work_that_nobody_takes(rows: Rows) -> None:
     run_id = rows.run()
     dispatch = {"due_at": at(-90), "hand_overs": 2}
@@ -273,6 +291,7 @@ def test_work_that_nobody_takes(rows: Rows) -> None:
     assert found.evidence["dispatch"]["queue"] == "default"
 
 
+@pytest.mark.rule("explaining-evidence", "explaining-delayed")
 def test_work_that_the_executor_refused(rows: Rows) -> None:
     run_id = rows.run()
     rows.dispatch(run_id, rows.step(run_id, "reserve"), due_at=at(-1), hand_over_error="broker is down")
@@ -289,6 +308,7 @@ def test_a_wait_whose_hand_over_failed_is_not_late_yet(rows: Rows) -> None:
     assert explained(rows, run_id).reason == "waiting_until"
 
 
+@pytest.mark.rule("explaining-delayed")
 def test_a_run_that_nothing_is_to_be_done_for_is_told_as_stuck(rows: Rows) -> None:
     run_id = rows.run(current_step="reserve")
     rows.step(run_id, "reserve")
@@ -298,6 +318,7 @@ def test_a_run_that_nothing_is_to_be_done_for_is_told_as_stuck(rows: Rows) -> No
     assert (found.reason, found.step, dict(found.details)) == ("dispatch_delayed", "reserve", {"dispatch": "missing"})
 
 
+@pytest.mark.rule("explaining-mismatch")
 def test_work_that_was_put_back(rows: Rows) -> None:
     run_id = rows.run()
     rows.dispatch(run_id, rows.step(run_id, "reserve"), held="This worker does not know step reserve.")
@@ -315,6 +336,7 @@ def test_work_that_was_put_back_is_told_before_its_delay(rows: Rows) -> None:
     assert explained(rows, run_id).reason == "definition_mismatch"
 
 
+@pytest.mark.rule("explaining-retry")
 def test_a_retry_that_is_due_later(rows: Rows) -> None:
     run_id = rows.run(status="retrying", current_step="capture")
     step_run = rows.step(run_id, "capture", attempts=1, error=BOOM, due_at=at(30))
@@ -332,6 +354,7 @@ def test_a_retry_that_is_due_later(rows: Rows) -> None:
     }
 
 
+@pytest.mark.rule("explaining-until")
 def test_a_timed_wait(rows: Rows) -> None:
     run_id = rows.run(current_step="settle", due_at=at(45))
     rows.dispatch(run_id, rows.step(run_id, "settle", due_at=at(45)), due_at=at(45))
@@ -342,6 +365,7 @@ def test_a_timed_wait(rows: Rows) -> None:
     assert found.details == {"until": at(45), "seconds": 45.0}
 
 
+@pytest.mark.rule("fingerprint")
 def test_a_definition_that_changed_is_evidence(rows: Rows) -> None:
     run_id = rows.run(fingerprint="another")
     rows.dispatch(run_id, rows.step(run_id, "reserve"))
@@ -356,6 +380,7 @@ def notice(rows: Rows, **columns: Any) -> str:
     return rows.run(workflow="notice", trigger="prepare", **columns)
 
 
+@pytest.mark.rule("explaining-dependencies")
 def test_fresh_roots_are_on_their_way(rows: Rows) -> None:
     run_id = notice(rows, status="pending")
     for name in ("account", "invoice"):
@@ -375,6 +400,7 @@ def test_a_running_step_is_told_and_not_the_join(rows: Rows) -> None:
     assert (found.reason, found.step) == ("step_running", "invoice")
 
 
+@pytest.mark.rule("explaining-running")
 def test_steps_that_run_at_once_are_all_told(rows: Rows) -> None:
     run_id = notice(rows)
     for name in ("account", "invoice"):
@@ -383,6 +409,7 @@ def test_steps_that_run_at_once_are_all_told(rows: Rows) -> None:
     assert explained(rows, run_id).details["also_running"] == ["invoice"]
 
 
+@pytest.mark.rule("explaining-dependencies")
 def test_a_join_is_told_when_nothing_runs(rows: Rows) -> None:
     run_id = notice(rows)
     rows.completed(run_id, "account", 1)
@@ -432,6 +459,7 @@ def test_a_join_whose_dependencies_are_done_is_on_its_way(rows: Rows) -> None:
     assert found.details["satisfied_dependencies"] == ["account", "invoice"]
 
 
+@pytest.mark.rule("explaining-also-open")
 def test_a_decision_beside_running_work_is_named(rows: Rows) -> None:
     run_id = rows.run(needs="decision")
     rows.open_decision(run_id, "review")
@@ -443,6 +471,7 @@ def test_a_decision_beside_running_work_is_named(rows: Rows) -> None:
     assert "approve_run" in found.next_actions
 
 
+@pytest.mark.rule("explaining-evidence")
 def test_it_is_json(rows: Rows) -> None:
     run_id = rows.run(status="paused", current_step="review")
     rows.open_decision(run_id, "review", decide_by=at(60))

@@ -23,6 +23,7 @@ def edges(of: Graph) -> dict[str, str]:
     return {edge.id: edge.status for edge in of.edges}
 
 
+@pytest.mark.rule("inspecting-graph")
 def test_ids_are_stable_and_conditions_numbered(rows: Rows) -> None:
     found = drawn(rows, rows.run(status="pending"))
 
@@ -52,6 +53,7 @@ def test_it_takes_four_queries(rows: Rows) -> None:
     assert len(statements) == 4
 
 
+@pytest.mark.rule("inspecting-graph")
 def test_the_way_that_was_taken(rows: Rows) -> None:
     run_id = rows.run(status="running")
     rows.completed(run_id, "reserve", 1)
@@ -109,6 +111,7 @@ def test_conditions_are_numbered_wherever_the_plain_route_stands_and_an_error_ta
     }
 
 
+@pytest.mark.rule("inspecting-graph")
 @pytest.mark.parametrize(
     ("status", "columns", "shown"),
     [

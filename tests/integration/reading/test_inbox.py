@@ -46,6 +46,7 @@ def test_empty_where_nothing_needs_anybody(rows: Rows) -> None:
     assert {count.value for count in found.counts.values()} == {0}
 
 
+@pytest.mark.rule("needs-you-order")
 def test_overdue_first_then_oldest(rows: Rows) -> None:
     newer, older = approval(rows, since=-10), failure(rows, since=-50)
     overdue, in_time = approval(rows, since=-5, due=-1), approval(rows, since=-40, due=60)
@@ -104,6 +105,7 @@ def test_a_decision_that_was_taken_is_not_shown(rows: Rows) -> None:
     assert [decision.step for decision in only(waiting(rows)).decisions] == ["review"]
 
 
+@pytest.mark.rule("errors-fingerprint")
 def test_failures_of_one_kind_are_one_item(rows: Rows) -> None:
     first = failure(rows, since=-30)
     failure(rows, since=-20)

@@ -22,12 +22,14 @@ def step(run: Run, name: str) -> StepView:
     return next(each for each in run.steps if each.step == name)
 
 
+@pytest.mark.rule("malformed-id")
 @pytest.mark.parametrize("unknown", [SOME_ID, "nonsense", "", None, 7])
 def test_an_unknown_or_malformed_id_is_no_run(rows: Rows, unknown: Any) -> None:
     with pytest.raises(RunNotFoundError):
         inspect(rows.connection, REGISTRY, Scope.all(), unknown)
 
 
+@pytest.mark.rule("malformed-id")
 def test_ids_are_taken_as_uuid_and_in_any_spelling(rows: Rows) -> None:
     run_id = rows.run()
 
@@ -35,6 +37,7 @@ def test_ids_are_taken_as_uuid_and_in_any_spelling(rows: Rows) -> None:
         assert inspected(rows, spelled).id == run_id
 
 
+@pytest.mark.rule("inspecting")
 def test_history_is_there_only_when_asked_for(rows: Rows) -> None:
     run = inspected(rows, rows.run(), include_history=False)
 
@@ -52,6 +55,7 @@ def test_it_takes_six_queries_at_most(rows: Rows) -> None:
     assert len(statements) <= 6
 
 
+@pytest.mark.rule("depending-same-key", "outputs-once")
 def test_context_is_the_outputs_merged_newest_wins(rows: Rows) -> None:
     run_id = rows.run()
     rows.completed(run_id, "review", 2, {"a": 2, "b": 2})
@@ -61,6 +65,7 @@ def test_context_is_the_outputs_merged_newest_wins(rows: Rows) -> None:
     assert inspected(rows, run_id).context == {"a": 2, "b": 2, "c": 1}
 
 
+@pytest.mark.rule("inspecting-steps", "inspecting-waiting")
 def test_steps_stand_in_order_of_declaration_with_their_last_visit(rows: Rows) -> None:
     run_id = rows.run()
     rows.completed(run_id, "reserve", 1, {"reservation": "x"})
@@ -78,6 +83,7 @@ def test_steps_stand_in_order_of_declaration_with_their_last_visit(rows: Rows) -
     assert step(run, "gone").depends_on == ()
 
 
+@pytest.mark.rule("inspecting-steps")
 def test_dependency_steps_come_by_phase_and_a_join_waits(rows: Rows) -> None:
     run_id = rows.run(workflow="notice", trigger="prepare")
     rows.step(run_id, "notify", missing=1)
@@ -94,6 +100,7 @@ def test_dependency_steps_come_by_phase_and_a_join_waits(rows: Rows) -> None:
     assert step(run, "notify").depends_on == ("account", "invoice")
 
 
+@pytest.mark.rule("inspecting-attempts")
 def test_a_running_attempt_comes_from_the_claim(rows: Rows) -> None:
     run_id = rows.run()
     step_run = rows.step(run_id, "capture", status="running", attempts=2, started_at=at(-30))
@@ -107,6 +114,7 @@ def test_a_running_attempt_comes_from_the_claim(rows: Rows) -> None:
     assert (attempts[1].worker, attempts[1].claim_expires_at) == ("worker-1", at(20))
 
 
+@pytest.mark.rule("inspecting-attempts")
 def test_work_that_nobody_holds_is_no_attempt(rows: Rows) -> None:
     run_id = rows.run()
     rows.dispatch(run_id, rows.step(run_id, "capture"))
@@ -114,6 +122,7 @@ def test_work_that_nobody_holds_is_no_attempt(rows: Rows) -> None:
     assert step(inspected(rows, run_id), "capture").attempts == ()
 
 
+@pytest.mark.rule("inspecting-input")
 def test_what_a_step_will_be_given_is_what_it_sees(rows: Rows) -> None:
     run_id = rows.run()
     rows.completed(run_id, "reserve", 1, {"reservation": "seen"})
@@ -123,6 +132,7 @@ def test_what_a_step_will_be_given_is_what_it_sees(rows: Rows) -> None:
     assert step(inspected(rows, run_id), "capture").input == {"reservation": "seen", "quantity": 1}
 
 
+@pytest.mark.rule("inspecting-input")
 def test_what_a_step_was_given_stays_as_recorded(rows: Rows) -> None:
     run_id = rows.run()
     rows.step(run_id, "capture", input={"reservation": "then"})
@@ -146,6 +156,7 @@ def test_input_that_cannot_be_bound_is_left_out(rows: Rows) -> None:
     assert step(inspected(rows, run_id), "capture").input is None
 
 
+@pytest.mark.rule("inspecting-recovery")
 def test_recovery_says_what_holds_for_replay_and_undoing(rows: Rows) -> None:
     run_id = rows.run(status="failed", error=BOOM)
     rows.completed(run_id, "reserve", 1)
@@ -163,6 +174,7 @@ def test_recovery_says_what_holds_for_replay_and_undoing(rows: Rows) -> None:
     assert step(run, "check").recovery["replay"] == "allowed"
 
 
+@pytest.mark.rule("retry-stored", "recovery-stored")
 def test_what_was_stored_with_the_visit_wins_over_the_definition(rows: Rows) -> None:
     run_id = rows.run()
     rows.completed(run_id, "capture", 1, settings={"irreversible": False, "compensatable": True})
@@ -170,6 +182,7 @@ def test_what_was_stored_with_the_visit_wins_over_the_definition(rows: Rows) -> 
     assert step(inspected(rows, run_id), "capture").recovery["replay"] == "allowed"
 
 
+@pytest.mark.rule("inspecting-visits")
 def test_step_runs_come_in_the_order_they_were_made(rows: Rows) -> None:
     run_id = rows.run()
     moment = {"created_at": at(0)}
@@ -209,6 +222,7 @@ def test_the_decision_is_shown_and_named_by_its_token(rows: Rows) -> None:
     assert run.step_runs[0].decide_by == at(60)
 
 
+@pytest.mark.rule("inspecting-audit")
 def test_audit_events_and_children_belong_to_the_run(rows: Rows) -> None:
     run_id, other = rows.run(), rows.run()
     rows.event(run_id, "approved", step="review", visit=1, actor={"id": 7}, comment="ok", metadata={"ticket": "S-1"})
@@ -222,6 +236,7 @@ def test_audit_events_and_children_belong_to_the_run(rows: Rows) -> None:
     assert list(run.children) == children
 
 
+@pytest.mark.rule("inspecting-undeclared")
 def test_a_workflow_that_is_not_registered_leaves_what_is_kept(rows: Rows) -> None:
     run_id = rows.run()
     rows.completed(run_id, "reserve", 1, {"reservation": "x"})
@@ -236,6 +251,7 @@ def test_a_workflow_that_is_not_registered_leaves_what_is_kept(rows: Rows) -> No
     ]
 
 
+@pytest.mark.rule("inspecting-to-dict")
 def test_it_is_json(rows: Rows) -> None:
     run_id = rows.run(needs="decision", needs_since=at(0))
     rows.claim(run_id, rows.step(run_id, "capture", status="running", attempts=1))

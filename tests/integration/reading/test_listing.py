@@ -17,6 +17,7 @@ def listed(rows: Rows, **filters: Any) -> list[str]:
     return [run.id for run in list_runs(rows.connection, Scope.all(), **filters).runs]
 
 
+@pytest.mark.rule("listing-order")
 def test_newest_first_and_oldest_first(rows: Rows) -> None:
     made = [rows.run() for _ in range(3)]
 
@@ -24,6 +25,7 @@ def test_newest_first_and_oldest_first(rows: Rows) -> None:
     assert listed(rows, sort="oldest") == made
 
 
+@pytest.mark.rule("listing-pages")
 @pytest.mark.parametrize("sort", ["newest", "oldest"])
 @pytest.mark.parametrize("filters", [{}, {"status": "running"}, {"status": ["running", "failed"]}])
 def test_pages_follow_each_other_without_gap_or_repeat(rows: Rows, sort: Any, filters: dict[str, Any]) -> None:
@@ -46,6 +48,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(rows: Rows, sort: Any, fi
     assert set(seen) <= set(made)
 
 
+@pytest.mark.rule("listing-pages")
 def test_a_new_run_does_not_move_the_next_page(rows: Rows) -> None:
     made = [rows.run() for _ in range(4)]
     first = list_runs(rows.connection, Scope.all(), limit=2)
@@ -64,6 +67,7 @@ def test_the_last_page_has_no_next(rows: Rows) -> None:
     assert list_runs(rows.connection, Scope.all(), status="failed").next is None
 
 
+@pytest.mark.rule("listing-summaries")
 def test_one_query_that_reads_no_payload(rows: Rows) -> None:
     rows.run()
 
@@ -75,6 +79,7 @@ def test_one_query_that_reads_no_payload(rows: Rows) -> None:
     assert "squidmesh_runs.error," not in statements[0]
 
 
+@pytest.mark.rule("listing-filters")
 @pytest.mark.parametrize(
     ("columns", "match", "miss"),
     [
@@ -102,6 +107,7 @@ def test_filters(rows: Rows, columns: dict[str, Any], match: dict[str, Any], mis
     assert listed(rows, **miss) == []
 
 
+@pytest.mark.rule("listing-filters")
 def test_filters_are_combined(rows: Rows) -> None:
     run_id = rows.run(status="failed", needs="failed")
     rows.run(status="failed")
@@ -109,6 +115,7 @@ def test_filters_are_combined(rows: Rows) -> None:
     assert listed(rows, status="failed", needs="failed", workflow="checkout") == [run_id]
 
 
+@pytest.mark.rule("listing-old-names")
 def test_a_workflow_class_finds_runs_stored_under_an_old_name(rows: Rows) -> None:
     old = rows.run(workflow="purchase")
 
@@ -126,6 +133,7 @@ def test_ids_are_found_by_their_beginning(rows: Rows) -> None:
     assert listed(rows, run_id="0") == []
 
 
+@pytest.mark.rule("listing-refused")
 @pytest.mark.parametrize(
     ("filters", "name"),
     [

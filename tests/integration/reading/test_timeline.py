@@ -32,6 +32,7 @@ def told(shop: Shop, run_id: str) -> list[str]:
     return [" ".join(str(part) for part in (event.step, event.visit, event.type) if part) for event in timeline]
 
 
+@pytest.mark.rule("inspecting-timeline")
 def test_a_run_is_told_from_its_start_to_its_end(migrated_url: str, script: Script, shops: list[Shop]) -> None:
     class Checkout(Workflow):
         begin = Manual()
@@ -79,6 +80,7 @@ def test_a_run_is_told_from_its_start_to_its_end(migrated_url: str, script: Scri
         assert (story[0]["actor"], story[8]["actor"], story[8]["comment"]) == ("dana", "lee", "not yet")
 
 
+@pytest.mark.rule("inspecting-timeline")
 def test_what_was_undone_is_told_after_the_failure(migrated_url: str, script: Script, shops: list[Shop]) -> None:
     class Saga(Workflow):
         begin = Manual()

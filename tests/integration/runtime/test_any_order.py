@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from flask import Flask
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -205,6 +206,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.shop.rows(tables.dispatches) == []
 
 
+@pytest.mark.rule("dispatch-agrees", "no-journal", "statuses-paused", "next-actions")
 def test_any_order_of_events_keeps_the_rows_in_agreement(sqlite_databases: SqliteDatabases) -> None:
     AnyOrder.databases = sqlite_databases
     run_state_machine_as_test(

@@ -29,6 +29,7 @@ def started(shop: Shop, workflow: type[Workflow], actor: Any = "kim") -> str:
     return str(shop.mesh.start_run(workflow, ORDER, actor=actor).id)
 
 
+@pytest.mark.rule("decision-several-people")
 def test_it_takes_as_many_people_as_declared(open_shop: OpenShop, script: Script) -> None:
     workflow = payout(script, approvals=2, output="review")
     shop = open_shop(workflow)
@@ -46,6 +47,7 @@ def test_it_takes_as_many_people_as_declared(open_shop: OpenShop, script: Script
     assert (review["actor"], [each["actor"] for each in review["approved_before"]]) == ("lee", ["dana"])
 
 
+@pytest.mark.rule("decision-several-people")
 @pytest.mark.parametrize("again", ["dana", {"id": "dana", "label": "Dana D."}])
 def test_one_person_counts_once(open_shop: OpenShop, script: Script, again: Any) -> None:
     workflow = payout(script, approvals=2)
@@ -78,6 +80,7 @@ def test_a_page_from_before_the_first_approval_still_serves_the_second(open_shop
     assert shop.look(run_id).status == "completed"
 
 
+@pytest.mark.rule("decision-several-people")
 def test_one_rejection_is_enough(open_shop: OpenShop, script: Script) -> None:
     workflow = payout(script, approvals=3)
     shop = open_shop(workflow)
@@ -88,6 +91,7 @@ def test_one_rejection_is_enough(open_shop: OpenShop, script: Script) -> None:
     assert script.calls == ["decline"]
 
 
+@pytest.mark.rule("decision-not-starter")
 @pytest.mark.parametrize("starter", ["kim", {"id": "kim", "label": "Kim"}])
 def test_the_starter_may_reject_and_not_approve(open_shop: OpenShop, script: Script, starter: Any) -> None:
     workflow = payout(script, not_starter=True)
@@ -98,6 +102,7 @@ def test_the_starter_may_reject_and_not_approve(open_shop: OpenShop, script: Scr
     assert shop.mesh.reject_run(run_id, actor="kim").status != "paused"
 
 
+@pytest.mark.rule("decision-not-starter")
 def test_a_run_that_the_starter_may_not_approve_has_a_starter(open_shop: OpenShop, script: Script) -> None:
     workflow = payout(script, not_starter=True)
     shop = open_shop(workflow)
@@ -119,6 +124,7 @@ def test_a_schedule_starts_for_anybody_to_approve(open_shop: OpenShop, script: S
     assert shop.mesh.approve_run(run.id, actor="dana").status != "paused"
 
 
+@pytest.mark.rule("decision-not-starter")
 def test_who_replays_has_started_the_replay(open_shop: OpenShop, script: Script) -> None:
     workflow = payout(script, not_starter=True)
     shop = open_shop(workflow)
@@ -138,6 +144,7 @@ SPELLINGS: list[tuple[Any, Any]] = [
 ]
 
 
+@pytest.mark.rule("actor-one-person")
 def test_one_person_is_one_however_their_id_is_spelled(open_shop: OpenShop, script: Script) -> None:
     workflow = payout(script, approvals=2, not_starter=True)
     shop = open_shop(workflow)
@@ -151,6 +158,7 @@ def test_one_person_is_one_however_their_id_is_spelled(open_shop: OpenShop, scri
             shop.mesh.approve_run(run_id, actor=again)
 
 
+@pytest.mark.rule("actor-one-person")
 def test_where_people_count_each_needs_an_id(open_shop: OpenShop, script: Script) -> None:
     workflow, lone = payout(script, approvals=2), payout(script, not_starter=True)
     shop = open_shop(workflow)

@@ -49,18 +49,21 @@ def costs(open_shop: OpenShop, script: Script) -> Costs:
     return Costs(open_shop, script)
 
 
+@pytest.mark.rule("budget-commits")
 def test_a_start_is_one_commit_of_few_statements(costs: Costs) -> None:
     of_start = costs.of(lambda: costs.shop.mesh.start_run(costs.workflow, {}))
     run, step_run, dispatch = 1, 1, 1
     assert of_start == {"commits": 1, "statements": run + step_run + dispatch if costs.sqlite else 1}
 
 
+@pytest.mark.rule("budget-commits")
 def test_a_start_with_a_key_is_one_commit_too(costs: Costs) -> None:
     of_start = costs.of(lambda: costs.shop.mesh.start_run(costs.workflow, {}, idempotency_key="k-1"))
     key, run, step_run, dispatch = 1, 1, 1, 1
     assert of_start == {"commits": 1, "statements": key + run + step_run + dispatch if costs.sqlite else 1}
 
 
+@pytest.mark.rule("budget-commits")
 def test_a_first_claim_is_one_commit_of_few_statements(costs: Costs) -> None:
     costs.shop.start(costs.workflow)
     of_claim = costs.of(lambda: claim_due(costs.shop.runtime, "squidmesh", limit=1))
@@ -69,6 +72,7 @@ def test_a_first_claim_is_one_commit_of_few_statements(costs: Costs) -> None:
     assert of_claim == {"commits": 1, "statements": look + taking}
 
 
+@pytest.mark.rule("relay-queue-progress")
 def test_noting_how_far_the_queue_has_come_adds_no_commit_and_little_in_a_few_seconds(costs: Costs) -> None:
     def of_claim() -> Counter[str]:
         costs.shop.start(costs.workflow)
@@ -81,6 +85,7 @@ def test_noting_how_far_the_queue_has_come_adds_no_commit_and_little_in_a_few_se
     assert of_claim() == usual
 
 
+@pytest.mark.rule("budget-joins")
 @pytest.mark.parametrize("width", [2, 20])
 def test_a_step_before_a_join_is_one_commit_of_three_statements(
     open_shop: OpenShop, script: Script, width: int
@@ -111,6 +116,7 @@ def test_a_hand_over_to_a_queue_of_the_hosts_adds_no_commit(open_shop: OpenShop,
     assert of_start["commits"] == 1
 
 
+@pytest.mark.rule("relay-bounded")
 def test_a_round_of_the_relay_does_not_grow_with_the_queue(costs: Costs) -> None:
     def of_round_with(more: int) -> Counter[str]:
         for _ in range(more):

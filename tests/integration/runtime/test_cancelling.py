@@ -72,6 +72,9 @@ def waiting(script: Script) -> dict[str, type[Workflow]]:
 WAYS = ("pending", "waiting", "retrying", "paused", "interrupted", "asking")
 
 
+@pytest.mark.rule(
+    "audit-who", "cancelling-at-once", "cancelling-decision", "cancelled-needs-nobody", "cancelling-recorded-who"
+)
 @pytest.mark.parametrize("way", WAYS)
 def test_with_nothing_executing_a_run_is_cancelled_at_once(open_shop: OpenShop, script: Script, way: str) -> None:
     workflow = waiting(script)[way]
@@ -91,6 +94,7 @@ def test_with_nothing_executing_a_run_is_cancelled_at_once(open_shop: OpenShop, 
     assert (cancelled.actor, cancelled.comment) == ("lee", "changed my mind")
 
 
+@pytest.mark.rule("cancelling-undoes-nothing", "cancelling-compensate")
 @pytest.mark.parametrize("way", WAYS[1:])
 def test_cancelling_may_undo_what_was_done(open_shop: OpenShop, script: Script, way: str) -> None:
     workflow = waiting(script)[way]
@@ -104,6 +108,7 @@ def test_cancelling_may_undo_what_was_done(open_shop: OpenShop, script: Script, 
     assert script.calls[-1] == "undo"
 
 
+@pytest.mark.rule("cancelling-undoes-nothing")
 def test_cancelling_with_nothing_to_undo_leaves_no_mark(open_shop: OpenShop, script: Script) -> None:
     workflow = waiting(script)["pending"]
     shop = open_shop(workflow)
@@ -111,6 +116,7 @@ def test_cancelling_with_nothing_to_undo_leaves_no_mark(open_shop: OpenShop, scr
     assert shop.mesh.cancel_run(run_id, actor="lee", compensate=True).compensation is None
 
 
+@pytest.mark.rule("cancelling-finished")
 @pytest.mark.parametrize("end", ["completed", "failed", "cancelled"])
 def test_a_finished_run_cannot_be_cancelled(open_shop: OpenShop, script: Script, end: str) -> None:
     class Ending(Workflow):
@@ -152,6 +158,7 @@ def executing(script: Script, shop: Callable[[], Shop], *outcomes: Any, **option
     return Executing
 
 
+@pytest.mark.rule("cancelling-executing", "cancelling-recorded", "cancelling-asked", "cancelling-compensate")
 @pytest.mark.parametrize(
     ("outcome", "status", "undone"),
     [
@@ -173,6 +180,7 @@ def test_a_step_that_is_executing_is_recorded_in_full_and_counts(
     assert dict(shop.visits(run_id))["work_"] == status
 
 
+@pytest.mark.rule("interrupted-ending", "interrupted-retry")
 def test_an_irreversible_step_whose_effect_is_unknown_keeps_the_run_cancelling(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -215,6 +223,7 @@ def test_a_delivery_of_a_cancelling_step_is_put_off(open_shop: OpenShop, script:
     assert outcomes == ["too_early"]
 
 
+@pytest.mark.rule("cancelling-siblings")
 def test_siblings_that_execute_are_waited_for(open_shop: OpenShop, script: Script) -> None:
     shops: list[Shop] = []
     seen = []

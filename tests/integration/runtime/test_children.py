@@ -28,6 +28,7 @@ def family(script: Script, work: Callable[[StepContext, type[Workflow]], Any]) -
     return Parent, Child
 
 
+@pytest.mark.rule("starting-actor", "child-linked")
 def test_a_child_is_linked_both_ways(open_shop: OpenShop, script: Script) -> None:
     parent, child = family(
         script, lambda ctx, child: {"child": ctx.start_child(child, {"order_id": "o-9"}, key="k", trigger="by_hand")}
@@ -42,6 +43,7 @@ def test_a_child_is_linked_both_ways(open_shop: OpenShop, script: Script) -> Non
     assert (started.status, started.trigger, started.payload["order_id"]) == ("completed", "by_hand", "o-9")
 
 
+@pytest.mark.rule("child-once")
 def test_the_same_key_returns_the_same_child(open_shop: OpenShop, script: Script) -> None:
     def work(ctx: StepContext, child: type[Workflow]) -> dict[str, Any]:
         started = [ctx.start_child(child, {}, key=key) for key in ("a", "b", "a")]
@@ -58,12 +60,14 @@ def test_the_same_key_returns_the_same_child(open_shop: OpenShop, script: Script
     assert script.calls == ["child", "child"]
 
 
+@pytest.mark.rule("child-once")
 def test_other_runs_have_other_children(open_shop: OpenShop, script: Script) -> None:
     parent, child = family(script, lambda ctx, child: {"child": ctx.start_child(child, {}, key="k")})
     shop = open_shop(parent, child)
     assert shop.look(shop.run(parent)).children != shop.look(shop.run(parent)).children
 
 
+@pytest.mark.rule("child-fails")
 @pytest.mark.parametrize(
     ("start", "expected"),
     [

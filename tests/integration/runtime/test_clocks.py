@@ -69,6 +69,7 @@ def is_now(shop: Shop, time: datetime | None, later: timedelta = timedelta(0)) -
     return abs(time - database_now(shop) - later) < NEARLY
 
 
+@pytest.mark.rule("clock-database")
 @ON_POSTGRESQL
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("through", ["own", "session"])
@@ -101,6 +102,7 @@ def test_a_run_goes_by_the_databases_time(
     assert is_now(shop, shop.look(run_id).finished_at)
 
 
+@pytest.mark.rule("clock-database")
 @ON_POSTGRESQL
 @pytest.mark.parametrize("wrong", WRONG)
 def test_machines_that_disagree_perform_a_run_together(
@@ -124,6 +126,7 @@ def test_machines_that_disagree_perform_a_run_together(
     assert first.status(run_id) == "paused"
 
 
+@pytest.mark.rule("clock-database")
 @ON_POSTGRESQL
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_clock_that_is_set_while_the_process_runs_changes_nothing(
@@ -138,6 +141,7 @@ def test_a_clock_that_is_set_while_the_process_runs_changes_nothing(
     assert is_now(shop, shop.look(shop.start(workflow)).created_at)
 
 
+@pytest.mark.rule("clock-database")
 @ON_POSTGRESQL
 @pytest.mark.parametrize("wrong", WRONG)
 def test_schedules_fire_at_the_databases_time(
@@ -153,6 +157,7 @@ def test_schedules_fire_at_the_databases_time(
     assert row.fired_window == datetime(2026, 3, 9, 9, 0, tzinfo=UTC)
 
 
+@pytest.mark.rule("clock-schedules")
 @pytest.mark.parametrize("column", ["fired_window", "resumed_at"])
 def test_a_time_that_has_yet_to_come_silences_no_schedule(open_shop: OpenShop, script: Script, column: str) -> None:
     shop = open_shop(settling(script))
@@ -172,6 +177,7 @@ def test_a_time_that_has_yet_to_come_silences_no_schedule(open_shop: OpenShop, s
     assert len(scheduler.fire_due(shop.runtime, before)) == 1
 
 
+@pytest.mark.rule("clock-schedules")
 def test_two_clocks_that_differ_by_a_moment_fire_once(open_shop: OpenShop, script: Script) -> None:
     class Often(Workflow):
         daily = Cron("0 9 * * *", Order, idempotency="none")
@@ -186,6 +192,7 @@ def test_two_clocks_that_differ_by_a_moment_fire_once(open_shop: OpenShop, scrip
     assert scheduler.fire_due(shop.runtime, before) == []
 
 
+@pytest.mark.rule("clock-check")
 @ON_POSTGRESQL
 @pytest.mark.parametrize(
     ("wrong", "said"),
@@ -218,6 +225,7 @@ class Machine(SettableClock):
         return datetime.now(UTC) + self.ahead
 
 
+@pytest.mark.rule("clock-behind")
 def test_the_time_never_runs_ahead_of_the_reference() -> None:
     machine = Machine()
     clock = ReferenceClock(machine, lambda: None)

@@ -33,6 +33,7 @@ def work_until(shop: Shop, settled: Callable[[], bool]) -> NoReturn:
         os._exit(2)
 
 
+@pytest.mark.rule("interrupted-alone")
 def test_only_the_step_that_kills_its_process_comes_to_be_interrupted(open_shop: Callable[..., Shop]) -> None:
     beside = threading.Semaphore(0)
 

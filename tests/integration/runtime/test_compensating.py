@@ -37,6 +37,7 @@ def saga(script: Script, *, undo_b: tuple[Any, ...] = (None,), retry_b: Retry | 
     return Saga
 
 
+@pytest.mark.rule("compensating-order", "compensating-not-failed", "compensating-step-run", "compensating-key")
 def test_a_failed_run_is_undone_newest_first(open_shop: OpenShop, script: Script) -> None:
     workflow = saga(script)
     shop = open_shop(workflow)
@@ -48,6 +49,7 @@ def test_a_failed_run_is_undone_newest_first(open_shop: OpenShop, script: Script
     assert len(set(keys)) == len(keys)
 
 
+@pytest.mark.rule("compensating-given")
 def test_a_compensation_is_told_what_it_undoes(open_shop: OpenShop) -> None:
     told: dict[str, Any] = {}
 
@@ -70,6 +72,7 @@ def test_a_compensation_is_told_what_it_undoes(open_shop: OpenShop) -> None:
     assert told["failure"]["code"] == "declined"
 
 
+@pytest.mark.rule("compensating-fails", "compensating-again")
 def test_a_compensation_that_fails_does_not_stop_the_others_and_can_be_retried(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -93,6 +96,7 @@ def test_a_compensation_that_fails_does_not_stop_the_others_and_can_be_retried(
     assert "compensation_retried" in shop.events(run_id)
 
 
+@pytest.mark.rule("compensating-retry", "replaying-compensating")
 def test_a_compensation_has_a_retry_policy_of_its_own(open_shop: OpenShop, script: Script) -> None:
     workflow = saga(script, undo_b=(OSError("no"), None), retry_b=Retry(2, backoff=Fixed(60)))
     shop = open_shop(workflow)
@@ -107,6 +111,7 @@ def test_a_compensation_has_a_retry_policy_of_its_own(open_shop: OpenShop, scrip
     assert shop.look(run_id).compensation == "completed"
 
 
+@pytest.mark.rule("executor-compensations")
 def test_a_queue_is_given_compensations_by_a_method_of_their_own(open_shop: OpenShop, script: Script) -> None:
     queue, workflow = Recording(continues=True), saga(script)
     shop = open_shop(workflow, executor=queue)
@@ -119,6 +124,7 @@ def test_a_queue_is_given_compensations_by_a_method_of_their_own(open_shop: Open
     assert shop.deliver(run_id).outcome == "duplicate"
 
 
+@pytest.mark.rule("compensating-order")
 def test_a_run_without_anything_to_undo_is_not_compensated(open_shop: OpenShop, script: Script) -> None:
     class Failing(Workflow):
         place = Manual(Order)
@@ -130,6 +136,7 @@ def test_a_run_without_anything_to_undo_is_not_compensated(open_shop: OpenShop, 
     assert script.calls == ["work"]
 
 
+@pytest.mark.rule("compensating-loops")
 def test_every_visit_of_a_loop_is_undone(open_shop: OpenShop, script: Script) -> None:
     from flask_squidmesh import Approval
 
@@ -150,6 +157,7 @@ def test_every_visit_of_a_loop_is_undone(open_shop: OpenShop, script: Script) ->
     assert [(context.visit, context.output) for context in undone] == [(2, {"n": 2}), (1, {"n": 1})]
 
 
+@pytest.mark.rule("compensating-passed-over")
 def test_a_step_that_was_skipped_over_by_an_error_route_is_undone_later(open_shop: OpenShop, script: Script) -> None:
     class Routed(Workflow):
         place = Manual(Order)
@@ -163,6 +171,7 @@ def test_a_step_that_was_skipped_over_by_an_error_route_is_undone_later(open_sho
     assert script.calls == ["a", "b", "rescue", "undo_a"]
 
 
+@pytest.mark.rule("compensating-late")
 def test_a_sibling_that_ends_after_the_failure_is_undone_too(open_shop: OpenShop, script: Script) -> None:
     shops: list[Shop] = []
 
@@ -189,6 +198,7 @@ def test_a_sibling_that_ends_after_the_failure_is_undone_too(open_shop: OpenShop
     assert dict(shop.visits(run_id))["slow_"] == "completed"
 
 
+@pytest.mark.rule("failing-sibling-after")
 def test_a_sibling_that_fails_after_the_failure_changes_nothing(open_shop: OpenShop, script: Script) -> None:
     shops: list[Shop] = []
 
@@ -209,6 +219,7 @@ def test_a_sibling_that_fails_after_the_failure_changes_nothing(open_shop: OpenS
     assert (run.status, run.last_error["message"], run.current_step) == ("failed", "first", "bad")
 
 
+@pytest.mark.rule("child-live-runs-only")
 def test_a_compensation_starts_no_children(open_shop: OpenShop, script: Script) -> None:
     class Child(Workflow):
         place = Manual(Order)
@@ -231,6 +242,7 @@ def test_a_compensation_starts_no_children(open_shop: OpenShop, script: Script) 
     assert len(shop.rows(tables.runs)) == 1
 
 
+@pytest.mark.rule("compensating-function", "deploy-compensation-gone")
 def test_the_function_that_undoes_may_be_gone_after_a_deploy(open_shop: OpenShop, script: Script) -> None:
     workflow = saga(script, undo_b=(OSError("no"),), retry_b=Retry(2, backoff=Fixed(60)))
     shop = open_shop(workflow)
@@ -253,6 +265,7 @@ def test_the_function_that_undoes_may_be_gone_after_a_deploy(open_shop: OpenShop
     assert "no longer declares" in row.error["message"]
 
 
+@pytest.mark.rule("compensating-twice")
 def test_a_compensation_delivered_twice_is_done_once(open_shop: OpenShop, script: Script) -> None:
     queue, workflow = Recording(continues=True), saga(script)
     shop = open_shop(workflow, executor=queue)

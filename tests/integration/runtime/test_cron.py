@@ -64,6 +64,7 @@ def runs(script: Script) -> int:
     return len({context.run_id for context in script.contexts})
 
 
+@pytest.mark.rule("cron-once-a-window")
 def test_a_window_is_started_once(fire: Callable[..., Any], script: Script) -> None:
     first = fire(intended_window=WINDOW)
     assert fire(intended_window=WINDOW) == first
@@ -74,6 +75,7 @@ def test_a_window_is_started_once(fire: Callable[..., Any], script: Script) -> N
     assert runs(script) == 2
 
 
+@pytest.mark.rule("cron-once-a-window")
 def test_a_second_start_may_be_skipped(fire: Callable[..., Any], script: Script) -> None:
     assert fire("skip", intended_window=WINDOW)
     assert fire("skip", intended_window=WINDOW) is None
@@ -81,16 +83,19 @@ def test_a_second_start_may_be_skipped(fire: Callable[..., Any], script: Script)
     assert runs(script) == 1
 
 
+@pytest.mark.rule("cron-once-a-window")
 def test_or_every_start_may_count(fire: Callable[..., Any], script: Script) -> None:
     assert fire("none", intended_window=WINDOW) != fire("none", intended_window=WINDOW)
 
 
+@pytest.mark.rule("cron-signal")
 def test_a_signal_names_the_activation_instead_of_the_window(fire: Callable[..., Any]) -> None:
     first = fire(signal_id="tick-1", intended_window=WINDOW)
     assert fire(signal_id="tick-1", intended_window=WINDOW + timedelta(days=1)) == first
     assert fire(signal_id="tick-2", intended_window=WINDOW) != first
 
 
+@pytest.mark.rule("cron-signal")
 def test_without_a_window_the_last_due_time_is_it(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(workflow := digesting(script))
     first = scheduler.fire(shop.runtime, "digesting", "daily")
@@ -100,6 +105,7 @@ def test_without_a_window_the_last_due_time_is_it(open_shop: OpenShop, script: S
     assert workflow
 
 
+@pytest.mark.rule("cron-payload", "cron-facts")
 def test_the_payload_comes_from_defaults_and_knows_the_scheduled_day(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(digesting(script))
     run_id = scheduler.fire(
@@ -116,6 +122,7 @@ def test_the_payload_comes_from_defaults_and_knows_the_scheduled_day(open_shop: 
     assert "schedule" not in run.payload
 
 
+@pytest.mark.rule("cron-replay")
 def test_a_replay_keeps_what_the_schedule_said(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(digesting(script))
     run_id = scheduler.fire(shop.runtime, "digesting", "daily", intended_window=WINDOW, signal_id="t")
@@ -127,6 +134,7 @@ def test_a_replay_keeps_what_the_schedule_said(open_shop: OpenShop, script: Scri
     assert scheduler.fire(shop.runtime, "digesting", "daily", signal_id="t") == run_id
 
 
+@pytest.mark.rule("cron-by-hand")
 def test_a_person_may_start_by_a_cron_trigger(open_shop: OpenShop, script: Script) -> None:
     workflow = digesting(script)
     shop = open_shop(workflow)
@@ -152,6 +160,7 @@ def test_what_fired_last_is_remembered(open_shop: OpenShop, script: Script) -> N
     assert after.next_due > shop.clock.now()
 
 
+@pytest.mark.rule("cron-two-at-once")
 def test_two_processes_that_fire_at_once_start_one_run(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(digesting(script))
     barrier, fired = threading.Barrier(2), []
@@ -171,6 +180,7 @@ def test_two_processes_that_fire_at_once_start_one_run(open_shop: OpenShop, scri
     assert len(set(fired)) == 3
 
 
+@pytest.mark.rule("cron-once-a-window", "cron-declared-only")
 @pytest.mark.parametrize(
     ("workflow", "trigger", "expected"),
     [
@@ -209,6 +219,7 @@ def test_a_queue_is_given_the_activation_and_brings_it_back(open_shop: OpenShop,
     assert (again.outcome, again.run_id) == ("duplicate", delivery.run_id)
 
 
+@pytest.mark.rule("cron-held")
 @pytest.mark.parametrize(("workflow", "trigger"), [("nowhere", "daily"), ("digesting", "by_hand")])
 def test_an_activation_that_the_process_of_a_queue_does_not_know_is_put_back(
     open_shop: OpenShop, script: Script, workflow: str, trigger: str
@@ -240,6 +251,7 @@ def test_the_database_executor_keeps_activations_until_they_are_due(open_shop: O
     assert shop.rows(tables.dispatches) == []
 
 
+@pytest.mark.rule("cron-unknown")
 def test_an_activation_that_this_process_does_not_know_is_put_off_and_not_lost(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -259,6 +271,7 @@ def test_an_activation_that_this_process_does_not_know_is_put_off_and_not_lost(
     assert runs(script) == 1
 
 
+@pytest.mark.rule("cron-one-commit")
 def test_an_activation_goes_with_the_runs_own_transaction(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,6 +286,7 @@ def test_an_activation_goes_with_the_runs_own_transaction(
     assert runs(script) == 1
 
 
+@pytest.mark.rule("cron-fired-by-workers")
 def test_a_worker_fires_a_schedule_when_its_window_comes(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(digesting(script))
     since = shop.clock.now()
@@ -289,6 +303,7 @@ def test_a_worker_fires_a_schedule_when_its_window_comes(open_shop: OpenShop, sc
     assert len(scheduler.fire_due(shop.runtime, shop.clock.now())) == 1
 
 
+@pytest.mark.rule("cron-fired-by-workers")
 def test_a_first_worker_starts_nothing_old(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(digesting(script))
     shop.clock.advance(timedelta(days=2))
@@ -296,6 +311,7 @@ def test_a_first_worker_starts_nothing_old(open_shop: OpenShop, script: Script) 
     assert scheduler.fire_due(shop.runtime, shop.clock.now()) == []
 
 
+@pytest.mark.rule("cron-fired-by-workers")
 @pytest.mark.parametrize("idempotency", ["return_existing", "skip", "none"])
 def test_of_two_workers_one_fires_a_window(open_shop: OpenShop, script: Script, idempotency: str) -> None:
     shop = open_shop(digesting(script, idempotency=idempotency))
@@ -335,6 +351,7 @@ def test_only_cron_triggers_are_handed_to_the_executor(open_shop: OpenShop, scri
         shop.mesh.enqueue_cron("digesting", "nightly")
 
 
+@pytest.mark.rule("cron-by-hand")
 def test_an_older_or_a_coming_window_started_by_hand_takes_the_place_of_no_other(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -348,6 +365,7 @@ def test_an_older_or_a_coming_window_started_by_hand_takes_the_place_of_no_other
     assert scheduler.fire_due(shop.runtime, since) == []
 
 
+@pytest.mark.rule("cron-by-hand")
 def test_a_run_written_when_the_next_window_has_begun_does_not_lose_it(open_shop: OpenShop, script: Script) -> None:
     class Ticking(Workflow):
         each_minute = Cron("* * * * *")
@@ -363,6 +381,7 @@ class Broken(BaseModel):
     day: str = Field(default_factory=lambda: str(1 // 0))
 
 
+@pytest.mark.rule("cron-raises")
 def test_a_schedule_that_raises_stops_no_other(
     open_shop: OpenShop, script: Script, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -378,6 +397,7 @@ def test_a_schedule_that_raises_stops_no_other(
     assert "schedule broken of alarming could not be fired (ZeroDivisionError)" in caplog.text
 
 
+@pytest.mark.rule("cron-raises")
 def test_an_activation_that_raises_is_put_off(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:

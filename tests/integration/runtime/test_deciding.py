@@ -71,6 +71,7 @@ def test_an_approval_shows_what_it_asks(open_shop: OpenShop, script: Script) -> 
     assert shop.events(run.id) == ["paused"]
 
 
+@pytest.mark.rule("decision-record")
 def test_approval_goes_on_with_the_ok_route(open_shop: OpenShop, script: Script) -> None:
     workflow = reviewing(script, output="review")
     shop = open_shop(workflow)
@@ -96,6 +97,7 @@ def test_approval_goes_on_with_the_ok_route(open_shop: OpenShop, script: Script)
     assert script.calls == ["capture"]
 
 
+@pytest.mark.rule("decision-reject")
 def test_rejection_goes_on_with_its_route(open_shop: OpenShop, script: Script) -> None:
     workflow = reviewing(script)
     shop = open_shop(workflow)
@@ -108,6 +110,7 @@ def test_rejection_goes_on_with_its_route(open_shop: OpenShop, script: Script) -
     assert shop.events(run_id) == ["paused", "rejected"]
 
 
+@pytest.mark.rule("decision-record")
 def test_the_record_of_a_decision_overwrites_no_field_of_the_payload(open_shop: OpenShop, script: Script) -> None:
     class Asking(BaseModel):
         decision: str = "mine"
@@ -130,6 +133,7 @@ def test_the_record_of_a_decision_overwrites_no_field_of_the_payload(open_shop: 
     assert (review["decision"], review["actor"], review["comment"]) == ("approved", "lee", "fine")
 
 
+@pytest.mark.rule("decision-actor")
 def test_a_pause_is_resumed_without_a_name_if_need_be(open_shop: OpenShop, script: Script) -> None:
     workflow = pausing(script, output="hold")
     shop = open_shop(workflow)
@@ -158,6 +162,7 @@ def test_a_prompt_knows_the_decision_before(open_shop: OpenShop, script: Script)
     assert '"approved"' in second.decision["prompt"]
 
 
+@pytest.mark.rule("decision-stored", "deploy-approval-gone")
 def test_an_open_decision_keeps_its_targets_after_a_deploy(open_shop: OpenShop, script: Script) -> None:
     workflow = reviewing(script)
     shop = open_shop(workflow)
@@ -179,6 +184,7 @@ def test_an_open_decision_keeps_its_targets_after_a_deploy(open_shop: OpenShop, 
     assert "other" not in later.look(run_id).context
 
 
+@pytest.mark.rule("decision-target-gone")
 def test_a_target_that_is_gone_is_refused(open_shop: OpenShop, script: Script) -> None:
     workflow = reviewing(script)
     shop = open_shop(workflow)
@@ -202,6 +208,7 @@ def test_a_target_that_is_gone_is_refused(open_shop: OpenShop, script: Script) -
 # -- what callers say --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("decision-actor", "decision-arguments")
 @pytest.mark.parametrize(
     ("said", "field"),
     [
@@ -231,6 +238,7 @@ def test_what_is_said_must_fit(migrated_sqlite_url: str, script: Script, said: d
     shop.runtime.database.dispose()
 
 
+@pytest.mark.rule("decision-arguments")
 @pytest.mark.parametrize("field", ["actor", "metadata"])
 def test_what_is_said_may_not_be_too_large(open_shop: OpenShop, script: Script, field: str) -> None:
     workflow = reviewing(script)
@@ -243,6 +251,7 @@ def test_what_is_said_may_not_be_too_large(open_shop: OpenShop, script: Script, 
     assert shop.status(run_id) == "paused"
 
 
+@pytest.mark.rule("malformed-id")
 @pytest.mark.parametrize("run_id", ["nonsense", "", 7, None])
 def test_an_id_that_is_none_is_no_run(migrated_sqlite_url: str, script: Script, run_id: Any) -> None:
     shop = Shop(migrated_sqlite_url, reviewing(script))
@@ -253,6 +262,7 @@ def test_an_id_that_is_none_is_no_run(migrated_sqlite_url: str, script: Script, 
     shop.runtime.database.dispose()
 
 
+@pytest.mark.rule("malformed-id")
 def test_a_run_that_is_not_there_is_not_found(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(reviewing(script))
     with pytest.raises(RunNotFoundError):
@@ -269,6 +279,7 @@ def test_ids_may_be_uuids_or_text(open_shop: OpenShop, script: Script) -> None:
     assert shop.mesh.inspect_run(run_id.upper()).id == run_id
 
 
+@pytest.mark.rule("decision-not-fitting")
 @pytest.mark.parametrize("call", ["approve_run", "reject_run", "unblock_run", "retry_step", "fail_step"])
 def test_calls_that_do_not_fit_say_what_does(open_shop: OpenShop, script: Script, call: str) -> None:
     workflow = pausing(script) if call != "unblock_run" else reviewing(script)
@@ -282,6 +293,7 @@ def test_calls_that_do_not_fit_say_what_does(open_shop: OpenShop, script: Script
     assert shop.events(run_id) == ["paused"]
 
 
+@pytest.mark.rule("decision-second", "inspecting-audit")
 def test_a_decision_twice_is_refused_the_second_time(open_shop: OpenShop, script: Script) -> None:
     workflow = reviewing(script)
     shop = open_shop(workflow)
@@ -295,6 +307,7 @@ def test_a_decision_twice_is_refused_the_second_time(open_shop: OpenShop, script
 # -- decision tokens and idempotency keys ------------------------------------------------------------------------
 
 
+@pytest.mark.rule("expected-token")
 def test_a_stale_decision_token_is_a_conflict_and_does_nothing(open_shop: OpenShop, script: Script) -> None:
     class Rework(Workflow):
         place = Manual(Order)
@@ -318,6 +331,7 @@ def test_a_stale_decision_token_is_a_conflict_and_does_nothing(open_shop: OpenSh
     assert script.calls == ["revise", "publish"]
 
 
+@pytest.mark.rule("expected-cancel")
 def test_cancel_needs_only_that_the_run_is_not_finished(open_shop: OpenShop, script: Script) -> None:
     workflow = reviewing(script)
     shop = open_shop(workflow)
@@ -328,6 +342,7 @@ def test_cancel_needs_only_that_the_run_is_not_finished(open_shop: OpenShop, scr
     assert caught.value.current["status"] == "cancelled"
 
 
+@pytest.mark.rule("call-key-once")
 def test_the_same_key_is_done_once_and_answered_as_before(open_shop: OpenShop, script: Script) -> None:
     workflow = reviewing(script)
     shop = open_shop(workflow)
@@ -353,6 +368,7 @@ OTHERWISE: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.rule("call-key-bound")
 def test_a_key_is_that_of_one_person_and_the_same_arguments(open_shop: OpenShop, script: Script) -> None:
     workflow = reviewing(script)
     shop = open_shop(workflow)
@@ -383,6 +399,7 @@ def test_a_key_without_a_person_is_nobody_elses_either(open_shop: OpenShop, scri
         shop.mesh.cancel_run(run_id, idempotency_key="k", compensate=True)
 
 
+@pytest.mark.rule("call-key-free")
 def test_a_key_belongs_to_one_call_on_one_run(open_shop: OpenShop, script: Script) -> None:
     workflow = reviewing(script)
     shop = open_shop(workflow)
@@ -393,6 +410,7 @@ def test_a_key_belongs_to_one_call_on_one_run(open_shop: OpenShop, script: Scrip
     shop.mesh.replay_run(first, idempotency_key="k")
 
 
+@pytest.mark.rule("call-key-free")
 def test_a_refused_call_leaves_its_key_free(open_shop: OpenShop, script: Script) -> None:
     workflow = pausing(script)
     shop = open_shop(workflow)
@@ -404,6 +422,7 @@ def test_a_refused_call_leaves_its_key_free(open_shop: OpenShop, script: Script)
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("call-key-free")
 @pytest.mark.parametrize("key", ["", "  ", 7, "k" * 201, "a\0b"])
 def test_a_key_must_be_a_short_text(migrated_sqlite_url: str, script: Script, key: Any) -> None:
     shop = Shop(migrated_sqlite_url, workflow := pausing(script))
@@ -434,6 +453,7 @@ def test_answers_with_times_survive_being_stored(open_shop: OpenShop, script: Sc
 # -- joining the host's session ----------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("call-session")
 def test_a_joined_decision_is_handed_over_after_the_commit(open_shop: OpenShop, script: Script) -> None:
     queue, workflow = Recording(), reviewing(script)
     shop = open_shop(workflow, executor=queue)
@@ -444,6 +464,7 @@ def test_a_joined_decision_is_handed_over_after_the_commit(open_shop: OpenShop, 
     assert queue.steps == ["capture"]
 
 
+@pytest.mark.rule("call-session")
 def test_a_joined_decision_that_is_rolled_back_was_never_taken(open_shop: OpenShop, script: Script) -> None:
     workflow = reviewing(script)
     shop = open_shop(workflow)
@@ -457,6 +478,7 @@ def test_a_joined_decision_that_is_rolled_back_was_never_taken(open_shop: OpenSh
 # -- ending ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("audit-who", "acknowledge")
 def test_a_failed_run_is_acknowledged_once(open_shop: OpenShop, script: Script) -> None:
     class Failing(Workflow):
         place = Manual(Order)
@@ -472,6 +494,7 @@ def test_a_failed_run_is_acknowledged_once(open_shop: OpenShop, script: Script) 
     assert shop.events(run_id) == ["acknowledged"]
 
 
+@pytest.mark.rule("decision-hand-over-fails")
 def test_a_decision_stands_though_its_hand_over_fails(open_shop: OpenShop, script: Script) -> None:
     queue, workflow = Recording(), reviewing(script)
     shop = open_shop(workflow, executor=queue)
@@ -483,6 +506,7 @@ def test_a_decision_stands_though_its_hand_over_fails(open_shop: OpenShop, scrip
     assert shop.deliver(run_id, "capture").status == "completed"
 
 
+@pytest.mark.rule("decision-overdue")
 def test_an_overdue_decision_stays_open(open_shop: OpenShop, script: Script) -> None:
     workflow = reviewing(script, within=timedelta(hours=1))
     shop = open_shop(workflow)

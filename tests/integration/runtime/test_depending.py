@@ -31,6 +31,7 @@ from tests.shop import Order, Recording, Script, Shop, error_of
 OpenShop = Callable[..., Shop]
 
 
+@pytest.mark.rule("dispatch-ready-steps")
 def test_all_roots_are_handed_over_together(open_shop: OpenShop, script: Script) -> None:
     class Roots(Workflow):
         place = Manual(Order)
@@ -51,6 +52,7 @@ def test_all_roots_are_handed_over_together(open_shop: OpenShop, script: Script)
     assert shop.deliver(run.id, "c").status == "completed"
 
 
+@pytest.mark.rule("depending-parents")
 def test_a_child_does_not_wait_for_roots_that_are_none_of_its_parents(open_shop: OpenShop, script: Script) -> None:
     class Uneven(Workflow):
         place = Manual(Order)
@@ -68,6 +70,7 @@ def test_a_child_does_not_wait_for_roots_that_are_none_of_its_parents(open_shop:
     assert (script.calls[-1], shop.status(run_id)) == ("join", "completed")
 
 
+@pytest.mark.rule("depending-sees")
 def test_a_join_counts_its_parents_and_sees_only_its_ancestors(open_shop: OpenShop, script: Script) -> None:
     class Diamond(Workflow):
         place = Manual(Order)
@@ -86,6 +89,7 @@ def test_a_join_counts_its_parents_and_sees_only_its_ancestors(open_shop: OpenSh
     assert script.calls.count("bottom") == 1
 
 
+@pytest.mark.rule("retry-siblings")
 def test_a_retrying_sibling_holds_up_only_its_own_join(open_shop: OpenShop, script: Script) -> None:
     class Retrying(Workflow):
         place = Manual(Order)
@@ -103,6 +107,7 @@ def test_a_retrying_sibling_holds_up_only_its_own_join(open_shop: OpenShop, scri
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("retry-siblings")
 def test_two_siblings_may_retry_at_once(open_shop: OpenShop, script: Script) -> None:
     class Both(Workflow):
         place = Manual(Order)
@@ -119,6 +124,7 @@ def test_two_siblings_may_retry_at_once(open_shop: OpenShop, script: Script) -> 
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("failing-dependency")
 def test_a_final_failure_ends_the_run_and_its_waiting_siblings(open_shop: OpenShop, script: Script) -> None:
     class Failing(Workflow):
         place = Manual(Order)
@@ -139,6 +145,7 @@ def test_a_final_failure_ends_the_run_and_its_waiting_siblings(open_shop: OpenSh
     assert "join" not in script.calls
 
 
+@pytest.mark.rule("wait-join")
 def test_a_join_that_opens_as_a_wait_waits_from_then_on(open_shop: OpenShop, script: Script) -> None:
     class Waiting(Workflow):
         place = Manual(Order)
@@ -169,6 +176,7 @@ def approving(script: Script) -> type[Workflow]:
     return Approving
 
 
+@pytest.mark.rule("declaring-manual-steps", "decision-beside", "decision-several", "inspecting-needs")
 def test_decisions_are_open_while_other_work_goes_on(open_shop: OpenShop, script: Script) -> None:
     workflow = approving(script)
     shop = open_shop(workflow)
@@ -194,6 +202,7 @@ def test_decisions_are_open_while_other_work_goes_on(open_shop: OpenShop, script
     assert (answer.status, answer.needs) == ("completed", None)
 
 
+@pytest.mark.rule("inspecting-needs")
 def test_needs_keep_since_when_the_oldest_decision_waits(open_shop: OpenShop, script: Script) -> None:
     workflow = approving(script)
     shop = open_shop(workflow)
@@ -206,6 +215,7 @@ def test_needs_keep_since_when_the_oldest_decision_waits(open_shop: OpenShop, sc
     assert (after.since - before.since).total_seconds() < 1  # type: ignore[operator]
 
 
+@pytest.mark.rule("decision-within")
 def test_a_decision_behind_a_join_has_its_time_from_when_it_was_asked_for(open_shop: OpenShop, script: Script) -> None:
     class Reviewing(Workflow):
         place = Manual(Order)
@@ -226,6 +236,7 @@ def test_a_decision_behind_a_join_has_its_time_from_when_it_was_asked_for(open_s
     assert shop.mesh.explain_run(run_id).details["deadline"] == "due_soon"
 
 
+@pytest.mark.rule("decision-reject-dependency")
 def test_a_rejection_fails_a_dependency_run(open_shop: OpenShop, script: Script) -> None:
     workflow = approving(script)
     shop = open_shop(workflow)
@@ -236,6 +247,7 @@ def test_a_rejection_fails_a_dependency_run(open_shop: OpenShop, script: Script)
     assert shop.rows(tables.dispatches) == []
 
 
+@pytest.mark.rule("decision-reject-dependency")
 def test_a_rejection_undoes_what_was_done_and_closes_other_decisions(open_shop: OpenShop, script: Script) -> None:
     class Publishing(Workflow):
         place = Manual(Order)
@@ -257,6 +269,7 @@ def test_a_rejection_undoes_what_was_done_and_closes_other_decisions(open_shop: 
         shop.mesh.approve_run(run_id, actor="lee", step="finance")
 
 
+@pytest.mark.rule("inspecting-needs")
 def test_needs_name_the_earliest_due_time_of_those_that_are_open(open_shop: OpenShop, script: Script) -> None:
     class Reviewing(Workflow):
         place = Manual(Order)
@@ -279,6 +292,7 @@ def test_needs_name_the_earliest_due_time_of_those_that_are_open(open_shop: Open
     assert hours() is None
 
 
+@pytest.mark.rule("current-step")
 def test_a_run_is_at_no_one_step_unless_one_is_asked_about_or_tried_again(open_shop: OpenShop, script: Script) -> None:
     class Reviewing(Workflow):
         place = Manual(Order)
@@ -296,6 +310,7 @@ def test_a_run_is_at_no_one_step_unless_one_is_asked_about_or_tried_again(open_s
     assert (shop.status(run_id), shop.look(run_id).current_step) == ("running", None)
 
 
+@pytest.mark.rule("decision-several")
 def test_a_decision_is_looked_for_at_the_step_that_is_named(open_shop: OpenShop, script: Script) -> None:
     workflow = approving(script)
     shop = open_shop(workflow)
@@ -306,6 +321,7 @@ def test_a_decision_is_looked_for_at_the_step_that_is_named(open_shop: OpenShop,
     assert shop.mesh.unblock_run(run_id).needs.count == 2  # type: ignore[union-attr]
 
 
+@pytest.mark.rule("decision-join")
 def test_a_join_may_be_a_decision(open_shop: OpenShop, script: Script) -> None:
     class Joined(Workflow):
         place = Manual(Order)
@@ -325,6 +341,7 @@ def test_a_join_may_be_a_decision(open_shop: OpenShop, script: Script) -> None:
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("in-place-fan-out")
 def test_a_fan_out_goes_on_in_place_with_one_and_hands_the_others_over(open_shop: OpenShop, script: Script) -> None:
     class Fan(Workflow):
         place = Manual(Order)
@@ -343,6 +360,7 @@ def test_a_fan_out_goes_on_in_place_with_one_and_hands_the_others_over(open_shop
     assert shop.deliver(run_id, "three").status == "completed"
 
 
+@pytest.mark.rule("deploy-added")
 def test_a_step_added_to_the_end_after_a_deploy_is_performed(open_shop: OpenShop, script: Script) -> None:
     class Growing(Workflow):
         place = Manual(Order)
@@ -365,6 +383,7 @@ def test_a_step_added_to_the_end_after_a_deploy_is_performed(open_shop: OpenShop
     assert (script.calls, later.status(run_id)) == (["a", "c"], "completed")
 
 
+@pytest.mark.rule("depending-join")
 def test_a_join_of_three_begins_with_the_last_of_them(open_shop: OpenShop, script: Script) -> None:
     class Three(Workflow):
         place = Manual(Order)
@@ -384,6 +403,7 @@ def test_a_join_of_three_begins_with_the_last_of_them(open_shop: OpenShop, scrip
     assert script.calls == ["b", "a", "c", "join"]
 
 
+@pytest.mark.rule("depending-same-key")
 def test_what_two_steps_side_by_side_returned_is_given_to_nobody(open_shop: OpenShop) -> None:
     def take(data: dict[str, str]) -> None:
         raise AssertionError("not called")
@@ -409,6 +429,7 @@ def test_what_two_steps_side_by_side_returned_is_given_to_nobody(open_shop: Open
         assert "steps load and read ran side by side and both returned data" in step_run.error["message"]
 
 
+@pytest.mark.rule("depending-same-key")
 def test_what_a_later_step_returned_once_more_is_not_disputed(open_shop: OpenShop, script: Script) -> None:
     def merge(payload: Order) -> dict[str, str]:
         return {"data": "merged"}

@@ -31,6 +31,7 @@ def charging(script: Script, step: str, style: str) -> type[Workflow]:
     return type("Charging", (Workflow,), {"place": Manual(Order), step: charge, "tell": tell, **flow})
 
 
+@pytest.mark.rule("deploy-interrupted-gone")
 @pytest.mark.parametrize("style", ["flow", "dependency"])
 def test_an_interrupted_step_that_is_gone_can_only_be_given_up(open_shop: OpenShop, script: Script, style: str) -> None:
     shop = open_shop(charging(script, "charge", style))
@@ -45,6 +46,7 @@ def test_an_interrupted_step_that_is_gone_can_only_be_given_up(open_shop: OpenSh
     assert error_of(later.look(run_id))["message"] == "nobody charges any more"
 
 
+@pytest.mark.rule("interrupted-cancelled", "deploy-interrupted-gone")
 def test_an_interrupted_step_that_is_gone_does_not_hinder_a_run_that_is_ending(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -55,6 +57,7 @@ def test_an_interrupted_step_that_is_gone_does_not_hinder_a_run_that_is_ending(
     assert later.status(run_id) == "cancelled"
 
 
+@pytest.mark.rule("deploy-routes")
 def test_fail_step_takes_the_error_route_of_today(open_shop: OpenShop, script: Script) -> None:
     def routed(route: str) -> type[Workflow]:
         charge = Step(script.does("charge", OSError("unknown")), irreversible=True)
@@ -78,6 +81,7 @@ def reviewing(script: Script, review: str) -> type[Workflow]:
     return type("Reviewing", (Workflow,), {"place": Manual(Order), "work": work, review: asked, "join": join})
 
 
+@pytest.mark.rule("deploy-approval-gone")
 def test_an_approval_that_is_gone_from_a_dependency_workflow_can_be_rejected(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -90,6 +94,7 @@ def test_an_approval_that_is_gone_from_a_dependency_workflow_can_be_rejected(
     assert later.mesh.reject_run(run_id, actor="lee").status == "failed"
 
 
+@pytest.mark.rule("deploy-replay")
 def test_a_run_is_replayed_though_its_trigger_is_gone(open_shop: OpenShop, script: Script) -> None:
     def working(*triggers: str) -> type[Workflow]:
         parts = {name: Manual(Order) for name in triggers}
@@ -104,6 +109,7 @@ def test_a_run_is_replayed_though_its_trigger_is_gone(open_shop: OpenShop, scrip
     assert script.calls == ["work", "work"]
 
 
+@pytest.mark.rule("deploy-replay")
 def test_a_replay_follows_the_definition_of_today(open_shop: OpenShop, script: Script) -> None:
     def working(*steps: str) -> type[Workflow]:
         made = [Step(script.does(name)) for name in steps]
@@ -119,6 +125,7 @@ def test_a_replay_follows_the_definition_of_today(open_shop: OpenShop, script: S
     assert script.calls == ["work", "check", "work"]
 
 
+@pytest.mark.rule("replaying-unsafe-gone")
 def test_what_cannot_be_undone_blocks_a_replay_though_its_step_is_gone(open_shop: OpenShop, script: Script) -> None:
     def working(name: str) -> type[Workflow]:
         parts = {"place": Manual(Order), name: Step(script.does(name), irreversible=True)}
@@ -132,6 +139,7 @@ def test_what_cannot_be_undone_blocks_a_replay_though_its_step_is_gone(open_shop
     assert [step["step"] for step in caught.value.steps] == ["charge"]
 
 
+@pytest.mark.rule("deploy-unregistered")
 def test_runs_of_a_workflow_that_is_gone_are_still_found(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(reviewing(script, "review"))
     run_id = shop.run("reviewing")

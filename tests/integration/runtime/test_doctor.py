@@ -102,6 +102,7 @@ def undoing(shop: Shop) -> str:
     return run_id
 
 
+@pytest.mark.rule("doctor-healthy")
 def test_healthy_runs_in_every_state_are_left_alone(shop: Shop) -> None:
     for workflow in (Chain, Charging, Reviewing, Retrying, Undoing, Joining):
         shop.run(workflow, idempotency_key="o-1")
@@ -182,6 +183,7 @@ MENDED: dict[str, tuple[str, Break]] = {
 }
 
 
+@pytest.mark.rule("doctor-finds")
 def test_what_is_mended(shop: Shop) -> None:
     for name, (rule, make) in MENDED.items():
         run_id, statements = make(shop)
@@ -228,6 +230,7 @@ NOTED: dict[str, tuple[str, Break]] = {
 }
 
 
+@pytest.mark.rule("doctor-finds")
 def test_what_is_found_for_a_person_to_decide(shop: Shop) -> None:
     for name, (rule, make) in NOTED.items():
         run_id, statements = make(shop)
@@ -258,6 +261,7 @@ def _attempt(run_id: str, number: int) -> Any:
     )
 
 
+@pytest.mark.rule("doctor-mends")
 def test_a_mended_run_goes_on_and_the_audit_says_what_was_done(shop: Shop) -> None:
     run_id = shop.start(Chain)
     write(shop, sa.delete(WORK), change(RUNS, run_id, open_steps=0))
@@ -271,6 +275,7 @@ def test_a_mended_run_goes_on_and_the_audit_says_what_was_done(shop: Shop) -> No
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("doctor-unclaimed")
 @pytest.mark.parametrize(("workflow", "status"), [(Chain, "completed"), (Charging, "paused")])
 def test_a_lost_step_is_taken_over_like_that_of_a_dead_worker(
     shop: Shop, workflow: type[Workflow], status: str

@@ -55,6 +55,7 @@ def joining(script: Script) -> type[Workflow]:
     return Joining
 
 
+@pytest.mark.rule("database-read-committed")
 @pytest.mark.parametrize("option", OPTIONS)
 def test_whatever_the_engine_says_each_decision_is_taken_once(
     migrated_postgres_url: str, script: Script, option: str
@@ -86,6 +87,7 @@ def test_whatever_the_engine_says_each_decision_is_taken_once(
     assert sorted(script.calls) == ["end", "end", "left", "left", "right", "right"]
 
 
+@pytest.mark.rule("database-read-committed")
 @pytest.mark.parametrize("option", ["autocommit", "serializable", "of the server"])
 def test_the_hosts_own_transactions_stay_as_the_engine_says(
     migrated_postgres_url: str, script: Script, option: str
@@ -109,6 +111,7 @@ def test_the_hosts_own_transactions_stay_as_the_engine_says(
 LISTENED = ("engine_connect", "begin", "before_cursor_execute", "before_execute", "after_cursor_execute", "do_execute")
 
 
+@pytest.mark.rule("database-past-sqlalchemy")
 @pytest.mark.parametrize("event", LISTENED)
 def test_no_statement_passes_a_listener_by(migrated_postgres_url: str, script: Script, event: str) -> None:
     workflow, heard = joining(script), list[str]()
@@ -138,6 +141,7 @@ def commits(connection: psycopg.Connection) -> int:
     return int(row[0]) if row else 0
 
 
+@pytest.mark.rule("database-past-sqlalchemy")
 def test_row_level_security_that_a_begin_listener_sets_up_is_obeyed(migrated_postgres_url: str, script: Script) -> None:
     """The policy lets rows be written and seen only where the listener has said who asks."""
     workflow = joining(script)
@@ -166,6 +170,7 @@ def test_row_level_security_that_a_begin_listener_sets_up_is_obeyed(migrated_pos
         connection.execute("DROP ROLE squidmesh_clerk")
 
 
+@pytest.mark.rule("database-refused")
 def test_a_session_that_commits_by_itself_is_refused(migrated_postgres_url: str, script: Script) -> None:
     workflow = joining(script)
     with shop_on(migrated_postgres_url, workflow, isolation_level="AUTOCOMMIT") as shop:
@@ -179,6 +184,7 @@ def test_a_session_that_commits_by_itself_is_refused(migrated_postgres_url: str,
         assert run_id
 
 
+@pytest.mark.rule("database-refused")
 @pytest.mark.parametrize("pool", [StaticPool, SingletonThreadPool, AssertionPool])
 def test_a_pool_with_one_connection_for_all_is_refused(migrated_postgres_url: str, script: Script, pool: Any) -> None:
     workflow = joining(script)
@@ -189,6 +195,7 @@ def test_a_pool_with_one_connection_for_all_is_refused(migrated_postgres_url: st
         shop.start(workflow)
 
 
+@pytest.mark.rule("database-refused")
 def test_a_schema_translation_on_sqlite_is_refused(migrated_sqlite_url: str, script: Script) -> None:
     workflow = joining(script)
     options = {"schema_translate_map": {None: "attached"}}
@@ -202,6 +209,7 @@ def test_a_schema_translation_on_sqlite_is_refused(migrated_sqlite_url: str, scr
 # -- one pool, many requests ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("database-pool")
 @pytest.mark.parametrize("size", [1, 5])
 def test_requests_that_hold_a_connection_wait_for_none_of_the_same_pool(
     migrated_postgres_url: str, script: Script, size: int
@@ -224,6 +232,7 @@ def test_requests_that_hold_a_connection_wait_for_none_of_the_same_pool(
         assert len(shop.mesh.list_runs().runs) == size * 2 + 1
 
 
+@pytest.mark.rule("database-pool")
 def test_reads_use_the_connection_that_the_hosts_session_has(migrated_postgres_url: str, script: Script) -> None:
     workflow = joining(script)
     with shop_on(migrated_postgres_url, workflow, pool_size=1, max_overflow=0, pool_timeout=1) as shop:
@@ -242,6 +251,7 @@ def test_reads_use_the_connection_that_the_hosts_session_has(migrated_postgres_u
             shop.db.session.rollback()
 
 
+@pytest.mark.rule("database-pool")
 def test_a_session_whose_snapshot_is_old_is_not_read_from(migrated_postgres_url: str, script: Script) -> None:
     workflow = joining(script)
     with shop_on(migrated_postgres_url, workflow, isolation_level="REPEATABLE READ") as shop:
@@ -255,6 +265,7 @@ def test_a_session_whose_snapshot_is_old_is_not_read_from(migrated_postgres_url:
 # -- poolers -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("database-pooler")
 def test_behind_a_pooler_nothing_is_prepared_and_nothing_is_listened_for(
     migrated_postgres_url: str, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +286,7 @@ def test_behind_a_pooler_nothing_is_prepared_and_nothing_is_listened_for(
         assert raw.prepare_threshold == 0
 
 
+@pytest.mark.rule("database-pooler")
 def test_behind_a_pooler_no_connection_is_kept_for_being_woken(
     migrated_postgres_url: str,
     script: Script,
@@ -313,6 +325,7 @@ def test_a_pooler_that_breaks_off_is_told_by_its_own_words_alone(
     assert "Exception during reset" not in caplog.text
 
 
+@pytest.mark.rule("database-pooler")
 def test_names_of_statements_are_those_of_no_other_process(migrated_postgres_url: str, script: Script) -> None:
     workflow = joining(script)
     options = {"pool_size": 1, "max_overflow": 0, "connect_args": {"prepare_threshold": 0}}

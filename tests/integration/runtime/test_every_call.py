@@ -66,6 +66,7 @@ def ready(request: pytest.FixtureRequest, open_shop: OpenShop, script: Script) -
     return shop, run_id, getattr(shop.mesh, request.param), event
 
 
+@pytest.mark.rule("call-alike")
 def test_every_call_belongs_to_the_session_it_is_given(ready: tuple[Shop, str, Any, str]) -> None:
     shop, run_id, call, event = ready
     before = shop.look(run_id)
@@ -79,6 +80,7 @@ def test_every_call_belongs_to_the_session_it_is_given(ready: tuple[Shop, str, A
     assert {**(last.metadata or {}), "ticket": 7} == last.metadata
 
 
+@pytest.mark.rule("call-key-bound", "call-key-before-token", "call-alike")
 def test_every_call_minds_the_decision_token_and_is_done_once_for_one_key(ready: tuple[Shop, str, Any, str]) -> None:
     shop, run_id, call, event = ready
     before = shop.look(run_id)

@@ -140,6 +140,7 @@ def in_a_session_that_stays_open(shop: Shop) -> None:
 USES = (not_at_all, by_us, by_the_host, in_a_session_that_stays_open)
 
 
+@pytest.mark.rule("fork-anew")
 @pytest.mark.parametrize("used", USES, ids=[use.__name__ for use in USES])
 def test_runs_of_a_forked_process_are_seen_by_everybody_however_the_database_was_used_before(
     shop: Shop, used: Callable[[Shop], None]
@@ -168,6 +169,7 @@ def completed(shop: Shop, run_id: str) -> bool:
     return shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("fork-anew")
 def test_a_child_of_a_child_does_as_well(shop: Shop) -> None:
     start(shop)
 
@@ -184,6 +186,7 @@ def test_a_child_of_a_child_does_as_well(shop: Shop) -> None:
     assert len(seen(shop)) == 4
 
 
+@pytest.mark.rule("fork-anew")
 def test_the_parents_connections_stay_open_and_its_own(shop: Shop) -> None:
     start(shop)
     with shop.db.engine.connect() as connection:
@@ -194,6 +197,7 @@ def test_the_parents_connections_stay_open_and_its_own(shop: Shop) -> None:
     assert {start(shop), theirs} < seen(shop)
 
 
+@pytest.mark.rule("fork-session")
 def test_a_session_that_was_open_before_the_fork_is_refused(shop: Shop) -> None:
     in_a_session_that_stays_open(shop)
 
@@ -241,6 +245,7 @@ def test_the_hosts_session_takes_no_connection_of_the_parents_however_the_server
     assert shop.status(start(shop)) == "pending"
 
 
+@pytest.mark.rule("fork-anew")
 def test_claims_are_kept_in_a_process_that_was_forked_while_its_parent_kept_some(
     open_shop: Callable[..., Shop],
 ) -> None:
@@ -271,6 +276,7 @@ def test_claims_are_kept_in_a_process_that_was_forked_while_its_parent_kept_some
         assert forked.turn() == "completed"
 
 
+@pytest.mark.rule("fork-anew")
 def test_a_process_may_fork_while_its_threads_are_at_work(shop: Shop) -> None:
     ended, rounds = threading.Event(), []
 
@@ -297,6 +303,7 @@ def test_a_process_may_fork_while_its_threads_are_at_work(shop: Shop) -> None:
     assert completed(shop, rounds[0])
 
 
+@pytest.mark.rule("fork-in-step")
 def test_a_step_may_fork_with_multiprocessing(open_shop: Callable[..., Shop], script: Script) -> None:
     def begin_one() -> None:
         with host.app.app_context():
@@ -327,6 +334,7 @@ def test_a_step_may_fork_with_multiprocessing(open_shop: Callable[..., Shop], sc
     assert script.calls == ["spread", "greet", "greet"]
 
 
+@pytest.mark.rule("fork-in-step")
 @pytest.mark.parametrize("comes_back", [lambda: None, sys.exit, lambda: 1 / 0], ids=["returns", "exits", "raises"])
 def test_a_process_that_a_step_forks_off_records_nothing(
     open_shop: Callable[..., Shop], script: Script, comes_back: Callable[[], Any]

@@ -62,6 +62,7 @@ def needs_of(shop: Shop, run_id: str) -> tuple[str, int] | None:
     return (needs.kind, needs.count) if needs else None
 
 
+@pytest.mark.rule("interrupted-not-hidden")
 def test_an_interrupted_step_is_not_hidden_by_taking_note_of_the_failure(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = failed_beside_an_interrupted_step(open_shop, script)
     shop.mesh.acknowledge_run(run_id, actor="lee")
@@ -70,12 +71,14 @@ def test_an_interrupted_step_is_not_hidden_by_taking_note_of_the_failure(open_sh
     assert needs_of(shop, run_id) is None
 
 
+@pytest.mark.rule("interrupted-not-hidden")
 def test_an_interrupted_step_is_not_hidden_by_a_replay(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = failed_beside_an_interrupted_step(open_shop, script)
     shop.mesh.replay_run(run_id, actor="lee", allow_irreversible=True)
     assert needs_of(shop, run_id) == ("interrupted", 1)
 
 
+@pytest.mark.rule("interrupted-not-hidden")
 def test_an_interrupted_step_is_not_hidden_by_compensating_again(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = failed_beside_an_interrupted_step(open_shop, script)
     shop.mesh.retry_compensation(run_id, actor="lee")

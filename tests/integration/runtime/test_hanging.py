@@ -57,6 +57,7 @@ def performed(open_shop: OpenShop, script: Script, hung: Hung) -> tuple[Shop, st
     return shop, shop.run(workflow)
 
 
+@pytest.mark.rule("giving-up")
 def test_a_hung_step_is_given_up_and_what_it_says_is_dropped(open_shop: OpenShop, script: Script) -> None:
     hung, seen = Hung(script), dict[str, Any]()
 
@@ -82,6 +83,7 @@ def test_a_hung_step_is_given_up_and_what_it_says_is_dropped(open_shop: OpenShop
     assert (dropped.step, dropped.metadata["outcome"]) == ("work", "completed")  # type: ignore[index]
 
 
+@pytest.mark.rule("giving-up")
 def test_nobody_gives_up_what_may_yet_end(open_shop: OpenShop, script: Script) -> None:
     hung = Hung(script, seconds=TIMEOUT - 1)
 
@@ -99,6 +101,7 @@ def test_nobody_gives_up_what_may_yet_end(open_shop: OpenShop, script: Script) -
     assert dict(shop.visits(run_id))["work"] == "completed"
 
 
+@pytest.mark.rule("giving-up")
 def test_nothing_is_given_up_in_a_run_that_goes_on(open_shop: OpenShop, script: Script) -> None:
     class Working(Workflow):
         place = Manual(Order)
@@ -126,6 +129,7 @@ def charging(open_shop: OpenShop, hung: Hung) -> tuple[Shop, str]:
     return shop, shop.run(Charging)
 
 
+@pytest.mark.rule("giving-up-irreversible")
 @pytest.mark.parametrize("settled", ["resolve_step", "fail_step"])
 def test_what_cannot_be_undone_is_interrupted_first(open_shop: OpenShop, script: Script, settled: str) -> None:
     hung = Hung(script)
@@ -167,6 +171,7 @@ def test_of_several_hung_steps_one_has_to_be_named(open_shop: OpenShop, script: 
     assert shop.events(run_id)[-2:] == ["outcome_dropped", "outcome_dropped"]
 
 
+@pytest.mark.rule("giving-up-at-once")
 def test_a_form_that_is_sent_twice_gives_up_once(open_shop: OpenShop, script: Script) -> None:
     class Working(Workflow):
         place = Manual(Order)
@@ -183,6 +188,7 @@ def test_a_form_that_is_sent_twice_gives_up_once(open_shop: OpenShop, script: Sc
     deliver(shop.runtime, claim)
 
 
+@pytest.mark.rule("giving-up-at-once")
 def test_of_giving_up_and_the_outcome_one_holds(open_shop: OpenShop, script: Script) -> None:
     class Working(Workflow):
         place = Manual(Order)

@@ -101,6 +101,7 @@ def asks(script: Script, name: str = "work", **options: Any) -> Step:
 # -- what a deploy leaves without its input ------------------------------------------------------------------------
 
 
+@pytest.mark.rule("incident-not-begun", "explaining-incident")
 def test_a_field_that_a_deploy_adds_blocks_the_step_and_undoes_nothing(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = blocked(open_shop, script)
     run, explained = shop.look(run_id), shop.mesh.explain_run(run_id)
@@ -117,6 +118,7 @@ def test_a_field_that_a_deploy_adds_blocks_the_step_and_undoes_nothing(open_shop
     assert drain() == 0
 
 
+@pytest.mark.rule("incident-retry")
 def test_the_next_deploy_lets_the_same_visit_begin(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = blocked(open_shop, script)
     shop.mesh.retry_step(run_id, actor="lee")
@@ -131,6 +133,7 @@ def test_the_next_deploy_lets_the_same_visit_begin(open_shop: OpenShop, script: 
     assert (script.contexts[1].attempt, script.contexts[1].idempotency_key) == (1, f"{run_id}:pay:1")
 
 
+@pytest.mark.rule("incident-settled")
 def test_a_blocked_step_is_counted_as_done(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = blocked(open_shop, script)
     shop.mesh.resolve_step(run_id, actor="lee", output={"paid": True})
@@ -140,6 +143,7 @@ def test_a_blocked_step_is_counted_as_done(open_shop: OpenShop, script: Script) 
     assert script.calls == ["reserve", "tell"]
 
 
+@pytest.mark.rule("incident-settled")
 def test_a_blocked_step_is_counted_as_failed_and_then_what_was_done_is_undone(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -151,6 +155,7 @@ def test_a_blocked_step_is_counted_as_failed_and_then_what_was_done_is_undone(
     assert error_of(run)["message"] == "nobody knows the account"
 
 
+@pytest.mark.rule("incident-closed")
 @pytest.mark.parametrize("compensate", [False, True])
 def test_a_blocked_run_is_cancelled(open_shop: OpenShop, script: Script, compensate: bool) -> None:
     shop, run_id = blocked(open_shop, script)
@@ -159,6 +164,7 @@ def test_a_blocked_run_is_cancelled(open_shop: OpenShop, script: Script, compens
     assert (shop.look(run_id).needs, script.calls[-1]) == (None, "release" if compensate else "reserve")
 
 
+@pytest.mark.rule("incident-closed")
 def test_what_has_not_begun_may_begin_though_it_cannot_be_undone(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = blocked(open_shop, script, irreversible=True)
     assert shop.look(run_id).needs.kind == "incident"  # type: ignore[union-attr]
@@ -168,6 +174,7 @@ def test_what_has_not_begun_may_begin_though_it_cannot_be_undone(open_shop: Open
     assert (mended.status(run_id), script.calls.count("pay")) == ("completed", 1)
 
 
+@pytest.mark.rule("incident-closed")
 def test_what_has_not_begun_stands_in_the_way_of_no_replay(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = blocked(open_shop, script, irreversible=True)
     shop.mesh.cancel_run(run_id, actor="lee")
@@ -178,6 +185,7 @@ def test_what_has_not_begun_stands_in_the_way_of_no_replay(open_shop: OpenShop, 
     assert mended.status(again.id) == "completed"
 
 
+@pytest.mark.rule("incident-not-begun")
 def test_an_error_route_is_for_steps_that_failed(open_shop: OpenShop, script: Script) -> None:
     class Routed(Workflow):
         place = Manual(Order)
@@ -195,6 +203,7 @@ def test_an_error_route_is_for_steps_that_failed(open_shop: OpenShop, script: Sc
     assert (shop.status(run_id), script.calls) == ("completed", ["tell"])
 
 
+@pytest.mark.rule("incident-retry")
 def test_an_attempt_that_failed_before_still_counts(open_shop: OpenShop, script: Script) -> None:
     def busy(ready: bool) -> type[Workflow]:
         def work(ctx: StepContext, token: str = "t") -> Any:
@@ -234,6 +243,7 @@ def fanned(script: Script, *others: Any) -> type[Workflow]:
     return Fanned
 
 
+@pytest.mark.rule("incident-others")
 def test_the_others_go_on_beside_a_blocked_step(open_shop: OpenShop, script: Script) -> None:
     workflow = fanned(script)
     shop = open_shop(workflow)
@@ -248,6 +258,7 @@ def test_the_others_go_on_beside_a_blocked_step(open_shop: OpenShop, script: Scr
     assert (shop.status(run_id), script.calls[-1]) == ("completed", "join")
 
 
+@pytest.mark.rule("incident-closed")
 def test_a_failure_beside_it_ends_a_step_that_has_not_begun(open_shop: OpenShop, script: Script) -> None:
     workflow = fanned(script, FailStep("no"))
     shop = open_shop(workflow)
@@ -259,6 +270,7 @@ def test_a_failure_beside_it_ends_a_step_that_has_not_begun(open_shop: OpenShop,
     assert "replay_run" in shop.mesh.explain_run(run_id).next_actions
 
 
+@pytest.mark.rule("incident-closed")
 @pytest.mark.parametrize("compensate", [False, True])
 def test_a_cancelled_run_ends_where_the_step_that_a_worker_holds_cannot_begin(
     open_shop: OpenShop, script: Script, compensate: bool
@@ -284,6 +296,7 @@ def test_a_cancelled_run_ends_where_the_step_that_a_worker_holds_cannot_begin(
 # -- every way to prepare a step -------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("incident-not-begun")
 def test_a_transaction_step_that_cannot_begin_writes_nothing(open_shop: OpenShop, script: Script) -> None:
     class Booking(Workflow):
         place = Manual(Order)
@@ -295,6 +308,7 @@ def test_a_transaction_step_that_cannot_begin_writes_nothing(open_shop: OpenShop
     assert (run.status, run.needs.kind if run.needs else None, script.calls) == ("paused", "incident", [])
 
 
+@pytest.mark.rule("incident-not-begun")
 def test_whatever_a_validator_raises_is_no_failure_of_the_step(open_shop: OpenShop, script: Script) -> None:
     def work(made: Odd) -> None:
         script.calls.append("work")
@@ -313,6 +327,7 @@ def test_whatever_a_validator_raises_is_no_failure_of_the_step(open_shop: OpenSh
     assert "look_up" in explained.details["last_error"]["traceback"]
 
 
+@pytest.mark.rule("incident-not-begun")
 def test_a_function_that_cannot_be_called_here_blocks_its_step(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +351,7 @@ def test_a_function_that_cannot_be_called_here_blocks_its_step(
     assert (shop.status(run_id), script.calls) == ("completed", ["work"])
 
 
+@pytest.mark.rule("retry-type-error")
 @pytest.mark.parametrize("raised", ["TypeError", "ValidationError"])
 def test_what_the_function_itself_raises_is_its_failure(open_shop: OpenShop, script: Script, raised: str) -> None:
     def work() -> None:
@@ -368,6 +384,7 @@ def undoing(script: Script, *, gives: bool) -> type[Workflow]:
     return type("Undoing", (Workflow,), {**parts, "flow": [begin >> reserve >> check]})
 
 
+@pytest.mark.rule("compensating-incident")
 def test_what_cannot_begin_to_be_undone_is_told_and_begins_after_the_next_deploy(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -385,6 +402,7 @@ def test_what_cannot_begin_to_be_undone_is_told_and_begins_after_the_next_deploy
     assert (script.contexts[-1].attempt, script.contexts[-1].idempotency_key) == (1, f"{run_id}:reserve:1:compensation")
 
 
+@pytest.mark.rule("incident-audited")
 def test_no_signal_says_that_a_blocked_step_began_or_failed(open_shop: OpenShop, script: Script) -> None:
     told: list[Any] = []
 
@@ -405,6 +423,7 @@ def test_no_signal_says_that_a_blocked_step_began_or_failed(open_shop: OpenShop,
 # -- replays -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("replaying-checked")
 def test_a_replay_checks_the_payload_before_anything_is_written(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(paying(script, Shipment))
     run_id = shop.run("paying")
@@ -422,6 +441,7 @@ def test_a_replay_checks_the_payload_before_anything_is_written(open_shop: OpenS
     assert explained.details["replay"] == {"allowed": False, "reason": "payload_unfit", "missing_fields": ["iban"]}
 
 
+@pytest.mark.rule("replaying-new-fields")
 def test_a_replay_is_given_what_the_payload_has_gained(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(paying(script, Shipment))
     run_id = shop.run("paying", {"order_id": "o-7"})
@@ -434,6 +454,7 @@ def test_a_replay_is_given_what_the_payload_has_gained(open_shop: OpenShop, scri
     assert (run.status, run.payload) == ("completed", {"order_id": "o-7", "amount": 5, "iban": "none"})
 
 
+@pytest.mark.rule("replaying-new-fields")
 def test_a_replay_keeps_what_the_payload_has_lost(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(paying(script, Eased))
     run_id = shop.run("paying")

@@ -54,6 +54,7 @@ def charging(script: Script, *outcomes: Any, **options: Any) -> type[Workflow]:
 # -- dead workers ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("claims-taken-over", "audit-who")
 def test_a_dead_workers_step_is_taken_over_and_audited(open_shop: OpenShop, script: Script) -> None:
     workflow = charging(script)
     shop = open_shop(workflow)
@@ -72,6 +73,7 @@ def test_a_dead_workers_step_is_taken_over_and_audited(open_shop: OpenShop, scri
     assert script.contexts[0].attempt == 2
 
 
+@pytest.mark.rule("chain-dies", "worker-base-exception")
 def test_a_worker_that_dies_within_a_chain_loses_only_its_step(open_shop: OpenShop, script: Script) -> None:
     class Killed(BaseException):
         """The process is gone."""
@@ -87,6 +89,7 @@ def test_a_worker_that_dies_within_a_chain_loses_only_its_step(open_shop: OpenSh
     assert script.contexts[1].idempotency_key == script.contexts[2].idempotency_key
 
 
+@pytest.mark.rule("interrupted-after")
 def test_after_three_lost_attempts_a_person_has_to_look(open_shop: OpenShop, script: Script) -> None:
     workflow = charging(script)
     shop = open_shop(workflow)
@@ -104,6 +107,7 @@ def test_after_three_lost_attempts_a_person_has_to_look(open_shop: OpenShop, scr
     assert script.contexts[0].attempt == 4
 
 
+@pytest.mark.rule("interrupted-after")
 def test_lost_attempts_count_only_in_a_row(open_shop: OpenShop, script: Script) -> None:
     class Busy(Workflow):
         place = Manual(Order)
@@ -120,6 +124,7 @@ def test_lost_attempts_count_only_in_a_row(open_shop: OpenShop, script: Script) 
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("claims-counted")
 def test_a_lost_attempt_counts_as_one_of_the_attempts(open_shop: OpenShop, script: Script) -> None:
     class Failing(Workflow):
         place = Manual(Order)
@@ -132,6 +137,7 @@ def test_a_lost_attempt_counts_as_one_of_the_attempts(open_shop: OpenShop, scrip
     assert (shop.status(run_id), [context.attempt for context in script.contexts]) == ("failed", [2, 3])
 
 
+@pytest.mark.rule("claims-fenced", "claims-late-result")
 def test_a_late_worker_changes_nothing(open_shop: OpenShop, script: Script, caplog: pytest.LogCaptureFixture) -> None:
     workflow = charging(script)
     shop = open_shop(workflow)
@@ -145,6 +151,7 @@ def test_a_late_worker_changes_nothing(open_shop: OpenShop, script: Script, capl
     assert script.calls == ["reserve", "charge", "receipt", "reserve"]
 
 
+@pytest.mark.rule("claims-fenced")
 def test_a_late_worker_changes_nothing_while_the_other_is_at_work(open_shop: OpenShop, script: Script) -> None:
     workflow = charging(script)
     shop = open_shop(workflow)
@@ -158,6 +165,7 @@ def test_a_late_worker_changes_nothing_while_the_other_is_at_work(open_shop: Ope
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("claims-late-result")
 def test_a_late_failure_is_dropped_too(open_shop: OpenShop, script: Script) -> None:
     class Slow(Workflow):
         place = Manual(Order)
@@ -171,6 +179,7 @@ def test_a_late_failure_is_dropped_too(open_shop: OpenShop, script: Script) -> N
     assert (shop.status(run_id), script.calls) == ("completed", ["work", "work"])
 
 
+@pytest.mark.rule("ctx")
 def test_a_step_can_ask_whether_its_claim_is_lost(open_shop: OpenShop, script: Script) -> None:
     seen = []
 
@@ -194,6 +203,7 @@ def test_a_step_can_ask_whether_its_claim_is_lost(open_shop: OpenShop, script: S
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("claims-renewed")
 def test_a_claim_that_is_renewed_is_kept(open_shop: OpenShop, script: Script) -> None:
     takers = []
 
@@ -212,6 +222,7 @@ def test_a_claim_that_is_renewed_is_kept(open_shop: OpenShop, script: Script) ->
     assert (takers, shop.status(run_id), shop.events(run_id)) == ([], "completed", [])
 
 
+@pytest.mark.rule("claims-quiet")
 def test_renewing_touches_nothing_that_pages_watch(open_shop: OpenShop, script: Script) -> None:
     revisions = []
 
@@ -229,6 +240,7 @@ def test_renewing_touches_nothing_that_pages_watch(open_shop: OpenShop, script: 
     assert revisions == [0]
 
 
+@pytest.mark.rule("claims-renewed")
 def test_a_thread_of_its_own_renews_claims(open_shop: OpenShop, script: Script, eventually: Any) -> None:
     def work(ctx: StepContext) -> None:
         [first] = shop.rows(tables.dispatches)
@@ -244,6 +256,7 @@ def test_a_thread_of_its_own_renews_claims(open_shop: OpenShop, script: Script, 
     eventually(lambda: "squidmesh-claims" not in {each.name for each in set(threading.enumerate()) - of_others})
 
 
+@pytest.mark.rule("claims-gap")
 def test_a_process_takes_over_only_after_it_has_reached_the_database_for_one_timeout(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -269,6 +282,7 @@ def test_a_process_takes_over_only_after_it_has_reached_the_database_for_one_tim
     assert script.calls == ["reserve", "charge", "receipt"]
 
 
+@pytest.mark.rule("clock-claims")
 def test_a_wrong_clock_takes_nothing_from_the_living(
     migrated_postgres_url: str, open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,6 +294,7 @@ def test_a_wrong_clock_takes_nothing_from_the_living(
     assert claim_due(shop.runtime, "squidmesh", limit=1, take_over=True) == []
 
 
+@pytest.mark.rule("claims-taken-over")
 def test_a_redelivered_job_takes_over_as_well(open_shop: OpenShop, script: Script) -> None:
     queue, workflow = Recording(), charging(script)
     shop = open_shop(workflow, executor=queue)
@@ -293,6 +308,7 @@ def test_a_redelivered_job_takes_over_as_well(open_shop: OpenShop, script: Scrip
     assert (delivery.outcome, delivery.attempt) == ("executed", 2)
 
 
+@pytest.mark.rule("claims-waits")
 def test_a_wait_and_a_compensation_are_taken_over_too(open_shop: OpenShop, script: Script) -> None:
     class Waiting(Workflow):
         place = Manual(Order)
@@ -314,6 +330,7 @@ def test_a_wait_and_a_compensation_are_taken_over_too(open_shop: OpenShop, scrip
     assert (script.calls, shop.look(run_id).compensation) == (["reserve", "fail", "release"], "completed")
 
 
+@pytest.mark.rule("interrupted-compensation")
 def test_a_compensation_that_is_lost_again_and_again_fails(open_shop: OpenShop, script: Script) -> None:
     workflow = charging(script, FailStep("no"))
     shop = open_shop(workflow)
@@ -331,6 +348,7 @@ def test_a_compensation_that_is_lost_again_and_again_fails(open_shop: OpenShop, 
     )
 
 
+@pytest.mark.rule("cancelling-lost-worker")
 def test_a_step_that_is_lost_while_the_run_is_cancelling_ends_it(open_shop: OpenShop, script: Script) -> None:
     workflow = charging(script)
     shop = open_shop(workflow)
@@ -352,6 +370,7 @@ def test_a_delivery_that_finds_such_a_step_says_so(open_shop: OpenShop, script: 
     assert shop.deliver(run_id, "reserve").outcome == "cancelled"
 
 
+@pytest.mark.rule("worker-frees")
 def test_work_put_back_unbegun_is_no_attempt(open_shop: OpenShop, script: Script) -> None:
     workflow = charging(script)
     shop = open_shop(workflow)
@@ -369,6 +388,7 @@ def test_work_put_back_unbegun_is_no_attempt(open_shop: OpenShop, script: Script
 # -- irreversible steps ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("interrupted-irreversible")
 def test_an_irreversible_step_is_never_repeated_by_itself_after_a_loss(open_shop: OpenShop, script: Script) -> None:
     workflow = charging(script, irreversible=True)
     shop = open_shop(workflow, delivery_steps=1)
@@ -383,6 +403,7 @@ def test_an_irreversible_step_is_never_repeated_by_itself_after_a_loss(open_shop
     assert shop.events(run_id) == ["abandoned", "interrupted"]
 
 
+@pytest.mark.rule("retry-irreversible")
 @pytest.mark.parametrize(
     ("outcome", "status"),
     [
@@ -402,6 +423,7 @@ def test_an_irreversible_step_is_retried_only_where_its_effect_is_known(
     assert shop.status(shop.run(workflow)) == status
 
 
+@pytest.mark.rule("incident-not-interrupted")
 def test_a_missing_input_leaves_no_doubt_about_an_irreversible_step(open_shop: OpenShop, script: Script) -> None:
     def charge(card: str) -> None:
         """Never called."""
@@ -422,6 +444,7 @@ def interrupted(open_shop: OpenShop, script: Script, **options: Any) -> tuple[Sh
     return shop, shop.run(workflow)
 
 
+@pytest.mark.rule("interrupted-retry", "audit-who")
 def test_an_operator_has_an_interrupted_step_tried_again(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = interrupted(open_shop, script)
     answer = shop.mesh.retry_step(run_id, actor="lee", comment="it did not happen", expected="charge#1")
@@ -434,6 +457,7 @@ def test_an_operator_has_an_interrupted_step_tried_again(open_shop: OpenShop, sc
     assert shop.events(run_id) == ["interrupted", "retried"]
 
 
+@pytest.mark.rule("interrupted-resolve")
 def test_an_operator_says_that_an_interrupted_step_happened(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = interrupted(open_shop, script, output="payment")
     answer = shop.mesh.resolve_step(run_id, output={"charge": "found"}, actor="lee", metadata={"seen": True})
@@ -446,6 +470,7 @@ def test_an_operator_says_that_an_interrupted_step_happened(open_shop: OpenShop,
     assert shop.events(run_id) == ["interrupted", "resolved"]
 
 
+@pytest.mark.rule("interrupted-fail", "audit-who")
 def test_an_operator_says_that_an_interrupted_step_failed(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = interrupted(open_shop, script)
     shop.mesh.fail_step(run_id, reason="the bank says no", actor="lee")
@@ -456,6 +481,7 @@ def test_an_operator_says_that_an_interrupted_step_failed(open_shop: OpenShop, s
     assert shop.events(run_id) == ["interrupted", "failed_by_operator"]
 
 
+@pytest.mark.rule("interrupted-fail")
 def test_a_failure_said_by_an_operator_takes_the_error_route(open_shop: OpenShop, script: Script) -> None:
     class Charging(Workflow):
         place = Manual(Order)
@@ -471,6 +497,7 @@ def test_a_failure_said_by_an_operator_takes_the_error_route(open_shop: OpenShop
     assert (script.contexts[-1].failure or {})["message"] == "no trace of it"
 
 
+@pytest.mark.rule("interrupted-resolve")
 @pytest.mark.parametrize("output", ["text", 7, {"a": object()}, {"a": "\0"}])
 def test_an_output_that_no_step_could_return_is_refused(open_shop: OpenShop, script: Script, output: Any) -> None:
     shop, run_id = interrupted(open_shop, script)
@@ -483,6 +510,7 @@ def test_an_output_that_no_step_could_return_is_refused(open_shop: OpenShop, scr
     assert shop.status(run_id) == "paused"
 
 
+@pytest.mark.rule("interrupted-resolve")
 def test_an_output_that_is_too_large_is_refused(open_shop: OpenShop, script: Script) -> None:
     workflow = charging(script, OSError("unknown"), irreversible=True)
     shop = open_shop(workflow, max_payload_bytes=100)
@@ -492,6 +520,7 @@ def test_an_output_that_is_too_large_is_refused(open_shop: OpenShop, script: Scr
     assert caught.value.field == "output"
 
 
+@pytest.mark.rule("any-order", "claims-in-dependencies")
 def test_an_interrupted_step_in_a_dependency_run_lets_the_others_go_on(open_shop: OpenShop, script: Script) -> None:
     class Graph(Workflow):
         place = Manual(Order)
@@ -507,6 +536,7 @@ def test_an_interrupted_step_in_a_dependency_run_lets_the_others_go_on(open_shop
     assert (shop.status(run_id), script.calls[-1]) == ("completed", "join")
 
 
+@pytest.mark.rule("interrupted-stays-open")
 def test_what_became_of_an_interrupted_step_stays_open_when_a_sibling_fails(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -531,6 +561,7 @@ def test_what_became_of_an_interrupted_step_stays_open_when_a_sibling_fails(
     assert dict(shop.visits(run_id))["charge"] == "completed"
 
 
+@pytest.mark.rule("interrupted-stays-open")
 def test_an_interrupted_step_that_did_happen_is_undone_with_the_others(open_shop: OpenShop, script: Script) -> None:
     class Graph(Workflow):
         place = Manual(Order)
@@ -558,6 +589,7 @@ def test_an_interrupted_step_that_did_happen_is_undone_with_the_others(open_shop
     assert shop.look(run_id).compensation == "completed"
 
 
+@pytest.mark.rule("interrupted-ending")
 def test_an_irreversible_sibling_lost_after_the_failure_is_still_asked_about(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -588,6 +620,7 @@ def test_an_irreversible_sibling_lost_after_the_failure_is_still_asked_about(
 # -- definitions that a process does not know --------------------------------------------------------------------
 
 
+@pytest.mark.rule("registered-only", "deploy-unknown")
 @pytest.mark.parametrize("gone", ["workflow", "step"])
 def test_work_that_a_process_does_not_know_is_held_and_goes_on_elsewhere(
     open_shop: OpenShop, script: Script, gone: str
@@ -638,6 +671,7 @@ def test_a_lost_irreversible_step_that_was_held_is_not_repeated(open_shop: OpenS
     assert (shop.status(run_id), script.calls) == ("paused", [])
 
 
+@pytest.mark.rule("deploy-renamed-workflow")
 def test_a_renamed_workflow_goes_on_under_its_alias(open_shop: OpenShop, script: Script) -> None:
     workflow = charging(script)
     shop = open_shop(workflow)
@@ -655,6 +689,7 @@ def test_a_renamed_workflow_goes_on_under_its_alias(open_shop: OpenShop, script:
     assert (shop.status(run_id), script.calls) == ("completed", ["reserve", "charge"])
 
 
+@pytest.mark.rule("deploy-reordered")
 def test_a_flow_that_was_reordered_under_a_run_makes_new_visits(open_shop: OpenShop, script: Script) -> None:
     class Ordered(Workflow):
         place = Manual(Order)

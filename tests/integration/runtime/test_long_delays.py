@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from flask_squidmesh import Manual, Step, Wait, Workflow
 from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.storage import tables
@@ -30,6 +32,7 @@ def waiting(script: Script, **delay: float) -> type[Workflow]:
     return Waiting
 
 
+@pytest.mark.rule("executor-longest-delay")
 def test_a_long_delay_is_handed_over_when_it_has_passed(open_shop: OpenShop, script: Script) -> None:
     queue, workflow = Forgetful(), waiting(script, hours=4)
     shop = open_shop(workflow, executor=queue)
@@ -42,6 +45,7 @@ def test_a_long_delay_is_handed_over_when_it_has_passed(open_shop: OpenShop, scr
     assert queue.given == [({"kind": "step", "run_id": run_id, "step": "settle"}, None)]
 
 
+@pytest.mark.rule("executor-longest-delay")
 def test_it_is_not_taken_for_work_that_waits_in_a_long_queue(open_shop: OpenShop, script: Script) -> None:
     queue, workflow = Forgetful(), waiting(script, hours=4)
     shop = open_shop(workflow, executor=queue)
@@ -65,6 +69,7 @@ def test_a_short_delay_is_the_queues(open_shop: OpenShop, script: Script) -> Non
     assert 30 < schedule_in <= 50
 
 
+@pytest.mark.rule("executor-longest-delay")
 def test_what_came_too_early_is_left_until_its_time(open_shop: OpenShop, script: Script) -> None:
     queue, workflow = Forgetful(), waiting(script, hours=4)
     shop = open_shop(workflow, executor=queue)

@@ -58,6 +58,7 @@ def line(open_shop: OpenShop, script: Script) -> Line:
     return Line(open_shop, script)
 
 
+@pytest.mark.rule("relay-long-queue")
 def test_what_waits_in_a_long_queue_is_not_handed_over_again(line: Line) -> None:
     waiting = [line.join() for _ in range(5)]
     for run_id in waiting[:4]:
@@ -67,6 +68,7 @@ def test_what_waits_in_a_long_queue_is_not_handed_over_again(line: Line) -> None
     assert line.runs_handed_over() == waiting
 
 
+@pytest.mark.rule("relay-long-queue")
 def test_what_the_queue_has_passed_over_is_handed_over_again(line: Line) -> None:
     *lost, younger, waiting = [line.join() for _ in range(4)]
     line.shop.clock.advance(60)
@@ -77,6 +79,7 @@ def test_what_the_queue_has_passed_over_is_handed_over_again(line: Line) -> None
     assert waiting not in again
 
 
+@pytest.mark.rule("relay-one-repeat")
 def test_one_repeat_is_outstanding_until_the_queue_has_passed_that_too(line: Line) -> None:
     lost, first, second = [line.join() for _ in range(3)]
     line.shop.clock.advance(60)
@@ -93,6 +96,7 @@ def test_one_repeat_is_outstanding_until_the_queue_has_passed_that_too(line: Lin
     assert line.runs_handed_over().count(lost) == 3
 
 
+@pytest.mark.rule("relay-long-queue")
 def test_where_nothing_is_taken_for_minutes_all_is_handed_over_again(line: Line) -> None:
     taken, lost = line.join(), line.join()
     line.take(taken)
@@ -103,6 +107,7 @@ def test_where_nothing_is_taken_for_minutes_all_is_handed_over_again(line: Line)
     assert line.runs_handed_over()[-1] == lost
 
 
+@pytest.mark.rule("relay-in-no-queue")
 @pytest.mark.parametrize("obstacle", ["refused", "held", "claim lost"])
 def test_what_is_in_no_queue_is_handed_over_however_long_the_queue_is(
     line: Line, open_shop: OpenShop, obstacle: str
@@ -127,6 +132,7 @@ def test_what_is_in_no_queue_is_handed_over_however_long_the_queue_is(
     change(shop, obstructed, dict.fromkeys(claim))
 
 
+@pytest.mark.rule("relay-queue-progress")
 @pytest.mark.parametrize("what", ["wait", "retry"])
 def test_work_that_had_a_time_of_its_own_says_nothing_of_the_queue(line: Line, script: Script, what: str) -> None:
     class Waiting(Workflow):
@@ -148,6 +154,7 @@ def test_work_that_had_a_time_of_its_own_says_nothing_of_the_queue(line: Line, s
     assert line.shop.rows(tables.queues) == before
 
 
+@pytest.mark.rule("relay-queue-progress")
 def test_progress_is_noted_once_in_a_few_seconds(line: Line) -> None:
     runs = [line.shop.start(line.workflow) for _ in range(3)]
     line.take(runs[0])
@@ -159,6 +166,7 @@ def test_progress_is_noted_once_in_a_few_seconds(line: Line) -> None:
     assert line.shop.rows(tables.queues)[0].taken_upto > noted[0].taken_upto
 
 
+@pytest.mark.rule("relay-two-at-once")
 def test_two_relays_at_once_hand_everything_over_once(open_shop: OpenShop, script: Script) -> None:
     workflow = single(script)
     shop = open_shop(workflow, executor=Recording())
@@ -185,6 +193,7 @@ def test_two_relays_at_once_hand_everything_over_once(open_shop: OpenShop, scrip
         each.runtime.database.dispose()
 
 
+@pytest.mark.rule("deploy-unknown-held")
 def test_lost_work_of_workflows_that_nobody_knows_keeps_no_other_waiting(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def paying(script: Script) -> type[Workflow]:
     return Paying
 
 
+@pytest.mark.rule("payload-reads-back")
 def test_a_start_is_refused_and_writes_nothing(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(workflow := paying(script))
     for session in (None, shop.db.session):
@@ -45,6 +46,7 @@ def test_a_start_is_refused_and_writes_nothing(open_shop: OpenShop, script: Scri
     assert shop.rows(tables.runs) == shop.rows(tables.start_keys) == []
 
 
+@pytest.mark.rule("payload-reads-back")
 def test_a_child_and_a_schedule_are_refused_alike(open_shop: OpenShop, script: Script) -> None:
     class Parent(Workflow):
         place = Manual(Order)

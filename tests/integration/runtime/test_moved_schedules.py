@@ -59,6 +59,7 @@ def fires(shop: Shop, when: datetime) -> list[str]:
 # -- another expression --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("cron-moved")
 @pytest.mark.parametrize(
     "moved",
     [("30 9 * * *", "UTC"), ("0 9 * * *", "Atlantic/Azores"), ("45 9 * * 1-7", "UTC")],
@@ -76,6 +77,7 @@ def test_a_schedule_that_is_moved_fires_no_second_time_that_day(
     assert fires(new, at(12.1, days=1)) == []
 
 
+@pytest.mark.rule("cron-moved-loses-none")
 def test_a_window_that_comes_after_the_move_is_not_lost(deploy: Callable[..., Shop], script: Script) -> None:
     old = deploy(digesting(script), at(6))
     assert len(fires(old, at(9.01))) == 1
@@ -83,6 +85,7 @@ def test_a_window_that_comes_after_the_move_is_not_lost(deploy: Callable[..., Sh
     assert len(fires(new, at(14.6))) == 1
 
 
+@pytest.mark.rule("cron-moved")
 def test_an_expression_that_is_changed_back_makes_up_for_nothing(deploy: Callable[..., Shop], script: Script) -> None:
     deploy(digesting(script, "0 9 * * *"), at(6))
     new = deploy(digesting(script, "0 15 * * *"), at(7))
@@ -93,6 +96,7 @@ def test_an_expression_that_is_changed_back_makes_up_for_nothing(deploy: Callabl
     assert len(fires(back, at(9.1, days=1))) == 1
 
 
+@pytest.mark.rule("cron-moved-loses-none")
 def test_workers_that_are_down_lose_no_window_of_an_expression_that_stays(
     deploy: Callable[..., Shop], script: Script
 ) -> None:
@@ -103,6 +107,7 @@ def test_workers_that_are_down_lose_no_window_of_an_expression_that_stays(
     assert fires(new, at(10.1)) == []
 
 
+@pytest.mark.rule("cron-moved-loses-none")
 def test_a_rolling_deploy_loses_no_window(deploy: Callable[..., Shop], script: Script) -> None:
     old = deploy(digesting(script), at(6))
     assert len(fires(old, at(9.01))) == 1
@@ -111,6 +116,7 @@ def test_a_rolling_deploy_loses_no_window(deploy: Callable[..., Shop], script: S
     assert len(fired) == 1
 
 
+@pytest.mark.rule("cron-moved")
 def test_a_queue_that_brings_no_window_starts_none_from_before_the_move(
     deploy: Callable[..., Shop], script: Script
 ) -> None:
@@ -128,6 +134,7 @@ def test_a_queue_that_brings_no_window_starts_none_from_before_the_move(
 # -- another name --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("cron-renamed")
 def test_a_renamed_workflow_stays_paused(deploy: Callable[..., Shop], script: Script) -> None:
     old = deploy(digesting(script), at(6))
     schedule_commands.pause(old.runtime, "digesting", "daily", actor="lee")
@@ -142,6 +149,7 @@ def test_a_renamed_workflow_stays_paused(deploy: Callable[..., Shop], script: Sc
     assert scheduler.schedules(new.runtime, Scope.all())[0].paused_at is not None
 
 
+@pytest.mark.rule("cron-renamed")
 def test_a_rename_fires_no_window_twice_and_loses_none(deploy: Callable[..., Shop], script: Script) -> None:
     old = deploy(digesting(script), at(6))
     assert len(fires(old, at(9.01))) == 1
@@ -154,6 +162,7 @@ def test_a_rename_fires_no_window_twice_and_loses_none(deploy: Callable[..., Sho
     assert len(later.mesh.list_runs().runs) == 2
 
 
+@pytest.mark.rule("cron-renamed")
 @pytest.mark.parametrize("idempotency", ["return_existing", "none"])
 def test_workers_of_both_names_fire_a_window_once(
     deploy: Callable[..., Shop], script: Script, idempotency: Any
@@ -180,6 +189,7 @@ def test_workers_of_both_names_fire_a_window_once(
     assert len(fired) == 1
 
 
+@pytest.mark.rule("cron-renamed")
 def test_an_activation_under_the_old_name_is_the_same_window(deploy: Callable[..., Shop], script: Script) -> None:
     old = deploy(digesting(script), at(6), executor=Recording())
     payload = {"kind": "cron", "workflow": "digesting", "trigger": "daily", "intended_window": at(9).isoformat()}
@@ -197,6 +207,7 @@ def started(shop: Shop, workflow: str, key: str, payload: Any = None) -> str:
         return shop.start(workflow, payload, idempotency_key=key)
 
 
+@pytest.mark.rule("starting-key-renamed")
 def test_a_key_starts_one_run_under_either_name(open_shop: OpenShop, script: Script) -> None:
     old = open_shop(digesting(script))
     new = open_shop(renamed(script), url=old.url)
@@ -212,6 +223,7 @@ def test_a_key_starts_one_run_under_either_name(open_shop: OpenShop, script: Scr
     assert len(script.calls) == 2
 
 
+@pytest.mark.rule("starting-key-renamed")
 def test_of_two_processes_that_start_one_key_under_both_names_one_does(open_shop: OpenShop, script: Script) -> None:
     old = open_shop(digesting(script))
     shops = [old, open_shop(renamed(script), url=old.url)]

@@ -68,6 +68,7 @@ def test_an_outcome_waits_for_the_database(open_shop: OpenShop, script: Script) 
     assert (shop.status(run_id), script.calls) == ("completed", ["a", "b"])
 
 
+@pytest.mark.rule("outage-claim-unanswered")
 def test_a_commit_whose_answer_was_lost_is_not_made_twice(
     open_shop: OpenShop, script: Script, eventually: Callable[..., Any]
 ) -> None:
@@ -82,6 +83,7 @@ def test_a_commit_whose_answer_was_lost_is_not_made_twice(
     assert [len(step.attempts) for step in shop.look(run_id).step_runs or ()] == [1, 1]
 
 
+@pytest.mark.rule("outage-waits")
 def test_reading_the_state_waits_for_the_database(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +323,7 @@ class CutOff(Recording):
         return {}
 
 
+@pytest.mark.rule("outage-hand-over")
 def test_a_connection_lost_in_a_hand_over_is_no_failure_of_the_executor(
     migrated_postgres_url: str, script: Script
 ) -> None:

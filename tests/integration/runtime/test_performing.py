@@ -59,6 +59,7 @@ def single(script: Script, *outcomes: Any, **options: Any) -> type[Workflow]:
 # -- chains ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("in-place")
 def test_a_chain_is_performed_in_place_with_one_commit_a_step(open_shop: OpenShop, script: Script) -> None:
     workflow = chain(script, 10)
     shop = open_shop(workflow)
@@ -73,6 +74,7 @@ def test_a_chain_is_performed_in_place_with_one_commit_a_step(open_shop: OpenSho
     assert script.calls[10:] == [f"step_{number}" for number in range(10)]
 
 
+@pytest.mark.rule("in-place")
 def test_a_step_of_a_chain_is_one_statement_on_postgresql(migrated_postgres_url: str, script: Script) -> None:
     def cost(length: int) -> Counter[str]:
         shop = Shop(migrated_postgres_url, workflow := chain(script, length))
@@ -87,6 +89,7 @@ def test_a_step_of_a_chain_is_one_statement_on_postgresql(migrated_postgres_url:
     assert of_ten_steps == {"commits": 10, "statements": 10}
 
 
+@pytest.mark.rule("budget-commits")
 def test_a_start_is_one_commit(open_shop: OpenShop, script: Script) -> None:
     workflow = chain(script, 2)
     shop = open_shop(workflow)
@@ -96,6 +99,7 @@ def test_a_start_is_one_commit(open_shop: OpenShop, script: Script) -> None:
     assert counts["commits"] == 1
 
 
+@pytest.mark.rule("in-place-bounded")
 def test_a_delivery_stops_after_so_many_steps(open_shop: OpenShop, script: Script) -> None:
     workflow = chain(script, 7)
     shop = open_shop(workflow, delivery_steps=3)
@@ -104,6 +108,7 @@ def test_a_delivery_stops_after_so_many_steps(open_shop: OpenShop, script: Scrip
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("in-place-bounded")
 def test_a_delivery_stops_after_so_long(open_shop: OpenShop, script: Script) -> None:
     class Slow(Workflow):
         place = Manual(Order)
@@ -117,6 +122,7 @@ def test_a_delivery_stops_after_so_long(open_shop: OpenShop, script: Script) -> 
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("executor-every-step")
 def test_a_queue_that_does_not_continue_is_given_every_step(open_shop: OpenShop, script: Script) -> None:
     queue = Recording()
     workflow = chain(script, 3)
@@ -130,6 +136,7 @@ def test_a_queue_that_does_not_continue_is_given_every_step(open_shop: OpenShop,
     assert len(queue.given) == 3
 
 
+@pytest.mark.rule("executor-every-step")
 def test_a_queue_that_continues_is_given_the_first_step_only(open_shop: OpenShop, script: Script) -> None:
     queue = Recording(continues=True)
     workflow = chain(script, 3)
@@ -139,6 +146,7 @@ def test_a_queue_that_continues_is_given_the_first_step_only(open_shop: OpenShop
     assert queue.steps == ["step_0"]
 
 
+@pytest.mark.rule("executor-continue-raises")
 def test_an_executor_that_cannot_say_whether_to_continue_loses_no_outcome(open_shop: OpenShop, script: Script) -> None:
     class Broken(Recording):
         def continues(self, run: Any, step: str) -> bool:
@@ -153,6 +161,7 @@ def test_an_executor_that_cannot_say_whether_to_continue_loses_no_outcome(open_s
     assert script.calls == ["step_0", "step_1"]
 
 
+@pytest.mark.rule("starting-hand-over-fails", "executor-raises")
 def test_a_hand_over_that_fails_fails_no_run(open_shop: OpenShop, script: Script) -> None:
     queue, workflow = Recording(), chain(script, 2)
     shop = open_shop(workflow, executor=queue)
@@ -167,6 +176,7 @@ def test_a_hand_over_that_fails_fails_no_run(open_shop: OpenShop, script: Script
 # -- deliveries --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("perform-malformed")
 @pytest.mark.parametrize(
     "payload",
     [
@@ -190,6 +200,7 @@ def test_a_malformed_payload_is_refused(migrated_sqlite_url: str, script: Script
     shop.runtime.database.dispose()
 
 
+@pytest.mark.rule("perform-returns", "delivery-ended", "delivery-left", "perform-answers")
 def test_a_delivery_says_what_it_did(open_shop: OpenShop, script: Script) -> None:
     queue, workflow = Recording(), single(script)
     shop = open_shop(workflow, executor=queue)
@@ -209,6 +220,7 @@ def test_a_delivery_says_what_it_did(open_shop: OpenShop, script: Script) -> Non
     assert script.calls == ["work"]
 
 
+@pytest.mark.rule("delivery-paused")
 def test_a_delivery_while_a_person_is_asked_does_nothing(open_shop: OpenShop, script: Script) -> None:
     class Pausing(Workflow):
         place = Manual(Order)
@@ -226,6 +238,7 @@ def test_a_delivery_while_a_person_is_asked_does_nothing(open_shop: OpenShop, sc
     assert (shop.look(run_id), script.calls) == (before, ["work"])
 
 
+@pytest.mark.rule("delivery-ended")
 def test_a_delivery_of_a_cancelled_run_does_nothing(open_shop: OpenShop, script: Script) -> None:
     workflow = single(script)
     shop = open_shop(workflow, executor=Recording())
@@ -235,6 +248,7 @@ def test_a_delivery_of_a_cancelled_run_does_nothing(open_shop: OpenShop, script:
     assert script.calls == []
 
 
+@pytest.mark.rule("delivery-unknown-run")
 def test_a_delivery_before_a_start_has_committed_knows_no_run(open_shop: OpenShop, script: Script) -> None:
     workflow = single(script)
     shop = open_shop(workflow, executor=Recording())
@@ -245,6 +259,7 @@ def test_a_delivery_before_a_start_has_committed_knows_no_run(open_shop: OpenSho
     assert shop.deliver(run.id, "work").outcome == "executed"
 
 
+@pytest.mark.rule("delivery-too-early")
 def test_a_delivery_that_comes_too_early_is_put_off_for_the_rest_of_the_time(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -300,6 +315,7 @@ def delay_of(shop: Shop, run_id: str) -> float:
     return (visit.due_at - since).total_seconds()
 
 
+@pytest.mark.rule("retry-exponential")
 def test_backoff_doubles_up_to_the_most(open_shop: OpenShop, script: Script) -> None:
     workflow = single(script, OSError("no"), retry=Retry(5, backoff=Exponential(200, 1000)))
     shop = open_shop(workflow)
@@ -316,6 +332,7 @@ def test_backoff_doubles_up_to_the_most(open_shop: OpenShop, script: Script) -> 
     assert len({context.idempotency_key for context in script.contexts}) == 1
 
 
+@pytest.mark.rule("retry-exponential")
 def test_a_retry_without_backoff_follows_at_once(open_shop: OpenShop, script: Script) -> None:
     workflow = single(script, OSError("no"), OSError("no"), {"done": True}, retry=Retry(3))
     shop = open_shop(workflow)
@@ -336,6 +353,7 @@ def test_a_step_may_say_when_it_is_to_be_tried_again(open_shop: OpenShop, script
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("retry-none")
 def test_without_a_policy_nothing_is_tried_again(open_shop: OpenShop, script: Script) -> None:
     workflow = single(script, RetryStep("busy"))
     shop = open_shop(workflow)
@@ -343,6 +361,7 @@ def test_without_a_policy_nothing_is_tried_again(open_shop: OpenShop, script: Sc
     assert script.calls == ["work"]
 
 
+@pytest.mark.rule("fail-step")
 def test_a_final_failure_is_not_tried_again(open_shop: OpenShop, script: Script) -> None:
     workflow = single(script, FailStep("declined", code="declined", details={"limit": 5}), retry=Retry(3))
     shop = open_shop(workflow)
@@ -359,6 +378,7 @@ def test_a_final_failure_is_not_tried_again(open_shop: OpenShop, script: Script)
     assert (run.needs.kind if run.needs else None, run.current_step) == ("failed", "work")
 
 
+@pytest.mark.rule("retry-on")
 def test_a_policy_that_names_exceptions_retries_only_those(open_shop: OpenShop, script: Script) -> None:
     workflow = single(script, TimeoutError("slow"), ValueError("bad"), retry=Retry(5, on=(TimeoutError,)))
     shop = open_shop(workflow)
@@ -366,6 +386,7 @@ def test_a_policy_that_names_exceptions_retries_only_those(open_shop: OpenShop, 
     assert script.calls == ["work", "work"]
 
 
+@pytest.mark.rule("incident-not-begun")
 def test_a_missing_input_blocks_the_step_before_the_call(open_shop: OpenShop, script: Script) -> None:
     called = []
 
@@ -386,6 +407,7 @@ def test_a_missing_input_blocks_the_step_before_the_call(open_shop: OpenShop, sc
     assert sorted(error_of(run)["details"]["validation_errors"]) == ["amount", "reservation"]
 
 
+@pytest.mark.rule("output-json")
 @pytest.mark.parametrize("output", [{"at": object()}, {"rate": float("nan")}, {"text": "a\0b"}, {"text": "\ud800"}])
 def test_what_json_cannot_hold_fails_the_step_at_once(open_shop: OpenShop, script: Script, output: Any) -> None:
     workflow = single(script, output, retry=Retry(3))
@@ -396,6 +418,7 @@ def test_what_json_cannot_hold_fails_the_step_at_once(open_shop: OpenShop, scrip
     assert script.calls == ["work"]
 
 
+@pytest.mark.rule("output-kinds")
 @pytest.mark.parametrize("output", ["text", 7, ["a"]])
 def test_what_is_no_mapping_fails_the_step(open_shop: OpenShop, script: Script, output: Any) -> None:
     workflow = single(script, output)
@@ -403,6 +426,7 @@ def test_what_is_no_mapping_fails_the_step(open_shop: OpenShop, script: Script, 
     assert shop.look(shop.run(workflow)).status == "failed"
 
 
+@pytest.mark.rule("output-limit")
 def test_an_output_that_is_too_large_fails_the_step(open_shop: OpenShop, script: Script) -> None:
     workflow = single(script, {"text": "x" * 1000})
     shop = open_shop(workflow, max_payload_bytes=500)
@@ -421,6 +445,7 @@ class Unprintable(Exception):
         raise RuntimeError("no code")
 
 
+@pytest.mark.rule("errors-any-exception")
 @pytest.mark.parametrize(
     "exception",
     [
@@ -442,6 +467,7 @@ def test_every_exception_can_be_stored(open_shop: OpenShop, script: Script, exce
     assert error_of(run)["type"] == type(exception).__name__
 
 
+@pytest.mark.rule("step-async")
 def test_coroutine_functions_are_steps_too(open_shop: OpenShop) -> None:
     async def work(order_id: str) -> dict[str, str]:
         await asyncio.sleep(0)
@@ -456,6 +482,7 @@ def test_coroutine_functions_are_steps_too(open_shop: OpenShop) -> None:
     assert run.status == "completed", run.last_error
 
 
+@pytest.mark.rule("retry-stored")
 def test_the_retry_policy_stored_with_the_visit_holds_after_a_deploy(
     open_shop: OpenShop, migrated_url: str, script: Script
 ) -> None:
@@ -482,6 +509,7 @@ def test_the_retry_policy_stored_with_the_visit_holds_after_a_deploy(
 # -- routes ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("error-route-failure")
 def test_an_error_route_is_told_the_error(open_shop: OpenShop, script: Script) -> None:
     class Routed(Workflow):
         place = Manual(Order)
@@ -500,6 +528,7 @@ def test_an_error_route_is_told_the_error(open_shop: OpenShop, script: Script) -
     assert shop.events(run_id) == []
 
 
+@pytest.mark.rule("error-route-marker")
 @pytest.mark.parametrize(("recovery", "event"), [("compensation", "compensation_routed"), ("undo", "undo_routed")])
 def test_a_recovery_marker_is_audited_and_undoes_nothing(
     open_shop: OpenShop, script: Script, recovery: Any, event: str
@@ -521,6 +550,7 @@ def test_a_recovery_marker_is_audited_and_undoes_nothing(
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("error-route-failure")
 def test_a_step_after_the_error_route_is_not_told_the_error(open_shop: OpenShop, script: Script) -> None:
     class Routed(Workflow):
         place = Manual(Order)
@@ -550,6 +580,7 @@ def branching(script: Script, output: Any) -> type[Workflow]:
     return Branching
 
 
+@pytest.mark.rule("when-first")
 @pytest.mark.parametrize(
     ("output", "payload", "taken"),
     [
@@ -569,6 +600,7 @@ def test_the_first_condition_that_holds_is_taken(
     assert script.calls == ["classify", taken]
 
 
+@pytest.mark.rule("when-incomparable")
 def test_values_that_cannot_be_compared_fail_the_run(open_shop: OpenShop, script: Script) -> None:
     workflow = branching(script, {"amount": "many"})
     shop = open_shop(workflow)
@@ -578,6 +610,7 @@ def test_values_that_cannot_be_compared_fail_the_run(open_shop: OpenShop, script
     assert shop.visits(run_id) == [("classify", "completed")]
 
 
+@pytest.mark.rule("when-nothing-holds")
 def test_a_run_fails_where_no_condition_holds_and_there_is_no_fallback(open_shop: OpenShop, script: Script) -> None:
     class Narrow(Workflow):
         place = Manual(Order)
@@ -606,6 +639,7 @@ def rework(script: Script, most: int = 100) -> type[Workflow]:
     return Rework
 
 
+@pytest.mark.rule("visits")
 def test_every_entry_into_a_step_is_a_visit_of_its_own(open_shop: OpenShop, script: Script) -> None:
     workflow = rework(script)
     shop = open_shop(workflow)
@@ -627,6 +661,7 @@ def test_every_entry_into_a_step_is_a_visit_of_its_own(open_shop: OpenShop, scri
     assert publish.output == {"published": "v3"}
 
 
+@pytest.mark.rule("loops-bounded")
 def test_a_loop_ends_after_max_visits(open_shop: OpenShop, script: Script) -> None:
     workflow = rework(script, most=2)
     shop = open_shop(workflow)
@@ -642,6 +677,7 @@ def test_a_loop_ends_after_max_visits(open_shop: OpenShop, script: Script) -> No
 # -- built-in steps ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("wait")
 def test_a_wait_holds_the_next_step_back(open_shop: OpenShop, script: Script) -> None:
     class Waiting(Workflow):
         place = Manual(Order)
@@ -658,6 +694,7 @@ def test_a_wait_holds_the_next_step_back(open_shop: OpenShop, script: Script) ->
     assert (script.calls, shop.status(run_id)) == (["work"], "completed")
 
 
+@pytest.mark.rule("dispatch-delay", "wait-not-by-output")
 def test_a_wait_is_handed_over_with_its_delay(open_shop: OpenShop, script: Script) -> None:
     class Waiting(Workflow):
         place = Manual(Order)
@@ -675,6 +712,7 @@ def test_a_wait_is_handed_over_with_its_delay(open_shop: OpenShop, script: Scrip
     assert 30 < seconds <= 60
 
 
+@pytest.mark.rule("log-step")
 def test_a_log_step_writes_its_message(open_shop: OpenShop, script: Script, caplog: pytest.LogCaptureFixture) -> None:
     class Logging(Workflow):
         place = Manual(Order)
@@ -690,6 +728,7 @@ def test_a_log_step_writes_its_message(open_shop: OpenShop, script: Script, capl
 # -- what a step is told -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("ctx")
 def test_a_step_is_told_about_its_run(open_shop: OpenShop, script: Script) -> None:
     workflow = single(script, lambda ctx: {"state": dict(ctx.state)})
     shop = open_shop(workflow)
@@ -701,6 +740,7 @@ def test_a_step_is_told_about_its_run(open_shop: OpenShop, script: Script) -> No
     assert visit.output == {"state": {"order_id": "o-3", "amount": 5}}
 
 
+@pytest.mark.rule("output-merged")
 def test_the_newest_output_wins_and_payloads_stay(open_shop: OpenShop, script: Script) -> None:
     class Merging(Workflow):
         place = Manual(Order)
@@ -717,6 +757,7 @@ def test_the_newest_output_wins_and_payloads_stay(open_shop: OpenShop, script: S
     assert run.payload == {"order_id": "o-1", "amount": 5}
 
 
+@pytest.mark.rule("state-fixed", "retry-same-state")
 def test_a_retried_step_sees_the_same_state_again(open_shop: OpenShop) -> None:
     seen = []
 
@@ -740,6 +781,7 @@ def test_a_retried_step_sees_the_same_state_again(open_shop: OpenShop) -> None:
     assert visit.input == {"amount": 6}
 
 
+@pytest.mark.rule("decision-pauses")
 def test_a_pause_in_a_chain_ends_the_delivery(open_shop: OpenShop, script: Script) -> None:
     class Pausing(Workflow):
         place = Manual(Order)
@@ -756,6 +798,7 @@ def test_a_pause_in_a_chain_ends_the_delivery(open_shop: OpenShop, script: Scrip
     assert script.calls == ["first", "last"]
 
 
+@pytest.mark.rule("step-own-session")
 def test_steps_have_a_database_session_of_their_own(open_shop: OpenShop, script: Script) -> None:
     sessions = []
     workflow = single(script, lambda ctx: sessions.append(shop.db.session()))
@@ -765,6 +808,7 @@ def test_steps_have_a_database_session_of_their_own(open_shop: OpenShop, script:
     assert sessions[0] is not mine
 
 
+@pytest.mark.rule("wait", "wait-join")
 def test_a_run_that_ends_with_a_wait_completes_after_it(open_shop: OpenShop, script: Script) -> None:
     class Resting(Workflow):
         place = Manual(Order)
@@ -780,6 +824,7 @@ def test_a_run_that_ends_with_a_wait_completes_after_it(open_shop: OpenShop, scr
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("worker-shutdown")
 def test_a_shutdown_in_the_middle_of_a_step_frees_the_step_at_once(open_shop: OpenShop, script: Script) -> None:
     workflow = single(script, KeyboardInterrupt(), None)
     shop = open_shop(workflow)
@@ -792,6 +837,7 @@ def test_a_shutdown_in_the_middle_of_a_step_frees_the_step_at_once(open_shop: Op
     assert deliver(shop.runtime, claim) == "completed"
 
 
+@pytest.mark.rule("outage-waits")
 def test_an_outcome_is_recorded_once_the_database_is_back(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -811,6 +857,7 @@ def test_an_outcome_is_recorded_once_the_database_is_back(
     assert script.calls == ["work"]
 
 
+@pytest.mark.rule("executor-savepoint")
 def test_an_executor_that_fails_within_the_transaction_spoils_nothing(open_shop: OpenShop, script: Script) -> None:
     class Spoiling(Recording):
         def enqueue_in(self, connection: sa.Connection, payload: Any, *, schedule_in: float | None) -> dict[str, Any]:
@@ -824,6 +871,7 @@ def test_an_executor_that_fails_within_the_transaction_spoils_nothing(open_shop:
     assert shop.deliver(run_id, "work").status == "completed"
 
 
+@pytest.mark.rule("step-outside-transaction")
 def test_a_step_runs_outside_every_transaction(open_shop: OpenShop, script: Script) -> None:
     def connections(_: StepContext) -> dict[str, int]:
         pool: Any = shop.runtime.database.engine.pool
@@ -834,6 +882,7 @@ def test_a_step_runs_outside_every_transaction(open_shop: OpenShop, script: Scri
     assert shop.look(shop.run(workflow)).context == {"open": 0}
 
 
+@pytest.mark.rule("retry-status")
 def test_success_after_a_retry_clears_the_error(open_shop: OpenShop, script: Script) -> None:
     class Recovering(Workflow):
         place = Manual(Order)
@@ -850,6 +899,7 @@ def test_success_after_a_retry_clears_the_error(open_shop: OpenShop, script: Scr
     assert (run.status, run.last_error) == ("paused", None)
 
 
+@pytest.mark.rule("delivery-completed", "attempts-numbered")
 def test_attempts_are_numbered_from_one_and_a_completed_step_is_not_repeated(
     open_shop: OpenShop, script: Script
 ) -> None:

@@ -77,6 +77,7 @@ def reasons(report: Any) -> list[tuple[str, str | None, int]]:
     return sorted(found, key=lambda group: (group[0], group[1] or "~"))
 
 
+@pytest.mark.rule("pruning-asked")
 def test_old_runs_go_with_all_that_is_theirs_and_young_ones_stay(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
     old = shop.run(Reviewing)
@@ -98,6 +99,7 @@ def test_old_runs_go_with_all_that_is_theirs_and_young_ones_stay(open_shop: Open
     assert (event.type, event.run_id, event.actor, event.metadata["runs"]) == ("pruned", None, "dana", 1)
 
 
+@pytest.mark.rule("pruning-dry")
 def test_a_dry_run_says_what_would_go_and_deletes_nothing(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
     first, _ = shop.run(Greeting), shop.run(Failing)
@@ -126,6 +128,7 @@ def test_only_what_was_asked_for_goes(open_shop: OpenShop) -> None:
     assert {row.id for row in shop.rows(tables.runs)} == {greeting}
 
 
+@pytest.mark.rule("pruning-stays")
 def test_a_failure_that_nobody_has_noted_stays_unless_asked_for(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
     shop.run(Failing)
@@ -144,6 +147,7 @@ def test_an_open_question_beside_a_failure_stays_even_then(open_shop: OpenShop) 
     _set(shop, tables.runs, tables.runs.c.id == run_id, needs_count=1)
 
 
+@pytest.mark.rule("pruning-stays")
 def test_what_is_unfinished_is_never_touched(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
     run_id = shop.run(Reviewing)
@@ -152,6 +156,7 @@ def test_what_is_unfinished_is_never_touched(open_shop: OpenShop) -> None:
     assert shop.status(run_id) == "paused"
 
 
+@pytest.mark.rule("pruning-stays")
 @pytest.mark.parametrize(
     ("columns", "reason"), [({"compensation": "running"}, "undoing"), ({"open_steps": 1}, "executing")]
 )
@@ -166,6 +171,7 @@ def test_what_is_not_over_although_it_has_ended_stays(open_shop: OpenShop, colum
     _set(shop, tables.runs, tables.runs.c.id == run_id, **before)
 
 
+@pytest.mark.rule("pruning-relatives")
 def test_parents_stay_while_a_child_lives_and_children_while_the_parent_does(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
     parent = shop.run(Parent, {"kind": "reviewing"})
@@ -181,6 +187,7 @@ def test_parents_stay_while_a_child_lives_and_children_while_the_parent_does(ope
     assert reasons(pruned(shop)) == [("parent", None, 1), ("reviewing", None, 1)]
 
 
+@pytest.mark.rule("pruning-relatives")
 def test_a_run_stays_while_any_replay_of_it_lives(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
     run_id = shop.run(Reviewing)
@@ -197,6 +204,7 @@ def test_a_run_stays_while_any_replay_of_it_lives(open_shop: OpenShop) -> None:
     assert reasons(pruned(shop, status="cancelled")) == [("reviewing", None, 1)]
 
 
+@pytest.mark.rule("pruning-ids")
 def test_lineage_outlives_pruning(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
     parent = shop.run(Parent)
@@ -216,6 +224,7 @@ def test_lineage_outlives_pruning(open_shop: OpenShop) -> None:
     assert (shop.look(left).parent_run_id, shop.look(left).pruned) == (grandchild, (grandchild,))
 
 
+@pytest.mark.rule("pruning-ids")
 def test_replays_name_each_other_after_pruning(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
     source = shop.run(Greeting)
@@ -227,6 +236,7 @@ def test_replays_name_each_other_after_pruning(open_shop: OpenShop) -> None:
     assert (shop.look(replay).replayed_from_id, shop.look(replay).pruned) == (source, (source,))
 
 
+@pytest.mark.rule("pruning-keys")
 def test_the_start_key_of_a_pruned_run_is_remembered_for_a_time(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL, key_retention=timedelta(days=2))
     first = shop.run(Greeting, idempotency_key="o-1")
@@ -251,6 +261,7 @@ def test_keys_of_runs_that_are_there_are_never_forgotten(open_shop: OpenShop) ->
     assert shop.start(Greeting, idempotency_key="o-1") == first
 
 
+@pytest.mark.rule("pruning-keys")
 def test_a_window_whose_run_was_pruned_is_not_started_again(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
     first = fire(shop.runtime, "greeting", "daily", signal_id="monday")
@@ -276,6 +287,7 @@ def test_batches_pass_over_what_stays_and_end(open_shop: OpenShop) -> None:
     assert len(told) == 4
 
 
+@pytest.mark.rule("pruning-batches")
 def test_each_batch_is_a_commit_of_its_own(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
     for _ in range(4):
@@ -308,6 +320,7 @@ def test_an_unknown_workflow_is_refused_but_not_one_that_was_taken_away(open_sho
     assert reasons(pruned(shop, workflow="greetings")) == [("greetings", None, 1)]
 
 
+@pytest.mark.rule("pruning-batches")
 def test_two_at_once_delete_each_run_once(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
     for _ in range(12):
@@ -329,6 +342,7 @@ def test_two_at_once_delete_each_run_once(open_shop: OpenShop) -> None:
     assert not shop.rows(tables.runs)
 
 
+@pytest.mark.rule("pruning-batches")
 def test_a_run_that_somebody_holds_is_passed_over(migrated_postgres_url: str) -> None:
     shop = Shop(migrated_postgres_url, *ALL)
     with shop.app.app_context():
@@ -340,6 +354,7 @@ def test_a_run_that_somebody_holds_is_passed_over(migrated_postgres_url: str) ->
         assert {row.id for row in shop.rows(tables.runs)} == {held} != {free}
 
 
+@pytest.mark.rule("pruning-batches")
 def test_a_child_stays_while_somebody_changes_its_parent(migrated_postgres_url: str) -> None:
     shop = Shop(migrated_postgres_url, *ALL)
     with shop.app.app_context():
@@ -350,6 +365,7 @@ def test_a_child_stays_while_somebody_changes_its_parent(migrated_postgres_url: 
             assert reasons(pruned(shop, workflow=Greeting)) == [("greeting", "busy", 1)]
 
 
+@pytest.mark.rule("pruning-index")
 def test_every_query_walks_an_index(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
     plans = list(_plans(shop.runtime))

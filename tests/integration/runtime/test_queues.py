@@ -72,6 +72,7 @@ def work(shop: Shop) -> None:
         deliver(shop.runtime, claims[0])
 
 
+@pytest.mark.rule("queue-stays")
 def test_everything_that_follows_stays_in_the_queue_of_the_start(elsewhere: Elsewhere, script: Script) -> None:
     shop, run_id = elsewhere(reporting(script), Part)
     drain()
@@ -93,6 +94,7 @@ def test_everything_that_follows_stays_in_the_queue_of_the_start(elsewhere: Else
     assert shop.mesh.inspect_run(shop.start(Part)).queue == "squidmesh"
 
 
+@pytest.mark.rule("queue-stays")
 def test_an_activation_starts_its_run_in_the_queue_that_it_came_through(elsewhere: Elsewhere, script: Script) -> None:
     shop, _ = elsewhere(reporting(script), Part)
     shop.runtime.executor.enqueue(Payload(kind="cron", workflow="reporting", trigger="by_clock", queue=REPORTS))
@@ -100,6 +102,7 @@ def test_an_activation_starts_its_run_in_the_queue_that_it_came_through(elsewher
     assert {row.queue for row in shop.rows(tables.runs)} == {REPORTS}
 
 
+@pytest.mark.rule("queue-named")
 def test_a_hosts_executor_is_told_a_queue_that_is_not_the_apps(elsewhere: Elsewhere, script: Script) -> None:
     queue = Recording()
     shop, run_id = elsewhere(reporting(script), Part, executor=queue)
@@ -114,6 +117,7 @@ def test_a_hosts_executor_is_told_a_queue_that_is_not_the_apps(elsewhere: Elsewh
     assert shop.mesh.perform({**step, "step": "settle", "queue": REPORTS}).outcome == "executed"
 
 
+@pytest.mark.rule("queue-stays")
 def test_what_the_doctor_mends_goes_to_the_runs_queue(elsewhere: Elsewhere, script: Script) -> None:
     shop, _ = elsewhere(reporting(script), Part)
     with shop.runtime.database.write() as connection:
@@ -122,6 +126,7 @@ def test_what_the_doctor_mends_goes_to_the_runs_queue(elsewhere: Elsewhere, scri
     assert queues(shop) == {REPORTS}
 
 
+@pytest.mark.rule("queue-untaken")
 def test_a_queue_without_a_worker_is_told(elsewhere: Elsewhere, script: Script) -> None:
     shop, _ = elsewhere(reporting(script), Part)
     shop.clock.advance(3600)

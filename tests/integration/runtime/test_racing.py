@@ -66,6 +66,7 @@ def joined(shop: Shop, call: Callable[..., Any], *arguments: Any, **said: Any) -
     return act
 
 
+@pytest.mark.rule("decision-at-once")
 @pytest.mark.parametrize("in_session", [False, True])
 @pytest.mark.parametrize("rival", ["approve_run", "reject_run", "cancel_run"])
 def test_of_two_decisions_one_wins_and_the_other_is_told(
@@ -92,6 +93,7 @@ def test_of_two_decisions_one_wins_and_the_other_is_told(
     assert all(script.calls.count(step) <= 3 for step in ("capture", "decline"))
 
 
+@pytest.mark.rule("call-key-once")
 def test_of_two_calls_with_one_key_one_acts_and_both_are_answered(open_shop: OpenShop, script: Script) -> None:
     workflow = reviewing(script)
     shop = open_shop(workflow)
@@ -101,6 +103,7 @@ def test_of_two_calls_with_one_key_one_acts_and_both_are_answered(open_shop: Ope
     assert shop.events(run_id) == ["paused", "approved"]
 
 
+@pytest.mark.rule("delivery-two-at-once")
 def test_of_two_workers_one_gets_the_step(open_shop: OpenShop, script: Script) -> None:
     class Working(Workflow):
         place = Manual(Order)
@@ -115,6 +118,7 @@ def test_of_two_workers_one_gets_the_step(open_shop: OpenShop, script: Script) -
             deliver(shop.runtime, claim)
 
 
+@pytest.mark.rule("delivery-two-at-once")
 def test_of_two_deliveries_one_is_executed(open_shop: OpenShop, script: Script) -> None:
     class Working(Workflow):
         place = Manual(Order)
@@ -131,6 +135,7 @@ def test_of_two_deliveries_one_is_executed(open_shop: OpenShop, script: Script) 
         assert len(script.calls) == number
 
 
+@pytest.mark.rule("depending-join")
 def test_siblings_that_end_at_once_open_their_join_once(open_shop: OpenShop, script: Script) -> None:
     barrier = threading.Barrier(2)
 

@@ -21,6 +21,7 @@ class Card(BaseModel):
     details: dict[str, Any] = {"api_key": CANARY}
 
 
+@pytest.mark.rule("templates-secrets")
 def test_subjects_prompts_and_log_messages_hide_secrets(
     open_shop: Callable[..., Shop], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -112,6 +112,7 @@ def deliver_all(shop: Shop, queue: Recording | None) -> None:
         drain()
 
 
+@pytest.mark.rule("outage-waits")
 @pytest.mark.parametrize("delivery", ["worker", "queue"])
 @pytest.mark.parametrize("kind", Trouble.BEGINS)
 @pytest.mark.parametrize("form", [single, joining])
@@ -141,6 +142,7 @@ def test_an_outcome_waits_until_the_database_writes_again(
     shop.runtime.database.dispose()
 
 
+@pytest.mark.rule("outage-transaction")
 @pytest.mark.parametrize("kind", Trouble.BEGINS)
 def test_a_transaction_step_is_run_again_where_nothing_of_it_was_kept(
     migrated_postgres_url: str, script: Script, kind: str
@@ -171,6 +173,7 @@ def test_a_transaction_step_is_run_again_where_nothing_of_it_was_kept(
     shop.runtime.database.dispose()
 
 
+@pytest.mark.rule("outage-claims")
 def test_a_step_that_keeps_every_connection_loses_no_claim(
     migrated_postgres_url: str, script: Script, eventually: Eventually
 ) -> None:
@@ -216,6 +219,7 @@ def latin1_url(postgres_databases: PostgresDatabases, migrated_postgres_url: str
     postgres_databases.drop(url)
 
 
+@pytest.mark.rule("outage-for-good")
 @pytest.mark.parametrize("form", [single, joining])
 @pytest.mark.parametrize("outcome", [{"paid": "5 €"}, {"5 €": 5}, ValueError("no €")], ids=["value", "key", "error"])
 def test_an_outcome_that_the_database_cannot_hold_fails_the_step_once(
@@ -233,6 +237,7 @@ def test_an_outcome_that_the_database_cannot_hold_fails_the_step_once(
     shop.runtime.database.dispose()
 
 
+@pytest.mark.rule("database-errors")
 def test_a_caller_sees_errors_of_sqlalchemy_only_while_the_server_takes_nobody(
     migrated_postgres_url: str, script: Script
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from flask_squidmesh import Manual, Step, Workflow, signals
 from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.runtime.relay import relay
@@ -27,6 +29,7 @@ def lost_step(open_shop: OpenShop, script: Script, queue: Recording, *, irrevers
     return shop, run_id
 
 
+@pytest.mark.rule("relay-only-settles")
 def test_a_relay_has_a_dead_workers_step_delivered_again(open_shop: OpenShop, script: Script) -> None:
     queue = Recording()
     shop, run_id = lost_step(open_shop, script, queue)
@@ -73,6 +76,7 @@ def test_a_delivery_to_a_new_process_is_put_off_for_a_whole_timeout(open_shop: O
     assert 15 < put_off <= 30
 
 
+@pytest.mark.rule("signals-manual")
 def test_what_people_do_to_a_whole_run_is_told_too(open_shop: OpenShop, script: Script) -> None:
     class Single(Workflow):
         begin = Manual()

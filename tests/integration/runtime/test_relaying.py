@@ -22,6 +22,7 @@ def single(script: Script) -> type[Workflow]:
     return Single
 
 
+@pytest.mark.rule("relay-untaken")
 def test_what_nobody_takes_is_handed_over_again_less_and_less_often(open_shop: OpenShop, script: Script) -> None:
     queue, workflow = Recording(), single(script)
     shop = open_shop(workflow, executor=queue)
@@ -42,6 +43,7 @@ def test_what_nobody_takes_is_handed_over_again_less_and_less_often(open_shop: O
     assert relay(shop.runtime) == 0
 
 
+@pytest.mark.rule("starting-hand-over-fails", "relay-failed", "retry-hand-over-fails")
 def test_a_failed_hand_over_is_made_again_soon(open_shop: OpenShop, script: Script) -> None:
     queue, workflow = Recording(), single(script)
     shop = open_shop(workflow, executor=queue)
@@ -59,6 +61,7 @@ def test_a_failed_hand_over_is_made_again_soon(open_shop: OpenShop, script: Scri
     assert queue.steps == ["work"]
 
 
+@pytest.mark.rule("relay-failed", "executor-raises")
 def test_a_failed_hand_over_of_one_step_leaves_the_others_alone(open_shop: OpenShop, script: Script) -> None:
     class Fan(Workflow):
         place = Manual(Order)
@@ -75,6 +78,7 @@ def test_a_failed_hand_over_of_one_step_leaves_the_others_alone(open_shop: OpenS
     assert errors == {None, "ConnectionError: away"}
 
 
+@pytest.mark.rule("relay-not-before-time")
 def test_a_wait_is_not_handed_over_before_its_time(open_shop: OpenShop, script: Script) -> None:
     class Waiting(Workflow):
         place = Manual(Order)
@@ -88,6 +92,7 @@ def test_a_wait_is_not_handed_over_before_its_time(open_shop: OpenShop, script: 
     assert relay(shop.runtime) == 1
 
 
+@pytest.mark.rule("relay-lost-claim")
 def test_a_lost_claim_is_handed_over_for_others_to_take(open_shop: OpenShop, script: Script) -> None:
     queue, workflow = Recording(), single(script)
     shop = open_shop(workflow, executor=queue)
@@ -113,6 +118,7 @@ def test_compensations_are_handed_over_again_by_their_method(open_shop: OpenShop
     assert queue.steps == ["a", "undo", "undo"]
 
 
+@pytest.mark.rule("relay-bounded")
 @pytest.mark.parametrize("many", [150])
 def test_a_round_is_bounded(open_shop: OpenShop, script: Script, many: int) -> None:
     workflow = single(script)

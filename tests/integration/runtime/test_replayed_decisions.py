@@ -65,6 +65,7 @@ def audited(shop: Shop, run_id: str) -> dict[str, Any]:
 # -- by Python, which trusts its caller ----------------------------------------------------------------------------
 
 
+@pytest.mark.rule("from-step-pages")
 def test_a_program_may_pass_over_a_decision_and_the_audit_says_so(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = paid(open_shop, script, "dana")
     again = replayed(shop, run_id, "max")
@@ -72,6 +73,7 @@ def test_a_program_may_pass_over_a_decision_and_the_audit_says_so(open_shop: Ope
     assert audited(shop, run_id) == {"run_id": again, "from_step": "pay", "decisions_taken_over": ["review"]}
 
 
+@pytest.mark.rule("from-step-approvals")
 @pytest.mark.parametrize("options", [{"approvals": 2}, {"not_starter": True}], ids=["two people", "not the starter"])
 @pytest.mark.parametrize("actor", ["max", "kim", "dana"], ids=["another", "the starter", "an approver"])
 def test_four_eyes_look_again_whoever_replays(
@@ -91,6 +93,7 @@ def test_four_eyes_look_again_whoever_replays(
     assert (shop.status(again), script.calls.count("book"), script.calls.count("pay")) == ("completed", 2, 2)
 
 
+@pytest.mark.rule("decision-not-starter")
 def test_everybody_who_started_or_replayed_counts_as_the_starter(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = paid(open_shop, script, "dana", not_starter=True)
     second = shop.mesh.replay_run(run_id, actor="max").id
@@ -104,6 +107,7 @@ def test_everybody_who_started_or_replayed_counts_as_the_starter(open_shop: Open
     assert shop.mesh.approve_run(third, actor="dana").status == "running"
 
 
+@pytest.mark.rule("decision-not-starter")
 def test_a_child_of_a_replay_has_its_starters(open_shop: OpenShop, script: Script) -> None:
     class Part(Workflow):
         place = Manual(Order)
@@ -129,6 +133,7 @@ def test_a_child_of_a_replay_has_its_starters(open_shop: OpenShop, script: Scrip
     assert shop.mesh.approve_run(child, actor="dana").status == "running"
 
 
+@pytest.mark.rule("from-step-approvals")
 def test_a_replay_that_asks_again_is_guarded_by_what_runs_again(open_shop: OpenShop, script: Script) -> None:
     class Booking(Workflow):
         place = Manual(Order)
@@ -148,6 +153,7 @@ def test_a_replay_that_asks_again_is_guarded_by_what_runs_again(open_shop: OpenS
     assert again.current_step == "review"
 
 
+@pytest.mark.rule("from-step-approvals")
 def test_in_dependency_style_only_what_hangs_on_the_decision_runs_again(open_shop: OpenShop, script: Script) -> None:
     class Fanned(Workflow):
         place = Manual(Order)
@@ -182,6 +188,7 @@ def by(shop: Shop, run_id: str, undecided: tuple[str, ...], from_step: str = "pa
     return again.id
 
 
+@pytest.mark.rule("from-step-pages")
 def test_a_decision_that_one_may_not_take_is_asked_again(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = paid(open_shop, script, "dana")
     again = by(shop, run_id, ("review",))
@@ -189,6 +196,7 @@ def test_a_decision_that_one_may_not_take_is_asked_again(open_shop: OpenShop, sc
     assert audited(shop, run_id) == {"run_id": again, "from_step": "review", "asked_again": ["review"]}
 
 
+@pytest.mark.rule("from-step-pages")
 def test_of_several_decisions_the_last_that_one_may_not_take_is_asked_again(
     open_shop: OpenShop, script: Script
 ) -> None:

@@ -33,6 +33,7 @@ def paying(script: Script, *last: Any) -> type[Workflow]:
     return Paying
 
 
+@pytest.mark.rule("audit-who", "replaying-new-run")
 def test_a_replay_is_a_new_run_linked_both_ways(open_shop: OpenShop, script: Script) -> None:
     class Plain(Workflow):
         place = Manual(Order)
@@ -51,6 +52,7 @@ def test_a_replay_is_a_new_run_linked_both_ways(open_shop: OpenShop, script: Scr
     assert replayed.metadata == {"run_id": answer.id}
 
 
+@pytest.mark.rule("replaying-actor")
 def test_without_a_name_the_replay_keeps_the_first_actor(open_shop: OpenShop, script: Script) -> None:
     class Plain(Workflow):
         place = Manual(Order)
@@ -60,6 +62,7 @@ def test_without_a_name_the_replay_keeps_the_first_actor(open_shop: OpenShop, sc
     assert shop.mesh.replay_run(shop.run(Plain, actor="dana")).actor == "dana"
 
 
+@pytest.mark.rule("replaying-finished")
 def test_a_run_that_is_not_finished_is_not_replayed(open_shop: OpenShop, script: Script) -> None:
     workflow = paying(script)
     shop = open_shop(workflow)
@@ -68,6 +71,7 @@ def test_a_run_that_is_not_finished_is_not_replayed(open_shop: OpenShop, script:
     assert caught.value.status == "pending"
 
 
+@pytest.mark.rule("replaying-unsafe", "replaying-override")
 @pytest.mark.parametrize("override", [False, "true", 1, "yes", None])
 def test_what_cannot_be_undone_is_repeated_only_when_told_exactly_true(
     open_shop: OpenShop, script: Script, override: Any
@@ -81,6 +85,7 @@ def test_what_cannot_be_undone_is_repeated_only_when_told_exactly_true(
     assert shop.look(run_id).replayed_as_id is None
 
 
+@pytest.mark.rule("replaying-override")
 def test_told_exactly_true_it_is_repeated(open_shop: OpenShop, script: Script) -> None:
     workflow = paying(script)
     shop = open_shop(workflow)
@@ -89,6 +94,7 @@ def test_told_exactly_true_it_is_repeated(open_shop: OpenShop, script: Script) -
     assert script.calls.count("charge") == 2
 
 
+@pytest.mark.rule("replaying-unsafe-unclean")
 def test_a_step_that_began_and_did_not_end_blocks_too(open_shop: OpenShop, script: Script) -> None:
     class Charging(Workflow):
         place = Manual(Order)
@@ -102,6 +108,7 @@ def test_a_step_that_began_and_did_not_end_blocks_too(open_shop: OpenShop, scrip
     assert caught.value.steps[0]["reason"] == "may_have_taken_effect"
 
 
+@pytest.mark.rule("from-step")
 def test_from_a_step_the_outputs_before_it_are_copied(open_shop: OpenShop, script: Script) -> None:
     workflow = paying(script, FailStep("no"), lambda ctx: {"saw": dict(ctx.state)})
     shop = open_shop(workflow)
@@ -115,6 +122,7 @@ def test_from_a_step_the_outputs_before_it_are_copied(open_shop: OpenShop, scrip
     assert [row.step for row in again.step_runs or ()] == ["quote", "charge", "receipt"]
 
 
+@pytest.mark.rule("from-step-block")
 def test_from_a_step_only_what_would_run_again_counts(open_shop: OpenShop, script: Script) -> None:
     workflow = paying(script)
     shop = open_shop(workflow)
@@ -124,6 +132,7 @@ def test_from_a_step_only_what_would_run_again_counts(open_shop: OpenShop, scrip
     shop.mesh.replay_run(run_id, from_step="receipt")
 
 
+@pytest.mark.rule("from-step-place")
 @pytest.mark.parametrize("step", ["nowhere", "never"])
 def test_a_step_that_was_never_reached_is_no_place_to_begin(open_shop: OpenShop, script: Script, step: str) -> None:
     class Branching(Workflow):
@@ -139,6 +148,7 @@ def test_a_step_that_was_never_reached_is_no_place_to_begin(open_shop: OpenShop,
         shop.mesh.replay_run(run_id, from_step=step)
 
 
+@pytest.mark.rule("from-step-place")
 def test_a_step_that_was_compensated_cannot_be_copied(open_shop: OpenShop, script: Script) -> None:
     class Saga(Workflow):
         place = Manual(Order)
@@ -153,6 +163,7 @@ def test_a_step_that_was_compensated_cannot_be_copied(open_shop: OpenShop, scrip
     shop.mesh.replay_run(run_id, from_step="reserve")
 
 
+@pytest.mark.rule("from-step")
 def test_a_replay_begins_at_the_last_visit_of_a_loop(open_shop: OpenShop, script: Script) -> None:
     class Loop(Workflow):
         place = Manual(Order)
@@ -177,6 +188,7 @@ def test_a_replay_begins_at_the_last_visit_of_a_loop(open_shop: OpenShop, script
     assert shop.look(drafted.id).context["text"] == "v2"
 
 
+@pytest.mark.rule("from-step-failure")
 def test_a_replay_from_an_error_route_is_told_the_error(open_shop: OpenShop, script: Script) -> None:
     class Routed(Workflow):
         place = Manual(Order)
@@ -190,6 +202,7 @@ def test_a_replay_from_an_error_route_is_told_the_error(open_shop: OpenShop, scr
     assert shop.look(again.id).context == {"told": "declined"}
 
 
+@pytest.mark.rule("from-step")
 def test_in_dependency_style_the_ancestors_are_copied(open_shop: OpenShop, script: Script) -> None:
     class Graph(Workflow):
         place = Manual(Order)
@@ -213,6 +226,7 @@ def test_in_dependency_style_the_ancestors_are_copied(open_shop: OpenShop, scrip
     assert script.calls == ["join"]
 
 
+@pytest.mark.rule("replaying-key")
 def test_a_replay_may_be_joined(open_shop: OpenShop, script: Script) -> None:
     class Plain(Workflow):
         place = Manual(Order)
@@ -231,6 +245,7 @@ def test_a_replay_may_be_joined(open_shop: OpenShop, script: Script) -> None:
     assert queue.given[-1][0]["run_id"] == again.id
 
 
+@pytest.mark.rule("replaying-more")
 def test_a_run_may_be_replayed_again(open_shop: OpenShop, script: Script) -> None:
     class Single(Workflow):
         place = Manual(Order)
@@ -243,6 +258,7 @@ def test_a_run_may_be_replayed_again(open_shop: OpenShop, script: Script) -> Non
     assert [(event.metadata or {})["run_id"] for event in shop.look(run_id).audit_events or ()] == [first, second]
 
 
+@pytest.mark.rule("expected-replayed")
 def test_of_two_who_saw_a_run_ended_one_replays_it(open_shop: OpenShop, script: Script) -> None:
     class Single(Workflow):
         place = Manual(Order)
@@ -260,6 +276,7 @@ def test_of_two_who_saw_a_run_ended_one_replays_it(open_shop: OpenShop, script: 
     assert shop.look(run_id).replays == (first.id, again.id)
 
 
+@pytest.mark.rule("replaying-more", "replaying-key")
 def test_a_replay_by_key_makes_one_run(open_shop: OpenShop, script: Script) -> None:
     class Plain(Workflow):
         place = Manual(Order)
@@ -271,6 +288,7 @@ def test_a_replay_by_key_makes_one_run(open_shop: OpenShop, script: Script) -> N
     assert shop.mesh.replay_run(run_id, idempotency_key="k", expected="completed").id == first.id
 
 
+@pytest.mark.rule("replaying-payload")
 def test_a_replay_takes_the_payload_as_it_was_stored(open_shop: OpenShop, script: Script) -> None:
     numbers = iter(range(1, 9))
 

@@ -59,6 +59,7 @@ def stands(open_shop: OpenShop, script: Script, **options: Any) -> tuple[Shop, s
     return shop, run_id
 
 
+@pytest.mark.rule("resolve-new-keys")
 @pytest.mark.parametrize("output", [{"amount": 500}, {"charge": "c", "rate": 9}], ids=["payload", "earlier output"])
 def test_keys_that_a_step_never_returns_overwrite_nothing_unless_that_is_meant(
     open_shop: OpenShop, script: Script, output: dict[str, Any]
@@ -73,6 +74,7 @@ def test_keys_that_a_step_never_returns_overwrite_nothing_unless_that_is_meant(
     assert output.items() <= shop.look(run_id).context["seen"].items()
 
 
+@pytest.mark.rule("resolve-new-keys")
 @pytest.mark.parametrize("output", [{"charge": "c", "note": "n"}, {"amount": 5}, {}], ids=["new", "the same", "none"])
 def test_what_overwrites_nothing_needs_no_word(open_shop: OpenShop, script: Script, output: dict[str, Any]) -> None:
     shop, run_id = stands(open_shop, script)
@@ -81,6 +83,7 @@ def test_what_overwrites_nothing_needs_no_word(open_shop: OpenShop, script: Scri
     assert shop.status(run_id) == "completed"
 
 
+@pytest.mark.rule("resolve-new-keys")
 @pytest.mark.parametrize("returns", [ChargedModel, ChargedData, ChargedDict, ChargedModel | None])
 def test_a_step_may_overwrite_what_it_declares(open_shop: OpenShop, script: Script, returns: Any) -> None:
     shop, run_id = stands(open_shop, script, returns=returns)
@@ -91,6 +94,7 @@ def test_a_step_may_overwrite_what_it_declares(open_shop: OpenShop, script: Scri
     assert shop.look(run_id).context["seen"]["amount"] == 6
 
 
+@pytest.mark.rule("resolve-new-keys")
 def test_what_has_a_key_of_its_own_overwrites_nothing(open_shop: OpenShop, script: Script) -> None:
     shop, run_id = stands(open_shop, script, output="charged")
     shop.mesh.resolve_step(run_id, actor="lee", output={"amount": 500, "rate": 9})
@@ -99,6 +103,7 @@ def test_what_has_a_key_of_its_own_overwrites_nothing(open_shop: OpenShop, scrip
     assert (seen["charged"], seen["amount"], seen["rate"]) == ({"amount": 500, "rate": 9}, 5, 2)
 
 
+@pytest.mark.rule("resolve-new-keys")
 def test_a_step_may_overwrite_what_it_returned_before(open_shop: OpenShop, script: Script) -> None:
     class Looping(Workflow):
         place = Manual(Order)

@@ -45,6 +45,7 @@ def left(shop: Shop) -> list[str]:
     return sorted(f"{row.workflow} {row.needs}" for row in shop.rows(tables.runs))
 
 
+@pytest.mark.rule("pruning-asked")
 @pytest.mark.parametrize(
     ("period", "stays"),
     [
@@ -66,6 +67,7 @@ def test_what_has_been_kept_long_enough_goes(open_shop: OpenShop, period: Any, s
     assert went == 3 - len(stays)
 
 
+@pytest.mark.rule("pruning-workers")
 def test_it_goes_on_where_it_stopped_and_rests_at_the_end(open_shop: OpenShop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = filled(open_shop, retention=30.0)
     monkeypatch.setattr(pruning, "SECONDS", 0)
@@ -77,6 +79,7 @@ def test_it_goes_on_where_it_stopped_and_rests_at_the_end(open_shop: OpenShop, m
     assert sum(shop.runtime.retention.keep(lambda _: None) for _ in range(3)) == 1
 
 
+@pytest.mark.rule("pruning-workers")
 def test_others_get_at_the_database_between_two_batches(open_shop: OpenShop) -> None:
     pauses: list[float] = []
     filled(open_shop, retention=DAY).runtime.retention.keep(pauses.append)
@@ -96,6 +99,7 @@ def test_keys_are_forgotten_although_nothing_is_deleted(open_shop: OpenShop) -> 
     assert not shop.rows(tables.start_keys)
 
 
+@pytest.mark.rule("pruning-asked")
 def test_workers_keep_to_it(open_shop: OpenShop) -> None:
     shop = filled(open_shop, retention=DAY)
     worker = Worker(shop.runtime)

@@ -46,6 +46,7 @@ def audit(shop: Shop) -> list[Any]:
     return [(row.type, row.actor, row.comment, row.metadata) for row in shop.rows(tables.audit_events)]
 
 
+@pytest.mark.rule("cron-paused")
 def test_a_paused_schedule_starts_nothing(shop: Shop) -> None:
     shop.mesh.pause_schedule("digest", "hourly", actor="dana", comment="stock-taking")
     assert started(shop) == 0
@@ -53,6 +54,7 @@ def test_a_paused_schedule_starts_nothing(shop: Shop) -> None:
     assert audit(shop) == [("schedule_paused", "dana", "stock-taking", named)]
 
 
+@pytest.mark.rule("cron-paused")
 def test_what_a_queue_delivers_for_a_paused_schedule_is_dropped(shop: Shop) -> None:
     shop.mesh.pause_schedule("digest", "hourly", actor="dana")
     shop.mesh.enqueue_cron("digest", "hourly")
@@ -63,6 +65,7 @@ def test_what_a_queue_delivers_for_a_paused_schedule_is_dropped(shop: Shop) -> N
     assert shop.rows(tables.runs) == []
 
 
+@pytest.mark.rule("cron-resumed")
 def test_a_resumed_schedule_goes_on_with_its_next_window(shop: Shop) -> None:
     shop.mesh.pause_schedule("digest", "hourly", actor="dana")
     shop.clock.advance(3 * 3600 + 60)
@@ -72,6 +75,7 @@ def test_a_resumed_schedule_goes_on_with_its_next_window(shop: Shop) -> None:
     assert started(shop) == 1
 
 
+@pytest.mark.rule("cron-paused")
 def test_a_person_may_start_the_run_meanwhile(shop: Shop) -> None:
     shop.mesh.pause_schedule("digest", "hourly", actor="dana")
     assert fire(shop.runtime, "digest", "hourly") is not None
@@ -79,6 +83,7 @@ def test_a_person_may_start_the_run_meanwhile(shop: Shop) -> None:
     assert shop.mesh.inspect_run(run_id).actor == "dana"
 
 
+@pytest.mark.rule("cron-paused")
 def test_running_now_is_one_more_run_each_time(shop: Shop) -> None:
     assert started(shop) == 1
     ids = {schedule_commands.run_now(shop.runtime, "digest", "hourly", actor="dana") for _ in range(2)}
@@ -104,6 +109,7 @@ def test_it_takes_somebody_and_a_schedule(shop: Shop) -> None:
     assert audit(shop) == []
 
 
+@pytest.mark.rule("cron-by-hand")
 def test_running_now_takes_the_place_of_no_window(shop: Shop) -> None:
     schedule_commands.run_now(shop.runtime, "digest", "hourly", actor="dana")
     assert started(shop) == 1
@@ -112,6 +118,7 @@ def test_running_now_takes_the_place_of_no_window(shop: Shop) -> None:
     assert started(shop) == 1
 
 
+@pytest.mark.rule("cron-form-twice", "call-key-bound")
 def test_running_now_twice_with_one_key_is_one_run(shop: Shop) -> None:
     key = "0b0f6d1e-5a51-4c9c-9d43-0a2f3c1f7a10"
     ids = {schedule_commands.run_now(shop.runtime, "digest", "hourly", actor="dana", key=key) for _ in range(2)}
@@ -122,6 +129,7 @@ def test_running_now_twice_with_one_key_is_one_run(shop: Shop) -> None:
     assert [event[0] for event in audit(shop)] == ["schedule_run"]
 
 
+@pytest.mark.rule("cron-resumed")
 def test_a_window_that_passed_before_the_resumption_is_dropped_when_a_queue_delivers_it(shop: Shop) -> None:
     shop.mesh.pause_schedule("digest", "hourly", actor="dana")
     shop.clock.advance(60)

@@ -72,6 +72,7 @@ def ear() -> Iterator[Ear]:
         getattr(signals, name).disconnect(hear)
 
 
+@pytest.mark.rule("signals-after-commit", "signals-facts")
 def test_a_run_is_told_in_order(open_shop: OpenShop, script: Script, ear: Ear) -> None:
     class Telling(Workflow):
         place = Manual(Order)
@@ -126,6 +127,7 @@ def test_a_run_is_told_in_order(open_shop: OpenShop, script: Script, ear: Ear) -
     assert by_name["manual_action_taken"]["comment"] == "fine"
 
 
+@pytest.mark.rule("signals-in-order")
 def test_threads_tell_of_one_run_in_the_order_in_which_they_decided(
     open_shop: OpenShop, script: Script, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +158,7 @@ def test_threads_tell_of_one_run_in_the_order_in_which_they_decided(
     assert ear.told[-3:] == ["step_completed slow", "step_completed fast", "run_transitioned running-completed"]
 
 
+@pytest.mark.rule("signals-in-order")
 def test_a_decision_that_was_never_told_holds_others_up_once_only(
     open_shop: OpenShop, script: Script, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +185,7 @@ def test_a_decision_that_was_never_told_holds_others_up_once_only(
     assert ear.told[-1] == "run_transitioned paused-completed"
 
 
+@pytest.mark.rule("signals-once")
 def test_a_failure_with_compensation_is_told_once(open_shop: OpenShop, script: Script, ear: Ear) -> None:
     class Saga(Workflow):
         place = Manual(Order)
@@ -194,6 +198,7 @@ def test_a_failure_with_compensation_is_told_once(open_shop: OpenShop, script: S
     assert ear.told.count("run_transitioned running-failed") == 1
 
 
+@pytest.mark.rule("executor-metadata")
 def test_a_dispatch_tells_the_executors_metadata(open_shop: OpenShop, script: Script, ear: Ear) -> None:
     class One(Workflow):
         place = Manual(Order)
@@ -205,6 +210,7 @@ def test_a_dispatch_tells_the_executors_metadata(open_shop: OpenShop, script: Sc
     assert (facts["job_id"], facts["step"], facts["schedule_in"]) == (1, "a", None)
 
 
+@pytest.mark.rule("executor-metadata")
 def test_what_an_executor_answers_that_is_no_mapping_is_told_as_its_result(
     open_shop: OpenShop, script: Script, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +224,7 @@ def test_what_an_executor_answers_that_is_no_mapping_is_told_as_its_result(
     assert dict(ear.heard)["run_dispatched"]["result"] == "job-7"
 
 
+@pytest.mark.rule("signals-manual")
 def test_a_decision_that_a_cancel_closes_is_told_as_cancelled(open_shop: OpenShop, script: Script, ear: Ear) -> None:
     class Pausing(Workflow):
         place = Manual(Order)
@@ -231,6 +238,7 @@ def test_a_decision_that_a_cancel_closes_is_told_as_cancelled(open_shop: OpenSho
     assert ear.heard[0][1]["action"] == "cancelled"
 
 
+@pytest.mark.rule("signals-rolled-back")
 def test_what_was_rolled_back_is_never_told(open_shop: OpenShop, script: Script, ear: Ear) -> None:
     class One(Workflow):
         place = Manual(Order)
@@ -246,6 +254,7 @@ def test_what_was_rolled_back_is_never_told(open_shop: OpenShop, script: Script,
     assert ear.told[0] == "run_created pending"
 
 
+@pytest.mark.rule("signals-after-commit")
 def test_what_is_told_can_be_read_already(open_shop: OpenShop, script: Script) -> None:
     class One(Workflow):
         place = Manual(Order)
@@ -262,6 +271,7 @@ def test_what_is_told_can_be_read_already(open_shop: OpenShop, script: Script) -
     assert seen == ["completed"]
 
 
+@pytest.mark.rule("signals-raise")
 def test_a_subscriber_that_raises_harms_nobody(
     open_shop: OpenShop, script: Script, ear: Ear, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -280,6 +290,7 @@ def test_a_subscriber_that_raises_harms_nobody(
     assert "a subscriber to step_completed raised" in caplog.text
 
 
+@pytest.mark.rule("signals-raise")
 def test_a_subscriber_that_raises_keeps_the_signal_from_nobody(open_shop: OpenShop, script: Script) -> None:
     class One(Workflow):
         place = Manual(Order)
@@ -302,6 +313,7 @@ def test_a_subscriber_that_raises_keeps_the_signal_from_nobody(open_shop: OpenSh
     assert sorted(heard) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.rule("delivery-taken")
 def test_a_delivery_that_meets_a_live_claim_is_told_as_skipped(open_shop: OpenShop, script: Script, ear: Ear) -> None:
     def work(ctx: StepContext) -> None:
         assert shop.deliver(ctx.run_id, "work_").outcome == "too_early"
@@ -316,6 +328,7 @@ def test_a_delivery_that_meets_a_live_claim_is_told_as_skipped(open_shop: OpenSh
     assert (facts["step"], facts["reason"]) == ("work_", "already_running")
 
 
+@pytest.mark.rule("signals-replay")
 def test_a_replay_is_told_with_its_source(open_shop: OpenShop, script: Script, ear: Ear) -> None:
     class One(Workflow):
         place = Manual(Order)
@@ -328,6 +341,7 @@ def test_a_replay_is_told_with_its_source(open_shop: OpenShop, script: Script, e
     assert (facts["run_id"], facts["replayed_from_id"]) == (again.id, run_id)
 
 
+@pytest.mark.rule("logs-records")
 def test_signals_become_records_with_their_facts(
     open_shop: OpenShop, script: Script, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -367,6 +381,7 @@ def tracker() -> Iterator[Tracker]:
     root.removeHandler(tracker)
 
 
+@pytest.mark.rule("logs-errors")
 def test_an_error_tracker_sees_a_step_that_failed_once_with_its_run_and_its_error(
     open_shop: OpenShop, script: Script, tracker: Tracker, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -387,6 +402,7 @@ def test_an_error_tracker_sees_a_step_that_failed_once_with_its_run_and_its_erro
     ]
 
 
+@pytest.mark.rule("logs-errors")
 def test_what_a_step_says_itself_is_no_error(open_shop: OpenShop, script: Script, tracker: Tracker) -> None:
     class Logged(Workflow):
         place = Manual(Order)
@@ -396,6 +412,7 @@ def test_what_a_step_says_itself_is_no_error(open_shop: OpenShop, script: Script
     assert tracker.reported == []
 
 
+@pytest.mark.rule("logs-errors")
 def test_the_log_of_a_failed_step_has_no_parameters_of_statements(open_shop: OpenShop, tracker: Tracker) -> None:
     secret = "c4n4ry"
 

@@ -42,6 +42,7 @@ def claimed(shop: Shop) -> Claim:
     return claim
 
 
+@pytest.mark.rule("claims-stale")
 def test_a_redelivered_job_reclaims_a_stale_step_from_a_living_worker(open_shop: OpenShop, script: Script) -> None:
     workflow = one_step(script)
     shop = open_shop(workflow, stale_step_timeout=20, claim_timeout=60)
@@ -60,6 +61,7 @@ def test_a_redelivered_job_reclaims_a_stale_step_from_a_living_worker(open_shop:
     assert [attempt.status for attempt in visit.attempts] == ["abandoned", "completed"]
 
 
+@pytest.mark.rule("claims-living-kept")
 def test_without_a_stale_timeout_a_living_claim_is_never_taken(open_shop: OpenShop, script: Script) -> None:
     workflow = one_step(script)
     shop = open_shop(workflow, claim_timeout=30)

@@ -65,6 +65,7 @@ def count(shop: Shop) -> int:
     return len(shop.rows(tables.runs))
 
 
+@pytest.mark.rule("starting-one-commit")
 def test_a_run_is_written_whole_in_one_commit_and_then_handed_over(shop: Shop, queue: Recording) -> None:
     shop.start(Plain)
     with shop.counted() as counts:
@@ -74,12 +75,14 @@ def test_a_run_is_written_whole_in_one_commit_and_then_handed_over(shop: Shop, q
     assert queue.given[-1] == ({"kind": "step", "run_id": run.id, "step": "work"}, None)
 
 
+@pytest.mark.rule("starting-status")
 def test_a_workflow_that_begins_with_a_decision_waits_at_once(shop: Shop, queue: Recording) -> None:
     run = shop.mesh.start_run(Reviewed, {"order_id": "o-7"})
     assert (run.status, run.needs.kind if run.needs else None, run.decision) == ("paused", "decision", "review#1")
     assert queue.given == []
 
 
+@pytest.mark.rule("registered-only", "starting-unknown", "starting-nothing-written", "starting-actor")
 @pytest.mark.parametrize(
     ("workflow", "payload", "options", "expected"),
     [
@@ -102,6 +105,7 @@ def test_what_cannot_be_started_writes_nothing(
     assert queue.given == []
 
 
+@pytest.mark.rule("payload-faults-together")
 def test_all_faults_of_a_payload_are_told_at_once(shop: Shop) -> None:
     with pytest.raises(PayloadError) as caught:
         shop.mesh.start_run(Plain, {"amount": "many", "colour": "red"}, trigger="by_hand")
@@ -110,6 +114,7 @@ def test_all_faults_of_a_payload_are_told_at_once(shop: Shop) -> None:
     assert list(caught.value.invalid_types) == ["amount"]
 
 
+@pytest.mark.rule("payload-limit")
 def test_a_payload_that_is_too_large_is_refused(open_shop: OpenShop) -> None:
     shop = open_shop(Plain, max_payload_bytes=100)
     with pytest.raises(PayloadError, match="SQUIDMESH_MAX_PAYLOAD_BYTES allows 100"):
@@ -117,6 +122,7 @@ def test_a_payload_that_is_too_large_is_refused(open_shop: OpenShop) -> None:
     assert count(shop) == 0
 
 
+@pytest.mark.rule("setup-errors-first")
 def test_configuration_errors_come_before_every_other(open_shop: OpenShop) -> None:
     shop = open_shop(Plain, executor=None)
     with pytest.raises(ConfigurationError, match="SQUIDMESH_EXECUTOR"):
@@ -133,6 +139,7 @@ def test_configuration_errors_come_before_every_other(open_shop: OpenShop) -> No
 # -- idempotency keys ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("starting-same-key")
 def test_the_same_key_and_payload_return_the_first_run(shop: Shop, queue: Recording) -> None:
     first = shop.start(Plain, {"order_id": "o-1"}, idempotency_key="o-1")
     again = shop.start(Plain, Order(order_id="o-1"), idempotency_key="o-1")
@@ -140,6 +147,7 @@ def test_the_same_key_and_payload_return_the_first_run(shop: Shop, queue: Record
     assert (count(shop), len(queue.given)) == (1, 1)
 
 
+@pytest.mark.rule("starting-key-conflict")
 def test_the_same_key_with_another_payload_is_a_conflict(shop: Shop) -> None:
     first = shop.start(Plain, {"order_id": "o-1"}, idempotency_key="o-1")
     with pytest.raises(ConflictError) as caught:
@@ -148,10 +156,12 @@ def test_the_same_key_with_another_payload_is_a_conflict(shop: Shop) -> None:
     assert count(shop) == 1
 
 
+@pytest.mark.rule("starting-key-scope")
 def test_a_key_belongs_to_its_workflow(shop: Shop) -> None:
     assert shop.start(Plain, idempotency_key="k") != shop.start(Reviewed, idempotency_key="k")
 
 
+@pytest.mark.rule("starting-key-at-once")
 def test_two_starts_at_once_with_one_key_make_one_run(shop: Shop) -> None:
     barrier, found = threading.Barrier(2), []
 
@@ -170,6 +180,7 @@ def test_two_starts_at_once_with_one_key_make_one_run(shop: Shop) -> None:
     assert count(shop) == 1
 
 
+@pytest.mark.rule("starting-key-factories")
 def test_a_key_holds_when_the_model_fills_in_the_time(shop: Shop) -> None:
     from datetime import datetime
 
@@ -190,6 +201,7 @@ def test_a_key_holds_when_the_model_fills_in_the_time(shop: Shop) -> None:
         shop.start(Stamping, {"order_id": "o-2"}, idempotency_key="k")
 
 
+@pytest.mark.rule("deploy-renamed-workflow")
 def test_a_key_outlives_the_renaming_of_its_workflow(shop: Shop) -> None:
     class Renamed(Workflow):
         aliases = ("plain",)
@@ -206,6 +218,7 @@ def test_a_key_outlives_the_renaming_of_its_workflow(shop: Shop) -> None:
 # -- joining the host's session --------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("joined-after-commit")
 def test_a_joined_start_is_dispatched_after_the_commit_only(shop: Shop, queue: Recording) -> None:
     run = shop.mesh.start_run(Plain, {}, session=shop.db.session)
     assert run.status == "pending"
@@ -215,6 +228,7 @@ def test_a_joined_start_is_dispatched_after_the_commit_only(shop: Shop, queue: R
     assert shop.status(run.id) == "pending"
 
 
+@pytest.mark.rule("joined-rollback")
 @pytest.mark.parametrize("end", ["rollback", "close", "remove"])
 def test_a_joined_start_that_is_not_committed_leaves_nothing(shop: Shop, queue: Recording, end: str) -> None:
     shop.mesh.start_run(Plain, {}, session=shop.db.session)
@@ -225,6 +239,7 @@ def test_a_joined_start_that_is_not_committed_leaves_nothing(shop: Shop, queue: 
     assert count(shop) == 0
 
 
+@pytest.mark.rule("joined-rollback")
 def test_a_savepoint_that_is_rolled_back_takes_its_start_with_it(shop: Shop, queue: Recording) -> None:
     kept = shop.mesh.start_run(Plain, {}, session=shop.db.session)
     savepoint = shop.db.session.begin_nested()
@@ -236,6 +251,7 @@ def test_a_savepoint_that_is_rolled_back_takes_its_start_with_it(shop: Shop, que
     assert [payload["run_id"] for payload, _ in queue.given] == [kept.id]
 
 
+@pytest.mark.rule("joined-after-commit")
 def test_a_savepoint_that_is_released_waits_for_the_outer_commit(shop: Shop, queue: Recording) -> None:
     with shop.db.session.begin_nested():
         run = shop.mesh.start_run(Plain, {}, session=shop.db.session)
@@ -244,6 +260,7 @@ def test_a_savepoint_that_is_released_waits_for_the_outer_commit(shop: Shop, que
     assert [payload["run_id"] for payload, _ in queue.given] == [run.id]
 
 
+@pytest.mark.rule("joined-rollback")
 def test_an_outer_rollback_drops_what_a_released_savepoint_held(shop: Shop, queue: Recording) -> None:
     shop.db.session.execute(sa.text("UPDATE squidmesh_runs SET subject = 'x'"))  # SQLite's driver begins with a write
     with shop.db.session.begin_nested():
@@ -255,6 +272,7 @@ def test_an_outer_rollback_drops_what_a_released_savepoint_held(shop: Shop, queu
     assert count(shop) == 1
 
 
+@pytest.mark.rule("joined-hand-over-fails")
 def test_a_joined_start_stands_though_the_hand_over_fails(shop: Shop, queue: Recording) -> None:
     queue.failing = ConnectionError("no queue")
     run = shop.mesh.start_run(Plain, {}, session=shop.db.session)
@@ -279,6 +297,7 @@ def test_uncommitted_writes_of_the_host_are_no_obstacle_where_they_are_joined(sh
     assert shop.status(run.id) == "pending"
 
 
+@pytest.mark.rule("sqlite-refused-at-once")
 def test_on_sqlite_a_write_that_would_wait_for_the_caller_is_refused_at_once(
     migrated_sqlite_url: str, script: Script
 ) -> None:
@@ -292,6 +311,7 @@ def test_on_sqlite_a_write_that_would_wait_for_the_caller_is_refused_at_once(
     shop.runtime.database.dispose()
 
 
+@pytest.mark.rule("sqlite-reading")
 def test_the_hosts_reading_transaction_is_no_obstacle(shop: Shop) -> None:
     shop.db.session.execute(sa.text("SELECT 1"))
     assert shop.start(Plain)
@@ -300,6 +320,7 @@ def test_the_hosts_reading_transaction_is_no_obstacle(shop: Shop) -> None:
 # -- apps --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("setup-several-apps")
 def test_two_apps_in_one_process_keep_apart(
     open_shop: OpenShop, sqlite_databases: Any, migrated_url: str, script: Script
 ) -> None:
@@ -319,6 +340,7 @@ def test_two_apps_in_one_process_keep_apart(
     assert script.calls == ["work", "work"]
 
 
+@pytest.mark.rule("setup-several-apps")
 def test_one_extension_object_serves_several_apps(migrated_sqlite_url: str, sqlite_databases: Any) -> None:
     from flask import Flask
 
@@ -337,6 +359,7 @@ def test_one_extension_object_serves_several_apps(migrated_sqlite_url: str, sqli
     shop.runtime.database.dispose()
 
 
+@pytest.mark.rule("setup-own-bind")
 def test_the_tables_may_be_on_another_bind(migrated_sqlite_url: str, sqlite_databases: Any) -> None:
     from flask import Flask
     from flask_sqlalchemy import SQLAlchemy
@@ -362,6 +385,7 @@ def test_the_tables_may_be_on_another_bind(migrated_sqlite_url: str, sqlite_data
         app.extensions["squidmesh"].database.dispose()
 
 
+@pytest.mark.rule("starting-first-trigger")
 def test_without_a_name_the_first_trigger_is_taken(shop: Shop) -> None:
     assert shop.mesh.start_run(Plain).trigger == "place"
     assert shop.mesh.start_run(Plain, {"order_id": "o", "amount": 1}, trigger="by_hand").trigger == "by_hand"

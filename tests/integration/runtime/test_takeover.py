@@ -45,6 +45,7 @@ def lost_among_many(open_shop: OpenShop, script: Script, **settings: Any) -> tup
     return shop, lost
 
 
+@pytest.mark.rule("claims-expired-first")
 def test_what_has_expired_is_taken_before_all_that_was_due_earlier(open_shop: OpenShop, script: Script) -> None:
     shop, lost = lost_among_many(open_shop, script)
     turns = FairClaimer(shop.runtime, "squidmesh")
@@ -52,6 +53,7 @@ def test_what_has_expired_is_taken_before_all_that_was_due_earlier(open_shop: Op
     assert lost not in [claim.run.id for claim in turns.claim(limit=2)]
 
 
+@pytest.mark.rule("claims-expired-first")
 def test_looking_for_what_has_expired_costs_a_statement_now_and_then(open_shop: OpenShop, script: Script) -> None:
     shop, _ = lost_among_many(open_shop, script)
     turns = FairClaimer(shop.runtime, "squidmesh")
@@ -65,6 +67,7 @@ def test_looking_for_what_has_expired_costs_a_statement_now_and_then(open_shop: 
     assert max(counts[1:]) <= (5 if shop.runtime.database.dialect == "sqlite" else 2)
 
 
+@pytest.mark.rule("work-untakeable")
 def test_work_that_cannot_be_taken_up_keeps_nobody_from_the_rest(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -85,6 +88,7 @@ def test_work_that_cannot_be_taken_up_keeps_nobody_from_the_rest(
     assert (shop.status(lost), shop.events(lost)) == ("completed", ["abandoned"])
 
 
+@pytest.mark.rule("work-untakeable")
 def test_a_lost_step_that_cannot_be_settled_keeps_a_relay_from_no_other(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,12 +108,14 @@ def test_a_lost_step_that_cannot_be_settled_keeps_a_relay_from_no_other(
     assert (shop.events(first), shop.events(second)) == ([], ["abandoned"])
 
 
+@pytest.mark.rule("claims-expired-first")
 def test_a_relay_gives_a_lost_step_its_place_in_the_queue_back(open_shop: OpenShop, script: Script) -> None:
     shop, lost = lost_among_many(open_shop, script, executor=Recording())
     assert take_from_dead_workers(shop.runtime) == 1
     assert [claim.run.id for claim in claim_due(shop.runtime, "squidmesh", limit=1)] == [lost]
 
 
+@pytest.mark.rule("outage-standstill")
 def test_a_claim_that_expired_while_the_database_was_silent_is_left_to_its_worker(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +136,7 @@ def test_a_claim_that_expired_while_the_database_was_silent_is_left_to_its_worke
     assert not shop.runtime.database.contact.unbroken_for(TIMEOUT)
 
 
+@pytest.mark.rule("outage-standstill")
 def test_only_writing_ends_an_outage_of_writing() -> None:
     clock = SettableClock()
     met = Contact(clock)

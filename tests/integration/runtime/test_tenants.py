@@ -48,6 +48,7 @@ class Nightly(Workflow):
     count = Step(nothing)
 
 
+@pytest.mark.rule("tenant")
 def test_a_run_keeps_its_tenant_wherever_it_is_looked_at(open_shop: OpenShop) -> None:
     shop = open_shop(Parcel)
     run = shop.mesh.start_run(Parcel, {}, tenant="acme")
@@ -57,6 +58,7 @@ def test_a_run_keeps_its_tenant_wherever_it_is_looked_at(open_shop: OpenShop) ->
     assert shop.mesh.start_run(Parcel, {}).tenant == ""
 
 
+@pytest.mark.rule("tenant")
 @pytest.mark.parametrize(
     ("given", "kept"),
     [("acme", "acme"), ("  acme\n", "acme"), ("Zu\u0308rich", "Zürich"), ("", ""), ("x" * 200, "x" * 200)],
@@ -66,6 +68,7 @@ def test_ids_of_tenants_are_stripped_and_composed(open_shop: OpenShop, given: st
     assert shop.mesh.start_run(Parcel, {}, tenant=given).tenant == kept
 
 
+@pytest.mark.rule("tenant")
 @pytest.mark.parametrize("given", [5, ["acme"], b"acme", "   ", "x" * 201, "ac\0me", "ac\nme", "ac\x7fme", "ac\ud800"])
 def test_what_is_no_tenant_is_refused_and_nothing_is_written(open_shop: OpenShop, given: Any) -> None:
     shop = open_shop(Parcel)
@@ -75,6 +78,7 @@ def test_what_is_no_tenant_is_refused_and_nothing_is_written(open_shop: OpenShop
     assert shop.rows(tables.runs) == []
 
 
+@pytest.mark.rule("starting-key-scope")
 def test_an_idempotency_key_is_a_key_of_its_tenant(open_shop: OpenShop) -> None:
     shop = open_shop(Parcel)
     ids = {
@@ -89,6 +93,7 @@ def test_an_idempotency_key_is_a_key_of_its_tenant(open_shop: OpenShop) -> None:
     assert conflict.value.current == ids["acme"]
 
 
+@pytest.mark.rule("starting-key-scope")
 def test_a_key_of_one_tenant_is_forgotten_alone(open_shop: OpenShop) -> None:
     shop = open_shop(Parcel, key_retention=60.0)
     for tenant in ("acme", "globex"):
@@ -100,6 +105,7 @@ def test_a_key_of_one_tenant_is_forgotten_alone(open_shop: OpenShop) -> None:
     assert [row.tenant for row in shop.rows(tables.start_keys)] == ["globex"]
 
 
+@pytest.mark.rule("tenant-kept")
 def test_children_and_replays_are_of_their_runs_tenant(open_shop: OpenShop, script: Script) -> None:
     def begin(ctx: StepContext) -> dict[str, Any]:
         return {"child": ctx.start_child(Parcel, {}, key="k")}
@@ -115,6 +121,7 @@ def test_children_and_replays_are_of_their_runs_tenant(open_shop: OpenShop, scri
     assert (shop.look(child).tenant, replay.tenant) == ("acme", "acme")
 
 
+@pytest.mark.rule("tenant-kept")
 def test_a_cron_run_is_of_its_schedules_tenant(open_shop: OpenShop) -> None:
     shop = open_shop(Nightly)
     run_id = shop.runtime.perform({"kind": "cron", "workflow": "nightly", "trigger": "nightly"}).run_id
@@ -122,6 +129,7 @@ def test_a_cron_run_is_of_its_schedules_tenant(open_shop: OpenShop) -> None:
     assert shop.look(run_id).tenant == ""
 
 
+@pytest.mark.rule("tenant-kept")
 def test_a_step_is_told_its_tenant(open_shop: OpenShop, script: Script) -> None:
     class Told(Workflow):
         place = Manual(Order)
@@ -133,6 +141,7 @@ def test_a_step_is_told_its_tenant(open_shop: OpenShop, script: Script) -> None:
     assert [context.tenant for context in script.contexts] == ["acme", ""]
 
 
+@pytest.mark.rule("tenant-kept")
 def test_every_signal_tells_the_tenant(open_shop: OpenShop) -> None:
     shop, told = open_shop(Asking), []
 
@@ -149,6 +158,7 @@ def test_every_signal_tells_the_tenant(open_shop: OpenShop) -> None:
     assert set(told) == {"acme"}
 
 
+@pytest.mark.rule("tenant-kept")
 def test_audit_events_are_of_their_runs_tenant_and_workflow(open_shop: OpenShop) -> None:
     shop = open_shop(Asking)
     run_id = shop.run(Asking, {}, tenant="acme")
@@ -156,6 +166,7 @@ def test_audit_events_are_of_their_runs_tenant_and_workflow(open_shop: OpenShop)
     assert {(row.tenant, row.workflow) for row in shop.rows(tables.audit_events)} == {("acme", "asking")}
 
 
+@pytest.mark.rule("tenant")
 def test_within_a_request_the_hook_says_the_tenant(open_shop: OpenShop) -> None:
     shop = open_shop(Parcel)
     asked = []
@@ -181,6 +192,7 @@ def test_a_hook_may_say_that_there_is_no_tenant(open_shop: OpenShop) -> None:
         assert shop.mesh.start_run(Parcel, {}).tenant == ""
 
 
+@pytest.mark.rule("tenant")
 @pytest.mark.parametrize("answer", [5, " ", "a\0b", ("acme",)])
 def test_a_hook_that_names_no_tenant_is_told_so(open_shop: OpenShop, answer: Any) -> None:
     shop = open_shop(Parcel)
@@ -191,6 +203,7 @@ def test_a_hook_that_names_no_tenant_is_told_so(open_shop: OpenShop, answer: Any
     drain()
 
 
+@pytest.mark.rule("tenant-python")
 def test_python_calls_take_a_tenant_as_a_filter(open_shop: OpenShop) -> None:
     shop = open_shop(Asking)
     acme, nobodys = shop.run(Asking, {}, tenant="acme"), shop.run(Asking, {})
@@ -214,6 +227,7 @@ def test_python_calls_take_a_tenant_as_a_filter(open_shop: OpenShop) -> None:
     assert shop.mesh.unblock_run(acme, actor="dana", tenant="acme").id == acme
 
 
+@pytest.mark.rule("tenant-python")
 @pytest.mark.parametrize("tenant", [5, " ", ["acme", None], {"acme": 1}])
 def test_a_filter_that_is_no_tenant_is_refused(open_shop: OpenShop, tenant: Any) -> None:
     shop = open_shop(Asking)
@@ -222,6 +236,7 @@ def test_a_filter_that_is_no_tenant_is_refused(open_shop: OpenShop, tenant: Any)
     assert refused.value.name == "tenant"
 
 
+@pytest.mark.rule("scope")
 def test_lists_of_tenants_are_paged_and_counted_as_if_there_were_no_other(open_shop: OpenShop) -> None:
     shop = open_shop(Parcel, Asking)
     tenants = ["", *"abcdef"]

@@ -87,6 +87,7 @@ def needs_of(shop: Shop, run_id: str) -> str | None:
     return needs.kind if needs else None
 
 
+@pytest.mark.rule("retry-tools")
 def test_a_retryable_failure_waits_as_long_as_the_other_side_asks(shop: Shop) -> None:
     warehouse.answers = [BUSY, DONE]
     run_id = shop.run(Shipping)
@@ -98,6 +99,7 @@ def test_a_retryable_failure_waits_as_long_as_the_other_side_asks(shop: Shop) ->
     assert warehouse.keys == [f"{run_id}:book:1"] * 2, "both attempts have one idempotency key"
 
 
+@pytest.mark.rule("retry-tools")
 def test_a_failure_that_is_not_retryable_is_final(shop: Shop) -> None:
     warehouse.answers = [REFUSED]
     run_id = shop.run(Shipping)
@@ -108,6 +110,7 @@ def test_a_failure_that_is_not_retryable_is_final(shop: Shop) -> None:
     assert (error["details"]["status"], error["details"]["body"]) == (402, {"why": "no credit"})
 
 
+@pytest.mark.rule("retry-tools")
 @pytest.mark.parametrize("answer", [BUSY, BROKEN, REFUSED])
 def test_in_an_irreversible_step_every_failure_needs_a_person(shop: Shop, answer: Answer) -> None:
     warehouse.answers = [answer]

@@ -54,6 +54,7 @@ def ledger(open_shop: OpenShop, script: Script) -> Ledger:
     return Ledger(open_shop, script)
 
 
+@pytest.mark.rule("transaction-together")
 def test_rows_and_completion_are_one_commit(ledger: Ledger, script: Script) -> None:
     def work(ctx: StepContext) -> dict[str, int]:
         ledger.add(1)
@@ -65,6 +66,7 @@ def test_rows_and_completion_are_one_commit(ledger: Ledger, script: Script) -> N
     assert shop.look(run_id).context == {"posted": 1}
 
 
+@pytest.mark.rule("transaction-failure")
 @pytest.mark.parametrize("failure", [FailStep("no"), RetryStep("busy"), ValueError("no")])
 def test_a_failure_takes_the_rows_with_it(ledger: Ledger, failure: Exception) -> None:
     def work(ctx: StepContext) -> None:
@@ -76,6 +78,7 @@ def test_a_failure_takes_the_rows_with_it(ledger: Ledger, failure: Exception) ->
     assert (ledger.rows, shop.status(run_id)) == ([], "failed")
 
 
+@pytest.mark.rule("transaction-failure")
 def test_a_retry_posts_once(ledger: Ledger) -> None:
     def work(ctx: StepContext) -> None:
         ledger.add(1)
@@ -89,6 +92,7 @@ def test_a_retry_posts_once(ledger: Ledger) -> None:
     assert (ledger.rows, shop.status(run_id)) == ([1], "completed")
 
 
+@pytest.mark.rule("transaction-commit-inside")
 @pytest.mark.parametrize("end", ["commit", "rollback", "close"])
 def test_a_step_that_ends_its_transaction_itself_fails_and_keeps_nothing(ledger: Ledger, end: str) -> None:
     def work(ctx: StepContext) -> None:
@@ -102,6 +106,7 @@ def test_a_step_that_ends_its_transaction_itself_fails_and_keeps_nothing(ledger:
     assert (ledger.rows, run.status, error_of(run)["type"]) == ([], "failed", "TransactionEndedError")
 
 
+@pytest.mark.rule("transaction-commit-inside")
 def test_a_step_that_swallows_the_refusal_of_its_commit_keeps_nothing(ledger: Ledger) -> None:
     def work(ctx: StepContext) -> None:
         ledger.add(1)
@@ -115,6 +120,7 @@ def test_a_step_that_swallows_the_refusal_of_its_commit_keeps_nothing(ledger: Le
     assert (ledger.rows, shop.status(run_id)) == ([], "failed")
 
 
+@pytest.mark.rule("transaction-savepoints")
 def test_savepoints_inside_are_the_steps_own(ledger: Ledger) -> None:
     def work(ctx: StepContext) -> None:
         session = ledger.shop.db.session
@@ -130,6 +136,7 @@ def test_savepoints_inside_are_the_steps_own(ledger: Ledger) -> None:
     assert (ledger.rows, shop.status(run_id)) == ([1, 2], "completed")
 
 
+@pytest.mark.rule("transaction-refused")
 def test_what_the_database_refuses_is_the_steps_failure(ledger: Ledger) -> None:
     def work(ctx: StepContext) -> None:
         ledger.add(1)
@@ -150,6 +157,7 @@ class Entry(Base):
     note: Mapped[str | None]
 
 
+@pytest.mark.rule("transaction-refused")
 @pytest.mark.parametrize("swallowed", [False, True])
 def test_what_the_database_refuses_at_the_flush_is_the_steps_failure(ledger: Ledger, swallowed: bool) -> None:
     def work(ctx: StepContext) -> None:
@@ -191,6 +199,7 @@ def test_what_json_cannot_hold_takes_the_rows_with_it(ledger: Ledger) -> None:
     assert (ledger.rows, run.status, error_of(run)["type"]) == ([], "failed", "OutputError")
 
 
+@pytest.mark.rule("transaction-lost-claim")
 def test_a_claim_that_was_lost_meanwhile_keeps_nothing(ledger: Ledger, script: Script) -> None:
     def work(ctx: StepContext) -> None:
         ledger.add(1)
@@ -210,6 +219,7 @@ def lose_claim(shop: Shop) -> None:
         )
 
 
+@pytest.mark.rule("transaction-child")
 def test_a_child_started_inside_comes_and_goes_with_the_transaction(open_shop: OpenShop, script: Script) -> None:
     class Child(Workflow):
         place = Manual(Order)
@@ -237,6 +247,7 @@ def test_a_child_started_inside_comes_and_goes_with_the_transaction(open_shop: O
     assert [payload["run_id"] for payload, _ in queue.given].count(run.context["child"]) == 1
 
 
+@pytest.mark.rule("transaction-sqlite")
 def test_an_own_start_inside_is_refused_on_sqlite_because_it_would_wait_for_itself(
     migrated_sqlite_url: str, script: Script
 ) -> None:
@@ -268,6 +279,7 @@ class Killed(BaseException):
     """The process is gone."""
 
 
+@pytest.mark.rule("transaction-crash")
 @pytest.mark.parametrize("after", [False, True])
 def test_a_crash_on_either_side_of_the_commit_keeps_both_or_neither(ledger: Ledger, after: bool) -> None:
     def work(ctx: StepContext) -> dict[str, int]:

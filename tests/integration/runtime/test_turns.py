@@ -32,6 +32,7 @@ def runs_of(claims: list[Claim]) -> list[str]:
     return [claim.run.id for claim in claims]
 
 
+@pytest.mark.rule("worker-fair")
 def test_a_run_with_many_ready_steps_keeps_no_later_run_waiting(open_shop: OpenShop, script: Script) -> None:
     wide, narrow = fan(script, 40), single(script)
     shop = open_shop(wide, narrow)
@@ -43,6 +44,7 @@ def test_a_run_with_many_ready_steps_keeps_no_later_run_waiting(open_shop: OpenS
     assert taken[10:] == [first, first]
 
 
+@pytest.mark.rule("worker-fair")
 def test_all_of_a_long_queue_is_taken_in_turn_though_more_comes(open_shop: OpenShop, script: Script) -> None:
     wide, narrow = fan(script, 6), single(script)
     shop = open_shop(wide, narrow)
@@ -54,6 +56,7 @@ def test_all_of_a_long_queue_is_taken_in_turn_though_more_comes(open_shop: OpenS
     assert taken.count(first) == 6
 
 
+@pytest.mark.rule("worker-fair")
 def test_without_a_fan_out_the_oldest_comes_first(open_shop: OpenShop, script: Script) -> None:
     narrow = single(script)
     shop = open_shop(narrow)
@@ -63,6 +66,7 @@ def test_without_a_fan_out_the_oldest_comes_first(open_shop: OpenShop, script: S
     assert [run for some in taken for run in some] == started
 
 
+@pytest.mark.rule("claims-together")
 def test_steps_of_one_run_are_claimed_together(open_shop: OpenShop, script: Script) -> None:
     wide, narrow = fan(script, 5), single(script)
     shop = open_shop(wide, narrow)
@@ -77,6 +81,7 @@ def test_steps_of_one_run_are_claimed_together(open_shop: OpenShop, script: Scri
     assert shop.status(second) == "completed"
 
 
+@pytest.mark.rule("claims-together")
 def test_a_run_whose_row_a_claim_writes_is_claimed_once_in_a_look(open_shop: OpenShop, script: Script) -> None:
     """Each retry that begins counts down the run's retrying steps."""
 
@@ -129,6 +134,7 @@ def test_a_look_behind_sees_what_is_due_later_only(open_shop: OpenShop, script: 
 # -- workers of several versions ---------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("deploy-side-by-side")
 @pytest.mark.parametrize("new", ["workflow", "step"])
 def test_while_versions_overlap_old_workers_leave_new_work_to_new_ones(
     open_shop: OpenShop, script: Script, eventually: Callable[..., Any], new: str
@@ -153,6 +159,7 @@ def test_while_versions_overlap_old_workers_leave_new_work_to_new_ones(
             eventually(lambda: newer.status(run_id) == "completed")
 
 
+@pytest.mark.rule("deploy-unknown-left")
 def test_an_old_worker_gives_new_ones_time_to_take_what_it_does_not_know(open_shop: OpenShop, script: Script) -> None:
     known, gone = single(script), single(script, "Gone")
     newer = open_shop(known, gone)
@@ -172,6 +179,7 @@ def test_an_old_worker_gives_new_ones_time_to_take_what_it_does_not_know(open_sh
     assert runs_of(claim_due(newer.runtime, "squidmesh", limit=1)) == [run_id]
 
 
+@pytest.mark.rule("deploy-unknown-held")
 def test_work_that_nobody_knows_keeps_no_other_waiting(open_shop: OpenShop, script: Script) -> None:
     known, gone = single(script), single(script, "Gone")
     past = open_shop(known, gone)
@@ -182,6 +190,7 @@ def test_work_that_nobody_knows_keeps_no_other_waiting(open_shop: OpenShop, scri
     assert runs_of(FairClaimer(shop.runtime, "squidmesh").claim(limit=1)) == [run_id]
 
 
+@pytest.mark.rule("deploy-unknown-held")
 def test_unknown_work_is_put_back_for_longer_the_older_it_is(open_shop: OpenShop, script: Script) -> None:
     known, gone = single(script), single(script, "Gone")
     open_shop(known, gone).start(gone)
@@ -193,6 +202,7 @@ def test_unknown_work_is_put_back_for_longer_the_older_it_is(open_shop: OpenShop
         assert (row.due_at - shop.clock.now()).total_seconds() == pytest.approx(hold, abs=20)
 
 
+@pytest.mark.rule("deploy-side-by-side")
 def test_a_relay_queues_what_was_put_back_once_it_knows_it(open_shop: OpenShop, script: Script) -> None:
     known, added = single(script), single(script, "Added")
     newer = open_shop(known, added, executor=Recording())

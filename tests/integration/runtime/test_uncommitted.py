@@ -98,6 +98,7 @@ LEFT = {
 }
 
 
+@pytest.mark.rule("step-uncommitted-rows")
 def test_a_step_that_leaves_rows_uncommitted_fails_and_says_what_to_do(ledger: Ledger) -> None:
     for name, left in LEFT.items():
         if name == "within_a_savepoint" and ledger.db.engine.dialect.name == "sqlite":
@@ -109,6 +110,7 @@ def test_a_step_that_leaves_rows_uncommitted_fails_and_says_what_to_do(ledger: L
         assert "transaction=True" in error["message"]
 
 
+@pytest.mark.rule("step-uncommitted-rows")
 def test_what_is_committed_rolled_back_or_only_read_is_fine(ledger: Ledger) -> None:
     def commit() -> None:
         ledger.change()
@@ -135,6 +137,7 @@ def test_what_is_committed_rolled_back_or_only_read_is_fine(ledger: Ledger) -> N
     assert ledger.amounts == [7]
 
 
+@pytest.mark.rule("step-uncommitted-rows")
 def test_what_a_teardown_of_the_hosts_commits_is_kept(ledger: Ledger) -> None:
     def commit(error: BaseException | None) -> None:
         ledger.db.session.commit()

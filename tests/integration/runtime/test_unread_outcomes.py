@@ -18,6 +18,7 @@ from tests.shop import Order, Script, Shop
 OpenShop = Callable[..., Shop]
 
 
+@pytest.mark.rule("decided-on-facts")
 def test_an_outcome_is_decided_anew_where_the_run_has_moved(open_shop: OpenShop, script: Script) -> None:
     def cancel(ctx: StepContext) -> dict[str, int]:
         shop.mesh.cancel_run(ctx.run_id, actor="lee", compensate=True)
@@ -36,6 +37,7 @@ def test_an_outcome_is_decided_anew_where_the_run_has_moved(open_shop: OpenShop,
     assert (run.status, run.context, script.calls) == ("cancelled", {"charged": 7}, ["charge", "refund"])
 
 
+@pytest.mark.rule("decided-on-facts")
 def test_a_claim_that_was_taken_away_is_noticed_without_reading(open_shop: OpenShop, script: Script) -> None:
     class Plain(Workflow):
         place = Manual(Order)
@@ -51,6 +53,7 @@ def test_a_claim_that_was_taken_away_is_noticed_without_reading(open_shop: OpenS
     assert len(shop.rows(tables.dispatches)) == 1
 
 
+@pytest.mark.rule("budget-joins")
 def test_before_a_join_too_a_run_that_is_being_cancelled_is_decided_about_anew(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -63,6 +66,7 @@ def test_before_a_join_too_a_run_that_is_being_cancelled_is_decided_about_anew(
     assert "join" not in script.calls
 
 
+@pytest.mark.rule("budget-joins")
 def test_before_a_join_too_a_claim_that_was_taken_away_leaves_no_outcome(open_shop: OpenShop, script: Script) -> None:
     workflow, shop = joining(open_shop, script)
     run_id = shop.start(workflow)

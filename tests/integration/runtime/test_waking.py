@@ -50,6 +50,7 @@ def asleep(shop: Shop, eventually: Eventually) -> None:
     eventually(lambda: waits and waits[-1] == NEVER)
 
 
+@pytest.mark.rule("worker-woken")
 def test_a_run_that_another_process_starts_wakes_a_sleeping_worker(
     open_shop: OpenShop, script: Script, eventually: Eventually
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_run_of_this_process_wakes_a_sleeping_worker(
         eventually(lambda: shop.status(run_id) == "completed")
 
 
+@pytest.mark.rule("worker-idle")
 def test_an_idle_worker_asks_one_thing_a_poll(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(single(script), poll_interval=NEVER)
     waiting, polls, asked, enough = shop.runtime.bell.wait, count(1), [], threading.Event()

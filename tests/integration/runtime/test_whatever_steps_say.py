@@ -43,6 +43,7 @@ def workflow_of(script: Script, *outcomes: Any, **options: Any) -> type[Workflow
     return Single
 
 
+@pytest.mark.rule("errors-any-exception")
 def test_a_step_that_raises_what_cannot_be_read_fails_with_it(open_shop: OpenShop, script: Script) -> None:
     workflow = workflow_of(script, Evil())
     shop = open_shop(workflow)
@@ -51,6 +52,7 @@ def test_a_step_that_raises_what_cannot_be_read_fails_with_it(open_shop: OpenSho
     assert script.calls == ["work"]
 
 
+@pytest.mark.rule("worker-threads-stay")
 @pytest.mark.parametrize("error", [Evil, SystemExit])
 @pytest.mark.parametrize(("place", "name"), [(worker, "deliver"), (Worker, "_next")])
 def test_a_thread_of_a_worker_outlives_whatever_is_raised(
@@ -85,6 +87,7 @@ def test_a_thread_of_a_worker_outlives_whatever_is_raised(
         running.join()
 
 
+@pytest.mark.rule("worker-threads-stay")
 def test_a_worker_that_has_lost_its_threads_says_so(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +97,7 @@ def test_a_worker_that_has_lost_its_threads_says_so(
         Worker(shop.runtime, threads=2).run()
 
 
+@pytest.mark.rule("step-teardown")
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit])
 def test_what_a_teardown_raises_is_logged_and_the_outcome_recorded(
     open_shop: OpenShop, script: Script, caplog: pytest.LogCaptureFixture, error: type[BaseException]
@@ -118,6 +122,7 @@ def test_what_a_teardown_raises_is_logged_and_the_outcome_recorded(
     assert "the end of an app context of shop raised" in caplog.text
 
 
+@pytest.mark.rule("step-teardown")
 def test_a_session_that_a_teardown_kept_from_being_removed_is_not_met_again(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -144,6 +149,7 @@ def test_a_session_that_a_teardown_kept_from_being_removed_is_not_met_again(
         shop.app.teardown_appcontext_funcs.remove(fail)
 
 
+@pytest.mark.rule("step-teardown")
 def test_a_context_that_cannot_begin_fails_the_step_and_leaves_none(open_shop: OpenShop, script: Script) -> None:
     workflow = workflow_of(script, retry=Retry(2))
     shop = open_shop(workflow)
@@ -168,6 +174,7 @@ def test_a_context_that_cannot_begin_fails_the_step_and_leaves_none(open_shop: O
 COLOUR: ContextVar[str] = ContextVar("colour", default="none")
 
 
+@pytest.mark.rule("step-context")
 def test_each_attempt_has_context_variables_and_decimal_settings_of_its_own(
     open_shop: OpenShop, script: Script
 ) -> None:
@@ -203,6 +210,7 @@ def subscribers() -> Iterator[list[Any]]:
         signal.disconnect(receiver)
 
 
+@pytest.mark.rule("starting-raises-nothing-after")
 @pytest.mark.parametrize("error", [Evil, SystemExit])
 def test_a_start_does_not_raise_after_its_commit(
     open_shop: OpenShop, script: Script, subscribers: list[Any], error: type[BaseException]
@@ -240,6 +248,7 @@ class Interrupted:
             raise KeyboardInterrupt
 
 
+@pytest.mark.rule("starting-raises-nothing-after")
 def test_ctrl_c_in_a_subscriber_ends_a_start_that_is_committed(
     open_shop: OpenShop, script: Script, subscribers: list[Any]
 ) -> None:
@@ -254,6 +263,7 @@ def test_ctrl_c_in_a_subscriber_ends_a_start_that_is_committed(
     assert run.status == "pending"
 
 
+@pytest.mark.rule("starting-raises-nothing-after")
 def test_ctrl_c_in_an_executor_ends_a_start_that_the_relay_hands_over(open_shop: OpenShop, script: Script) -> None:
     class Pressed(Recording):
         pressed = Interrupted()
@@ -271,6 +281,7 @@ def test_ctrl_c_in_an_executor_ends_a_start_that_the_relay_hands_over(open_shop:
     assert queue.steps == ["work"]
 
 
+@pytest.mark.rule("worker-shutdown")
 @pytest.mark.parametrize("where", ["step_started", "step_completed", "continues", "teardown"])
 def test_ctrl_c_in_the_hosts_code_gives_what_is_open_to_others_at_once(
     open_shop: OpenShop, script: Script, subscribers: list[Any], where: str
@@ -304,6 +315,7 @@ def test_ctrl_c_in_the_hosts_code_gives_what_is_open_to_others_at_once(
     assert "interrupted" not in shop.events(run_id)
 
 
+@pytest.mark.rule("executor-metadata")
 @pytest.mark.parametrize(
     "metadata", [{1: 2}, {"app": 1}, {"job": 1}, {"run_id": "other"}, None, 7, [1], {"step": Evil()}]
 )
@@ -332,6 +344,7 @@ def test_no_metadata_of_an_executor_keeps_a_signal_from_anybody(
     assert told == [(shop.app, run_id, "work")] * 2
 
 
+@pytest.mark.rule("errors-limit")
 def test_details_that_are_too_large_are_kept_nowhere(open_shop: OpenShop, script: Script) -> None:
     workflow = workflow_of(script, FailStep("no", details={"a": "x" * 2_000}))
     shop = open_shop(workflow, max_payload_bytes=1_000)
@@ -339,6 +352,7 @@ def test_details_that_are_too_large_are_kept_nowhere(open_shop: OpenShop, script
     assert "SQUIDMESH_MAX_PAYLOAD_BYTES allows 1000" in (run.last_error or {})["details"]["omitted"]
 
 
+@pytest.mark.rule("errors-limit")
 def test_bulky_details_are_kept_once_and_told_to_an_error_route(open_shop: OpenShop, script: Script) -> None:
     class Routed(Workflow):
         place = Manual(Order)

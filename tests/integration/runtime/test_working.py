@@ -44,6 +44,7 @@ def chain(script: Script) -> type[Workflow]:
     return Chain
 
 
+@pytest.mark.rule("worker-several-threads")
 def test_a_worker_performs_what_there_is_and_what_comes(
     open_shop: OpenShop, script: Script, eventually: Callable[..., Any]
 ) -> None:
@@ -90,6 +91,7 @@ def test_what_upkeep_raises_keeps_nothing_else_from_being_done_but_ctrl_c_ends_i
     assert done == ["fired"]
 
 
+@pytest.mark.rule("worker-several-threads")
 def test_steps_run_side_by_side(open_shop: OpenShop, script: Script, eventually: Callable[..., Any]) -> None:
     meeting = threading.Barrier(3)
 
@@ -106,6 +108,7 @@ def test_steps_run_side_by_side(open_shop: OpenShop, script: Script, eventually:
         eventually(lambda: all(shop.status(run_id) == "completed" for run_id in runs))
 
 
+@pytest.mark.rule("worker-stops")
 def test_a_stopped_worker_ends_its_step_and_takes_no_other(
     open_shop: OpenShop, script: Script, eventually: Callable[..., Any]
 ) -> None:
@@ -133,6 +136,7 @@ def test_a_stopped_worker_ends_its_step_and_takes_no_other(
     assert script.calls == []
 
 
+@pytest.mark.rule("worker-stops")
 def test_what_a_stopping_worker_has_claimed_and_not_begun_is_free_at_once(open_shop: OpenShop, script: Script) -> None:
     from flask_squidmesh.runtime.claimer import claim_due
 
@@ -148,6 +152,7 @@ def test_what_a_stopping_worker_has_claimed_and_not_begun_is_free_at_once(open_s
     assert shop.visits(run_id) == [("a", "pending")]
 
 
+@pytest.mark.rule("worker-system-exit")
 def test_a_step_that_exits_takes_no_thread_with_it(
     open_shop: OpenShop, script: Script, eventually: Callable[..., Any]
 ) -> None:

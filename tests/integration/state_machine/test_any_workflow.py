@@ -273,6 +273,21 @@ class AnyWorkflow(RuleBasedStateMachine):
             self.world.__exit__(None, None, None)
 
 
+@pytest.mark.rule(
+    "dispatch-is-a-row",
+    "dispatch-agrees",
+    "delivery-completed",
+    "attempts-numbered",
+    "attempts-one-outcome",
+    "call-key-once",
+    "call-session",
+    "compensating-order",
+    "deploy-completes",
+    "statuses-paused",
+    "next-actions",
+    "next-actions-lead-to",
+    "statuses-table",
+)
 @pytest.mark.parametrize("number", ROUNDS)
 def test_whatever_happens_the_rules_hold(number: int, migrated_url: str) -> None:
     def machine() -> AnyWorkflow:

@@ -170,6 +170,7 @@ def check_once(world: World, plan: WorkflowPlan) -> None:
             assert count == 1, (name, visit, count)
 
 
+@pytest.mark.rule("any-order", "claims-fenced", "claims-late-result")
 @pytest.mark.parametrize("number", ROUNDS)
 def test_a_disturbed_run_ends_like_an_undisturbed_one(number: int, migrated_url: str) -> None:
     @seed(number)

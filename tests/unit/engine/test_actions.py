@@ -61,6 +61,7 @@ def refusal(of: ActionFacts, call: str) -> Refusal:
     return next(each for each in judge(of)[1] if each.call == call)
 
 
+@pytest.mark.rule("next-actions")
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -94,6 +95,7 @@ def test_the_calls_that_would_succeed(given: ActionFacts, expected: list[str]) -
     assert list(allowed(given)) == expected
 
 
+@pytest.mark.rule("next-actions")
 @pytest.mark.parametrize("status", RUN_MOVES)
 def test_every_call_is_either_possible_or_refused_with_a_reason(status: str) -> None:
     possible, refused = judge(facts(status, decisions=(APPROVAL, PAUSE) if status not in TERMINAL else ()))
@@ -136,12 +138,14 @@ def test_an_unsafe_replay_names_what_blocks_it_and_how_to_override() -> None:
     assert details == {"required_override": "allow_irreversible", "blocked_by": [dict(UNSAFE[0])]}
 
 
+@pytest.mark.rule("decision-target-gone")
 def test_a_target_that_is_gone_is_named() -> None:
     given = facts("paused", decisions=(APPROVAL,), declared=frozenset({"capture"}))
 
     assert refusal(given, "reject_run").details == {"targets": ["decline"]}
 
 
+@pytest.mark.rule("next-actions-lead-to")
 @pytest.mark.parametrize(
     ("decision", "call", "leads_to"),
     [
@@ -355,6 +359,7 @@ def test_a_decision_that_was_taken_is_not_open() -> None:
     assert open_decisions([row("review", "completed", decision=asked("approval"))], CHECKOUT) == ()
 
 
+@pytest.mark.rule("next-actions-lead-to")
 def test_compensation_would_undo_what_completed_newest_first_and_only_once() -> None:
     undoable = {"compensate": "undo"}
     rows = [

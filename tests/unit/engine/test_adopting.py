@@ -99,6 +99,7 @@ def test_a_run_that_is_ending_follows_and_enters_nothing() -> None:
     assert deciding.changes.entered == []
 
 
+@pytest.mark.rule("deploy-completes")
 def test_a_run_whose_counts_are_at_odds_with_the_definition_does_not_end() -> None:
     deciding = Progress(GRAPH, run(open_steps=1, remaining=3), now=NOW, new_id=lambda: "new")
     deciding.around = type(deciding.around)(joins={"j": row("j", missing=2)})

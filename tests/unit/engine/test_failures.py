@@ -5,6 +5,7 @@ import pytest
 from flask_squidmesh.engine.facts import error, fingerprint
 
 
+@pytest.mark.rule("errors-kept")
 def test_an_error_of_our_own_has_every_part() -> None:
     assert error("Rejected", "no", code="rejected") == {
         "type": "Rejected",
@@ -16,6 +17,7 @@ def test_an_error_of_our_own_has_every_part() -> None:
     }
 
 
+@pytest.mark.rule("errors-fingerprint")
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -61,6 +61,7 @@ def settings(step: str, spec: WorkflowSpec = LINE) -> dict[str, Any]:
     return settings_of(spec.steps[step])
 
 
+@pytest.mark.rule("starting-status")
 def test_a_new_run_enters_its_first_step_and_stays_pending() -> None:
     deciding = progress(LINE, run(status="pending"))
     deciding.begin()
@@ -69,6 +70,7 @@ def test_a_new_run_enters_its_first_step_and_stays_pending() -> None:
     assert deciding.changes.run["current_step"] == "a"
 
 
+@pytest.mark.rule("depending-start")
 def test_a_new_dependency_run_enters_all_roots() -> None:
     deciding = progress(GRAPH, run(status="pending"))
     deciding.begin()
@@ -91,12 +93,14 @@ def test_a_completed_step_is_followed_by_the_next() -> None:
     assert (deciding.status, changes.run["open_steps"]) == ("running", 1)
 
 
+@pytest.mark.rule("completing")
 def test_the_last_step_completes_the_run() -> None:
     deciding = progress(LINE, run(open_steps=1))
     deciding.complete(visit("stop", settings=settings("stop")), {}, DONE)
     assert (deciding.status, deciding.changes.run["finished_at"], deciding.changes.entered) == ("completed", NOW, [])
 
 
+@pytest.mark.rule("decision-pauses")
 def test_an_approval_stops_the_run_and_asks() -> None:
     deciding = progress(LINE, run(open_steps=1))
     deciding.complete(visit("settle", settings=settings("settle")), {}, DONE)
@@ -119,6 +123,7 @@ def test_a_decision_goes_where_it_was_stored_to_go(event: str, target: str) -> N
     assert (deciding.status, deciding.changes.run["needs"], deciding.changes.run["needs_count"]) == ("running", None, 0)
 
 
+@pytest.mark.rule("decision-pause-last")
 def test_a_pause_at_the_end_completes_the_run() -> None:
     waiting = visit("hold", status="paused", decision={"kind": "pause", "ok": None}, settings=settings("hold"))
     deciding = progress(LINE, run(status="paused", needs="resume", needs_count=1))
@@ -134,6 +139,7 @@ def test_a_failure_is_retried_later() -> None:
     assert (deciding.changes.run["due_at"], deciding.changes.run["error"]) == (NOW + timedelta(seconds=5), ERROR)
 
 
+@pytest.mark.rule("error-route")
 def test_the_last_failure_takes_the_error_route() -> None:
     deciding = progress(LINE, run(open_steps=1, error=ERROR))
     deciding.fail(visit("b", attempts=2, settings=settings("b")), Failure(error=ERROR), DONE)
@@ -144,6 +150,7 @@ def test_the_last_failure_takes_the_error_route() -> None:
     assert (deciding.status, deciding.changes.run["error"]) == ("running", None)
 
 
+@pytest.mark.rule("failing")
 def test_without_a_route_the_run_fails_and_what_was_done_is_undone() -> None:
     deciding = progress(LINE, run(open_steps=1))
     deciding.fail(visit("a", settings=settings("a")), Failure(error=ERROR, final=True), DONE)
@@ -187,6 +194,7 @@ def test_compensations_follow_each_other_and_one_that_fails_stops_none() -> None
     assert (deciding.changes.run["compensation"], deciding.changes.run["needs"]) == ("failed", "compensation_failed")
 
 
+@pytest.mark.rule("depending-join")
 @pytest.mark.parametrize(
     ("missing", "opened", "left"),
     [(None, False, 1), (2, False, 1), (1, True, 0)],
@@ -204,12 +212,14 @@ def test_a_join_counts_down(missing: int | None, opened: bool, left: int) -> Non
         assert deciding.changes.entered[0].delivered is False
 
 
+@pytest.mark.rule("completing")
 def test_a_dependency_run_completes_when_nothing_is_left() -> None:
     deciding = progress(GRAPH, run(open_steps=1, remaining=1))
     deciding.complete(visit("d", settings=settings("d", GRAPH)), {}, DONE)
     assert (deciding.status, deciding.changes.run["remaining"]) == ("completed", 0)
 
 
+@pytest.mark.rule("cancelling-siblings")
 def test_a_sibling_that_ends_while_the_run_is_cancelling_leads_nowhere() -> None:
     deciding = progress(GRAPH, run(status="cancelling", open_steps=2, remaining=4))
     deciding.complete(visit("a", settings=settings("a", GRAPH)), {"a": 1}, DONE)
@@ -251,6 +261,7 @@ def test_a_lost_attempt(settings: dict[str, Any], abandoned: int, again: bool, s
     assert deciding.changes.audit[0].type == "abandoned"
 
 
+@pytest.mark.rule("loops-bounded")
 def test_visits_are_counted_and_bounded() -> None:
     decision = {"kind": "approval", "ok": "b", "error": "stop"}
     waiting = visit("review", status="paused", decision=decision, settings=settings("review"))

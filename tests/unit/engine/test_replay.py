@@ -35,6 +35,7 @@ def fact(step: str = "capture", **columns: Any) -> StepFact:
     return StepFact(**{**values, **columns})
 
 
+@pytest.mark.rule("interrupted-cancelled", "replaying-unsafe")
 @pytest.mark.parametrize(
     ("settings", "status", "attempts", "reason"),
     [
@@ -75,12 +76,14 @@ def test_each_step_stands_there_once_and_its_completed_visit_counts() -> None:
     }
 
 
+@pytest.mark.rule("irreversible")
 def test_an_irreversible_step_is_never_compensatable() -> None:
     (step,) = unsafe_steps([fact(settings={"irreversible": True, "compensatable": True})])
 
     assert step["compensatable"] is False
 
 
+@pytest.mark.rule("replaying-compensated")
 def test_being_compensated_does_not_make_a_step_safe() -> None:
     undone = fact(kind="compensation", settings={"kind": "compensation", "compensate": "refund"})
 

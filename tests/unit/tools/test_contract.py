@@ -33,6 +33,7 @@ def refused(adapter: Any, request: Any, context: Any = None) -> ToolError:
     return caught.value
 
 
+@pytest.mark.rule("tools-mappings")
 def test_an_adapter_is_given_the_request_and_the_context() -> None:
     result = invoke(Echo(), {"sku": "kettle"}, {"run_id": "r-1"})
     assert result.to_dict() == {"adapter": "echo", "payload": {"sku": "kettle"}, "metadata": {"run_id": "r-1"}}
@@ -47,6 +48,7 @@ def test_results_are_frozen() -> None:
         invoke(Echo(), {}).adapter = "other"  # type: ignore[misc]
 
 
+@pytest.mark.rule("tools-mappings")
 @pytest.mark.parametrize(
     ("request_", "context", "kind"),
     [(["kettle"], None, "invalid_request"), (None, None, "invalid_request"), ({}, "r-1", "invalid_context")],
@@ -62,6 +64,7 @@ def test_an_adapter_that_cannot_be_invoked_breaks_the_contract() -> None:
     assert (error.kind, error.retryable, error.certain, error.adapter) == ("adapter_contract", False, True, "object")
 
 
+@pytest.mark.rule("tools-contract")
 def test_an_adapter_that_answers_anything_else_breaks_the_contract_and_may_have_done_its_work() -> None:
     error = refused(Mute(), {})
     assert (error.kind, error.retryable, error.certain) == ("adapter_contract", False, False)

@@ -142,6 +142,7 @@ def test_a_request_that_makes_no_sense_is_not_sent(request_: dict[str, Any], sai
     assert SECRET not in seen_in(error)
 
 
+@pytest.mark.rule("tools-hosts")
 def test_no_host_is_allowed_unless_listed() -> None:
     assert failed(lambda: HttpAdapter(allowed_hosts=[]).get("https://shop.example")).kind == "invalid_request"
 
@@ -210,6 +211,7 @@ def test_hosts_are_compared_without_case() -> None:
     assert http.get("https://SHOP.example:443/").payload["status"] == 204
 
 
+@pytest.mark.rule("tools-hosts")
 @pytest.mark.parametrize("settings", [{"timeout": 0}, {"timeout": None}, {"max_response_bytes": 0}])
 def test_an_adapter_without_limits_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="without limit"):
@@ -246,6 +248,7 @@ def test_the_body_is_json_where_it_is_json(
     assert result.payload["headers"]["content-type"] == kind
 
 
+@pytest.mark.rule("tools-http")
 def test_a_redirect_is_an_answer_and_is_not_followed(server: Server, http: HttpAdapter) -> None:
     server.replies(302, Location="http://elsewhere.example/")
     payload = http.get(server.url()).payload
@@ -253,6 +256,7 @@ def test_a_redirect_is_an_answer_and_is_not_followed(server: Server, http: HttpA
     assert len(server.asked) == 1
 
 
+@pytest.mark.rule("tools-http")
 @pytest.mark.parametrize(
     ("status", "retryable", "certain"),
     [
@@ -381,6 +385,7 @@ def test_a_charset_that_cannot_be_used_breaks_nothing(server: Server, http: Http
 # -- when nothing comes back -------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("tools-time-outs")
 def test_a_server_that_does_not_answer_is_a_timeout(server: Server, http: HttpAdapter) -> None:
     server.answer = lambda handler: server.released.wait(120)  # type: ignore[assignment]
     error = failed(lambda: http.post(server.url(), timeout=0.1))
@@ -422,6 +427,7 @@ def test_a_server_that_takes_its_time_with_any_part_is_a_timeout(server: Server,
     assert (error.kind, error.retryable, error.certain) == ("timeout", True, False)
 
 
+@pytest.mark.rule("tools-time-outs")
 def test_a_port_where_nobody_listens_is_a_transport_error_and_surely_had_no_effect() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -431,6 +437,7 @@ def test_a_port_where_nobody_listens_is_a_transport_error_and_surely_had_no_effe
     assert error.details["reason"] == "ConnectError"
 
 
+@pytest.mark.rule("tools-time-outs")
 def test_a_connection_that_breaks_is_a_transport_error_and_may_have_had_an_effect(
     server: Server, http: HttpAdapter
 ) -> None:
@@ -452,6 +459,7 @@ def test_a_connect_timeout_surely_had_no_effect() -> None:
 # -- what nobody may see -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("tools-secrets")
 def test_secrets_do_not_come_back_in_what_is_stored(server: Server) -> None:
     def echo(handler: BaseHTTPRequestHandler) -> None:
         token = handler.headers["Authorization"].removeprefix("Bearer ")
@@ -499,6 +507,7 @@ def test_a_header_with_a_line_break_is_refused_without_being_quoted(server: Serv
     assert server.asked == []
 
 
+@pytest.mark.rule("tools-secrets")
 def test_what_a_result_tells_of_its_request_has_no_secrets(server: Server, http: HttpAdapter) -> None:
     metadata = http.get(server.url(f"/orders?token={SECRET}"), headers={"Authorization": SECRET}).metadata
     assert SECRET not in json.dumps(dict(metadata))

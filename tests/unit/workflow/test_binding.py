@@ -85,6 +85,7 @@ def sources(function: Callable[..., Any], **options: Any) -> list[tuple[str, str
     return [(each.name, each.source, each.path, each.required) for each in found]
 
 
+@pytest.mark.rule("binding")
 def test_parameters_are_found_by_name() -> None:
     assert sources(plain) == [
         ("order_id", "state", ("order_id",), True),
@@ -106,6 +107,7 @@ def test_the_payload_goes_to_its_model() -> None:
     assert bound.input["order"] == {"order_id": "o-1", "due": "2026-03-04", "sku": "pan"}
 
 
+@pytest.mark.rule("binding")
 def test_input_renames_by_path() -> None:
     renamed = {"order_id": "order.id", "amount": ("charge", "to.tal")}
     state = {"order": {"id": "o"}, "charge": {"to.tal": "2.50"}}
@@ -137,6 +139,7 @@ def test_arguments_are_coerced_and_defaults_left_to_the_function() -> None:
     assert call(plain, {"order_id": "o", "amount": 3}).arguments["amount"] == Decimal(3)
 
 
+@pytest.mark.rule("state-unchanged")
 def test_a_function_cannot_change_the_state() -> None:
     state = {"order_id": {"deep": [1]}}
     bound = call(untyped, state)
@@ -153,6 +156,7 @@ def test_kwargs_take_the_rest() -> None:
     assert renamed.arguments == {"order_id": "o", "x": 1, "deep": {"a": 1}}
 
 
+@pytest.mark.rule("incident-not-begun")
 def test_everything_missing_or_ill_typed_comes_at_once() -> None:
     found = errors(limited, {"quantity": 0, "lines": [{"order_id": 3}, "secret"]})
     assert found == {
@@ -166,6 +170,7 @@ def test_everything_missing_or_ill_typed_comes_at_once() -> None:
     }
 
 
+@pytest.mark.rule("incident-not-begun")
 def test_the_error_is_a_sentence_without_values() -> None:
     with pytest.raises(BindingError) as caught:
         call(plain, {"order_id": 4711})
@@ -175,10 +180,12 @@ def test_the_error_is_a_sentence_without_values() -> None:
     assert caught.value.error["message"] == str(caught.value)
 
 
+@pytest.mark.rule("binding-missing-path")
 def test_a_path_through_something_that_is_no_mapping_is_missing() -> None:
     assert "order_id" in errors(plain, {"order": "o-1"}, input={"order_id": "order.id"})
 
 
+@pytest.mark.rule("binding-only-bound")
 @pytest.mark.parametrize(
     ("function", "options", "expected"),
     [

@@ -21,6 +21,7 @@ def holds(operator: str, value: Any, state: dict[str, Any]) -> bool:
     return choose([Route(target="yes", condition=condition(operator, value))], state) is not None
 
 
+@pytest.mark.rule("when-numbers")
 @pytest.mark.parametrize(
     ("wanted", "found", "expected"),
     [
@@ -65,6 +66,7 @@ def test_order(operator: str, wanted: Any, found: Any, expected: bool) -> None:
     assert holds(operator, wanted, {"x": found}) is expected
 
 
+@pytest.mark.rule("when-missing-path")
 @pytest.mark.parametrize("operator", ["equals", "greater_than", "less_than"])
 @pytest.mark.parametrize("state", [{}, {"y": {}}, {"y": 3}, {"y": [1]}])
 def test_a_missing_path_is_false(operator: str, state: dict[str, Any]) -> None:
@@ -72,6 +74,7 @@ def test_a_missing_path_is_false(operator: str, state: dict[str, Any]) -> None:
     assert choose([route], state) is None
 
 
+@pytest.mark.rule("when-incomparable")
 @pytest.mark.parametrize(
     ("wanted", "found", "words"),
     [
@@ -90,6 +93,7 @@ def test_what_cannot_be_compared_fails_clearly(wanted: Any, found: Any, words: s
     )
 
 
+@pytest.mark.rule("when-first")
 def test_the_first_match_wins_then_the_fallback_wherever_it_stands() -> None:
     fallback = Route(target="fallback")
     low = Route(target="low", condition=condition("less_than", 10))
@@ -107,6 +111,7 @@ def test_keys_are_the_top_level_names() -> None:
     assert keys(routes) == {"routing"}
 
 
+@pytest.mark.rule("when-numbers")
 @given(st.decimals(allow_nan=False, allow_infinity=False), st.decimals(allow_nan=False, allow_infinity=False))
 def test_numbers_have_one_order(left: Decimal, right: Decimal) -> None:
     outcomes = [holds(operator, right, {"x": str(left)}) for operator in ("less_than", "equals", "greater_than")]

@@ -62,6 +62,7 @@ STAYS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.rule("fingerprint")
 def test_every_change_of_what_is_done_shows() -> None:
     found = [fingerprint(), *(fingerprint(**options) for options in CHANGES.values())]
     assert len(set(found)) == len(found)
@@ -72,6 +73,7 @@ def test_what_does_not_show(options: dict[str, Any]) -> None:
     assert fingerprint(**options) == fingerprint()
 
 
+@pytest.mark.rule("fingerprint-wording")
 def test_wording_does_not_show() -> None:
     def of(prompt: str) -> str:
         review, a, b = Approval(prompt=prompt), Step(work), Step(work)

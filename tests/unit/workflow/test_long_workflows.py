@@ -60,6 +60,7 @@ def _named(steps: list[Step]) -> dict[str, Step]:
     return {f"step_{number}": step for number, step in enumerate(steps, 1)}
 
 
+@pytest.mark.rule("declaring-cost")
 @pytest.mark.parametrize("body", [chain, loop, waiting_chain, fan_out])
 def test_twice_as_many_steps_take_twice_as_much_work(body: Callable[[int], dict[str, Any]]) -> None:
     _work(body(_FEW))

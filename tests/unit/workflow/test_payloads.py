@@ -98,6 +98,7 @@ def refused(model: type[BaseModel] | None, payload: Any) -> PayloadError:
 FULL = {"order_id": "o-1", "sku": "kettle", "quantity": 2, "amount": "9.90", "address": None, "total": "19.80"}
 
 
+@pytest.mark.rule("payload-defaults", "payload-coerced")
 @pytest.mark.parametrize(
     "payload",
     [
@@ -110,6 +111,7 @@ def test_a_payload_is_resolved(payload: Any) -> None:
     assert validate(trigger(Order), payload) == FULL
 
 
+@pytest.mark.rule("payload-defaults")
 def test_a_given_null_is_no_missing_field() -> None:
     class Loose(BaseModel):
         note: str | None = "none given"
@@ -128,6 +130,7 @@ def test_no_payload_is_an_empty_one() -> None:
     assert validate(trigger(Open), None) == {"a": 1}
 
 
+@pytest.mark.rule("payload-faults-together")
 def test_everything_wrong_comes_at_once() -> None:
     error = refused(Order, {"quantity": "many", "zeal": 1, "amount": [], "colour": "red"})
     assert error.missing_fields == ["order_id", "sku"]
@@ -144,12 +147,14 @@ def test_everything_wrong_comes_at_once() -> None:
     )
 
 
+@pytest.mark.rule("payload-values-unrepeated")
 def test_values_are_never_repeated() -> None:
     error = refused(Order, {"order_id": 4711, "sku": ["hunter2"], "quantity": "hunter2", "address": "hunter2"})
     assert "hunter2" not in str(error)
     assert "4711" not in str(error)
 
 
+@pytest.mark.rule("payload-nested-faults")
 @pytest.mark.parametrize(
     ("model", "payload", "unknown"),
     [
@@ -168,11 +173,13 @@ def test_unknown_fields_are_refused(model: type[BaseModel] | None, payload: Any,
     assert error.invalid_types == {}
 
 
+@pytest.mark.rule("payload-extras")
 def test_a_model_may_say_what_happens_to_extras() -> None:
     assert validate(trigger(Open), {"b": 2}) == {"a": 1, "b": 2}
     assert validate(trigger(Ignoring), {"b": 2}) == {"a": 1}
 
 
+@pytest.mark.rule("payload-nested-faults")
 def test_nested_faults_are_named_within_their_field() -> None:
     error = refused(Order, {"order_id": "o", "sku": "s", "address": {"city": 5}})
     assert error.missing_fields == []
@@ -181,12 +188,14 @@ def test_nested_faults_are_named_within_their_field() -> None:
     }
 
 
+@pytest.mark.rule("payload-mapping")
 @pytest.mark.parametrize("payload", [[], "text", 3])
 def test_a_payload_must_be_a_mapping(payload: Any) -> None:
     assert refused(Order, payload).invalid_types == {"payload": "must be a mapping or an instance of Order"}
     assert refused(None, payload).invalid_types == {"payload": "must be empty"}
 
 
+@pytest.mark.rule("payload-aliases")
 @pytest.mark.parametrize(
     "payload",
     [{"orderId": "o", "SKU": "s"}, {"order_id": "o", "sku": "s"}, {"orderId": "o", "item": {"sku": "s"}}],
@@ -226,6 +235,7 @@ CRON = trigger(Dated, kind="cron", expression="0 0 * * *", timezone="Europe/Berl
 LATE = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
 
 
+@pytest.mark.rule("cron-payload")
 @pytest.mark.parametrize(
     ("spec", "times", "day"),
     [
@@ -240,6 +250,7 @@ def test_the_scheduled_day_is_the_windows_in_the_triggers_zone(spec: TriggerSpec
     assert validate(spec, None, **times) == {"day": day}
 
 
+@pytest.mark.rule("payload-defaults")
 def test_the_scheduled_day_is_today_outside_of_a_start() -> None:
     before, found, after = datetime.now(UTC).date(), scheduled_day(), datetime.now(UTC).date()
     assert before <= found <= after

@@ -219,6 +219,7 @@ def stored(model: type[BaseModel], payload: Any) -> dict[str, Any]:
     return validate(TriggerSpec(name="place", kind="manual", model=model), payload)
 
 
+@pytest.mark.rule("payload-reads-back")
 @pytest.mark.parametrize(
     ("model", "given", "field"),
     [
@@ -255,6 +256,7 @@ def test_what_does_not_come_back_as_it_went_is_refused(model: type[BaseModel], g
     assert "sw0rdf1sh" not in str(refusal.value)
 
 
+@pytest.mark.rule("payload-reads-back")
 @pytest.mark.parametrize(
     ("model", "given"),
     [
@@ -313,6 +315,7 @@ def test_the_innermost_place_is_named() -> None:
     assert refusal.value.invalid_types["lines"].startswith("[1].amount: ")
 
 
+@pytest.mark.rule("output-secret")
 @pytest.mark.parametrize(
     "make",
     [

@@ -15,6 +15,7 @@ def workflow(class_name: str, **settings: Any) -> type[Workflow]:
     return type(class_name, (Workflow,), {"start": Manual(), "a": Step(lambda: None), **settings})
 
 
+@pytest.mark.rule("declaring-name")
 @pytest.mark.parametrize(
     ("class_name", "name", "title"),
     [
@@ -28,6 +29,7 @@ def test_names_come_from_the_class(class_name: str, name: str, title: str) -> No
     assert (spec.name, spec.title) == (name, title)
 
 
+@pytest.mark.rule("declaring-name")
 def test_workflows_are_found_by_name_alias_and_class() -> None:
     checkout, digest = workflow("Checkout", aliases=["old"]), workflow("Digest", name="daily.digest")
     registry = Registry()
@@ -42,6 +44,7 @@ def test_workflows_are_found_by_name_alias_and_class() -> None:
     assert "other" not in registry
 
 
+@pytest.mark.rule("starting-unknown")
 def test_an_unknown_workflow_is_told_with_the_known_ones() -> None:
     registry = Registry()
     with pytest.raises(UnknownWorkflowError, match="registered are: none"):
@@ -59,6 +62,7 @@ def test_an_unknown_workflow_is_told_with_the_known_ones() -> None:
             registry.get(stranger)
 
 
+@pytest.mark.rule("declaring-name-once")
 @pytest.mark.parametrize(
     "second",
     [

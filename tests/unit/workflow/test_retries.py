@@ -14,6 +14,7 @@ def policy(first: float, most: float, jitter: float = 0.0) -> RetryPolicy:
     return RetryPolicy(max_attempts=9, backoff=Backoff(first=first, most=most), jitter=jitter)
 
 
+@pytest.mark.rule("declaring-backoff")
 @pytest.mark.parametrize(
     ("first", "most", "delays"),
     [(1, 30, [1, 2, 4, 8, 16, 30, 30]), (2, 2, [2, 2, 2]), (0.5, 3, [0.5, 1, 2, 3]), (5, 7, [5, 7, 7])],

@@ -825,37 +825,44 @@ UNAVAILABLE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.rule("declaring-shape")
 @pytest.mark.parametrize(("body", "expected"), WHOLE.values(), ids=WHOLE)
 def test_rules_of_the_whole(body: dict[str, Any], expected: tuple[str, ...]) -> None:
     assert problems_of(**body) == expected
 
 
+@pytest.mark.rule("declaring-triggers")
 @pytest.mark.parametrize(("body", "expected"), TRIGGERS.values(), ids=TRIGGERS)
 def test_rules_of_triggers(body: dict[str, Any], expected: tuple[str, ...]) -> None:
     assert problems_of(**body, a=Step(work)) == expected
 
 
+@pytest.mark.rule("declaring-steps")
 @pytest.mark.parametrize(("step", "expected"), STEPS.values(), ids=STEPS)
 def test_rules_of_a_step(step: Any, expected: tuple[str, ...]) -> None:
     found = problems_of(start=Manual(Open), a=step)
     assert tuple(each.removeprefix("step a: ") for each in found) == expected
 
 
+@pytest.mark.rule("declaring-flow", "declaring-loops")
 @pytest.mark.parametrize(("body", "expected"), FLOWS.values(), ids=FLOWS)
 def test_rules_of_a_flow(body: dict[str, Any], expected: tuple[str, ...]) -> None:
     assert problems_of(start=Manual(Open), **body) == expected
 
 
+@pytest.mark.rule("declaring-after")
 @pytest.mark.parametrize(("body", "expected"), DEPENDENCIES.values(), ids=DEPENDENCIES)
 def test_rules_of_dependencies(body: dict[str, Any], expected: tuple[str, ...]) -> None:
     assert problems_of(**body) == expected
 
 
+@pytest.mark.rule("declaring-names")
 @pytest.mark.parametrize(("body", "expected"), UNAVAILABLE.values(), ids=UNAVAILABLE)
 def test_names_that_nothing_provides(body: dict[str, Any], expected: tuple[str, ...]) -> None:
     assert problems_of(**body) == expected
 
 
+@pytest.mark.rule("declaring-all-at-once")
 def test_all_problems_come_at_once_and_the_message_lists_them() -> None:
     found = problems_of(start=None, a=Step("x"), b=Wait(0), max_visits=-1)  # type: ignore[arg-type]
     assert len(found) == 5
@@ -863,6 +870,7 @@ def test_all_problems_come_at_once_and_the_message_lists_them() -> None:
         type("Example", (Workflow,), {"max_visits": -1, "a": Step(work)})
 
 
+@pytest.mark.rule("declaring-base")
 def test_a_workflow_cannot_extend_another() -> None:
     class First(Workflow):
         start = Manual()
@@ -875,6 +883,7 @@ def test_a_workflow_cannot_extend_another() -> None:
     )
 
 
+@pytest.mark.rule("declaring-base")
 def test_an_abstract_base_holds_settings_only() -> None:
     class Base(Workflow, abstract=True):
         version = "7"
@@ -923,12 +932,14 @@ LEGAL: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.rule("declaring-manual-steps")
 @pytest.mark.parametrize("body", LEGAL.values(), ids=LEGAL)
 def test_what_is_legal(body: dict[str, Any]) -> None:
     body = {"start": Manual(), **body}
     assert type("Example", (Workflow,), body).__squidmesh__.name == "example"  # type: ignore[attr-defined]
 
 
+@pytest.mark.rule("decision-record-name")
 def test_a_record_takes_the_place_of_no_payload_field() -> None:
     with pytest.raises(DefinitionError, match="its record would take the place of the payload field 'order_id'"):
 

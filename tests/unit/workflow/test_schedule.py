@@ -17,6 +17,7 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
+@pytest.mark.rule("cron-clock-changes")
 @pytest.mark.parametrize(
     ("expression", "timezone", "now", "last", "following"),
     [
@@ -43,6 +44,7 @@ def test_due_times(expression: str, timezone: str, now: str, last: str, followin
     assert next_due(expression, timezone, utc(now)) == utc(following)
 
 
+@pytest.mark.rule("cron-clock-changes")
 @given(
     expression=st.sampled_from(["30 2 * * *", "0,30 1-3 * * *", "*/20 * * * *", "0 */2 * * *", "15 3 * * 0"]),
     timezone=st.sampled_from(["UTC", BERLIN, "America/New_York", "Australia/Lord_Howe"]),

@@ -37,6 +37,7 @@ def test_a_step_of_any_kind_keeps_the_names_it_had(kind: str) -> None:
     assert spec.step_names == {"pay": "pay", "charge": "pay", "debit": "pay", "tell": "tell"}
 
 
+@pytest.mark.rule("declaring-step-alias")
 @pytest.mark.parametrize(
     ("aliases", "others", "problem"),
     [

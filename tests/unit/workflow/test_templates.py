@@ -16,6 +16,7 @@ class Strange:
         raise ValueError("no text")
 
 
+@pytest.mark.rule("templates")
 @pytest.mark.parametrize(
     ("template", "values", "expected"),
     [
@@ -49,6 +50,7 @@ def test_a_template_without_problems_can_be_rendered(template: str) -> None:
         assert len(render(template, dict.fromkeys(names(template), 1))) <= 500
 
 
+@pytest.mark.rule("templates")
 @given(st.text())
 def test_a_value_is_never_read_as_a_template(value: str) -> None:
     assert len(render("{a}", {"a": value})) == min(len(value), 500)

@@ -46,6 +46,7 @@ def circular() -> Any:
     return found
 
 
+@pytest.mark.rule("json-one-serialiser")
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -70,6 +71,7 @@ def test_everything_that_pydantic_knows_becomes_json(value: Any, expected: Any) 
 NOT_FINITE = "a number must be finite, found NaN or an infinity"
 
 
+@pytest.mark.rule("json-refused", "output-json")
 @pytest.mark.parametrize(
     ("value", "path", "reason"),
     [
@@ -128,6 +130,7 @@ class Parcel:
 NO_JSON = "return text, numbers, lists, mappings, pydantic models or dataclasses of them"
 
 
+@pytest.mark.rule("output-json")
 @pytest.mark.parametrize(
     ("value", "path", "reason"),
     [
@@ -162,12 +165,14 @@ def test_what_is_as_deep_as_it_may_be_is_kept() -> None:
     assert to_json(Parcel(nested(99))) == {"content": nested(99)}
 
 
+@pytest.mark.rule("output-json")
 @pytest.mark.parametrize("value", [MagicMock(), MagicMock(spec=dict), Lying(), Point(1, 2), map(str, [])])
 def test_a_step_returns_none_of_these(value: Any) -> None:
     with pytest.raises(ValueNotJsonError, match=f"this one returned a ({type(value).__name__}|list)"):
         step_output(value)
 
 
+@pytest.mark.rule("json-refused")
 def test_a_value_that_is_too_deep_is_refused() -> None:
     with pytest.raises(ValueNotJsonError, match="depth"):
         to_json(nested(400))
@@ -189,6 +194,7 @@ class Row(Mapping[str, Any]):
         return 1
 
 
+@pytest.mark.rule("output-kinds")
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -231,6 +237,7 @@ def test_plain_json_stays_as_it_is(value: Any) -> None:
     assert to_json(value) == value
 
 
+@pytest.mark.rule("names-stay-text")
 @given(st.recursive(st.floats() | st.text() | st.decimals() | st.binary(), lambda inner: st.lists(inner), max_leaves=8))
 def test_what_is_accepted_survives_the_database(value: Any) -> None:
     try:
