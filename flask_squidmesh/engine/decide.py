@@ -214,7 +214,7 @@ class Progress(Adopting):
         self._told("cancelled", decider)
         wanted = "requested" if compensate else None
         self.changes.run.update(status="cancelling", cancelled_at=self.now, due_at=None, compensation=wanted)
-        self.stop(open_rows)
+        self._stop(open_rows)
         self._settle()
 
     def retry_compensation(self, decider: Decider) -> None:
@@ -242,21 +242,6 @@ class Progress(Adopting):
         self._told("acknowledged", decider)
         self.changes.run["acknowledged_at"] = self.now
         self._restate_needs(noted=True)
-
-    def stop(self, rows: Sequence[StepFact]) -> None:
-        """End the step runs that are not executing. A failure leaves it open what became of an interrupted step."""
-        for row in rows:
-            if row.kind != "step" or row.status == "running":
-                continue
-            if self.status == "failed" and (row.decision or {}).get("kind") == "interrupted":
-                self._need("interrupted")
-                continue
-            self._close(row, "cancelled")
-            if row.status == "pending" and not row.missing:
-                self._leave(row)
-        if self.status != "failed":
-            self._clear_needs()
-        self._count()
 
     def _advance(self, visit: StepFact) -> None:
         if self.status in TERMINAL:

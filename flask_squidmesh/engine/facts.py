@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from ..definition.spec import Backoff, Parameter, RetryPolicy, StepSpec
 from ..definition.values import size_of
@@ -107,6 +107,9 @@ class Changes:
         self.notices.append(PendingSignal(signal=signal, data=data))
 
 
+RowsToRead = Literal["open", "completed"]
+"""Step runs of a run that deciding may ask for: those that have not ended, and the visits that completed."""
+
 COUNTERS: Final = ("attempt", "max_attempts", "remaining", "open_steps", "retrying_steps", "needs_count", "redefined")
 
 
@@ -146,6 +149,14 @@ class RunFact(NamedTuple):
     starters: Sequence[str] | None = None
     tenant: str = ""
     queue: str = ""
+
+
+_RUN_NAMES: Final = frozenset(RunFact._fields)
+
+
+def fact_after(run: RunFact, moved: Mapping[str, Any], revision: int) -> RunFact:
+    """The run once these columns are written, and the revision it has then."""
+    return run._replace(**{name: value for name, value in moved.items() if name in _RUN_NAMES}, revision=revision)
 
 
 class StepFact(NamedTuple):

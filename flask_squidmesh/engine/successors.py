@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from ..definition import state_expressions
 from ..definition.spec import StepSpec
-from .facts import NewAuditEvent, NewDispatch, NewStepRun, StepFact, error, fingerprint, settings_of
+from .facts import (
+    NewAuditEvent,
+    NewDispatch,
+    NewStepRun,
+    RowsToRead,
+    StepFact,
+    error,
+    fact_after,
+    fingerprint,
+    settings_of,
+)
 from .tally import Tally
 from .transitions import TERMINAL
 
@@ -180,22 +190,44 @@ class Entering(Tally):
 
 
 class Compensating(Entering):
-    """Plans compensations and goes from one to the next."""
+    """Stops a run that ended unfinished, plans its compensations and goes from one to the next."""
 
     @property
-    def halted(self) -> bool:
-        """Whether this decision ended the run unfinished, so that its open step runs have to be stopped."""
-        return self.status in ("failed", "cancelled") and self.run.status not in TERMINAL
+    def reads(self) -> Sequence[RowsToRead]:
+        """The step runs that have to be read once the changes are written, for `halt` to decide the rest.
 
-    @property
-    def compensates(self) -> bool:
-        """Whether completed steps are to be undone now."""
-        if not self.halted:
-            return False
-        requested: str | None = self.changes.run.get("compensation", self.run.compensation)
-        return self.status == "failed" or requested == "requested"
+        There are none but where this decision ended the run unfinished.
+        """
+        if self.status not in ("failed", "cancelled") or self.run.status in TERMINAL:
+            return ()
+        requested = self.changes.run.get("compensation", self.run.compensation) == "requested"
+        return ("open", "completed") if requested or self.status == "failed" else ("open",)
 
-    def compensate(self, completed: Sequence[StepFact]) -> None:
+    def halt(self, rows: Mapping[RowsToRead, Sequence[StepFact]]) -> Self:
+        """Decide what stops and what is undone, about the run as the changes leave it. rows: those of `reads`."""
+        left = fact_after(self.run, self.changes.run, self.run.revision + 1)
+        rest = type(self)(self.spec, left, now=self.now, new_id=self.new_id, around=self.around)
+        rest._stop(rows["open"])
+        if "completed" in rows:
+            rest._compensate(rows["completed"])
+        return rest
+
+    def _stop(self, rows: Sequence[StepFact]) -> None:
+        """End the step runs that are not executing. A failure leaves it open what became of an interrupted step."""
+        for row in rows:
+            if row.kind != "step" or row.status == "running":
+                continue
+            if self.status == "failed" and (row.decision or {}).get("kind") == "interrupted":
+                self._need("interrupted")
+                continue
+            self._close(row, "cancelled")
+            if row.status == "pending" and not row.missing:
+                self._leave(row)
+        if self.status != "failed":
+            self._clear_needs()
+        self._count()
+
+    def _compensate(self, completed: Sequence[StepFact]) -> None:
         """Undo completed steps, newest completion first, one after the other."""
         done = {(row.step, row.visit) for row in self.around.compensations}
         steps = [row for row in completed if row.compensate and (row.step, row.visit) not in done]
@@ -204,7 +236,7 @@ class Compensating(Entering):
             self._plan_compensation(row, order=order, delivered=order == 0)
         if steps:
             self.changes.run["compensation"] = "running"
-        elif self.changes.run.get("compensation", self.run.compensation) == "requested":
+        elif self.run.compensation == "requested":
             self.changes.run["compensation"] = None
 
     def _plan_compensation(self, row: StepFact, *, order: int, delivered: bool) -> None:

@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from ..definition.spec import WorkflowSpec
 from ..engine.adoption import OPEN, name_in, renamed, unfit
 from ..engine.decide import Progress
-from ..engine.facts import StepFact
+from ..engine.facts import StepFact, fact_after
 from ..engine.transitions import STOPPING
 from ..storage import fact_rows, work_queue
 from ..storage.tables import dispatches, step_runs
 from ..storage.work_queue import Work
 from .definition_change import adopting, older
-from .recorder import Recorded, fact_after, write
+from .recorder import Recorded, write
 
 if TYPE_CHECKING:
     from .runtime import Runtime

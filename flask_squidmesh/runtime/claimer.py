@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from ..definition.spec import WorkflowSpec
 from ..engine.decide import Progress
-from ..engine.facts import Changes, DecisionContext, RunFact, StepFact
+from ..engine.facts import Changes, DecisionContext, RunFact, StepFact, fact_after
 from ..engine.transitions import STOPPING
 from ..errors import UnknownWorkflowError
 from ..storage import fact_rows, work_queue
@@ -32,7 +32,7 @@ from .adopted_work import adopted, fits, knows, put_back
 from .definition_change import older
 from .dispatcher import HandOver
 from .outcomes import log_error, type_name
-from .recorder import Recorded, after_commit, fact_after, write
+from .recorder import Recorded, after_commit, write
 
 if TYPE_CHECKING:
     from .runtime import Runtime

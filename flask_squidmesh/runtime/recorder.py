@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -22,7 +22,7 @@ from ..definition import state_expressions
 from ..definition.spec import WorkflowSpec
 from ..engine.adoption import renamed
 from ..engine.decide import Progress
-from ..engine.facts import Changes, DecisionContext, NewStepRun, RunFact, StepFact, entered
+from ..engine.facts import Changes, DecisionContext, NewStepRun, RowsToRead, RunFact, StepFact, entered, fact_after
 from ..engine.transitions import STOPPING, TERMINAL
 from ..errors import SchemaError
 from ..storage import fact_rows, work_queue, write_batch
@@ -56,8 +56,6 @@ def written_at_once(runtime: Runtime, run: RunFact, batch: WriteBatch) -> bool:
 
 
 logger = logging.getLogger("flask_squidmesh")
-
-_RUN_NAMES = frozenset(RunFact._fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,16 +203,16 @@ def _draft(
     around: DecisionContext,
     may_continue: bool,
 ) -> _Draft | None:
-    """Decide. None where one batch is not enough: the run is halted, the executor enqueues in the transaction, or what
-    the run counts is not of this definition."""
+    """Decide. None where one batch is not enough: more has to be read, the executor enqueues in the transaction, or
+    what the run counts is not of this definition."""
     progress = _decided(runtime, spec, run, claim, outcome, around)
-    if progress.halted or progress.at_odds:
+    if progress.reads or progress.at_odds:
         return None
     onward = _in_place(runtime, spec, run, claim, progress.changes) if may_continue else None
     handed = announce_work(runtime, intents(run, progress.changes))
     if handed.left and enqueues_within(runtime):
         return None
-    batch = _batch(runtime, progress, run, progress.changes, handed, _held(runtime, claim))
+    batch = _batch(progress, handed, _held(runtime, claim))
     return _Draft(Recorded(run=run, changes=[progress.changes], handed=handed, onward=onward), batch)
 
 
@@ -254,46 +252,44 @@ def write(
     onward: Claim | None = None,
     known: Sequence[StepFact] = (),
 ) -> Recorded:
-    """Write what was decided; where it ended the run unfinished, stop what is open and plan the compensations.
+    """Write what was decided, and what still has to be decided once rows were read that the changes call for.
 
     known: the step runs whose work may be due once more, or later.
     """
-    run, changes = progress.run, [progress.changes]
-    handed = [_apply(runtime, connection, progress, run, changes[0], known, held)]
-    if progress.halted:
-        changes.append(_halt(connection, progress))
-        halted = fact_after(run, changes[0].run, run.revision + 1)
-        handed.append(_apply(runtime, connection, progress, halted, changes[1], known))
+    run, decided = progress.run, [progress]
+    handed = [_apply(runtime, connection, progress, known, held)]
+    if progress.reads:
+        rest = progress.halt({rows: _READ[rows](connection, run.id) for rows in progress.reads})
+        decided.append(rest)
+        handed.append(_apply(runtime, connection, rest, known))
     runtime.turns.take(run)
     taken = [each for one in handed for each in one.taken]
     left = [each for one in handed for each in one.left]
+    changes = [each.changes for each in decided]
     return Recorded(run=run, changes=changes, handed=HandOver(taken=taken, left=left), onward=onward)
+
+
+_READ: Final[Mapping[RowsToRead, Callable[[sa.Connection, str], Sequence[StepFact]]]] = {
+    "open": fact_rows.open_steps,
+    "completed": fact_rows.completed_steps,
+}
 
 
 def _apply(
     runtime: Runtime,
     connection: sa.Connection,
     progress: Progress,
-    run: RunFact,
-    changes: Changes,
     known: Sequence[StepFact],
     held: write_batch.Held | None = None,
 ) -> HandOver:
     """Write some changes, and hand over what they call for."""
-    handed = announce_work(runtime, intents(run, changes, known))
-    write_batch.apply(connection, _batch(runtime, progress, run, changes, handed, held))
+    handed = announce_work(runtime, intents(progress.run, progress.changes, known))
+    write_batch.apply(connection, _batch(progress, handed, held))
     return hand_over_within(runtime, connection, handed.left) if handed.left else handed
 
 
-def _batch(
-    runtime: Runtime,
-    progress: Progress,
-    run: RunFact,
-    changes: Changes,
-    handed: HandOver,
-    held: write_batch.Held | None,
-) -> WriteBatch:
-    return write_batch.batch_of(run, changes, now=progress.now, held=held, notice=handed.notice)
+def _batch(progress: Progress, handed: HandOver, held: write_batch.Held | None) -> WriteBatch:
+    return write_batch.batch_of(progress.run, progress.changes, now=progress.now, held=held, notice=handed.notice)
 
 
 def after_commit(runtime: Runtime, recorded: Recorded, raised: BaseException | None = None) -> None:
@@ -310,17 +306,6 @@ def _tell(runtime: Runtime, recorded: Recorded, raised: BaseException | None) ->
     return facts
 
 
-def _halt(connection: sa.Connection, progress: Progress) -> Changes:
-    decided = progress.changes
-    kept = ("status", "compensation", "needs", "needs_count", "needs_due_at", "needs_since")
-    progress.changes = Changes(run={name: value for name, value in decided.run.items() if name in kept})
-    progress.stop(fact_rows.open_steps(connection, progress.run.id))
-    if progress.compensates:
-        progress.compensate(fact_rows.completed_steps(connection, progress.run.id))
-    rest, progress.changes = progress.changes, decided
-    return rest
-
-
 def _in_place(runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, changes: Changes) -> Claim | None:
     """Claim the first step that was entered and is due, and go on with it under the same claim."""
     if changes.run.get("status", run.status) in STOPPING:
@@ -333,11 +318,6 @@ def _in_place(runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, 
         changes.run["attempt"] = 1
     after = fact_after(run, changes.run, run.revision + 1)
     return claim._replace(run=after, visit=entered(run.id, row), started_at=runtime.clock.now())
-
-
-def fact_after(run: RunFact, moved: Mapping[str, Any], revision: int) -> RunFact:
-    """The run once these columns are written, and the revision it has then."""
-    return run._replace(**{name: value for name, value in moved.items() if name in _RUN_NAMES}, revision=revision)
 
 
 def _continues(runtime: Runtime, run: RunFact, step: str) -> bool:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from flask_squidmesh import Approval, Fixed, Manual, Pause, Retry, Step, Wait, Workflow
 from flask_squidmesh.definition.spec import WorkflowSpec
 from flask_squidmesh.engine.decide import Progress
-from flask_squidmesh.engine.facts import Changes, Decider, DecisionContext, Failure, Performed, RunFact, settings_of
+from flask_squidmesh.engine.facts import (
+    Changes,
+    Decider,
+    DecisionContext,
+    Failure,
+    Performed,
+    RowsToRead,
+    RunFact,
+    settings_of,
+)
 from flask_squidmesh.engine.transitions import RUN_MOVES
 from tests.unit.engine.facts import run, visit
 
@@ -44,8 +55,20 @@ class Graph(Workflow):
     d = Step(work, after=[a, b])
 
 
+class Number(BaseModel):
+    x: int
+
+
+class Fork(Workflow):
+    place = Manual(Number)
+    a = Step(work, compensate=work)
+    b = Step(work)
+    flow = [a.when("x", equals=1) >> b]
+
+
 LINE: WorkflowSpec = Line.__squidmesh__
 GRAPH: WorkflowSpec = Graph.__squidmesh__
+FORK: WorkflowSpec = Fork.__squidmesh__
 
 
 def progress(spec: WorkflowSpec, of: RunFact, **around: Any) -> Progress:
@@ -154,18 +177,63 @@ def test_the_last_failure_takes_the_error_route() -> None:
 def test_without_a_route_the_run_fails_and_what_was_done_is_undone() -> None:
     deciding = progress(LINE, run(open_steps=1))
     deciding.fail(visit("a", settings=settings("a")), Failure(error=ERROR, final=True), DONE)
-    assert (deciding.status, deciding.halted, deciding.compensates) == ("failed", True, True)
+    assert (deciding.status, deciding.reads) == ("failed", ("open", "completed"))
     assert (deciding.changes.run["needs"], deciding.changes.run["open_steps"]) == ("failed", 0)
     done = [
         visit("a", status="completed", position=number, settings=settings("a"), id=f"done-{number}", visit=number)
         for number in (1, 2)
     ]
-    deciding.compensate(done)
-    assert [(row.step, row.visit, row.delivered) for row in deciding.changes.entered] == [
-        ("a", 2, True),
-        ("a", 1, False),
+    rest = deciding.halt({"open": [], "completed": done})
+    assert [(row.step, row.visit, row.delivered) for row in rest.changes.entered] == [("a", 2, True), ("a", 1, False)]
+    assert {row.kind for row in rest.changes.entered} == {"compensation"}
+    assert [row.failure for row in rest.changes.entered] == [ERROR, ERROR]
+    assert (rest.changes.run["compensation"], rest.run.revision) == ("running", 1)
+    assert (deciding.changes.entered, rest.reads) == ([], ())
+
+
+def test_a_failure_stops_the_others_but_what_executes_and_what_was_interrupted() -> None:
+    rows = [
+        visit("b", status="pending", attempts=0),
+        visit("c", status="running"),
+        visit("d", status="paused", decision={"kind": "interrupted"}),
     ]
-    assert deciding.changes.run["compensation"] == "running"
+    deciding = progress(GRAPH, run(open_steps=3, needs="interrupted", needs_count=1))
+    deciding.fail(visit("a", settings=settings("a", GRAPH)), Failure(error=ERROR, final=True), DONE)
+    rest = deciding.halt({"open": rows, "completed": []})
+    assert {row: columns["status"] for row, columns in rest.changes.updated.items()} == {"id-b": "cancelled"}
+    assert rest.changes.ended == ["id-b"]
+    needs = {name: rest.changes.run[name] for name in ("needs", "needs_count", "open_steps")}
+    assert needs == {"needs": "failed", "needs_count": 2, "open_steps": 1}
+    assert "compensation" not in rest.changes.run
+
+
+@pytest.mark.parametrize(
+    ("compensation", "reads", "planned"), [(None, ("open",), []), ("requested", ("open", "completed"), ["a"])]
+)
+def test_what_was_cancelled_is_undone_where_that_was_asked_for(
+    compensation: str | None, reads: Sequence[RowsToRead], planned: list[str]
+) -> None:
+    deciding = progress(LINE, run(status="cancelling", open_steps=1, compensation=compensation))
+    deciding.fail(visit("b", settings=settings("b")), Failure(error=ERROR), DONE)
+    assert (deciding.status, deciding.reads) == ("cancelled", reads)
+    done = [visit("a", status="completed", position=1, settings=settings("a"))]
+    rest = deciding.halt({rows: done if rows == "completed" else [] for rows in reads})
+    assert [row.step for row in rest.changes.entered] == planned
+
+
+def test_what_asked_for_compensation_and_has_nothing_to_undo_is_done_with_it() -> None:
+    deciding = progress(LINE, run(status="cancelling", open_steps=1, compensation="requested"))
+    deciding.fail(visit("b", settings=settings("b")), Failure(error=ERROR), DONE)
+    assert deciding.halt({"open": [], "completed": []}).changes.run["compensation"] is None
+
+
+def test_a_step_that_no_condition_leads_on_from_is_undone_with_what_it_returned() -> None:
+    deciding = progress(FORK, run(open_steps=1, position=3), state={"x": 2})
+    deciding.complete(visit("a", settings=settings("a", FORK)), {"x": 2}, DONE)
+    assert (deciding.status, deciding.changes.run["error"]["code"]) == ("failed", "no_matching_transition")
+    done = [visit("a", status="completed", position=4, settings=settings("a", FORK))]
+    [row] = deciding.halt({"open": [], "completed": done}).changes.entered
+    assert row.sees == 4
 
 
 def test_a_failure_needs_a_person_from_now_on_whatever_was_open_before() -> None:
@@ -226,7 +294,7 @@ def test_a_sibling_that_ends_while_the_run_is_cancelling_leads_nowhere() -> None
     assert (deciding.status, deciding.changes.entered) == ("cancelling", [])
     deciding = progress(GRAPH, run(status="cancelling", open_steps=1, remaining=4))
     deciding.fail(visit("a", settings=settings("a", GRAPH)), Failure(error=ERROR), DONE)
-    assert (deciding.status, deciding.halted) == ("cancelled", True)
+    assert (deciding.status, deciding.reads) == ("cancelled", ("open",))
 
 
 def test_cancelling_stops_what_is_not_executing() -> None:
