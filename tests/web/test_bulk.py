@@ -8,7 +8,7 @@ import pytest
 
 from flask_squidmesh import ConflictError, Scope
 from flask_squidmesh.runtime import bulk_jobs
-from tests.web.shop import Checkout, Import, Labels, Shipping, mesh_of, start
+from tests.web.shop import Checkout, Import, Labels, Shipping, make_app, mesh_of, start
 from tests.web.visiting import Visitor, forms_of, pulse_of, text_of
 
 
@@ -121,6 +121,30 @@ def test_what_was_cut_off_goes_on_and_does_nothing_twice(visitor: Visitor, waiti
     assert tried == ["paused", "approved"]
     assert [event.type for event in visitor.events(waiting[0])].count("approved") == 1
     assert "Finished. Done with 3 runs." in visitor.read(f"/bulk/{job_id}")
+
+
+@pytest.mark.rule("bulk-one-process")
+def test_one_process_at_a_time_works_at_a_job(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_jobs, "BATCH", 1)
+    mine, other = make_app(migrated_url), make_app(migrated_url)
+    taken: dict[str, list[str]] = {"mine": [], "other": []}
+    runtime, beside = mine.extensions["squidmesh"], other.extensions["squidmesh"]
+
+    def take_beside(_: bulk_jobs.Job, item: bulk_jobs.BulkItem) -> None:
+        taken["other"].append(item.run_id)
+
+    def take(job: bulk_jobs.Job, item: bulk_jobs.BulkItem) -> None:
+        taken["mine"].append(item.run_id)
+        for app_runtime in (runtime, beside):
+            app_runtime.clock.source.advance(20)
+        with other.app_context():
+            bulk_jobs.go_on(beside, job.id, 60, take_beside)
+
+    run_ids = [start(mine, Checkout, order) for order in ("1", "2", "3")]
+    with mine.app_context():
+        job_id = bulk_jobs.begin(runtime, "approve", items_of(run_ids), scope=Scope.all(), actor="dana")
+        bulk_jobs.go_on(runtime, job_id, 60, take)
+    assert taken == {"mine": run_ids, "other": []}
 
 
 @pytest.mark.rule("bulk-cut-off")

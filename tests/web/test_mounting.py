@@ -11,7 +11,9 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
+from flask_squidmesh import Scope
 from flask_squidmesh.dashboard import Hooks, create_blueprint
+from flask_squidmesh.runtime import bulk_jobs
 from tests.web.shop import Checkout, Labels, allow_everything, make_app, mesh_of, start
 from tests.web.visiting import Visitor, forms_of, pulse_of
 
@@ -100,10 +102,40 @@ def test_a_second_mount_has_rights_and_addresses_of_its_own(migrated_sqlite_url:
     assert client.get(f"/squidmesh/runs/{run_id}/approve").status_code == 200
 
 
-def test_the_facade_makes_further_mounts(migrated_sqlite_url: str) -> None:
-    app = make_app(migrated_sqlite_url)
-    app.register_blueprint(mesh_of(app).dashboard(name="second", url_prefix="/second", authorize=allow_everything))
-    assert app.test_client().get("/second/runs").status_code == 200
+@pytest.mark.rule("rights-own-hook")
+@pytest.mark.parametrize("trusted", ["squidmesh", "second"])
+def test_a_further_mount_asks_its_own_hook_and_no_other(migrated_sqlite_url: str, trusted: str) -> None:
+    def look(action: str, run: Any, permission: str | None) -> bool:
+        return action in ("list", "view")
+
+    first, own = (allow_everything if trusted == name else look for name in ("squidmesh", "second"))
+    app = make_app(migrated_sqlite_url, hooks={"authorize": first, "actor": lambda: "dana"})
+    app.register_blueprint(mesh_of(app).dashboard(name="second", url_prefix="/second", authorize=own))
+    run_id = start(app, Checkout, "7")
+    client = app.test_client()
+    for name in ("squidmesh", "second"):
+        assert client.get(f"/{name}/runs/{run_id}").status_code == 200
+        asked = client.get(f"/{name}/runs/{run_id}/approve").status_code
+        assert asked == (200 if trusted == name else 403)
+
+
+@pytest.mark.rule("rights-own-hook", "bulk-rights")
+@pytest.mark.parametrize("may", [True, False])
+def test_what_was_asked_for_at_a_further_mount_is_judged_by_its_hook(migrated_sqlite_url: str, may: bool) -> None:
+    def first(action: str, run: Any, permission: str | None, actor: Any) -> bool:
+        return not may
+
+    def own(action: str, run: Any, permission: str | None, actor: Any) -> bool:
+        return may
+
+    app = make_app(migrated_sqlite_url, hooks={"authorize": first, "actor": lambda: "dana"})
+    app.register_blueprint(mesh_of(app).dashboard(name="second", url_prefix="/second", authorize=own))
+    item = bulk_jobs.BulkItem(run_id=start(app, Checkout, "7"), token="review#1")
+    runtime = app.extensions["squidmesh"]
+    with app.app_context():
+        bulk_jobs.begin(runtime, "approve", [item], scope=Scope.all(), actor="dana", mount="second")
+        bulk_jobs.go_on_with_all(runtime, 60)
+        assert (mesh_of(app).inspect_run(item.run_id).status != "paused") == may
 
 
 @pytest.mark.parametrize("prefix", ["/ops/workflows", None])

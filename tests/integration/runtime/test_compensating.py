@@ -12,6 +12,7 @@ from flask_squidmesh import (
     Manual,
     Retry,
     Step,
+    StepContext,
     TransitionError,
     Workflow,
 )
@@ -196,6 +197,34 @@ def test_a_sibling_that_ends_after_the_failure_is_undone_too(open_shop: OpenShop
     assert (run.status, run.compensation) == ("failed", "completed")
     assert script.calls == ["early", "bad", "undo_early", "undo_slow"]
     assert dict(shop.visits(run_id))["slow_"] == "completed"
+
+
+@pytest.mark.rule("compensating-late")
+def test_what_ends_after_the_failure_is_undone_last_in_the_order_in_which_it_ended(
+    open_shop: OpenShop, script: Script
+) -> None:
+    def first_bad(ctx: StepContext) -> None:
+        assert shop.deliver(ctx.run_id, "bad").status == "failed"
+
+    def first_quick(ctx: StepContext) -> None:
+        shop.deliver(ctx.run_id, "quick")
+
+    class Fanning(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a"), after=[], compensate=script.does("undo_a"))
+        b = Step(script.does("b"), after=[a], compensate=script.does("undo_b"))
+        slow = Step(first_quick, after=[b], compensate=script.does("undo_slow"))
+        quick = Step(first_bad, after=[b], compensate=script.does("undo_quick"))
+        bad = Step(script.does("bad", FailStep("no")), after=[b])
+
+    shop: Shop = open_shop(Fanning, executor=Recording())
+    run_id = shop.start(Fanning)
+    for step in ("a", "b", "slow"):
+        shop.deliver(run_id, step)
+    while shop.deliver(run_id).outcome == "executed":
+        pass
+    assert script.calls == ["a", "b", "bad", "undo_b", "undo_a", "undo_quick", "undo_slow"]
+    assert shop.look(run_id).compensation == "completed"
 
 
 @pytest.mark.rule("failing-sibling-after")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,8 @@ from flask_squidmesh.storage import tables
 from tests.shop import Order, Recording, Script, Shop
 
 OpenShop = Callable[..., Shop]
+# By so much a process's clock may be behind the database's.
+MOMENT = timedelta(seconds=1)
 
 
 def single(script: Script) -> type[Workflow]:
@@ -61,6 +64,34 @@ def test_a_failed_hand_over_is_made_again_soon(open_shop: OpenShop, script: Scri
     assert queue.steps == ["work"]
 
 
+@pytest.mark.rule("relay-untaken", "relay-failed")
+@pytest.mark.parametrize(
+    ("failing", "intervals"),
+    [
+        (None, [60, 120, 240, 480, 960, 1920, 3600, 3600]),
+        (ConnectionError("away"), [20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]),
+    ],
+    ids=["nobody takes it", "the executor is away"],
+)
+def test_intervals_double_up_to_an_hour(
+    open_shop: OpenShop, script: Script, failing: Exception | None, intervals: list[int]
+) -> None:
+    queue, workflow = Recording(), single(script)
+    queue.failing = failing
+    shop = open_shop(workflow, executor=queue)
+    shop.start(workflow)
+    waited = 60
+    for interval in intervals:
+        shop.clock.advance(waited)
+        earliest = shop.runtime.clock.now()
+        assert relay(shop.runtime) == 1
+        latest = shop.runtime.clock.now()
+        [dispatch] = shop.rows(tables.dispatches)
+        expected = timedelta(seconds=interval)
+        assert earliest + expected - MOMENT <= dispatch.relay_at <= latest + expected + MOMENT
+        waited = interval
+
+
 @pytest.mark.rule("relay-failed", "executor-raises")
 def test_a_failed_hand_over_of_one_step_leaves_the_others_alone(open_shop: OpenShop, script: Script) -> None:
     class Fan(Workflow):
@@ -101,6 +132,30 @@ def test_a_lost_claim_is_handed_over_for_others_to_take(open_shop: OpenShop, scr
     shop.clock.advance(91)
     assert relay(shop.runtime) == 1
     assert shop.deliver(run_id, "work").attempt == 2
+
+
+@pytest.mark.rule("relay-lost-claim")
+def test_a_claim_that_nobody_could_renew_for_a_while_is_left_to_its_worker_for_a_minute(open_shop: OpenShop) -> None:
+    handed_over: list[int] = []
+
+    def work() -> None:
+        timeout = shop.runtime.settings.claim_timeout
+        shop.clock.advance(timeout - 5)
+        shop.runtime.claims.renew()
+        shop.clock.advance(timeout + 30)
+        shop.runtime.database.contact.lost()
+        handed_over.append(relay(shop.runtime))
+        shop.clock.advance(31)
+        shop.runtime.database.contact.lost()
+        handed_over.append(relay(shop.runtime))
+
+    class Slow(Workflow):
+        place = Manual(Order)
+        work_ = Step(work)
+
+    shop: Shop = open_shop(Slow, executor=Recording())
+    assert shop.deliver(shop.start(Slow), "work_").status == "completed"
+    assert handed_over == [0, 1]
 
 
 def test_compensations_are_handed_over_again_by_their_method(open_shop: OpenShop, script: Script) -> None:
