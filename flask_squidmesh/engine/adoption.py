@@ -169,9 +169,9 @@ class Adopting(Compensating):
     def _reconcile_visit(self, row: StepFact, waits_for: int) -> None:
         """Have a visit that has not begun wait for as many steps as the definition says."""
         if row.status == "cancelled":
-            self.changes.update(
-                row.id,
-                status="pending",
+            self._move_step(
+                row,
+                "pending",
                 missing=waits_for,
                 finished_at=None,
                 settings={**settings_of(self.spec.steps[row.step])},
@@ -185,7 +185,7 @@ class Adopting(Compensating):
         elif row.missing:
             self.changes.update(row.id, missing=waits_for)
         elif waits_for and not row.attempts and row.due_at is None:
-            self.changes.update(row.id, status="pending", missing=waits_for)
+            self._move_step(row, "pending", missing=waits_for)
             self.changes.ended.append(row.id)
 
     def _drop(self, rows: Sequence[StepFact]) -> None:
@@ -198,7 +198,7 @@ class Adopting(Compensating):
         step = self.spec.steps.get(row.step)
         if step is None or row.status != "pending" or row.settings.get("kind") == step.kind:
             return
-        self.changes.update(row.id, status="pending", settings=_settings(step, row))
+        self._move_step(row, "pending", settings=_settings(step, row))
         if row.missing:
             return
         if self.spec.style == "flow":
@@ -210,7 +210,7 @@ class Adopting(Compensating):
 
     def _ask_instead(self, row: StepFact, step: StepSpec) -> None:
         decision, decide_by = self._decision(step)
-        self.changes.update(row.id, status="paused", decision=decision, decide_by=decide_by, due_at=None, error=None)
+        self._move_step(row, "paused", decision=decision, decide_by=decide_by, due_at=None, error=None)
         self.changes.update(row.id, started_at=row.started_at or self.now)
         self.changes.released.pop(row.id, None)
         self.changes.ended.append(row.id)

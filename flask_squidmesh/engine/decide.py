@@ -55,9 +55,11 @@ class Progress(Adopting):
         """Decide what follows from a visit that ended in a process that might not. reason: the error, if it failed."""
         self.changes.ended.append(visit.id)
         self.changes.update(visit.id, due_at=None)
+        stopping = self.status in STOPPING
         if visit.status == "failed":
-            self._follow_failure(visit, reason or {})
-        elif (visit.decision or {}).get("answered"):
+            if not stopping:
+                self._follow_failure(visit, reason or {})
+        elif (visit.decision or {}).get("answered") and not stopping:
             self._follow_decision(visit)
         else:
             self._advance(visit)
@@ -105,7 +107,7 @@ class Progress(Adopting):
             self._close(visit, "cancelled", error=reason)
             self._leave(visit)
         elif self.leaves:
-            self.changes.update(visit.id, status="pending")
+            self._move_step(visit, "pending")
             self.changes.released[visit.id] = self.now
         else:
             self._wait_for_a_person(visit, "incident", reason)
@@ -205,7 +207,7 @@ class Progress(Adopting):
     def try_again(self, visit: StepFact, decider: Decider) -> None:
         """An operator has a step attempted again that was interrupted or did not begin."""
         self._answer(visit, "retried", decider)
-        self.changes.update(visit.id, status="pending", decision=None, abandoned=0, due_at=None)
+        self._move_step(visit, "pending", decision=None, abandoned=0, due_at=None)
         self._dispatch(visit)
         self._settle()
 
@@ -213,7 +215,7 @@ class Progress(Adopting):
         """An operator cancels: what is not executing ends now, what is executing ends the run when it ends."""
         self._told("cancelled", decider)
         wanted = "requested" if compensate else None
-        self.changes.run.update(status="cancelling", cancelled_at=self.now, due_at=None, compensation=wanted)
+        self._move("cancelling", cancelled_at=self.now, due_at=None, compensation=wanted)
         self._stop(open_rows)
         self._settle()
 
@@ -222,7 +224,7 @@ class Progress(Adopting):
         failed = [row for row in in_order(self.around.compensations) if row.status == "failed"]
         self._told("compensation_retried", decider)
         for row in failed:
-            self.changes.update(row.id, status="pending", error=None, finished_at=None, abandoned=0)
+            self._move_step(row, "pending", error=None, finished_at=None, abandoned=0)
         self.changes.run["compensation"] = "running"
         noted = self.run.acknowledged_at or self.run.replayed_as_id
         self._restate_needs(noted=True)
@@ -258,7 +260,7 @@ class Progress(Adopting):
         self, visit: StepFact, reason: Mapping[str, Any], seconds: float, given: Mapping[str, Any] | None
     ) -> None:
         due = self.now + timedelta(seconds=seconds)
-        self.changes.update(visit.id, status="pending", error=reason, due_at=due, input=given, abandoned=0)
+        self._move_step(visit, "pending", error=reason, due_at=due, input=given, abandoned=0)
         self.changes.released[visit.id] = due
         self.changes.notice(
             "step_retry_scheduled", step=visit.step, visit=visit.visit, attempt=visit.attempts, delay=seconds
@@ -334,7 +336,7 @@ class Progress(Adopting):
             "error": route.target if route else None,
             "output": visit.settings.get("output"),
         }
-        self.changes.update(visit.id, status="paused", decision=decision, error=reason, due_at=None)
+        self._move_step(visit, "paused", decision=decision, error=reason, due_at=None)
         self.changes.ended.append(visit.id)
         self._leave(visit)
         if self.status not in TERMINAL:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from ..definition.spec import Backoff, Parameter, RetryPolicy, StepSpec
 from ..definition.values import size_of
-from .transitions import RunStatus
+from .transitions import RunStatus, StepStatus
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class NewStepRun:
     kind: str
     step: str
     visit: int
-    status: str
+    status: StepStatus
     sees: int
     settings: Mapping[str, Any]
     missing: int = 0
@@ -170,7 +170,7 @@ class StepFact(NamedTuple):
     kind: str
     step: str
     visit: int
-    status: str
+    status: StepStatus
     sees: int
     position: int | None
     missing: int

@@ -96,7 +96,7 @@ class Entering(Tally):
         self.changes.update(row.id, missing=0, sees=self.changes.run.get("position", self.run.position))
         if step.manual:
             decision, decide_by = self._decision(step)
-            self.changes.update(row.id, status="paused", decision=decision, decide_by=decide_by, started_at=self.now)
+            self._move_step(row, "paused", decision=decision, decide_by=decide_by, started_at=self.now)
             self._ask(row.step, row.visit, decision, decide_by)
             return
         due = self.now + step.duration if step.duration else self.now
@@ -166,8 +166,8 @@ class Entering(Tally):
 
     def _fail_run(self, step: str, reason: Mapping[str, Any]) -> None:
         self._error = dict(reason)
-        self.changes.run.update(
-            status="failed",
+        self._move(
+            "failed",
             current_step=step,
             error=self._error,
             error_fingerprint=fingerprint(self.run.workflow, step, reason),
@@ -178,8 +178,8 @@ class Entering(Tally):
         self._need("failed")
 
     def _finish(self) -> None:
-        self.changes.run.update(
-            status="completed",
+        self._move(
+            "completed",
             current_step=None,
             error=None,
             finished_at=self.now,

@@ -18,7 +18,8 @@ from .facts import (
     RunFact,
     StepFact,
 )
-from .transitions import TERMINAL, Needs
+from .moves import check_move, check_step_move
+from .transitions import TERMINAL, Needs, RunStatus, StepStatus
 
 FAILURES = ("compensation_failed", "failed")
 NEEDS_BY_DECISION: Mapping[str, Needs] = {
@@ -33,7 +34,8 @@ NEEDS_BY_DECISION: Mapping[str, Needs] = {
 class Tally:
     """The changes of one decision about one run, and the counters that say which status follows.
 
-    at_odds: whether the counters cannot be of the definition that is deployed, so that nothing may follow from them.
+    status: the run's, as decided so far. at_odds: whether the counters cannot be of the definition that is deployed,
+    so that nothing may follow from them.
     """
 
     def __init__(
@@ -48,15 +50,26 @@ class Tally:
         self.spec, self.run, self.now, self.new_id = spec, run, now, new_id
         self.around = around or DecisionContext()
         self.changes = Changes()
+        self.status: RunStatus = run.status
         self._open, self._retrying, self._needs = run.open_steps, run.retrying_steps, run.needs_count
         self._error = run.error
         self.at_odds = False
 
-    @property
-    def status(self) -> str:
-        """The run's status as decided so far."""
-        status: str = self.changes.run.get("status", self.run.status)
-        return status
+    def _move(self, to: RunStatus, **columns: Any) -> None:
+        """Have the run go to the status, where it may. columns: what else changes of it then."""
+        if to != self.status:
+            check_move(self.run, self.status, to)
+            self.status = self.changes.run["status"] = to
+        self.changes.run.update(columns)
+
+    def _move_step(self, row: StepFact, to: StepStatus, **columns: Any) -> None:
+        """Have the step run go to the status, where it may."""
+        changed = self.changes.updated.setdefault(row.id, {})
+        current = changed.get("status", row.status)
+        if to != current:
+            check_step_move(row, current, to)
+        changed["status"] = to
+        changed.update(columns)
 
     def _end_attempt(
         self, visit: StepFact, performed: Performed, status: str, reason: Mapping[str, Any] | None = None
@@ -79,8 +92,8 @@ class Tally:
         else:
             self.changes.notice("step_failed", **said, error=reason)
 
-    def _close(self, visit: StepFact, status: str, **columns: Any) -> None:
-        self.changes.update(visit.id, status=status, finished_at=self.now, due_at=None, **columns)
+    def _close(self, visit: StepFact, status: StepStatus, **columns: Any) -> None:
+        self._move_step(visit, status, finished_at=self.now, due_at=None, **columns)
         self.changes.ended.append(visit.id)
 
     def _leave(self, visit: StepFact) -> None:
@@ -141,18 +154,17 @@ class Tally:
 
     def _settle(self) -> None:
         """Let the counts say what status the run has."""
-        run = self.changes.run
         self._count()
         if self.status in TERMINAL:
             return
         if self.status == "cancelling":
             if self._open == 0 and self._needs == 0:
-                run.update(status="cancelled", current_step=None, finished_at=self.now)
+                self._move("cancelled", current_step=None, finished_at=self.now)
         elif self._open == 0 and self._needs:
-            run["status"] = "paused"
+            self._move("paused")
         elif self._open and self._retrying == self._open:
-            run["status"] = "retrying"
+            self._move("retrying")
         elif self.run.status != "pending" or self.run.started_at:
-            run["status"] = "running"
+            self._move("running")
             if self.spec.style == "dependency" and not (self._needs or self._retrying):
-                run["current_step"] = None
+                self.changes.run["current_step"] = None

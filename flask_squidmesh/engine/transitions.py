@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 RunStatus = Literal["pending", "running", "retrying", "paused", "cancelling", "completed", "failed", "cancelled"]
-StepStatus = Literal["waiting", "pending", "running", "paused", "completed", "failed", "cancelled"]
+StepStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
 AttemptStatus = Literal["running", "completed", "failed", "abandoned"]
 Needs = Literal["decision", "resume", "interrupted", "incident", "failed", "compensation_failed"]
 
@@ -26,6 +26,45 @@ UNFINISHED: Final[frozenset[str]] = frozenset(RUN_MOVES) - TERMINAL
 STOPPING: Final[frozenset[str]] = TERMINAL | {"cancelling"}
 
 
+VISIT_MOVES: Final[Mapping[StepStatus, frozenset[StepStatus]]] = {
+    "pending": frozenset({"running", "paused", "cancelled"}),
+    "running": frozenset({"pending", "paused", "completed", "failed", "cancelled"}),
+    "paused": frozenset({"pending", "completed", "failed", "cancelled"}),
+    "completed": frozenset(),
+    "failed": frozenset(),
+    # One that a definition had left out, and that a later one calls for after all.
+    "cancelled": frozenset({"pending"}),
+}
+
+COMPENSATION_MOVES: Final[Mapping[StepStatus, frozenset[StepStatus]]] = {
+    "pending": frozenset({"running"}),
+    "running": frozenset({"pending", "completed", "failed"}),
+    "paused": frozenset(),
+    "completed": frozenset(),
+    "failed": frozenset({"pending"}),
+    "cancelled": frozenset(),
+}
+
+STEP_MOVES: Final[Mapping[str, Mapping[StepStatus, frozenset[StepStatus]]]] = {
+    "step": VISIT_MOVES,
+    "compensation": COMPENSATION_MOVES,
+}
+
+
+class ImpossibleMoveError(RuntimeError):
+    """A decision would have had a run or a step run go where none goes from its status: a bug of this package."""
+
+    def __init__(self, what: str, current: str, to: str) -> None:
+        super().__init__(
+            f"{what} cannot go from {current} to {to}. This is a bug of flask-squidmesh; nothing was written."
+        )
+
+
 def may_move(current: RunStatus, to: RunStatus) -> bool:
     """Whether a run may go from one status to the other. Staying where it is is no move."""
     return to in RUN_MOVES[current]
+
+
+def step_may_move(kind: str, current: StepStatus, to: StepStatus) -> bool:
+    """The same of a step run. kind: "step" or "compensation"."""
+    return to in STEP_MOVES[kind][current]

@@ -13,13 +13,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
 from ..definition.spec import WorkflowSpec
 from ..engine.decide import Progress
 from ..engine.facts import Changes, DecisionContext, RunFact, StepFact, fact_after
+from ..engine.moves import claimed
 from ..engine.transitions import STOPPING
 from ..errors import UnknownWorkflowError
 from ..storage import fact_rows, work_queue
@@ -221,7 +222,7 @@ def _claims(runtime: Runtime, found: Sequence[Work], settled: list[Recorded], ba
         assert spec is not None
         run = runs_claimed.get(work.run.id)
         known = work if run is None else work._replace(run=run)
-        may = run is None or not _moved(spec, known, work.visit.attempts + 1)
+        may = run is None or not claimed(spec, known.run, known.visit, runtime.clock.now())[1]
         if may and runtime.solitude.admits(work.visit, claims):
             claims.append(_claim(runtime, spec, known, settled, batch))
             runs_claimed[work.run.id] = claims[-1].run
@@ -372,10 +373,7 @@ def _abandon(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, wo
 
 def _claim(runtime: Runtime, spec: WorkflowSpec, work: Work, settled: list[Recorded], batch: WriteBatch) -> Claim:
     now = runtime.clock.now()
-    visit = work.visit._replace(status="running", attempts=work.visit.attempts + 1, due_at=None)
-    moved = _moved(spec, work, visit.attempts)
-    if work.run.started_at is None:
-        moved["started_at"] = now
+    visit, moved = claimed(spec, work.run, work.visit, now)
     revision = work.run.revision + bool(moved)
     claim = Claim(
         dispatch_id=work.dispatch_id,
@@ -393,18 +391,6 @@ def _claim(runtime: Runtime, spec: WorkflowSpec, work: Work, settled: list[Recor
         runtime.turns.take(work.run)
         settled.append(Recorded(run=work.run, changes=[Changes(run=moved)], handed=HandOver(), onward=None))
     return claim
-
-
-def _moved(spec: WorkflowSpec, work: Work, attempt: int) -> dict[str, Any]:
-    """What a claim changes on the run's row."""
-    if work.visit.kind != "step":
-        return {}
-    moved: dict[str, Any] = {"due_at": None, "attempt": attempt} if spec.style == "flow" else {}
-    if work.visit.waits_for_retry:
-        moved["retrying_steps"] = work.run.retrying_steps - 1
-    if work.run.status in ("pending", "retrying"):
-        moved["status"] = "running"
-    return moved
 
 
 BEGINS_WITHIN_SECONDS: Final = 5.0

@@ -21,9 +21,10 @@ from flask_squidmesh.engine.facts import (
     Performed,
     RowsToRead,
     RunFact,
+    StepFact,
     settings_of,
 )
-from flask_squidmesh.engine.transitions import RUN_MOVES
+from flask_squidmesh.engine.transitions import RUN_MOVES, RunStatus
 from tests.unit.engine.facts import run, visit
 
 NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)
@@ -258,7 +259,7 @@ def test_compensations_follow_each_other_and_one_that_fails_stops_none() -> None
     deciding = progress(
         LINE, run(status="failed", compensation="running", needs="failed"), compensations=[failed, second]
     )
-    deciding.complete(second, {}, DONE)
+    deciding.complete(second._replace(status="running"), {}, DONE)
     assert (deciding.changes.run["compensation"], deciding.changes.run["needs"]) == ("failed", "compensation_failed")
 
 
@@ -339,3 +340,21 @@ def test_visits_are_counted_and_bounded() -> None:
     deciding = progress(LINE, run(status="paused", needs="decision", needs_count=1), visits={"b": 100})
     deciding.decide(waiting, "approved", LEE)
     assert (deciding.status, deciding.changes.run["error"]["code"]) == ("failed", "max_visits")
+
+
+@pytest.mark.parametrize("status", ["cancelling", "cancelled", "failed"])
+@pytest.mark.parametrize(
+    "ended",
+    [
+        visit("b", status="failed", settings=settings("b")),
+        visit("stop", status="failed", settings=settings("stop")),
+        visit("review", status="completed", decision={"kind": "approval", "ok": "b", "answered": "approved"}),
+        visit("hold", status="completed", decision={"kind": "pause", "ok": None, "answered": "resumed"}),
+        visit("b", status="completed", settings=settings("b")),
+    ],
+)
+def test_nothing_follows_from_what_was_left_to_others_once_the_run_stops(status: RunStatus, ended: StepFact) -> None:
+    deciding = progress(LINE, run(status=status, open_steps=1))
+    deciding.follow(ended, ERROR)
+    assert (deciding.status, deciding.changes.entered) == (status, [])
+    assert deciding.changes.ended == [ended.id]

@@ -1,0 +1,39 @@
+"""Moves of runs and step runs, each asked of the table of transitions before it is written."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ..definition.spec import WorkflowSpec
+from .facts import RunFact, StepFact
+from .transitions import ImpossibleMoveError, RunStatus, StepStatus, may_move, step_may_move
+
+
+def check_move(run: RunFact, current: RunStatus, to: RunStatus) -> None:
+    """Raise ImpossibleMoveError where the run may not go from one status to the other."""
+    if not may_move(current, to):
+        raise ImpossibleMoveError(f"Run {run.id}", current, to)
+
+
+def check_step_move(row: StepFact, current: StepStatus, to: StepStatus) -> None:
+    """The same of the step run."""
+    if not step_may_move(row.kind, current, to):
+        raise ImpossibleMoveError(f"Run {row.run_id}: {row.kind} {row.step}#{row.visit}", current, to)
+
+
+def claimed(spec: WorkflowSpec, run: RunFact, visit: StepFact, now: datetime) -> tuple[StepFact, dict[str, Any]]:
+    """The step run as its next attempt begins, and the columns of the run that change with it."""
+    check_step_move(visit, visit.status, "running")
+    begun = visit._replace(status="running", attempts=visit.attempts + 1, due_at=None)
+    moved: dict[str, Any] = {}
+    if visit.kind == "step":
+        if spec.style == "flow":
+            moved = {"due_at": None, "attempt": begun.attempts}
+        if visit.waits_for_retry:
+            moved["retrying_steps"] = run.retrying_steps - 1
+        if run.status in ("pending", "retrying"):
+            moved["status"] = "running"
+    if run.started_at is None:
+        moved["started_at"] = now
+    return begun, moved
