@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import appcontext_pushed
 
 from flask_squidmesh import FailStep, Manual, Retry, Step, Workflow, signals
@@ -50,6 +51,28 @@ def test_a_step_that_raises_what_cannot_be_read_fails_with_it(open_shop: OpenSho
     run = shop.look(shop.run(workflow))
     assert (run.status, (run.last_error or {})["type"]) == ("failed", "Evil")
     assert script.calls == ["work"]
+
+
+@pytest.mark.rule("errors-database")
+def test_an_error_of_the_database_is_kept_and_logged_without_the_row_that_it_quotes(
+    open_shop: OpenShop, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = {"iban": "DE44-SECRET"}
+
+    def open_account(_ctx: Any) -> None:
+        with shop.db.engine.begin() as connection:
+            connection.execute(sa.text("CREATE TABLE accounts (iban TEXT, owner TEXT NOT NULL)"))
+            connection.execute(sa.text("INSERT INTO accounts (iban) VALUES (:iban)"), row)
+
+    workflow = workflow_of(script, open_account)
+    shop = open_shop(workflow)
+    with caplog.at_level(logging.DEBUG):
+        run = shop.look(shop.run(workflow))
+    assert (run.status, (run.last_error or {})["type"]) == ("failed", "IntegrityError")
+    assert "owner" in (run.last_error or {})["message"]
+    assert "DE44-SECRET" not in str(run.to_dict())
+    assert "Traceback" in caplog.text
+    assert "DE44-SECRET" not in caplog.text
 
 
 @pytest.mark.rule("worker-threads-stay")
