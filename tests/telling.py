@@ -6,14 +6,14 @@ from zoneinfo import ZoneInfo
 
 from flask_squidmesh.dashboard.text.command_text import consequence, why_not
 from flask_squidmesh.dashboard.text.evidence_text import grounds
-from flask_squidmesh.dashboard.text.explanation_text import Teller
+from flask_squidmesh.dashboard.text.explanation_text import ExplanationText
 from flask_squidmesh.queries.results import Explanation
 from tests.integration.reading.rows import NOW
 
 
 def told(explanation: Explanation) -> str:
     """Everything that a page says of it, which shows no code of the engine."""
-    teller = Teller(explanation, NOW, ZoneInfo("UTC"))
+    teller = ExplanationText(explanation, NOW, ZoneInfo("UTC"))
     assert teller.headline
     sentences = [teller.headline, *grounds(teller)]
     sentences += [consequence(action) for action in explanation.next_actions]

@@ -17,7 +17,7 @@ from ..definition.tenants import NO_TENANT
 from ..errors import ConfigurationError, RunNotFoundError
 from ..hooks import Hook, HookFault
 from ..queries.run_list import judged
-from ..runtime.bulk_jobs import BulkItem, Job
+from ..runtime.bulk_jobs import BulkItem, BulkJobState
 from ..runtime.command_arguments import actor_of
 from ..runtime.runtime import current_runtime
 from ..storage.scope import Scope
@@ -125,7 +125,7 @@ class Refused(Forbidden):
         self.closed, self.lacks_right = closed, lacks_right
 
 
-class Lacking(Deny):
+class MissingRight(Deny):
     """The refusal of somebody who lacks a right, in our words."""
 
 
@@ -156,7 +156,7 @@ def refusal_here(asked: AccessQuestion) -> Deny | None:
     try:
         return _denied(asked)
     except host_hooks.OWN_ANSWERS:
-        return Lacking(_needed(asked.action, asked.permission))
+        return MissingRight(_needed(asked.action, asked.permission))
 
 
 def refusal_of(actor: Any, mount: str, asked: AccessQuestion) -> Deny | None:
@@ -176,7 +176,7 @@ def refusal_of(actor: Any, mount: str, asked: AccessQuestion) -> Deny | None:
     try:
         return judgement(authorize, asked, actor)
     except HTTPException:
-        return Lacking(_needed(asked.action, asked.permission))
+        return MissingRight(_needed(asked.action, asked.permission))
 
 
 def may(
@@ -211,7 +211,7 @@ def require(
             denied.reason,
             run_id=run.id if run is not None else None,
             closed=is_closed(),
-            lacks_right=isinstance(denied, Lacking),
+            lacks_right=isinstance(denied, MissingRight),
         )
 
 
@@ -365,7 +365,7 @@ def judgement(authorize: Hook, asked: AccessQuestion, actor: Any) -> Deny | None
         return Deny(str(fault) if current_app.debug else _("The app could not say whether you may do this."))
     if isinstance(answer, Deny):
         return answer
-    return None if answer else Lacking(_needed(asked.action, asked.permission))
+    return None if answer else MissingRight(_needed(asked.action, asked.permission))
 
 
 def _actor() -> Any:
@@ -405,7 +405,7 @@ def _needed(action: str, permission: str | None) -> str:
 Ask = Callable[[AccessQuestion], Deny | None]
 
 
-def objection(job: Job, item: BulkItem) -> str | None:
+def objection(job: BulkJobState, item: BulkItem) -> str | None:
     """Why it may not be done while the person is not there; None where it may, and for a job that no page has begun."""
     mount = job.mount
     if mount is None:
@@ -430,12 +430,12 @@ def notices() -> Iterator[tuple[str, str]]:
             )
 
 
-def own_objection(job: Job, item: BulkItem) -> str | None:
+def own_objection(job: BulkJobState, item: BulkItem) -> str | None:
     """Why it may not be done by the person whose request this is, and whose job it is; None where it may."""
     return _objection(job, item, refusal_here, current_scope())
 
 
-def _objection(job: Job, item: BulkItem, ask: Ask, scope: Scope | None) -> str | None:
+def _objection(job: BulkJobState, item: BulkItem, ask: Ask, scope: Scope | None) -> str | None:
     """scope: what they may know of now; None for what they might when they asked."""
     runtime = current_runtime()
     with runtime.database.read() as connection:

@@ -24,7 +24,7 @@ from .text.language import N_, _, code
 Form = Mapping[str, str]
 
 
-class Invalid(Exception):
+class InvalidField(Exception):
     """A field of the form is missing or wrong; `message` says so to the person who filled it in."""
 
     def __init__(self, field: str, message: str) -> None:
@@ -68,16 +68,18 @@ def _output(form: Form) -> dict[str, Any]:
     try:
         output = json_of(text) if text else {}
     except NotJson as error:
-        raise Invalid("output", error.reason) from error
+        raise InvalidField("output", error.reason) from error
     if not isinstance(output, dict):
-        raise Invalid("output", _("The output of a step is a JSON object, such as {example}.", example='{"id": "c-1"}'))
+        raise InvalidField(
+            "output", _("The output of a step is a JSON object, such as {example}.", example='{"id": "c-1"}')
+        )
     return {"output": output, "allow_new_keys": form.get("allow_new_keys") == "yes"}
 
 
 def _reason(form: Form) -> dict[str, Any]:
     reason = form.get("reason", "").strip()
     if not reason:
-        raise Invalid("reason", _("Say in a few words why the step counts as failed."))
+        raise InvalidField("reason", _("Say in a few words why the step counts as failed."))
     return {"reason": reason}
 
 

@@ -27,7 +27,7 @@ from ..queries.inbox import glance, inbox, inbox_counts
 from ..queries.operator_status import stuck_among, word_of
 from ..queries.results import AuditEventView, AuditPage, Count, Inbox, Run, RunHistory
 from ..queries.run_filters import Filters as Selection
-from ..queries.run_list import Judged, Standing
+from ..queries.run_list import ListTotals, RunCommands
 from ..queries.run_snapshot import RunSnapshot
 from ..runtime import bulk_jobs
 from ..runtime.app_check import WORKER_SILENCE
@@ -94,7 +94,7 @@ _LIMITS = sa.text(
 
 
 @dataclass(frozen=True, slots=True)
-class WordedRun:
+class RunWithStatus:
     """A run and the word that operators have for its state."""
 
     run: RunSummary
@@ -102,10 +102,10 @@ class WordedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class WordedPage:
+class RunPageWithStatus:
     """One page of a list. `next` is the cursor for the following page, None on the last."""
 
-    runs: tuple[WordedRun, ...]
+    runs: tuple[RunWithStatus, ...]
     next: str | None
 
 
@@ -149,22 +149,24 @@ def last_decision() -> AuditEventView | None:
         return next(iter(_told(connection, page).events), None)
 
 
-def runs_page(selection: Selection, *, size: int, after: str | None) -> WordedPage:
+def runs_page(selection: Selection, *, size: int, after: str | None) -> RunPageWithStatus:
     """One page of runs, newest first. Raises FilterError."""
     with _connected() as connection:
         page = run_list.list_runs(connection, current_scope(), limit=size, after=after, **selection)
-        return WordedPage(_worded(connection, [run for run in page.runs if may("view", run)]), page.next)
+        return RunPageWithStatus(_worded(connection, [run for run in page.runs if may("view", run)]), page.next)
 
 
-def exported_page(selection: Selection, *, size: int, after: str | None) -> WordedPage:
+def exported_page(selection: Selection, *, size: int, after: str | None) -> RunPageWithStatus:
     """The same without ties to runs that the person may not view. Raises FilterError."""
     with at_once(), _connected() as connection:
         page = runs_page(selection, size=size, after=after)
         runs = untied(connection, [each.run for each in page.runs])
-        return replace(page, runs=tuple(WordedRun(run, each.word) for each, run in zip(page.runs, runs, strict=True)))
+        return replace(
+            page, runs=tuple(RunWithStatus(run, each.word) for each, run in zip(page.runs, runs, strict=True))
+        )
 
 
-def runs_standing(selection: Selection, *, size: int, after: str | None) -> Standing:
+def runs_standing(selection: Selection, *, size: int, after: str | None) -> ListTotals:
     """What a page of runs shows, in short, and how many runs each word has. Raises FilterError."""
     limit = current_runtime().config.dashboard.count_limit
     timed: Selection = {**selection, "now": current_runtime().clock.now()}
@@ -192,15 +194,15 @@ def run_with_history(run_id: str, *, audit_before: int | None = None, whole_audi
         return replace(found, run=seen(connection, found.run))
 
 
-def run_glance(run_id: str) -> WordedRun:
+def run_glance(run_id: str) -> RunWithStatus:
     """The run in one line, with the word for its state. Raises RunNotFoundError."""
     with _connected() as connection:
-        return WordedRun(
+        return RunWithStatus(
             *run_snapshot.glance_at(connection, current_scope(), run_id, now=current_runtime().clock.now())
         )
 
 
-def judged(run_ids: Sequence[str]) -> list[Judged]:
+def judged(run_ids: Sequence[str]) -> list[RunCommands]:
     """What can be done with each of these runs."""
     with _connected() as connection:
         found = run_list.judged(connection, current_runtime().registry, current_scope(), run_ids)
@@ -214,14 +216,14 @@ def matching(selection: Selection, most: int) -> tuple[list[str], bool]:
     return [run.id for run in page.runs], page.next is not None
 
 
-def bulk_job(job_id: str) -> bulk_jobs.Job | None:
+def bulk_job(job_id: str) -> bulk_jobs.BulkJobState | None:
     """An action on many runs."""
     with _connected() as connection:
         return bulk_jobs.look(connection, current_scope(), job_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fare:
+class WorkflowFigures:
     """How one workflow fares. day: what has ended within 24 hours, by status."""
 
     day: Mapping[str, Count]
@@ -238,11 +240,11 @@ def runs_of(names: Sequence[str]) -> dict[str, tuple[Mapping[str, Count], list[E
     return {name: (counts[name], last[name]) for name in names}
 
 
-def fare_of(spec: WorkflowSpec) -> Fare:
+def fare_of(spec: WorkflowSpec) -> WorkflowFigures:
     """How the workflow fares."""
     since = current_runtime().clock.now() - timedelta(days=1)
     with _connected() as connection:
-        return Fare(
+        return WorkflowFigures(
             day=figures.ended_since(connection, current_scope(), spec.name, since),
             versions=figures.versions(connection, current_scope(), spec.name, spec.fingerprint),
         )
@@ -352,10 +354,10 @@ def record_reveal(run_id: str, part: str, actor: Any, comment: str | None) -> No
         fact_rows.note(connection, "revealed", actor=actor, at=now, run_id=run_id, comment=comment, data=said)
 
 
-def _worded(connection: sa.Connection, runs: list[RunSummary]) -> tuple[WordedRun, ...]:
+def _worded(connection: sa.Connection, runs: list[RunSummary]) -> tuple[RunWithStatus, ...]:
     now = current_runtime().clock.now()
     stuck = stuck_among(connection, runs, now)
-    return tuple(WordedRun(run, word_of(run, now, stuck=run.id in stuck)) for run in runs)
+    return tuple(RunWithStatus(run, word_of(run, now, stuck=run.id in stuck)) for run in runs)
 
 
 @contextmanager
@@ -402,7 +404,7 @@ def viewable_run(run_id: str, *, audit_before: int | None = None, whole_audit: b
         return run_with_history(viewable_summary(run_id).run.id, audit_before=audit_before, whole_audit=whole_audit)
 
 
-def viewable_summary(run_id: str) -> WordedRun:
+def viewable_summary(run_id: str) -> RunWithStatus:
     """The run in one line.
 
     Raises Refused where the person may not view it, the same whether or not there is one; RunNotFoundError where they

@@ -21,7 +21,7 @@ from .operator_status import STUCK_AFTER
 from .reason_facts import Definition, DispatchEvidence, Evidence, ReasonFacts, Replay, RunEvidence, StepRunEvidence
 from .reasons import Reason, Situation, reason_of
 from .results import Explanation
-from .run_record import Record, Row, read_record, run_fact, step_facts
+from .run_record import Row, RunRecord, read_record, run_fact, step_facts
 from .step_results import attempts_of
 
 
@@ -45,7 +45,7 @@ def explain(
 
 
 def explanation_of(
-    record: Record, *, now: datetime, claim_timeout: float, delayed_after: float = STUCK_AFTER
+    record: RunRecord, *, now: datetime, claim_timeout: float, delayed_after: float = STUCK_AFTER
 ) -> Explanation:
     """The explanation of the run that was read."""
     situation = Situation(record=record, now=now, claim_timeout=claim_timeout, delayed_after=delayed_after)
@@ -69,7 +69,7 @@ def explanation_of(
     )
 
 
-def _payload_unfit(record: Record, now: datetime) -> PayloadUnfit | None:
+def _payload_unfit(record: RunRecord, now: datetime) -> PayloadUnfit | None:
     """Why the payload of a run that has ended cannot start another one."""
     trigger = record.spec.triggers.get(record.run["trigger"]) if record.spec else None
     if record.run["status"] not in TERMINAL or trigger is None:
@@ -94,7 +94,7 @@ def _with_replay(facts: ReasonFacts, refusals: Sequence[Refusal]) -> ReasonFacts
     return replace(facts, replay=Replay(allowed=False, reason=refusal.reason, **refusal.details))
 
 
-def _evidence(record: Record, reason: Reason) -> Evidence:
+def _evidence(record: RunRecord, reason: Reason) -> Evidence:
     row = reason.step_run
     attempts = attempts_of(record, row) if row is not None else ()
     dispatch = record.dispatches.get(row["id"]) if row is not None else None
@@ -115,7 +115,7 @@ def _step_run(row: Row) -> StepRunEvidence:
     return StepRunEvidence(**columns, decision=decision, last_error=row["error"])
 
 
-def _definition(record: Record) -> Definition | None:
+def _definition(record: RunRecord) -> Definition | None:
     """Whether the workflow is still the one the run was started with; None where it is."""
     if record.spec is None:
         return Definition(available=False)

@@ -185,7 +185,7 @@ class Queued(ReasonFacts):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trouble(Details):
+class DeliveryError(Details):
     """What keeps work from going on, if anything does. definition_mismatch: what the worker said that put it back."""
 
     definition_mismatch: str | None = None
@@ -203,7 +203,7 @@ class UndoFailure(Details):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class CompensationRunning(ReasonFacts, Trouble):
+class CompensationRunning(ReasonFacts, DeliveryError):
     """Completed steps are being undone. compensations: the status of each, by step."""
 
     failed_step: str | None
@@ -239,7 +239,7 @@ class Failed(ReasonFacts):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Cancelling(ReasonFacts, Trouble):
+class Cancelling(ReasonFacts, DeliveryError):
     """The run was cancelled. waiting_on: the steps whose attempts have still to end. give_up_at: when one that hangs
     can be given up.
     """

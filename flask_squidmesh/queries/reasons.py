@@ -17,6 +17,7 @@ from .reason_facts import (
     CompensationFailed,
     CompensationRunning,
     Delay,
+    DeliveryError,
     DispatchDelayed,
     Ended,
     Failed,
@@ -30,7 +31,6 @@ from .reason_facts import (
     Running,
     StepState,
     Targets,
-    Trouble,
     UndoFailure,
     WaitingForDependencies,
     WaitingForPerson,
@@ -38,7 +38,7 @@ from .reason_facts import (
     WaitingUntil,
     WorkerLost,
 )
-from .run_record import Record, Row
+from .run_record import Row, RunRecord
 from .step_results import declared_order, step_run_status
 
 
@@ -57,7 +57,7 @@ class Reason:
 class Situation:
     """A run's rows and the time they are judged at. claim_timeout, delayed_after: seconds."""
 
-    record: Record
+    record: RunRecord
     now: datetime
     claim_timeout: float
     delayed_after: float
@@ -237,17 +237,21 @@ def _delay(situation: Situation, work: Row) -> dict[str, Any]:
     }
 
 
-def trouble_of(situation: Situation, row: Row | None) -> Trouble:
+def trouble_of(situation: Situation, row: Row | None) -> DeliveryError:
     """What keeps the step run from going on, if anything does."""
     work = situation.record.dispatches.get(row["id"]) if row else None
     if work is None:
-        return Trouble()
+        return DeliveryError()
     if work["held"] is not None:
-        return Trouble(definition_mismatch=work["held"])
+        return DeliveryError(definition_mismatch=work["held"])
     if work["claim_id"]:
         is_lost = work["due_at"] <= situation.now
-        return Trouble(worker_lost=LostClaim(**_lost(situation, work))) if is_lost else Trouble()
-    return Trouble(dispatch_delayed=Delay(**_delay(situation, work))) if _is_delayed(situation, work) else Trouble()
+        return DeliveryError(worker_lost=LostClaim(**_lost(situation, work))) if is_lost else DeliveryError()
+    return (
+        DeliveryError(dispatch_delayed=Delay(**_delay(situation, work)))
+        if _is_delayed(situation, work)
+        else DeliveryError()
+    )
 
 
 def running(situation: Situation) -> Reason | None:

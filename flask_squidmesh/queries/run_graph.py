@@ -15,7 +15,7 @@ from ..engine.facts import settings_of
 from ..engine.transitions import TERMINAL
 from ..storage.scope import Scope
 from .results import Graph, GraphEdge, GraphNode
-from .run_record import Record, Row, read_record
+from .run_record import Row, RunRecord, read_record
 from .step_results import declared_order, step_run_status
 
 Move = tuple[str, str, str]
@@ -30,7 +30,7 @@ def graph(connection: sa.Connection, registry: Registry, scope: Scope, run_id: U
     return graph_of(read_record(connection, registry, scope, run_id))
 
 
-def graph_of(record: Record) -> Graph:
+def graph_of(record: RunRecord) -> Graph:
     """The graph of the run that was read."""
     run = record.run
     return Graph(
@@ -69,14 +69,14 @@ def _declared_moves(spec: WorkflowSpec) -> Iterator[tuple[Move, Condition | None
         yield from _moves(spec.steps[name])
 
 
-def _nodes(record: Record) -> Iterator[GraphNode]:
+def _nodes(record: RunRecord) -> Iterator[GraphNode]:
     last = {row["step"]: row for row in record.visits}
     declared = declared_order(record.spec) if record.spec else ()
     for name in (*declared, *(step for step in last if step not in declared)):
         yield _node(record, name, last.get(name))
 
 
-def _node(record: Record, name: str, row: Row | None) -> GraphNode:
+def _node(record: RunRecord, name: str, row: Row | None) -> GraphNode:
     step = record.spec.steps.get(name) if record.spec else None
     settings = row["settings"] if row else settings_of(step) if step else {}
     undoing = [each["status"] for each in record.compensations if each["step"] == name]
@@ -101,14 +101,14 @@ def _node_status(row: Row | None) -> str:
     return "retrying" if retrying else step_run_status(row)
 
 
-def _is_current(record: Record, name: str, row: Row | None) -> bool:
+def _is_current(record: RunRecord, name: str, row: Row | None) -> bool:
     if row is None:
         return False
     at_it = row["status"] in ("pending", "running", "paused") and not row["missing"]
     return at_it or (record.run["status"] == "failed" and record.run["current_step"] == name)
 
 
-def _edges(record: Record, spec: WorkflowSpec) -> Iterator[GraphEdge]:
+def _edges(record: RunRecord, spec: WorkflowSpec) -> Iterator[GraphEdge]:
     last = {row["step"]: row for row in record.visits}
     if spec.style == "dependency":
         for name in declared_order(spec):
@@ -144,7 +144,7 @@ def _edge(move: Move, condition: Condition | None, suffix: str, status: str) -> 
     )
 
 
-def _taken(record: Record) -> frozenset[Move]:
+def _taken(record: RunRecord) -> frozenset[Move]:
     """In a flow each visit was entered from the one before it."""
     return frozenset((before["step"], _outcome(before), after["step"]) for before, after in pairwise(record.visits))
 
@@ -155,7 +155,7 @@ def _outcome(row: Row) -> str:
     return "reject" if (row["manual"] or {}).get("event") == "rejected" else "ok"
 
 
-def _move_status(record: Record, source: Row | None, move: Move, taken: frozenset[Move]) -> str:
+def _move_status(record: RunRecord, source: Row | None, move: Move, taken: frozenset[Move]) -> str:
     if move in taken:
         return "selected"
     if source is not None and source["status"] == "completed":
@@ -166,7 +166,7 @@ def _move_status(record: Record, source: Row | None, move: Move, taken: frozense
     return _unreached(record)
 
 
-def _dependency_status(record: Record, source: Row | None) -> str:
+def _dependency_status(record: RunRecord, source: Row | None) -> str:
     if source is not None and source["status"] == "completed":
         return "selected"
     if source is not None and source["status"] in ("failed", "cancelled"):
@@ -174,7 +174,7 @@ def _dependency_status(record: Record, source: Row | None) -> str:
     return _unreached(record)
 
 
-def _unreached(record: Record) -> str:
+def _unreached(record: RunRecord) -> str:
     """The state of a move whose source has not ended."""
     if record.run["status"] == "completed":
         return "skipped"

@@ -120,7 +120,7 @@ def counts(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ListTotals:
     """What a page of runs shows, in short, and how many runs each operator word has, whatever word was asked for.
 
     marks: equal for as long as the page shows the same.
@@ -138,7 +138,7 @@ def standing(
     after: str | None = None,
     limit: int = 10_000,
     **filters: Unpack[Filters],
-) -> Standing:
+) -> ListTotals:
     """How a page of `list_runs` stands; give now=. One query, made once for these filters, as pages that are open ask
     for it over and over.
 
@@ -150,7 +150,7 @@ def standing(
     asked = _standing_query(connection.dialect.name, scope, size, after, limit, _timeless(filters))
     rows = sorted(tuple(row) for row in connection.execute(asked.query, given))
     counted = [(name, number) for name, number, *_ in rows if name in OPERATOR_WORDS]
-    return Standing(marks=rows, counts=_totals(asked.words, counted, CAPPED_WORDS, limit))
+    return ListTotals(marks=rows, counts=_totals(asked.words, counted, CAPPED_WORDS, limit))
 
 
 class _StandingQuery(NamedTuple):
@@ -266,7 +266,7 @@ def _counting(parts: Sequence[tuple[str, Conditions]], capped: Sequence[str], li
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class RunCommands:
     """One run with its decision token and what can be done with it. decisions: what is asked, by step."""
 
     run: RunSummary
@@ -276,7 +276,7 @@ class Judged:
     decisions: Mapping[str, Mapping[str, object]]
 
 
-def judged(connection: sa.Connection, registry: Registry, scope: Scope, run_ids: Sequence[str]) -> list[Judged]:
+def judged(connection: sa.Connection, registry: Registry, scope: Scope, run_ids: Sequence[str]) -> list[RunCommands]:
     """Those of the runs that exist, in the given order. Three queries."""
     facts = _run_facts(connection, scope, run_ids)
     summaries = connection.execute(sa.select(*SUMMARY_COLUMNS).where(WorkflowRun.id.in_(list(facts)))).mappings()
@@ -293,10 +293,10 @@ def _run_facts(connection: sa.Connection, scope: Scope, run_ids: Sequence[str]) 
     return {row["id"]: RunFact(**row) for row in connection.execute(query).mappings()}
 
 
-def _judged(registry: Registry, run: RunSummary, fact: RunFact, rows: Sequence[StepFact]) -> Judged:
+def _judged(registry: Registry, run: RunSummary, fact: RunFact, rows: Sequence[StepFact]) -> RunCommands:
     spec = spec_of(registry, run.workflow)
     possible, refused = judge(action_facts(fact, rows, spec))
-    return Judged(
+    return RunCommands(
         run=run,
         token=decision_token(run.status, open_decisions(rows, spec), run.replayed_as_id),
         next_actions=possible,

@@ -23,7 +23,7 @@ Row = sa.RowMapping | dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class RunRecord:
     """One run's rows, by the names that its steps have now. spec: its workflow as registered, None where it is not.
 
     step_runs: in the order they were made. attempts, dispatches: by step run id; dispatches is what is outstanding.
@@ -46,14 +46,14 @@ class Record:
         return tuple(row for row in self.step_runs if row["kind"] == "compensation")
 
 
-def read_record(connection: sa.Connection, registry: Registry, scope: Scope, run_id: UUID | str) -> Record:
+def read_record(connection: sa.Connection, registry: Registry, scope: Scope, run_id: UUID | str) -> RunRecord:
     """Everything that is kept about a run but its audit: four queries. Raises RunNotFoundError."""
     run = read_run(connection, scope, run_id)
     spec = spec_of(registry, run["workflow"])
     found = _rows(connection, sa.select(StepRun.__table__).where(StepRun.run_id == run["id"]))
     if spec is not None and spec.step_names.keys() != spec.steps.keys():
         run = {**run, "current_step": spec.step_names.get(run["current_step"], run["current_step"])}
-    return Record(
+    return RunRecord(
         run=run,
         spec=spec,
         step_runs=in_order(tuple(_named(spec, row) for row in found) if spec else found, spec),
@@ -139,7 +139,7 @@ def merged_outputs(step_runs: Iterable[Row]) -> dict[str, Any]:
     return merged
 
 
-def input_of(record: Record, step_run: Row) -> Mapping[str, Any] | None:
+def input_of(record: RunRecord, step_run: Row) -> Mapping[str, Any] | None:
     """What the step run was given; for one that has not ended, what its parameters take from the state it sees."""
     if step_run["input"] is not None or step_run["kind"] != "step" or step_run["missing"]:
         given: Mapping[str, Any] | None = step_run["input"]
@@ -160,14 +160,14 @@ def input_of(record: Record, step_run: Row) -> Mapping[str, Any] | None:
         return None
 
 
-def seen_by(record: Record, step_run: Row) -> dict[str, Any] | None:
+def seen_by(record: RunRecord, step_run: Row) -> dict[str, Any] | None:
     """The state a visit saw: the payload and the outputs before it; None where its step is not declared now."""
     if record.spec is None or step_run["kind"] != "step" or step_run["step"] not in record.spec.steps:
         return None
     return _visible_state(record, record.spec, step_run)
 
 
-def _visible_state(record: Record, spec: WorkflowSpec, step_run: Row) -> dict[str, Any]:
+def _visible_state(record: RunRecord, spec: WorkflowSpec, step_run: Row) -> dict[str, Any]:
     ancestors = spec.ancestors[step_run["step"]] if spec.style == "dependency" else None
     seen = (
         row

@@ -36,7 +36,7 @@ from .results import (
     TimelineEvent,
 )
 from .run_graph import graph_of
-from .run_record import Record, Row, merged_outputs, read_record, run_id_of, seen_by, step_facts
+from .run_record import Row, RunRecord, merged_outputs, read_record, run_id_of, seen_by, step_facts
 from .step_results import attempts_of, step_run_views, step_views
 
 FIRST, LAST = -1, 1_000_000
@@ -55,7 +55,7 @@ class _Placed:
         return self.event.at, self.step_run, self.rank
 
 
-def timeline(record: Record, audit: Sequence[AuditEventView]) -> tuple[TimelineEvent, ...]:
+def timeline(record: RunRecord, audit: Sequence[AuditEventView]) -> tuple[TimelineEvent, ...]:
     """Everything that happened, oldest first: the start, each visit and attempt, what people did, the end."""
     numbers = {(row["kind"], row["step"], row["visit"]): number for number, row in enumerate(record.step_runs)}
     placed = [
@@ -73,7 +73,7 @@ def _ends(run: Row) -> Iterator[_Placed]:
         yield _Placed(LAST, 9, ended)
 
 
-def _of_step_run(record: Record, row: Row, number: int) -> Iterator[_Placed]:
+def _of_step_run(record: RunRecord, row: Row, number: int) -> Iterator[_Placed]:
     entered = "compensation_planned" if row["kind"] == "compensation" else "entered"
     due = {"due_at": row["due_at"].isoformat()} if row["due_at"] is not None else None
     yield _Placed(number, 0, _step_event(row, row["created_at"], entered, details=due))
@@ -147,7 +147,7 @@ def begun(run: Mapping[str, Any], first_steps: Sequence[NewStepRun], spec: Workf
 def run_of(
     connection: sa.Connection,
     scope: Scope,
-    record: Record,
+    record: RunRecord,
     *,
     include_history: bool,
     audit: AuditWindow | None = None,
@@ -182,7 +182,7 @@ def run_of(
     )
 
 
-def _decision(record: Record) -> str:
+def _decision(record: RunRecord) -> str:
     opened = open_decisions(step_facts(record.visits), record.spec)
     return decision_token(record.run["status"], opened, record.run["replayed_as_id"])
 
@@ -232,7 +232,7 @@ class RunSnapshot:
     run: Run
     explanation: Explanation
     word: str
-    record: Record
+    record: RunRecord
     decisions: tuple[DecisionView, ...] = ()
     audit: AuditWindow
 

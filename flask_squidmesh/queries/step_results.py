@@ -9,15 +9,15 @@ from ..definition.spec import StepSpec, WorkflowSpec
 from ..engine.approvals import given, wanted
 from ..engine.facts import settings_of
 from .results import AttemptView, StepRunView, StepView
-from .run_record import Record, Row, input_of
+from .run_record import Row, RunRecord, input_of
 
 
-def step_run_views(record: Record) -> tuple[StepRunView, ...]:
+def step_run_views(record: RunRecord) -> tuple[StepRunView, ...]:
     """Every step run that exists, in the order they were made."""
     return tuple(_step_run_view(record, row) for row in record.step_runs)
 
 
-def step_views(record: Record) -> tuple[StepView, ...]:
+def step_views(record: RunRecord) -> tuple[StepView, ...]:
     """Every declared step with its last visit, then steps that are no longer declared."""
     last = {row["step"]: row for row in record.visits}
     declared = declared_order(record.spec) if record.spec else ()
@@ -44,7 +44,7 @@ def step_run_status(row: Row) -> str:
     return "waiting" if row["status"] == "pending" and row["missing"] else row["status"]
 
 
-def attempts_of(record: Record, row: Row) -> tuple[AttemptView, ...]:
+def attempts_of(record: RunRecord, row: Row) -> tuple[AttemptView, ...]:
     """The attempts that ended, then the one that is running."""
     ended = tuple(_ended(attempt) for attempt in record.attempts.get(row["id"], ()))
     claim = record.dispatches.get(row["id"])
@@ -95,7 +95,7 @@ _COPIED = (
 )
 
 
-def _step_run_view(record: Record, row: Row) -> StepRunView:
+def _step_run_view(record: RunRecord, row: Row) -> StepRunView:
     return StepRunView(
         status=step_run_status(row),
         input=input_of(record, row),
@@ -128,7 +128,7 @@ def approvers(decision: Mapping[str, Any]) -> dict[str, Any]:
     return {**asked, "not_starter": True, **starters} if not_starter else asked
 
 
-def _step_view(record: Record, name: str, row: Row | None) -> StepView:
+def _step_view(record: RunRecord, name: str, row: Row | None) -> StepView:
     step = record.spec.steps.get(name) if record.spec else None
     return StepView(
         step=name,
@@ -150,7 +150,7 @@ def _kept_kind(row: Row | None) -> str:
     return str(row["settings"].get("kind", "unknown")) if row else "unknown"
 
 
-def _recovery(record: Record, step: StepSpec | None, row: Row | None) -> dict[str, Any]:
+def _recovery(record: RunRecord, step: StepSpec | None, row: Row | None) -> dict[str, Any]:
     """What holds for the step's replay and undoing; what was stored with the visit wins over the definition."""
     settings: Mapping[str, Any] = row["settings"] if row else settings_of(step) if step else {}
     irreversible = bool(settings.get("irreversible"))
@@ -172,7 +172,7 @@ def _error_target(step: StepSpec | None) -> str | None:
     return step.error.target if step and step.error else None
 
 
-def _compensation(record: Record, row: Row | None) -> dict[str, Any]:
+def _compensation(record: RunRecord, row: Row | None) -> dict[str, Any]:
     undone = (row["step"], row["visit"]) if row else None
     made = next((each for each in record.compensations if (each["step"], each["visit"]) == undone), None)
     if made is None:

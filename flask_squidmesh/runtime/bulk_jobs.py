@@ -63,7 +63,7 @@ class BulkItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class BulkJobState:
     """One action on many runs, and how far it is. status: pending, running, completed or cancelled. scope: that of the
     person who asked, in which each run has to be. mount: the dashboard at which they asked; None where no page did.
     asked: what tells one request from another.
@@ -97,11 +97,11 @@ class Job:
         return sum(item.done is False for item in self.items)
 
 
-Objection = Callable[[Job, BulkItem], str | None]
+Objection = Callable[[BulkJobState, BulkItem], str | None]
 """Why the person whose job it is may not do it with the run any more; None where they may."""
 
 
-def no_objection(_job: Job, _item: BulkItem) -> str | None:
+def no_objection(_job: BulkJobState, _item: BulkItem) -> str | None:
     """Nothing stands in the way: where there are no pages, who began a job is trusted."""
     return None
 
@@ -173,7 +173,7 @@ def _asked_before(connection: sa.Connection, job_id: str, actor: Any, told: str)
     return job_id
 
 
-def look(connection: sa.Connection, scope: Scope, job_id: str) -> Job | None:
+def look(connection: sa.Connection, scope: Scope, job_id: str) -> BulkJobState | None:
     """The job as it is now; None where there is none, and where one of its runs is outside the scope."""
     found = read_id(job_id)
     row = connection.execute(sa.select(bulk_jobs).where(bulk_jobs.c.id == found)).mappings().first() if found else None
@@ -181,7 +181,7 @@ def look(connection: sa.Connection, scope: Scope, job_id: str) -> Job | None:
     return None if job is None or _tells_of_others(connection, scope, job) else job
 
 
-def _tells_of_others(connection: sa.Connection, scope: Scope, job: Job) -> bool:
+def _tells_of_others(connection: sa.Connection, scope: Scope, job: BulkJobState) -> bool:
     if scope.is_all:
         return False
     mine = sa.and_(*scope.within(runs.c))
@@ -246,7 +246,7 @@ def _take(runtime: Runtime, job_id: str) -> bool:
         return taken.rowcount == 1
 
 
-def _read(runtime: Runtime, job_id: str) -> Job:
+def _read(runtime: Runtime, job_id: str) -> BulkJobState:
     with runtime.database.read() as connection:
         job = look(connection, Scope.all(), job_id)
     assert job is not None
@@ -254,7 +254,7 @@ def _read(runtime: Runtime, job_id: str) -> Job:
 
 
 def _results(
-    runtime: Runtime, job: Job, waiting: Sequence[BulkItem], until: float, objection: Objection
+    runtime: Runtime, job: BulkJobState, waiting: Sequence[BulkItem], until: float, objection: Objection
 ) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for item in waiting:
@@ -264,7 +264,7 @@ def _results(
     return results
 
 
-def _tried(runtime: Runtime, job: Job, item: BulkItem, objection: Objection) -> dict[str, Any]:
+def _tried(runtime: Runtime, job: BulkJobState, item: BulkItem, objection: Objection) -> dict[str, Any]:
     try:
         why = objection(job, item)
         if why is not None:
@@ -303,14 +303,14 @@ def _record(runtime: Runtime, job_id: str, results: Mapping[str, Any], *, releas
         connection.execute(sa.update(bulk_jobs).where(bulk_jobs.c.id == job_id).values(values))
 
 
-def _job(row: sa.RowMapping) -> Job:
+def _job(row: sa.RowMapping) -> BulkJobState:
     names = ("id", "action", "status", "actor", "comment", "created_at", "finished_at")
     results: Mapping[str, Mapping[str, Any]] = row["results"]
     asked = row["selection"]["items"]
     items = (
         BulkItem(run_id=run_id, token=token, step=step, **results.get(run_id, {})) for run_id, token, step in asked
     )
-    return Job(
+    return BulkJobState(
         items=tuple(items),
         scope=Scope.from_dict(row["selection"]["scope"]),
         mount=row["selection"]["mount"],

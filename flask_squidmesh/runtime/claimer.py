@@ -397,7 +397,7 @@ BEGINS_WITHIN_SECONDS: Final = 5.0
 SEEN_LATELY_SECONDS: Final = 3.0
 
 
-class Solitude:
+class SuspectIsolation:
     """Says what this process may claim, given what it performs: other visits, for one of the same has lost its claim.
 
     patience: seconds. For so long nothing new is claimed while a suspect waits for what is at work to end, and while it

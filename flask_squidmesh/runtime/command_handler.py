@@ -105,17 +105,17 @@ class CommandResult:
     told: tuple[Callable[[], None], ...] = ()
 
 
-Deed = Callable[[CommandHandler], "tuple[str, Sequence[Callable[[], None]]]"]
+CommandRule = Callable[[CommandHandler], "tuple[str, Sequence[Callable[[], None]]]"]
 
 
 def act(
     runtime: Runtime,
     call: CommandCall,
-    deed: Deed,
+    rule: CommandRule,
     session: AnySession | None = None,
 ) -> RunSummary:
     """Carry out one control call in a transaction of our own, or in the session's."""
-    return in_transaction(runtime, session, lambda connection: _acted(runtime, connection, call, deed), _tell).answer
+    return in_transaction(runtime, session, lambda connection: _acted(runtime, connection, call, rule), _tell).answer
 
 
 def call_on(
@@ -156,7 +156,7 @@ def _told(decider: Decider, arguments: Mapping[str, Any]) -> str:
         return ""
 
 
-def _acted(runtime: Runtime, connection: sa.Connection, call: CommandCall, deed: Deed) -> CommandResult:
+def _acted(runtime: Runtime, connection: sa.Connection, call: CommandCall, rule: CommandRule) -> CommandResult:
     run = fact_rows.run_fact(connection, call.run_id, *call.scope.within(runs.c), lock=True)
     if run is None:
         raise RunNotFoundError(call.run_id)
@@ -173,7 +173,7 @@ def _acted(runtime: Runtime, connection: sa.Connection, call: CommandCall, deed:
         runtime=runtime, connection=connection, call=call, run=run, rows=named, stored=rows, spec=spec
     )
     _check_token(acting)
-    concerned, told = deed(acting)
+    concerned, told = rule(acting)
     answer = summary_in(connection, concerned)
     _store(runtime, connection, call, answer)
     return CommandResult(answer=answer, told=tuple(told))

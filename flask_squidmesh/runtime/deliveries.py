@@ -18,7 +18,7 @@ from ..errors import UnknownTriggerError, UnknownWorkflowError
 from ..executor import Payload, check_payload
 from ..storage import fact_rows, work_queue, write_batch
 from ..storage.tables import dispatches
-from ..storage.work_queue import Claim, Unanswered, Work
+from ..storage.work_queue import Claim, UnansweredClaim, Work
 from ..storage.write_batch import WriteBatch
 from .claimer import may_take_over, take, unanswered_let_go
 from .dispatcher import Intent, hand_over
@@ -173,7 +173,7 @@ def _put_back(runtime: Runtime, claim: Claim) -> None:
     now = runtime.clock.now()
     try:
         with runtime.database.write() as connection:
-            work_queue.put_back_unanswered(connection, [Unanswered(claim, performed=True)], now)
+            work_queue.put_back_unanswered(connection, [UnansweredClaim(claim, performed=True)], now)
             connection.execute(
                 sa.update(dispatches)
                 .where(dispatches.c.id == claim.dispatch_id, dispatches.c.claim_id == claim.claim_id)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..storage import work_queue
-from ..storage.work_queue import Claim, Unanswered
+from ..storage.work_queue import Claim, UnansweredClaim
 from .outcomes import type_name
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ClaimKeeper:
         self._runtime = runtime
         self._held: set[str] = set()
         self._lost: set[str] = set()
-        self._unanswered: list[Unanswered] = []
+        self._unanswered: list[UnansweredClaim] = []
         self._guard = threading.Lock()
         self._called = threading.Event()
         self._thread: threading.Thread | None = None
@@ -65,7 +65,7 @@ class ClaimKeeper:
         performed: whether the step was, so that only a claim on the one that follows it is given back.
         """
         with self._guard:
-            self._unanswered.extend(Unanswered(claim, performed) for claim in claims)
+            self._unanswered.extend(UnansweredClaim(claim, performed) for claim in claims)
             if self._unanswered:
                 self._keep()
                 self._called.set()
@@ -85,7 +85,7 @@ class ClaimKeeper:
         for beat in self.on_beat:
             beat()
 
-    def _give_back(self, unanswered: list[Unanswered]) -> None:
+    def _give_back(self, unanswered: list[UnansweredClaim]) -> None:
         with self._runtime.database.write() as connection:
             work_queue.put_back_unanswered(connection, unanswered, self._runtime.clock.now())
         with self._guard:

@@ -234,8 +234,8 @@ def _decide(progress: Progress, claim: Claim, outcome: Outcome) -> None:
             progress.block(claim.visit, outcome.error)
 
 
-def _held(runtime: Runtime, claim: Claim) -> write_batch.Held:
-    return write_batch.Held(
+def _held(runtime: Runtime, claim: Claim) -> write_batch.HeldClaim:
+    return write_batch.HeldClaim(
         dispatch_id=claim.dispatch_id,
         claim_id=claim.claim_id,
         step_run_id=claim.visit.id,
@@ -248,7 +248,7 @@ def write(
     connection: sa.Connection,
     progress: Progress,
     *,
-    held: write_batch.Held | None = None,
+    held: write_batch.HeldClaim | None = None,
     onward: Claim | None = None,
     known: Sequence[StepFact] = (),
 ) -> Recorded:
@@ -280,7 +280,7 @@ def _apply(
     connection: sa.Connection,
     progress: Progress,
     known: Sequence[StepFact],
-    held: write_batch.Held | None = None,
+    held: write_batch.HeldClaim | None = None,
 ) -> HandOver:
     """Write some changes, and hand over what they call for."""
     handed = announce_work(runtime, intents(progress.run, progress.changes, known))
@@ -288,7 +288,7 @@ def _apply(
     return hand_over_within(runtime, connection, handed.left) if handed.left else handed
 
 
-def _batch(progress: Progress, handed: HandOver, held: write_batch.Held | None) -> WriteBatch:
+def _batch(progress: Progress, handed: HandOver, held: write_batch.HeldClaim | None) -> WriteBatch:
     return write_batch.batch_of(progress.run, progress.changes, now=progress.now, held=held, notice=handed.notice)
 
 

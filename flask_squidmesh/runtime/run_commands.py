@@ -31,10 +31,10 @@ from ..storage.scope import Scope
 from ..storage.summaries import RunSummary, new_id
 from ..storage.tables import runs, step_runs
 from .command_arguments import comment_of, output_of
-from .command_handler import CommandHandler, Deed, act, call_on, recorded
+from .command_handler import CommandHandler, CommandRule, act, call_on, recorded
 from .definition_change import adopting
 from .recorder import after_commit, surroundings, write
-from .run_starter import Start, insert, tell
+from .run_starter import NewRunRequest, insert, tell
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -87,8 +87,8 @@ def resolve_step(
 ) -> RunSummary:
     """Say that a step that was interrupted, or did not begin, took effect, with this output."""
     arguments = {"step": step, "output": output, "allow_new_keys": allow_new_keys}
-    deed = partial(_resolve_step, step, output, allow_new_keys is True)
-    return _act(runtime, "resolve_step", run_id, arguments, deed, **said)
+    rule = partial(_resolve_step, step, output, allow_new_keys is True)
+    return _act(runtime, "resolve_step", run_id, arguments, rule, **said)
 
 
 def fail_step(
@@ -120,7 +120,7 @@ def _act(
     name: str,
     run_id: Any,
     arguments: Mapping[str, Any],
-    deed: Deed,
+    rule: CommandRule,
     *,
     scope: Scope,
     actor: Any = None,
@@ -144,7 +144,7 @@ def _act(
         arguments,
         actor_required=actor_required,
     )
-    return act(runtime, call, deed, session)
+    return act(runtime, call, rule, session)
 
 
 def _decide(event: str, kinds: Sequence[str], step: str | None, acting: CommandHandler) -> Any:
@@ -443,9 +443,9 @@ def _start(
     begins: Resumption | None,
     payload: Mapping[str, Any],
     schedule: Mapping[str, Any] | None,
-) -> Start:
+) -> NewRunRequest:
     spec, run = acting.known, acting.run
-    return Start(
+    return NewRunRequest(
         spec=spec,
         trigger=run.trigger,
         tenant=run.tenant,

@@ -41,7 +41,7 @@ _UNBEGUN: Final = RunFact(**{**dict.fromkeys(RunFact._fields), **_COUNTED, "stat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class NewRunRequest:
     """A run to be started: everything is valid, nothing is written. `said` is what starts with one key must share."""
 
     spec: WorkflowSpec
@@ -62,7 +62,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
+class StartedRun:
     """A run that was written, and what is to be done after the commit. `new` is False where a key found it, `pruned`
     is True where that run has been deleted since."""
 
@@ -76,12 +76,12 @@ class Started:
     replayed_from: str | None = None
 
 
-def begin(runtime: Runtime, wanted: Start, session: AnySession | None = None) -> Started:
+def begin(runtime: Runtime, wanted: NewRunRequest, session: AnySession | None = None) -> StartedRun:
     """Write the run, in a transaction of our own or in the session's; hand over once that is committed."""
     if session is None and (at_once := _begun_at_once(runtime, wanted)) is not None:
         tell(runtime, at_once)
         return at_once
-    started: Started = in_transaction(
+    started: StartedRun = in_transaction(
         runtime, session, lambda connection: written(runtime, connection, wanted), partial(tell, runtime)
     )
     return started
@@ -106,7 +106,7 @@ def in_transaction(
     return result
 
 
-def written(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Started:
+def written(runtime: Runtime, connection: sa.Connection, wanted: NewRunRequest) -> StartedRun:
     """Write the run, or find the one that its key has started."""
     found = _found(connection, wanted)
     if found is not None:
@@ -120,7 +120,7 @@ def written(runtime: Runtime, connection: sa.Connection, wanted: Start) -> Start
     return insert(runtime, connection, wanted, run_id)
 
 
-def _begun_at_once(runtime: Runtime, wanted: Start) -> Started | None:
+def _begun_at_once(runtime: Runtime, wanted: NewRunRequest) -> StartedRun | None:
     """Write the run and its key as one statement. None where that does not do, and then nothing is written."""
     aliased = wanted.key is not None and wanted.spec.aliases
     if wanted.parent is not None or aliased or enqueues_within(runtime):
@@ -134,7 +134,7 @@ def _begun_at_once(runtime: Runtime, wanted: Start) -> Started | None:
     return started if written_at_once(runtime, started.run, batch) else None
 
 
-def insert(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str | None = None) -> Started:
+def insert(runtime: Runtime, connection: sa.Connection, wanted: NewRunRequest, run_id: str | None = None) -> StartedRun:
     """Insert the run with its first step runs and dispatches."""
     batch = WriteBatch()
     started = _new(runtime, batch, wanted, run_id or new_id())
@@ -146,7 +146,7 @@ def insert(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: s
     return replace(started, handed=hand_over_within(runtime, connection, started.handed.left))
 
 
-def _new(runtime: Runtime, batch: WriteBatch, wanted: Start, run_id: str) -> Started:
+def _new(runtime: Runtime, batch: WriteBatch, wanted: NewRunRequest, run_id: str) -> StartedRun:
     """Decide how the run begins, and add the writes of it to the batch."""
     now = runtime.clock.now()
     run = _new_fact(wanted, run_id, runtime.settings.queue)
@@ -164,7 +164,7 @@ def _new(runtime: Runtime, batch: WriteBatch, wanted: Start, run_id: str) -> Sta
     handed = announce_work(runtime, intents(run, progress.changes))
     if handed.notice is not None:
         batch.notify(*handed.notice)
-    return Started(
+    return StartedRun(
         run_id=run_id,
         new=True,
         run=run,
@@ -175,14 +175,14 @@ def _new(runtime: Runtime, batch: WriteBatch, wanted: Start, run_id: str) -> Sta
     )
 
 
-def _copied_visits(wanted: Start) -> dict[str, int]:
+def _copied_visits(wanted: NewRunRequest) -> dict[str, int]:
     visits: dict[str, int] = {}
     for row in wanted.copied:
         visits[row["step"]] = max(visits.get(row["step"], 0), row["visit"])
     return visits
 
 
-def _new_fact(wanted: Start, run_id: str, own_queue: str) -> RunFact:
+def _new_fact(wanted: NewRunRequest, run_id: str, own_queue: str) -> RunFact:
     return _UNBEGUN._replace(
         id=run_id,
         workflow=wanted.spec.name,
@@ -197,7 +197,7 @@ def _new_fact(wanted: Start, run_id: str, own_queue: str) -> RunFact:
 
 
 def _row(
-    wanted: Start, run: RunFact, now: datetime, loaded_at: datetime, hides: Callable[[str], bool]
+    wanted: NewRunRequest, run: RunFact, now: datetime, loaded_at: datetime, hides: Callable[[str], bool]
 ) -> dict[str, Any]:
     spec = wanted.spec
     title = state_expressions.render(spec.subject, wanted.payload, hides) if spec.subject else spec.title
@@ -229,11 +229,11 @@ def _row(
     }
 
 
-def _found(connection: sa.Connection, wanted: Start) -> Started | None:
+def _found(connection: sa.Connection, wanted: NewRunRequest) -> StartedRun | None:
     """The run that this key, or this child's key, has started before."""
     if wanted.parent is not None:
         child = _found_child(connection, wanted)
-        return None if child is None else Started(run_id=child, new=False)
+        return None if child is None else StartedRun(run_id=child, new=False)
     if wanted.key is None:
         return None
     row = connection.execute(
@@ -251,10 +251,10 @@ def _found(connection: sa.Connection, wanted: Start) -> Started | None:
             "payload. Use the same payload, or another key.",
             current=row.run_id,
         )
-    return Started(run_id=row.run_id, new=False, pruned=row.pruned_at is not None)
+    return StartedRun(run_id=row.run_id, new=False, pruned=row.pruned_at is not None)
 
 
-def _found_child(connection: sa.Connection, wanted: Start) -> str | None:
+def _found_child(connection: sa.Connection, wanted: NewRunRequest) -> str | None:
     assert wanted.parent is not None
     parent_id, step, key = wanted.parent
     parent = fact_rows.run_fact(connection, parent_id, lock=True)
@@ -268,7 +268,7 @@ def _found_child(connection: sa.Connection, wanted: Start) -> str | None:
     return found
 
 
-def _take_key(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id: str) -> bool:
+def _take_key(runtime: Runtime, connection: sa.Connection, wanted: NewRunRequest, run_id: str) -> bool:
     """Insert the key, or wait for the transaction that is inserting it and answer False.
 
     It is kept under every name of the workflow: processes from before a rename look for it under the old one.
@@ -284,7 +284,7 @@ def _take_key(runtime: Runtime, connection: sa.Connection, wanted: Start, run_id
     return False
 
 
-def _key_row(runtime: Runtime, wanted: Start, run_id: str, workflow: str) -> dict[str, Any]:
+def _key_row(runtime: Runtime, wanted: NewRunRequest, run_id: str, workflow: str) -> dict[str, Any]:
     return {
         "workflow": workflow,
         "tenant": wanted.tenant,
@@ -295,7 +295,7 @@ def _key_row(runtime: Runtime, wanted: Start, run_id: str, workflow: str) -> dic
     }
 
 
-def tell(runtime: Runtime, started: Started) -> None:
+def tell(runtime: Runtime, started: StartedRun) -> None:
     """After the commit: signals and hand-over."""
     run, changes = started.run, started.changes
     if run is None or changes is None:
@@ -330,7 +330,7 @@ def start(
     actor: Any = None,
     tenant: str = "",
     session: AnySession | None = None,
-) -> Started:
+) -> StartedRun:
     """Start a run; see `SquidMesh.start_run`. tenant: '' for none."""
     config = runtime.config
     spec = runtime.registry.get(workflow)
@@ -342,7 +342,7 @@ def start(
     key, who = _own_key(idempotency_key), actor_of(actor, config.max_payload_bytes)
     check_starter(spec, chosen, who)
     schedule = _schedule_of(runtime, spec, chosen)
-    wanted = Start(
+    wanted = NewRunRequest(
         spec=spec,
         trigger=chosen.name,
         payload=valid,
@@ -411,7 +411,7 @@ def start_child(
     check_size(valid, runtime.settings.max_payload_bytes)
     check_starter(spec, chosen, claim.run.actor)
     parent = (claim.run.id, claim.visit.step, key_of(key or "") or "")
-    wanted = Start(
+    wanted = NewRunRequest(
         spec=spec,
         trigger=chosen.name,
         payload=valid,

@@ -24,7 +24,7 @@ from ..secret_names import is_secret
 from ..storage import connections
 from ..storage.database import Database, open_engine
 from .bulk_jobs import Objection, no_objection
-from .claimer import Solitude
+from .claimer import SuspectIsolation
 from .deliveries import Delivery, perform
 from .forking import follow
 from .leases import ClaimKeeper
@@ -33,7 +33,7 @@ from .maintenance.pruning import Retention
 from .maintenance.upkeep import Maintenance
 from .signal_publisher import SignalSequencer
 from .step_function import OwnContext
-from .waking import Bell
+from .waking import WakeSignal
 
 if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
@@ -68,13 +68,13 @@ class Runtime:
     def _begin_process(self) -> None:
         """Make what belongs to one process."""
         self._process = os.getpid()
-        self.bell = Bell()
+        self.bell = WakeSignal()
         self.worker_name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         longest_silence = self.settings.claim_timeout * LONGEST_SILENCE
         self.database = Database(self._open_engine, self.clock, self._host_session, self._bind, longest_silence)
         self.claims = ClaimKeeper(self)
         self.turns = SignalSequencer()
-        self.solitude = Solitude(patience=self.settings.claim_timeout)
+        self.solitude = SuspectIsolation(patience=self.settings.claim_timeout)
         self.queue_progress = QueueProgress()
         self.retention = Retention(self)
         self._executor: Executor | None = None

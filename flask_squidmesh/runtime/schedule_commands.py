@@ -15,7 +15,7 @@ from ..storage import fact_rows
 from ..storage.summaries import new_id
 from ..storage.tables import audit_events
 from .command_arguments import decider_of
-from .run_starter import Started, in_transaction, tell
+from .run_starter import StartedRun, in_transaction, tell
 from .scheduler import activated, cron_key, cron_trigger, locked_schedule, remember, wanted_start
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run_now(
     once = cron_key(chosen, signal_id)
     wanted = replace(wanted_start(runtime, spec, chosen, None, signal_id), actor=decider.actor, key=once)
 
-    def write(connection: sa.Connection) -> Started:
+    def write(connection: sa.Connection) -> StartedRun:
         row = locked_schedule(runtime, connection, spec, chosen.name)
         started = activated(runtime, connection, row, wanted)
         if not started.new:
@@ -55,7 +55,7 @@ def run_now(
             _note(runtime, connection, "schedule_run", spec.name, trigger, decider, started.run_id)
         return started
 
-    started: Started = in_transaction(runtime, None, write, partial(tell, runtime))
+    started: StartedRun = in_transaction(runtime, None, write, partial(tell, runtime))
     return started.run_id
 
 

@@ -21,7 +21,7 @@ from ..storage import tables, work_queue
 from ..storage.outages import passes
 from ..storage.scope import Scope
 from ..storage.write_statements import INSERTS
-from .run_starter import CRON_KEY, Start, Started, in_transaction, tell, trigger_of, written
+from .run_starter import CRON_KEY, NewRunRequest, StartedRun, in_transaction, tell, trigger_of, written
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -215,7 +215,7 @@ def activate(
     spec, chosen = cron_trigger(runtime, workflow, trigger)
     asked = _Activation(spec=spec, trigger=chosen, window=intended_window, signal_id=signal_id)
 
-    def write(connection: sa.Connection) -> Started | None:
+    def write(connection: sa.Connection) -> StartedRun | None:
         memory = locked_schedule(runtime, connection, spec, chosen.name)
         return _activated(runtime, connection, memory, asked, even_paused=even_paused)
 
@@ -225,7 +225,7 @@ def activate(
     return started.run_id, started.new
 
 
-def _tell(runtime: Runtime, started: Started | None) -> None:
+def _tell(runtime: Runtime, started: StartedRun | None) -> None:
     if started is not None:
         tell(runtime, started)
 
@@ -254,7 +254,9 @@ def activate_next(runtime: Runtime, queue: str) -> bool:
     return True
 
 
-def _delivered(runtime: Runtime, connection: sa.Connection, payload: Mapping[str, Any], queue: str) -> Started | None:
+def _delivered(
+    runtime: Runtime, connection: sa.Connection, payload: Mapping[str, Any], queue: str
+) -> StartedRun | None:
     spec, chosen = cron_trigger(runtime, payload["workflow"], payload["trigger"])
     text = payload.get("intended_window")
     intended = datetime.fromisoformat(text) if text else None
@@ -280,7 +282,7 @@ class _Activation:
 
 def _activated(
     runtime: Runtime, connection: sa.Connection, memory: Memory, asked: _Activation, *, even_paused: bool
-) -> Started | None:
+) -> StartedRun | None:
     """None while the schedule is paused, and for a window that passed before it was resumed, unless even then.
 
     Where no window is given, the last that was due counts, but none from before the schedule was moved to its present
@@ -381,7 +383,7 @@ def cron_key(trigger: TriggerSpec, activation: str) -> str:
 
 def wanted_start(
     runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, intended: datetime | None, signal_id: str | None
-) -> Start:
+) -> NewRunRequest:
     """The start that an activation asks for."""
     assert chosen.expression is not None
     assert chosen.timezone is not None
@@ -389,7 +391,7 @@ def wanted_start(
     window = intended or last_due(chosen.expression, chosen.timezone, now) or now
     window = window if window.tzinfo else window.replace(tzinfo=UTC)
     identity = signal_id or window.astimezone(UTC).isoformat()
-    return Start(
+    return NewRunRequest(
         spec=spec,
         trigger=chosen.name,
         payload=validate(chosen, None, window=window, now=now),
@@ -399,7 +401,7 @@ def wanted_start(
     )
 
 
-def activated(runtime: Runtime, connection: sa.Connection, memory: Memory, wanted: Start) -> Started:
+def activated(runtime: Runtime, connection: sa.Connection, memory: Memory, wanted: NewRunRequest) -> StartedRun:
     """Write the run, of the schedule's tenant, and remember it with its schedule, which is locked."""
     started = written(runtime, connection, replace(wanted, tenant=memory.tenant))
     if started.new:
@@ -407,7 +409,7 @@ def activated(runtime: Runtime, connection: sa.Connection, memory: Memory, wante
     return started
 
 
-def _remember(runtime: Runtime, connection: sa.Connection, memory: Memory, wanted: Start, run_id: str) -> None:
+def _remember(runtime: Runtime, connection: sa.Connection, memory: Memory, wanted: NewRunRequest, run_id: str) -> None:
     now = runtime.clock.now()
     values: dict[str, Any] = {"fired_at": now, "last_run_id": run_id}
     window = _window_asked_for(wanted)
@@ -419,7 +421,7 @@ def _remember(runtime: Runtime, connection: sa.Connection, memory: Memory, wante
     remember(connection, wanted.spec, wanted.trigger, values)
 
 
-def _window_asked_for(wanted: Start, intended: datetime | None = None) -> datetime | None:
+def _window_asked_for(wanted: NewRunRequest, intended: datetime | None = None) -> datetime | None:
     """The window that the activation is for; None where a signal names it and no window was given."""
     assert wanted.schedule is not None
     if wanted.schedule["signal_id"] is not None and intended is None:

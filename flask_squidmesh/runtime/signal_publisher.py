@@ -35,7 +35,7 @@ TOLD: dict[str, tuple[int, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Unsuccessful:
+class FailedAttempt:
     """An attempt that failed. raised: by the step, if it did. goes_on: whether it is tried again."""
 
     raised: BaseException | None
@@ -47,7 +47,7 @@ class Unsuccessful:
         return not self.goes_on and self.raised is not None and not is_a(self.raised, FailStep)
 
 
-def write(name: str, facts: Mapping[str, Any], failed: Unsuccessful | None = None) -> None:
+def write(name: str, facts: Mapping[str, Any], failed: FailedAttempt | None = None) -> None:
     """Write the record of a signal. failed: of the one that tells of a failed attempt.
 
     What the step raised goes with it, where error trackers look for it.
@@ -127,7 +127,7 @@ def announce(runtime: Runtime, run: RunFact, changes: Changes, raised: BaseExcep
     goes_on = any(notice.signal == "step_retry_scheduled" for notice in changes.notices)
     for notice in changes.notices:
         if notice.signal == "step_failed":
-            send(runtime, "step_failed", {**notice.data, **facts}, Unsuccessful(raised, goes_on))
+            send(runtime, "step_failed", {**notice.data, **facts}, FailedAttempt(raised, goes_on))
         else:
             send(runtime, notice.signal, {**notice.data, **facts})
     if status != run.status:
@@ -147,7 +147,7 @@ def facts_of(run: RunFact) -> dict[str, Any]:
     }
 
 
-def send(runtime: Runtime, name: str, facts: Mapping[str, Any], failed: Unsuccessful | None = None) -> None:
+def send(runtime: Runtime, name: str, facts: Mapping[str, Any], failed: FailedAttempt | None = None) -> None:
     """Write its log record and send the signal. A subscriber that raises is logged and changes nothing."""
     try:
         write(name, facts, failed)

@@ -56,7 +56,7 @@ Outputs = list[tuple[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class VisibleState:
     """Payload and outputs, merged, the newest winning.
 
     disputed: keys that two steps returned which ran side by side, with both steps.
@@ -78,24 +78,24 @@ class RunState:
         """Payload and outputs that the claimed visit may see, at least for these keys."""
         return dict(self.seen(claim, keys).state)
 
-    def seen(self, claim: Claim, keys: frozenset[str] | None) -> Seen:
+    def seen(self, claim: Claim, keys: frozenset[str] | None) -> VisibleState:
         """The same, with what is disputed of it."""
         base = {**claim.payload, **({"schedule": dict(claim.schedule)} if claim.schedule else {})}
         if self._spec.style == "dependency" and claim.visit.kind == "step":
             return self._of_ancestors(claim, keys, base)
         if keys is None:
-            return Seen(state=base | self._load(claim, None))
+            return VisibleState(state=base | self._load(claim, None))
         unknown = keys - self._known.keys() - self._read
         if unknown:
             self._known = self._load(claim, unknown) | self._known
             self._read |= unknown
-        return Seen(state=base | {key: value for key, value in self._known.items() if key in keys})
+        return VisibleState(state=base | {key: value for key, value in self._known.items() if key in keys})
 
     def add(self, output: Mapping[str, Any]) -> None:
         """A step of this delivery completed with this output."""
         self._known.update(output)
 
-    def _of_ancestors(self, claim: Claim, keys: frozenset[str] | None, base: dict[str, Any]) -> Seen:
+    def _of_ancestors(self, claim: Claim, keys: frozenset[str] | None, base: dict[str, Any]) -> VisibleState:
         ancestors = self._spec.ancestors.get(claim.visit.step, frozenset())
         sources: dict[str, list[str]] = {}
         # A newer version may have renamed them since this process claimed the visit.
@@ -105,7 +105,7 @@ class RunState:
                 base[key] = output[key]
                 sources.setdefault(key, []).append(self._spec.step_names[step])
         disputed = {key: both for key, steps in sources.items() if (both := self._side_by_side(steps))}
-        return Seen(state=base, disputed=disputed)
+        return VisibleState(state=base, disputed=disputed)
 
     def _side_by_side(self, steps: list[str]) -> tuple[str, str] | None:
         """Two of the steps of which none waits for the other, nor a third for both."""

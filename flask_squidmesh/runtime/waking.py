@@ -23,7 +23,7 @@ GLANCE_SECONDS = 0.1
 logger = logging.getLogger("flask_squidmesh")
 
 
-class Bell:
+class WakeSignal:
     """Wakes whoever waits in this process."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Watch(ABC):
     hears: whether it would ring now.
     """
 
-    def __init__(self, database: Database, queue: str, bell: Bell) -> None:
+    def __init__(self, database: Database, queue: str, bell: WakeSignal) -> None:
         self._database, self._queue, self._bell = database, queue, bell
         self.hears = False
         self._stopping = threading.Event()
@@ -120,7 +120,7 @@ class Listener(Watch):
             connection.invalidate()
 
 
-class Glance(Watch):
+class FileWatch(Watch):
     """SQLite: rings when the file has changed, which costs no query to find out."""
 
     def _listen(self) -> None:
@@ -136,8 +136,8 @@ class Glance(Watch):
                 seen = version
 
 
-def watch(database: Database, queue: str, bell: Bell) -> Watch | None:
+def watch(database: Database, queue: str, bell: WakeSignal) -> Watch | None:
     """What rings this bell when another process makes work; None where no other process can."""
     if database.shared_connection:
         return None
-    return (Listener if database.dialect == "postgresql" else Glance)(database, queue, bell)
+    return (Listener if database.dialect == "postgresql" else FileWatch)(database, queue, bell)

@@ -30,7 +30,7 @@ from .write_batch import WriteBatch
 from .write_statements import FromNow
 
 
-class Beside(OptionEngine):
+class SidePool(OptionEngine):
     """Connects as the host's engine does, with its dialect, options and listeners, but keeps connections of its own.
 
     So it gets one, however many of the host's are taken.
@@ -217,7 +217,7 @@ class Database:
         self._opening = threading.Lock()
         self._turn = threading.Lock()
         self.gate = Gate()
-        self._beside: dict[str, Beside] = {}
+        self._beside: dict[str, SidePool] = {}
         self._here = _Here()
         self.contact = Contact(clock, longest_silence)
         self._reading = _Watched(self.contact, writing=False)
@@ -353,7 +353,7 @@ class Database:
             return self.engine
         with self._opening:
             if purpose not in self._beside:
-                self._beside[purpose] = Beside(cast(sa.Engine, self._engine))
+                self._beside[purpose] = SidePool(cast(sa.Engine, self._engine))
             return self._beside[purpose]
 
     def standing_still_at_forks(self) -> AbstractContextManager[None]:

@@ -82,7 +82,7 @@ class Claim(NamedTuple):
         return Performed(number=self.visit.attempts, worker=self.worker, started_at=self.started_at, input=input)
 
 
-class Unanswered(NamedTuple):
+class UnansweredClaim(NamedTuple):
     """A claim that may have been committed. performed: whether its step was, so that the one that follows is meant."""
 
     claim: Claim
@@ -354,7 +354,7 @@ def put_back(connection: sa.Connection, claims: Sequence[Claim], now: datetime) 
             )
 
 
-def put_back_unanswered(connection: sa.Connection, claims: Sequence[Unanswered], now: datetime) -> None:
+def put_back_unanswered(connection: sa.Connection, claims: Sequence[UnansweredClaim], now: datetime) -> None:
     """Give these claims back as far as they stand; nobody has begun what they are for."""
     for claim, performed in claims:
         found = connection.execute(

@@ -18,7 +18,7 @@ from .compiled import Prepared
 from .fact_rows import actor_key
 from .summaries import new_id
 from .tables import attempts, audit_events, dispatches, runs, step_runs
-from .write_statements import FromNow, Shape, Verb, alone, together
+from .write_statements import FromNow, StatementShape, Verb, alone, together
 
 Row = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ class WriteBatch:
 
     def __init__(self, *, fenced: bool = False) -> None:
         self._fenced = fenced
-        self._parts: dict[Shape, list[Sequence[Any]]] = {}
+        self._parts: dict[StatementShape, list[Sequence[Any]]] = {}
         self._notice: tuple[str, ...] = ()
 
     def insert(self, table: sa.Table, rows: Sequence[Row], *, unless_there: bool = False) -> None:
@@ -43,7 +43,7 @@ class WriteBatch:
         """
         if rows:
             verb: Verb = "insert unless there" if unless_there else "insert"
-            self._add(Shape(verb, table, tuple(rows[0])), [tuple(row.values()) for row in rows])
+            self._add(StatementShape(verb, table, tuple(rows[0])), [tuple(row.values()) for row in rows])
 
     def update(self, table: sa.Table, where: Row, values: Row, *, holds: tuple[sa.Table, Row] | None = None) -> None:
         """Set columns of the row that has these values. holds: only if that table has a row with those values."""
@@ -57,11 +57,11 @@ class WriteBatch:
             other, row = holds
             there = (other, tuple(row))
             given += row.values()
-        self._add(Shape("update", table, tuple(values), timed, tuple(where), there), [given])
+        self._add(StatementShape("update", table, tuple(values), timed, tuple(where), there), [given])
 
     def delete(self, table: sa.Table, where: Row) -> None:
         """Delete the row that has these values."""
-        self._add(Shape("delete", table, where=tuple(where)), [tuple(where.values())])
+        self._add(StatementShape("delete", table, where=tuple(where)), [tuple(where.values())])
 
     def notify(self, channel: str, text: str) -> None:
         """Send a notification with the commit (PostgreSQL)."""
@@ -108,7 +108,7 @@ class WriteBatch:
                 waiting_for_fence = False
         return True
 
-    def _add(self, shape: Shape, rows: Sequence[Sequence[Any]]) -> None:
+    def _add(self, shape: StatementShape, rows: Sequence[Sequence[Any]]) -> None:
         self._parts.setdefault(shape, []).extend(rows)
 
 
@@ -123,7 +123,7 @@ class ClaimLostError(Exception):
     """The claim under which the changes were made is gone; none of them may be kept."""
 
 
-class Concerned(NamedTuple):
+class AffectedRows(NamedTuple):
     """The run that changes are about, as far as its other rows repeat it."""
 
     id: str
@@ -133,7 +133,7 @@ class Concerned(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class HeldClaim:
     """A claim that the changes were made under: which dispatch, which claim, for which step run, until when.
 
     expires_at: when the claim expires where the deliverer goes on with the next step.
@@ -161,7 +161,7 @@ def batch_of(
     changes: Changes,
     *,
     now: datetime,
-    held: Held | None = None,
+    held: HeldClaim | None = None,
     notice: Notice | None = None,
 ) -> WriteBatch:
     """The writes of one decision. Unless the run has its revision and the claim is held, none of them is made.
@@ -173,7 +173,7 @@ def batch_of(
     holds = (dispatches, held.row) if held else None
     raised = {"revision": run.revision + 1, "updated_at": now}
     batch.update(runs, {"id": run.id, "revision": run.revision}, {**raised, **moved}, holds=holds)
-    _follow(batch, Concerned(run.id, run.tenant, run.workflow, run.queue), changes, held, now)
+    _follow(batch, AffectedRows(run.id, run.tenant, run.workflow, run.queue), changes, held, now)
     if notice is not None:
         batch.notify(*notice)
     return batch
@@ -185,10 +185,10 @@ def begin(
     """Add the writes of a new run: its row, step runs copied from another, its first step runs, their dispatches."""
     batch.insert(runs, [run])
     batch.insert(step_runs, copied)
-    _follow(batch, Concerned(run["id"], run["tenant"], run["workflow"], run["queue"]), changes, None, now)
+    _follow(batch, AffectedRows(run["id"], run["tenant"], run["workflow"], run["queue"]), changes, None, now)
 
 
-def _follow(batch: WriteBatch, run: Concerned, changes: Changes, held: Held | None, now: datetime) -> None:
+def _follow(batch: WriteBatch, run: AffectedRows, changes: Changes, held: HeldClaim | None, now: datetime) -> None:
     batch.insert(step_runs, [_step_row(run.id, row, now) for row in changes.entered])
     for key, columns in changes.updated.items():
         batch.update(step_runs, {"id": key}, columns)
@@ -199,7 +199,7 @@ def _follow(batch: WriteBatch, run: Concerned, changes: Changes, held: Held | No
     _settle_dispatches(batch, run, changes, held, now)
 
 
-def _settle_claim(batch: WriteBatch, changes: Changes, held: Held, now: datetime) -> None:
+def _settle_claim(batch: WriteBatch, changes: Changes, held: HeldClaim, now: datetime) -> None:
     """The claim goes on to the next step, is given back until the step is due again, or ends with its dispatch."""
     mine = {"id": held.dispatch_id, "claim_id": held.claim_id}
     left = changes.left.get(held.step_run_id)
@@ -216,7 +216,9 @@ def _settle_claim(batch: WriteBatch, changes: Changes, held: Held, now: datetime
         batch.delete(dispatches, mine)
 
 
-def _settle_dispatches(batch: WriteBatch, run: Concerned, changes: Changes, held: Held | None, now: datetime) -> None:
+def _settle_dispatches(
+    batch: WriteBatch, run: AffectedRows, changes: Changes, held: HeldClaim | None, now: datetime
+) -> None:
     for key in changes.ended:
         if held is None or key != held.step_run_id:
             batch.delete(dispatches, {"step_run_id": key})
@@ -270,7 +272,7 @@ def _attempt_row(row: NewAttempt) -> dict[str, Any]:
     }
 
 
-def _audit_row(run: Concerned, row: NewAuditEvent, now: datetime) -> dict[str, Any]:
+def _audit_row(run: AffectedRows, row: NewAuditEvent, now: datetime) -> dict[str, Any]:
     return {
         "run_id": run.id,
         "tenant": run.tenant,

@@ -32,7 +32,7 @@ class FromNow:
     later: timedelta
 
 
-class Shape(NamedTuple):
+class StatementShape(NamedTuple):
     """What of a write is the same whichever rows it is for; its values come in the order of these columns.
 
     timed: which columns are set to a time from the database's now. where: the columns that tell the row. holds: a
@@ -48,7 +48,7 @@ class Shape(NamedTuple):
     many: bool = False
 
 
-class Written(NamedTuple):
+class CompiledWrite(NamedTuple):
     """A prepared statement, and what puts the values of its shapes into the order of its parameters."""
 
     statement: Prepared
@@ -56,13 +56,13 @@ class Written(NamedTuple):
 
 
 @lru_cache(SHAPES_KEPT)
-def alone(shape: Shape, dialect: Dialect) -> Written:
+def alone(shape: StatementShape, dialect: Dialect) -> CompiledWrite:
     """One write for one row as a statement of its own."""
     return _written([shape], _write(shape, 0, None, dialect), dialect)
 
 
 @lru_cache(SHAPES_KEPT)
-def together(shapes: Sequence[Shape], fenced: bool, notifying: bool) -> Written:
+def together(shapes: Sequence[StatementShape], fenced: bool, notifying: bool) -> CompiledWrite:
     """All writes as one statement of PostgreSQL, which answers whether the first has found its row, if that is a fence.
 
     notifying: the last two values are a channel and a text to send there.
@@ -81,15 +81,15 @@ def together(shapes: Sequence[Shape], fenced: bool, notifying: bool) -> Written:
     return _written(shapes, found.add_cte(*parts), "postgresql")
 
 
-def _written(shapes: Sequence[Shape], statement: sa.ClauseElement, dialect: Dialect) -> Written:
+def _written(shapes: Sequence[StatementShape], statement: sa.ClauseElement, dialect: Dialect) -> CompiledWrite:
     prepared = Prepared(statement, dialect)
     given = [f"{part}:{name}" for part, shape in enumerate(shapes) for name in _types(shape)]
     place = {name: number for number, name in enumerate([*given, *NOTICE])}
     places = [place[name] for name in prepared.parameters]
-    return Written(prepared, itemgetter(*places) if len(places) > 1 else list)
+    return CompiledWrite(prepared, itemgetter(*places) if len(places) > 1 else list)
 
 
-def _write(shape: Shape, part: int, fence: sa.CTE | None, dialect: str) -> UpdateBase:
+def _write(shape: StatementShape, part: int, fence: sa.CTE | None, dialect: str) -> UpdateBase:
     given = _given(shape, part)
     conditions = [shape.table.c[name] == given[WHERE + name] for name in shape.where]
     if shape.holds is not None:
@@ -106,7 +106,7 @@ def _write(shape: Shape, part: int, fence: sa.CTE | None, dialect: str) -> Updat
 
 
 def _insert(
-    shape: Shape, values: Expressions, conditions: Sequence[sa.ColumnElement[bool]], dialect: str
+    shape: StatementShape, values: Expressions, conditions: Sequence[sa.ColumnElement[bool]], dialect: str
 ) -> UpdateBase:
     statement = INSERTS[dialect](shape.table)
     if shape.verb == "insert unless there":
@@ -122,7 +122,7 @@ def _is_there(rows: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> sa.Co
     return sa.exists(sa.select(sa.literal_column("1")).select_from(rows).where(*conditions))
 
 
-def _given(shape: Shape, part: int) -> Expressions:
+def _given(shape: StatementShape, part: int) -> Expressions:
     """The values by name: parameters, or where the write is for many rows, columns of parameters that are arrays."""
     types = _types(shape)
     if not shape.many:
@@ -135,7 +135,7 @@ def _given(shape: Shape, part: int) -> Expressions:
     return {name: rows.c[column.name] for name, column in zip(types, columns, strict=True)}
 
 
-def _types(shape: Shape) -> dict[str, Any]:
+def _types(shape: StatementShape) -> dict[str, Any]:
     types: dict[str, Any] = {
         name: sa.Interval() if name in shape.timed else shape.table.c[name].type for name in shape.columns
     }

@@ -31,7 +31,7 @@ def test_changes_under_a_lost_claim_are_not_kept(migrated_url: str, mine: bool) 
     with shop.app.app_context():
         shop.start(Plain)
         (claim,) = claim_due(shop.runtime, "squidmesh", limit=1)
-        held = write_batch.Held(
+        held = write_batch.HeldClaim(
             dispatch_id=claim.dispatch_id,
             claim_id=claim.claim_id if mine else new_id(),
             step_run_id=claim.visit.id,

@@ -6,7 +6,7 @@ import pytest
 
 from flask_squidmesh.engine.facts import StepFact
 from flask_squidmesh.runtime import claimer
-from flask_squidmesh.runtime.claimer import Solitude
+from flask_squidmesh.runtime.claimer import SuspectIsolation
 from flask_squidmesh.storage.work_queue import Claim
 
 NOTHING = StepFact._make(None for _ in StepFact._fields)
@@ -39,14 +39,14 @@ PLAIN, OTHER, SUSPECT, SECOND = visit("plain"), visit("other"), visit("suspect",
 
 
 def test_others_go_side_by_side(time: Time) -> None:
-    found = Solitude(patience=30)
+    found = SuspectIsolation(patience=30)
     found.enter(claim(PLAIN))
     assert found.admits(OTHER, [claim(PLAIN)])
 
 
 @pytest.mark.rule("interrupted-alone")
 def test_a_suspect_waits_until_nothing_is_at_work_and_then_goes_alone(time: Time) -> None:
-    found = Solitude(patience=30)
+    found = SuspectIsolation(patience=30)
     found.enter(claim(PLAIN))
     assert not found.admits(SUSPECT)
     found.leave(claim(PLAIN))
@@ -63,7 +63,7 @@ def test_a_suspect_waits_until_nothing_is_at_work_and_then_goes_alone(time: Time
 
 @pytest.mark.rule("interrupted-alone")
 def test_a_suspect_that_takes_hours_keeps_nobody_waiting_for_longer_than_a_claim_holds(time: Time) -> None:
-    found = Solitude(patience=30)
+    found = SuspectIsolation(patience=30)
     found.enter(claim(SUSPECT))
     time.now += 31
     assert found.admits(OTHER)
@@ -71,7 +71,7 @@ def test_a_suspect_that_takes_hours_keeps_nobody_waiting_for_longer_than_a_claim
 
 
 def test_one_that_was_claimed_and_never_began_keeps_nobody_waiting_for_long(time: Time) -> None:
-    found = Solitude(patience=30)
+    found = SuspectIsolation(patience=30)
     assert found.admits(SUSPECT)
     assert found.admits(SUSPECT), "its claim was not committed, and is made anew"
     time.now += 6
@@ -80,7 +80,7 @@ def test_one_that_was_claimed_and_never_began_keeps_nobody_waiting_for_long(time
 
 @pytest.mark.rule("interrupted-alone")
 def test_a_suspect_waits_for_a_step_that_takes_hours_no_longer_than_a_claim_holds(time: Time) -> None:
-    found = Solitude(patience=30)
+    found = SuspectIsolation(patience=30)
     found.enter(claim(PLAIN))
     for _second in range(30):
         assert not found.admits(SUSPECT)
@@ -90,7 +90,7 @@ def test_a_suspect_waits_for_a_step_that_takes_hours_no_longer_than_a_claim_hold
 
 
 def test_nobody_waits_for_a_suspect_that_another_process_has_taken(time: Time) -> None:
-    found = Solitude(patience=30)
+    found = SuspectIsolation(patience=30)
     found.enter(claim(PLAIN))
     assert not found.admits(SUSPECT)
     assert not found.admits(OTHER)

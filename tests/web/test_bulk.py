@@ -35,7 +35,7 @@ def send(visitor: Visitor, action: str, fields: dict[str, Any], **more: str) -> 
     return visitor.client.post(f"/squidmesh/bulk?action={action}", data={**fields, **more})
 
 
-def job_of(visitor: Visitor, answer: Any) -> bulk_jobs.Job:
+def job_of(visitor: Visitor, answer: Any) -> bulk_jobs.BulkJobState:
     assert answer.status_code == 303, text_of(answer.text)
     with visitor.app.app_context(), visitor.app.extensions["squidmesh"].database.read() as connection:
         job = bulk_jobs.look(connection, Scope.all(), answer.location.rpartition("/")[2])
@@ -130,10 +130,10 @@ def test_one_process_at_a_time_works_at_a_job(migrated_url: str, monkeypatch: py
     taken: dict[str, list[str]] = {"mine": [], "other": []}
     runtime, beside = mine.extensions["squidmesh"], other.extensions["squidmesh"]
 
-    def take_beside(_: bulk_jobs.Job, item: bulk_jobs.BulkItem) -> None:
+    def take_beside(_: bulk_jobs.BulkJobState, item: bulk_jobs.BulkItem) -> None:
         taken["other"].append(item.run_id)
 
-    def take(job: bulk_jobs.Job, item: bulk_jobs.BulkItem) -> None:
+    def take(job: bulk_jobs.BulkJobState, item: bulk_jobs.BulkItem) -> None:
         taken["mine"].append(item.run_id)
         for app_runtime in (runtime, beside):
             app_runtime.clock.source.advance(20)
@@ -316,7 +316,7 @@ def test_a_run_that_the_person_may_not_view_is_neither_shown_nor_taken(others: V
     assert others.status(hidden) == "paused"
 
 
-def begun(visitor: Visitor, monkeypatch: pytest.MonkeyPatch, query: str) -> bulk_jobs.Job:
+def begun(visitor: Visitor, monkeypatch: pytest.MonkeyPatch, query: str) -> bulk_jobs.BulkJobState:
     """A job of which nothing has been done within the request that began it."""
     fields = preview(visitor, query)
     with monkeypatch.context() as patch:

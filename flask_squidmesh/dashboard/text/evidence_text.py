@@ -14,6 +14,7 @@ from ...queries.reason_facts import (
     CompensationRunning,
     Definition,
     Delay,
+    DeliveryError,
     DispatchDelayed,
     Ended,
     Failed,
@@ -22,16 +23,15 @@ from ...queries.reason_facts import (
     LostClaim,
     ReasonFacts,
     Running,
-    Trouble,
     WaitingForRetry,
     WorkerLost,
 )
-from .explanation_text import Teller
+from .explanation_text import ExplanationText
 from .language import _, code, in_english, joined, plural
 from .times import duration, stamp
 
 
-def grounds(teller: Teller) -> list[Markup]:
+def grounds(teller: ExplanationText) -> list[Markup]:
     """What supports the reason."""
     facts = teller.explanation.details
     found = list(_GROUNDS.get(type(facts), _nothing)(teller, facts))
@@ -40,45 +40,45 @@ def grounds(teller: Teller) -> list[Markup]:
     return [*found, *_about_definition(teller.explanation.evidence.workflow_definition)]
 
 
-def _nothing(_teller: Teller, _facts: ReasonFacts) -> Iterator[Markup]:
+def _nothing(_teller: ExplanationText, _facts: ReasonFacts) -> Iterator[Markup]:
     yield from ()
 
 
-def _interrupted(teller: Teller, facts: Interrupted) -> Iterator[Markup]:
+def _interrupted(teller: ExplanationText, facts: Interrupted) -> Iterator[Markup]:
     yield from _about_worker(facts.worker)
     yield _("Last error: {error}", error=teller.error(facts.last_error))
 
 
-def _cannot_begin(teller: Teller, facts: CannotBegin) -> Iterator[Markup]:
+def _cannot_begin(teller: ExplanationText, facts: CannotBegin) -> Iterator[Markup]:
     yield teller.error(facts.last_error)
     yield _("The step has not begun: no attempt counts, and nothing has been undone")
 
 
-def _running(_teller: Teller, facts: Running) -> Iterator[Markup]:
+def _running(_teller: ExplanationText, facts: Running) -> Iterator[Markup]:
     yield from _about_worker(facts.worker)
     if facts.also_running:
         yield _("At the same time: {steps}", steps=joined(facts.also_running))
 
 
-def _held_back(teller: Teller, facts: HeldBack) -> Iterator[Markup]:
+def _held_back(teller: ExplanationText, facts: HeldBack) -> Iterator[Markup]:
     yield _about_held(teller, facts.held)
 
 
-def _last_error(teller: Teller, facts: WaitingForRetry | CompensationFailed) -> Iterator[Markup]:
+def _last_error(teller: ExplanationText, facts: WaitingForRetry | CompensationFailed) -> Iterator[Markup]:
     yield _("Last error: {error}", error=teller.error(facts.last_error))
 
 
-def _compensating(teller: Teller, facts: CompensationRunning) -> Iterator[Markup]:
+def _compensating(teller: ExplanationText, facts: CompensationRunning) -> Iterator[Markup]:
     yield from _about_trouble(teller, facts)
     yield _("Last error: {error}", error=teller.error(facts.last_error))
 
 
-def _ended(_teller: Teller, facts: Ended | Failed) -> Iterator[Markup]:
+def _ended(_teller: ExplanationText, facts: Ended | Failed) -> Iterator[Markup]:
     if facts.undone:
         yield _("Undone since: {steps}", steps=joined(facts.undone))
 
 
-def _about_lost(teller: Teller, lost: LostClaim) -> Iterator[Markup]:
+def _about_lost(teller: ExplanationText, lost: LostClaim) -> Iterator[Markup]:
     yield _(
         "Worker {worker} took it {time} and has not renewed its claim for {timeout}; any live worker takes it over",
         worker=lost.worker or "?",
@@ -87,7 +87,7 @@ def _about_lost(teller: Teller, lost: LostClaim) -> Iterator[Markup]:
     )
 
 
-def _decided_at(teller: Teller, also_open: tuple[str, ...]) -> list[str]:
+def _decided_at(teller: ExplanationText, also_open: tuple[str, ...]) -> list[str]:
     """The steps of all open decisions: the one that the reason is about, if it is one, and the others."""
     own = teller.explanation.evidence.step_run
     first = [own.step] if own is not None and own.decision else []
@@ -99,7 +99,7 @@ def _about_worker(worker: str | None) -> Iterator[Markup]:
         yield _("Worker {worker}", worker=worker)
 
 
-def _about_trouble(teller: Teller, trouble: Trouble) -> Iterator[Markup]:
+def _about_trouble(teller: ExplanationText, trouble: DeliveryError) -> Iterator[Markup]:
     if trouble.definition_mismatch:
         yield _about_held(teller, trouble.definition_mismatch)
     if trouble.worker_lost is not None:
@@ -108,11 +108,11 @@ def _about_trouble(teller: Teller, trouble: Trouble) -> Iterator[Markup]:
         yield from _about_delay(teller, trouble.dispatch_delayed)
 
 
-def _about_held(teller: Teller, held: str) -> Markup:
+def _about_held(teller: ExplanationText, held: str) -> Markup:
     return _("The worker said: {text}", text=in_english(teller.seen(held, "held")))
 
 
-def _about_delay(teller: Teller, delay: Delay) -> Iterator[Markup]:
+def _about_delay(teller: ExplanationText, delay: Delay) -> Iterator[Markup]:
     if delay.executor_error:
         error = Markup("<code>{}</code>").format(teller.seen(delay.executor_error, "executor_error"))
         yield _("The queue answered: {error}", error=error)
@@ -132,7 +132,7 @@ def _about_definition(definition: Definition | None) -> Iterator[Markup]:
         yield _("This app does not know the workflow now, so most actions are not possible here")
 
 
-_GROUNDS: Mapping[type[ReasonFacts], Callable[[Teller, Any], Iterator[Markup]]] = {
+_GROUNDS: Mapping[type[ReasonFacts], Callable[[ExplanationText, Any], Iterator[Markup]]] = {
     Interrupted: _interrupted,
     CannotBegin: _cannot_begin,
     Running: _running,

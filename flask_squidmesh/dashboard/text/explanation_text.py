@@ -43,7 +43,7 @@ _SAYS_ALL = ("FailStep", "RetryStep", "InputError")
 
 
 @dataclass(frozen=True, slots=True)
-class Teller:
+class ExplanationText:
     """Tells of one explanation. now, zone: how times are said. seen(value, name): what may be seen of a fact of it."""
 
     explanation: Explanation
@@ -99,15 +99,15 @@ def attempt_of(number: int, most: int) -> Markup:
     return _("{number} of {most}", number=number, most=most) if number <= most else _("{number}", number=number)
 
 
-def _approval(teller: Teller) -> Markup:
+def _approval(teller: ExplanationText) -> Markup:
     return _("It waits for a decision at {step}{deadline}", step=teller.step, deadline=_deadline(teller))
 
 
-def _pause(teller: Teller) -> Markup:
+def _pause(teller: ExplanationText) -> Markup:
     return _("It is paused at {step} until somebody resumes it{deadline}", step=teller.step, deadline=_deadline(teller))
 
 
-def _deadline(teller: Teller) -> Markup:
+def _deadline(teller: ExplanationText) -> Markup:
     asked = teller.facts(WaitingForPerson)
     if asked.decide_by is None:
         return Markup("")
@@ -116,7 +116,7 @@ def _deadline(teller: Teller) -> Markup:
     return _(", due {time}", time=teller.time(asked.decide_by))
 
 
-def _interrupted(teller: Teller) -> Markup:
+def _interrupted(teller: ExplanationText) -> Markup:
     facts = teller.facts(Interrupted)
     if facts.irreversible:
         text = N_("{step} was interrupted, and nobody knows whether its effect, which cannot be undone, took place")
@@ -125,23 +125,23 @@ def _interrupted(teller: Teller) -> Markup:
     return _(text, step=teller.step, count=facts.attempts)
 
 
-def _incident(teller: Teller) -> Markup:
+def _incident(teller: ExplanationText) -> Markup:
     return _("{step} cannot begin, because its input cannot be made", step=teller.step)
 
 
-def _no_metadata(teller: Teller) -> Markup:
+def _no_metadata(teller: ExplanationText) -> Markup:
     return _("It is paused at {step}, but what should come next was not recorded", step=teller.step)
 
 
-def _no_target(teller: Teller) -> Markup:
+def _no_target(teller: ExplanationText) -> Markup:
     return _("It is paused at {step}, but a step that should follow is no longer declared", step=teller.step)
 
 
-def _no_workflow(teller: Teller) -> Markup:
+def _no_workflow(teller: ExplanationText) -> Markup:
     return _("It is paused at {step}, but this app does not know its workflow", step=teller.step)
 
 
-def _retry(teller: Teller) -> Markup:
+def _retry(teller: ExplanationText) -> Markup:
     facts = teller.facts(WaitingForRetry)
     is_due = (facts.due_at - teller.now).total_seconds() < JUST_NOW
     return _(
@@ -152,7 +152,7 @@ def _retry(teller: Teller) -> Markup:
     )
 
 
-def _exhausted(teller: Teller) -> Markup:
+def _exhausted(teller: ExplanationText) -> Markup:
     facts = teller.facts(Failed)
     return _(
         "{step} gave up after {number} of {most} attempts: {error}",
@@ -163,33 +163,33 @@ def _exhausted(teller: Teller) -> Markup:
     )
 
 
-def _failed(teller: Teller) -> Markup:
+def _failed(teller: ExplanationText) -> Markup:
     error = teller.error(teller.facts(Failed).last_error)
     if teller.explanation.step is None:
         return _("It failed: {error}", error=error)
     return _("{step} failed: {error}", step=teller.step, error=error)
 
 
-def _dependencies(teller: Teller) -> Markup:
+def _dependencies(teller: ExplanationText) -> Markup:
     return _(
         "{step} waits for {steps}", step=teller.step, steps=joined(teller.facts(WaitingForDependencies).waiting_on)
     )
 
 
-def _scheduled(teller: Teller) -> Markup:
+def _scheduled(teller: ExplanationText) -> Markup:
     return _("{step} is queued; the next free worker takes it", step=teller.step)
 
 
-def _pending(teller: Teller) -> Markup:
+def _pending(teller: ExplanationText) -> Markup:
     return _("It has not begun; {step} is queued for the next free worker", step=teller.step)
 
 
-def _running(teller: Teller) -> Markup:
+def _running(teller: ExplanationText) -> Markup:
     number = teller.facts(Running).attempt_number
     return _("{step} is being performed, attempt {number}", step=teller.step, number=number)
 
 
-def _waiting(teller: Teller) -> Markup:
+def _waiting(teller: ExplanationText) -> Markup:
     until = teller.facts(WaitingUntil).until
     return _(
         "It waits at {step} until {exact}, {time}",
@@ -199,11 +199,11 @@ def _waiting(teller: Teller) -> Markup:
     )
 
 
-def _exact(teller: Teller, at: datetime) -> str:
+def _exact(teller: ExplanationText, at: datetime) -> str:
     return exact(at, teller.zone, teller.now)
 
 
-def _delayed(teller: Teller) -> Markup:
+def _delayed(teller: ExplanationText) -> Markup:
     if isinstance(teller.explanation.details, NothingQueued):
         return _("Nothing is queued for this run, so it cannot go on by itself")
     delay = teller.facts(DispatchDelayed)
@@ -213,29 +213,29 @@ def _delayed(teller: Teller) -> Markup:
     return _("No worker has taken {step} for {length}", step=teller.step, length=late)
 
 
-def _lost(teller: Teller) -> Markup:
+def _lost(teller: ExplanationText) -> Markup:
     expired = teller.since(teller.facts(WorkerLost).claim_expired_at)
     return _("The worker of {step} has been silent; its claim expired {length} ago", step=teller.step, length=expired)
 
 
-def _mismatch(teller: Teller) -> Markup:
+def _mismatch(teller: ExplanationText) -> Markup:
     return _("{step} is held back: the workers run another version of this workflow", step=teller.step)
 
 
-def _compensating(teller: Teller) -> Markup:
+def _compensating(teller: ExplanationText) -> Markup:
     if teller.explanation.step is None:
         return _("It failed, and its steps are being undone")
     return _("It failed, and {step} is being undone", step=teller.step)
 
 
-def _compensation_failed(teller: Teller) -> Markup:
+def _compensation_failed(teller: ExplanationText) -> Markup:
     failures = teller.facts(CompensationFailed).compensation_failures
     error = teller.error(failures[0].error if failures else None, "compensation_failures")
     steps = joined([failure.step for failure in failures])
     return _("It failed, and {steps} could not be undone: {error}", steps=steps, error=error)
 
 
-def _cancelling(teller: Teller) -> Markup:
+def _cancelling(teller: ExplanationText) -> Markup:
     waiting = teller.facts(Cancelling).waiting_on
     if not waiting:
         return _("It is being cancelled")
@@ -246,11 +246,11 @@ def _cancelling(teller: Teller) -> Markup:
     return text + _("; if it hangs, you can count it as failed")
 
 
-def _always(text: str) -> Callable[[Teller], Markup]:
+def _always(text: str) -> Callable[[ExplanationText], Markup]:
     return lambda _teller: _(text)
 
 
-_HEADLINES: Mapping[str, Callable[[Teller], Markup]] = {
+_HEADLINES: Mapping[str, Callable[[ExplanationText], Markup]] = {
     "paused_for_approval": _approval,
     "paused_for_manual_action": _pause,
     "paused_with_missing_resume_metadata": _no_metadata,

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 
 from ...engine.approvals import identity
 from ...errors import ConflictError, FilterError, ManualActionError, TransitionError
-from ...queries.run_list import Judged
+from ...queries.run_list import RunCommands
 from ...runtime import bulk_jobs
 from ...runtime.runtime import current_runtime
 from ...storage.summaries import read_id
@@ -33,16 +33,16 @@ MANY_KEYS = ("word", "workflow", "q", "since", "step", "error")
 class BulkEligibility:
     """Whether the action takes one run, and at which step. why: why not."""
 
-    judged: Judged
+    judged: RunCommands
     why: Markup | None
     step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Going:
+class BulkProgress:
     """A job, and what somebody who may go on with it wants. verb: "continue" or "stop"."""
 
-    job: bulk_jobs.Job
+    job: bulk_jobs.BulkJobState
     verb: str
     actor: Any
 
@@ -63,7 +63,7 @@ def begin(_about: None) -> Response | str:
     return _asked(lambda action, found, _more: _begin(action, found))
 
 
-def _asked(go_on: Callable[[str, list[Judged], bool], Response]) -> Response | str:
+def _asked(go_on: Callable[[str, list[RunCommands], bool], Response]) -> Response | str:
     try:
         run_ids, more = _chosen()
     except FilterError as error:
@@ -92,13 +92,13 @@ def refreshed(job_id: str, version: str) -> tuple[str, bool] | None:
     return render("_pulse_bulk.html", swapped=True, **_content(job)), job.status not in bulk_jobs.OPEN
 
 
-def enter_job(job_id: str, verb: str) -> Going:
+def enter_job(job_id: str, verb: str) -> BulkProgress:
     """The job, for somebody who may go on with it or stop it."""
     actor = confirmation.actor_for("bulk")
-    return Going(_job(job_id), verb, actor) if verb in ("continue", "stop") else abort(404)
+    return BulkProgress(_job(job_id), verb, actor) if verb in ("continue", "stop") else abort(404)
 
 
-def go_on(going: Going) -> Response:
+def go_on(going: BulkProgress) -> Response:
     """Work at it now, or leave the rest undone."""
     job = going.job
     if going.verb == "continue":
@@ -124,7 +124,7 @@ def _chosen() -> tuple[list[str], bool]:
     return page_data.matching(list_address.selection(filters), most)
 
 
-def _choices(found: list[Judged]) -> list[tuple[str, Markup, int]]:
+def _choices(found: list[RunCommands]) -> list[tuple[str, Markup, int]]:
     """The actions, each with how many of the runs it would take."""
     counted = [(name, sum(_verdict(name, each).why is None for each in found)) for name in bulk_jobs.CALLS]
     return [(_with_action(name), ACTIONS[name].label, count) for name, count in counted if count]
@@ -135,7 +135,7 @@ def _with_action(name: str) -> str:
     return url_for(".bulk", action=name, **kept)
 
 
-def _verdict(action: str, judged: Judged) -> BulkEligibility:
+def _verdict(action: str, judged: RunCommands) -> BulkEligibility:
     steps = [each.step for each in judged.next_actions if each.action == action]
     decision: Mapping[str, Any] = judged.decisions.get(steps[0] or "", {}) if steps else {}
     permission = decision.get("permission")
@@ -150,7 +150,7 @@ def _verdict(action: str, judged: Judged) -> BulkEligibility:
     return BulkEligibility(judged, may_not_approve(action, decision, judged.run), steps[0])
 
 
-def _preview(action: str, found: list[Judged], more: bool, status: int = 200, **said: Any) -> Response:
+def _preview(action: str, found: list[RunCommands], more: bool, status: int = 200, **said: Any) -> Response:
     verdicts = [_verdict(action, each) for each in found]
     taken = [each.judged for each in verdicts if each.why is None]
     left_out = [each for each in verdicts if each.why is not None]
@@ -184,7 +184,7 @@ def _question(action: str, count: int) -> confirmation.Confirmation:
     )
 
 
-def _begin(action: str, found: list[Judged]) -> Response:
+def _begin(action: str, found: list[RunCommands]) -> Response:
     """Begin with the runs that the page showed and that are as they were, as far as the person may."""
     actor = confirmation.actor_for("bulk")
     key, sent = request.form.get("key"), request.form.get("items", "")
@@ -238,7 +238,7 @@ def _items(text: str) -> Iterator[tuple[str, str]]:
             yield run_id, token
 
 
-def _job(job_id: str) -> bulk_jobs.Job:
+def _job(job_id: str) -> bulk_jobs.BulkJobState:
     """The job, for its owner and for whoever has the right `bulk_any`; for others there is none."""
     job = page_data.bulk_job(job_id)
     if job is None or not (_is_mine(job) or may("bulk_any")):
@@ -247,16 +247,16 @@ def _job(job_id: str) -> bulk_jobs.Job:
     return job
 
 
-def _is_mine(job: bulk_jobs.Job) -> bool:
+def _is_mine(job: bulk_jobs.BulkJobState) -> bool:
     actor = shown_actor()
     return actor is not None and identity(actor) == identity(job.actor)
 
 
-def _version(job: bulk_jobs.Job) -> str:
+def _version(job: bulk_jobs.BulkJobState) -> str:
     return f"{job.status}.{job.left}"
 
 
-def _content(job: bulk_jobs.Job) -> dict[str, Any]:
+def _content(job: bulk_jobs.BulkJobState) -> dict[str, Any]:
     going = job.status in bulk_jobs.OPEN
     tried = [item for item in job.items if item.done is not None]
     hidden = page_data.refused_among(id for item in tried for id in (item.run_id, item.became))

@@ -26,7 +26,7 @@ from ..available_commands import (
     CONFIRMED_REPLAY,
     UNSAFE,
     Action,
-    Invalid,
+    InvalidField,
     decided_last,
     decision_at,
     may_not_approve,
@@ -182,7 +182,7 @@ def _do(attempt: CommandAttempt) -> Response:
         attempt.problems[error.field] = in_english(str(error))
     except PayloadError as error:
         attempt.problems["output"] = in_english(str(error))
-    except Invalid as error:
+    except InvalidField as error:
         attempt.problems[error.field] = error.message
     else:
         return _done(attempt, after)
@@ -203,7 +203,7 @@ def _filled_in(attempt: CommandAttempt) -> dict[str, Any]:
         extras["allow_irreversible"] = _confirmed(attempt)
         extras["undecided"] = undecided_by(attempt.run)
     if missing:
-        raise Invalid("comment", said)
+        raise InvalidField("comment", said)
     return {**extras, "comment": comment}
 
 
@@ -212,7 +212,7 @@ def _confirmed(attempt: CommandAttempt) -> bool:
     if not attempt.blocking or request.form.get("from_step"):
         return bool(request.form.get("confirm")) and _typed(attempt)
     if not _typed(attempt):
-        raise Invalid("confirm", _("Type {step} to confirm.", step=attempt.blocking[0].step))
+        raise InvalidField("confirm", _("Type {step} to confirm.", step=attempt.blocking[0].step))
     return True
 
 

@@ -26,7 +26,7 @@ def show(run_id: str, part: str) -> Response:
 
 
 @dataclass(frozen=True, slots=True)
-class Hidden:
+class HiddenValues:
     """A part of a run that somebody may see whole, once that is on record."""
 
     run: Run
@@ -34,19 +34,19 @@ class Hidden:
     actor: Any
 
 
-def enter(run_id: str, part: str) -> Hidden:
+def enter(run_id: str, part: str) -> HiddenValues:
     """The part, for somebody who may see it whole."""
     look = page_data.viewable_run(run_id)
     found = _found(look, part)
-    return Hidden(look.run, found, confirmation.actor_for("reveal", look.run))
+    return HiddenValues(look.run, found, confirmation.actor_for("reveal", look.run))
 
 
-def ask(hidden: Hidden) -> Response:
+def ask(hidden: HiddenValues) -> Response:
     """The page that asks."""
     return confirmation.page(_question(hidden.run, hidden.part))
 
 
-def reveal(hidden: Hidden) -> Response:
+def reveal(hidden: HiddenValues) -> Response:
     """Show the part with what is hidden for its name, once that is on record."""
     run, found = hidden.run, hidden.part
     question = _question(run, found)

@@ -27,12 +27,12 @@ from ..redacted_documents import Document, Documents, ErrorDocument, Part, visib
 from ..text.audit_text import started, title_of, told
 from ..text.badges import Badge, badge_of, badge_of_decision, badge_of_status, badge_of_visit
 from ..text.evidence_text import grounds
-from ..text.explanation_text import Teller, attempt_of, error_text, who_decides
+from ..text.explanation_text import ExplanationText, attempt_of, error_text, who_decides
 from . import needs_you
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inspected:
+class InspectedStep:
     """One visit in full. attempt: the one that was chosen. led_here: the error of the step whose error route led to it.
 
     state: what the visit saw of the run's data.
@@ -92,7 +92,7 @@ def _version(run: RunSummary, word: str) -> str:
 def _content(look: RunSnapshot) -> dict[str, Any]:
     now, run = current_runtime().clock.now(), look.run
     documents, chosen = Documents(run), _chosen(run)
-    teller = Teller(look.explanation, now, layout.zone(), partial(_seen, run))
+    teller = ExplanationText(look.explanation, now, layout.zone(), partial(_seen, run))
     offered = offers(run, look.explanation, next=needs_you.after_acting(run))
     asked = {each.step for each in look.decisions}
     return {
@@ -181,9 +181,9 @@ def _is_asked_for(step_run: StepRunView) -> bool:
     return named and asked.get("visit", str(step_run.visit)) == str(step_run.visit)
 
 
-def _inspected(look: RunSnapshot, visit: StepRunView, documents: Documents, now: datetime) -> Inspected:
+def _inspected(look: RunSnapshot, visit: StepRunView, documents: Documents, now: datetime) -> InspectedStep:
     run, attempt = look.run, _chosen_attempt(visit)
-    return Inspected(
+    return InspectedStep(
         visit=visit,
         mark=badge_of_visit(visit, now),
         attempt=attempt,

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from ...errors import FilterError
 from ...queries.results import Count
-from ...queries.run_list import Standing
+from ...queries.run_list import ListTotals
 from ...runtime.runtime import current_runtime
 from ...storage.summaries import RunSummary
 from .. import layout, list_address, page_data, spreadsheet
@@ -85,7 +85,7 @@ def _content(filters: FilterBar) -> dict[str, Any]:
     }
 
 
-def _read(filters: FilterBar) -> tuple[Standing, page_data.WordedPage]:
+def _read(filters: FilterBar) -> tuple[ListTotals, page_data.RunPageWithStatus]:
     """How the runs stand, and then the page, so that no change is lost between them. Raises FilterError."""
     with page_data.at_once():
         standing = _standing(filters)
@@ -96,7 +96,7 @@ def _read(filters: FilterBar) -> tuple[Standing, page_data.WordedPage]:
     return standing, page
 
 
-def _standing(filters: FilterBar) -> Standing:
+def _standing(filters: FilterBar) -> ListTotals:
     return page_data.runs_standing(
         list_address.selection(filters), size=_size(filters), after=request.args.get("after")
     )
@@ -140,7 +140,7 @@ def _chips(filters: FilterBar, counts: Mapping[str, Count]) -> list[Chip]:
     return chips
 
 
-def _row(worded: page_data.WordedRun) -> RunRow:
+def _row(worded: page_data.RunWithStatus) -> RunRow:
     run = worded.run
     now = current_runtime().clock.now()
     return RunRow(
@@ -174,7 +174,7 @@ def _top(newest: str) -> str:
     return request.args.get("top", newest)
 
 
-def _new_runs(page: page_data.WordedPage) -> Markup | None:
+def _new_runs(page: page_data.RunPageWithStatus) -> Markup | None:
     """How many runs have come on top since the page was made; None where none has, or on an older page."""
     top = request.args.get("top")
     ids = [worded.run.id for worded in page.runs]
@@ -208,7 +208,7 @@ def runs_json() -> Response:
     return Response(stream_with_context(_as_json(next(pages), pages)), mimetype="application/json")
 
 
-def _pages() -> Iterator[page_data.WordedPage]:
+def _pages() -> Iterator[page_data.RunPageWithStatus]:
     """The runs that match, newest first. Raises FilterError before the first."""
     require("list")
     require("export")
@@ -220,18 +220,18 @@ def _pages() -> Iterator[page_data.WordedPage]:
         yield page
 
 
-def _as_json(first: page_data.WordedPage, others: Iterator[page_data.WordedPage]) -> Iterator[str]:
+def _as_json(first: page_data.RunPageWithStatus, others: Iterator[page_data.RunPageWithStatus]) -> Iterator[str]:
     yield '{"runs": [' + _objects(first)
     for page in others:
         yield ",\n" + _objects(page)
     yield "]}\n"
 
 
-def _objects(page: page_data.WordedPage) -> str:
+def _objects(page: page_data.RunPageWithStatus) -> str:
     return ",\n".join(json.dumps({**each.run.to_dict(), "state": each.word}) for each in page.runs)
 
 
-def _cells(worded: page_data.WordedRun) -> list[str]:
+def _cells(worded: page_data.RunWithStatus) -> list[str]:
     run = worded.run
     times = (run.created_at, run.started_at, run.finished_at)
     return [

@@ -23,21 +23,21 @@ from ..text.language import _, in_english
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class StartForm:
     """A workflow that somebody may start."""
 
     spec: WorkflowSpec
     actor: Any
 
 
-def enter(name: str) -> Wanted:
+def enter(name: str) -> StartForm:
     """The workflow, for somebody who may start it."""
     spec = page_data.spec_named(name)
     actor = confirmation.actor_for("start", workflow=spec.name if spec else name)
-    return Wanted(spec, actor) if spec else abort(404)
+    return StartForm(spec, actor) if spec else abort(404)
 
 
-def show(wanted: Wanted) -> Response:
+def show(wanted: StartForm) -> Response:
     """The form."""
     spec = wanted.spec
     trigger = _trigger(spec)
@@ -45,7 +45,7 @@ def show(wanted: Wanted) -> Response:
     return _page(spec, trigger, payload_form.filled_with(fields, _like(spec)))
 
 
-def start(wanted: Wanted) -> Response:
+def start(wanted: StartForm) -> Response:
     """Start the run, or show the form again with what is wrong."""
     spec = wanted.spec
     trigger = _trigger(spec)

@@ -17,7 +17,7 @@ from ...storage.tables import attempts, dispatches, runs, step_runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mend:
+class Repair:
     """A change that brings rows in line with others that are certain. says: what it does, for people.
 
     change: "update" and "delete" concern the rows that `where` finds; "dispatch" makes the work of the step run
@@ -45,7 +45,7 @@ class Finding:
     found: str
     expected: str
     advice: str = ""
-    mend: Mend | None = None
+    mend: Repair | None = None
 
     def __str__(self) -> str:
         """The finding as a sentence or three."""

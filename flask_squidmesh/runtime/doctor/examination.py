@@ -17,7 +17,7 @@ from ...storage.tables import dispatches, runs, step_runs
 from ...storage.write_batch import dispatch_row
 from ..command_arguments import actor_of
 from . import invariants
-from .case import Case, Finding, Mend, cases, run_rows
+from .case import Case, Finding, Repair, cases, run_rows
 from .orphans import orphans
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _repair_run(runtime: Runtime, run_id: str, who: Any) -> list[Finding]:
     return mended
 
 
-def _apply(runtime: Runtime, connection: sa.Connection, mend: Mend) -> None:
+def _apply(runtime: Runtime, connection: sa.Connection, mend: Repair) -> None:
     if mend.change == "dispatch":
         _deliver(runtime, connection, mend)
         return
@@ -137,7 +137,7 @@ def _apply(runtime: Runtime, connection: sa.Connection, mend: Mend) -> None:
     connection.execute(statement.where(mend.where))
 
 
-def _deliver(runtime: Runtime, connection: sa.Connection, mend: Mend) -> None:
+def _deliver(runtime: Runtime, connection: sa.Connection, mend: Repair) -> None:
     """Make the work due. A step that was running gets a claim that has run out, so that it counts as abandoned."""
     of_run = sa.select(step_runs, runs.c.queue).join(runs, runs.c.id == step_runs.c.run_id)
     row = connection.execute(of_run.where(step_runs.c.id == mend.step_run_id)).one()

@@ -10,7 +10,7 @@ from typing import Any
 from ...engine.facts import asked_since
 from ...engine.tally import FAILURES, NEEDS_BY_DECISION
 from ...storage.tables import dispatches, runs, step_runs
-from .case import Case, Finding, Mend, Row
+from .case import Case, Finding, Repair, Row
 
 RANKED = tuple(NEEDS_BY_DECISION.values())
 LOOK_AT_RUN = "Look at the run with inspect_run(id, include_history=True); cancel or replay it"
@@ -127,8 +127,8 @@ def _counted(case: Case, column: str, expected: int, what: str) -> Iterator[Find
         )
 
 
-def _own_row(case: Case, says: str, values: Mapping[str, Any]) -> Mend:
-    return Mend(says=says, change="update", table=runs, where=runs.c.id == case.run.id, values=values)
+def _own_row(case: Case, says: str, values: Mapping[str, Any]) -> Repair:
+    return Repair(says=says, change="update", table=runs, where=runs.c.id == case.run.id, values=values)
 
 
 def _odd_count(case: Case, rule: str, found: str, expected: str, advice: str = LOOK_AT_RUN) -> Finding:
@@ -221,9 +221,9 @@ def _goes_on(case: Case, row: Row) -> bool:
     return row.kind == "step" and row.status == "pending" and not row.missing and not case.over
 
 
-def _due_again(row: Row) -> Mend:
+def _due_again(row: Row) -> Repair:
     lost = row.status == "running"
-    return Mend(says=TAKES_OVER if lost else HANDS, change="dispatch", step_run_id=row.id, lost=lost)
+    return Repair(says=TAKES_OVER if lost else HANDS, change="dispatch", step_run_id=row.id, lost=lost)
 
 
 def _stray(case: Case, dispatch: Row, found: str) -> Finding:
@@ -232,7 +232,9 @@ def _stray(case: Case, dispatch: Row, found: str) -> Finding:
         run_id=case.run.id,
         found=found,
         expected="none",
-        mend=Mend(says="deletes the dispatch", change="delete", table=dispatches, where=dispatches.c.id == dispatch.id),
+        mend=Repair(
+            says="deletes the dispatch", change="delete", table=dispatches, where=dispatches.c.id == dispatch.id
+        ),
     )
 
 
@@ -285,7 +287,7 @@ def joins(case: Case) -> Iterator[Finding]:
                 found=f"{row.step} waits for {row.missing} steps",
                 expected=f"{missing}, for so many have not completed",
                 advice=LOOK,
-                mend=Mend(
+                mend=Repair(
                     says=f"sets the count to {missing}",
                     change="update",
                     table=step_runs,
@@ -315,7 +317,7 @@ def lineage(case: Case) -> Iterator[Finding]:
             run_id=run.id,
             found=f"the run replays {run.replayed_from_id}, which names no replay",
             expected="both to say so",
-            mend=Mend(
+            mend=Repair(
                 says="links it",
                 change="update",
                 table=runs,

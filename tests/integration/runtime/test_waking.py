@@ -11,7 +11,7 @@ import pytest
 
 from flask_squidmesh import Manual, Step, Wait, Workflow
 from flask_squidmesh.runtime import waking, worker
-from flask_squidmesh.runtime.waking import Bell
+from flask_squidmesh.runtime.waking import WakeSignal
 from tests.commits import statements_told
 from tests.integration.runtime.test_working import working
 from tests.shop import Order, Script, Shop
@@ -101,7 +101,7 @@ def test_an_idle_worker_asks_one_thing_a_poll(open_shop: OpenShop, script: Scrip
 
 
 def test_a_bell_answers_whether_it_rang() -> None:
-    bell = Bell()
+    bell = WakeSignal()
     assert not bell.wait(0)
     bell.ring()
     assert bell.wait(0)

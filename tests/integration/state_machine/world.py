@@ -13,7 +13,7 @@ from flask import current_app
 
 from flask_squidmesh import Delivery, signals
 from flask_squidmesh.engine.transitions import TERMINAL
-from flask_squidmesh.runtime.claimer import Solitude, claim_due
+from flask_squidmesh.runtime.claimer import SuspectIsolation, claim_due
 from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.storage import tables
@@ -150,7 +150,7 @@ class World:
     def _begin_process(self) -> None:
         """Forget what the one before, which is gone with its claims, meant to attempt alone."""
         for shop in self.shops:
-            shop.runtime.solitude = Solitude(CLAIM_SECONDS)
+            shop.runtime.solitude = SuspectIsolation(CLAIM_SECONDS)
 
     def claim(self, *, limit: int = 1, take_over: bool | None = True) -> None:
         """A worker claims work and keeps it for a while."""

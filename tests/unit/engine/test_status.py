@@ -36,6 +36,7 @@ class Line(Workflow):
 LINE: WorkflowSpec = Line.__squidmesh__
 
 
+@pytest.mark.rule("statuses")
 def test_every_status_has_its_moves_and_they_lead_to_statuses() -> None:
     assert set(RUN_MOVES) == set(get_args(RunStatus))
     assert frozenset().union(*RUN_MOVES.values()) <= set(RUN_MOVES)
