@@ -11,7 +11,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from .config import Config
 from .definition.workflow import Registry
-from .storage import revisions
+from .storage import migrations
 
 
 class HostApp:
@@ -66,9 +66,9 @@ class HostApp:
             convention = self.db.metadata.naming_convention
             metadatas[bind] = sa.MetaData(naming_convention=convention, info={"bind_key": bind})
         if bind in metadatas:
-            revisions.share(metadatas[bind])
+            migrations.share(metadatas[bind])
             if self.settings.executor == "procrastinate":
-                revisions.spare(metadatas[bind], "procrastinate_")
+                migrations.spare(metadatas[bind], "procrastinate_")
 
 
 class Extensions(dict[str, Any]):

@@ -14,7 +14,7 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import SquidMeshError
-from ..storage import revisions
+from ..storage import migrations
 from ..storage.outages import DatabaseRefusal, judged, reason_of, refuses_transactions
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def ready_runtime() -> Runtime:
     runtime = runtime_here()
     _ = runtime.config
     with runtime.database.read() as connection:
-        revisions.require(connection)
+        migrations.require(connection)
     return runtime
 
 

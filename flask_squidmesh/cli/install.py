@@ -10,7 +10,7 @@ from flask import current_app
 
 from ..config import read_config
 from ..errors import ConfigurationError
-from ..storage import revisions
+from ..storage import migrations
 from .command_group import group
 
 
@@ -20,7 +20,7 @@ from .command_group import group
 def install(directory: str | None, head: str | None) -> None:
     """Write the migrations that create or upgrade the tables."""
     bind = read_config(current_app.config).bind
-    written = revisions.install(_scripts(directory), head=head, bind=bind)
+    written = migrations.install(_scripts(directory), head=head, bind=bind)
     for path in written:
         click.echo(f"Wrote {path}")
     click.echo("Now run: flask db upgrade" if written else "The migrations are up to date; nothing to write.")

@@ -4,7 +4,8 @@ Whoever writes an address may put anything into it. What no name, id or text of 
 no database is asked for it; and no parameter of an address becomes a keyword of a call.
 
 What acts is reached by POST alone, behind `enter`, which asks for the right before the form is read, and behind the
-token of the form.
+form token. In order: size, address, right, text of the form, form token, then what the view does. Whether what the page
+showed is still open is asked last, by the decision token under the run's lock, in `runtime/command_handler.py`.
 """
 
 from __future__ import annotations
@@ -126,24 +127,24 @@ class NoForms(BadRequest):
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class FormToken:
     """The hidden field of a form."""
 
     field: str
     value: str
 
 
-def token() -> Token | None:
+def token() -> FormToken | None:
     """The token for forms of the current person; None where there can be no forms."""
     if no_forms():
         return None
     if _host_protection() is not None:
         from flask_wtf.csrf import generate_csrf
 
-        return Token(current_app.config["WTF_CSRF_FIELD_NAME"], generate_csrf())
+        return FormToken(current_app.config["WTF_CSRF_FIELD_NAME"], generate_csrf())
     if SESSION_KEY not in session:
         session[SESSION_KEY] = secrets.token_urlsafe(16)
-    return Token(FIELD, str(_serializer().dumps(session[SESSION_KEY])))
+    return FormToken(FIELD, str(_serializer().dumps(session[SESSION_KEY])))
 
 
 def no_forms() -> Markup | None:
@@ -265,14 +266,14 @@ class Form(Generic[About]):
         about = self.enter(**values)
         if self.show and request.method != "POST":
             return self.show(about)
-        check_request()
+        check_sent_form()
         return self.send(about)
 
 
-def check_request() -> None:
-    """Refuse a form that is too large, unreadable, or no form of ours.
+def check_sent_form() -> None:
+    """Refuse a form that is unreadable, or no form of ours.
 
-    Raises RequestEntityTooLarge, Unreadable, and what `csrf.check` does.
+    Raises RequestEntityTooLarge, Unreadable, and what `check_form_token` does.
     """
     check_form()
     check_form_token()

@@ -147,7 +147,7 @@ def _keep(error: authorization.Refused) -> None:
 
 def _is_ours() -> bool:
     try:
-        endpoints.check_request()
+        endpoints.check_sent_form()
     except HTTPException:
         return False
     return True

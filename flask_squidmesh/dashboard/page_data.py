@@ -399,7 +399,7 @@ PERMANENT = 308
 
 
 def viewable_run(run_id: str, *, audit_before: int | None = None, whole_audit: bool = False) -> RunSnapshot:
-    """The run with its history; audit_before, whole_audit: see `data.look`. Raises as `glimpse`."""
+    """The run with its history; audit_before, whole_audit: see `run_with_history`. Raises as `viewable_summary`."""
     with at_once():
         return run_with_history(viewable_summary(run_id).run.id, audit_before=audit_before, whole_audit=whole_audit)
 

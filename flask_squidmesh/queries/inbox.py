@@ -18,7 +18,7 @@ from ..errors import FilterError
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, summary_of
 from ..storage.tables import Dispatch, Id, StepRun, Timestamp, WorkflowRun
-from .operator_status import NOW, OVERDUE, STUCK_AFTER, moments
+from .operator_status import NOW, STUCK_AFTER, UNTAKEN, moments
 from .reason_facts import StuckWork, UndoFailure
 from .results import Count, DecisionView, Inbox, InboxItem
 from .run_list import QUERIES_KEPT, check_limit
@@ -88,7 +88,7 @@ def marks(inbox: Inbox) -> list[Any]:
     return [items, inbox.counts]
 
 
-_IS_STUCK: Final = sa.and_(WorkflowRun.needs.is_(None), OVERDUE)
+_IS_STUCK: Final = sa.and_(WorkflowRun.needs.is_(None), UNTAKEN)
 
 # No parameter, so that a planner knows that the index of failed runs holds them all.
 _IS_FAILED: Final = WorkflowRun.needs == sa.literal_column("'failed'")

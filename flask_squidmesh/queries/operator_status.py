@@ -47,14 +47,14 @@ _NOT_FAILED: Final = ("cancelled", *sorted(UNFINISHED))
 NOW: Final = sa.bindparam("now", type_=Timestamp)
 _STUCK_SINCE: Final = sa.bindparam("stuck_since", type_=Timestamp)
 
-OVERDUE: Final = sa.or_(
+UNTAKEN: Final = sa.or_(
     Dispatch.due_at < _STUCK_SINCE,
     Dispatch.held.is_not(None),
     sa.and_(Dispatch.claim_id.is_(None), Dispatch.hand_over_error.is_not(None), Dispatch.due_at <= NOW),
 )
 """Whether a dispatch is late by more than is usual, was put back, or could not be handed over; takes `moments`."""
 
-_STUCK_RUN_IDS: Final = sa.select(Dispatch.run_id).where(Dispatch.run_id.is_not(None), OVERDUE)
+_STUCK_RUN_IDS: Final = sa.select(Dispatch.run_id).where(Dispatch.run_id.is_not(None), UNTAKEN)
 
 
 def moments(now: datetime, stuck_after: float = STUCK_AFTER) -> dict[str, datetime]:
@@ -113,7 +113,7 @@ def word_alternatives(word: str) -> Sequence[Condition]:
             return [sa.and_(WorkflowRun.status == word, due, quiet, ~stuck)]
 
 
-def is_overdue(dispatch: Mapping[str, Any] | sa.RowMapping, now: datetime, stuck_after: float = STUCK_AFTER) -> bool:
+def is_untaken(dispatch: Mapping[str, Any] | sa.RowMapping, now: datetime, stuck_after: float = STUCK_AFTER) -> bool:
     """The same of a dispatch that was read."""
     late: bool = dispatch["due_at"] < now - timedelta(seconds=stuck_after)
     unclaimed, due = dispatch["claim_id"] is None, dispatch["due_at"] <= now

@@ -21,7 +21,7 @@ from ..storage import fact_rows
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..storage.tables import Dispatch, Id, Timestamp, WorkflowRun, step_runs
-from .operator_status import NOW, OPERATOR_WORDS, OVERDUE
+from .operator_status import NOW, OPERATOR_WORDS, UNTAKEN
 from .results import Count, RunPage
 from .run_filters import Condition, Filters, Selection, moments_of, select_by
 from .run_record import spec_of
@@ -173,7 +173,7 @@ def _standing_query(
     behind = [_behind(after, "newest")] if after else []
     parts = [(*part, *behind) for part in select_by(dialect, scope, wanted).parts]
     page = _page(parts, "newest", size, _MARKED).subquery()
-    stuck = sa.exists().where(Dispatch.run_id == page.c.id, OVERDUE)
+    stuck = sa.exists().where(Dispatch.run_id == page.c.id, UNTAKEN)
     flags = (page.c.due_at <= NOW, page.c.needs_due_at <= NOW, stuck)
     shown = sa.select(sa.cast(page.c.id, sa.String), page.c.revision, *(sa.case((flag, 1), else_=0) for flag in flags))
     by_word = _by_word(dialect, scope, wanted)

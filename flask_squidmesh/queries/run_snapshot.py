@@ -23,7 +23,7 @@ from ..storage.tables import WorkflowRun as RunRow
 from .audit_log import LINKING, AuditWindow, events_of, window_of
 from .explanation import explanation_of
 from .inbox import open_in
-from .operator_status import OVERDUE, is_overdue, moments, word_of
+from .operator_status import UNTAKEN, is_untaken, moments, word_of
 from .results import (
     AttemptView,
     AuditEventView,
@@ -263,7 +263,7 @@ def snapshot_of(
     record = read_record(connection, registry, scope, run_id)
     audit = window_of(connection, scope, record.run["id"], before=audit_before, most=audit_events)
     run = run_of(connection, scope, record, include_history=True, audit=audit)
-    stuck = any(is_overdue(dispatch, now) for dispatch in record.dispatches.values())
+    stuck = any(is_untaken(dispatch, now) for dispatch in record.dispatches.values())
     return RunSnapshot(
         run=run,
         explanation=explanation_of(record, now=now, claim_timeout=claim_timeout),
@@ -276,7 +276,7 @@ def snapshot_of(
 
 def glance_at(connection: sa.Connection, scope: Scope, run_id: UUID | str, *, now: datetime) -> tuple[RunSummary, str]:
     """The run in one line, with the word for its state. One query. Raises RunNotFoundError."""
-    stuck = sa.exists().where(Dispatch.run_id == RunRow.id, OVERDUE)
+    stuck = sa.exists().where(Dispatch.run_id == RunRow.id, UNTAKEN)
     found = (RunRow.id == run_id_of(run_id), *scope.within(RunRow))
     query = sa.select(*SUMMARY_COLUMNS, stuck.label("stuck")).where(*found)
     row = connection.execute(query, moments(now)).mappings().one_or_none()

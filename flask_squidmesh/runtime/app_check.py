@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from ..definition.payloads import validate
 from ..errors import PayloadError
-from ..storage import revisions
+from ..storage import migrations
 from ..storage.connections import Driver, server_of
 from ..storage.outages import reason_of, refuses_transactions
 from ..storage.retained_rows import runs_per_day, table_sizes
@@ -109,12 +109,12 @@ def _retention(runtime: Runtime) -> Iterator[CheckResult]:
 
 
 def _live(runtime: Runtime, connection: sa.Connection) -> Iterator[CheckResult]:
-    problems = revisions.verify(connection)
+    problems = migrations.verify(connection)
     if problems:
         yield from (_wrong("schema", problem) for problem in problems)
         yield _wrong("schema", ADVICE)
         return
-    yield _right("schema", f"version {revisions.SCHEMA.version}")
+    yield _right("schema", f"version {migrations.SCHEMA.version}")
     now: datetime = connection.execute(sa.select(runtime.database.now())).scalar_one()
     if not runtime.problems():
         yield from (_wrong("executor", problem) for problem in runtime.executor.verify(connection))

@@ -108,7 +108,7 @@ class CommandResult:
 CommandRule = Callable[[CommandHandler], "tuple[str, Sequence[Callable[[], None]]]"]
 
 
-def act(
+def carry_out(
     runtime: Runtime,
     call: CommandCall,
     rule: CommandRule,
@@ -172,7 +172,7 @@ def _acted(runtime: Runtime, connection: sa.Connection, call: CommandCall, rule:
     acting = CommandHandler(
         runtime=runtime, connection=connection, call=call, run=run, rows=named, stored=rows, spec=spec
     )
-    _check_token(acting)
+    _check_decision_token(acting)
     concerned, told = rule(acting)
     answer = summary_in(connection, concerned)
     _store(runtime, connection, call, answer)
@@ -213,7 +213,7 @@ def _store(runtime: Runtime, connection: sa.Connection, call: CommandCall, answe
     connection.execute(sa.insert(control_calls).values(**row, answer=answer.to_dict(), at=runtime.clock.now()))
 
 
-def _check_token(acting: CommandHandler) -> None:
+def _check_decision_token(acting: CommandHandler) -> None:
     """Raise ConflictError where what the page showed as open is not open any more."""
     expected, run = acting.call.expected, acting.run
     if expected is None:

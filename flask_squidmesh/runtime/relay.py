@@ -32,7 +32,7 @@ def relay(runtime: Runtime) -> int:
     Two relays at once are harmless: each takes the rows that the other does not, and a delivery too many does nothing.
     """
     runtime.ensure_configured()
-    return take_from_dead_workers(runtime) + _hand_over_held(runtime) + _hand_over_overdue(runtime)
+    return take_from_dead_workers(runtime) + _hand_over_held(runtime) + _hand_over_again(runtime)
 
 
 def take_from_dead_workers(runtime: Runtime) -> int:
@@ -66,9 +66,9 @@ def _at_once(works: Iterable[Work]) -> list[Intent]:
     return [Intent(run_id=work.run.id, kind=work.visit.kind, step=work.visit.step, due_at=None) for work in works]
 
 
-def _hand_over_overdue(runtime: Runtime) -> int:
+def _hand_over_again(runtime: Runtime) -> int:
     with runtime.database.write() as connection:
-        overdue = queues.overdue(connection, runtime.database, limit=BATCH)
+        overdue = queues.to_hand_over_again(connection, runtime.database, limit=BATCH)
         for row in overdue:
             interval = min(FIRST_INTERVAL * 2 ** min(row.hand_overs, 10), LONGEST_INTERVAL)
             connection.execute(

@@ -31,7 +31,7 @@ from ..storage.scope import Scope
 from ..storage.summaries import RunSummary, new_id
 from ..storage.tables import runs, step_runs
 from .command_arguments import comment_of, output_of
-from .command_handler import CommandHandler, CommandRule, act, call_on, recorded
+from .command_handler import CommandHandler, CommandRule, call_on, carry_out, recorded
 from .definition_change import adopting
 from .recorder import after_commit, surroundings, write
 from .run_starter import NewRunRequest, insert, tell
@@ -144,7 +144,7 @@ def _act(
         arguments,
         actor_required=actor_required,
     )
-    return act(runtime, call, rule, session)
+    return carry_out(runtime, call, rule, session)
 
 
 def _decide(event: str, kinds: Sequence[str], step: str | None, acting: CommandHandler) -> Any:
@@ -370,7 +370,7 @@ def replay(
     """
     arguments = {"allow_irreversible": allow_irreversible, "from_step": from_step}
     call = call_on(runtime, "replay_run", scope, run_id, actor, comment, metadata, expected, idempotency_key, arguments)
-    return act(runtime, call, partial(_replay, allow_irreversible is True, from_step, undecided), session)
+    return carry_out(runtime, call, partial(_replay, allow_irreversible is True, from_step, undecided), session)
 
 
 def _replay(

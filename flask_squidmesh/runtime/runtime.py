@@ -24,10 +24,10 @@ from ..secret_names import is_secret
 from ..storage import connections
 from ..storage.database import Database, open_engine
 from .bulk_jobs import Objection, no_objection
+from .claim_renewal import ClaimKeeper
 from .claimer import SuspectIsolation
 from .deliveries import Delivery, perform
 from .forking import follow
-from .leases import ClaimKeeper
 from .maintenance.heartbeats import QueueProgress
 from .maintenance.pruning import Retention
 from .maintenance.upkeep import Maintenance

@@ -255,7 +255,7 @@ class Database:
         return self._clock.now() if self.dialect == "sqlite" else self._clock.offset
 
     def from_now(self, later: timedelta) -> datetime | FromNow:
-        """The same as a value that `Batch` writes."""
+        """The same as a value that `WriteBatch` writes."""
         return self._clock.now() + later if self.dialect == "sqlite" else FromNow(self._clock.offset + later)
 
     def ask(self, query: Prepared, given: Mapping[str, Any]) -> list[list[Any]]:

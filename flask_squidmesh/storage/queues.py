@@ -40,7 +40,7 @@ def note_taken(connection: sa.Connection, database: Database, queue: str, due_at
     )
 
 
-def overdue(connection: sa.Connection, database: Database, *, limit: int) -> list[Any]:
+def to_hand_over_again(connection: sa.Connection, database: Database, *, limit: int) -> list[Any]:
     """Dispatches whose hand-over is to be made again, locked: id, run_id, kind, hand_overs and step of each.
 
     Those that are known to be in no queue come first: the executor refused them or was not asked to hold them for so

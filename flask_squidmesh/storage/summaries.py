@@ -108,7 +108,7 @@ def summary_values(row: sa.RowMapping | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summary_from(document: Mapping[str, Any]) -> RunSummary:
-    """The summary that `to_dict` was called on."""
+    """The summary that `to_dict` was called on, perhaps before a field was added, so that a new one has a default."""
     kept = {**document, "needs": None}
     if document["needs"]:
         kept["needs"] = Needs(**{**document["needs"], **_times(document["needs"], ("due_at", "since"))})
@@ -116,7 +116,7 @@ def summary_from(document: Mapping[str, Any]) -> RunSummary:
 
 
 def _times(document: Mapping[str, Any], names: Iterable[str]) -> dict[str, datetime | None]:
-    return {name: datetime.fromisoformat(document[name]) if document[name] else None for name in names}
+    return {name: datetime.fromisoformat(document[name]) if document.get(name) else None for name in names}
 
 
 RunId = uuid.UUID | str

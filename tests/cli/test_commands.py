@@ -25,7 +25,7 @@ from flask_squidmesh.clock import SettableClock
 from flask_squidmesh.runtime import relay as relaying
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.runtime.worker import Worker
-from flask_squidmesh.storage import revisions
+from flask_squidmesh.storage import migrations
 from flask_squidmesh.storage.tables import Dispatch, Process
 
 pytestmark = [
@@ -357,7 +357,7 @@ def test_a_process_that_stays_waits_for_a_database_that_is_starting(
     shop_at, migrated_postgres_url: str, monkeypatch, command: list[str]
 ) -> None:
     tries: list[str] = []
-    required = revisions.require
+    required = migrations.require
 
     def require(connection: sa.Connection) -> None:
         tries.append("try")
@@ -365,7 +365,7 @@ def test_a_process_that_stays_waits_for_a_database_that_is_starting(
             raise sa.exc.OperationalError("SELECT 1", {}, OSError("the database system is starting up\nDETAIL: x"))
         required(connection)
 
-    monkeypatch.setattr(revisions, "require", require)
+    monkeypatch.setattr(migrations, "require", require)
     monkeypatch.setattr(command_group, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(Worker, "run", lambda _: None)
     monkeypatch.setattr(relaying, "relay", _interrupted)
@@ -388,7 +388,7 @@ def _pool_statements(*_: object) -> None:
 def test_a_process_that_stays_refuses_a_pooler_without_transactions_at_once(
     shop_at, migrated_postgres_url: str, monkeypatch, command: list[str]
 ) -> None:
-    monkeypatch.setattr(revisions, "require", _pool_statements)
+    monkeypatch.setattr(migrations, "require", _pool_statements)
     monkeypatch.setattr(command_group, "PATIENCE_SECONDS", 0.05)
     result = shop_at(migrated_postgres_url, SQUIDMESH_EXECUTOR="database").run(*command)
     assert result.exit_code == 1
@@ -398,7 +398,7 @@ def test_a_process_that_stays_refuses_a_pooler_without_transactions_at_once(
 
 
 def test_check_says_that_a_pooler_has_to_know_transactions(shop_at, migrated_postgres_url: str, monkeypatch) -> None:
-    monkeypatch.setattr(revisions, "verify", _pool_statements)
+    monkeypatch.setattr(migrations, "verify", _pool_statements)
     result = shop_at(migrated_postgres_url, SQUIDMESH_EXECUTOR="database").run("check")
     assert result.exit_code == 1
     assert f"wrong  database: It could not be read: {NO_TRANSACTIONS}. Have the pooler give out" in result.output

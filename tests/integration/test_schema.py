@@ -19,8 +19,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_squidmesh import SquidMesh
 from flask_squidmesh.errors import SchemaError
-from flask_squidmesh.storage import revisions
-from flask_squidmesh.storage.revisions import SCHEMA, MigrationStep, Schema
+from flask_squidmesh.storage import migrations
+from flask_squidmesh.storage.migrations import SCHEMA, MigrationStep, Schema
 from flask_squidmesh.storage.tables import Base
 
 pytestmark = [
@@ -114,11 +114,11 @@ def sqlite_host(tmp_path: Path, sqlite_url: str) -> Iterator[Host]:
 @pytest.mark.rule("migrations-no-difference")
 def test_an_upgrade_brings_the_tables_and_leaves_nothing_to_autogenerate(host: Host) -> None:
     flask_migrate.revision(message="before", rev_id="aaa")
-    revisions.install(host.scripts)
+    migrations.install(host.scripts)
     flask_migrate.upgrade()
     assert host.tables() == OUR_TABLES
     with host.db.engine.connect() as connection:
-        assert revisions.verify(connection) == []
+        assert migrations.verify(connection) == []
     flask_migrate.migrate(message="customers")
     assert "squidmesh_runs" not in next(host.directory.glob("versions/*customers.py")).read_text()
     flask_migrate.upgrade()
@@ -126,7 +126,7 @@ def test_an_upgrade_brings_the_tables_and_leaves_nothing_to_autogenerate(host: H
 
 
 def test_a_downgrade_takes_the_tables_away(host: Host) -> None:
-    revisions.install(host.scripts)
+    migrations.install(host.scripts)
     flask_migrate.upgrade()
     flask_migrate.downgrade(revision="base")
     assert host.tables() == set()
@@ -135,7 +135,7 @@ def test_a_downgrade_takes_the_tables_away(host: Host) -> None:
 @pytest.mark.rule("migrations-no-difference")
 def test_a_host_with_names_of_its_own_sees_no_difference(tmp_path: Path, database_url: str) -> None:
     with hosting(tmp_path, database_url, naming=NAMING) as host:
-        revisions.install(host.scripts)
+        migrations.install(host.scripts)
         flask_migrate.upgrade()
         flask_migrate.migrate(message="customers")
         flask_migrate.upgrade()
@@ -144,7 +144,7 @@ def test_a_host_with_names_of_its_own_sees_no_difference(tmp_path: Path, databas
 
 @pytest.mark.rule("schema-as-models")
 def test_the_migration_makes_what_create_all_makes(host: Host) -> None:
-    revisions.install(host.scripts)
+    migrations.install(host.scripts)
     flask_migrate.upgrade()
     migrated = host.dump()
     flask_migrate.downgrade(revision="base")
@@ -153,28 +153,28 @@ def test_the_migration_makes_what_create_all_makes(host: Host) -> None:
 
 
 def test_the_revision_never_imports_the_library(sqlite_host: Host) -> None:
-    revisions.install(sqlite_host.scripts)
+    migrations.install(sqlite_host.scripts)
     assert "flask_squidmesh" not in sqlite_host.sources()
 
 
 def test_the_revision_follows_the_hosts_head(sqlite_host: Host) -> None:
     flask_migrate.revision(message="before", rev_id="aaa")
-    revisions.install(sqlite_host.scripts)
+    migrations.install(sqlite_host.scripts)
     assert sqlite_host.scripts.get_revision("squidmesh_0001").down_revision == "aaa"
 
 
 @pytest.mark.rule("install-once")
 def test_a_second_install_writes_nothing(sqlite_host: Host) -> None:
-    assert [path.name[:14] for path in revisions.install(sqlite_host.scripts)] == ["squidmesh_0001"]
-    assert revisions.install(sqlite_host.scripts) == []
+    assert [path.name[:14] for path in migrations.install(sqlite_host.scripts)] == ["squidmesh_0001"]
+    assert migrations.install(sqlite_host.scripts) == []
 
 
 def test_several_heads_are_refused_unless_one_is_chosen(sqlite_host: Host) -> None:
     flask_migrate.revision(message="one", rev_id="aaa")
     flask_migrate.revision(message="two", rev_id="bbb", head="base", splice=True)
     with pytest.raises(SchemaError, match=r"several heads: aaa, bbb.*flask db merge heads.*--head"):
-        revisions.install(sqlite_host.scripts)
-    revisions.install(sqlite_host.scripts, head="aaa")
+        migrations.install(sqlite_host.scripts)
+    migrations.install(sqlite_host.scripts, head="aaa")
     assert sqlite_host.scripts.get_revision("squidmesh_0001").down_revision == "aaa"
 
 
@@ -183,23 +183,23 @@ def test_tables_that_a_revision_of_the_hosts_makes_are_refused_by_file(sqlite_ho
     [path] = sqlite_host.directory.glob("versions/aaa*.py")
     path.write_text(path.read_text() + '\n# op.create_table("squidmesh_runs")\n')
     with pytest.raises(SchemaError, match=r"aaa_everything\.py already creates Squid Mesh tables"):
-        revisions.install(sqlite_host.scripts)
+        migrations.install(sqlite_host.scripts)
 
 
 def test_migrations_of_a_newer_library_are_refused(sqlite_host: Host) -> None:
     flask_migrate.revision(message="later", rev_id="squidmesh_0007")
     with pytest.raises(SchemaError, match=r"version 7 .* version 1"):
-        revisions.install(sqlite_host.scripts)
+        migrations.install(sqlite_host.scripts)
 
 
 def test_a_revision_of_the_hosts_with_a_similar_id_is_no_version(sqlite_host: Host) -> None:
     flask_migrate.revision(message="mine", rev_id="squidmesh_mine")
-    assert revisions.installed_version(sqlite_host.scripts) == 0
+    assert migrations.installed_version(sqlite_host.scripts) == 0
 
 
 def test_a_multidb_template_takes_the_default_bind(tmp_path: Path, database_url: str) -> None:
     with hosting(tmp_path, database_url, multidb=True) as host:
-        revisions.install(host.scripts)
+        migrations.install(host.scripts)
         flask_migrate.upgrade()
         assert host.tables() == OUR_TABLES
         assert host.tables("flows") == set()
@@ -207,7 +207,7 @@ def test_a_multidb_template_takes_the_default_bind(tmp_path: Path, database_url:
 
 def test_the_tables_go_to_the_bind(tmp_path: Path, database_url: str) -> None:
     with hosting(tmp_path, database_url, multidb=True, bind="flows") as host:
-        revisions.install(host.scripts, bind="flows")
+        migrations.install(host.scripts, bind="flows")
         flask_migrate.upgrade()
         assert host.tables() == set()
         assert host.tables("flows") == OUR_TABLES
@@ -215,14 +215,14 @@ def test_the_tables_go_to_the_bind(tmp_path: Path, database_url: str) -> None:
 
 def test_a_bind_without_a_place_in_the_template_is_refused_and_leaves_no_file(sqlite_host: Host) -> None:
     with pytest.raises(SchemaError, match=r"no place for operations on the bind 'flows'.*--multidb"):
-        revisions.install(sqlite_host.scripts, bind="flows")
+        migrations.install(sqlite_host.scripts, bind="flows")
     assert sqlite_host.sources() == ""
 
 
 def with_a_note() -> Schema:
     """The schema as it would be had version 2 added a column."""
     metadata = sa.MetaData()
-    revisions.share(metadata)
+    migrations.share(metadata)
     metadata.tables["squidmesh_bulk_jobs"].append_column(sa.Column("note", sa.Text()))
     adding = ops.AddColumnOp("squidmesh_bulk_jobs", sa.Column("note", sa.Text()))
     dropping = ops.DropColumnOp("squidmesh_bulk_jobs", "note")
@@ -236,10 +236,10 @@ def with_a_note() -> Schema:
 
 @pytest.mark.rule("install-upgrade")
 def test_an_older_host_gets_the_steps_it_lacks_on_its_present_head(host: Host) -> None:
-    revisions.install(host.scripts)
+    migrations.install(host.scripts)
     flask_migrate.revision(message="between", rev_id="aaa")
     flask_migrate.upgrade()
-    written = revisions.install(host.scripts, schema=with_a_note())
+    written = migrations.install(host.scripts, schema=with_a_note())
     assert [path.name[:14] for path in written] == ["squidmesh_0002"]
     assert host.scripts.get_revision("squidmesh_0002").down_revision == "aaa"
     flask_migrate.upgrade()
@@ -249,14 +249,14 @@ def test_an_older_host_gets_the_steps_it_lacks_on_its_present_head(host: Host) -
 
 
 def test_stepping_up_and_starting_fresh_lead_to_the_same_tables(host: Host) -> None:
-    revisions.install(host.scripts)
-    revisions.install(host.scripts, schema=with_a_note())
+    migrations.install(host.scripts)
+    migrations.install(host.scripts, schema=with_a_note())
     flask_migrate.upgrade()
     stepped = host.dump()
     flask_migrate.downgrade(revision="base")
     for path in (host.directory / "versions").glob("*.py"):
         path.unlink()
-    written = revisions.install(host.scripts, schema=with_a_note())
+    written = migrations.install(host.scripts, schema=with_a_note())
     assert [path.name[:14] for path in written] == ["squidmesh_0002"]
     flask_migrate.upgrade()
     assert host.dump() == stepped
@@ -270,7 +270,7 @@ def test_verifying_names_what_is_missing(database_url: str) -> None:
         connection.execute(sa.text("DROP TABLE squidmesh_bulk_jobs"))
         connection.execute(sa.text("DROP INDEX ix_squidmesh_runs_needs"))
         connection.execute(sa.text("ALTER TABLE squidmesh_schedules DROP COLUMN paused_at"))
-        assert revisions.verify(connection) == [
+        assert migrations.verify(connection) == [
             "The table squidmesh_bulk_jobs is missing.",
             "The table squidmesh_runs lacks the index ix_squidmesh_runs_needs.",
             "The table squidmesh_schedules lacks the column paused_at.",
@@ -280,20 +280,20 @@ def test_verifying_names_what_is_missing(database_url: str) -> None:
 @pytest.mark.rule("schema-error")
 def test_a_database_without_the_tables_is_refused_with_the_commands_to_run(database_url: str) -> None:
     with sa.create_engine(database_url).connect() as connection, pytest.raises(SchemaError) as refusal:
-        revisions.require(connection)
+        migrations.require(connection)
     assert str(refusal.value).endswith("flask squidmesh install\n  flask db upgrade")
 
 
 def test_sharing_twice_and_with_two_apps_changes_nothing() -> None:
     metadata = sa.MetaData()
-    revisions.share(metadata)
+    migrations.share(metadata)
     runs = metadata.tables["squidmesh_runs"]
-    revisions.share(metadata)
+    migrations.share(metadata)
     assert metadata.tables["squidmesh_runs"] is runs
     assert set(metadata.tables) == OUR_TABLES
 
 
 def test_metadata_with_a_default_schema_is_left_alone() -> None:
     metadata = sa.MetaData(schema="app")
-    revisions.share(metadata)
+    migrations.share(metadata)
     assert not metadata.tables

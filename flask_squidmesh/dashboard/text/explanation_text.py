@@ -1,4 +1,4 @@
-"""Why a run is where it is, in one sentence. Every reason has its sentence."""
+"""Why a run is where it is, in one sentence on its own page; `inbox_text` says it for *Needs you*."""
 
 from __future__ import annotations
 

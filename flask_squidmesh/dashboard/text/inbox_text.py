@@ -1,4 +1,4 @@
-"""Why a run stands under "Needs you", in one or two sentences."""
+"""Why a run stands under "Needs you", in one or two sentences; `explanation_text` says it on the run's own page."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def _do(attempt: CommandAttempt) -> Response:
 
 
 def _filled_in(attempt: CommandAttempt) -> dict[str, Any]:
-    """What the form says, as arguments of the call. Raises Invalid; that the comment is missing is noted besides."""
+    """What the form says, as arguments of the call. A missing comment is noted besides. Raises InvalidField."""
     comment = request.form.get("comment", "").strip() or None
     missing = attempt.comment_required and comment is None
     said = _("Say why, in a few words; it is kept with the run.")
@@ -208,7 +208,7 @@ def _filled_in(attempt: CommandAttempt) -> dict[str, Any]:
 
 
 def _confirmed(attempt: CommandAttempt) -> bool:
-    """Whether the name of the first step that stands in the way was typed. Raises Invalid."""
+    """Whether the name of the first step that stands in the way was typed. Raises InvalidField."""
     if not attempt.blocking or request.form.get("from_step"):
         return bool(request.form.get("confirm")) and _typed(attempt)
     if not _typed(attempt):

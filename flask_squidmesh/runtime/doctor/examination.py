@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BATCH: Final = 500
 RULES: Final = (
     *(invariants.counters, invariants.needs, invariants.positions, invariants.status),
-    *(invariants.outstanding, invariants.claims, invariants.undoing, invariants.overdue),
+    *(invariants.outstanding, invariants.claims, invariants.undoing, invariants.untaken),
     *(invariants.visits, invariants.attempts, invariants.joins, invariants.lineage),
 )
 

@@ -135,7 +135,7 @@ def _odd_count(case: Case, rule: str, found: str, expected: str, advice: str = L
     return Finding(rule=rule, run_id=case.run.id, found=found, expected=expected, advice=f"{advice}.")
 
 
-OVERDUE = timedelta(minutes=10)
+UNTAKEN_FOR = timedelta(minutes=10)
 HANDS = "makes the work due, so that the next worker or relay goes on with it"
 TAKES_OVER = "has the step taken over as from a dead worker"
 
@@ -200,11 +200,11 @@ def undoing(case: Case) -> Iterator[Finding]:
         yield _odd_dispatch(case, "compensation has failed and none of them has", "one that failed")
 
 
-def overdue(case: Case) -> Iterator[Finding]:
+def untaken(case: Case) -> Iterator[Finding]:
     """Work is taken soon after it is due."""
     for dispatch in case.dispatches:
         late = case.now - dispatch.due_at
-        if late > OVERDUE:
+        if late > UNTAKEN_FOR:
             yield Finding(
                 rule="overdue",
                 run_id=case.run.id,

@@ -1,5 +1,8 @@
-"""What every process that performs steps does beside them: it says that it lives, relays, fires schedules, and
-keeps to SQUIDMESH_RETENTION."""
+"""What every process that performs steps does beside them: it says that it lives, relays, takes over from dead workers,
+fires schedules, goes on with actions on many runs, and keeps to SQUIDMESH_RETENTION.
+
+A new periodic duty goes into `Maintenance.once`.
+"""
 
 from __future__ import annotations
 
