@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PINNED_HTMX = "71ea67185bfa8c98c39d31717c6fce5d852370fcdfd129db4543774d3145c0de"
 SOURCES = {".py", ".html", ".txt", ".css", ".js", ".svg", ".png", ".ico", ".mako", ".ini", ".md", ".po"}
-WHERE_FILES_ARE = "from flask_squidmesh.dashboard import assets; print(assets.TEMPLATES, assets.STATIC)"
+WHERE_FILES_ARE = "from flask_squidmesh.dashboard.static_files import STATIC, TEMPLATES; print(TEMPLATES, STATIC)"
 
 pytestmark = pytest.mark.source
 

@@ -51,7 +51,7 @@ PHONE: Final = (390, 800)
 STATE: Final = (1280, 420)
 TALL: Final = (1280, 1100)
 RUNS: Final = {"declined": "Order o-5", "saga": "Order o-7, capture declined", "review": "Order o-1"}
-LISTING: Final = "flask_squidmesh.dashboard.page_data.listing.list_runs"
+LISTING: Final = "flask_squidmesh.dashboard.page_data.run_list.list_runs"
 PICTURES: Final = (
     Picture(name="needs-you", address="/", who=FINANCE.email),
     Picture(name="needs-you-dark", address="/", who=FINANCE.email, theme="dark"),

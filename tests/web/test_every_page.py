@@ -99,7 +99,7 @@ def test_dialogs_refusals_and_failures_are_accessible_too(
     page.get_by_role("button", name="Start").click()
     page.locator("[aria-invalid=true]").first.wait_for()
     found += problems(page)
-    monkeypatch.setattr("flask_squidmesh.dashboard.page_data.listing.list_runs", away)
+    monkeypatch.setattr("flask_squidmesh.dashboard.page_data.run_list.list_runs", away)
     page.goto(f"{base}/runs")
     page.get_by_text("The database did not answer").wait_for()
     assert found + list(problems(page)) == []

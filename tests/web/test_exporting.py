@@ -44,7 +44,7 @@ def test_the_list_is_exported_as_it_is_narrowed(visitor: Visitor) -> None:
 @pytest.fixture
 def paged(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> Visitor:
     """Files are read two rows at a time; there are five runs, and as many that somebody acknowledged."""
-    for module in ("exporting", "audit"):
+    for module in ("runs", "audit"):
         monkeypatch.setattr(f"flask_squidmesh.dashboard.views.{module}.PAGE", 2)
     for order in "12345":
         run_id = start(visitor.app, Labels, order)

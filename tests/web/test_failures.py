@@ -46,7 +46,7 @@ def test_a_store_that_does_not_answer(visitor: Visitor, monkeypatch: pytest.Monk
         raise sa.exc.OperationalError("SELECT 1", {}, Exception("server closed the connection: secret-dsn"))
 
     start(visitor.app, Checkout)
-    monkeypatch.setattr("flask_squidmesh.dashboard.page_data.listing.list_runs", away)
+    monkeypatch.setattr("flask_squidmesh.dashboard.page_data.run_list.list_runs", away)
     answer = visitor.get("/runs")
     assert answer.status_code == 503
     assert "The database did not answer" in text_of(answer.text)
@@ -69,7 +69,7 @@ def test_a_page_that_was_filtered_is_tried_again_as_it_was(visitor: Visitor, mon
     def away(*_: object, **__: object) -> None:
         raise sa.exc.OperationalError("SELECT 1", {}, Exception("server closed the connection"))
 
-    monkeypatch.setattr("flask_squidmesh.dashboard.page_data.listing.list_runs", away)
+    monkeypatch.setattr("flask_squidmesh.dashboard.page_data.run_list.list_runs", away)
     assert 'href="/squidmesh/runs?word=failed&amp;q=nord"' in visitor.get("/runs?word=failed&q=nord").text
 
 
@@ -79,7 +79,7 @@ def test_a_search_that_takes_too_long(migrated_postgres_url: str, monkeypatch: p
     def slow(connection: sa.Connection, *_: object, **__: object) -> None:
         connection.execute(sa.text("SELECT pg_sleep(5)"))
 
-    monkeypatch.setattr("flask_squidmesh.dashboard.page_data.listing.list_runs", slow)
+    monkeypatch.setattr("flask_squidmesh.dashboard.page_data.run_list.list_runs", slow)
     answer = visitor.get("/runs")
     assert answer.status_code == 503
     assert "too broad: the database did not finish within 50 ms" in text_of(answer.text)
@@ -99,11 +99,11 @@ def slow(connection: sa.Connection, *_: object, **__: object) -> None:
     [
         ("/", "inbox"),
         ("/failures", "failures"),
-        ("/workflows", "rates.word_counts_of"),
-        ("/workflows/checkout", "rates.versions"),
+        ("/workflows", "figures.word_counts_of"),
+        ("/workflows/checkout", "figures.versions"),
         ("/workers", "fleet"),
         ("/audit", "events"),
-        ("/bulk?word=failed", "listing.list_runs"),
+        ("/bulk?word=failed", "run_list.list_runs"),
     ],
 )
 def test_every_page_gives_up_what_takes_too_long(
