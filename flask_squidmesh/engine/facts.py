@@ -1,6 +1,6 @@
 """What deciding is told, and what it answers with: rows to write and signals to send once they are committed.
 
-They are tuples, because each step copies some, and that takes a dataclass ten times as long.
+RunFact and StepFact are tuples, because each step copies some, and that takes a dataclass ten times as long.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Turning due work into claims, in fair turns; what a lost claim leaves behind is settled first.
-
-Whatever was at work in a process that died may have killed it. Alone, only what is guilty takes a process with it, and
-only that comes to SQUIDMESH_MAX_ABANDONED.
-"""
+"""Turning due work into claims, in fair turns; what a lost claim leaves behind is settled first."""
 
 from __future__ import annotations
 
@@ -399,6 +395,9 @@ SEEN_LATELY_SECONDS: Final = 3.0
 
 class SuspectIsolation:
     """Says what this process may claim, given what it performs: other visits, for one of the same has lost its claim.
+
+    Whatever was at work in a process that died may have killed it. Alone, only what is guilty takes a process with it,
+    and only that comes to SQUIDMESH_MAX_ABANDONED.
 
     patience: seconds. For so long nothing new is claimed while a suspect waits for what is at work to end, and while it
     is at work itself. What has been at work for longer counts as no company any more: so a step that takes hours keeps

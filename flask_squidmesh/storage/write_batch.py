@@ -1,7 +1,7 @@
-"""Changes as SQL: on PostgreSQL all of them are one statement, so that a step costs one round trip and one commit.
+"""Changes as SQL.
 
-On PostgreSQL they are common table expressions of one statement: one round trip, and all or nothing without a
-transaction around them. SQLite takes them one after the other.
+On PostgreSQL they are common table expressions of one statement: a step costs one round trip and one commit, all or
+nothing without a transaction around them. SQLite takes them one after the other.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 LONGEST_INTERVAL_SECONDS = 15.0
 BULK_SECONDS = 5.0
 UPKEEP = "upkeep"
-LOOKS_FOR_LOST = 10
-"""Within a claim timeout."""
+TAKEOVER_LOOKS = 10
+"""Within a claim timeout, for an executor whose workers do not look into the database by themselves."""
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -91,7 +91,7 @@ class Maintenance:
         until, timeout = time.monotonic() + seconds, self._runtime.settings.claim_timeout
         looks_itself = hasattr(self._runtime.executor, "wake")
         while (left := until - time.monotonic()) > 0:
-            if self._ended.wait(left if looks_itself else min(left, timeout / LOOKS_FOR_LOST)):
+            if self._ended.wait(left if looks_itself else min(left, timeout / TAKEOVER_LOOKS)):
                 return True
             if not looks_itself:
                 self._attend(_take_over)
