@@ -7,13 +7,18 @@ import inspect
 import json
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 from pydantic_core import ErrorDetails, to_jsonable_python
+
+JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+"""What JSON can hold: what is kept, and what comes back of it."""
+
+JsonObject: TypeAlias = "Mapping[str, JsonValue]"
 
 # How the types of pydantic's errors end that are about the kind of the value.
 ABOUT_KINDS = ("_type", "_parsing")
