@@ -170,7 +170,7 @@ def _look_at_usual(
             )
     finally:
         for recorded in settled if not written else ():
-            runtime.turns.forget(recorded.run)
+            runtime.publisher.turns.forget(recorded.run)
     if found and not written:
         return None
     for recorded in settled:
@@ -384,7 +384,7 @@ def _claim(runtime: Runtime, spec: WorkflowSpec, work: Work, settled: list[Recor
     work_queue.give(batch, claim, runtime.database, timedelta(seconds=runtime.settings.claim_timeout))
     if moved:
         batch.update(runs, {"id": work.run.id}, {"revision": revision, "updated_at": now, **moved})
-        runtime.turns.take(work.run)
+        runtime.publisher.turns.take(work.run)
         settled.append(Recorded(run=work.run, changes=[Changes(run=moved)], handed=HandOver(), onward=None))
     return claim
 

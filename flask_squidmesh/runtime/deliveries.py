@@ -21,11 +21,11 @@ from ..storage.tables import dispatches
 from ..storage.work_queue import Claim, UnansweredClaim, Work
 from ..storage.write_batch import WriteBatch
 from .claimer import may_take_over, take, unanswered_let_go
-from .dispatcher import Intent, hand_over
+from .dispatcher import Intent
 from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed, error_record, log_error, refused_by
 from .recorder import Recorded, after_commit, record, record_in, until_lost
 from .scheduler import PUT_OFF, activate, cron_trigger
-from .signal_publisher import facts_of, send
+from .signal_publisher import signalled
 from .step_function import RunState, apart, execute
 from .transaction_steps import perform_in_transaction
 
@@ -143,7 +143,7 @@ def skipped(runtime: Runtime, work: Work) -> None:
     """Tell that a delivery met another one's live claim."""
     run, visit = work.run, work.visit
     facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts, "reason": "already_running"}
-    send(runtime, "step_skipped", {**facts_of(run), **facts})
+    runtime.publisher.send("step_skipped", signalled(run), facts)
 
 
 def _dropped(runtime: Runtime, claim: Claim, outcome: Outcome | None) -> None:
@@ -281,7 +281,7 @@ def _put_off(runtime: Runtime, work: Work) -> None:
     has_expired = work.due and work.claim_id is not None
     seconds = runtime.settings.claim_timeout if has_expired else max(work.wait, SHORTEST_WAIT)
     due = runtime.clock.now() + timedelta(seconds=seconds)
-    hand_over(runtime, [Intent(run_id=work.run.id, kind=work.visit.kind, step=work.visit.step, due_at=due)])
+    runtime.dispatcher.hand_over([Intent(run_id=work.run.id, kind=work.visit.kind, step=work.visit.step, due_at=due)])
 
 
 def _suspect(work: Work) -> StepFact:

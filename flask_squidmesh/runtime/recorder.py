@@ -32,9 +32,9 @@ from ..storage.tables import step_runs
 from ..storage.work_queue import Claim
 from ..storage.write_batch import ClaimLostError, WriteBatch
 from .definition_change import adopting
-from .dispatcher import HandOver, announce_work, enqueues_within, finish, hand_over_within, intents
+from .dispatcher import HandOver, intents
 from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed, let_ctrl_c_through, log_error
-from .signal_publisher import announce
+from .signal_publisher import SignalledRun, signalled
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -45,14 +45,14 @@ def written_at_once(runtime: Runtime, run: RunFact, batch: WriteBatch) -> bool:
 
     False where the fence holds them back; then nothing is written.
     """
-    runtime.turns.take(run)
+    runtime.publisher.turns.take(run)
     found = False
     try:
         found = runtime.database.commit(batch)
         return found
     finally:
         if not found:
-            runtime.turns.forget(run)
+            runtime.publisher.turns.forget(run)
 
 
 logger = logging.getLogger("flask_squidmesh")
@@ -174,7 +174,7 @@ def _record_joining(
         around = DecisionContext(state=state, joins=fact_rows.joins_of(joins), hides=runtime.hides)
         draft = _draft(runtime, spec, run, claim, outcome, around, may_continue)
         if draft is not None:
-            runtime.turns.take(run)
+            runtime.publisher.turns.take(run)
         return draft and draft.batch
 
     dialect, written = runtime.database.dialect, False
@@ -183,7 +183,7 @@ def _record_joining(
         written = runtime.database.decide(asked, decide)
     finally:
         if draft is not None and not written:
-            runtime.turns.forget(draft.recorded.run)
+            runtime.publisher.turns.forget(draft.recorded.run)
     return draft.recorded if draft is not None and written else None
 
 
@@ -209,8 +209,8 @@ def _draft(
     if progress.reads or progress.at_odds:
         return None
     onward = _in_place(runtime, spec, run, claim, progress.changes) if may_continue else None
-    handed = announce_work(runtime, intents(run, progress.changes))
-    if handed.left and enqueues_within(runtime):
+    handed = runtime.dispatcher.announce_work(intents(run, progress.changes))
+    if handed.left and runtime.dispatcher.enqueues_within():
         return None
     batch = _batch(progress, handed, _held(runtime, claim))
     return _Draft(Recorded(run=run, changes=[progress.changes], handed=handed, onward=onward), batch)
@@ -262,7 +262,7 @@ def write(
         rest = progress.halt({rows: _READ[rows](connection, run.id) for rows in progress.reads})
         decided.append(rest)
         handed.append(_apply(runtime, connection, rest, known))
-    runtime.turns.take(run)
+    runtime.publisher.turns.take(run)
     taken = [each for one in handed for each in one.taken]
     left = [each for one in handed for each in one.left]
     changes = [each.changes for each in decided]
@@ -283,9 +283,9 @@ def _apply(
     held: write_batch.HeldClaim | None = None,
 ) -> HandOver:
     """Write some changes, and hand over what they call for."""
-    handed = announce_work(runtime, intents(progress.run, progress.changes, known))
+    handed = runtime.dispatcher.announce_work(intents(progress.run, progress.changes, known))
     write_batch.apply(connection, _batch(progress, handed, held))
-    return hand_over_within(runtime, connection, handed.left) if handed.left else handed
+    return runtime.dispatcher.hand_over_within(connection, handed.left) if handed.left else handed
 
 
 def _batch(progress: Progress, handed: HandOver, held: write_batch.HeldClaim | None) -> WriteBatch:
@@ -294,16 +294,17 @@ def _batch(progress: Progress, handed: HandOver, held: write_batch.HeldClaim | N
 
 def after_commit(runtime: Runtime, recorded: Recorded, raised: BaseException | None = None) -> None:
     """Send the signals and hand over. raised: what the step that failed raised, for the log."""
-    finish(runtime, runtime.turns.tell(recorded.run, lambda: _tell(runtime, recorded, raised)), recorded.handed)
+    runtime.dispatcher.finish(
+        runtime.publisher.turns.tell(recorded.run, lambda: _tell(runtime, recorded, raised)), recorded.handed
+    )
 
 
-def _tell(runtime: Runtime, recorded: Recorded, raised: BaseException | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    run = recorded.run
+def _tell(runtime: Runtime, recorded: Recorded, raised: BaseException | None) -> SignalledRun:
+    told, run = signalled(recorded.run), recorded.run
     for changes in recorded.changes:
-        facts = announce(runtime, run, changes, raised)
-        run = run._replace(status=facts["status"])
-    return facts
+        told = runtime.publisher.announce(run, changes, raised)
+        run = run._replace(status=changes.run.get("status", run.status))
+    return told
 
 
 def _in_place(runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, changes: Changes) -> Claim | None:

@@ -12,7 +12,7 @@ from ..storage import queues, work_queue
 from ..storage.tables import dispatches
 from ..storage.work_queue import Work
 from .claimer import apart, give_up_lost, may_take_over, offer_held, one_a_run
-from .dispatcher import Intent, hand_over
+from .dispatcher import Intent
 from .recorder import Recorded, after_commit
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def take_from_dead_workers(runtime: Runtime) -> int:
                     freed.append(work)
     for recorded in settled:
         after_commit(runtime, recorded)
-    hand_over(runtime, _at_once(freed))
+    runtime.dispatcher.hand_over(_at_once(freed))
     return len(freed)
 
 
@@ -58,7 +58,7 @@ def _hand_over_held(runtime: Runtime) -> int:
     """What a process of an older or newer version put back is for one of this version to do."""
     with runtime.database.write() as connection:
         offered = offer_held(runtime, connection, limit=BATCH)
-    hand_over(runtime, _at_once(offered))
+    runtime.dispatcher.hand_over(_at_once(offered))
     return len(offered)
 
 
@@ -82,5 +82,5 @@ def _hand_over_again(runtime: Runtime) -> int:
             )
     if overdue:
         wanted = [Intent(run_id=row.run_id, kind=row.kind, step=row.step, due_at=None) for row in overdue]
-        hand_over(runtime, wanted, repeated=True)
+        runtime.dispatcher.hand_over(wanted, repeated=True)
     return len(overdue)

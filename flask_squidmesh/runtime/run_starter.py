@@ -27,9 +27,9 @@ from ..storage.work_queue import Claim
 from ..storage.write_batch import WriteBatch
 from ..storage.write_statements import INSERTS
 from .command_arguments import actor_of, key_of, tenant_of
-from .dispatcher import HandOver, announce_work, enqueues_within, finish, hand_over_within, intents
+from .dispatcher import HandOver, intents
 from .recorder import written_at_once
-from .signal_publisher import announce, send
+from .signal_publisher import signalled
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -123,7 +123,7 @@ def written(runtime: Runtime, connection: sa.Connection, wanted: NewRunRequest) 
 def _begun_at_once(runtime: Runtime, wanted: NewRunRequest) -> StartedRun | None:
     """Write the run and its key as one statement. None where that does not do, and then nothing is written."""
     aliased = wanted.key is not None and wanted.spec.aliases
-    if wanted.parent is not None or aliased or enqueues_within(runtime):
+    if wanted.parent is not None or aliased or runtime.dispatcher.enqueues_within():
         return None
     batch = WriteBatch(fenced=wanted.key is not None)
     run_id = new_id()
@@ -140,10 +140,10 @@ def insert(runtime: Runtime, connection: sa.Connection, wanted: NewRunRequest, r
     started = _new(runtime, batch, wanted, run_id or new_id())
     batch.execute(connection)
     assert started.run is not None
-    runtime.turns.take(started.run)
+    runtime.publisher.turns.take(started.run)
     if not started.handed.left:
         return started
-    return replace(started, handed=hand_over_within(runtime, connection, started.handed.left))
+    return replace(started, handed=runtime.dispatcher.hand_over_within(connection, started.handed.left))
 
 
 def _new(runtime: Runtime, batch: WriteBatch, wanted: NewRunRequest, run_id: str) -> StartedRun:
@@ -161,7 +161,7 @@ def _new(runtime: Runtime, batch: WriteBatch, wanted: NewRunRequest, run_id: str
     row = {**_row(wanted, run, now, runtime.loaded_at, runtime.hides), **progress.changes.run}
     copied = [{**each, "run_id": run_id} for each in wanted.copied]
     write_batch.begin(batch, row, progress.changes, now=now, copied=copied)
-    handed = announce_work(runtime, intents(run, progress.changes))
+    handed = runtime.dispatcher.announce_work(intents(run, progress.changes))
     if handed.notice is not None:
         batch.notify(*handed.notice)
     return StartedRun(
@@ -300,24 +300,19 @@ def tell(runtime: Runtime, started: StartedRun) -> None:
     run, changes = started.run, started.changes
     if run is None or changes is None:
         return
-    facts = {
-        "run_id": run.id,
-        "workflow": run.workflow,
-        "trigger": run.trigger,
-        "tenant": run.tenant,
-        "status": changes.run.get("status", run.status),
-        "current_step": changes.run.get("current_step"),
-    }
+    begun = signalled(run)._replace(
+        status=changes.run.get("status", run.status), current_step=changes.run.get("current_step")
+    )
 
     def tell_of_it() -> None:
         if started.replayed_from:
-            send(runtime, "run_replayed", {**facts, "replayed_from_id": started.replayed_from})
+            runtime.publisher.send("run_replayed", begun, {"replayed_from_id": started.replayed_from})
         else:
-            send(runtime, "run_created", facts)
-        announce(runtime, run, changes)
+            runtime.publisher.send("run_created", begun)
+        runtime.publisher.announce(run, changes)
 
-    runtime.turns.tell(run, tell_of_it)
-    finish(runtime, facts, started.handed)
+    runtime.publisher.turns.tell(run, tell_of_it)
+    runtime.dispatcher.finish(begun, started.handed)
 
 
 def start(

@@ -27,11 +27,12 @@ from .bulk_jobs import Objection, no_objection
 from .claim_renewal import ClaimKeeper
 from .claimer import SuspectIsolation
 from .deliveries import Delivery, perform
+from .dispatcher import Dispatcher
 from .forking import follow
 from .maintenance.heartbeats import QueueProgress
 from .maintenance.pruning import Retention
 from .maintenance.upkeep import Maintenance
-from .signal_publisher import SignalSequencer
+from .signal_publisher import SignalPublisher
 from .step_function import OwnContext
 from .waking import WakeSignal
 
@@ -73,7 +74,15 @@ class Runtime:
         longest_silence = self.settings.claim_timeout * LONGEST_SILENCE
         self.database = Database(self._open_engine, self.clock, self._host_session, self._bind, longest_silence)
         self.claims = ClaimKeeper(self)
-        self.turns = SignalSequencer()
+        self.publisher = SignalPublisher(self.app)
+        self.dispatcher = Dispatcher(
+            executor=lambda: self.executor,
+            queue=self.settings.queue,
+            database=self.database,
+            clock=self.clock,
+            publisher=self.publisher,
+            bell=self.bell,
+        )
         self.solitude = SuspectIsolation(patience=self.settings.claim_timeout)
         self.queue_progress = QueueProgress()
         self.retention = Retention(self)

@@ -6,15 +6,15 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeVar
+
+from flask import Flask
 
 from .. import signals
 from ..engine.facts import Changes, RunFact
 from ..errors import FailStep
 from .outcomes import is_a, let_ctrl_c_through, log_error, loggable
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -32,6 +32,25 @@ TOLD: dict[str, tuple[int, str]] = {
     "step_retry_scheduled": (logging.INFO, "step is tried again in {delay:g} s"),
     "manual_action_taken": (logging.INFO, "{action} by a person"),
 }
+
+
+NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
+
+
+class SignalledRun(NamedTuple):
+    """What every signal says of its run."""
+
+    run_id: str
+    workflow: str
+    trigger: str
+    tenant: str
+    status: str
+    current_step: str | None
+
+
+def signalled(run: RunFact) -> SignalledRun:
+    """The run as signals tell of it."""
+    return SignalledRun(run.id, run.workflow, run.trigger, run.tenant, run.status, run.current_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,52 +136,53 @@ def _ticket(run: RunFact) -> _Ticket:
     return run.revision, threading.get_ident()
 
 
-def announce(runtime: Runtime, run: RunFact, changes: Changes, raised: BaseException | None = None) -> dict[str, Any]:
-    """Tell what one decision about the run changed: its steps first, then the run's own move.
+class SignalPublisher:
+    """Tells subscribers and the log of what has been committed.
 
-    raised: what the step that failed raised. Answer the facts about the run that every signal carries.
+    turns: keeps what is told of a run in the order in which it was decided.
     """
-    status = changes.run.get("status", run.status)
-    facts = {**facts_of(run), "status": status, "current_step": changes.run.get("current_step", run.current_step)}
-    goes_on = any(notice.signal == "step_retry_scheduled" for notice in changes.notices)
-    for notice in changes.notices:
-        if notice.signal == "step_failed":
-            send(runtime, "step_failed", {**notice.data, **facts}, FailedAttempt(raised, goes_on))
-        else:
-            send(runtime, notice.signal, {**notice.data, **facts})
-    if status != run.status:
-        send(runtime, "run_transitioned", {**facts, "from_status": run.status})
-    return facts
 
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self.turns = SignalSequencer()
 
-def facts_of(run: RunFact) -> dict[str, Any]:
-    """What every signal says of its run."""
-    return {
-        "run_id": run.id,
-        "workflow": run.workflow,
-        "trigger": run.trigger,
-        "tenant": run.tenant,
-        "status": run.status,
-        "current_step": run.current_step,
-    }
+    def announce(self, run: RunFact, changes: Changes, raised: BaseException | None = None) -> SignalledRun:
+        """Tell what one decision about the run changed: its steps first, then the run's own move.
 
+        raised: what the step that failed raised. Answer what every signal says of the run.
+        """
+        status = changes.run.get("status", run.status)
+        told = signalled(run)._replace(status=status, current_step=changes.run.get("current_step", run.current_step))
+        goes_on = any(notice.signal == "step_retry_scheduled" for notice in changes.notices)
+        for notice in changes.notices:
+            failed = FailedAttempt(raised, goes_on) if notice.signal == "step_failed" else None
+            self.send(notice.signal, told, notice.data, failed)
+        if status != run.status:
+            self.send("run_transitioned", told, {"from_status": run.status})
+        return told
 
-def send(runtime: Runtime, name: str, facts: Mapping[str, Any], failed: FailedAttempt | None = None) -> None:
-    """Write its log record and send the signal. A subscriber that raises is logged and changes nothing."""
-    try:
-        write(name, facts, failed)
-    except BaseException as error:  # a filter or a formatter of the host's
-        let_ctrl_c_through(error)
-        log_error(logger, error, "squidmesh: the log record of %s could not be written", name)
-    signal = getattr(signals, name)
-    if not signal.receivers:
-        return
-    for receiver in signal.receivers_for(runtime.app):
+    def send(
+        self, name: str, run: SignalledRun, further: Mapping[str, object] = NOTHING, failed: FailedAttempt | None = None
+    ) -> None:
+        """Write its log record and send the signal. A subscriber that raises is logged and changes nothing.
+
+        further: what it says beside what every signal says of its run.
+        """
+        facts = {**further, **run._asdict()}
         try:
-            receiver(runtime.app, **_keywords(receiver, facts))
-        except BaseException as error:  # what is told has been committed, so nothing may end here
+            write(name, facts, failed)
+        except BaseException as error:  # a filter or a formatter of the host's
             let_ctrl_c_through(error)
-            log_error(logger, error, "squidmesh: a subscriber to %s raised", name)
+            log_error(logger, error, "squidmesh: the log record of %s could not be written", name)
+        signal = getattr(signals, name)
+        if not signal.receivers:
+            return
+        for receiver in signal.receivers_for(self._app):
+            try:
+                receiver(self._app, **_keywords(receiver, facts))
+            except BaseException as error:  # what is told has been committed, so nothing may end here
+                let_ctrl_c_through(error)
+                log_error(logger, error, "squidmesh: a subscriber to %s raised", name)
 
 
 def _keywords(receiver: Any, facts: Mapping[str, Any]) -> Mapping[str, Any]:

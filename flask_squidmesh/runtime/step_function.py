@@ -47,7 +47,7 @@ from .outcomes import (
 )
 from .recorder import until_lost
 from .run_starter import start_child
-from .signal_publisher import facts_of, send
+from .signal_publisher import signalled
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -325,7 +325,7 @@ def _invoke(
 def _began(runtime: Runtime, claim: Claim) -> None:
     visit, run = claim.visit, claim.run
     facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts}
-    send(runtime, "step_started", {**facts_of(run), **facts})
+    runtime.publisher.send("step_started", signalled(run), facts)
 
 
 def _callable(runtime: Runtime, function: Callable[..., Any]) -> Callable[..., Any]:

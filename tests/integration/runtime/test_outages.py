@@ -13,8 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import FailStep, Manual, Retry, Step, StepContext, Workflow
-from flask_squidmesh.runtime import deliveries, dispatcher, recorder
+from flask_squidmesh.runtime import deliveries, recorder
 from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.dispatcher import Dispatcher
 from flask_squidmesh.storage import fact_rows
 from flask_squidmesh.testing import drain
 from tests.commits import around_commits, statements_told
@@ -305,8 +306,8 @@ def test_a_hand_over_while_the_database_is_away_fails_no_start(
     workflow = chain(script)
     shop = open_shop(workflow, executor=Recording())
     with monkeypatch.context() as patched:
-        patched.setattr(dispatcher, "summary", away)
-        patched.setattr(dispatcher, "_note_failure", away)
+        patched.setattr(Dispatcher, "_summary", away)
+        patched.setattr(Dispatcher, "_note_failure", away)
         run_id = shop.start(workflow)
     assert shop.status(run_id) == "pending"
 
