@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from math import isfinite
-from typing import Any, Final, Literal
+from typing import Any, Final, Generic, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from .errors import ConfigurationError
@@ -30,12 +30,15 @@ ACTIONS: Final = (*READING_ACTIONS, *WRITING_ACTIONS)
 LOCALES: Final = ("en", "de")
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
-class _SettingKind:
+class _SettingKind(Generic[T]):
     """What a setting must be. `read` raises TypeError or ValueError where a value does not fit."""
 
     expected: str
-    read: Callable[[Any], Any]
+    read: Callable[[object], T]
 
 
 def _fits(condition: bool) -> None:
@@ -43,108 +46,121 @@ def _fits(condition: bool) -> None:
         raise ValueError
 
 
-def _read_text(value: Any) -> str:
-    _fits(isinstance(value, str) and value.strip() != "")
-    return str(value)
+def _of(kind: type[T], value: object) -> T:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError
+    return value
 
 
-def _read_switch(value: Any) -> bool:
-    _fits(isinstance(value, bool))
-    return bool(value)
+def _read_text(value: object) -> str:
+    text = _of(str, value)
+    _fits(text.strip() != "")
+    return str(text)
 
 
-def _read_count(value: Any) -> int:
-    _fits(isinstance(value, int) and not isinstance(value, bool) and value >= 1)
-    return int(value)
+def _read_switch(value: object) -> bool:
+    return _of(bool, value)
 
 
-def _read_whole(value: Any) -> int:
-    _fits(isinstance(value, int) and not isinstance(value, bool))
-    return int(value)
+def _read_count(value: object) -> int:
+    count = _read_whole(value)
+    _fits(count >= 1)
+    return count
 
 
-def _read_seconds(value: Any) -> float:
-    _fits(isinstance(value, int | float | timedelta) and not isinstance(value, bool))
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+def _read_whole(value: object) -> int:
+    return int(_of(int, value))
+
+
+def _read_seconds(value: object) -> float:
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    else:
+        seconds = float(value if isinstance(value, float) else _of(int, value))
     _fits(isfinite(seconds) and seconds >= 0)
     return seconds
 
 
-def _read_positive_seconds(value: Any) -> float:
+def _read_positive_seconds(value: object) -> float:
     seconds = _read_seconds(value)
     _fits(seconds > 0)
     return seconds
 
 
-def _read_executor(value: Any) -> Any:
-    text, kind = isinstance(value, str), isinstance(value, type)
-    _fits(value.strip() != "" if text else kind or type(value).__module__ != "builtins")
+def _read_object(value: object) -> object:
+    """What is given itself, or as the text that leads to it."""
+    if isinstance(value, str):
+        _fits(value.strip() != "")
+    else:
+        _fits(isinstance(value, type) or type(value).__module__ != "builtins")
     return value
 
 
-def _read_prefix(value: Any) -> str:
+def _read_prefix(value: object) -> str:
     _fits(isinstance(value, str) and re.fullmatch(r"(/[^/\s]+)+", value) is not None)
     return str(value)
 
 
-def _read_timezone(value: Any) -> str:
+def _read_timezone(value: object) -> str:
     return ZoneInfo(_read_text(value)).key
 
 
-def _listed(read: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    def read_all(value: Any) -> tuple[Any, ...]:
-        _fits(isinstance(value, list | tuple | set | frozenset))
+def _listed(read: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
+    def read_all(value: object) -> tuple[T, ...]:
+        if not isinstance(value, list | tuple | set | frozenset):
+            raise TypeError
         return tuple(map(read, value))
 
     return read_all
 
 
-def _mapped(read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
-    def read_all(value: Any) -> dict[str, Any]:
-        _fits(isinstance(value, Mapping))
+def _mapped(read: Callable[[object], T]) -> Callable[[object], dict[str, T]]:
+    def read_all(value: object) -> dict[str, T]:
+        if not isinstance(value, Mapping):
+            raise TypeError
         return {_read_text(key): read(item) for key, item in value.items()}
 
     return read_all
 
 
-def _read_sizes(value: Any) -> tuple[int, ...]:
+def _read_sizes(value: object) -> tuple[int, ...]:
     sizes = _listed(_read_count)(value)
     _fits(len(sizes) > 0)
     return sizes
 
 
-def _read_action(value: Any) -> str:
+def _read_action(value: object) -> str:
     _fits(value in ACTIONS)
     return str(value)
 
 
-def _read_locale(value: Any) -> str:
+def _read_locale(value: object) -> str:
     _fits(value in LOCALES)
     return str(value)
 
 
-def _read_pattern(value: Any) -> re.Pattern[str]:
+def _read_pattern(value: object) -> re.Pattern[str]:
     try:
         return re.compile(_read_text(value), re.IGNORECASE)
     except re.error:
         raise ValueError from None
 
 
-def _read_period(value: Any) -> timedelta | None:
+def _read_period(value: object) -> timedelta | None:
     return None if value is None else timedelta(seconds=_read_positive_seconds(value))
 
 
-def _read_retention(value: Any) -> Mapping[str, timedelta | None]:
+def _read_retention(value: object) -> Mapping[str, timedelta | None]:
     if isinstance(value, Mapping):
         return _mapped(_read_period)(value)
     return dict.fromkeys(("completed", "failed", "cancelled"), _read_period(value))
 
 
-def _read_policy(value: Any) -> str | Mapping[str, str]:
+def _read_policy(value: object) -> Literal["auto"] | Mapping[str, str]:
     return "auto" if value == "auto" else _mapped(_read_text)(value)
 
 
-def _or_none(kind: _SettingKind) -> _SettingKind:
+def _or_none(kind: _SettingKind[T]) -> _SettingKind[T | None]:
     return _SettingKind(f"{kind.expected}, or None", lambda value: None if value is None else kind.read(value))
 
 
@@ -154,8 +170,8 @@ _COUNT = _SettingKind("a whole number, 1 or more", _read_count)
 _WHOLE = _SettingKind("a whole number", _read_whole)
 _SECONDS = _SettingKind("a number of seconds, 0 or more", _read_seconds)
 _POSITIVE_SECONDS = _SettingKind("a number of seconds above 0", _read_positive_seconds)
-_EXECUTOR = _SettingKind('an import string such as "shop.jobs:ShopExecutor", a class or an instance', _read_executor)
-_APP = _SettingKind('an import string such as "shop.jobs:queue", or the App itself', _read_executor)
+_EXECUTOR = _SettingKind('an import string such as "shop.jobs:ShopExecutor", a class or an instance', _read_object)
+_APP = _SettingKind('an import string such as "shop.jobs:queue", or the App itself', _read_object)
 _PREFIX = _SettingKind('a path such as "/squidmesh", without a slash at its end', _read_prefix)
 _TIMEZONE = _SettingKind('the name of a time zone such as "Europe/Berlin"', _read_timezone)
 _LOCALE = _SettingKind(f"one of {', '.join(LOCALES)}", _read_locale)
@@ -168,7 +184,7 @@ _RETENTION = _SettingKind(
 _POLICY = _SettingKind('"auto", or a mapping of directives to text', _read_policy)
 
 
-def _setting(kind: _SettingKind, default: Any) -> Any:
+def _setting(kind: _SettingKind[T], default: T) -> T:
     return field(default=default, metadata={"kind": kind})
 
 
@@ -224,7 +240,7 @@ class Config:
     Celery app; None where it is `app.extensions["celery"]`.
     """
 
-    executor: Any = field(default=None, metadata={"kind": _or_none(_EXECUTOR)})
+    executor: object = _setting(_or_none(_EXECUTOR), None)
     queue: str = _setting(_TEXT, "squidmesh")
     url_prefix: str | None = _setting(_or_none(_PREFIX), "/squidmesh")
     bind: str | None = _setting(_or_none(_TEXT), None)
@@ -238,13 +254,13 @@ class Config:
     retention: Mapping[str, timedelta | None] | None = _setting(_or_none(_RETENTION), None)
     key_retention: float = _setting(_SECONDS, 2_592_000.0)
     poll_interval: float = _setting(_POSITIVE_SECONDS, 1.0)
-    procrastinate_app: Any = field(default=None, metadata={"kind": _or_none(_APP)})
+    procrastinate_app: object = _setting(_or_none(_APP), None)
     procrastinate_priority: int = _setting(_WHOLE, 0)
-    celery_app: Any = field(default=None, metadata={"kind": _or_none(_APP)})
+    celery_app: object = _setting(_or_none(_APP), None)
     dashboard: DashboardConfig = field(default_factory=DashboardConfig)
 
 
-def _keys(owner: type[Any], prefix: str) -> dict[str, tuple[str, _SettingKind]]:
+def _keys(owner: type[Config | DashboardConfig], prefix: str) -> dict[str, tuple[str, _SettingKind[object]]]:
     return {prefix + each.name.upper(): (each.name, each.metadata["kind"]) for each in fields(owner) if each.metadata}
 
 
@@ -253,7 +269,7 @@ _KEYS = _keys(Config, KEY_PREFIX)
 KEYS: Final = (*_KEYS, *_DASHBOARD_KEYS)
 
 
-def read_config(settings: Mapping[str, Any]) -> Config:
+def read_config(settings: Mapping[str, object]) -> Config:
     """The SQUIDMESH_* settings in an app's configuration; all others are left alone.
 
     Raises ConfigurationError that names every unknown key and every value of the wrong kind, at once. Values are
@@ -267,7 +283,7 @@ def read_config(settings: Mapping[str, Any]) -> Config:
     return Config(**values, dashboard=DashboardConfig(**dashboard))
 
 
-def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
+def _unknown(settings: Mapping[str, object]) -> Iterator[str]:
     names = [key.removeprefix(KEY_PREFIX) for key in KEYS]
     for key in sorted(key for key in settings if key.startswith(KEY_PREFIX) and key not in KEYS):
         close = get_close_matches(key.removeprefix(KEY_PREFIX), names, n=1)
@@ -276,7 +292,7 @@ def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _read(
-    keys: Mapping[str, tuple[str, _SettingKind]], settings: Mapping[str, Any], faults: list[str]
+    keys: Mapping[str, tuple[str, _SettingKind[object]]], settings: Mapping[str, object], faults: list[str]
 ) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, (name, kind) in keys.items():
@@ -289,7 +305,7 @@ def _read(
     return values
 
 
-def _found(value: Any) -> str:
+def _found(value: object) -> str:
     """What kind of thing the value is, without the value where it could be a secret."""
     match value:
         case None | bool() | int() | float():

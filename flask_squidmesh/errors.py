@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from uuid import UUID
 
 LONGEST_DELAY: Final = timedelta(days=36_500)
@@ -131,6 +131,34 @@ class ConflictError(SquidMeshError):
         super().__init__(message)
 
 
+class BlockingStep(TypedDict):
+    """A step that a replay would repeat although its effect cannot be taken back, and how it ended.
+
+    reason: completed, or may_have_taken_effect for a step that began and did not complete.
+    """
+
+    step: str
+    irreversible: bool
+    compensatable: bool
+    status: str
+    reason: str
+
+
+class ErrorRecord(TypedDict, total=False):
+    """What is kept of an error that a step raised.
+
+    type: the name of the exception. code: a short stable name for programs. details: anything JSON can hold.
+    retryable: False where the step said that another attempt is of no use.
+    """
+
+    type: str
+    message: str
+    code: str | None
+    details: Any
+    traceback: str | None
+    retryable: bool
+
+
 class UnsafeReplayError(SquidMeshError):
     """A replay would repeat steps that cannot be undone.
 
@@ -138,12 +166,22 @@ class UnsafeReplayError(SquidMeshError):
     """
 
     def __init__(self, steps: Sequence[Mapping[str, Any]]) -> None:
-        self.steps = [dict(step) for step in steps]
-        names = ", ".join(str(step["step"]) for step in steps)
+        self.steps = [_blocking(step) for step in steps]
+        names = ", ".join(step["step"] for step in self.steps)
         super().__init__(
             f"Replay would run steps again whose effects cannot be undone: {names}. "
             "Pass allow_irreversible=True if that is what you want."
         )
+
+
+def _blocking(step: Mapping[str, Any]) -> BlockingStep:
+    return BlockingStep(
+        step=step["step"],
+        irreversible=step["irreversible"],
+        compensatable=step["compensatable"],
+        status=step["status"],
+        reason=step["reason"],
+    )
 
 
 class ManualActionError(SquidMeshError):
@@ -168,7 +206,7 @@ class FailStep(Exception):
     message: what went wrong, for people. code: a short stable name for programs. details: anything JSON can hold.
     """
 
-    def __init__(self, message: str = "", *, code: str | None = None, details: Any = None) -> None:
+    def __init__(self, message: str = "", *, code: str | None = None, details: object = None) -> None:
         self.message, self.code, self.details = message, code, details
         super().__init__(message)
 
@@ -186,7 +224,7 @@ class RetryStep(Exception):
         *,
         after: float | Decimal | Fraction | timedelta | None = None,
         code: str | None = None,
-        details: Any = None,
+        details: object = None,
     ) -> None:
         if after is not None and seconds_of(after) is None:
             known = isinstance(after, _NUMBERS) and not isinstance(after, bool)

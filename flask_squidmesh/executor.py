@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol, TypedDict, Unpack
 from uuid import UUID
 
 from flask import current_app
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .definition.workflow import Workflow
 
-Metadata = Mapping[str, Any]
+Metadata = Mapping[str, object]
 
 REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "step": ("run_id", "step"),
@@ -41,7 +41,7 @@ class Identified(Protocol):
         ...
 
 
-class Payload(dict[str, Any]):
+class Payload(dict[str, str]):
     """What a queued job carries: a dictionary of text, which JSON can hold.
 
     A job gives it back unchanged: `mesh.perform(payload)`. It names what is to be done and holds no state. `queue` is
@@ -177,14 +177,16 @@ def check_payload(payload: object) -> Payload:
         )
     kind = payload.get("kind")
     if not isinstance(kind, str) or kind not in REQUIRED:
+        is_there, known = "kind" in payload, ", ".join(REQUIRED)
         raise PayloadError(
-            f"A job's payload must have a kind that is one of {', '.join(REQUIRED)}. Pass it to perform unchanged.",
-            **_fault("kind", payload, "must be one of " + ", ".join(REQUIRED)),
+            f"A job's payload must have a kind that is one of {known}. Pass it to perform unchanged.",
+            missing_fields=() if is_there else ("kind",),
+            invalid_types={"kind": f"must be one of {known}"} if is_there else None,
         )
     return _checked(kind, payload)
 
 
-def _checked(kind: str, payload: Mapping[Any, Any]) -> Payload:
+def _checked(kind: str, payload: Mapping[object, object]) -> Payload:
     optional = [key for key in OPTIONAL.get(kind, ()) if payload.get(key) is not None]
     absent = [key for key in REQUIRED[kind] if key not in payload]
     given = {key: payload[key] for key in (*REQUIRED[kind], *optional) if key in payload}
@@ -196,12 +198,13 @@ def _checked(kind: str, payload: Mapping[Any, Any]) -> Payload:
             missing_fields=absent,
             invalid_types=wrong,
         )
-    if "run_id" in given:
-        given["run_id"] = str(UUID(given["run_id"]))
-    return Payload(given, kind=kind)
+    checked = Payload({key: str(value) for key, value in given.items()}, kind=kind)
+    if "run_id" in checked:
+        checked["run_id"] = str(UUID(checked["run_id"]))
+    return checked
 
 
-def _reason(key: str, value: Any) -> str | None:
+def _reason(key: str, value: object) -> str | None:
     """Why the value does not fit its key, or None."""
     if not isinstance(value, str) or not value or not is_storable(value):
         return "must be text that is not empty and that a database can hold"
@@ -222,10 +225,6 @@ def _parses(read: Callable[[str], object], text: str) -> bool:
     return True
 
 
-def _fault(key: str, payload: Mapping[Any, Any], reason: str) -> dict[str, Any]:
-    return {"invalid_types": {key: reason}} if key in payload else {"missing_fields": [key]}
-
-
 SETTING: Final = "SQUIDMESH_EXECUTOR"
 READY_MADE: Final = {
     "database": "flask_squidmesh.integrations.database_executor:DatabaseExecutor",
@@ -235,32 +234,45 @@ READY_MADE: Final = {
 METHODS: Final = ("enqueue_step", "enqueue_steps", "enqueue_compensation", "enqueue_cron")
 
 
+class HandOver(TypedDict, total=False):
+    """What the methods of executors are told beside what to queue. schedule_in: seconds until it is due."""
+
+    schedule_in: float | None
+
+
+class CronHandOver(HandOver, total=False):
+    """The same of a cron activation."""
+
+    intended_window: datetime | str | None
+    signal_id: str | None
+
+
 class ForeignExecutor(Executor):
     """A host's object that has the four enqueue_ methods without being an Executor; the rest is asked of it too."""
 
-    def __init__(self, host: Any) -> None:
-        self._host = host
+    def __init__(self, host: object) -> None:
+        self._host: Any = host
 
     def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Metadata:
         """Not there: such an object takes steps, compensations and cron triggers by methods of their own."""
         raise NotImplementedError(f"{type(self._host).__qualname__} has no `enqueue`. Call one of its four methods.")
 
-    def enqueue_step(self, run: Identified, step: str, **options: Any) -> Metadata:
+    def enqueue_step(self, run: Identified, step: str, **options: Unpack[HandOver]) -> Metadata:
         """Ask the host's object."""
         metadata: Metadata = self._host.enqueue_step(run, step, **options)
         return metadata
 
-    def enqueue_steps(self, run: Identified, steps: Iterable[str], **options: Any) -> Sequence[Metadata]:
+    def enqueue_steps(self, run: Identified, steps: Iterable[str], **options: Unpack[HandOver]) -> Sequence[Metadata]:
         """Ask the host's object."""
         metadata: Sequence[Metadata] = self._host.enqueue_steps(run, steps, **options)
         return metadata
 
-    def enqueue_compensation(self, run: Identified, **options: Any) -> Metadata:
+    def enqueue_compensation(self, run: Identified, **options: Unpack[HandOver]) -> Metadata:
         """Ask the host's object."""
         metadata: Metadata = self._host.enqueue_compensation(run, **options)
         return metadata
 
-    def enqueue_cron(self, workflow: str | type[Workflow], trigger: str, **options: Any) -> Metadata:
+    def enqueue_cron(self, workflow: str | type[Workflow], trigger: str, **options: Unpack[CronHandOver]) -> Metadata:
         """Ask the host's object."""
         metadata: Metadata = self._host.enqueue_cron(workflow, trigger, **options)
         return metadata
@@ -270,11 +282,11 @@ class ForeignExecutor(Executor):
         asked = getattr(self._host, "continues", None)
         return asked is not None and bool(asked(run, step))
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._host, name)
 
 
-def resolve(setting: Any) -> Executor:
+def resolve(setting: object) -> Executor:
     """The executor that SQUIDMESH_EXECUTOR means.
 
     setting: the name of a ready-made one, an import string ("shop.jobs:ShopExecutor" or with a dot), a class, which is
@@ -301,14 +313,14 @@ def require_executor(executor: Executor, owner: type[Executor], engine: str) -> 
         )
 
 
-def missing_methods(owner: type[Any]) -> tuple[str, ...]:
+def missing_methods(owner: type) -> tuple[str, ...]:
     """The methods that a class must still have before it can serve as an executor."""
     if issubclass(owner, Executor):
         return tuple(sorted(owner.__abstractmethods__))
     return tuple(name for name in METHODS if not callable(getattr(owner, name, None)))
 
 
-def _check_methods(owner: type[Any]) -> None:
+def _check_methods(owner: type) -> None:
     names = missing_methods(owner)
     if not names:
         return
@@ -318,7 +330,7 @@ def _check_methods(owner: type[Any]) -> None:
     )
 
 
-def _made(owner: type[Any]) -> Any:
+def _made(owner: type) -> object:
     try:
         return owner()
     except Exception as error:
@@ -328,7 +340,7 @@ def _made(owner: type[Any]) -> Any:
         ) from error
 
 
-def _imported(name: str) -> Any:
+def _imported(name: str) -> object:
     if name in READY_MADE:
         return _ready_made(name)
     if not re.search(r"\w[.:]\w", name):
@@ -339,18 +351,19 @@ def _imported(name: str) -> Any:
     return imported(SETTING, name)
 
 
-def _ready_made(name: str) -> Any:
+def _ready_made(name: str) -> object:
     module, _, attribute = READY_MADE[name].partition(":")
     try:
-        return getattr(import_module(module), attribute)
+        found: object = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"SQUIDMESH_EXECUTOR is {name!r}, which needs the package {error.name}, but it is not installed. "
             f"Run: pip install 'flask-squidmesh[{name}]'"
         ) from error
+    return found
 
 
-def imported(setting: str, name: str) -> Any:
+def imported(setting: str, name: str) -> object:
     """What an import string leads to, such as "shop.jobs:ShopExecutor" or the same with a dot.
 
     setting: the key it was found under. Raises ConfigurationError where it leads nowhere.
@@ -364,8 +377,9 @@ def imported(setting: str, name: str) -> Any:
             "Correct the name, or mend the module."
         ) from error
     try:
-        return getattr(module, attribute)
+        found: object = getattr(module, attribute)
     except AttributeError:
         raise ConfigurationError(
             f"{setting} leads to {attribute} in the module {module_name}, which has no such name. Correct it."
         ) from None
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, Literal, TypeVar, Unpack, overload
+from typing import Literal, TypeVar, Unpack, overload
 
 from flask import Blueprint, Flask
 
@@ -28,11 +28,11 @@ from .dashboard.host_hooks import (
 )
 from .definition.workflow import Registry, Workflow
 from .errors import ConfigurationError, PayloadError, UnknownWorkflowError, given, seconds_of
-from .executor import Payload, check_payload
+from .executor import Metadata, Payload, check_payload
 from .people import Actor
 from .queries import explanation, run_graph, run_list, run_snapshot
 from .queries.results import Explanation, Graph, Run, RunHistory, RunPage
-from .queries.run_filters import RunFilters
+from .queries.run_filters import RunFilters, WorkflowFilter
 from .runtime import run_starter, schedule_commands, worker
 from .runtime.deliveries import Delivery
 from .runtime.maintenance import pruning
@@ -196,7 +196,7 @@ class SquidMesh(Commands):
     def start_run(
         self,
         workflow: type[Workflow] | str,
-        payload: Any = None,
+        payload: object = None,
         *,
         trigger: str | None = None,
         idempotency_key: str | None = None,
@@ -355,7 +355,7 @@ class SquidMesh(Commands):
 
     # -- work --------------------------------------------------------------------------------------------------
 
-    def perform(self, payload: Any) -> Delivery:
+    def perform(self, payload: object) -> Delivery:
         """Do what a queued job asks for. The host's job calls this with the payload its executor was given.
 
         A failed step is not a failed job: the Delivery says what happened. Raises PayloadError for a payload that the
@@ -371,7 +371,7 @@ class SquidMesh(Commands):
         schedule_in: float | None = None,
         intended_window: datetime | None = None,
         signal_id: str | None = None,
-    ) -> Any:
+    ) -> Metadata:
         """Hand a cron activation to the executor, as the host's scheduler does when a trigger is due.
 
         schedule_in: seconds until it is due; None for at once. intended_window: the time that the schedule meant.
@@ -390,7 +390,7 @@ class SquidMesh(Commands):
         )
 
     def pause_schedule(
-        self, workflow: type[Workflow] | str, trigger: str, *, actor: Any, comment: str | None = None
+        self, workflow: type[Workflow] | str, trigger: str, *, actor: Actor, comment: str | None = None
     ) -> None:
         """Have a cron trigger start nothing until it is resumed; it is recorded in the audit.
 
@@ -400,7 +400,7 @@ class SquidMesh(Commands):
         schedule_commands.pause(self._ready(), workflow, trigger, actor=actor, comment=comment)
 
     def resume_schedule(
-        self, workflow: type[Workflow] | str, trigger: str, *, actor: Any, comment: str | None = None
+        self, workflow: type[Workflow] | str, trigger: str, *, actor: Actor, comment: str | None = None
     ) -> None:
         """Have a paused cron trigger start runs again, from its next window on. Raises as pause_schedule."""
         schedule_commands.resume(self._ready(), workflow, trigger, actor=actor, comment=comment)
@@ -412,8 +412,10 @@ class SquidMesh(Commands):
         return runtime
 
     @staticmethod
-    def _stored_names(runtime: Runtime, workflow: Any) -> Any:
+    def _stored_names(runtime: Runtime, workflow: WorkflowFilter) -> WorkflowFilter:
         """The names that the workflow's runs may have; a workflow that was removed has left its runs behind."""
+        if not isinstance(workflow, str | type):
+            return workflow
         try:
             spec = runtime.registry.get(workflow)
         except UnknownWorkflowError:

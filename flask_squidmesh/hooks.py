@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from .errors import ConfigurationError
 
@@ -65,7 +65,7 @@ class Hook:
     ConfigurationError for one that cannot be called with what its kind has to give, or that is no plain function.
     """
 
-    def __init__(self, kind: HookKind, function: Callable[..., Any]) -> None:
+    def __init__(self, kind: HookKind, function: Callable[..., object]) -> None:
         self.kind = kind
         self._function = function
         self._way = _way(kind, function)
@@ -74,7 +74,7 @@ class Hook:
         """Whether it is told this."""
         return keyword in self._way.by_place or keyword in self._way.by_name
 
-    def ask(self, **given: Any) -> Any:
+    def ask(self, **given: object) -> object:
         """What it answers. given: a value for each keyword that it declares; others are left out.
 
         Raises HookFault where it answers something to be awaited. What it raises itself is left to the caller.
@@ -87,7 +87,7 @@ class Hook:
             raise HookFault(f"{self} answered something to be awaited; write it as a plain function, without `async`.")
         return answer
 
-    def unfit(self, answer: Any) -> HookFault:
+    def unfit(self, answer: object) -> HookFault:
         """The fault of an answer that is not what it has to be."""
         return HookFault(f"{self} answered {_kind_of(answer)}; it has to answer {self.kind.expected}.")
 
@@ -99,20 +99,20 @@ class Hook:
         return f"The hook mesh.{self.kind.name} ({_name_of(self._function)})"
 
 
-def _kind_of(answer: Any) -> str:
+def _kind_of(answer: object) -> str:
     """What kind of thing was answered, without its value, which may be a secret."""
     if answer is None or isinstance(answer, bool):
         return repr(answer)
     return f"the class {answer.__name__}" if isinstance(answer, type) else f"a value of type {type(answer).__name__}"
 
 
-def _name_of(function: Any) -> str:
+def _name_of(function: object) -> str:
     inner = function.func if isinstance(function, partial) else function
     named = inner if hasattr(inner, "__qualname__") else type(inner)
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def _way(kind: HookKind, function: Callable[..., Any]) -> _Way:
+def _way(kind: HookKind, function: Callable[..., object]) -> _Way:
     if not callable(function):
         raise ConfigurationError(f"The hook mesh.{kind.name} is {_kind_of(function)}, expected a function.")
     if not _is_plain(function, yields=kind.yields):
@@ -142,14 +142,14 @@ def _advice(kind: HookKind) -> str:
     return f"Declare, by name, any of {', '.join(kind.keywords)}; `**kwargs` stands for all of them{by_place}."
 
 
-def _is_plain(function: Any, *, yields: bool) -> bool:
+def _is_plain(function: object, *, yields: bool) -> bool:
     inner = function.func if isinstance(function, partial) else function
     bodies = (function, type(inner).__call__)
     waits = any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in bodies)
     return not waits and (yields or not any(inspect.isgeneratorfunction(each) for each in bodies))
 
 
-def _fixed(function: Any) -> frozenset[str]:
+def _fixed(function: object) -> frozenset[str]:
     """Keywords that the host has filled in already, which are not ours to give."""
     return frozenset(function.keywords) if isinstance(function, partial) else frozenset()
 

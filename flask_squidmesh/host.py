@@ -21,7 +21,7 @@ class HostApp:
         self.app, self.settings, self.workflows = app, settings, workflows
 
     @property
-    def extension(self) -> Any:
+    def extension(self) -> object:
         """What calls itself the app's SQLAlchemy; None where nothing does."""
         return self.app.extensions.get("sqlalchemy")
 
@@ -74,11 +74,11 @@ class HostApp:
 class Extensions(dict[str, Any]):
     """An app's extensions by name, which calls back when one is set up."""
 
-    def __init__(self, present: Mapping[str, Any]) -> None:
+    def __init__(self, present: Mapping[str, object]) -> None:
         super().__init__(present)
         self.awaited: dict[str, Callable[[], None]] = {}
 
-    def __setitem__(self, name: str, extension: Any) -> None:
+    def __setitem__(self, name: str, extension: object) -> None:
         super().__setitem__(name, extension)
         if name in self.awaited:
             self.awaited[name]()

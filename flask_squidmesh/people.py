@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Person:
     groups: tuple[str, ...] = ()
 
 
-Actor = str | Mapping[str, Any] | Person
+Actor = str | Mapping[str, object] | Person
 
 
 def normal(text: str) -> str:
@@ -29,7 +28,7 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def recorded(actor: Any) -> Any:
+def recorded(actor: object) -> object:
     """The actor as it is written down: a Person as a mapping, and text and ids in their one form; others unchanged."""
     match actor:
         case Person():

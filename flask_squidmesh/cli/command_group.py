@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import sqlalchemy as sa
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class CommandGroup(AppGroup):
     """A group whose commands answer a user's mistake with a sentence instead of a traceback."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
         try:
             return super().invoke(ctx)
@@ -76,7 +76,7 @@ def reached_runtime() -> Runtime:
             time.sleep(PAUSE_SECONDS)
 
 
-def aligned(columns: Sequence[str], rows: Sequence[Any]) -> Iterator[str]:
+def aligned(columns: Sequence[str], rows: Sequence[object]) -> Iterator[str]:
     """The rows as lines of text under a heading; none when there are no rows."""
     if not rows:
         return
@@ -86,7 +86,7 @@ def aligned(columns: Sequence[str], rows: Sequence[Any]) -> Iterator[str]:
         yield "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _cell(row: Any, column: str) -> str:
+def _cell(row: object, column: str) -> str:
     value = getattr(row, column)
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="minutes")

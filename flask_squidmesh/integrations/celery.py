@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from celery import Celery, Task, signals
 from celery.concurrency.prefork import TaskPool as ForkingPool
@@ -17,8 +17,13 @@ from kombu.pools import ProducerPool, get_limit
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import ConfigurationError
-from ..executor import Executor, Identified, Payload, imported, require_executor
+from ..executor import Executor, Identified, Metadata, Payload, imported, require_executor
+from ..runtime.maintenance.upkeep import Maintenance
+from ..runtime.runtime import Runtime, current_runtime
 from ..storage.outages import passes
+
+if TYPE_CHECKING:
+    from celery.worker.consumer import Consumer
 
 PERFORM: Final = "squidmesh.perform"
 UPKEEP: Final = "squidmesh.upkeep"
@@ -41,9 +46,9 @@ class CeleryExecutor(Executor):
     worker_command = "celery --app=shop.jobs worker"
     longest_delay = 300.0
 
-    def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Mapping[str, Any]:
+    def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Metadata:
         """Send the task. Raises what kombu raises when the broker does not answer within a second or two."""
-        queue: str = payload.get("queue", current_app.extensions["squidmesh"].settings.queue)
+        queue: str = payload.get("queue", current_runtime().settings.queue)
         if self._celery.conf.task_always_eager:
             raise ConfigurationError(
                 "Celery's task_always_eager is set, so that a task would be performed where it is sent. Unset it; in "
@@ -115,13 +120,13 @@ def celery_app(app: Flask) -> Celery:
     executor.
     """
     with app.app_context():
-        runtime = current_app.extensions["squidmesh"]
+        runtime = current_runtime()
         require_executor(runtime.executor, CeleryExecutor, "Celery")
         celery = _app_of_host(app)
     upkeep = WorkerUpkeep(runtime, celery)
     _add_tasks(celery, runtime, upkeep)
 
-    def add_queue_and_schedule(**_: Any) -> None:
+    def add_queue_and_schedule(**_: object) -> None:
         queue = runtime.settings.queue
         celery.amqp.queues.select_add(celery.amqp.queues[queue])
         entry = {
@@ -140,7 +145,7 @@ def celery_app(app: Flask) -> Celery:
     return celery
 
 
-def _add_tasks(celery: Celery, runtime: Any, upkeep: WorkerUpkeep) -> None:
+def _add_tasks(celery: Celery, runtime: Runtime, upkeep: WorkerUpkeep) -> None:
     @celery.task(  # type: ignore[untyped-decorator]
         bind=True,
         name=PERFORM,
@@ -150,7 +155,7 @@ def _add_tasks(celery: Celery, runtime: Any, upkeep: WorkerUpkeep) -> None:
         ignore_result=True,
         max_retries=OUTAGE_RETRIES,
     )
-    def perform(task: Task, payload: Mapping[str, Any]) -> Any:
+    def perform(task: Task, payload: Mapping[str, str]) -> dict[str, object]:
         try:
             with runtime.in_context():
                 return runtime.perform(payload).to_dict()
@@ -170,20 +175,20 @@ def _add_tasks(celery: Celery, runtime: Any, upkeep: WorkerUpkeep) -> None:
 class WorkerUpkeep:
     """The upkeep of a worker's processes: of each that it forks, or of itself where it performs tasks in threads."""
 
-    def __init__(self, runtime: Any, celery: Celery) -> None:
+    def __init__(self, runtime: Runtime, celery: Celery) -> None:
         self._runtime, self._celery = runtime, celery
-        self._current: Any = None
+        self._current: Maintenance | None = None
 
-    def begin_in_child(self, **_: Any) -> None:
+    def begin_in_child(self, **_: object) -> None:
         """A process of the pool has come up."""
         self._begin(threads=1)
 
-    def begin_unless_forking(self, sender: Any, **_: Any) -> None:
+    def begin_unless_forking(self, sender: Consumer, **_: object) -> None:
         """The worker itself is up."""
         if not isinstance(sender.pool, ForkingPool):
             self._begin(threads=sender.pool.limit)
 
-    def end(self, **_: Any) -> None:
+    def end(self, **_: object) -> None:
         """The process ends in good order."""
         if self._current is not None:
             self._current.__exit__(None, None, None)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
-from flask import current_app
-
-from ..executor import Executor, Identified, Notice, Payload, Wake
+from ..executor import Executor, Identified, Metadata, Notice, Payload, Wake
+from ..runtime.runtime import current_runtime
 from ..runtime.waking import CHANNEL, NOTIFIED_POLL_SECONDS
 from ..storage.tables import dispatches
 from ..storage.write_batch import WriteBatch, dispatch_row
@@ -22,9 +19,9 @@ class DatabaseExecutor(Executor):
 
     worker_command = "flask squidmesh worker"
 
-    def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Mapping[str, Any]:
+    def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Metadata:
         """Wake a worker for a step or a compensation; write a row for a cron activation."""
-        runtime = current_app.extensions["squidmesh"]
+        runtime = current_runtime()
         queue: str = payload.get("queue", runtime.settings.queue)
         if payload["kind"] == "cron":
             with runtime.database.write() as connection:
@@ -44,7 +41,7 @@ class DatabaseExecutor(Executor):
 
         What is due after their next look they come to by themselves.
         """
-        settings = current_app.extensions["squidmesh"].settings
+        settings = current_runtime().settings
         next_look = max(settings.poll_interval, NOTIFIED_POLL_SECONDS)
         queue: str = payload.get("queue", settings.queue)
         notice = Notice(CHANNEL, queue) if (schedule_in or 0) < next_look else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
-from flask import Flask, current_app
+from flask import Flask
 from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 from procrastinate.exceptions import ConnectorException, ProcrastinateException
 from procrastinate.jobs import Status
 
 from ..errors import ConfigurationError, SchemaError
-from ..executor import Executor, Identified, Payload, imported, require_executor
+from ..executor import Executor, Identified, Metadata, Payload, imported, require_executor
+from ..runtime.runtime import Runtime, current_runtime
 
 TASK: Final = "squidmesh.perform"
 SETTING: Final = "SQUIDMESH_PROCRASTINATE_APP"
@@ -43,17 +44,15 @@ class ProcrastinateExecutor(Executor):
     def __init__(self) -> None:
         self._unopened = App(connector=SyncPsycopgConnector())
 
-    def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Mapping[str, Any]:
+    def enqueue(self, payload: Payload, *, schedule_in: float | None = None) -> Metadata:
         """Queue a job in a transaction of its own."""
-        runtime = current_app.extensions["squidmesh"]
+        runtime = current_runtime()
         with runtime.database.write() as connection:
             return self.enqueue_in(connection, payload, schedule_in=schedule_in)
 
-    def enqueue_in(
-        self, connection: sa.Connection, payload: Payload, *, schedule_in: float | None = None
-    ) -> Mapping[str, Any]:
+    def enqueue_in(self, connection: sa.Connection, payload: Payload, *, schedule_in: float | None = None) -> Metadata:
         """Queue a job that is there if the transaction commits. Raises SchemaError without Procrastinate's tables."""
-        runtime = current_app.extensions["squidmesh"]
+        runtime = current_runtime()
         settings, clock = runtime.settings, runtime.clock
         queue: str = payload.get("queue", settings.queue)
         due = clock.now() - clock.offset + timedelta(seconds=schedule_in) if schedule_in else None
@@ -107,7 +106,7 @@ def procrastinate_app(app: Flask) -> App:
     executor.
     """
     with app.app_context():
-        runtime = current_app.extensions["squidmesh"]
+        runtime = current_runtime()
         require_executor(runtime.executor, ProcrastinateExecutor, "Procrastinate")
         queue = _app_of_host(runtime.settings.procrastinate_app) or _made_app(runtime)
     _add_task(queue, runtime)
@@ -126,7 +125,7 @@ def _explained() -> Iterator[None]:
         raise error.__cause__ or error from None
 
 
-def _app_of_host(setting: Any) -> App | None:
+def _app_of_host(setting: object) -> App | None:
     found = imported(SETTING, setting) if isinstance(setting, str) else setting
     if found is None or isinstance(found, App):
         return found
@@ -135,7 +134,7 @@ def _app_of_host(setting: Any) -> App | None:
     )
 
 
-def _made_app(runtime: Any) -> App:
+def _made_app(runtime: Runtime) -> App:
     settings = runtime.settings
     return App(
         connector=PsycopgConnector(kwargs=_connect_arguments(runtime), min_size=1, max_size=4),
@@ -147,7 +146,7 @@ def _made_app(runtime: Any) -> App:
     )
 
 
-def _connect_arguments(runtime: Any) -> dict[str, Any]:
+def _connect_arguments(runtime: Runtime) -> dict[str, Any]:
     """How SQLAlchemy connects to the database of the runs, as psycopg takes it."""
     bind, config = runtime.settings.bind, runtime.app.config
     engine = runtime.host_db.engines[bind]
@@ -158,22 +157,21 @@ def _connect_arguments(runtime: Any) -> dict[str, Any]:
     return {key: value for key, value in {**arguments, **further}.items() if key != "context"}
 
 
-def _add_task(queue: App, runtime: Any) -> None:
+def _add_task(queue: App, runtime: Runtime) -> None:
     # Procrastinate's own threads for plain functions are no more than the processor's cores and four.
     threads = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="squidmesh-worker")
 
     @queue.task(name=TASK, queue=runtime.settings.queue)
-    async def perform(payload: dict[str, Any]) -> Any:
+    async def perform(payload: dict[str, str]) -> dict[str, object]:
         return await asyncio.get_running_loop().run_in_executor(threads, _perform, runtime, payload)
 
 
-def _perform(runtime: Any, payload: dict[str, Any]) -> dict[str, Any]:
+def _perform(runtime: Runtime, payload: dict[str, str]) -> dict[str, object]:
     with runtime.in_context():
-        answer: dict[str, Any] = runtime.perform(payload).to_dict()
-        return answer
+        return runtime.perform(payload).to_dict()
 
 
-def _add_upkeep(queue: App, runtime: Any) -> None:
+def _add_upkeep(queue: App, runtime: Runtime) -> None:
     """Have every worker that takes from our queue relay and fire schedules, also while all its jobs are busy."""
     run_worker = queue.run_worker_async
 

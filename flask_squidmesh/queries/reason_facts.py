@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from ..engine.command_effects import Details
-
-Error = Mapping[str, Any]
+from ..errors import ErrorRecord
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,7 +78,7 @@ class Interrupted(ReasonFacts):
     irreversible: bool
     attempts: int
     worker: str | None = None
-    last_error: Error | None = None
+    last_error: ErrorRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,7 +88,7 @@ class CannotBegin(ReasonFacts):
     irreversible: bool
     attempts: int
     input_errors: Mapping[str, str] | None = None
-    last_error: Error | None = None
+    last_error: ErrorRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -156,7 +155,7 @@ class WaitingForRetry(ReasonFacts):
     next_attempt_number: int
     max_attempts: int
     due_at: datetime
-    last_error: Error
+    last_error: ErrorRecord
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -199,7 +198,7 @@ class UndoFailure(Details):
 
     STAYING: ClassVar[frozenset[str]] = frozenset({"error"})
     step: str
-    error: Error | None
+    error: ErrorRecord | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -207,7 +206,7 @@ class CompensationRunning(ReasonFacts, DeliveryError):
     """Completed steps are being undone. compensations: the status of each, by step."""
 
     failed_step: str | None
-    last_error: Error | None
+    last_error: ErrorRecord | None
     compensations: Mapping[str, str]
 
 
@@ -216,7 +215,7 @@ class CompensationFailed(ReasonFacts):
     """Some completed steps could not be undone."""
 
     failed_step: str | None
-    last_error: Error | None
+    last_error: ErrorRecord | None
     compensations: Mapping[str, str]
     compensation_failures: tuple[UndoFailure, ...]
 
@@ -232,7 +231,7 @@ class Ended(ReasonFacts):
 class Failed(ReasonFacts):
     """The run failed. max_attempts, latest_attempt_number: where the step's retries came to their end."""
 
-    last_error: Error | None
+    last_error: ErrorRecord | None
     undone: tuple[str, ...] | None = None
     max_attempts: int | None = None
     latest_attempt_number: int | None = None
@@ -277,7 +276,7 @@ class RunEvidence(Details):
     current_step: str | None
     created_at: datetime
     updated_at: datetime
-    last_error: Mapping[str, Any] | None
+    last_error: ErrorRecord | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -294,7 +293,7 @@ class StepRunEvidence(Details):
     decide_by: datetime | None
     created_at: datetime
     started_at: datetime | None
-    last_error: Mapping[str, Any] | None
+    last_error: ErrorRecord | None
     decision: Mapping[str, Any] | None = None
 
 
@@ -319,7 +318,7 @@ class StepState(Details):
     step: str
     status: str
     depends_on: tuple[str, ...]
-    last_error: Mapping[str, Any] | None
+    last_error: ErrorRecord | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ from typing import Any
 from ..engine.approvals import given, wanted
 from ..engine.command_rules import STANDSTILLS
 from ..engine.transitions import TERMINAL
+from ..errors import ErrorRecord
 from .inbox import deadline
 from .reason_facts import (
     Cancelling,
@@ -129,7 +130,7 @@ def incident(situation: Situation) -> Reason | None:
     row = situation.urgent_decision
     if row is None or row["decision"]["kind"] != "incident" or situation.status != "paused":
         return None
-    error = row["error"] or {}
+    error: ErrorRecord = row["error"] or ErrorRecord()
     facts = CannotBegin(
         irreversible=bool(row["settings"].get("irreversible")),
         attempts=row["attempts"],

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ..engine.command_rules import NextAction, Refusal
+from ..errors import ErrorRecord
 from ..storage.summaries import RunSummary, plain
 from .reason_facts import Evidence, ReasonFacts, StuckWork, UndoFailure
 
@@ -29,7 +30,7 @@ class AttemptView(View):
     attempt_number: int
     status: str
     worker: str | None
-    error: Mapping[str, Any] | None
+    error: ErrorRecord | None
     started_at: datetime
     finished_at: datetime | None
     claim_expires_at: datetime | None = None
@@ -53,7 +54,7 @@ class StepRunView(View):
     status: str
     input: Mapping[str, Any] | None
     output: Mapping[str, Any] | None
-    error: Mapping[str, Any] | None
+    error: ErrorRecord | None
     failure: Mapping[str, Any] | None
     recovery: str | None
     settings: Mapping[str, Any]
@@ -81,7 +82,7 @@ class StepView(View):
     visits: int
     input: Mapping[str, Any] | None
     output: Mapping[str, Any] | None
-    error: Mapping[str, Any] | None
+    error: ErrorRecord | None
     recovery: Mapping[str, Any]
     attempts: tuple[AttemptView, ...]
     started_at: datetime | None
@@ -140,7 +141,7 @@ class Run(RunSummary):
     payload: Mapping[str, Any]
     context: Mapping[str, Any]
     schedule: Mapping[str, Any] | None
-    last_error: Mapping[str, Any] | None
+    last_error: ErrorRecord | None
     fingerprint: str
     decision: str
     children: tuple[str, ...]
@@ -291,7 +292,7 @@ class DecisionView(View):
     asked_at: datetime
     decide_by: datetime | None
     deadline: str | None
-    error: Mapping[str, Any] | None = None
+    error: ErrorRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,7 +313,7 @@ class InboxItem(View):
     overdue: bool
     decisions: tuple[DecisionView, ...]
     next_actions: tuple[NextAction, ...]
-    error: Mapping[str, Any] | None
+    error: ErrorRecord | None
     alike: int
     stuck: StuckWork | None
     compensation_failures: tuple[UndoFailure, ...]

@@ -27,6 +27,9 @@ _HIGHEST_CHARACTER = "\U0010ffff"
 Condition = sa.ColumnElement[bool]
 
 
+WorkflowFilter = str | type[Workflow] | Iterable[str]
+
+
 class RunFilters(TypedDict, total=False):
     """What a list of runs can be narrowed to; what is None is left out.
 
@@ -37,7 +40,7 @@ class RunFilters(TypedDict, total=False):
     """
 
     status: str | Iterable[str] | None
-    workflow: str | type[Workflow] | Iterable[str] | None
+    workflow: WorkflowFilter | None
     needs: str | Iterable[str] | bool | None
     subject: str | None
     run_id: str | UUID | None

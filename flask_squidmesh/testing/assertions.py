@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 from uuid import UUID
 
+from ..errors import ErrorRecord
 from ..queries import explanation, run_snapshot
 from ..queries.results import Explanation, Run, StepView
 from ..runtime.runtime import Runtime, current_runtime
@@ -98,7 +98,7 @@ def _told(run: Run, explained: Explanation) -> Iterator[str]:
         yield from _traceback(run.last_error)
 
 
-def _facts(details: Mapping[str, Any]) -> str:
+def _facts(details: Mapping[str, object]) -> str:
     facts = [f"{name}={value}" for name, value in details.items() if isinstance(value, str | int | float)]
     return f" ({', '.join(facts)})" if facts else ""
 
@@ -112,6 +112,6 @@ def _listed(words: Iterable[object]) -> str:
     return ", ".join(str(word) for word in words) or "none"
 
 
-def _traceback(error: Mapping[str, Any]) -> Iterator[str]:
+def _traceback(error: ErrorRecord) -> Iterator[str]:
     lines = (error.get("traceback") or "").rstrip().splitlines()
     yield from (f"    {line}" for line in lines[-LAST_LINES:])

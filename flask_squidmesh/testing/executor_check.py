@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar, Unpack
 
 import sqlalchemy as sa
 
 from ..errors import ConfigurationError
-from ..executor import Executor, ForeignExecutor, Payload, resolve
+from ..executor import Executor, ForeignExecutor, HandOver, Identified, Metadata, Payload, resolve
 from ..integrations.database_executor import DatabaseExecutor
 from ..runtime.deliveries import Delivery
 from ..runtime.runtime import Runtime, current_runtime
 from ..storage.summaries import RunSummary, new_id
 from ..storage.tables import dispatches, queues
 
+T = TypeVar("T")
 PROBE: Final = "squidmesh_probe"
 
 
@@ -29,7 +30,7 @@ class Sent:
 
     call: str
     key: str
-    payload: Mapping[str, Any]
+    payload: Mapping[str, str]
     delay: float | None = None
     at: float = field(default_factory=time.monotonic)
     wanted: bool = True
@@ -49,7 +50,7 @@ class Trial:
         if text not in self.problems:
             self.problems.append(text)
 
-    def ask(self, call: str, function: Callable[[], Any]) -> Any:
+    def ask(self, call: str, function: Callable[[], T]) -> T | None:
         """What the executor answers, or None where that is a problem of its own."""
         with self.runtime.in_context():
             try:
@@ -65,7 +66,7 @@ class Trial:
                 self.problem(call, "use of db.session", "none", advice)
             return answer
 
-    def check_metadata(self, call: str, answer: Any) -> bool:
+    def check_metadata(self, call: str, answer: object) -> bool:
         """Whether the answer is metadata."""
         if isinstance(answer, Mapping) and all(isinstance(key, str) for key in answer):
             return True
@@ -73,7 +74,7 @@ class Trial:
         self.problem(call, f"an answer of type {type(answer).__name__}", "a mapping with text as keys", advice)
         return False
 
-    def takes(self, call: str, payload: Payload, function: Callable[[], Any], delay: float | None = None) -> None:
+    def takes(self, call: str, payload: Payload, function: Callable[[], object], delay: float | None = None) -> None:
         """Have the executor take one probe."""
         problems = len(self.problems)
         answer = self.ask(call, function)
@@ -81,7 +82,7 @@ class Trial:
             self.sent.append(Sent(call=call, key=key_of(payload), payload=dict(payload), delay=delay))
 
 
-def key_of(payload: Mapping[str, Any]) -> str:
+def key_of(payload: Mapping[str, str]) -> str:
     """What stands in no other probe."""
     own = payload["run_id"] if payload["kind"] != "cron" else payload["signal_id"]
     return f"{own}{payload.get('step', '')}"
@@ -175,12 +176,12 @@ class _Order:
     def __init__(self, trial: Trial) -> None:
         self._executor: Any = trial.executor
         self.steps: dict[int, str] = {}
-        self._answers: list[Any] = []
+        self._answers: list[object] = []
 
     def __enter__(self) -> None:
-        asked: Callable[..., Any] = self._executor.enqueue_step
+        asked: Callable[..., Metadata] = self._executor.enqueue_step
 
-        def enqueue_step(run: Any, step: str, **options: Any) -> Any:
+        def enqueue_step(run: Identified, step: str, **options: Unpack[HandOver]) -> Metadata:
             answer = asked(run, step, **options)
             self._answers.append(answer)
             self.steps[id(answer)] = step
@@ -203,7 +204,7 @@ def _ask_within(trial: Trial, *, kept: bool) -> None:
     call, marker, payload = "enqueue_in", f"{PROBE}-{new_id()}", Payload.step(probe_run(), "probe")
     executor: Any = trial.executor
 
-    def hand_over() -> Mapping[str, Any] | None:
+    def hand_over() -> Metadata | None:
         answer = None
         try:
             with trial.runtime.database.write() as connection:
@@ -258,7 +259,7 @@ def _leave_no_rows(trial: Trial) -> None:
         connection.execute(sa.delete(dispatches).where(dispatches.c.kind == "cron", probes))
 
 
-Deliver = Callable[[], Iterable[Mapping[str, Any]] | None]
+Deliver = Callable[[], Iterable[Mapping[str, str]] | None]
 
 PAUSE: Final = 0.02
 TOLERANCE: Final = 1.0
@@ -268,7 +269,7 @@ TOLERANCE: Final = 1.0
 class Arrival:
     """What a job brought, and when."""
 
-    payload: Any
+    payload: object
     at: float = field(default_factory=time.monotonic)
 
     def is_of(self, sent: Sent) -> bool:
@@ -326,7 +327,7 @@ def _seen(trial: Trial, arrivals: list[Arrival]) -> Iterator[None]:
     runtime: Any = trial.runtime
     performing = runtime.perform
 
-    def perform(payload: Any) -> Delivery:
+    def perform(payload: object) -> Delivery:
         arrived = Arrival(payload)
         if any(arrived.is_of(sent) for sent in trial.sent) or PROBE in str(payload):
             arrivals.append(arrived)
@@ -341,7 +342,7 @@ def _seen(trial: Trial, arrivals: list[Arrival]) -> Iterator[None]:
         del runtime.perform
 
 
-def check_executor(executor: Any = None, *, deliver: Deliver | None = None, timeout: float = 30.0) -> None:
+def check_executor(executor: object = None, *, deliver: Deliver | None = None, timeout: float = 30.0) -> None:
     """Check that an executor keeps to the contract, in the context of an app on a database with our tables.
 
     Each method is called as runs call it, alone and from several threads, with probes: payloads of runs that do not
@@ -368,7 +369,7 @@ def check_executor(executor: Any = None, *, deliver: Deliver | None = None, time
         raise AssertionError(_told(trial))
 
 
-def _resolved(setting: Any) -> Executor:
+def _resolved(setting: object) -> Executor:
     try:
         return resolve(setting)
     except ConfigurationError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
@@ -35,7 +34,7 @@ class Host:
 
 @contextmanager
 def memory_app(
-    *workflows: type[Workflow], db: SQLAlchemy | None = None, config: Mapping[str, Any] | None = None
+    *workflows: type[Workflow], db: SQLAlchemy | None = None, config: Mapping[str, object] | None = None
 ) -> Iterator[Host]:
     """An app on an SQLite database in memory, with all tables, in whose app context the block runs.
 

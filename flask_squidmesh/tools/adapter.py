@@ -20,7 +20,7 @@ class ToolResult:
     payload: Mapping[str, Any]
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The same as a dictionary."""
         return {"adapter": self.adapter, "payload": dict(self.payload), "metadata": dict(self.metadata)}
 
@@ -44,7 +44,7 @@ class ToolError(Exception):
         *,
         adapter: str,
         kind: str,
-        details: Mapping[str, Any] | None = None,
+        details: Mapping[str, object] | None = None,
         retryable: bool = False,
         retry_after: float | None = None,
         certain: bool = False,
@@ -70,7 +70,7 @@ class ToolError(Exception):
             return RetryStep(self.message, after=self.retry_after, code=self.kind, details=self.details)
         return FailStep(self.message, code=self.kind, details=self.details)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The same as a dictionary."""
         return {
             "adapter": self.adapter,
@@ -91,7 +91,7 @@ class Adapter(Protocol):
         """What results and errors call it."""
         ...
 
-    def invoke(self, request: Mapping[str, Any], context: Mapping[str, Any]) -> ToolResult:
+    def invoke(self, request: Mapping[str, object], context: Mapping[str, object]) -> ToolResult:
         """Make the call that `request` describes. Raises ToolError where it gives no usable answer.
 
         context: what the step tells about itself, such as its run's id.
@@ -99,7 +99,7 @@ class Adapter(Protocol):
         ...
 
 
-def invoke(adapter: Adapter, request: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> ToolResult:
+def invoke(adapter: Adapter, request: Mapping[str, object], context: Mapping[str, object] | None = None) -> ToolResult:
     """Have an adapter make a call, and hold it to the contract.
 
     Raises ToolError: the adapter's own; kind "invalid_request" or "invalid_context" where one of them is no mapping;

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+from ...errors import ErrorRecord
 from ...queries.reason_facts import (
     Cancelling,
     CompensationFailed,
     DispatchDelayed,
-    Error,
     Failed,
     Interrupted,
     NothingQueued,
@@ -67,7 +67,7 @@ class ExplanationText:
         """The step that the reason is about."""
         return code(self.explanation.step) if self.explanation.step else _("an unknown step")
 
-    def error(self, error: Error | None, name: str = "last_error") -> Markup:
+    def error(self, error: ErrorRecord | None, name: str = "last_error") -> Markup:
         """The error, its type and its message, as far as the person may see it."""
         return error_text(self.seen(error, name))
 

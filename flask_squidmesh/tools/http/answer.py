@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import httpx
 
@@ -52,7 +52,7 @@ def error_of(request: HttpRequest, response: httpx.Response, content: bytes, now
     )
 
 
-def facts(request: HttpRequest) -> dict[str, Any]:
+def facts(request: HttpRequest) -> dict[str, str]:
     """What was asked, for people."""
     return {"method": request.message.method, "url": shown_url(request.message.url)}
 
@@ -83,14 +83,15 @@ def _text(response: httpx.Response, content: bytes) -> str:
         return content.decode("utf-8", "replace")
 
 
-def _body(response: httpx.Response, text: str) -> Any:
+def _body(response: httpx.Response, text: str) -> object:
     """JSON where the answer says that it is, and holds it; else the text."""
     if not _JSON.match(response.headers.get("content-type", "")):
         return text
     try:
-        return json.loads(text, parse_constant=_refuse)
+        found: object = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return text
+    return found
 
 
 def _refuse(constant: str) -> NoReturn:

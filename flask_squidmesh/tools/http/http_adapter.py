@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
-from typing import Any
+from typing import TypedDict, Unpack
 
 import httpx
 
@@ -16,7 +16,22 @@ from .answer import error_of, facts, result_of
 from .request import NAME, HttpRequest, RequestRules, is_timeout, of_the_connection
 from .transport import AllowedHosts, Deadline, TooLarge, Undecodable, bounded, decoded
 
+QueryValue = str | int | float | bool | None | Sequence[str | int | float | bool | None]
 _NEVER_SENT = (httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ConnectError, httpx.ProxyError)
+
+
+class RequestOptions(TypedDict, total=False):
+    """What a request may have beside its method and its URL.
+
+    params: added to the query. json: anything pydantic can write. content: the body as it is, in place of json.
+    timeout: seconds, in place of the adapter's.
+    """
+
+    headers: Mapping[str, str] | None
+    params: Mapping[str, QueryValue] | None
+    json: object
+    content: bytes | str | None
+    timeout: float | None
 
 
 class HttpAdapter:
@@ -58,27 +73,27 @@ class HttpAdapter:
         self._rules = RequestRules(allowed_hosts=hosts, headers=dict(headers or {}), timeout=float(timeout))
         self._most, self._transport, self._clock = max_response_bytes, transport, clock or SystemClock()
 
-    def get(self, url: str, **options: Any) -> ToolResult:
+    def get(self, url: str, **options: Unpack[RequestOptions]) -> ToolResult:
         """Send a GET request; options as in `request`."""
         return self.request("GET", url, **options)
 
-    def post(self, url: str, **options: Any) -> ToolResult:
+    def post(self, url: str, **options: Unpack[RequestOptions]) -> ToolResult:
         """Send a POST request; options as in `request`."""
         return self.request("POST", url, **options)
 
-    def put(self, url: str, **options: Any) -> ToolResult:
+    def put(self, url: str, **options: Unpack[RequestOptions]) -> ToolResult:
         """Send a PUT request; options as in `request`."""
         return self.request("PUT", url, **options)
 
-    def patch(self, url: str, **options: Any) -> ToolResult:
+    def patch(self, url: str, **options: Unpack[RequestOptions]) -> ToolResult:
         """Send a PATCH request; options as in `request`."""
         return self.request("PATCH", url, **options)
 
-    def delete(self, url: str, **options: Any) -> ToolResult:
+    def delete(self, url: str, **options: Unpack[RequestOptions]) -> ToolResult:
         """Send a DELETE request; options as in `request`."""
         return self.request("DELETE", url, **options)
 
-    def request(self, method: str, url: str, **options: Any) -> ToolResult:
+    def request(self, method: str, url: str, **options: Unpack[RequestOptions]) -> ToolResult:
         """Send a request.
 
         options: headers, params (added to the query), json (anything pydantic can write) or content (bytes or text),
@@ -92,7 +107,7 @@ class HttpAdapter:
         """
         return self.invoke({"method": method, "url": url, **options})
 
-    def invoke(self, request: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> ToolResult:
+    def invoke(self, request: Mapping[str, object], context: Mapping[str, object] | None = None) -> ToolResult:
         """As `request`, with method, url and options in one mapping. The context is not sent anywhere."""
         checked = self._rules.check(request)
         with Deadline(checked.timeout) as deadline:

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, TypeGuard
 
 import httpx
 from pydantic_core import to_jsonable_python
@@ -101,7 +101,7 @@ class RequestRules:
     headers: Mapping[str, str]
     timeout: float
 
-    def check(self, asked: Mapping[str, Any]) -> HttpRequest:
+    def check(self, asked: Mapping[str, object]) -> HttpRequest:
         """The request that is meant. Raises ToolError of kind invalid_request, which never quotes what is secret."""
         _check_keys(asked)
         url = _url(asked.get("url"), asked.get("params"))
@@ -124,7 +124,7 @@ def of_the_connection(headers: Mapping[str, str]) -> list[str]:
     return sorted(name for name in headers if name.lower() in OF_THE_CONNECTION)
 
 
-def is_timeout(value: object) -> bool:
+def is_timeout(value: object) -> TypeGuard[float]:
     """Whether the value is a number of seconds that a call can be limited to."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
@@ -133,7 +133,7 @@ def _invalid(fault: str) -> ToolError:
     return ToolError(f"The HTTP request was not sent: {fault}.", adapter=NAME, kind="invalid_request", certain=True)
 
 
-def _check_keys(asked: Mapping[str, Any]) -> None:
+def _check_keys(asked: Mapping[str, object]) -> None:
     unknown = sorted(str(key) for key in asked if key not in KEYS)
     if unknown:
         raise _invalid(f"it has unknown keys ({', '.join(unknown)}). Known are {', '.join(KEYS)}")
@@ -141,13 +141,13 @@ def _check_keys(asked: Mapping[str, Any]) -> None:
         raise _invalid("it has both json and content. Give one of them")
 
 
-def _method(value: Any) -> str:
+def _method(value: object) -> str:
     if not isinstance(value, str) or not (value.isascii() and value.isalpha()):
         raise _invalid('its method is missing or no word. Give one such as "GET"')
     return value.upper()
 
 
-def _url(value: Any, params: Any) -> httpx.URL:
+def _url(value: object, params: object) -> httpx.URL:
     if not isinstance(value, str) or not value:
         raise _invalid("its url is missing or empty. Give a whole one, such as https://example.com/orders")
     try:
@@ -161,13 +161,13 @@ def _url(value: Any, params: Any) -> httpx.URL:
     return url.copy_with(fragment=None) if params is None else _with_params(url, params)
 
 
-def _with_params(url: httpx.URL, params: Any) -> httpx.URL:
+def _with_params(url: httpx.URL, params: object) -> httpx.URL:
     if not isinstance(params, Mapping):
         raise _invalid(f"its params are of type {type(params).__name__}. Give a mapping")
     return url.copy_with(fragment=None).copy_merge_params(dict(params))
 
 
-def _headers(value: Any) -> dict[str, str]:
+def _headers(value: object) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -184,13 +184,13 @@ def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): text for name, text in headers.items()}
 
 
-def _timeout(value: Any) -> float:
+def _timeout(value: object) -> float:
     if not is_timeout(value):
         raise _invalid("its timeout is not a number of seconds greater than 0")
     return float(value)
 
 
-def _body(asked: Mapping[str, Any], headers: dict[str, str]) -> bytes | str | None:
+def _body(asked: Mapping[str, object], headers: dict[str, str]) -> bytes | str | None:
     """The body as it is sent; one made of JSON says so in the headers."""
     content = asked.get("content")
     if content is not None and not isinstance(content, bytes | str):

@@ -103,7 +103,7 @@ def test_pausing_twice_is_told(shop: Shop) -> None:
 
 def test_it_takes_somebody_and_a_schedule(shop: Shop) -> None:
     with pytest.raises(ManualActionError):
-        shop.mesh.pause_schedule("digest", "hourly", actor=None)
+        shop.mesh.pause_schedule("digest", "hourly", actor=None)  # type: ignore[arg-type]
     with pytest.raises(UnknownTriggerError):
         shop.mesh.pause_schedule("digest", "weekly", actor="dana")
     assert audit(shop) == []
