@@ -234,13 +234,13 @@ READY_MADE: Final = {
 METHODS: Final = ("enqueue_step", "enqueue_steps", "enqueue_compensation", "enqueue_cron")
 
 
-class HandOver(TypedDict, total=False):
+class HandOverOptions(TypedDict, total=False):
     """What the methods of executors are told beside what to queue. schedule_in: seconds until it is due."""
 
     schedule_in: float | None
 
 
-class CronHandOver(HandOver, total=False):
+class CronHandOverOptions(HandOverOptions, total=False):
     """The same of a cron activation."""
 
     intended_window: datetime | str | None
@@ -257,22 +257,26 @@ class ForeignExecutor(Executor):
         """Not there: such an object takes steps, compensations and cron triggers by methods of their own."""
         raise NotImplementedError(f"{type(self._host).__qualname__} has no `enqueue`. Call one of its four methods.")
 
-    def enqueue_step(self, run: Identified, step: str, **options: Unpack[HandOver]) -> Metadata:
+    def enqueue_step(self, run: Identified, step: str, **options: Unpack[HandOverOptions]) -> Metadata:
         """Ask the host's object."""
         metadata: Metadata = self._host.enqueue_step(run, step, **options)
         return metadata
 
-    def enqueue_steps(self, run: Identified, steps: Iterable[str], **options: Unpack[HandOver]) -> Sequence[Metadata]:
+    def enqueue_steps(
+        self, run: Identified, steps: Iterable[str], **options: Unpack[HandOverOptions]
+    ) -> Sequence[Metadata]:
         """Ask the host's object."""
         metadata: Sequence[Metadata] = self._host.enqueue_steps(run, steps, **options)
         return metadata
 
-    def enqueue_compensation(self, run: Identified, **options: Unpack[HandOver]) -> Metadata:
+    def enqueue_compensation(self, run: Identified, **options: Unpack[HandOverOptions]) -> Metadata:
         """Ask the host's object."""
         metadata: Metadata = self._host.enqueue_compensation(run, **options)
         return metadata
 
-    def enqueue_cron(self, workflow: str | type[Workflow], trigger: str, **options: Unpack[CronHandOver]) -> Metadata:
+    def enqueue_cron(
+        self, workflow: str | type[Workflow], trigger: str, **options: Unpack[CronHandOverOptions]
+    ) -> Metadata:
         """Ask the host's object."""
         metadata: Metadata = self._host.enqueue_cron(workflow, trigger, **options)
         return metadata

@@ -33,12 +33,11 @@ from .people import Actor
 from .queries import explanation, run_graph, run_list, run_snapshot
 from .queries.results import Explanation, Graph, Run, RunHistory, RunPage
 from .queries.run_filters import RunFilters, WorkflowFilter
-from .runtime import run_starter, schedule_commands, worker
+from .runtime import worker
 from .runtime.deliveries import Delivery
 from .runtime.maintenance import pruning
 from .runtime.maintenance.pruning import PruneReport
-from .runtime.runtime import Runtime, current_runtime
-from .runtime.scheduler import cron_trigger
+from .runtime.runtime import Runtime, configured_runtime, current_runtime
 from .storage.database import AnySession
 from .storage.scope import Scope, scope_of_tenant
 from .storage.summaries import RunId
@@ -215,9 +214,8 @@ class SquidMesh(Commands):
         is none, and ConflictError where the key was used with another payload or for a run that was pruned. Nothing is
         written then.
         """
-        runtime = current_runtime()
-        started = run_starter.start(
-            runtime,
+        runtime = configured_runtime()
+        started = runtime.starter.start(
             workflow,
             payload,
             trigger=trigger,
@@ -281,7 +279,7 @@ class SquidMesh(Commands):
 
         tenant: as for inspect_run.
         """
-        runtime = self._ready()
+        runtime = configured_runtime()
         with runtime.database.read() as connection:
             return explanation.explain(
                 connection,
@@ -294,7 +292,7 @@ class SquidMesh(Commands):
 
     def inspect_graph(self, run_id: RunId, *, tenant: str | None = None) -> Graph:
         """The run's workflow as nodes and edges with their states. tenant: as for inspect_run."""
-        runtime = self._ready()
+        runtime = configured_runtime()
         with runtime.database.read() as connection:
             return run_graph.graph(connection, runtime.registry, scope_of_tenant(tenant), run_id)
 
@@ -313,7 +311,7 @@ class SquidMesh(Commands):
 
         Raises FilterError for a filter that is not known or makes no sense.
         """
-        runtime = self._ready()
+        runtime = configured_runtime()
         workflow = filters.get("workflow")
         if workflow is not None:
             filters["workflow"] = self._stored_names(runtime, workflow)
@@ -343,7 +341,7 @@ class SquidMesh(Commands):
         that is not registered and has no runs.
         """
         return pruning.prune(
-            self._ready(),
+            configured_runtime(),
             older_than=older_than,
             status=status,
             workflow=workflow,
@@ -380,8 +378,8 @@ class SquidMesh(Commands):
         Raises UnknownWorkflowError, UnknownTriggerError for a trigger that is no cron trigger, and PayloadError for
         another argument that makes no sense.
         """
-        runtime = self._ready()
-        spec, chosen = cron_trigger(runtime, workflow, trigger)
+        runtime = configured_runtime()
+        spec, chosen = runtime.scheduler.cron_trigger(workflow, trigger)
         check_payload(Payload.cron(spec.name, chosen.name, intended_window, signal_id))
         if schedule_in is not None and seconds_of(schedule_in) is None:
             raise PayloadError(f"schedule_in is {given(schedule_in)}; pass seconds from 0 on, or None for at once.")
@@ -397,19 +395,13 @@ class SquidMesh(Commands):
         What a queue delivers for it meanwhile is dropped. Raises ManualActionError, UnknownWorkflowError,
         UnknownTriggerError, and TransitionError where it is paused already.
         """
-        schedule_commands.pause(self._ready(), workflow, trigger, actor=actor, comment=comment)
+        configured_runtime().schedule_commands.pause(workflow, trigger, actor=actor, comment=comment)
 
     def resume_schedule(
         self, workflow: type[Workflow] | str, trigger: str, *, actor: Actor, comment: str | None = None
     ) -> None:
         """Have a paused cron trigger start runs again, from its next window on. Raises as pause_schedule."""
-        schedule_commands.resume(self._ready(), workflow, trigger, actor=actor, comment=comment)
-
-    @staticmethod
-    def _ready() -> Runtime:
-        runtime = current_runtime()
-        runtime.ensure_configured()
-        return runtime
+        configured_runtime().schedule_commands.resume(workflow, trigger, actor=actor, comment=comment)
 
     @staticmethod
     def _stored_names(runtime: Runtime, workflow: WorkflowFilter) -> WorkflowFilter:

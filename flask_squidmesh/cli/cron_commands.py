@@ -17,10 +17,9 @@ def cron() -> None:
 @cron.command("list")
 def list_schedules() -> None:
     """List the cron triggers, when each is due next and when it last fired."""
-    from ..runtime.scheduler import schedules
     from ..storage.scope import Scope
 
-    found = schedules(ready_runtime(), Scope.all())
+    found = ready_runtime().scheduler.schedules(Scope.all())
     columns = ("workflow", "trigger", "expression", "timezone", "next_due", "last_due", "fired_at", "paused_at")
     for line in aligned(columns, found):
         click.echo(line)
@@ -39,7 +38,5 @@ def list_schedules() -> None:
 @click.option("--signal-id", help="A name of your own for this activation.")
 def fire(workflow: str, trigger: str, window: datetime | None, signal_id: str | None) -> None:
     """Start a run by TRIGGER of WORKFLOW, as the schedule would."""
-    from ..runtime.scheduler import fire as start
-
-    run_id = start(ready_runtime(), workflow, trigger, intended_window=window, signal_id=signal_id)
+    run_id = ready_runtime().scheduler.fire(workflow, trigger, intended_window=window, signal_id=signal_id)
     click.echo(f"Run {run_id}" if run_id else "Nothing started: this window has its run already.")

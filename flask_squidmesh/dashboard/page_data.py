@@ -32,7 +32,7 @@ from ..queries.run_snapshot import RunSnapshot
 from ..runtime import bulk_jobs
 from ..runtime.app_check import WORKER_SILENCE
 from ..runtime.runtime import current_runtime
-from ..runtime.scheduler import ScheduleView, schedules
+from ..runtime.scheduler import ScheduleView
 from ..storage import fact_rows
 from ..storage.summaries import RunSummary
 from . import endpoints
@@ -271,7 +271,7 @@ def refused_among(run_ids: Iterable[str | None]) -> set[str]:
 
 def schedules_now() -> list[ScheduleView]:
     """Every cron trigger of the registered workflows, with its last run as far as the person may view that."""
-    found = schedules(current_runtime(), current_scope())
+    found = current_runtime().scheduler.schedules(current_scope())
     refused = refused_among([each.last_run_id for each in found])
     return [replace(each, last_run_id=None) if each.last_run_id in refused else each for each in found]
 

@@ -19,7 +19,6 @@ from ..storage.retained_rows import runs_per_day, table_sizes
 from ..storage.tables import ADVICE, Dispatch, Process
 from .maintenance.heartbeats import FORGOTTEN_AFTER
 from .maintenance.pruning import unknown_keys
-from .scheduler import ahead_of_time, declared
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -153,13 +152,13 @@ def _clocks(runtime: Runtime) -> Iterator[CheckResult]:
 
 
 def _schedules(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
-    for spec, declared_trigger in declared(runtime):
+    for spec, declared_trigger in runtime.scheduler.declared():
         try:
             validate(declared_trigger, None, window=now, now=now)
         except PayloadError as error:
             subject = f"The schedule {declared_trigger.name} of {spec.name}"
             yield _wrong("schedules", f"{subject} cannot start its run: {error}")
-    for workflow, trigger, time in ahead_of_time(runtime, connection):
+    for workflow, trigger, time in runtime.scheduler.ahead_of_time(connection):
         yield _wrong(
             "schedules",
             f"The schedule {trigger} of {workflow} remembers {time:%Y-%m-%d %H:%M} UTC, which has yet to come: a "

@@ -115,7 +115,9 @@ def carry_out(
     session: AnySession | None = None,
 ) -> RunSummary:
     """Carry out one control call in a transaction of our own, or in the session's."""
-    return in_transaction(runtime, session, lambda connection: _acted(runtime, connection, call, rule), _tell).answer
+    return in_transaction(
+        runtime.database, session, lambda connection: _acted(runtime, connection, call, rule), _tell
+    ).answer
 
 
 def call_on(

@@ -24,7 +24,7 @@ from .claimer import may_take_over, take, unanswered_let_go
 from .dispatcher import Intent
 from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed, error_record, log_error, refused_by
 from .recorder import Recorded, after_commit, record, record_in, until_lost
-from .scheduler import PUT_OFF, activate, cron_trigger
+from .scheduler import PUT_OFF
 from .signal_publisher import signalled
 from .step_function import RunState, apart, execute
 from .transaction_steps import perform_in_transaction
@@ -302,7 +302,7 @@ def _activated(runtime: Runtime, payload: Payload) -> Delivery:
     workflow, trigger, signal_id = payload["workflow"], payload["trigger"], payload.get("signal_id")
     window = datetime.fromisoformat(text) if text else None
     try:
-        cron_trigger(runtime, workflow, trigger)
+        runtime.scheduler.cron_trigger(workflow, trigger)
     except (UnknownWorkflowError, UnknownTriggerError) as unknown:
         logger.warning("squidmesh: a cron activation is put off: %s", unknown)
         seconds = PUT_OFF.total_seconds()
@@ -310,7 +310,9 @@ def _activated(runtime: Runtime, payload: Payload) -> Delivery:
             workflow, trigger, schedule_in=seconds, intended_window=window, signal_id=signal_id
         )
         return Delivery(outcome="held")
-    run_id, new = activate(runtime, workflow, trigger, intended_window=window, signal_id=signal_id, even_paused=False)
+    run_id, new = runtime.scheduler.activate(
+        workflow, trigger, intended_window=window, signal_id=signal_id, even_paused=False
+    )
     with runtime.database.read() as connection:
         run = fact_rows.run_fact(connection, run_id) if run_id else None
     return Delivery(outcome="executed" if new else "duplicate", run_id=run_id, status=run.status if run else None)

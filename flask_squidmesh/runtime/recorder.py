@@ -26,6 +26,7 @@ from ..engine.facts import Changes, DecisionContext, NewStepRun, RowsToRead, Run
 from ..engine.transitions import STOPPING, TERMINAL
 from ..errors import SchemaError
 from ..storage import fact_rows, work_queue, write_batch
+from ..storage.database import Database
 from ..storage.outages import DatabaseRefusal, judged
 from ..storage.summaries import new_id
 from ..storage.tables import step_runs
@@ -34,25 +35,25 @@ from ..storage.write_batch import ClaimLostError, WriteBatch
 from .definition_change import adopting
 from .dispatcher import HandOver, intents
 from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed, let_ctrl_c_through, log_error
-from .signal_publisher import SignalledRun, signalled
+from .signal_publisher import SignalledRun, SignalSequencer, signalled
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
 
-def written_at_once(runtime: Runtime, run: RunFact, batch: WriteBatch) -> bool:
+def written_at_once(database: Database, turns: SignalSequencer, run: RunFact, batch: WriteBatch) -> bool:
     """Make the writes of a decision about the run, and commit them.
 
     False where the fence holds them back; then nothing is written.
     """
-    runtime.publisher.turns.take(run)
+    turns.take(run)
     found = False
     try:
-        found = runtime.database.commit(batch)
+        found = database.commit(batch)
         return found
     finally:
         if not found:
-            runtime.publisher.turns.forget(run)
+            turns.forget(run)
 
 
 logger = logging.getLogger("flask_squidmesh")
@@ -149,7 +150,7 @@ def _record_unread(
     """Decide on the facts that the claim came with, and write if the run still has their revision."""
     around = DecisionContext(state=state, hides=runtime.hides)
     draft = _draft(runtime, spec, claim.run, claim, outcome, around, may_continue)
-    if draft is None or not written_at_once(runtime, claim.run, draft.batch):
+    if draft is None or not written_at_once(runtime.database, runtime.publisher.turns, claim.run, draft.batch):
         return None
     return draft.recorded
 

@@ -34,7 +34,7 @@ from .command_arguments import comment_of, output_of
 from .command_handler import CommandHandler, CommandRule, call_on, carry_out, recorded
 from .definition_change import adopting
 from .recorder import after_commit, surroundings, write
-from .run_starter import NewRunRequest, insert, tell
+from .run_starter import NewRunRequest
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -385,11 +385,14 @@ def _replay(
     blocking = unsafe_steps(again)
     if blocking and not allow_irreversible:
         raise UnsafeReplayError(blocking)
-    started = insert(acting.runtime, acting.connection, _start(acting, begins, payload, schedule))
+    started = acting.runtime.starter.insert(acting.connection, _start(acting, begins, payload, schedule))
     progress = acting.progress(DecisionContext(decisions=fact_rows.decisions(acting.rows)))
     progress.replayed(acting.call.decider, started.run_id, _told(begins))
     recorded = write(acting.runtime, acting.connection, progress)
-    return started.run_id, [partial(after_commit, acting.runtime, recorded), partial(tell, acting.runtime, started)]
+    return started.run_id, [
+        partial(after_commit, acting.runtime, recorded),
+        partial(acting.runtime.starter.tell, started),
+    ]
 
 
 def _check_finished(acting: CommandHandler) -> None:

@@ -6,33 +6,33 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
+from ..clock import Clock
+from ..config import Config
 from ..definition import state_expressions, values
 from ..definition.cron import metadata
 from ..definition.payloads import validate, without_generated
 from ..definition.spec import TriggerSpec, WorkflowSpec
+from ..definition.workflow import Registry, Workflow
 from ..engine.approvals import has_id
 from ..engine.decide import Progress
 from ..engine.facts import COUNTERS, Changes, DecisionContext, RunFact
 from ..errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnknownTriggerError, given
 from ..storage import fact_rows, write_batch
 from ..storage.connections import after_commit
-from ..storage.database import AnySession, ExplainingMissingTables
+from ..storage.database import AnySession, Database, ExplainingMissingTables
 from ..storage.summaries import new_id
 from ..storage.tables import runs, start_keys
 from ..storage.work_queue import Claim
 from ..storage.write_batch import WriteBatch
 from ..storage.write_statements import INSERTS
 from .command_arguments import actor_of, key_of, tenant_of
-from .dispatcher import HandOver, intents
+from .dispatcher import Dispatcher, HandOver, intents
 from .recorder import written_at_once
-from .signal_publisher import signalled
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
+from .signal_publisher import SignalPublisher, signalled
 
 Result = TypeVar("Result")
 CRON_KEY = "cron:"
@@ -76,103 +76,247 @@ class StartedRun:
     replayed_from: str | None = None
 
 
-def begin(runtime: Runtime, wanted: NewRunRequest, session: AnySession | None = None) -> StartedRun:
-    """Write the run, in a transaction of our own or in the session's; hand over once that is committed."""
-    if session is None and (at_once := _begun_at_once(runtime, wanted)) is not None:
-        tell(runtime, at_once)
-        return at_once
-    started: StartedRun = in_transaction(
-        runtime, session, lambda connection: written(runtime, connection, wanted), partial(tell, runtime)
-    )
-    return started
+class RunStarter:
+    """Starts runs. hides: whether what has this name is left out of subjects and prompts. loaded_at: when this process
+    was started, by which of two definitions the one that is deployed is known.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        registry: Registry,
+        settings: Config,
+        dispatcher: Dispatcher,
+        publisher: SignalPublisher,
+        hides: Callable[[str], bool],
+        loaded_at: Callable[[], datetime],
+    ) -> None:
+        self._database, self._clock, self._registry, self._settings = database, clock, registry, settings
+        self._dispatcher, self._publisher = dispatcher, publisher
+        self._hides, self._loaded_at = hides, loaded_at
+
+    def start(
+        self,
+        workflow: Any,
+        payload: Any = None,
+        *,
+        trigger: str | None = None,
+        idempotency_key: str | None = None,
+        actor: Any = None,
+        tenant: str = "",
+        session: AnySession | None = None,
+    ) -> StartedRun:
+        """Start a run; see `SquidMesh.start_run`. tenant: '' for none."""
+        spec = self._registry.get(workflow)
+        chosen = trigger_of(spec, trigger)
+        self._database.keep_time(session)
+        valid = validate(chosen, payload, now=self._clock.now())
+        check_size(valid, self._settings.max_payload_bytes)
+        said = without_generated(chosen, payload, valid)
+        key, who = _own_key(idempotency_key), actor_of(actor, self._settings.max_payload_bytes)
+        check_starter(spec, chosen, who)
+        schedule = self._schedule_of(spec, chosen)
+        wanted = NewRunRequest(
+            spec=spec,
+            trigger=chosen.name,
+            payload=valid,
+            tenant=tenant_of(tenant),
+            said=said,
+            key=key,
+            actor=who,
+            schedule=schedule,
+        )
+        started = self._begin(wanted, session)
+        if started.pruned:
+            raise ConflictError(
+                f"Run {started.run_id} of workflow {spec.name} was started with this idempotency key and has been "
+                "pruned since, so it cannot be returned. Use another key to start a new run.",
+                current=started.run_id,
+            )
+        return started
+
+    def start_child(
+        self,
+        claim: Claim,
+        session: AnySession | None,
+        workflow: type[Workflow] | str,
+        payload: object = None,
+        *,
+        key: str,
+        trigger: str | None = None,
+    ) -> str:
+        """Start a run linked to the one whose step is running, or find the one this key started."""
+        spec = self._registry.get(workflow)
+        chosen = trigger_of(spec, trigger)
+        valid = validate(chosen, payload, now=self._clock.now())
+        check_size(valid, self._settings.max_payload_bytes)
+        check_starter(spec, chosen, claim.run.actor)
+        parent = (claim.run.id, claim.visit.step, key_of(key or "") or "")
+        wanted = NewRunRequest(
+            spec=spec,
+            trigger=chosen.name,
+            payload=valid,
+            tenant=claim.run.tenant,
+            queue=claim.run.queue,
+            actor=claim.run.actor,
+            starters=claim.run.starters or (),
+            parent=parent,
+            schedule=self._schedule_of(spec, chosen),
+        )
+        return self._begin(wanted, session).run_id
+
+    def _begin(self, wanted: NewRunRequest, session: AnySession | None = None) -> StartedRun:
+        """Write the run, in a transaction of our own or in the session's; hand over once that is committed."""
+        if session is None and (at_once := self._begun_at_once(wanted)) is not None:
+            self.tell(at_once)
+            return at_once
+        started: StartedRun = in_transaction(
+            self._database, session, lambda connection: self.written(connection, wanted), self.tell
+        )
+        return started
+
+    def written(self, connection: sa.Connection, wanted: NewRunRequest) -> StartedRun:
+        """Write the run, or find the one that its key has started."""
+        found = _found(connection, wanted)
+        if found is not None:
+            return found
+        run_id = new_id()
+        if wanted.key is not None and not self._take_key(connection, wanted, run_id):
+            found = _found(connection, wanted)
+            if found is None:
+                raise ConflictError("Another transaction is just starting a run with this idempotency key. Try again.")
+            return found
+        return self.insert(connection, wanted, run_id)
+
+    def insert(self, connection: sa.Connection, wanted: NewRunRequest, run_id: str | None = None) -> StartedRun:
+        """Insert the run with its first step runs and dispatches."""
+        batch = WriteBatch()
+        started = self._new(batch, wanted, run_id or new_id())
+        batch.execute(connection)
+        assert started.run is not None
+        self._publisher.turns.take(started.run)
+        if not started.handed.left:
+            return started
+        return replace(started, handed=self._dispatcher.hand_over_within(connection, started.handed.left))
+
+    def tell(self, started: StartedRun) -> None:
+        """After the commit: signals and hand-over."""
+        run, changes = started.run, started.changes
+        if run is None or changes is None:
+            return
+        begun = signalled(run)._replace(
+            status=changes.run.get("status", run.status), current_step=changes.run.get("current_step")
+        )
+
+        def tell_of_it() -> None:
+            if started.replayed_from:
+                self._publisher.send("run_replayed", begun, {"replayed_from_id": started.replayed_from})
+            else:
+                self._publisher.send("run_created", begun)
+            self._publisher.announce(run, changes)
+
+        self._publisher.turns.tell(run, tell_of_it)
+        self._dispatcher.finish(begun, started.handed)
+
+    def _begun_at_once(self, wanted: NewRunRequest) -> StartedRun | None:
+        """Write the run and its key as one statement. None where that does not do, and then nothing is written."""
+        aliased = wanted.key is not None and wanted.spec.aliases
+        if wanted.parent is not None or aliased or self._dispatcher.enqueues_within():
+            return None
+        batch = WriteBatch(fenced=wanted.key is not None)
+        run_id = new_id()
+        if wanted.key is not None:
+            batch.insert(start_keys, [self._key_row(wanted, run_id, wanted.spec.name)], unless_there=True)
+        started = self._new(batch, wanted, run_id)
+        assert started.run is not None
+        return started if written_at_once(self._database, self._publisher.turns, started.run, batch) else None
+
+    def _new(self, batch: WriteBatch, wanted: NewRunRequest, run_id: str) -> StartedRun:
+        """Decide how the run begins, and add the writes of it to the batch."""
+        now = self._clock.now()
+        run = _new_fact(wanted, run_id, self._settings.queue)
+        state = {
+            **wanted.payload,
+            **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()},
+        }
+        visits = _copied_visits(wanted)
+        around = DecisionContext(state=state, visits=visits, hides=self._hides)
+        progress = Progress(wanted.spec, run, now=now, new_id=new_id, around=around)
+        if wanted.at_step is not None:
+            progress.begin_after({row["step"] for row in wanted.copied}, wanted.at_step, wanted.failure)
+        else:
+            progress.begin()
+        row = {**_row(wanted, run, now, self._loaded_at(), self._hides), **progress.changes.run}
+        copied = [{**each, "run_id": run_id} for each in wanted.copied]
+        write_batch.begin(batch, row, progress.changes, now=now, copied=copied)
+        handed = self._dispatcher.announce_work(intents(run, progress.changes))
+        if handed.notice is not None:
+            batch.notify(*handed.notice)
+        return StartedRun(
+            run_id=run_id,
+            new=True,
+            run=run,
+            row=row,
+            changes=progress.changes,
+            handed=handed,
+            replayed_from=wanted.replayed_from,
+        )
+
+    def _take_key(self, connection: sa.Connection, wanted: NewRunRequest, run_id: str) -> bool:
+        """Insert the key, or wait for the transaction that is inserting it and answer False.
+
+        It is kept under every name of the workflow: processes from before a rename look for it under the old one.
+        """
+        names = sorted((wanted.spec.name, *wanted.spec.aliases))
+        statement = INSERTS[connection.dialect.name](start_keys).values(
+            [self._key_row(wanted, run_id, name) for name in names]
+        )
+        taken = connection.execute(statement.on_conflict_do_nothing().returning(start_keys.c.workflow)).all()
+        if len(taken) == len(names):
+            return True
+        connection.execute(sa.delete(start_keys).where(start_keys.c.run_id == run_id))
+        return False
+
+    def _key_row(self, wanted: NewRunRequest, run_id: str, workflow: str) -> dict[str, Any]:
+        return {
+            "workflow": workflow,
+            "tenant": wanted.tenant,
+            "key": wanted.key,
+            "run_id": run_id,
+            "payload_fingerprint": values.fingerprint(wanted.said),
+            "at": self._clock.now(),
+        }
+
+    def _schedule_of(self, spec: WorkflowSpec, trigger: TriggerSpec) -> dict[str, Any] | None:
+        """A cron trigger's steps count on the schedule's facts, also where a person starts the run."""
+        now = self._clock.now()
+        return metadata(spec.name, trigger, window=now, now=now) if trigger.kind == "cron" else None
 
 
 def in_transaction(
-    runtime: Runtime,
+    database: Database,
     session: AnySession | None,
     work: Callable[[sa.Connection], Result],
     then: Callable[[Result], None],
 ) -> Result:
     """Do `work` in a transaction of our own, or in the session's; `then` follows the commit."""
     if session is None:
-        with runtime.database.write() as connection:
+        with database.write() as connection:
             result = work(connection)
         then(result)
         return result
     session.flush()
     with ExplainingMissingTables():
-        result = work(runtime.database.joined(session))
+        result = work(database.joined(session))
     after_commit(session, partial(then, result))
     return result
 
 
-def written(runtime: Runtime, connection: sa.Connection, wanted: NewRunRequest) -> StartedRun:
-    """Write the run, or find the one that its key has started."""
-    found = _found(connection, wanted)
-    if found is not None:
-        return found
-    run_id = new_id()
-    if wanted.key is not None and not _take_key(runtime, connection, wanted, run_id):
-        found = _found(connection, wanted)
-        if found is None:
-            raise ConflictError("Another transaction is just starting a run with this idempotency key. Try again.")
-        return found
-    return insert(runtime, connection, wanted, run_id)
-
-
-def _begun_at_once(runtime: Runtime, wanted: NewRunRequest) -> StartedRun | None:
-    """Write the run and its key as one statement. None where that does not do, and then nothing is written."""
-    aliased = wanted.key is not None and wanted.spec.aliases
-    if wanted.parent is not None or aliased or runtime.dispatcher.enqueues_within():
-        return None
-    batch = WriteBatch(fenced=wanted.key is not None)
-    run_id = new_id()
-    if wanted.key is not None:
-        batch.insert(start_keys, [_key_row(runtime, wanted, run_id, wanted.spec.name)], unless_there=True)
-    started = _new(runtime, batch, wanted, run_id)
-    assert started.run is not None
-    return started if written_at_once(runtime, started.run, batch) else None
-
-
-def insert(runtime: Runtime, connection: sa.Connection, wanted: NewRunRequest, run_id: str | None = None) -> StartedRun:
-    """Insert the run with its first step runs and dispatches."""
-    batch = WriteBatch()
-    started = _new(runtime, batch, wanted, run_id or new_id())
-    batch.execute(connection)
-    assert started.run is not None
-    runtime.publisher.turns.take(started.run)
-    if not started.handed.left:
-        return started
-    return replace(started, handed=runtime.dispatcher.hand_over_within(connection, started.handed.left))
-
-
-def _new(runtime: Runtime, batch: WriteBatch, wanted: NewRunRequest, run_id: str) -> StartedRun:
-    """Decide how the run begins, and add the writes of it to the batch."""
-    now = runtime.clock.now()
-    run = _new_fact(wanted, run_id, runtime.settings.queue)
-    state = {**wanted.payload, **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()}}
-    visits = _copied_visits(wanted)
-    around = DecisionContext(state=state, visits=visits, hides=runtime.hides)
-    progress = Progress(wanted.spec, run, now=now, new_id=new_id, around=around)
-    if wanted.at_step is not None:
-        progress.begin_after({row["step"] for row in wanted.copied}, wanted.at_step, wanted.failure)
-    else:
-        progress.begin()
-    row = {**_row(wanted, run, now, runtime.loaded_at, runtime.hides), **progress.changes.run}
-    copied = [{**each, "run_id": run_id} for each in wanted.copied]
-    write_batch.begin(batch, row, progress.changes, now=now, copied=copied)
-    handed = runtime.dispatcher.announce_work(intents(run, progress.changes))
-    if handed.notice is not None:
-        batch.notify(*handed.notice)
-    return StartedRun(
-        run_id=run_id,
-        new=True,
-        run=run,
-        row=row,
-        changes=progress.changes,
-        handed=handed,
-        replayed_from=wanted.replayed_from,
-    )
+def _state(wanted: NewRunRequest) -> dict[str, Any]:
+    """Payload and copied outputs, merged, the newest winning."""
+    return {**wanted.payload, **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()}}
 
 
 def _copied_visits(wanted: NewRunRequest) -> dict[str, int]:
@@ -268,95 +412,6 @@ def _found_child(connection: sa.Connection, wanted: NewRunRequest) -> str | None
     return found
 
 
-def _take_key(runtime: Runtime, connection: sa.Connection, wanted: NewRunRequest, run_id: str) -> bool:
-    """Insert the key, or wait for the transaction that is inserting it and answer False.
-
-    It is kept under every name of the workflow: processes from before a rename look for it under the old one.
-    """
-    names = sorted((wanted.spec.name, *wanted.spec.aliases))
-    statement = INSERTS[runtime.database.dialect](start_keys).values(
-        [_key_row(runtime, wanted, run_id, name) for name in names]
-    )
-    taken = connection.execute(statement.on_conflict_do_nothing().returning(start_keys.c.workflow)).all()
-    if len(taken) == len(names):
-        return True
-    connection.execute(sa.delete(start_keys).where(start_keys.c.run_id == run_id))
-    return False
-
-
-def _key_row(runtime: Runtime, wanted: NewRunRequest, run_id: str, workflow: str) -> dict[str, Any]:
-    return {
-        "workflow": workflow,
-        "tenant": wanted.tenant,
-        "key": wanted.key,
-        "run_id": run_id,
-        "payload_fingerprint": values.fingerprint(wanted.said),
-        "at": runtime.clock.now(),
-    }
-
-
-def tell(runtime: Runtime, started: StartedRun) -> None:
-    """After the commit: signals and hand-over."""
-    run, changes = started.run, started.changes
-    if run is None or changes is None:
-        return
-    begun = signalled(run)._replace(
-        status=changes.run.get("status", run.status), current_step=changes.run.get("current_step")
-    )
-
-    def tell_of_it() -> None:
-        if started.replayed_from:
-            runtime.publisher.send("run_replayed", begun, {"replayed_from_id": started.replayed_from})
-        else:
-            runtime.publisher.send("run_created", begun)
-        runtime.publisher.announce(run, changes)
-
-    runtime.publisher.turns.tell(run, tell_of_it)
-    runtime.dispatcher.finish(begun, started.handed)
-
-
-def start(
-    runtime: Runtime,
-    workflow: Any,
-    payload: Any = None,
-    *,
-    trigger: str | None = None,
-    idempotency_key: str | None = None,
-    actor: Any = None,
-    tenant: str = "",
-    session: AnySession | None = None,
-) -> StartedRun:
-    """Start a run; see `SquidMesh.start_run`. tenant: '' for none."""
-    config = runtime.config
-    spec = runtime.registry.get(workflow)
-    chosen = trigger_of(spec, trigger)
-    runtime.database.keep_time(session)
-    valid = validate(chosen, payload, now=runtime.clock.now())
-    check_size(valid, config.max_payload_bytes)
-    said = without_generated(chosen, payload, valid)
-    key, who = _own_key(idempotency_key), actor_of(actor, config.max_payload_bytes)
-    check_starter(spec, chosen, who)
-    schedule = _schedule_of(runtime, spec, chosen)
-    wanted = NewRunRequest(
-        spec=spec,
-        trigger=chosen.name,
-        payload=valid,
-        tenant=tenant_of(tenant),
-        said=said,
-        key=key,
-        actor=who,
-        schedule=schedule,
-    )
-    started = begin(runtime, wanted, session)
-    if started.pruned:
-        raise ConflictError(
-            f"Run {started.run_id} of workflow {spec.name} was started with this idempotency key and has been pruned "
-            "since, so it cannot be returned. Use another key to start a new run.",
-            current=started.run_id,
-        )
-    return started
-
-
 def _own_key(given: object) -> str | None:
     key = key_of(given)
     if key is not None and key.startswith(CRON_KEY):
@@ -394,34 +449,3 @@ def check_size(payload: Mapping[str, Any], most: int) -> None:
             f"The payload is {size} bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows {most}. "
             "Store the data elsewhere and pass a reference to it."
         )
-
-
-def start_child(
-    runtime: Runtime, claim: Claim, workflow: Any, payload: Any = None, *, key: str, trigger: str | None = None
-) -> str:
-    """Start a run linked to the one whose step is running, or find the one this key started."""
-    spec = runtime.registry.get(workflow)
-    chosen = trigger_of(spec, trigger)
-    valid = validate(chosen, payload, now=runtime.clock.now())
-    check_size(valid, runtime.settings.max_payload_bytes)
-    check_starter(spec, chosen, claim.run.actor)
-    parent = (claim.run.id, claim.visit.step, key_of(key or "") or "")
-    wanted = NewRunRequest(
-        spec=spec,
-        trigger=chosen.name,
-        payload=valid,
-        tenant=claim.run.tenant,
-        queue=claim.run.queue,
-        actor=claim.run.actor,
-        starters=claim.run.starters or (),
-        parent=parent,
-        schedule=_schedule_of(runtime, spec, chosen),
-    )
-    session = runtime.host_db.session if claim.visit.settings.get("transaction") else None
-    return begin(runtime, wanted, session).run_id
-
-
-def _schedule_of(runtime: Runtime, spec: WorkflowSpec, trigger: TriggerSpec) -> dict[str, Any] | None:
-    """A cron trigger's steps count on the schedule's facts, also where a person starts the run."""
-    now = runtime.clock.now()
-    return metadata(spec.name, trigger, window=now, now=now) if trigger.kind == "cron" else None

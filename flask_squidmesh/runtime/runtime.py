@@ -32,6 +32,9 @@ from .forking import follow
 from .maintenance.heartbeats import QueueProgress
 from .maintenance.pruning import Retention
 from .maintenance.upkeep import Maintenance
+from .run_starter import RunStarter
+from .schedule_commands import ScheduleCommands
+from .scheduler import Scheduler
 from .signal_publisher import SignalPublisher
 from .step_function import OwnContext
 from .waking import WakeSignal
@@ -82,6 +85,26 @@ class Runtime:
             clock=self.clock,
             publisher=self.publisher,
             bell=self.bell,
+        )
+        self.starter = RunStarter(
+            database=self.database,
+            clock=self.clock,
+            registry=self.registry,
+            settings=self.settings,
+            dispatcher=self.dispatcher,
+            publisher=self.publisher,
+            hides=self.hides,
+            loaded_at=lambda: self.loaded_at,
+        )
+        self.scheduler = Scheduler(
+            database=self.database, clock=self.clock, registry=self.registry, starter=self.starter
+        )
+        self.schedule_commands = ScheduleCommands(
+            database=self.database,
+            clock=self.clock,
+            scheduler=self.scheduler,
+            starter=self.starter,
+            most=self.settings.max_payload_bytes,
         )
         self.solitude = SuspectIsolation(patience=self.settings.claim_timeout)
         self.queue_progress = QueueProgress()
@@ -209,3 +232,10 @@ def current_runtime() -> Runtime:
         )
     found: Runtime = runtime
     return found.in_this_process()
+
+
+def configured_runtime() -> Runtime:
+    """The same, once the app's configuration is complete. Raises ConfigurationError naming everything that it lacks."""
+    runtime = current_runtime()
+    runtime.ensure_configured()
+    return runtime

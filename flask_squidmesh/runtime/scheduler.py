@@ -1,129 +1,29 @@
-"""Cron triggers: what is declared, what is remembered of it, when it is due, and starting its run once a window."""
+"""Cron triggers: what is declared, when it is due, and starting its run once a window."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
+from ..clock import Clock
 from ..definition import cron
 from ..definition.cron import last_due, metadata, next_due
 from ..definition.payloads import validate
 from ..definition.spec import TriggerSpec, WorkflowSpec
 from ..definition.tenants import NO_TENANT
+from ..definition.workflow import Registry, Workflow
 from ..errors import SquidMeshError, UnknownTriggerError
 from ..storage import tables, work_queue
+from ..storage.database import Database
 from ..storage.outages import passes
 from ..storage.scope import Scope
-from ..storage.write_statements import INSERTS
-from .run_starter import CRON_KEY, NewRunRequest, StartedRun, in_transaction, tell, trigger_of, written
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
-
-CLOCKS_DIFFER = timedelta(seconds=60)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
-    """What is remembered of one schedule.
-
-    paused_at: None where it is not paused. resumed_at: windows up to then are left out. fired_at, last_run_id: the last
-    start. fired_window: the latest window that was started. expressions: those it was seen with.
-    """
-
-    tenant: str = NO_TENANT
-    paused_at: datetime | None = None
-    resumed_at: datetime | None = None
-    fired_at: datetime | None = None
-    fired_window: datetime | None = None
-    last_run_id: str | None = None
-    expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    def passed(self, trigger: TriggerSpec, now: datetime) -> datetime | None:
-        """Up to when windows are not due: started, left out, or from before the expression was seen."""
-        times = (self.fired_window, self.resumed_at, cron.since(self.expressions, trigger))
-        return max((time for time in times if time is not None and believed(time, now)), default=None)
-
-
-def believed(remembered: datetime | None, now: datetime) -> datetime | None:
-    """What a schedule remembers, unless a wrong clock wrote it, for it has yet to come: that must silence nothing."""
-    return remembered if remembered is not None and remembered <= now + CLOCKS_DIFFER else None
-
-
-def memories(
-    connection: sa.Connection, declared: Iterable[tuple[WorkflowSpec, TriggerSpec]]
-) -> dict[tuple[str, str], Memory]:
-    """What is remembered of these schedules, by workflow and trigger; one query."""
-    found = connection.execute(sa.select(tables.schedules).where(tables.schedules.c.tenant == NO_TENANT)).all()
-    rows = {(row.workflow, row.trigger): row for row in found}
-    found_for = {
-        (spec.name, trigger.name): [rows.get((name, trigger.name)) for name in names_of(spec)]
-        for spec, trigger in declared
-    }
-    return {schedule: _merged([row for row in kept if row is not None]) for schedule, kept in found_for.items()}
-
-
-def locked_schedule(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, trigger: str) -> Memory:
-    """What is remembered of the schedule, locked, so that one worker at a time fires it, also one of before a rename.
-
-    Every activation takes this lock before its start key: two orders would be a deadlock.
-    """
-    rows = [{"workflow": name, "trigger": trigger} for name in sorted(names_of(spec))]
-    statement = INSERTS[runtime.database.dialect](tables.schedules).values(rows)
-    connection.execute(statement.on_conflict_do_nothing())
-    query = sa.select(tables.schedules).where(of_schedule(spec, trigger)).order_by(tables.schedules.c.workflow)
-    return _merged(connection.execute(query.with_for_update()).all())
-
-
-def remember(connection: sa.Connection, spec: WorkflowSpec, trigger: str, values: Mapping[str, Any]) -> None:
-    """Keep these columns of the schedule, which is locked."""
-    connection.execute(sa.update(tables.schedules).where(of_schedule(spec, trigger)).values(values))
-
-
-def of_schedule(spec: WorkflowSpec, trigger: str) -> sa.ColumnElement[bool]:
-    """The condition on the rows of the declared schedule, which is no tenant's."""
-    row = tables.schedules.c
-    return sa.and_(row.workflow.in_(names_of(spec)), row.trigger == trigger, row.tenant == NO_TENANT)
-
-
-def names_of(spec: WorkflowSpec) -> tuple[str, ...]:
-    """The workflow's name and those that it had."""
-    return (spec.name, *spec.aliases)
-
-
-def _merged(rows: Sequence[sa.Row[Any]]) -> Memory:
-    """The latest of what the rows say: processes from before a rename write to the row of the old name alone."""
-    if not rows:
-        return Memory()
-    last = max(rows, key=lambda row: (row.fired_at is not None, row.fired_at))
-    paused, resumed = _latest(rows, "paused_at"), _latest(rows, "resumed_at")
-    return Memory(
-        tenant=last.tenant,
-        paused_at=None if paused and resumed and resumed >= paused else paused,
-        resumed_at=resumed,
-        fired_at=last.fired_at,
-        fired_window=_latest(rows, "fired_window"),
-        last_run_id=last.last_run_id,
-        expressions=_expressions(rows),
-    )
-
-
-def _expressions(rows: Sequence[sa.Row[Any]]) -> dict[str, Mapping[str, str]]:
-    found: dict[str, Mapping[str, str]] = {}
-    for name, times in (each for row in rows for each in (row.expressions or {}).items()):
-        found[name] = max(found.get(name, times), times, key=lambda kept: kept.get("seen", ""))
-    return found
-
-
-def _latest(rows: Sequence[sa.Row[Any]], column: str) -> datetime | None:
-    return max((time for row in rows if (time := getattr(row, column)) is not None), default=None)
-
+from .run_starter import CRON_KEY, NewRunRequest, RunStarter, StartedRun, in_transaction, trigger_of
+from .schedule_memory import Memory, believed, locked_schedule, memories, remember
 
 PUT_OFF = timedelta(seconds=60)
 
@@ -145,30 +45,6 @@ class ScheduleView:
     paused_at: datetime | None
 
 
-def schedules(runtime: Runtime, scope: Scope) -> list[ScheduleView]:
-    """Every cron trigger of the registered workflows, as far as the scope has runs of no tenant and of theirs."""
-    with runtime.database.read() as connection:
-        kept = memories(connection, declared(runtime))
-    now = runtime.clock.now()
-    return [
-        _view(spec, trigger, kept[spec.name, trigger.name], now)
-        for spec, trigger in declared(runtime)
-        if scope.admits(NO_TENANT, spec.name)
-    ]
-
-
-def ahead_of_time(runtime: Runtime, connection: sa.Connection) -> list[tuple[str, str, datetime]]:
-    """Declared schedules that remember a time which has yet to come: workflow, trigger, and that time."""
-    kept, now = memories(connection, declared(runtime)), runtime.clock.now()
-    times = [(of, time) for of, memory in kept.items() for time in (memory.fired_window, memory.resumed_at) if time]
-    return [(*of, time) for of, time in times if believed(time, now) is None]
-
-
-def declared(runtime: Runtime) -> list[tuple[WorkflowSpec, TriggerSpec]]:
-    """The registered workflows' cron triggers."""
-    return [(spec, each) for spec in runtime.registry for each in spec.triggers.values() if each.kind == "cron"]
-
-
 def _view(spec: WorkflowSpec, trigger: TriggerSpec, memory: Memory, now: datetime) -> ScheduleView:
     assert trigger.expression is not None
     assert trigger.timezone is not None
@@ -185,87 +61,6 @@ def _view(spec: WorkflowSpec, trigger: TriggerSpec, memory: Memory, now: datetim
     )
 
 
-def fire(
-    runtime: Runtime,
-    workflow: str,
-    trigger: str,
-    *,
-    intended_window: datetime | None = None,
-    signal_id: str | None = None,
-) -> str | None:
-    """Start the trigger's run for its window and return its id.
-
-    intended_window: the time the schedule meant; None for the last one that was due. signal_id: names the activation
-    instead of the window. The second time for a window the first run's id, or None where the trigger says skip.
-    """
-    return activate(runtime, workflow, trigger, intended_window=intended_window, signal_id=signal_id)[0]
-
-
-def activate(
-    runtime: Runtime,
-    workflow: str,
-    trigger: str,
-    *,
-    intended_window: datetime | None = None,
-    signal_id: str | None = None,
-    even_paused: bool = True,
-) -> tuple[str | None, bool]:
-    """As `fire`, and whether the run is new. even_paused: False for what a queue delivers, not a person."""
-    runtime.ensure_configured()
-    spec, chosen = cron_trigger(runtime, workflow, trigger)
-    asked = _Activation(spec=spec, trigger=chosen, window=intended_window, signal_id=signal_id)
-
-    def write(connection: sa.Connection) -> StartedRun | None:
-        memory = locked_schedule(runtime, connection, spec, chosen.name)
-        return _activated(runtime, connection, memory, asked, even_paused=even_paused)
-
-    started = in_transaction(runtime, None, write, partial(_tell, runtime))
-    if started is None or (not started.new and chosen.idempotency == "skip"):
-        return None, False
-    return started.run_id, started.new
-
-
-def _tell(runtime: Runtime, started: StartedRun | None) -> None:
-    if started is not None:
-        tell(runtime, started)
-
-
-def activate_next(runtime: Runtime, queue: str) -> bool:
-    """Start the run of the queue's next due activation; False where none is due.
-
-    The activation goes with the run's own transaction. One that this process cannot start is put off, not lost.
-    """
-    with runtime.database.write() as connection:
-        due = work_queue.due_activation(connection, runtime.database, queue)
-        if due is None:
-            return False
-        try:
-            with connection.begin_nested():
-                started = _delivered(runtime, connection, due.payload, queue)
-        except Exception as error:
-            if passes(error):
-                raise
-            reason = str(error) if isinstance(error, SquidMeshError) else f"It raised {type(error).__name__}."
-            logger.warning("squidmesh: a cron activation is put off: %s", reason)
-            work_queue.put_off(connection, due.id, reason, runtime.clock.now() + PUT_OFF)
-            return True
-        connection.execute(sa.delete(tables.dispatches).where(tables.dispatches.c.id == due.id))
-    _tell(runtime, started)
-    return True
-
-
-def _delivered(
-    runtime: Runtime, connection: sa.Connection, payload: Mapping[str, Any], queue: str
-) -> StartedRun | None:
-    spec, chosen = cron_trigger(runtime, payload["workflow"], payload["trigger"])
-    text = payload.get("intended_window")
-    intended = datetime.fromisoformat(text) if text else None
-    signal_id = payload.get("signal_id")
-    asked = _Activation(spec=spec, trigger=chosen, window=intended, signal_id=signal_id, queue=queue)
-    memory = locked_schedule(runtime, connection, spec, chosen.name)
-    return _activated(runtime, connection, memory, asked, even_paused=False)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Activation:
     """What a scheduler or a person asks for: a window, or a signal that names the activation, or neither.
@@ -280,22 +75,214 @@ class _Activation:
     queue: str | None = None
 
 
-def _activated(
-    runtime: Runtime, connection: sa.Connection, memory: Memory, asked: _Activation, *, even_paused: bool
-) -> StartedRun | None:
-    """None while the schedule is paused, and for a window that passed before it was resumed, unless even then.
+class Scheduler:
+    """Starts the runs of cron triggers, each window once, whoever asks: a worker, a queue or a person."""
 
-    Where no window is given, the last that was due counts, but none from before the schedule was moved to its present
-    expression: then it is the one that was started last.
-    """
-    now = runtime.clock.now()
-    window = asked.window or (None if asked.signal_id else _moved_from(memory, asked.trigger, now))
-    wanted = wanted_start(runtime, asked.spec, asked.trigger, window, asked.signal_id)
-    meant, resumed_at = _window_asked_for(wanted, window), believed(memory.resumed_at, now)
-    passed = meant is not None and resumed_at is not None and meant <= resumed_at
-    if not even_paused and (passed or memory.paused_at is not None):
-        return None
-    return activated(runtime, connection, memory, replace(wanted, queue=asked.queue))
+    def __init__(self, *, database: Database, clock: Clock, registry: Registry, starter: RunStarter) -> None:
+        self._database, self._clock, self._registry, self._starter = database, clock, registry, starter
+
+    def schedules(self, scope: Scope) -> list[ScheduleView]:
+        """Every cron trigger of the registered workflows, as far as the scope has runs of no tenant and of theirs."""
+        with self._database.read() as connection:
+            kept = memories(connection, self.declared())
+        now = self._clock.now()
+        return [
+            _view(spec, trigger, kept[spec.name, trigger.name], now)
+            for spec, trigger in self.declared()
+            if scope.admits(NO_TENANT, spec.name)
+        ]
+
+    def ahead_of_time(self, connection: sa.Connection) -> list[tuple[str, str, datetime]]:
+        """Declared schedules that remember a time which has yet to come: workflow, trigger, and that time."""
+        kept, now = memories(connection, self.declared()), self._clock.now()
+        times = [(of, time) for of, memory in kept.items() for time in (memory.fired_window, memory.resumed_at) if time]
+        return [(*of, time) for of, time in times if believed(time, now) is None]
+
+    def declared(self) -> list[tuple[WorkflowSpec, TriggerSpec]]:
+        """The registered workflows' cron triggers."""
+        return [(spec, each) for spec in self._registry for each in spec.triggers.values() if each.kind == "cron"]
+
+    def cron_trigger(self, workflow: type[Workflow] | str, trigger: str) -> tuple[WorkflowSpec, TriggerSpec]:
+        """The workflow and its cron trigger. Raises UnknownWorkflowError, and UnknownTriggerError for any other
+        trigger.
+        """
+        spec = self._registry.get(workflow)
+        chosen = trigger_of(spec, trigger)
+        if chosen.kind != "cron":
+            raise UnknownTriggerError(f"Trigger {trigger} of workflow {spec.name} is no cron trigger; use start_run.")
+        return spec, chosen
+
+    def fire(
+        self,
+        workflow: str,
+        trigger: str,
+        *,
+        intended_window: datetime | None = None,
+        signal_id: str | None = None,
+    ) -> str | None:
+        """Start the trigger's run for its window and return its id.
+
+        intended_window: the time the schedule meant; None for the last one that was due. signal_id: names the
+        activation instead of the window. The second time for a window the first run's id, or None where the trigger
+        says skip.
+        """
+        return self.activate(workflow, trigger, intended_window=intended_window, signal_id=signal_id)[0]
+
+    def activate(
+        self,
+        workflow: str,
+        trigger: str,
+        *,
+        intended_window: datetime | None = None,
+        signal_id: str | None = None,
+        even_paused: bool = True,
+    ) -> tuple[str | None, bool]:
+        """As `fire`, and whether the run is new. even_paused: False for what a queue delivers, not a person."""
+        spec, chosen = self.cron_trigger(workflow, trigger)
+        asked = _Activation(spec=spec, trigger=chosen, window=intended_window, signal_id=signal_id)
+
+        def write(connection: sa.Connection) -> StartedRun | None:
+            memory = locked_schedule(connection, spec, chosen.name)
+            return self._activated(connection, memory, asked, even_paused=even_paused)
+
+        started = in_transaction(self._database, None, write, self._tell)
+        if started is None or (not started.new and chosen.idempotency == "skip"):
+            return None, False
+        return started.run_id, started.new
+
+    def activate_next(self, queue: str) -> bool:
+        """Start the run of the queue's next due activation; False where none is due.
+
+        The activation goes with the run's own transaction. One that this process cannot start is put off, not lost.
+        """
+        with self._database.write() as connection:
+            due = work_queue.due_activation(connection, self._database, queue)
+            if due is None:
+                return False
+            try:
+                with connection.begin_nested():
+                    started = self._delivered(connection, due.payload, queue)
+            except Exception as error:
+                if passes(error):
+                    raise
+                reason = str(error) if isinstance(error, SquidMeshError) else f"It raised {type(error).__name__}."
+                logger.warning("squidmesh: a cron activation is put off: %s", reason)
+                work_queue.put_off(connection, due.id, reason, self._clock.now() + PUT_OFF)
+                return True
+            connection.execute(sa.delete(tables.dispatches).where(tables.dispatches.c.id == due.id))
+        self._tell(started)
+        return True
+
+    def _delivered(self, connection: sa.Connection, payload: Mapping[str, Any], queue: str) -> StartedRun | None:
+        spec, chosen = self.cron_trigger(payload["workflow"], payload["trigger"])
+        text = payload.get("intended_window")
+        intended = datetime.fromisoformat(text) if text else None
+        signal_id = payload.get("signal_id")
+        asked = _Activation(spec=spec, trigger=chosen, window=intended, signal_id=signal_id, queue=queue)
+        memory = locked_schedule(connection, spec, chosen.name)
+        return self._activated(connection, memory, asked, even_paused=False)
+
+    def _activated(
+        self, connection: sa.Connection, memory: Memory, asked: _Activation, *, even_paused: bool
+    ) -> StartedRun | None:
+        """None while the schedule is paused, and for a window that passed before it was resumed, unless even then.
+
+        Where no window is given, the last that was due counts, but none from before the schedule was moved to its
+        present expression: then it is the one that was started last.
+        """
+        now = self._clock.now()
+        window = asked.window or (None if asked.signal_id else _moved_from(memory, asked.trigger, now))
+        wanted = self.wanted_start(asked.spec, asked.trigger, window, asked.signal_id)
+        meant, resumed_at = _window_asked_for(wanted, window), believed(memory.resumed_at, now)
+        passed = meant is not None and resumed_at is not None and meant <= resumed_at
+        if not even_paused and (passed or memory.paused_at is not None):
+            return None
+        return self.activated(connection, memory, replace(wanted, queue=asked.queue))
+
+    def fire_due(self, since: datetime) -> list[str]:
+        """Start the run of every schedule whose window has come, once for all workers, and return the new runs' ids.
+
+        since: windows before then are left alone where nothing is on record of a schedule, so that a first deploy
+        starts nothing old; so are those from before a schedule was moved to its present expression. After a pause of
+        all workers only the last window is made up for.
+        """
+        with self._database.read() as connection:
+            kept = memories(connection, self.declared())
+        fired = (self._fire_due_alone(of, kept[of[0].name, of[1].name], since) for of in self.declared())
+        return [run_id for run_id in fired if run_id is not None]
+
+    def _fire_due_alone(self, of: tuple[WorkflowSpec, TriggerSpec], memory: Memory, since: datetime) -> str | None:
+        """As `_fire_due`; what one schedule raises keeps no other from its window."""
+        spec, chosen = of
+        try:
+            return self._fire_due(spec, chosen, memory, since)
+        except Exception as error:
+            logger.warning(
+                "squidmesh: schedule %s of %s could not be fired (%s)", chosen.name, spec.name, type(error).__name__
+            )
+            return None
+
+    def _fire_due(self, spec: WorkflowSpec, chosen: TriggerSpec, memory: Memory, since: datetime) -> str | None:
+        assert chosen.expression is not None
+        assert chosen.timezone is not None
+        now = self._clock.now()
+        due = last_due(chosen.expression, chosen.timezone, now)
+        if _seen(memory, chosen, since, now) == memory and not _is_due(memory, chosen, due, now):
+            return None
+        with self._database.write() as connection:
+            found = locked_schedule(connection, spec, chosen.name)
+            memory = _seen(found, chosen, since, now)
+            if memory != found:
+                remember(connection, spec, chosen.name, {"expressions": memory.expressions})
+            if due is None or memory.paused_at is not None or not _is_due(memory, chosen, due, now):
+                return None
+            wanted = self.wanted_start(spec, chosen, due, None)
+            started = self.activated(connection, memory, wanted)
+            if not started.new:
+                self._remember(connection, memory, wanted, started.run_id)
+        self._starter.tell(started)
+        return started.run_id if started.new else None
+
+    def wanted_start(
+        self, spec: WorkflowSpec, chosen: TriggerSpec, intended: datetime | None, signal_id: str | None
+    ) -> NewRunRequest:
+        """The start that an activation asks for."""
+        assert chosen.expression is not None
+        assert chosen.timezone is not None
+        now = self._clock.now()
+        window = intended or last_due(chosen.expression, chosen.timezone, now) or now
+        window = window if window.tzinfo else window.replace(tzinfo=UTC)
+        identity = signal_id or window.astimezone(UTC).isoformat()
+        return NewRunRequest(
+            spec=spec,
+            trigger=chosen.name,
+            payload=validate(chosen, None, window=window, now=now),
+            key=None if chosen.idempotency == "none" else cron_key(chosen, identity),
+            actor=f"schedule {chosen.name}",
+            schedule=metadata(spec.name, chosen, window=window, now=now, signal_id=signal_id),
+        )
+
+    def activated(self, connection: sa.Connection, memory: Memory, wanted: NewRunRequest) -> StartedRun:
+        """Write the run, of the schedule's tenant, and remember it with its schedule, which is locked."""
+        started = self._starter.written(connection, replace(wanted, tenant=memory.tenant))
+        if started.new:
+            self._remember(connection, memory, wanted, started.run_id)
+        return started
+
+    def _remember(self, connection: sa.Connection, memory: Memory, wanted: NewRunRequest, run_id: str) -> None:
+        now = self._clock.now()
+        values: dict[str, Any] = {"fired_at": now, "last_run_id": run_id}
+        window = _window_asked_for(wanted)
+        if window is not None and (believed(memory.fired_window, now) or window) <= window <= now:
+            values["fired_window"] = window
+            trigger = wanted.spec.triggers[wanted.trigger]
+            if not memory.expressions:
+                values["expressions"] = cron.seen({}, trigger, began=window, now=now)
+        remember(connection, wanted.spec, wanted.trigger, values)
+
+    def _tell(self, started: StartedRun | None) -> None:
+        if started is not None:
+            self._starter.tell(started)
 
 
 def _moved_from(memory: Memory, trigger: TriggerSpec, now: datetime) -> datetime | None:
@@ -305,55 +292,6 @@ def _moved_from(memory: Memory, trigger: TriggerSpec, now: datetime) -> datetime
     moved = cron.since(memory.expressions, trigger)
     due = last_due(trigger.expression, trigger.timezone, now)
     return memory.fired_window if moved is not None and due is not None and due < moved else None
-
-
-def fire_due(runtime: Runtime, since: datetime) -> list[str]:
-    """Start the run of every schedule whose window has come, once for all workers, and return the new runs' ids.
-
-    since: windows before then are left alone where nothing is on record of a schedule, so that a first deploy starts
-    nothing old; so are those from before a schedule was moved to its present expression. After a pause of all workers
-    only the last window is made up for.
-    """
-    with runtime.database.read() as connection:
-        kept = memories(connection, declared(runtime))
-    fired = (_fire_due_alone(runtime, of, kept[of[0].name, of[1].name], since) for of in declared(runtime))
-    return [run_id for run_id in fired if run_id is not None]
-
-
-def _fire_due_alone(
-    runtime: Runtime, of: tuple[WorkflowSpec, TriggerSpec], memory: Memory, since: datetime
-) -> str | None:
-    """As `_fire_due`; what one schedule raises keeps no other from its window."""
-    spec, chosen = of
-    try:
-        return _fire_due(runtime, spec, chosen, memory, since)
-    except Exception as error:
-        logger.warning(
-            "squidmesh: schedule %s of %s could not be fired (%s)", chosen.name, spec.name, type(error).__name__
-        )
-        return None
-
-
-def _fire_due(runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, memory: Memory, since: datetime) -> str | None:
-    assert chosen.expression is not None
-    assert chosen.timezone is not None
-    now = runtime.clock.now()
-    due = last_due(chosen.expression, chosen.timezone, now)
-    if _seen(memory, chosen, since, now) == memory and not _is_due(memory, chosen, due, now):
-        return None
-    with runtime.database.write() as connection:
-        found = locked_schedule(runtime, connection, spec, chosen.name)
-        memory = _seen(found, chosen, since, now)
-        if memory != found:
-            remember(connection, spec, chosen.name, {"expressions": memory.expressions})
-        if due is None or memory.paused_at is not None or not _is_due(memory, chosen, due, now):
-            return None
-        wanted = wanted_start(runtime, spec, chosen, due, None)
-        started = activated(runtime, connection, memory, wanted)
-        if not started.new:
-            _remember(runtime, connection, memory, wanted, started.run_id)
-    tell(runtime, started)
-    return started.run_id if started.new else None
 
 
 def _seen(memory: Memory, trigger: TriggerSpec, since: datetime, now: datetime) -> Memory:
@@ -367,58 +305,9 @@ def _is_due(memory: Memory, trigger: TriggerSpec, due: datetime | None, now: dat
     return due is not None and (passed is None or due > passed)
 
 
-def cron_trigger(runtime: Runtime, workflow: Any, trigger: str) -> tuple[WorkflowSpec, TriggerSpec]:
-    """The workflow and its cron trigger. Raises UnknownWorkflowError, and UnknownTriggerError for any other trigger."""
-    spec = runtime.registry.get(workflow)
-    chosen = trigger_of(spec, trigger)
-    if chosen.kind != "cron":
-        raise UnknownTriggerError(f"Trigger {trigger} of workflow {spec.name} is no cron trigger; use start_run.")
-    return spec, chosen
-
-
 def cron_key(trigger: TriggerSpec, activation: str) -> str:
     """The start key of an activation, which is named by its window or its signal id."""
     return f"{CRON_KEY}{trigger.name}:{activation}"
-
-
-def wanted_start(
-    runtime: Runtime, spec: WorkflowSpec, chosen: TriggerSpec, intended: datetime | None, signal_id: str | None
-) -> NewRunRequest:
-    """The start that an activation asks for."""
-    assert chosen.expression is not None
-    assert chosen.timezone is not None
-    now = runtime.clock.now()
-    window = intended or last_due(chosen.expression, chosen.timezone, now) or now
-    window = window if window.tzinfo else window.replace(tzinfo=UTC)
-    identity = signal_id or window.astimezone(UTC).isoformat()
-    return NewRunRequest(
-        spec=spec,
-        trigger=chosen.name,
-        payload=validate(chosen, None, window=window, now=now),
-        key=None if chosen.idempotency == "none" else cron_key(chosen, identity),
-        actor=f"schedule {chosen.name}",
-        schedule=metadata(spec.name, chosen, window=window, now=now, signal_id=signal_id),
-    )
-
-
-def activated(runtime: Runtime, connection: sa.Connection, memory: Memory, wanted: NewRunRequest) -> StartedRun:
-    """Write the run, of the schedule's tenant, and remember it with its schedule, which is locked."""
-    started = written(runtime, connection, replace(wanted, tenant=memory.tenant))
-    if started.new:
-        _remember(runtime, connection, memory, wanted, started.run_id)
-    return started
-
-
-def _remember(runtime: Runtime, connection: sa.Connection, memory: Memory, wanted: NewRunRequest, run_id: str) -> None:
-    now = runtime.clock.now()
-    values: dict[str, Any] = {"fired_at": now, "last_run_id": run_id}
-    window = _window_asked_for(wanted)
-    if window is not None and (believed(memory.fired_window, now) or window) <= window <= now:
-        values["fired_window"] = window
-        trigger = wanted.spec.triggers[wanted.trigger]
-        if not memory.expressions:
-            values["expressions"] = cron.seen({}, trigger, began=window, now=now)
-    remember(connection, wanted.spec, wanted.trigger, values)
 
 
 def _window_asked_for(wanted: NewRunRequest, intended: datetime | None = None) -> datetime | None:

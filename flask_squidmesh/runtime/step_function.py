@@ -46,7 +46,6 @@ from .outcomes import (
     safely,
 )
 from .recorder import until_lost
-from .run_starter import start_child
 from .signal_publisher import signalled
 
 if TYPE_CHECKING:
@@ -388,8 +387,14 @@ def _context(runtime: Runtime, claim: Claim, state: RunState) -> dict[str, Any]:
         "read_state": lambda: state.at(claim, None),
         "read_cancelled": partial(_is_cancelling, runtime, claim.run.id),
         "read_lost": lambda: runtime.claims.is_lost(claim.claim_id),
-        "begin_child": partial(start_child, runtime, claim),
+        "begin_child": partial(_begin_child, runtime, claim),
     }
+
+
+def _begin_child(runtime: Runtime, claim: Claim, *given: Any, **options: Any) -> str:
+    """Start a child: in the step's own transaction, where it has one."""
+    session = runtime.host_db.session if claim.visit.settings.get("transaction") else None
+    return runtime.starter.start_child(claim, session, *given, **options)
 
 
 def _undone(runtime: Runtime, claim: Claim) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from .claimer import FairClaimer
 from .deliveries import deliver
 from .maintenance.upkeep import Maintenance
 from .outcomes import log_error
-from .scheduler import activate_next
 from .waking import NOTIFIED_POLL_SECONDS, Watch, watch
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ class Worker:
         while not self._stopping.is_set():
             due = self._next_due()
             if due.get("cron", 1.0) <= 0:
-                activate_next(self._runtime, self._queue)
+                self._runtime.scheduler.activate_next(self._queue)
                 return
             soonest = min(due.values(), default=inf)
             self._obstructed = looked and soonest <= 0

@@ -11,7 +11,6 @@ from ..errors import ConfigurationError
 from ..runtime.claimer import claim_due
 from ..runtime.deliveries import deliver
 from ..runtime.runtime import Runtime, current_runtime
-from ..runtime.scheduler import activate_next
 from ..storage.tables import dispatches
 
 LEAST_MOVE = timedelta(milliseconds=1)
@@ -62,7 +61,7 @@ def _performed_one(runtime: Runtime) -> bool:
     for claim in claim_due(runtime, queue, limit=1, take_over=True, left_to_others=timedelta(0)):
         deliver(runtime, claim)
         return True
-    return activate_next(runtime, queue)
+    return runtime.scheduler.activate_next(queue)
 
 
 def _settable(runtime: Runtime) -> SettableClock:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, Unpack
 import sqlalchemy as sa
 
 from ..errors import ConfigurationError
-from ..executor import Executor, ForeignExecutor, HandOver, Identified, Metadata, Payload, resolve
+from ..executor import Executor, ForeignExecutor, HandOverOptions, Identified, Metadata, Payload, resolve
 from ..integrations.database_executor import DatabaseExecutor
 from ..runtime.deliveries import Delivery
 from ..runtime.runtime import Runtime, current_runtime
@@ -181,7 +181,7 @@ class _Order:
     def __enter__(self) -> None:
         asked: Callable[..., Metadata] = self._executor.enqueue_step
 
-        def enqueue_step(run: Identified, step: str, **options: Unpack[HandOver]) -> Metadata:
+        def enqueue_step(run: Identified, step: str, **options: Unpack[HandOverOptions]) -> Metadata:
             answer = asked(run, step, **options)
             self._answers.append(answer)
             self.steps[id(answer)] = step

@@ -26,7 +26,6 @@ from flask_squidmesh.dashboard.payload_form import PREFIX
 from flask_squidmesh.dashboard.views.pulse import OF_LISTS, OF_ONE
 from flask_squidmesh.dashboard.views.schedules import DEEDS
 from flask_squidmesh.runtime import bulk_jobs
-from flask_squidmesh.runtime.scheduler import fire
 from flask_squidmesh.storage.tables import Base, Dispatch, WorkflowRun
 from tests.two_tenants.app import make_app
 from tests.two_tenants.runs import Filled, fill
@@ -249,7 +248,7 @@ def test_pages_are_what_they_would_be_without_the_other_tenant(migrated_sqlite_u
     alone = looked_at(house, name, addresses)
     house.filled["globex"] = fill(app, "globex", times=2)
     with app.app_context():
-        fire(app.extensions["squidmesh"], "nightly", "nightly")
+        app.extensions["squidmesh"].scheduler.fire("nightly", "nightly")
     for address, seen, expected in zip(addresses, looked_at(house, name, addresses), alone, strict=True):
         assert not differing(seen, expected), address
 

@@ -14,7 +14,6 @@ from flask import Flask
 
 from flask_squidmesh import Cron, Manual, Wait, Workflow
 from flask_squidmesh.dashboard import page_data
-from flask_squidmesh.runtime import schedule_commands
 from flask_squidmesh.runtime.maintenance.heartbeats import record_heartbeat
 from tests.web.shop import Checkout, Labels, Reminder, advance, make_app, mesh_of, start, work
 from tests.web.visiting import Visitor, forms_of, pulse_of, queries, text_of
@@ -57,7 +56,7 @@ def _beat(app: Flask) -> None:
 
 def _pause_schedule(app: Flask) -> None:
     with app.app_context():
-        schedule_commands.pause(app.extensions["squidmesh"], "nightly", "nightly", actor="dana")
+        app.extensions["squidmesh"].schedule_commands.pause("nightly", "nightly", actor="dana")
 
 
 def _approve(app: Flask) -> None:

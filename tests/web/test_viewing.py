@@ -9,7 +9,6 @@ import pytest
 
 from flask_squidmesh import Cron, Manual, Scope, Step, StepContext, Wait, Workflow
 from flask_squidmesh.runtime import bulk_jobs
-from flask_squidmesh.runtime.scheduler import fire
 from tests.web.shop import Checkout, Labels, Order, fill, mesh_of, start
 from tests.web.visiting import Visitor
 
@@ -133,7 +132,7 @@ def test_a_schedule_does_not_name_a_last_run_that_may_not_be_viewed(make: Any) -
     visitor = make({"authorize": lambda action, run: not (action == "view" and run and run.id in refused)})
     mesh_of(visitor.app).register(Nightly)
     with visitor.app.app_context():
-        run_id = fire(visitor.app.extensions["squidmesh"], "nightly", "nightly")
+        run_id = visitor.app.extensions["squidmesh"].scheduler.fire("nightly", "nightly")
     assert run_id is not None
     assert run_id in visitor.get("/schedules").text
     refused.add(run_id)

@@ -9,7 +9,6 @@ from flask import current_app
 
 from flask_squidmesh import ConflictError, TransitionError, UnsafeReplayError
 from flask_squidmesh.runtime.runtime import current_runtime
-from flask_squidmesh.runtime.scheduler import fire
 
 from ...extensions import mesh
 from ...people import FINANCE, OPERATOR
@@ -116,7 +115,7 @@ def cron_through_the_queue() -> str:
     run = ended(_made_for(window)[0], "completed")
     expect(
         "the run for a third activation",
-        fire(current_runtime(), "daily_digest", "daily_digest", intended_window=window),
+        current_runtime().scheduler.fire("daily_digest", "daily_digest", intended_window=window),
         run.id,
     )
     expect("the runs for this window", _made_for(window), [run.id])

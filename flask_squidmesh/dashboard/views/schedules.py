@@ -15,8 +15,8 @@ from werkzeug.wrappers import Response
 
 from ...definition.cron import next_due
 from ...errors import ConflictError, ManualActionError, TransitionError, UnknownTriggerError, UnknownWorkflowError
-from ...runtime import schedule_commands
-from ...runtime.runtime import current_runtime
+from ...runtime.runtime import configured_runtime, current_runtime
+from ...runtime.schedule_commands import ScheduleCommands
 from ...runtime.scheduler import ScheduleView
 from ...storage.summaries import read_id
 from .. import confirmation, layout, page_data
@@ -55,7 +55,7 @@ class ScheduleVerb:
 DEEDS = {
     "run": ScheduleVerb(
         right="schedule_run",
-        call=schedule_commands.run_now,
+        call=ScheduleCommands.run_now,
         text=N_("Run now"),
         sentence=N_("{trigger} of {workflow} starts one more run now. Its next time stays as it is."),
         done=N_("This is the run that was started."),
@@ -64,14 +64,14 @@ DEEDS = {
     ),
     "pause": ScheduleVerb(
         right="schedule_pause",
-        call=schedule_commands.pause,
+        call=ScheduleCommands.pause,
         text=N_("Pause"),
         sentence=N_("{trigger} of {workflow} starts nothing until somebody resumes it; runs in progress go on."),
         done=N_("The schedule is paused."),
     ),
     "resume": ScheduleVerb(
         right="schedule_pause",
-        call=schedule_commands.resume,
+        call=ScheduleCommands.resume,
         text=N_("Resume"),
         sentence=N_("{trigger} of {workflow} starts runs again, from its next time on; what passed is left out."),
         done=N_("The schedule is on again."),
@@ -139,7 +139,8 @@ def act(asked: ScheduleRequest) -> Response:
         return confirmation.page(question, 422)
     once = {"key": question.key} if deed.repeats else {}
     try:
-        run_id = deed.call(current_runtime(), asked.workflow, asked.trigger, actor=asked.actor, comment=comment, **once)
+        commands = configured_runtime().schedule_commands
+        run_id = deed.call(commands, asked.workflow, asked.trigger, actor=asked.actor, comment=comment, **once)
     except (UnknownWorkflowError, UnknownTriggerError):
         abort(404)
     except ManualActionError as error:

@@ -13,8 +13,7 @@ from ...definition.spec import TriggerSpec, WorkflowSpec
 from ...definition.values import fingerprint
 from ...engine.approvals import identity
 from ...errors import ConflictError, ManualActionError, PayloadError, RunNotFoundError
-from ...runtime import run_starter
-from ...runtime.runtime import current_runtime
+from ...runtime.runtime import configured_runtime, current_runtime
 from .. import confirmation, page_data, payload_form
 from ..authorization import may, tenant_for
 from ..layout import render
@@ -69,15 +68,18 @@ def _started(
     key = f"form:{fingerprint([given_key, identity(actor)])}" if given_key else None
     given = payload if trigger.model else None
     try:
-        return run_starter.start(
-            current_runtime(),
-            spec.name,
-            given,
-            trigger=trigger.name,
-            idempotency_key=key,
-            actor=actor,
-            tenant=tenant_for(spec.name),
-        ).run_id
+        return (
+            configured_runtime()
+            .starter.start(
+                spec.name,
+                given,
+                trigger=trigger.name,
+                idempotency_key=key,
+                actor=actor,
+                tenant=tenant_for(spec.name),
+            )
+            .run_id
+        )
     except PayloadError as error:
         missing = dict.fromkeys(error.missing_fields, payload_form.missing())
         unfit = {name: in_english(said) for name, said in error.invalid_types.items()}

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from .. import bulk_jobs
 from ..outcomes import let_ctrl_c_through, type_name
 from ..relay import relay, take_from_dead_workers
-from ..scheduler import fire_due
 from .heartbeats import forget, forget_the_dead, record_heartbeat
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ class Maintenance:
             logger.warning("squidmesh: the worker's upkeep failed (%s)", type_name(error))
 
     def _fire(self, runtime: Runtime) -> None:
-        fire_due(runtime, self._since)
+        runtime.scheduler.fire_due(self._since)
 
     def _go_on_in_bulk(self, runtime: Runtime) -> None:
         bulk_jobs.go_on_with_all(runtime, BULK_SECONDS)

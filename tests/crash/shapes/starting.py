@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask_squidmesh import Cron, FailStep, Manual, Step, Workflow
-from flask_squidmesh.runtime.scheduler import fire_due
 from flask_squidmesh.testing import SettableClock
 from tests.shop import Order
 
@@ -143,7 +142,7 @@ def _fire_what_is_due(stage: Stage) -> None:
     assert isinstance(clock, SettableClock)
     if clock.now() < WINDOW:
         clock.move_to(WINDOW)
-    fire_due(stage.shop.runtime, datetime(2031, 3, 2, 9, 0, tzinfo=UTC))
+    stage.shop.runtime.scheduler.fire_due(datetime(2031, 3, 2, 9, 0, tzinfo=UTC))
 
 
 def _replay(stage: Stage) -> None:

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from flask_squidmesh import Approval, Cron, Exponential, Manual, Retry, RetryStep, Step, Wait, Workflow
 from flask_squidmesh.clock import ReferenceClock
-from flask_squidmesh.runtime import scheduler
 from flask_squidmesh.runtime.app_check import check
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import SettableClock, drain
@@ -151,8 +150,8 @@ def test_schedules_fire_at_the_databases_time(
     shop.clock.move_to(datetime(2026, 3, 9, 9, 0, 30, tzinfo=UTC))
     set_machine(shop, wrong)
     before = datetime(2026, 3, 9, 8, 0, tzinfo=UTC)
-    assert len(scheduler.fire_due(shop.runtime, before)) == 1
-    assert scheduler.fire_due(shop.runtime, before) == []
+    assert len(shop.runtime.scheduler.fire_due(before)) == 1
+    assert shop.runtime.scheduler.fire_due(before) == []
     [row] = shop.rows(tables.schedules)
     assert row.fired_window == datetime(2026, 3, 9, 9, 0, tzinfo=UTC)
 
@@ -171,10 +170,10 @@ def test_a_time_that_has_yet_to_come_silences_no_schedule(open_shop: OpenShop, s
         "The schedule by_clock of settling remembers 2030-01-01 09:00 UTC"
     ]
     before = datetime(2026, 3, 9, 8, 0, tzinfo=UTC)
-    assert len(scheduler.fire_due(shop.runtime, before)) == 1
-    assert scheduler.fire_due(shop.runtime, before) == []
+    assert len(shop.runtime.scheduler.fire_due(before)) == 1
+    assert shop.runtime.scheduler.fire_due(before) == []
     shop.clock.advance(timedelta(days=1))
-    assert len(scheduler.fire_due(shop.runtime, before)) == 1
+    assert len(shop.runtime.scheduler.fire_due(before)) == 1
 
 
 @pytest.mark.rule("clock-schedules")
@@ -187,9 +186,9 @@ def test_two_clocks_that_differ_by_a_moment_fire_once(open_shop: OpenShop, scrip
     shop = open_shop(Often)
     before = datetime(2026, 3, 1, tzinfo=UTC)
     shop.clock.move_to(datetime(2026, 3, 9, 9, 0, tzinfo=UTC))
-    assert len(scheduler.fire_due(shop.runtime, before)) == 1
+    assert len(shop.runtime.scheduler.fire_due(before)) == 1
     shop.clock.advance(-1)
-    assert scheduler.fire_due(shop.runtime, before) == []
+    assert shop.runtime.scheduler.fire_due(before) == []
 
 
 @pytest.mark.rule("clock-check")

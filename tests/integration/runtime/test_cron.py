@@ -20,7 +20,7 @@ from flask_squidmesh import (
     Workflow,
     scheduled_day,
 )
-from flask_squidmesh.runtime import scheduler
+from flask_squidmesh.runtime.scheduler import Scheduler
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.outages import told
 from flask_squidmesh.testing import drain
@@ -55,7 +55,7 @@ def fire(open_shop: OpenShop, script: Script) -> Callable[..., Any]:
     def fire(idempotency: str = "return_existing", **options: Any) -> Any:
         if "shop" not in shops:
             shops["shop"] = open_shop(digesting(script, idempotency=idempotency))
-        return scheduler.fire(shops["shop"].runtime, "digesting", "daily", **options)
+        return shops["shop"].runtime.scheduler.fire("digesting", "daily", **options)
 
     return fire
 
@@ -98,18 +98,18 @@ def test_a_signal_names_the_activation_instead_of_the_window(fire: Callable[...,
 @pytest.mark.rule("cron-signal")
 def test_without_a_window_the_last_due_time_is_it(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(workflow := digesting(script))
-    first = scheduler.fire(shop.runtime, "digesting", "daily")
-    assert scheduler.fire(shop.runtime, "digesting", "daily") == first
+    first = shop.runtime.scheduler.fire("digesting", "daily")
+    assert shop.runtime.scheduler.fire("digesting", "daily") == first
     shop.clock.advance(timedelta(days=1))
-    assert scheduler.fire(shop.runtime, "digesting", "daily") != first
+    assert shop.runtime.scheduler.fire("digesting", "daily") != first
     assert workflow
 
 
 @pytest.mark.rule("cron-payload", "cron-facts")
 def test_the_payload_comes_from_defaults_and_knows_the_scheduled_day(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(digesting(script))
-    run_id = scheduler.fire(
-        shop.runtime, "digesting", "daily", intended_window=datetime(2026, 3, 9, 23, 30, tzinfo=UTC), signal_id="t"
+    run_id = shop.runtime.scheduler.fire(
+        "digesting", "daily", intended_window=datetime(2026, 3, 9, 23, 30, tzinfo=UTC), signal_id="t"
     )
     assert run_id is not None
     drain()
@@ -125,13 +125,13 @@ def test_the_payload_comes_from_defaults_and_knows_the_scheduled_day(open_shop: 
 @pytest.mark.rule("cron-replay")
 def test_a_replay_keeps_what_the_schedule_said(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(digesting(script))
-    run_id = scheduler.fire(shop.runtime, "digesting", "daily", intended_window=WINDOW, signal_id="t")
+    run_id = shop.runtime.scheduler.fire("digesting", "daily", intended_window=WINDOW, signal_id="t")
     assert run_id is not None
     drain()
     again = shop.mesh.replay_run(run_id, actor="lee").id
     drain()
     assert shop.look(again).context["seen"]["schedule"] == shop.look(run_id).context["seen"]["schedule"]
-    assert scheduler.fire(shop.runtime, "digesting", "daily", signal_id="t") == run_id
+    assert shop.runtime.scheduler.fire("digesting", "daily", signal_id="t") == run_id
 
 
 @pytest.mark.rule("cron-by-hand")
@@ -144,16 +144,16 @@ def test_a_person_may_start_by_a_cron_trigger(open_shop: OpenShop, script: Scrip
     assert now - timedelta(minutes=1) < datetime.fromisoformat(run.context["seen"]["schedule"]["intended_window"]) < now
     assert run.actor == "lee"
     drain()
-    assert scheduler.fire(shop.runtime, "digesting", "daily") != run.id
+    assert shop.runtime.scheduler.fire("digesting", "daily") != run.id
     assert shop.look(shop.run(workflow)).schedule is None
 
 
 def test_what_fired_last_is_remembered(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(digesting(script))
-    [before] = scheduler.schedules(shop.runtime, Scope.all())
+    [before] = shop.runtime.scheduler.schedules(Scope.all())
     assert (before.fired_at, before.expression) == (None, "0 9 * * *")
-    run_id = scheduler.fire(shop.runtime, "digesting", "daily", intended_window=WINDOW)
-    [after] = scheduler.schedules(shop.runtime, Scope.all())
+    run_id = shop.runtime.scheduler.fire("digesting", "daily", intended_window=WINDOW)
+    [after] = shop.runtime.scheduler.schedules(Scope.all())
     assert after.fired_at is not None
     assert after.last_run_id == run_id
     assert after.next_due is not None
@@ -168,7 +168,7 @@ def test_two_processes_that_fire_at_once_start_one_run(open_shop: OpenShop, scri
     def fire(window: datetime) -> None:
         with shop.app.app_context():
             barrier.wait(120)
-            fired.append(scheduler.fire(shop.runtime, "digesting", "daily", intended_window=window))
+            fired.append(shop.runtime.scheduler.fire("digesting", "daily", intended_window=window))
 
     for windows in ([WINDOW, WINDOW], [WINDOW + timedelta(days=1), WINDOW + timedelta(days=2)]):
         threads = [threading.Thread(target=fire, args=[window]) for window in windows]
@@ -194,7 +194,7 @@ def test_only_declared_cron_triggers_fire(
 ) -> None:
     shop = Shop(migrated_sqlite_url, digesting(script))
     with shop.app.app_context(), pytest.raises(expected):
-        scheduler.fire(shop.runtime, workflow, trigger)
+        shop.runtime.scheduler.fire(workflow, trigger)
     shop.runtime.database.dispose()
 
 
@@ -278,7 +278,7 @@ def test_an_activation_goes_with_the_runs_own_transaction(
     shop = open_shop(workflow := digesting(script, idempotency="none"))
     shop.mesh.enqueue_cron(workflow, "daily")
     with monkeypatch.context() as patched:
-        patched.setattr(scheduler, "_remember", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(Scheduler, "_remember", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             drain()
     assert shop.rows(tables.runs) == []
@@ -290,17 +290,17 @@ def test_an_activation_goes_with_the_runs_own_transaction(
 def test_a_worker_fires_a_schedule_when_its_window_comes(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(digesting(script))
     since = shop.clock.now()
-    assert scheduler.fire_due(shop.runtime, since) == []
+    assert shop.runtime.scheduler.fire_due(since) == []
     shop.clock.advance(timedelta(days=1))
 
-    (run_id,) = scheduler.fire_due(shop.runtime, since)
-    assert scheduler.fire_due(shop.runtime, since) == []
+    (run_id,) = shop.runtime.scheduler.fire_due(since)
+    assert shop.runtime.scheduler.fire_due(since) == []
 
     run = shop.look(run_id)
     assert run.schedule is not None
     assert since < datetime.fromisoformat(run.schedule["intended_window"]) <= shop.clock.now()
     shop.clock.advance(timedelta(days=3))
-    assert len(scheduler.fire_due(shop.runtime, shop.clock.now())) == 1
+    assert len(shop.runtime.scheduler.fire_due(shop.clock.now())) == 1
 
 
 @pytest.mark.rule("cron-fired-by-workers")
@@ -308,7 +308,7 @@ def test_a_first_worker_starts_nothing_old(open_shop: OpenShop, script: Script) 
     shop = open_shop(digesting(script))
     shop.clock.advance(timedelta(days=2))
 
-    assert scheduler.fire_due(shop.runtime, shop.clock.now()) == []
+    assert shop.runtime.scheduler.fire_due(shop.clock.now()) == []
 
 
 @pytest.mark.rule("cron-fired-by-workers")
@@ -322,7 +322,7 @@ def test_of_two_workers_one_fires_a_window(open_shop: OpenShop, script: Script, 
     def fire() -> None:
         with shop.app.app_context():
             together.wait(120)
-            fired.extend(scheduler.fire_due(shop.runtime, since))
+            fired.extend(shop.runtime.scheduler.fire_due(since))
 
     threads = [threading.Thread(target=fire) for _ in range(2)]
     for thread in threads:
@@ -340,7 +340,7 @@ def test_a_paused_schedule_is_not_fired(open_shop: OpenShop, script: Script) -> 
         connection.execute(tables.schedules.insert().values(row))
     shop.clock.advance(timedelta(days=1))
 
-    assert scheduler.fire_due(shop.runtime, since) == []
+    assert shop.runtime.scheduler.fire_due(since) == []
 
 
 def test_only_cron_triggers_are_handed_to_the_executor(open_shop: OpenShop, script: Script) -> None:
@@ -359,10 +359,10 @@ def test_an_older_or_a_coming_window_started_by_hand_takes_the_place_of_no_other
     since = shop.clock.now()
     shop.clock.advance(timedelta(days=1))
     for window in (since - timedelta(days=5), shop.clock.now() + timedelta(days=1)):
-        scheduler.fire(shop.runtime, "digesting", "daily", intended_window=window)
-    assert len(scheduler.fire_due(shop.runtime, since)) == 1
-    scheduler.fire(shop.runtime, "digesting", "daily", intended_window=since - timedelta(days=6))
-    assert scheduler.fire_due(shop.runtime, since) == []
+        shop.runtime.scheduler.fire("digesting", "daily", intended_window=window)
+    assert len(shop.runtime.scheduler.fire_due(since)) == 1
+    shop.runtime.scheduler.fire("digesting", "daily", intended_window=since - timedelta(days=6))
+    assert shop.runtime.scheduler.fire_due(since) == []
 
 
 @pytest.mark.rule("cron-by-hand")
@@ -373,8 +373,8 @@ def test_a_run_written_when_the_next_window_has_begun_does_not_lose_it(open_shop
 
     shop = open_shop(Ticking)
     shop.clock.move_to(WINDOW + timedelta(seconds=61))
-    assert scheduler.fire(shop.runtime, "ticking", "each_minute", intended_window=WINDOW)
-    assert len(scheduler.fire_due(shop.runtime, WINDOW)) == 1
+    assert shop.runtime.scheduler.fire("ticking", "each_minute", intended_window=WINDOW)
+    assert len(shop.runtime.scheduler.fire_due(WINDOW)) == 1
 
 
 class Broken(BaseModel):
@@ -393,7 +393,7 @@ def test_a_schedule_that_raises_stops_no_other(
     shop = open_shop(Alarming)
     since = shop.clock.now()
     shop.clock.advance(timedelta(days=1))
-    assert len(scheduler.fire_due(shop.runtime, since)) == 1
+    assert len(shop.runtime.scheduler.fire_due(since)) == 1
     assert "schedule broken of alarming could not be fired (ZeroDivisionError)" in caplog.text
 
 
@@ -404,7 +404,7 @@ def test_an_activation_that_raises_is_put_off(
     shop = open_shop(workflow := digesting(script))
     shop.mesh.enqueue_cron(workflow, "daily")
     with monkeypatch.context() as patched:
-        patched.setattr(scheduler, "_remember", lambda *_: 1 // 0)
+        patched.setattr(Scheduler, "_remember", lambda *_: 1 // 0)
         drain()
     assert shop.rows(tables.runs) == []
     assert [row.held for row in shop.rows(tables.dispatches)] == ["It raised ZeroDivisionError."]
@@ -429,7 +429,7 @@ def test_an_activation_that_the_database_refuses_for_good_is_put_off(
     shop = open_shop(workflow := digesting(script))
     shop.mesh.enqueue_cron(workflow, "daily")
     with monkeypatch.context() as patched:
-        patched.setattr(scheduler, "_remember", refuse)
+        patched.setattr(Scheduler, "_remember", refuse)
         drain()
     assert [row.held for row in shop.rows(tables.dispatches)] == ["It raised OperationalError."]
 
@@ -444,7 +444,7 @@ def test_an_activation_stays_as_it_is_while_the_database_is_away(
     shop = open_shop(workflow := digesting(script))
     shop.mesh.enqueue_cron(workflow, "daily")
     with monkeypatch.context() as patched:
-        patched.setattr(scheduler, "_remember", away)
+        patched.setattr(Scheduler, "_remember", away)
         with pytest.raises(sa.exc.DBAPIError):
             drain()
     assert [row.held for row in shop.rows(tables.dispatches)] == [None]

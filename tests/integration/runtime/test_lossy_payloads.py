@@ -8,7 +8,6 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 from flask_squidmesh import Cron, Manual, PayloadError, Step, StepContext, Workflow
-from flask_squidmesh.runtime import scheduler
 from flask_squidmesh.runtime.app_check import check
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
@@ -60,7 +59,7 @@ def test_a_child_and_a_schedule_are_refused_alike(open_shop: OpenShop, script: S
     run_id = shop.run(Parent)
     assert error_of(shop.look(run_id))["type"] == "PayloadError"
     with pytest.raises(PayloadError):
-        scheduler.fire(shop.runtime, "paying", "monthly")
+        shop.runtime.scheduler.fire("paying", "monthly")
     drain()
     assert script.calls == ["spawn"]
     [said] = [finding.text for finding in check(shop.runtime) if finding.subject == "schedules"]

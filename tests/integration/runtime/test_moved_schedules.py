@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import ConflictError, Cron, Manual, Scope, Step, Workflow
-from flask_squidmesh.runtime import schedule_commands, scheduler
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
@@ -53,7 +52,7 @@ def deploy(open_shop: OpenShop, migrated_url: str) -> Callable[..., Shop]:
 def fires(shop: Shop, when: datetime) -> list[str]:
     """The runs that a worker starts which began before and looks now."""
     shop.clock.move_to(when)
-    return scheduler.fire_due(shop.runtime, when)
+    return shop.runtime.scheduler.fire_due(when)
 
 
 # -- another expression --------------------------------------------------------------------------------------------
@@ -102,8 +101,8 @@ def test_workers_that_are_down_lose_no_window_of_an_expression_that_stays(
 ) -> None:
     deploy(digesting(script), at(6))
     new = deploy(digesting(script), at(10))
-    assert len(scheduler.schedules(new.runtime, Scope.all())) == 1
-    assert scheduler.schedules(new.runtime, Scope.all())[0].last_run_id is not None
+    assert len(new.runtime.scheduler.schedules(Scope.all())) == 1
+    assert new.runtime.scheduler.schedules(Scope.all())[0].last_run_id is not None
     assert fires(new, at(10.1)) == []
 
 
@@ -126,7 +125,7 @@ def test_a_queue_that_brings_no_window_starts_none_from_before_the_move(
     payload = {"kind": "cron", "workflow": "digesting", "trigger": "daily"}
     again = new.mesh.perform(payload)
     assert (again.outcome, again.run_id) == ("duplicate", first)
-    assert scheduler.fire(new.runtime, "digesting", "daily") == first
+    assert new.runtime.scheduler.fire("digesting", "daily") == first
     new.clock.move_to(at(9.6, days=1))
     assert new.mesh.perform(payload).outcome == "executed"
 
@@ -137,16 +136,16 @@ def test_a_queue_that_brings_no_window_starts_none_from_before_the_move(
 @pytest.mark.rule("cron-renamed")
 def test_a_renamed_workflow_stays_paused(deploy: Callable[..., Shop], script: Script) -> None:
     old = deploy(digesting(script), at(6))
-    schedule_commands.pause(old.runtime, "digesting", "daily", actor="lee")
+    old.runtime.schedule_commands.pause("digesting", "daily", actor="lee")
     new = deploy(renamed(script), at(7))
     assert fires(new, at(9.1)) == []
-    assert scheduler.schedules(new.runtime, Scope.all())[0].paused_at is not None
-    schedule_commands.resume(new.runtime, "reporting", "daily", actor="lee")
-    assert scheduler.schedules(old.runtime, Scope.all())[0].paused_at is None
+    assert new.runtime.scheduler.schedules(Scope.all())[0].paused_at is not None
+    new.runtime.schedule_commands.resume("reporting", "daily", actor="lee")
+    assert old.runtime.scheduler.schedules(Scope.all())[0].paused_at is None
     assert len(fires(new, at(9.1, days=1))) == 1
     old.clock.move_to(at(10, days=1))
-    schedule_commands.pause(old.runtime, "digesting", "daily", actor="lee")
-    assert scheduler.schedules(new.runtime, Scope.all())[0].paused_at is not None
+    old.runtime.schedule_commands.pause("digesting", "daily", actor="lee")
+    assert new.runtime.scheduler.schedules(Scope.all())[0].paused_at is not None
 
 
 @pytest.mark.rule("cron-renamed")
@@ -156,7 +155,7 @@ def test_a_rename_fires_no_window_twice_and_loses_none(deploy: Callable[..., Sho
     new = deploy(renamed(script), at(9.02))
     assert fires(new, at(9.03)) == []
     later = deploy(renamed(script), at(10, days=1))
-    [schedule] = scheduler.schedules(later.runtime, Scope.all())
+    [schedule] = later.runtime.scheduler.schedules(Scope.all())
     assert schedule.fired_at is not None
     assert schedule.fired_at > at(9.5, days=1)
     assert len(later.mesh.list_runs().runs) == 2
@@ -179,7 +178,7 @@ def test_workers_of_both_names_fire_a_window_once(
         with shop.app.app_context():
             shop.clock.move_to(at(9.01, days=2))
             together.wait(120)
-            fired.extend(scheduler.fire_due(shop.runtime, shop.clock.now()))
+            fired.extend(shop.runtime.scheduler.fire_due(shop.clock.now()))
 
     threads = [threading.Thread(target=fire, args=[shop]) for shop in (old, new)]
     for thread in threads:

@@ -25,7 +25,6 @@ from flask_squidmesh import (
 )
 from flask_squidmesh.runtime.maintenance.pruning import prune, stretches
 from flask_squidmesh.runtime.runtime import Runtime
-from flask_squidmesh.runtime.scheduler import fire
 from flask_squidmesh.storage import retained_rows, tables
 from flask_squidmesh.storage.retained_rows import BEGINNING, PruneWindow
 from tests.shop import Order, Script, Shop
@@ -264,11 +263,11 @@ def test_keys_of_runs_that_are_there_are_never_forgotten(open_shop: OpenShop) ->
 @pytest.mark.rule("pruning-keys")
 def test_a_window_whose_run_was_pruned_is_not_started_again(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
-    first = fire(shop.runtime, "greeting", "daily", signal_id="monday")
+    first = shop.runtime.scheduler.fire("greeting", "daily", signal_id="monday")
     shop.later(0)
     shop.later(AGE + timedelta(seconds=1))
     pruned(shop)
-    assert fire(shop.runtime, "greeting", "daily", signal_id="monday") == first
+    assert shop.runtime.scheduler.fire("greeting", "daily", signal_id="monday") == first
     assert not shop.rows(tables.runs)
 
 

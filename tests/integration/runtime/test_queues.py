@@ -9,7 +9,6 @@ import pytest
 
 from flask_squidmesh import Approval, Cron, FailStep, Manual, Retry, RetryStep, Step, StepContext, Wait, Workflow
 from flask_squidmesh.executor import Payload
-from flask_squidmesh.runtime import scheduler
 from flask_squidmesh.runtime.app_check import check
 from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.runtime.deliveries import deliver
@@ -98,7 +97,7 @@ def test_everything_that_follows_stays_in_the_queue_of_the_start(elsewhere: Else
 def test_an_activation_starts_its_run_in_the_queue_that_it_came_through(elsewhere: Elsewhere, script: Script) -> None:
     shop, _ = elsewhere(reporting(script), Part)
     shop.runtime.executor.enqueue(Payload(kind="cron", workflow="reporting", trigger="by_clock", queue=REPORTS))
-    assert scheduler.activate_next(shop.runtime, REPORTS)
+    assert shop.runtime.scheduler.activate_next(REPORTS)
     assert {row.queue for row in shop.rows(tables.runs)} == {REPORTS}
 
 

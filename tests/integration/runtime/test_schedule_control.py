@@ -18,8 +18,8 @@ from flask_squidmesh import (
     UnknownTriggerError,
     Workflow,
 )
-from flask_squidmesh.runtime import run_starter, schedule_commands, scheduler
-from flask_squidmesh.runtime.scheduler import fire, fire_due, schedules
+from flask_squidmesh.runtime import schedule_commands, schedule_memory, scheduler
+from flask_squidmesh.runtime.run_starter import RunStarter
 from flask_squidmesh.storage import tables
 from tests.shop import Script, Shop
 
@@ -39,7 +39,7 @@ def shop(open_shop: OpenShop, script: Script) -> Shop:
 
 
 def started(shop: Shop) -> int:
-    return len(fire_due(shop.runtime, NOON - timedelta(hours=1)))
+    return len(shop.runtime.scheduler.fire_due(NOON - timedelta(hours=1)))
 
 
 def audit(shop: Shop) -> list[Any]:
@@ -78,17 +78,17 @@ def test_a_resumed_schedule_goes_on_with_its_next_window(shop: Shop) -> None:
 @pytest.mark.rule("cron-paused")
 def test_a_person_may_start_the_run_meanwhile(shop: Shop) -> None:
     shop.mesh.pause_schedule("digest", "hourly", actor="dana")
-    assert fire(shop.runtime, "digest", "hourly") is not None
-    run_id = schedule_commands.run_now(shop.runtime, "digest", "hourly", actor="dana")
+    assert shop.runtime.scheduler.fire("digest", "hourly") is not None
+    run_id = shop.runtime.schedule_commands.run_now("digest", "hourly", actor="dana")
     assert shop.mesh.inspect_run(run_id).actor == "dana"
 
 
 @pytest.mark.rule("cron-paused")
 def test_running_now_is_one_more_run_each_time(shop: Shop) -> None:
     assert started(shop) == 1
-    ids = {schedule_commands.run_now(shop.runtime, "digest", "hourly", actor="dana") for _ in range(2)}
+    ids = {shop.runtime.schedule_commands.run_now("digest", "hourly", actor="dana") for _ in range(2)}
     assert len(ids) == 2
-    assert schedules(shop.runtime, Scope.all())[0].last_run_id in ids
+    assert shop.runtime.scheduler.schedules(Scope.all())[0].last_run_id in ids
     assert [event[0] for event in audit(shop)] == ["schedule_run", "schedule_run"]
 
 
@@ -111,21 +111,21 @@ def test_it_takes_somebody_and_a_schedule(shop: Shop) -> None:
 
 @pytest.mark.rule("cron-by-hand")
 def test_running_now_takes_the_place_of_no_window(shop: Shop) -> None:
-    schedule_commands.run_now(shop.runtime, "digest", "hourly", actor="dana")
+    shop.runtime.schedule_commands.run_now("digest", "hourly", actor="dana")
     assert started(shop) == 1
     shop.clock.advance(3600)
-    schedule_commands.run_now(shop.runtime, "digest", "hourly", actor="dana")
+    shop.runtime.schedule_commands.run_now("digest", "hourly", actor="dana")
     assert started(shop) == 1
 
 
 @pytest.mark.rule("cron-form-twice", "call-key-bound")
 def test_running_now_twice_with_one_key_is_one_run(shop: Shop) -> None:
     key = "0b0f6d1e-5a51-4c9c-9d43-0a2f3c1f7a10"
-    ids = {schedule_commands.run_now(shop.runtime, "digest", "hourly", actor="dana", key=key) for _ in range(2)}
+    ids = {shop.runtime.schedule_commands.run_now("digest", "hourly", actor="dana", key=key) for _ in range(2)}
     assert len(ids) == 1
     for otherwise in ({"actor": "lee"}, {"actor": "dana", "comment": "again"}):
         with pytest.raises(ConflictError):
-            schedule_commands.run_now(shop.runtime, "digest", "hourly", key=key, **otherwise)
+            shop.runtime.schedule_commands.run_now("digest", "hourly", key=key, **otherwise)
     assert [event[0] for event in audit(shop)] == ["schedule_run"]
 
 
@@ -161,12 +161,12 @@ def test_every_activation_takes_the_schedule_before_the_key(shop: Shop, monkeypa
 
         return noting
 
-    lock, write = noted("schedule", scheduler.locked_schedule), noted("key", run_starter.written)
+    lock, write = noted("schedule", schedule_memory.locked_schedule), noted("key", RunStarter.written)
     monkeypatch.setattr(schedule_commands, "locked_schedule", lock)
     monkeypatch.setattr(scheduler, "locked_schedule", lock)
-    monkeypatch.setattr(scheduler, "written", write)
-    fire(shop.runtime, "digest", "hourly", signal_id="tick")
-    schedule_commands.run_now(shop.runtime, "digest", "hourly", actor="dana")
+    monkeypatch.setattr(RunStarter, "written", write)
+    shop.runtime.scheduler.fire("digest", "hourly", signal_id="tick")
+    shop.runtime.schedule_commands.run_now("digest", "hourly", actor="dana")
     shop.mesh.perform({"kind": "cron", "workflow": "digest", "trigger": "hourly", "signal_id": "tock"})
     assert started(shop) == 1
     assert order == ["schedule", "key"] * 4
