@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from ..definition.payloads import validate_again
 from ..definition.workflow import Registry
-from ..engine.command_effects import Details, PayloadUnfit
+from ..engine.command_effects import PayloadUnfit, RunStatus, UnsafeReplay
 from ..engine.command_rules import Refusal, action_facts, judge
 from ..engine.transitions import TERMINAL
 from ..errors import PayloadError
@@ -91,7 +90,25 @@ def _with_replay(facts: ReasonFacts, refusals: Sequence[Refusal]) -> ReasonFacts
         return replace(facts, replay=Replay(allowed=True))
     if refusal.reason == "workflow_unavailable":
         return replace(facts, workflow_definition="unavailable")
-    return replace(facts, replay=Replay(allowed=False, reason=refusal.reason, **refusal.details))
+    return replace(facts, replay=_refused_replay(refusal))
+
+
+def _refused_replay(refusal: Refusal) -> Replay:
+    refused = Replay(allowed=False, reason=refusal.reason)
+    match refusal.details:
+        case UnsafeReplay() as unsafe:
+            return replace(refused, blocked_by=unsafe.blocked_by, required_override=unsafe.required_override)
+        case PayloadUnfit() as unfit:
+            return replace(
+                refused,
+                missing_fields=unfit.missing_fields,
+                unknown_fields=unfit.unknown_fields,
+                invalid_types=unfit.invalid_types,
+            )
+        case RunStatus() as ended:
+            return replace(refused, status=ended.status)
+        case _:
+            return refused
 
 
 def _evidence(record: RunRecord, reason: Reason) -> Evidence:
@@ -99,20 +116,54 @@ def _evidence(record: RunRecord, reason: Reason) -> Evidence:
     attempts = attempts_of(record, row) if row is not None else ()
     dispatch = record.dispatches.get(row["id"]) if row is not None else None
     return Evidence(
-        run=RunEvidence(**_columns(RunEvidence, record.run), last_error=record.run["error"]),
+        run=_run(record.run),
         step_run=_step_run(row) if row is not None else None,
         attempt=attempts[-1].to_dict() if attempts else None,
-        dispatch=DispatchEvidence(**_columns(DispatchEvidence, dispatch)) if dispatch is not None else None,
+        dispatch=_dispatch(dispatch) if dispatch is not None else None,
         steps=reason.steps,
         workflow_definition=_definition(record),
     )
 
 
+def _run(row: Row) -> RunEvidence:
+    return RunEvidence(
+        id=row["id"],
+        status=row["status"],
+        workflow=row["workflow"],
+        current_step=row["current_step"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        last_error=row["error"],
+    )
+
+
 def _step_run(row: Row) -> StepRunEvidence:
     is_open = row["status"] == "paused" and row["decision"]
-    decision = dict(row["decision"]) if is_open else None
-    columns = _columns(StepRunEvidence, row, but=("decision",))
-    return StepRunEvidence(**columns, decision=decision, last_error=row["error"])
+    return StepRunEvidence(
+        id=row["id"],
+        kind=row["kind"],
+        step=row["step"],
+        visit=row["visit"],
+        status=row["status"],
+        due_at=row["due_at"],
+        decide_by=row["decide_by"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        last_error=row["error"],
+        decision=dict(row["decision"]) if is_open else None,
+    )
+
+
+def _dispatch(row: Row) -> DispatchEvidence:
+    return DispatchEvidence(
+        due_at=row["due_at"],
+        queue=row["queue"],
+        hand_overs=row["hand_overs"],
+        hand_over_error=row["hand_over_error"],
+        held=row["held"],
+        claimed_by=row["claimed_by"],
+        claimed_at=row["claimed_at"],
+    )
 
 
 def _definition(record: RunRecord) -> Definition | None:
@@ -120,8 +171,3 @@ def _definition(record: RunRecord) -> Definition | None:
     if record.spec is None:
         return Definition(available=False)
     return Definition(available=True, changed=True) if record.spec.fingerprint != record.run["fingerprint"] else None
-
-
-def _columns(kind: type[Details], row: Row, but: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The columns that are called as the evidence calls them."""
-    return {each.name: row[each.name] for each in fields(kind) if each.name not in ("last_error", *but)}

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
 from math import ceil
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from ..engine.transitions import TERMINAL, UNFINISHED
+from ..errors import ErrorRecord
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..storage.tables import WorkflowRun
-from .operator_status import OPERATOR_WORDS, moments, word_alternatives, word_condition
+from .operator_status import OPERATOR_WORDS, Query, moments, word_alternatives, word_condition
 from .results import Count, View
-from .run_list import CAPPED_WORDS
+from .run_list import CAPPED_WORDS, Columns
 
 LAST = 30
 MOST_COUNTED, AT_ONCE = 10_000, 450
@@ -80,7 +81,7 @@ def word_counts_of(
     }
 
 
-def _open_by_word(scope: Scope, workflows: Sequence[str]) -> list[sa.Select[Any]]:
+def _open_by_word(scope: Scope, workflows: Sequence[str]) -> list[Query]:
     """Runs in progress, and those that have ended but for a step that was interrupted while it was undone."""
     words = [word for word in OPERATOR_WORDS if word not in CAPPED_WORDS]
     word = sa.case(*((word_condition(each), each) for each in words))
@@ -96,16 +97,16 @@ def _open_by_word(scope: Scope, workflows: Sequence[str]) -> list[sa.Select[Any]
     ]
 
 
-def _ended_with(scope: Scope, workflow: str, word: str, limit: int) -> Iterator[sa.Select[Any]]:
+def _ended_with(scope: Scope, workflow: str, word: str, limit: int) -> Iterator[Query]:
     narrowed = [WorkflowRun.status.in_(OPERATOR_WORDS[word])] if OPERATOR_WORDS[word] else []
-    named: tuple[sa.ColumnElement[Any], ...] = (sa.literal(workflow).label("workflow"), sa.literal(word).label("word"))
+    named: Columns = (sa.literal(workflow).label("workflow"), sa.literal(word).label("word"))
     for alternative, of_tenant in product(word_alternatives(word), scope.apart(WorkflowRun)):
-        rows: sa.Select[Any] = sa.select(sa.literal_column("1").label("one")).select_from(WorkflowRun.__table__)
+        rows: Query = sa.select(sa.literal_column("1").label("one")).select_from(WorkflowRun.__table__)
         rows = rows.where(WorkflowRun.workflow == workflow, *of_tenant, *narrowed, alternative).limit(limit + 1)
         yield sa.select(*named, _number_of(rows))
 
 
-def _number_of(rows: sa.Select[Any]) -> sa.Label[int]:
+def _number_of(rows: Query) -> sa.Label[int]:
     return sa.select(sa.func.count()).select_from(rows.subquery()).scalar_subquery().label("number")
 
 
@@ -114,7 +115,7 @@ def _count(number: int, limit: int, capped: bool) -> Count:
 
 
 def _together(
-    connection: sa.Connection, queries: Sequence[sa.Select[Any]], given: Mapping[str, Any] | None = None
+    connection: sa.Connection, queries: Sequence[Query], given: Mapping[str, datetime] | None = None
 ) -> Iterator[sa.RowMapping]:
     """The rows of all of them; SQLite takes no more than 500 at once."""
     for start in range(0, len(queries), AT_ONCE):
@@ -160,7 +161,7 @@ def versions(connection: sa.Connection, scope: Scope, workflow: str, fingerprint
     return [Version(**row, current=row["fingerprint"] == fingerprint) for row in rows]
 
 
-def _ended(workflow: str, status: str, limit: int) -> sa.Select[*tuple[Any, ...]]:
+def _ended(workflow: str, status: str, limit: int) -> sa.Select[str, str, str, datetime | None, datetime | None]:
     return (
         sa.select(
             WorkflowRun.workflow, WorkflowRun.id, WorkflowRun.status, WorkflowRun.started_at, WorkflowRun.finished_at
@@ -185,7 +186,7 @@ class FailureGroup(View):
 
     fingerprint: str
     example: RunSummary
-    error: Mapping[str, Any]
+    error: ErrorRecord
     hour: int
     day: int
     week: int
@@ -214,7 +215,7 @@ def failures(connection: sa.Connection, scope: Scope, *, now: datetime, workflow
 
 def marks(
     connection: sa.Connection, scope: Scope, *, now: datetime, workflow: str | None = None
-) -> list[tuple[Any, ...]]:
+) -> list[tuple[object, ...]]:
     """What `failures` shows, in short: equal for as long as it shows the same. One query."""
     return [tuple(row) for row in connection.execute(_grouped(_recent(scope, now, workflow), now))]
 
@@ -233,7 +234,7 @@ def _recent(scope: Scope, now: datetime, workflow: str | None) -> sa.Subquery:
     return query.order_by(WorkflowRun.finished_at.desc()).limit(MOST_RUNS + 1).subquery()
 
 
-def _grouped(recent: sa.Subquery, now: datetime) -> sa.Select[Any]:
+def _grouped(recent: sa.Subquery, now: datetime) -> Query:
     seen = recent.c.finished_at
     days = [now - timedelta(days=back) for back in range(DAYS, -1, -1)]
     return (
@@ -268,7 +269,7 @@ def _group(row: sa.RowMapping, example: sa.RowMapping) -> FailureGroup:
     return FailureGroup(
         fingerprint=row["fingerprint"],
         example=summary_of(example),
-        error=example["whole_error"] or {},
+        error=example["whole_error"] or ErrorRecord(),
         by_day=tuple(row[f"day_{number}"] for number in range(DAYS)),
         first_seen=row["first_seen"],
         last_seen=row["last_seen"],

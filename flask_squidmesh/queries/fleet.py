@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
 from ..definition.tenants import NO_TENANT
 from ..storage.scope import Scope
 from ..storage.tables import Dispatch, Process, WorkflowRun
+from .operator_status import Query, UnionQuery
 from .results import Count, View
 
 MOST = 10_000
@@ -97,11 +97,11 @@ def _queues_with_work(connection: sa.Connection) -> list[str]:
     return [name for name in connection.scalars(sa.select(names.c.queue)) if name is not None]
 
 
-def _counted(scope: Scope, names: Sequence[str], now: datetime) -> sa.CompoundSelect[Any]:
+def _counted(scope: Scope, names: Sequence[str], now: datetime) -> UnionQuery:
     return sa.union_all(*(_counted_one(scope, name, now) for name in names))
 
 
-def _counted_one(scope: Scope, name: str, now: datetime) -> sa.Select[*tuple[Any, ...]]:
+def _counted_one(scope: Scope, name: str, now: datetime) -> sa.Select[str, int, datetime, int, int]:
     mine = sa.and_(Dispatch.queue == name, *_within(scope))
     free = Dispatch.claim_id.is_(None)
     oldest = sa.select(Dispatch.due_at).where(mine, free, Dispatch.due_at <= now).order_by(Dispatch.due_at).limit(1)
@@ -124,9 +124,7 @@ def _within(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _number(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
-    rows: sa.Select[Any] = (
-        sa.select(sa.literal_column("1")).select_from(Dispatch.__table__).where(*conditions).limit(MOST + 1)
-    )
+    rows: Query = sa.select(sa.literal_column("1")).select_from(Dispatch.__table__).where(*conditions).limit(MOST + 1)
     return sa.select(sa.func.count()).select_from(rows.subquery()).scalar_subquery()
 
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import sqlalchemy as sa
 
 from ..definition.workflow import Registry
-from ..engine.approvals import given, wanted
+from ..engine.approvals import wanted
 from ..engine.command_rules import STANDSTILLS, ActionFacts, decision_actions, open_decisions
 from ..engine.facts import StepFact, asked_since
 from ..errors import FilterError
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, summary_of
 from ..storage.tables import Dispatch, Id, StepRun, Timestamp, WorkflowRun
-from .operator_status import NOW, STUCK_AFTER, UNTAKEN, moments
+from .operator_status import NOW, STUCK_AFTER, UNTAKEN, Query, UnionQuery, moments
 from .reason_facts import StuckWork, UndoFailure
 from .results import Count, DecisionView, Inbox, InboxItem
-from .run_list import QUERIES_KEPT, check_limit
-from .run_record import Row, in_order, spec_of, step_facts
+from .run_list import QUERIES_KEPT, Columns, check_limit
+from .run_record import DecisionKept, Row, approvals_in, in_order, spec_of, step_facts
 
 DUE_SOON: Final = 0.25
 
@@ -79,13 +79,13 @@ def glance(
     return Inbox(items=items, counts=inbox_counts(connection, scope, now=now, stuck_after=stuck_after))
 
 
-def marks(inbox: Inbox) -> list[Any]:
+def marks(inbox: Inbox) -> tuple[object, ...]:
     """What it shows, in short: equal for as long as it shows the same, since every change of a run counts as one."""
     items = [
         (item.run.id, item.run.revision, item.kind, item.since, item.overdue, item.alike, item.stuck)
         for item in inbox.items
     ]
-    return [items, inbox.counts]
+    return (items, inbox.counts)
 
 
 _IS_STUCK: Final = sa.and_(WorkflowRun.needs.is_(None), UNTAKEN)
@@ -95,7 +95,7 @@ _IS_FAILED: Final = WorkflowRun.needs == sa.literal_column("'failed'")
 
 
 @lru_cache(QUERIES_KEPT)
-def _first(scope: Scope, kinds: tuple[str, ...], limit: int) -> sa.Select[Any]:
+def _first(scope: Scope, kinds: tuple[str, ...], limit: int) -> Query:
     """Each source is read up to the limit by its index, and only what is left of all of them from the tables."""
     asking = [kind for kind in kinds if kind not in ("failed", "stuck")]
     sources = [
@@ -114,9 +114,16 @@ def _first(scope: Scope, kinds: tuple[str, ...], limit: int) -> sa.Select[Any]:
     )
 
 
-def _place(run_id: Any, *, late: Any = 1, since: Any, alike: Any = 0, dispatch_id: Any = None) -> sa.Select[Any]:
+def _place(
+    run_id: object,
+    *,
+    late: object = 1,
+    since: object,
+    alike: object = 0,
+    dispatch_id: sa.ColumnElement[str] | None = None,
+) -> Query:
     """late: 0 for what comes first. alike: how many more failed the same way. dispatch_id: of what nobody takes."""
-    columns: list[sa.ColumnElement[Any]] = [
+    columns: Columns = [
         sa.type_coerce(run_id, Id).label("run_id"),
         sa.type_coerce(late, sa.Integer).label("late"),
         sa.type_coerce(since, Timestamp).label("since"),
@@ -126,7 +133,7 @@ def _place(run_id: Any, *, late: Any = 1, since: Any, alike: Any = 0, dispatch_i
     return sa.select(*columns)
 
 
-def _needing(scope: Scope, kinds: Collection[str], limit: int) -> sa.Select[Any]:
+def _needing(scope: Scope, kinds: Collection[str], limit: int) -> Query:
     late = sa.case((WorkflowRun.needs_due_at <= NOW, 0), else_=1)
     query = _place(WorkflowRun.id, late=late, since=WorkflowRun.needs_since).where(
         WorkflowRun.needs.in_(kinds), *scope.within(WorkflowRun)
@@ -134,7 +141,7 @@ def _needing(scope: Scope, kinds: Collection[str], limit: int) -> sa.Select[Any]
     return query.order_by(late, WorkflowRun.needs_since, WorkflowRun.id).limit(limit)
 
 
-def _failed(scope: Scope, limit: int) -> sa.Select[Any]:
+def _failed(scope: Scope, limit: int) -> Query:
     """The oldest of each group of failures with one fingerprint, and how many there are."""
     group = sa.func.coalesce(WorkflowRun.error_fingerprint, sa.cast(WorkflowRun.id, sa.String))
     is_failed = (_IS_FAILED, *scope.within(WorkflowRun))
@@ -149,7 +156,7 @@ def _failed(scope: Scope, limit: int) -> sa.Select[Any]:
     return _place(oldest.order_by(WorkflowRun.id).limit(1).scalar_subquery(), since=first.c.since, alike=first.c.alike)
 
 
-def _stuck(scope: Scope, limit: int) -> sa.Select[Any]:
+def _stuck(scope: Scope, limit: int) -> Query:
     """Runs that need nobody's decision but whose work nobody takes, each with its most overdue dispatch."""
     late = (
         sa.select(Dispatch.id, Dispatch.run_id, Dispatch.due_at)
@@ -164,7 +171,7 @@ def _stuck(scope: Scope, limit: int) -> sa.Select[Any]:
     return _place(placed.c.run_id, since=placed.c.due_at, dispatch_id=placed.c.id).where(placed.c.place == 1)
 
 
-_STUCK_COLUMNS: list[sa.ColumnElement[Any]] = [
+_STUCK_COLUMNS: Columns = [
     StepRun.__table__.c.step.label("stuck_step"),
     *(
         Dispatch.__table__.c[name].label(f"stuck_{name}")
@@ -261,7 +268,7 @@ def open_in(rows: Iterable[Row], now: datetime) -> tuple[DecisionView, ...]:
 
 def decision_of(row: Row, now: datetime) -> DecisionView:
     """The open decision of a paused step run."""
-    decision: Mapping[str, Any] = row["decision"]
+    decision: DecisionKept = row["decision"]
     return DecisionView(
         step=row["step"],
         visit=row["visit"],
@@ -269,7 +276,7 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
         prompt=decision.get("prompt"),
         permission=decision.get("permission"),
         approvals=wanted(decision),
-        given=tuple(given(decision)),
+        given=approvals_in(decision),
         not_starter=bool(decision.get("not_starter")),
         starters=tuple(decision.get("starters") or ()),
         targets={"ok": decision.get("ok"), "error": decision.get("error")},
@@ -289,7 +296,7 @@ def inbox_counts(
 
 
 @lru_cache(QUERIES_KEPT)
-def _counted(scope: Scope) -> sa.CompoundSelect[Any]:
+def _counted(scope: Scope) -> UnionQuery:
     return sa.union_all(
         sa.select(sa.literal("stuck").label("kind"), sa.func.count(sa.distinct(Dispatch.run_id)).label("number"))
         .join(WorkflowRun, WorkflowRun.id == Dispatch.run_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 
@@ -40,6 +40,8 @@ _OF_NEEDS: Final[Mapping[str, str]] = {
     "compensation_failed": "failed",
 }
 Condition = sa.ColumnElement[bool]
+Query: TypeAlias = "sa.Select[*tuple[object, ...]]"
+UnionQuery: TypeAlias = "sa.CompoundSelect[*tuple[object, ...]]"
 _AT_WORK: Final = ("pending", "running", "retrying")
 _NOT_FAILED: Final = ("cancelled", *sorted(UNFINISHED))
 
@@ -113,7 +115,7 @@ def word_alternatives(word: str) -> Sequence[Condition]:
             return [sa.and_(WorkflowRun.status == word, due, quiet, ~stuck)]
 
 
-def is_untaken(dispatch: Mapping[str, Any] | sa.RowMapping, now: datetime, stuck_after: float = STUCK_AFTER) -> bool:
+def is_untaken(dispatch: sa.RowMapping | dict[str, Any], now: datetime, stuck_after: float = STUCK_AFTER) -> bool:
     """The same of a dispatch that was read."""
     late: bool = dispatch["due_at"] < now - timedelta(seconds=stuck_after)
     unclaimed, due = dispatch["claim_id"] is None, dispatch["due_at"] <= now

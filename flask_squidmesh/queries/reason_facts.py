@@ -5,10 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
-from ..engine.command_effects import Details
+from ..definition.values import JsonObject
+from ..engine.command_effects import Blocking, Details
 from ..errors import ErrorRecord
+
+
+class Approved(TypedDict):
+    """An approval that was given. actor: who gave it, as recorded. at: ISO 8601 text."""
+
+    actor: Any
+    comment: str | None
+    at: str
+
+
+class ApproverRules(TypedDict, total=False):
+    """Who may approve. approvals, given: how many people have to, and who has. not_starter: whoever started the run may
+    not; starters: who else counts as that person, because they started a run that this one replays.
+    """
+
+    approvals: int
+    given: list[Approved]
+    not_starter: bool
+    starters: list[str]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -18,7 +38,7 @@ class Replay(Details):
     allowed: bool
     reason: str | None = None
     required_override: str | None = None
-    blocked_by: tuple[Mapping[str, Any], ...] | None = None
+    blocked_by: tuple[Blocking, ...] | None = None
     status: str | None = None
     missing_fields: tuple[str, ...] | None = None
     unknown_fields: tuple[str, ...] | None = None
@@ -58,7 +78,7 @@ class WaitingForPerson(ReasonFacts):
     prompt: str | None = None
     permission: str | None = None
     approvals: int | None = None
-    given: tuple[Mapping[str, Any], ...] | None = None
+    given: tuple[Approved, ...] | None = None
     not_starter: bool | None = None
     decide_by: datetime | None = None
     deadline: str | None = None
@@ -294,7 +314,7 @@ class StepRunEvidence(Details):
     created_at: datetime
     started_at: datetime | None
     last_error: ErrorRecord | None
-    decision: Mapping[str, Any] | None = None
+    decision: JsonObject | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -335,7 +355,7 @@ class Evidence(Details):
 
     run: RunEvidence
     step_run: StepRunEvidence | None = None
-    attempt: Mapping[str, Any] | None = None
+    attempt: JsonObject | None = None
     dispatch: DispatchEvidence | None = None
     steps: tuple[StepState, ...] | None = None
     workflow_definition: Definition | None = None

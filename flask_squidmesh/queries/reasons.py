@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from ..engine.approvals import given, wanted
+from ..engine.approvals import wanted
 from ..engine.command_rules import STANDSTILLS
 from ..engine.transitions import TERMINAL
 from ..errors import ErrorRecord
@@ -39,7 +38,7 @@ from .reason_facts import (
     WaitingUntil,
     WorkerLost,
 )
-from .run_record import Row, RunRecord
+from .run_record import DecisionKept, Row, RunRecord, approvals_in
 from .step_results import declared_order, step_run_status
 
 
@@ -167,7 +166,7 @@ def _undecidable(situation: Situation) -> Reason:
     )
 
 
-def _leading(decision: Mapping[str, Any]) -> WaitingForPerson:
+def _leading(decision: DecisionKept) -> WaitingForPerson:
     """Where the decision leads; null is the end of the run."""
     if decision["kind"] == "approval":
         return WaitingForPerson(approval_targets=Targets(ok=decision.get("ok"), error=decision.get("error")))
@@ -182,7 +181,7 @@ def _asked(situation: Situation, row: Row) -> WaitingForPerson:
         prompt=decision.get("prompt"),
         permission=decision.get("permission"),
         approvals=wanted(decision) if several else None,
-        given=tuple(given(decision)) if several else None,
+        given=approvals_in(decision) if several else None,
         not_starter=bool(decision.get("not_starter")) or None,
         decide_by=decide_by,
         deadline=deadline(since, decide_by, situation.now),
@@ -193,17 +192,24 @@ def worker_lost(situation: Situation) -> Reason | None:
     """The worker that holds a step has not renewed its claim."""
     for row, work in situation.outstanding:
         if work["claim_id"] and work["due_at"] <= situation.now:
-            return about(row, "worker_lost", WorkerLost(**_lost(situation, work)))
+            lost = _lost(situation, work)
+            facts = WorkerLost(
+                worker=lost.worker,
+                claimed_at=lost.claimed_at,
+                claim_expired_at=lost.claim_expired_at,
+                claim_timeout=lost.claim_timeout,
+            )
+            return about(row, "worker_lost", facts)
     return None
 
 
-def _lost(situation: Situation, work: Row) -> dict[str, Any]:
-    return {
-        "worker": work["claimed_by"],
-        "claimed_at": work["claimed_at"],
-        "claim_expired_at": work["due_at"],
-        "claim_timeout": situation.claim_timeout,
-    }
+def _lost(situation: Situation, work: Row) -> LostClaim:
+    return LostClaim(
+        worker=work["claimed_by"],
+        claimed_at=work["claimed_at"],
+        claim_expired_at=work["due_at"],
+        claim_timeout=situation.claim_timeout,
+    )
 
 
 def definition_mismatch(situation: Situation) -> Reason | None:
@@ -218,7 +224,15 @@ def dispatch_delayed(situation: Situation) -> Reason | None:
     """Work is due and nobody takes it."""
     for row, work in situation.outstanding:
         if _is_delayed(situation, work):
-            return about(row, "dispatch_delayed", DispatchDelayed(**_delay(situation, work)))
+            delay = _delay(situation, work)
+            facts = DispatchDelayed(
+                due_at=delay.due_at,
+                late_by=delay.late_by,
+                queue=delay.queue,
+                hand_overs=delay.hand_overs,
+                executor_error=delay.executor_error,
+            )
+            return about(row, "dispatch_delayed", facts)
     return None
 
 
@@ -228,14 +242,14 @@ def _is_delayed(situation: Situation, work: Row) -> bool:
     return not work["claim_id"] and late >= allowed
 
 
-def _delay(situation: Situation, work: Row) -> dict[str, Any]:
-    return {
-        "due_at": work["due_at"],
-        "late_by": (situation.now - work["due_at"]).total_seconds(),
-        "queue": work["queue"],
-        "hand_overs": work["hand_overs"],
-        "executor_error": work["hand_over_error"],
-    }
+def _delay(situation: Situation, work: Row) -> Delay:
+    return Delay(
+        due_at=work["due_at"],
+        late_by=(situation.now - work["due_at"]).total_seconds(),
+        queue=work["queue"],
+        hand_overs=work["hand_overs"],
+        executor_error=work["hand_over_error"],
+    )
 
 
 def trouble_of(situation: Situation, row: Row | None) -> DeliveryError:
@@ -247,12 +261,8 @@ def trouble_of(situation: Situation, row: Row | None) -> DeliveryError:
         return DeliveryError(definition_mismatch=work["held"])
     if work["claim_id"]:
         is_lost = work["due_at"] <= situation.now
-        return DeliveryError(worker_lost=LostClaim(**_lost(situation, work))) if is_lost else DeliveryError()
-    return (
-        DeliveryError(dispatch_delayed=Delay(**_delay(situation, work)))
-        if _is_delayed(situation, work)
-        else DeliveryError()
-    )
+        return DeliveryError(worker_lost=_lost(situation, work)) if is_lost else DeliveryError()
+    return DeliveryError(dispatch_delayed=_delay(situation, work)) if _is_delayed(situation, work) else DeliveryError()
 
 
 def running(situation: Situation) -> Reason | None:
@@ -347,7 +357,14 @@ def compensating(situation: Situation) -> Reason | None:
     rows = situation.record.compensations
     row = next((row for row in rows if row["status"] in ("running", "pending")), None)
     trouble = trouble_of(situation, row)
-    facts = CompensationRunning(**_compensations(situation), **trouble)
+    facts = CompensationRunning(
+        failed_step=situation.record.run["current_step"],
+        last_error=situation.record.run["error"],
+        compensations=_compensations(situation),
+        definition_mismatch=trouble.definition_mismatch,
+        worker_lost=trouble.worker_lost,
+        dispatch_delayed=trouble.dispatch_delayed,
+    )
     return Reason(word="compensating", step=row["step"] if row else None, facts=facts, step_run=row)
 
 
@@ -357,15 +374,19 @@ def compensation_failed(situation: Situation) -> Reason | None:
         return None
     failed = [row for row in situation.record.compensations if row["status"] == "failed"]
     errors = tuple(UndoFailure(step=row["step"], error=row["error"]) for row in failed)
-    facts = CompensationFailed(**_compensations(situation), compensation_failures=errors)
+    facts = CompensationFailed(
+        failed_step=situation.record.run["current_step"],
+        last_error=situation.record.run["error"],
+        compensations=_compensations(situation),
+        compensation_failures=errors,
+    )
     first = failed[0] if failed else None
     return Reason(word="compensation_failed", step=first["step"] if first else None, facts=facts, step_run=first)
 
 
-def _compensations(situation: Situation) -> dict[str, Any]:
-    run = situation.record.run
-    statuses = {row["step"]: row["status"] for row in situation.record.compensations}
-    return {"failed_step": run["current_step"], "last_error": run["error"], "compensations": statuses}
+def _compensations(situation: Situation) -> dict[str, str]:
+    """The status of each, by step."""
+    return {row["step"]: row["status"] for row in situation.record.compensations}
 
 
 def finished(situation: Situation) -> Reason | None:
@@ -406,11 +427,14 @@ def cancelling(situation: Situation) -> Reason | None:
     first = running[0] if running else None
     cancelled_at = situation.record.run["cancelled_at"]
     patience = timedelta(seconds=situation.claim_timeout)
+    trouble = trouble_of(situation, first)
     facts = Cancelling(
         waiting_on=tuple(row["step"] for row in running),
         cancelled_at=cancelled_at,
         give_up_at=cancelled_at + patience if cancelled_at and running else None,
-        **trouble_of(situation, first),
+        definition_mismatch=trouble.definition_mismatch,
+        worker_lost=trouble.worker_lost,
+        dispatch_delayed=trouble.dispatch_delayed,
     )
     return Reason(word="cancelling", step=first["step"] if first else None, facts=facts, step_run=first)
 

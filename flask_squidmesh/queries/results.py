@@ -5,12 +5,84 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypedDict
 
+from ..definition.values import JsonObject
 from ..engine.command_rules import NextAction, Refusal
 from ..errors import ErrorRecord
 from ..storage.summaries import RunSummary, plain
-from .reason_facts import Evidence, ReasonFacts, StuckWork, UndoFailure
+from .reason_facts import Approved, ApproverRules, Evidence, ReasonFacts, StuckWork, UndoFailure
+
+
+class DecisionTargets(TypedDict):
+    """Where a decision leads: the step, None for the end of the run."""
+
+    ok: str | None
+    error: str | None
+
+
+class DecisionAsked(ApproverRules, total=False):
+    """What is, or was, asked at a manual step. kind: pause, approval, interrupted or incident. approvals and given are
+    there where one approval is not enough.
+    """
+
+    kind: str
+    prompt: str | None
+    permission: str | None
+    targets: DecisionTargets
+    output_key: str | None
+
+
+class DecisionTaken(TypedDict, total=False):
+    """Who decided a step run and how. event: approved, rejected, resumed, retried, resolved, failed or given_up."""
+
+    event: str
+    at: str
+    actor: Any
+    comment: str | None
+    metadata: Mapping[str, Any] | None
+
+
+class CompensationState(TypedDict, total=False):
+    """What undoes a step. callback: its name. status: available until it is called."""
+
+    callback: str
+    status: str
+    output: Mapping[str, Any]
+    error: ErrorRecord
+    started_at: datetime
+    finished_at: datetime
+
+
+class FailureRoute(TypedDict):
+    """What followed when a step failed for good. target: the step that its error route leads to."""
+
+    strategy: str
+    target: str | None
+
+
+class Recovery(TypedDict, total=False):
+    """What holds for a step's replay and undoing."""
+
+    irreversible: bool
+    compensatable: bool
+    replay: Literal["allowed", "manual_review_required"]
+    recovery: Literal["automatic", "manual_intervention"]
+    compensation: CompensationState
+    failure: FailureRoute
+
+
+class ScheduleState(TypedDict, total=False):
+    """The activation that a cron trigger started a run for."""
+
+    workflow: str
+    trigger: str
+    expression: str
+    timezone: str
+    intended_window: str
+    received_at: str
+    signal_id: str | None
+    idempotency: str | None
 
 
 class View:
@@ -18,8 +90,7 @@ class View:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""
-        document: dict[str, Any] = plain(asdict(self))  # type: ignore[call-overload]
-        return document
+        return dict(plain(asdict(self)))  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +126,11 @@ class StepRunView(View):
     input: Mapping[str, Any] | None
     output: Mapping[str, Any] | None
     error: ErrorRecord | None
-    failure: Mapping[str, Any] | None
+    failure: ErrorRecord | None
     recovery: str | None
     settings: Mapping[str, Any]
-    decision: Mapping[str, Any] | None
-    manual: Mapping[str, Any] | None
+    decision: DecisionAsked | None
+    manual: DecisionTaken | None
     due_at: datetime | None
     decide_by: datetime | None
     created_at: datetime
@@ -83,7 +154,7 @@ class StepView(View):
     input: Mapping[str, Any] | None
     output: Mapping[str, Any] | None
     error: ErrorRecord | None
-    recovery: Mapping[str, Any]
+    recovery: Recovery
     attempts: tuple[AttemptView, ...]
     started_at: datetime | None
     finished_at: datetime | None
@@ -140,7 +211,7 @@ class Run(RunSummary):
 
     payload: Mapping[str, Any]
     context: Mapping[str, Any]
-    schedule: Mapping[str, Any] | None
+    schedule: ScheduleState | None
     last_error: ErrorRecord | None
     fingerprint: str
     decision: str
@@ -224,7 +295,7 @@ class GraphEdge(View):
     source: str
     target: str
     outcome: str
-    condition: Mapping[str, Any] | None
+    condition: JsonObject | None
     status: str
 
 
@@ -285,10 +356,10 @@ class DecisionView(View):
     prompt: str | None
     permission: str | None
     approvals: int
-    given: tuple[Mapping[str, Any], ...]
+    given: tuple[Approved, ...]
     not_starter: bool
     starters: tuple[str, ...]
-    targets: Mapping[str, Any]
+    targets: DecisionTargets
     asked_at: datetime
     decide_by: datetime | None
     deadline: str | None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, product
-from typing import Any, TypedDict
+from typing import TypedDict
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -119,7 +119,7 @@ def moments_of(filters: Filters) -> dict[str, datetime]:
     return {}
 
 
-def _statuses(asked: Mapping[str, Any]) -> tuple[str, ...]:
+def _statuses(asked: Mapping[str, object]) -> tuple[str, ...]:
     chosen = _known("status", asked["status"], tuple(RUN_MOVES)) if "status" in asked else ()
     beside_step = chosen or (_BEFORE_COMPLETION if "step" in asked else ())
     if "word" not in asked:
@@ -130,11 +130,11 @@ def _statuses(asked: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(status for status in possible if status in beside_step) or _NO_STATUS
 
 
-def _word(asked: Mapping[str, Any]) -> tuple[Condition, ...]:
+def _word(asked: Mapping[str, object]) -> tuple[Condition, ...]:
     return tuple(word_alternatives(_one("word", _names("word", asked["word"])))) if "word" in asked else ()
 
 
-def _names(filter: str, value: Any) -> tuple[str, ...]:
+def _names(filter: str, value: object) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
     if not names or not all(isinstance(name, str) and name for name in names):
         raise FilterError(filter, f"{filter}={given(value)} was given; expected a name, or several.")
@@ -150,7 +150,7 @@ def _one(filter: str, names: tuple[str, ...]) -> str:
     return names[0]
 
 
-def _known(filter: str, value: Any, known: tuple[str, ...]) -> tuple[str, ...]:
+def _known(filter: str, value: object, known: tuple[str, ...]) -> tuple[str, ...]:
     names = _names(filter, value)
     for name in names:
         if name not in known:
@@ -158,13 +158,13 @@ def _known(filter: str, value: Any, known: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _moment(filter: str, value: Any) -> datetime:
+def _moment(filter: str, value: object) -> datetime:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise FilterError(filter, f"{filter}={given(value)} was given; expected an aware datetime, e.g. in UTC.")
     return value
 
 
-def _workflows(asked: Mapping[str, Any]) -> tuple[str, ...]:
+def _workflows(asked: Mapping[str, object]) -> tuple[str, ...]:
     workflow = asked.get("workflow", ())
     if isinstance(workflow, type) and issubclass(workflow, Workflow) and "__squidmesh__" in vars(workflow):
         spec = workflow.__squidmesh__
@@ -172,11 +172,11 @@ def _workflows(asked: Mapping[str, Any]) -> tuple[str, ...]:
     return _names("workflow", workflow) if "workflow" in asked else ()
 
 
-def _needs(value: Any, _dialect: str) -> Condition:
+def _needs(value: object, _dialect: str) -> Condition:
     return WorkflowRun.needs.in_(NEEDS) if value is True else WorkflowRun.needs.in_(_known("needs", value, NEEDS))
 
 
-def _subject(value: Any, dialect: str) -> Condition:
+def _subject(value: object, dialect: str) -> Condition:
     """Each database has its own way to find a prefix by index."""
     prefix = _one("subject", _names("subject", value))
     if dialect == "postgresql":
@@ -184,7 +184,7 @@ def _subject(value: Any, dialect: str) -> Condition:
     return WorkflowRun.subject.between(prefix, prefix + _HIGHEST_CHARACTER)
 
 
-def _run_id(value: Any, dialect: str) -> Condition:
+def _run_id(value: object, dialect: str) -> Condition:
     digits = str(value).replace("-", "").lower() if isinstance(value, str | UUID) else ""
     if not digits or len(digits) > 32 or set(digits) - set("0123456789abcdef"):
         raise FilterError("run_id", f"run_id={given(value)} was given; expected a run id, or how one begins.")
@@ -194,14 +194,16 @@ def _run_id(value: Any, dialect: str) -> Condition:
     return sa.func.likelihood(few, sa.literal_column("0.0001")) if dialect == "sqlite" else few
 
 
-def _equals(column: sa.orm.InstrumentedAttribute[Any], filter: str) -> Callable[[Any, str], Condition]:
-    def condition(value: Any, _dialect: str) -> Condition:
+def _equals(
+    column: sa.orm.InstrumentedAttribute[str] | sa.orm.InstrumentedAttribute[str | None], filter: str
+) -> Callable[[object, str], Condition]:
+    def condition(value: object, _dialect: str) -> Condition:
         return column.in_(_names(filter, value))
 
     return condition
 
 
-_CONDITIONS: Mapping[str, Callable[[Any, str], Condition]] = {
+_CONDITIONS: Mapping[str, Callable[[object, str], Condition]] = {
     "needs": _needs,
     "subject": _subject,
     "run_id": _run_id,

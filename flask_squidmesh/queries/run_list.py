@@ -21,10 +21,10 @@ from ..storage import fact_rows
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..storage.tables import Dispatch, Id, Timestamp, WorkflowRun, step_runs
-from .operator_status import NOW, OPERATOR_WORDS, UNTAKEN
+from .operator_status import NOW, OPERATOR_WORDS, UNTAKEN, Query
 from .results import Count, RunPage
 from .run_filters import Condition, Filters, Selection, moments_of, select_by
-from .run_record import spec_of
+from .run_record import DecisionKept, kept, spec_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -126,7 +126,7 @@ class ListTotals:
     marks: equal for as long as the page shows the same.
     """
 
-    marks: list[tuple[Any, ...]]
+    marks: Sequence[tuple[object, ...]]
     counts: Mapping[str, Count]
 
 
@@ -148,26 +148,27 @@ def standing(
         raise FilterError("now", "How runs stand depends on the time. Pass now=.")
     given = moments_of(filters)
     asked = _standing_query(connection.dialect.name, scope, size, after, limit, _timeless(filters))
-    rows = sorted(tuple(row) for row in connection.execute(asked.query, given))
-    counted = [(name, number) for name, number, *_ in rows if name in OPERATOR_WORDS]
+    found = connection.execute(asked.query, given).all()
+    rows = sorted(tuple(row) for row in found)
+    counted = [(row[0], row[1]) for row in found if row[0] in OPERATOR_WORDS]
     return ListTotals(marks=rows, counts=_totals(asked.words, counted, CAPPED_WORDS, limit))
 
 
 class _StandingQuery(NamedTuple):
     """The query for how a page stands, and the words that it counts."""
 
-    query: sa.CompoundSelect[Any]
+    query: sa.CompoundSelect[str, int, int, int, int]
     words: Sequence[str]
 
 
-def _timeless(filters: Filters) -> tuple[tuple[str, Any], ...]:
+def _timeless(filters: Filters) -> tuple[tuple[str, object], ...]:
     named = ((name, value) for name, value in filters.items() if name not in ("now", "stuck_after"))
     return tuple((name, value if isinstance(value, Hashable) else tuple(value)) for name, value in named)
 
 
 @lru_cache(QUERIES_KEPT)
 def _standing_query(
-    dialect: str, scope: Scope, size: int, after: str | None, limit: int, filters: tuple[tuple[str, Any], ...]
+    dialect: str, scope: Scope, size: int, after: str | None, limit: int, filters: tuple[tuple[str, object], ...]
 ) -> _StandingQuery:
     wanted = cast(Filters, dict(filters))
     behind = [_behind(after, "newest")] if after else []
@@ -203,7 +204,7 @@ def _behind(cursor: str, sort: Sort) -> Condition:
     return here < there if sort == "newest" else here > there
 
 
-def _page(parts: Sequence[Conditions], sort: Sort, limit: int, columns: Columns) -> sa.Select[Any]:
+def _page(parts: Sequence[Conditions], sort: Sort, limit: int, columns: Columns) -> Query:
     """Parts are read one by one, each in order by its index; else a planner may sort every run there is.
 
     They are read for their ids alone, which indexes hold, and only what is left of all of them from the table.
@@ -215,12 +216,14 @@ def _page(parts: Sequence[Conditions], sort: Sort, limit: int, columns: Columns)
     return _sorted(sa.select(*columns).join(found, found.c.id == WorkflowRun.id), WorkflowRun.__table__, sort, limit)
 
 
-def _sorted(query: sa.Select[Any], source: sa.FromClause, sort: Sort, limit: int) -> sa.Select[Any]:
+def _sorted(query: Query, source: sa.FromClause, sort: Sort, limit: int) -> Query:
     order = (source.c.created_at, source.c.id)
     return query.order_by(*(column.desc() if sort == "newest" else column.asc() for column in order)).limit(limit)
 
 
-def _counted_together(connection: sa.Connection, selection: Selection, given: Mapping[str, Any]) -> dict[str, Count]:
+def _counted_together(
+    connection: sa.Connection, selection: Selection, given: Mapping[str, datetime]
+) -> dict[str, Count]:
     """Runs that need somebody are few and have an index of their own, which no status must distract from."""
     query = (
         sa.select(WorkflowRun.status, sa.func.count().label("number"))
@@ -233,7 +236,7 @@ def _counted_together(connection: sa.Connection, selection: Selection, given: Ma
 
 
 def _counted(
-    connection: sa.Connection, parts: Sequence[tuple[str, Conditions]], given: Mapping[str, Any], limit: int
+    connection: sa.Connection, parts: Sequence[tuple[str, Conditions]], given: Mapping[str, datetime], limit: int
 ) -> dict[str, Count]:
     capped = sorted(TERMINAL)
     queries = _counting(parts, capped, limit)
@@ -253,14 +256,14 @@ def _totals(
     }
 
 
-def _counting(parts: Sequence[tuple[str, Conditions]], capped: Sequence[str], limit: int) -> list[sa.Select[Any]]:
-    queries: list[sa.Select[Any]] = []
+def _counting(parts: Sequence[tuple[str, Conditions]], capped: Sequence[str], limit: int) -> list[Query]:
+    queries: list[Query] = []
     for name, conditions in parts:
-        matching: sa.Select[Any] = (
+        matching: Query = (
             sa.select(sa.literal_column("1").label("one")).select_from(WorkflowRun.__table__).where(*conditions)
         )
         rows = (matching.limit(limit + 1) if name in capped else matching).subquery()
-        columns: tuple[sa.ColumnElement[Any], ...] = (sa.literal(name).label("name"), sa.func.count().label("number"))
+        columns: Columns = (sa.literal(name).label("name"), sa.func.count().label("number"))
         queries.append(sa.select(*columns).select_from(rows))
     return queries
 
@@ -273,7 +276,7 @@ class RunCommands:
     token: str
     next_actions: tuple[NextAction, ...]
     refusals: tuple[Refusal, ...]
-    decisions: Mapping[str, Mapping[str, object]]
+    decisions: Mapping[str, DecisionKept]
 
 
 def judged(connection: sa.Connection, registry: Registry, scope: Scope, run_ids: Sequence[str]) -> list[RunCommands]:
@@ -301,5 +304,5 @@ def _judged(registry: Registry, run: RunSummary, fact: RunFact, rows: Sequence[S
         token=decision_token(run.status, open_decisions(rows, spec), run.replayed_as_id),
         next_actions=possible,
         refusals=refused,
-        decisions={row.step: row.decision for row in rows if row.status == "paused" and row.decision},
+        decisions={row.step: kept(row.decision) for row in rows if row.status == "paused" and row.decision},
     )

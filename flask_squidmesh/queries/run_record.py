@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from ..definition.binding import BindingError, bind
 from ..definition.spec import WorkflowSpec
+from ..definition.values import JsonObject, JsonValue
 from ..definition.workflow import Registry
 from ..engine.adoption import leading, name_in
 from ..engine.facts import RunFact, StepFact
@@ -18,8 +20,34 @@ from ..errors import RunNotFoundError, UnknownWorkflowError
 from ..storage.scope import Scope
 from ..storage.summaries import read_id
 from ..storage.tables import Attempt, Dispatch, StepRun, WorkflowRun
+from .operator_status import Query
+from .reason_facts import Approved, ApproverRules
 
 Row = sa.RowMapping | dict[str, Any]
+
+
+class DecisionKept(ApproverRules, total=False):
+    """What a step run's row keeps of the decision that it asks for. ok, error: where it leads. output: the key that
+    the answer joins the state under. since: when it was opened, where the visit itself had begun before.
+    """
+
+    kind: str
+    prompt: str | None
+    permission: str | None
+    ok: str | None
+    error: str | None
+    output: str | None
+    since: str
+
+
+def kept(decision: Mapping[str, object]) -> DecisionKept:
+    """The decision in a row of step runs, which nothing but deciding writes."""
+    return cast(DecisionKept, decision)
+
+
+def approvals_in(decision: DecisionKept) -> tuple[Approved, ...]:
+    """Those that were given so far."""
+    return tuple(decision.get("given") or ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +128,7 @@ def in_order(step_runs: tuple[Row, ...], spec: WorkflowSpec | None) -> tuple[Row
     """Step runs in the order they were made; those made at once in order of declaration, or of compensation."""
     declared = {name: number for number, name in enumerate(spec.steps)} if spec else {}
 
-    def place(row: Row) -> tuple[Any, ...]:
+    def place(row: Row) -> tuple[datetime, bool, int, int, int]:
         order = row["settings"].get("order", 0)
         return (row["created_at"], row["kind"] != "step", order, row["sees"], declared.get(row["step"], len(declared)))
 
@@ -126,23 +154,23 @@ def _attempts(connection: sa.Connection, run_id: str) -> dict[str, tuple[Row, ..
     return found
 
 
-def _rows(connection: sa.Connection, query: sa.Select[Any]) -> tuple[Row, ...]:
+def _rows(connection: sa.Connection, query: Query) -> tuple[Row, ...]:
     return tuple(connection.execute(query).mappings())
 
 
-def merged_outputs(step_runs: Iterable[Row]) -> dict[str, Any]:
+def merged_outputs(step_runs: Iterable[Row]) -> dict[str, JsonValue]:
     """The outputs of all visits, newest wins."""
     recorded = [row for row in step_runs if row["position"] is not None and row["output"]]
-    merged: dict[str, Any] = {}
+    merged: dict[str, JsonValue] = {}
     for row in sorted(recorded, key=lambda row: row["position"]):
         merged |= row["output"]
     return merged
 
 
-def input_of(record: RunRecord, step_run: Row) -> Mapping[str, Any] | None:
+def input_of(record: RunRecord, step_run: Row) -> JsonObject | None:
     """What the step run was given; for one that has not ended, what its parameters take from the state it sees."""
     if step_run["input"] is not None or step_run["kind"] != "step" or step_run["missing"]:
-        given: Mapping[str, Any] | None = step_run["input"]
+        given: JsonObject | None = step_run["input"]
         return given
     step = record.spec.steps.get(step_run["step"]) if record.spec else None
     if record.spec is None or step is None or not step.parameters or step_run["status"] not in ("pending", "running"):
@@ -160,14 +188,14 @@ def input_of(record: RunRecord, step_run: Row) -> Mapping[str, Any] | None:
         return None
 
 
-def seen_by(record: RunRecord, step_run: Row) -> dict[str, Any] | None:
+def seen_by(record: RunRecord, step_run: Row) -> dict[str, JsonValue] | None:
     """The state a visit saw: the payload and the outputs before it; None where its step is not declared now."""
     if record.spec is None or step_run["kind"] != "step" or step_run["step"] not in record.spec.steps:
         return None
     return _visible_state(record, record.spec, step_run)
 
 
-def _visible_state(record: RunRecord, spec: WorkflowSpec, step_run: Row) -> dict[str, Any]:
+def _visible_state(record: RunRecord, spec: WorkflowSpec, step_run: Row) -> dict[str, JsonValue]:
     ancestors = spec.ancestors[step_run["step"]] if spec.style == "dependency" else None
     seen = (
         row

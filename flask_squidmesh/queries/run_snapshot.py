@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from ..definition.spec import WorkflowSpec
+from ..definition.values import JsonValue
 from ..definition.workflow import Registry
 from ..engine.command_rules import decision_token, open_decisions
 from ..engine.facts import COUNTERS, NewStepRun, entered
@@ -95,7 +96,7 @@ def _of_attempt(row: Row, attempt: AttemptView, number: int) -> Iterator[_Placed
 
 
 def _step_event(
-    row: Row, at: datetime, type: str, *, attempt: int | None = None, details: Mapping[str, Any] | None = None
+    row: Row, at: datetime, type: str, *, attempt: int | None = None, details: Mapping[str, object] | None = None
 ) -> TimelineEvent:
     return TimelineEvent(
         at=at, type=type, kind=row["kind"], step=row["step"], visit=row["visit"], attempt=attempt, details=details
@@ -158,16 +159,7 @@ def run_of(
     linking = audit.linking if audit else audit_events
     gone, replays = _told(linking, "child_pruned"), _told(linking, "replayed")
     relatives = _relatives(connection, scope, record.run, replays)
-    history: dict[str, Any] = {}
-    if include_history:
-        history = {
-            "steps": step_views(record),
-            "step_runs": step_run_views(record),
-            "audit_events": audit_events,
-            "timeline": timeline(record, audit_events),
-        }
-    kind = RunHistory if include_history else Run
-    return kind(
+    run = Run(
         **{**summary_values(record.run), **relatives.parent},
         payload=record.run["payload"],
         context=merged_outputs(record.visits),
@@ -178,8 +170,19 @@ def run_of(
         children=(*gone, *relatives.children),
         replays=replays,
         pruned=(*relatives.pruned, *gone),
-        **history,
     )
+    return _with_history(run, record, audit_events) if include_history else run
+
+
+def _with_history(run: Run, record: RunRecord, audit_events: tuple[AuditEventView, ...]) -> RunHistory:
+    known = {each.name: getattr(run, each.name) for each in fields(run)}
+    told = {
+        "steps": step_views(record),
+        "step_runs": step_run_views(record),
+        "audit_events": audit_events,
+        "timeline": timeline(record, audit_events),
+    }
+    return RunHistory(**{**known, **told})
 
 
 def _decision(record: RunRecord) -> str:
@@ -240,7 +243,7 @@ class RunSnapshot:
         """The run's workflow as nodes and edges."""
         return graph_of(self.record)
 
-    def state_of(self, step_run: StepRunView) -> dict[str, Any] | None:
+    def state_of(self, step_run: StepRunView) -> dict[str, JsonValue] | None:
         """The state that a visit saw; None for a compensation, and where its step is not declared now."""
         return next((seen_by(self.record, row) for row in self.record.step_runs if row["id"] == step_run.id), None)
 

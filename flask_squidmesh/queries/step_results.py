@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..definition.spec import StepSpec, WorkflowSpec
-from ..engine.approvals import given, wanted
+from ..engine.approvals import wanted
 from ..engine.facts import settings_of
-from .results import AttemptView, StepRunView, StepView
-from .run_record import Row, RunRecord, input_of
+from .results import AttemptView, CompensationState, DecisionAsked, Recovery, StepRunView, StepView
+from .run_record import DecisionKept, Row, RunRecord, approvals_in, input_of
 
 
 def step_run_views(record: RunRecord) -> tuple[StepRunView, ...]:
@@ -105,9 +105,9 @@ def _step_run_view(record: RunRecord, row: Row) -> StepRunView:
     )
 
 
-def decision_view(row: Row) -> dict[str, Any] | None:
+def decision_view(row: Row) -> DecisionAsked | None:
     """The open or taken decision of a step run."""
-    decision = row["decision"]
+    decision: DecisionKept | None = row["decision"]
     if not decision:
         return None
     return {
@@ -120,12 +120,16 @@ def decision_view(row: Row) -> dict[str, Any] | None:
     }
 
 
-def approvers(decision: Mapping[str, Any]) -> dict[str, Any]:
+def approvers(decision: DecisionKept) -> DecisionAsked:
     """Who has to approve and who has; empty where one approval of anybody is enough."""
-    several, not_starter = wanted(decision) > 1, bool(decision.get("not_starter"))
-    asked: dict[str, Any] = {"approvals": wanted(decision), "given": list(given(decision))} if several else {}
-    starters = {"starters": list(decision["starters"])} if decision.get("starters") else {}
-    return {**asked, "not_starter": True, **starters} if not_starter else asked
+    asked = DecisionAsked()
+    if wanted(decision) > 1:
+        asked["approvals"], asked["given"] = wanted(decision), list(approvals_in(decision))
+    if decision.get("not_starter"):
+        asked["not_starter"] = True
+        if decision.get("starters"):
+            asked["starters"] = list(decision["starters"])
+    return asked
 
 
 def _step_view(record: RunRecord, name: str, row: Row | None) -> StepView:
@@ -150,19 +154,19 @@ def _kept_kind(row: Row | None) -> str:
     return str(row["settings"].get("kind", "unknown")) if row else "unknown"
 
 
-def _recovery(record: RunRecord, step: StepSpec | None, row: Row | None) -> dict[str, Any]:
+def _recovery(record: RunRecord, step: StepSpec | None, row: Row | None) -> Recovery:
     """What holds for the step's replay and undoing; what was stored with the visit wins over the definition."""
     settings: Mapping[str, Any] = row["settings"] if row else settings_of(step) if step else {}
     irreversible = bool(settings.get("irreversible"))
     compensatable = not irreversible and bool(settings.get("compensatable", True))
-    policy: dict[str, Any] = {
+    policy: Recovery = {
         "irreversible": irreversible,
         "compensatable": compensatable,
         "replay": "allowed" if compensatable else "manual_review_required",
         "recovery": "automatic" if compensatable else "manual_intervention",
     }
     if settings.get("compensate"):
-        policy["compensation"] = {"callback": settings["compensate"], **_compensation(record, row)}
+        policy["compensation"] = _compensation(record, settings["compensate"], row)
     if row and row["recovery"]:
         policy["failure"] = {"strategy": row["recovery"], "target": _error_target(step)}
     return policy
@@ -172,10 +176,18 @@ def _error_target(step: StepSpec | None) -> str | None:
     return step.error.target if step and step.error else None
 
 
-def _compensation(record: RunRecord, row: Row | None) -> dict[str, Any]:
+def _compensation(record: RunRecord, callback: str, row: Row | None) -> CompensationState:
     undone = (row["step"], row["visit"]) if row else None
     made = next((each for each in record.compensations if (each["step"], each["visit"]) == undone), None)
+    state = CompensationState(callback=callback, status=made["status"] if made else "available")
     if made is None:
-        return {"status": "available"}
-    kept = {name: made[name] for name in ("output", "error", "started_at", "finished_at")}
-    return {"status": made["status"], **{name: value for name, value in kept.items() if value is not None}}
+        return state
+    if made["output"] is not None:
+        state["output"] = made["output"]
+    if made["error"] is not None:
+        state["error"] = made["error"]
+    if made["started_at"] is not None:
+        state["started_at"] = made["started_at"]
+    if made["finished_at"] is not None:
+        state["finished_at"] = made["finished_at"]
+    return state
