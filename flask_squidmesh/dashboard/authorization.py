@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 from flask import Blueprint, current_app, has_request_context, request
 from jinja2 import Environment
@@ -26,6 +26,9 @@ from . import host_hooks
 from .endpoints import memory
 from .host_hooks import Deny, Hooks
 from .text.language import N_, _
+
+if TYPE_CHECKING:
+    from flask_login import LoginManager
 
 NAMES: Mapping[str, str] = {
     "list": N_("list runs"),
@@ -75,9 +78,9 @@ class AccessQuestion:
     tenant: str = NO_TENANT
     step: str | None = None
 
-    def given_to(self, hook: Hook, actor: Any) -> dict[str, Any]:
+    def given_to(self, hook: Hook, actor: object) -> dict[str, object]:
         """What the hook is told of it. actor: who asks, as it is recorded."""
-        values: Mapping[str, Any] = {
+        values: Mapping[str, object] = {
             "action": self.action,
             "run": self.run,
             "permission": self.permission,
@@ -159,7 +162,7 @@ def refusal_here(asked: AccessQuestion) -> Deny | None:
         return MissingRight(_needed(asked.action, asked.permission))
 
 
-def refusal_of(actor: Any, mount: str, asked: AccessQuestion) -> Deny | None:
+def refusal_of(actor: object, mount: str, asked: AccessQuestion) -> Deny | None:
     """Why the actor may not, where this is no request of theirs; None where they may.
 
     actor: as they are recorded. mount: the name of the dashboard at which they asked. Raises what says that the
@@ -257,10 +260,9 @@ def current_scope() -> Scope:
     Raises Refused where the hook does not answer well, and what it answers by raising, as with `abort(401)`.
     """
     known = memory()
-    if "scope" not in known:
-        known["scope"] = _scope()
-    scope: Scope = known["scope"]
-    return scope
+    if known.scope is None:
+        known.scope = _scope()
+    return known.scope
 
 
 def _scope() -> Scope:
@@ -268,7 +270,7 @@ def _scope() -> Scope:
     return Scope.all() if hook is None else _scope_by(hook, shown_actor() if hook.declares("actor") else None)
 
 
-def scope_of(actor: Any, mount: str) -> Scope | None:
+def scope_of(actor: object, mount: str) -> Scope | None:
     """Which runs the actor may know of, where this is no request of theirs; None where the host does not say, or cannot
     be asked about somebody who is not at the page. As `refusal_of`; raises as `current_scope`.
     """
@@ -277,7 +279,7 @@ def scope_of(actor: Any, mount: str) -> Scope | None:
     return _scope_by(hook, actor) if hook is not None and hook.declares("actor") else None
 
 
-def _scope_by(hook: Hook, actor: Any) -> Scope:
+def _scope_by(hook: Hook, actor: object) -> Scope:
     try:
         asked = host_hooks.scope(hook, actor)
     except HookFault as fault:
@@ -291,7 +293,7 @@ def _unsaid(fault: HookFault, action: str, reason: str) -> Refused:
     return Refused(action, str(fault) if current_app.debug else reason)
 
 
-def current_actor() -> Any:
+def current_actor() -> object:
     """Who is recorded with an action: what the host says, else Flask-Login's user, else None.
 
     A hook that fails is told of in the log and names nobody.
@@ -303,7 +305,7 @@ def current_actor() -> Any:
         return None
 
 
-def shown_actor() -> Any:
+def shown_actor() -> object:
     """Who acts, to show or to note; None where the host cannot say, as of somebody who is not logged in."""
     try:
         return _actor()
@@ -313,14 +315,15 @@ def shown_actor() -> Any:
 
 def login_instead() -> Response | None:
     """The host's log-in page for a person whom Flask-Login does not know; None where that is not the matter."""
-    if _login_manager() is None or is_closed():
+    manager = _login_manager()
+    if manager is None or is_closed():
         return None
     from flask_login import current_user
 
     if current_user.is_authenticated:
         return None
     try:
-        return current_app.make_response(_login_manager().unauthorized())
+        return current_app.make_response(manager.unauthorized())
     except HTTPException as error:
         return error.get_response()
 
@@ -334,7 +337,7 @@ def _denied(asked: AccessQuestion) -> Deny | None:
     by raising."""
     if asked.action != "view" or asked.run is None:
         return _denied_now(asked)
-    known: dict[str, Deny | None] = memory().setdefault("views", {})
+    known = memory().views
     if asked.run.id not in known:
         known[asked.run.id] = _denied_now(asked)
     return known[asked.run.id]
@@ -356,7 +359,7 @@ def _with_tenant(asked: AccessQuestion) -> AccessQuestion:
     return replace(asked, tenant=current_tenant()) if asked.action == "start" else asked
 
 
-def judgement(authorize: Hook, asked: AccessQuestion, actor: Any) -> Deny | None:
+def judgement(authorize: Hook, asked: AccessQuestion, actor: object) -> Deny | None:
     """Why the actor may not; None where the hook says that they may. Raises what the hook answers by raising."""
     try:
         answer = host_hooks.verdict(authorize, asked.given_to(authorize, actor))
@@ -368,7 +371,7 @@ def judgement(authorize: Hook, asked: AccessQuestion, actor: Any) -> Deny | None
     return None if answer else MissingRight(_needed(asked.action, asked.permission))
 
 
-def _actor() -> Any:
+def _actor() -> object:
     """Raises HookFault."""
     hook, most = current_hooks().actor, current_runtime().settings.max_payload_bytes
     if hook is not None:
@@ -381,8 +384,9 @@ def _actor() -> Any:
     return "developer" if current_app.debug else None
 
 
-def _login_manager() -> Any:
-    return getattr(current_app, "login_manager", None)
+def _login_manager() -> LoginManager | None:
+    found: LoginManager | None = getattr(current_app, "login_manager", None)
+    return found
 
 
 def _switched_off(action: str) -> Markup | None:
@@ -442,15 +446,13 @@ def _objection(job: BulkJobState, item: BulkItem, ask: Ask, scope: Scope | None)
         found = judged(connection, runtime.registry, job.scope, [item.run_id])
     if not found:
         return None  # the call itself says that there is no such run
-    run, decision = found[0].run, _decision(found[0].decisions, item.step)
+    run, decision = found[0].run, found[0].decisions.get(item.step or "")
     if scope is not None and not scope.admits(run.tenant, run.workflow):
         return str(RunNotFoundError(run.id))
-    asked = AccessQuestion(action=job.action, run=run, permission=decision.get("permission"), step=item.step)
+    asked = AccessQuestion(
+        action=job.action, run=run, permission=decision.get("permission") if decision else None, step=item.step
+    )
     for denied in map(ask, (AccessQuestion(action="view", run=run), asked)):
         if denied is not None:
             return str(denied.reason)
     return None
-
-
-def _decision(decisions: Mapping[str, Mapping[str, Any]], step: str | None) -> Mapping[str, Any]:
-    return decisions.get(step or "") or {}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from flask import url_for
 from markupsafe import Markup
 
+from ..definition.values import JsonObject
 from ..engine.approvals import objection
 from ..engine.command_rules import STANDSTILLS, NextAction
 from ..engine.replay_rules import MANUAL
-from ..queries.results import DecisionView, Explanation, InboxItem, Run, StepRunView
+from ..queries.reason_facts import ApproverRules
+from ..queries.results import DecisionAsked, DecisionView, Explanation, InboxItem, Run, StepRunView
 from ..runtime import run_commands
 from ..storage.summaries import RunSummary
 from .authorization import may, refusal, shown_actor
@@ -32,6 +34,20 @@ class InvalidField(Exception):
         self.field, self.message = field, message
 
 
+class CommandArguments(TypedDict, total=False):
+    """What a form says, as arguments of the call."""
+
+    step: str | None
+    comment: str | None
+    compensate: bool
+    from_step: str | None
+    output: JsonObject
+    allow_new_keys: bool
+    reason: str
+    allow_irreversible: bool
+    undecided: Collection[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """verb: its page below the run's. name: the word for `authorize`. call: the control call that does it.
@@ -47,7 +63,7 @@ class Action:
     key: str = ""
     on_step: bool = False
     fields: str | None = None
-    extras: Callable[[Form], dict[str, Any]] = lambda _form: {}
+    extras: Callable[[Form], CommandArguments] = lambda _form: CommandArguments()
 
     @property
     def label(self) -> Markup:
@@ -55,15 +71,15 @@ class Action:
         return _(self.text)
 
 
-def _compensate(form: Form) -> dict[str, Any]:
+def _compensate(form: Form) -> CommandArguments:
     return {"compensate": form.get("compensate") == "yes"}
 
 
-def _from_step(form: Form) -> dict[str, Any]:
+def _from_step(form: Form) -> CommandArguments:
     return {"from_step": form.get("from_step") or None}
 
 
-def _output(form: Form) -> dict[str, Any]:
+def _output(form: Form) -> CommandArguments:
     text = form.get("output", "").strip()
     try:
         output = json_of(text) if text else {}
@@ -76,7 +92,7 @@ def _output(form: Form) -> dict[str, Any]:
     return {"output": output, "allow_new_keys": form.get("allow_new_keys") == "yes"}
 
 
-def _reason(form: Form) -> dict[str, Any]:
+def _reason(form: Form) -> CommandArguments:
     reason = form.get("reason", "").strip()
     if not reason:
         raise InvalidField("reason", _("Say in a few words why the step counts as failed."))
@@ -195,13 +211,13 @@ def buttons_of(possible: Iterable[AvailableCommand]) -> list[Button]:
     return [offer.button for offer in possible if offer.button]
 
 
-def offers(run: Run, explanation: Explanation, **query: Any) -> AvailableCommands:
-    """Everything about the run's actions. query: what else the buttons' addresses say."""
+def offers(run: Run, explanation: Explanation, back: str | None) -> AvailableCommands:
+    """Everything about the run's actions. back: where one leads on to; None for the run itself."""
     several = len({action.step for action in explanation.next_actions if action.step}) > 1
     possible: dict[str | None, list[AvailableCommand]] = defaultdict(list)
     for action in explanation.next_actions:
-        possible[action.step].append(_offer(run, action, several, **query))
-    possible[None] += _confirmed_replay(run, explanation, **query)
+        possible[action.step].append(_offer(run, action, several, back))
+    possible[None] += _confirmed_replay(run, explanation, back)
     impossible = [
         AvailableCommand(ACTIONS[refused.action].label, why_not(refused))
         for refused in explanation.refusals
@@ -215,7 +231,7 @@ def inbox_buttons(item: InboxItem, decision: DecisionView | None, back: str) -> 
     step, permission = (decision.step, decision.permission) if decision else (None, None)
     actions = [*item.next_actions, *_after_failure(item)]
     return [
-        _button(item.run, action.action, action.step, len(item.decisions) > 1, next=back)
+        _button(item.run, action.action, action.step, len(item.decisions) > 1, back)
         for action in actions
         if action.step == step
         and may(action.action, item.run, permission, step=step)
@@ -223,18 +239,18 @@ def inbox_buttons(item: InboxItem, decision: DecisionView | None, back: str) -> 
     ]
 
 
-def may_not_approve(action: str, decision: Mapping[str, Any] | None, run: RunSummary) -> Markup | None:
+def may_not_approve(action: str, decision: ApproverRules | None, run: RunSummary) -> Markup | None:
     """Why this approval has to be another person's; None where it need not."""
     found = objection(decision or {}, run.actor, shown_actor()) if action == "approve" else None
     return _(_OBJECTIONS[found]) if found else None
 
 
-def decision_at(run: Run, step: str | None) -> Mapping[str, Any] | None:
-    """The last decision at the step, open or taken; None where there never was one."""
+def decision_at(run: Run, step: str | None) -> DecisionAsked:
+    """The last decision at the step, open or taken; empty where there never was one."""
     for step_run in reversed(run.step_runs or ()):
         if step_run.step == step and step_run.kind == "step" and step_run.decision:
             return step_run.decision
-    return None
+    return DecisionAsked()
 
 
 def decided_last(run: Run, action: str) -> str | None:
@@ -244,9 +260,14 @@ def decided_last(run: Run, action: str) -> str | None:
     return asked[-1].step if asked else None
 
 
-def approvers_of(decision: DecisionView) -> dict[str, Any]:
+def approvers_of(decision: DecisionView) -> ApproverRules:
     """What says who may approve."""
-    return {"not_starter": decision.not_starter, "starters": decision.starters, "given": decision.given}
+    return ApproverRules(
+        approvals=decision.approvals,
+        not_starter=decision.not_starter,
+        starters=list(decision.starters),
+        given=list(decision.given),
+    )
 
 
 def undecided_by(run: Run) -> list[str]:
@@ -269,19 +290,17 @@ def _after_failure(item: InboxItem) -> list[NextAction]:
     return [NextAction(action, action=action) for action in _AFTER_FAILURE.get(item.kind, ())]
 
 
-def _offer(run: Run, possible: NextAction, several: bool, **query: Any) -> AvailableCommand:
+def _offer(run: Run, possible: NextAction, several: bool, back: str | None) -> AvailableCommand:
     label = _label(possible.action, possible.step, several)
-    decision = decision_at(run, possible.step) or {}
+    decision = decision_at(run, possible.step)
     denied = refusal(possible.action, run, decision.get("permission"), step=possible.step)
     why = denied.reason if denied is not None else may_not_approve(possible.action, decision, run)
     if why is not None:
         return AvailableCommand(label, _("{leads}. You cannot: {reason}", leads=consequence(possible), reason=why))
-    return AvailableCommand(
-        label, consequence(possible), _button(run, possible.action, possible.step, several, **query)
-    )
+    return AvailableCommand(label, consequence(possible), _button(run, possible.action, possible.step, several, back))
 
 
-def _confirmed_replay(run: Run, explanation: Explanation, **query: Any) -> Iterator[AvailableCommand]:
+def _confirmed_replay(run: Run, explanation: Explanation, back: str | None) -> Iterator[AvailableCommand]:
     unsafe = next((refused for refused in explanation.refusals if refused.reason == UNSAFE), None)
     if unsafe is None:
         return
@@ -289,7 +308,7 @@ def _confirmed_replay(run: Run, explanation: Explanation, **query: Any) -> Itera
     if denied is not None:
         yield AvailableCommand(label, _("{why}. You cannot: {reason}", why=why_not(unsafe), reason=denied.reason))
     else:
-        yield AvailableCommand(label, why_not(unsafe), _button(run, unsafe.action, None, False, **query))
+        yield AvailableCommand(label, why_not(unsafe), _button(run, unsafe.action, None, False, back))
 
 
 def _label(name: str, step: str | None, several: bool) -> Markup:
@@ -297,7 +316,7 @@ def _label(name: str, step: str | None, several: bool) -> Markup:
     return Markup("{} {}").format(label, code(step)) if several and step else label
 
 
-def _button(run: RunSummary, name: str, step: str | None, several: bool, **query: Any) -> Button:
+def _button(run: RunSummary, name: str, step: str | None, several: bool, back: str | None) -> Button:
     action = ACTIONS[name]
-    address = url_for(".act", run_id=run.id, verb=action.verb, step=step, **query)
+    address = url_for(".act", run_id=run.id, verb=action.verb, step=step, next=back)
     return Button(_label(name, step, several).striptags(), address, action.tone, action.key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from flask import abort
 
@@ -60,7 +59,7 @@ ADDRESSES: tuple[Address, ...] = (
 
 
 def create_blueprint(
-    hooks: Hooks, *, name: str = "squidmesh", url_prefix: str, authorize: Callable[..., Any] | None = None
+    hooks: Hooks, *, name: str = "squidmesh", url_prefix: str, authorize: Callable[..., object] | None = None
 ) -> Dashboard:
     """A dashboard, a new one each time, to be registered on one app.
 

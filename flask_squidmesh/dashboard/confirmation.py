@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from flask import current_app, request
 from markupsafe import Markup
@@ -38,7 +37,7 @@ class Confirmation:
         return self.right in current_runtime().config.dashboard.comment_required
 
 
-def actor_for(right: str, run: RunSummary | None = None, *, workflow: str | None = None) -> Any:
+def actor_for(right: str, run: RunSummary | None = None, *, workflow: str | None = None) -> object:
     """Who does it. Raises Refused where the person may not, or where nobody would be on record."""
     require(right, run, workflow=workflow)
     actor = current_actor()

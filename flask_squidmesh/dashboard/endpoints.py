@@ -14,22 +14,31 @@ import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from io import BytesIO
-from typing import IO, Any, Final, Generic, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from flask import current_app, g, request, session, url_for
 from flask.sessions import NullSession
 from itsdangerous import BadData, URLSafeTimedSerializer
 from markupsafe import Markup
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
-from ..definition.values import DEEPEST, is_storable
+from ..definition.values import DEEPEST, JsonValue, is_storable
 from ..runtime.runtime import current_runtime
 from .text.language import _, in_english
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+    from flask.typing import ResponseReturnValue
+    from flask_wtf.csrf import CSRFProtect
+
+    from ..storage.scope import Scope
+    from .host_hooks import Deny
 
 LONGEST_NAME: Final = 200
 LONGEST_IN_ADDRESS: Final = 4_000
@@ -54,8 +63,7 @@ class NotJson(ValueError):
 
 def check_address() -> None:
     """Refuse an address that holds what is no text. Raises Unreadable."""
-    path: Mapping[str, Any] = request.view_args or {}
-    _check([*path.values(), *_texts(request.args)])
+    _check([*(request.view_args or {}).values(), *_texts(request.args)])
     if any(len(text) > LONGEST_IN_ADDRESS for text in _texts(request.args)):
         raise Unreadable(_("One of the values in this address is too long."))
 
@@ -72,10 +80,10 @@ def whole(text: str | None) -> int | None:
     return int(text)
 
 
-def json_of(text: str) -> Any:
+def json_of(text: str) -> JsonValue:
     """What was typed into a field, as JSON data. Raises NotJson."""
     try:
-        return json.loads(text)
+        found: JsonValue = json.loads(text)
     except json.JSONDecodeError as error:
         said = in_english(error.msg.lower())
         raise NotJson(_("Line {line} is not JSON: {problem}.", problem=said, line=error.lineno)) from error
@@ -83,12 +91,18 @@ def json_of(text: str) -> Any:
         raise NotJson(_("This is nested too deep; at most {most} levels are kept.", most=DEEPEST)) from error
     except ValueError as error:  # more digits than Python makes a number of
         raise NotJson(_("A number in this has too many digits.")) from error
+    return found
 
 
-def address(endpoint: str, path: Mapping[str, Any], query: Mapping[str, Any]) -> str:
+def url_of(endpoint: str, values: Mapping[str, Any]) -> str:
+    """The address of a page of ours. values: what it says, none of which is an option of `url_for`."""
+    return url_for(endpoint, **values)
+
+
+def address(endpoint: str, path: Mapping[str, object], query: Mapping[str, object]) -> str:
     """An address with a query that came from another address: its names are never keywords of `url_for`."""
     kept = [(name, value) for name, value in query.items() if name not in path and value is not None]
-    return with_query(url_for(endpoint, **path), urlencode(kept))
+    return with_query(url_of(endpoint, path), urlencode(kept))
 
 
 def with_query(address: str, query: str) -> str:
@@ -106,7 +120,7 @@ def _texts(given: MultiDict[str, str]) -> Iterable[str]:
         yield from values
 
 
-def _check(texts: Iterable[Any]) -> None:
+def _check(texts: Iterable[object]) -> None:
     if not all(is_storable(text) for text in texts if isinstance(text, str)):
         raise Unreadable(_("It holds a character that no text can hold."))
 
@@ -189,8 +203,9 @@ def _check_own() -> None:
         raise ForeignForm(_("You have signed in again since the page with the form was opened."))
 
 
-def _host_protection() -> Any:
-    return current_app.extensions.get("csrf")
+def _host_protection() -> CSRFProtect | None:
+    found: CSRFProtect | None = current_app.extensions.get("csrf")
+    return found
 
 
 def _serializer() -> URLSafeTimedSerializer:
@@ -222,7 +237,7 @@ class Address(Protocol):
     def methods(self) -> list[str]:
         """The methods that it takes; HEAD goes with GET, OPTIONS is answered by Flask."""
 
-    def answer(self, **values: Any) -> Any:
+    def answer(self, **values: str) -> ResponseReturnValue:
         """The view."""
 
 
@@ -232,14 +247,14 @@ class Page:
 
     rule: str
     endpoint: str
-    show: Callable[..., Any]
+    show: Callable[..., ResponseReturnValue]
 
     @property
     def methods(self) -> list[str]:
         """What it takes."""
         return ["GET"]
 
-    def answer(self, **values: Any) -> Any:
+    def answer(self, **values: str) -> ResponseReturnValue:
         """The page."""
         return self.show(**values)
 
@@ -253,15 +268,15 @@ class Form(Generic[About]):
     rule: str
     endpoint: str
     enter: Callable[..., About]
-    send: Callable[[About], Any]
-    show: Callable[[About], Any] | None = None
+    send: Callable[[About], ResponseReturnValue]
+    show: Callable[[About], ResponseReturnValue] | None = None
 
     @property
     def methods(self) -> list[str]:
         """What it takes."""
         return ["GET", "POST"] if self.show else ["POST"]
 
-    def answer(self, **values: Any) -> Any:
+    def answer(self, **values: str) -> ResponseReturnValue:
         """The page that asks, or for a POST with a form of ours what it came to."""
         about = self.enter(**values)
         if self.show and request.method != "POST":
@@ -282,14 +297,20 @@ def check_sent_form() -> None:
 class FewFields(FormDataParser):
     """Takes no form apart that has more fields than one of ours can have; werkzeug limits those in parts alone."""
 
-    def parse(self, stream: IO[bytes], mimetype: str, *given: Any, **named: Any) -> Any:
+    def parse(
+        self,
+        stream: IO[bytes],
+        mimetype: str,
+        content_length: int | None,
+        options: dict[str, str] | None = None,
+    ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]:
         """The form. Raises RequestEntityTooLarge."""
         if mimetype == URLENCODED:
             body = stream.read()
             if body.count(b"&") >= _most_fields():
                 raise RequestEntityTooLarge
             stream = BytesIO(body)
-        return super().parse(stream, mimetype, *given, **named)
+        return super().parse(stream, mimetype, content_length, options)
 
 
 def limit_body(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
@@ -321,11 +342,35 @@ def _most_fields() -> int:
 _PLACE = "squidmesh.memory"
 
 
-def memory() -> dict[str, Any]:
+@dataclass(slots=True)
+class RequestMemory:
+    """What has been found out for one request.
+
+    scope: which runs the person may know of. views: whether they may view a run, by its id. needs: how many runs need a
+    person, None where that cannot be told. connection: over which all is read. next_change: when words on the page will
+    not be right any more. nonce: of the host's policy. host_names: what the host's templates may use.
+    """
+
+    scope: Scope | None = None
+    views: dict[str, Deny | None] = field(default_factory=dict)
+    needs: int | None = None
+    has_counted: bool = False
+    connection: sa.Connection | None = None
+    next_change: datetime | None = None
+    nonce: str | None = None
+    has_nonce: bool = False
+    host_names: Mapping[str, object] | None = None
+
+    def count(self, needs: int | None) -> None:
+        """Keep how many runs need a person."""
+        self.needs, self.has_counted = needs, True
+
+
+def memory() -> RequestMemory:
     """What has been found out for this request.
 
     Flask's `g` would not do: requests that are made within one app context, as tests of hosts make them, share it,
     whoever they are of.
     """
-    kept: dict[str, Any] = request.environ.setdefault(_PLACE, {})
+    kept: RequestMemory = request.environ.setdefault(_PLACE, RequestMemory())
     return kept

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from flask import current_app, request
 from flask_wtf.csrf import CSRFError
@@ -153,7 +152,7 @@ def _is_ours() -> bool:
     return True
 
 
-def _page(template: str, status: int, heading: str, **values: Any) -> Answer:
+def _page(template: str, status: int, heading: str, **values: object) -> Answer:
     shown = {"heading": heading, "debug": current_app.debug, "address": _address(), **values}
     return render(template, **shown), status
 

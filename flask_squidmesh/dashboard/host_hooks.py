@@ -37,11 +37,11 @@ class _Redacted(str):
 
 
 REDACTED: Final = _Redacted("[redacted]")
-Replace = Callable[[Path, Any], Any]
+Replace = Callable[[Path, object], object]
 Hides = Callable[[Path], bool]
 
 
-def redacted(value: Any, *, hides: Hides, replace: Replace | None = None, path: Path = ()) -> Any:
+def redacted(value: object, *, hides: Hides, replace: Replace | None = None, path: Path = ()) -> object:
     """The value without what must not be seen.
 
     hides(path): whether the value under the last key of the path is hidden whole. replace(path, value): the host's say
@@ -60,7 +60,7 @@ def redacted(value: Any, *, hides: Hides, replace: Replace | None = None, path: 
             return value
 
 
-def _member(item: Any, hides: Hides, replace: Replace | None, path: Path) -> Any:
+def _member(item: object, hides: Hides, replace: Replace | None, path: Path) -> object:
     if item is not None and hides(path):
         return REDACTED
     return redacted(item, hides=hides, replace=replace, path=path)
@@ -127,12 +127,12 @@ class Hooks:
     tenant: Hook | None = None
     scope: Hook | None = None
 
-    def __init__(self, **functions: Callable[..., Any] | None) -> None:
+    def __init__(self, **functions: Callable[..., object] | None) -> None:
         for name, function in functions.items():
             if function is not None:
                 self.give(name, function)
 
-    def give(self, name: str, function: Callable[..., Any]) -> None:
+    def give(self, name: str, function: Callable[..., object]) -> None:
         """Take a hook in. Raises ConfigurationError for one that cannot be called as its kind is."""
         setattr(self, name, Hook(KINDS[name], function))
 
@@ -147,7 +147,7 @@ def notices(given: Hooks) -> Iterator[tuple[str, str]]:
         )
 
 
-def verdict(hook: Hook, given: Mapping[str, Any]) -> bool | Deny:
+def verdict(hook: Hook, given: Mapping[str, object]) -> bool | Deny:
     """What `authorize` says: True, False, or a Deny with a reason that can be shown and kept.
 
     Raises HookFault, and what the hook raises as an answer of its own: an HTTPException such as that of `abort(401)`,
@@ -162,7 +162,7 @@ def verdict(hook: Hook, given: Mapping[str, Any]) -> bool | Deny:
     return Deny(reason) if reason else False
 
 
-def person(hook: Hook, most: int) -> Any:
+def person(hook: Hook, most: int) -> object:
     """Who acts, as it is recorded; None for nobody. most: bytes of it as JSON. Raises HookFault."""
     answer = _asked(hook, {})
     try:
@@ -180,7 +180,7 @@ def tenant(hook: Hook) -> str:
         raise HookFault(f"{hook} answered what is no tenant: {error}") from error
 
 
-def scope(hook: Hook, actor: Any) -> Scope:
+def scope(hook: Hook, actor: object) -> Scope:
     """Which runs the actor may know of. Raises HookFault, and what the hook answers by raising."""
     try:
         answer = _asked(hook, {"actor": actor}, (*OWN_ANSWERS, FilterError))
@@ -191,7 +191,7 @@ def scope(hook: Hook, actor: Any) -> Scope:
     return answer
 
 
-def replacement(hook: Hook, path: Path, value: Any, run: RunSummary) -> Any:
+def replacement(hook: Hook, path: Path, value: object, run: RunSummary) -> object:
     """What is shown in place of the value; what the hook does not answer well is hidden."""
     try:
         answer = _asked(hook, {"path": path, "value": value, "run": run})
@@ -249,7 +249,7 @@ def tell(fault: HookFault) -> None:
     logger.error("squidmesh: %s", fault, exc_info=fault.__cause__)
 
 
-def _asked(hook: Hook, given: Mapping[str, Any], own: tuple[type[Exception], ...] = ()) -> Any:
+def _asked(hook: Hook, given: Mapping[str, object], own: tuple[type[Exception], ...] = ()) -> object:
     """What the hook answers. Raises HookFault for what it raises, unless that is an answer of its own."""
     try:
         return hook.ask(**given)
@@ -261,7 +261,7 @@ def _asked(hook: Hook, given: Mapping[str, Any], own: tuple[type[Exception], ...
         raise hook.raised(error) from error
 
 
-def _items(hook: Hook, run: RunSummary) -> Iterator[Any]:
+def _items(hook: Hook, run: RunSummary) -> Iterator[object]:
     """What `links` answers, one after another. Raises HookFault, also where a generator raises halfway."""
     answer = _asked(hook, {"run": run})
     if answer is None:
@@ -274,7 +274,7 @@ def _items(hook: Hook, run: RunSummary) -> Iterator[Any]:
         raise hook.raised(error) from error
 
 
-def _words(text: Any) -> str:
+def _words(text: object) -> str:
     """Text of the host's as it can be sent and stored, late translations included; "" for what is none."""
     try:
         shown = text if isinstance(text, str) else str(text) if hasattr(text, "__html__") else ""
@@ -295,14 +295,14 @@ class AuthorizeHook(Protocol):
 class ActorHook(Protocol):
     """Who is at the page."""
 
-    def __call__(self) -> str | Mapping[str, Any] | Person | None:
+    def __call__(self) -> str | Mapping[str, object] | Person | None:
         """Text, a mapping with an `id`, a Person; None for nobody."""
 
 
 class RedactHook(Protocol):
     """What pages show of a value; it may declare any of `path, value, run`."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> object:
         """The value, what is shown in its place, or REDACTED."""
 
 

@@ -95,7 +95,7 @@ class NavigationItem:
 class Pulse:
     """The poll of a page: what it asks for, how often, and the link that pauses it."""
 
-    query: Mapping[str, Any]
+    query: Mapping[str, object]
     seconds: float
     toggle: str
 
@@ -106,7 +106,7 @@ class Pulse:
         return endpoints.address(".pulse", {}, {"until": change and ceil(change.timestamp()), **self.query})
 
 
-def frame() -> dict[str, Any]:
+def frame() -> dict[str, object]:
     """The names that every template of ours may use."""
     runtime = current_runtime()
     settings, now = runtime.settings.dashboard, runtime.clock.now()
@@ -180,7 +180,7 @@ def version(*shown: object) -> str:
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 
-def pulse(view: str, version: str, /, **values: Any) -> Pulse:
+def pulse(view: str, version: str, /, **values: object) -> Pulse:
     """The poll of a page. version: what the page shows; the answer is empty as long as it and the title hold."""
     path, toggled = request.view_args or {}, {**request.args.to_dict(), "live": "0" if is_live() else "1"}
     return Pulse(
@@ -194,18 +194,17 @@ def needs() -> int | None:
     """How many runs need a person, counted once a request; None where that can't be told, as on the page that says
     why."""
     known = memory()
-    if "needs" not in known:
+    if not known.has_counted:
         try:
-            known["needs"] = page_data.needs_count() if authorization.may("list") else None
+            known.count(page_data.needs_count() if authorization.may("list") else None)
         except (SQLAlchemyError, SquidMeshError, HTTPException):
-            known["needs"] = None
-    counted: int | None = known["needs"]
-    return counted
+            known.count(None)
+    return known.needs
 
 
 def note_needs(counts: Mapping[str, Count]) -> None:
     """Keep for this request how many runs need a person, where a page has counted them anyway."""
-    memory()["needs"] = sum(count.value for count in counts.values())
+    memory().count(sum(count.value for count in counts.values()))
 
 
 def _seconds(view: str) -> float:
@@ -249,7 +248,7 @@ def _theme() -> str | None:
 
 
 OURS = "squidmesh/"
-_FLASK: Mapping[str, Any] = {
+_FLASK: Mapping[str, object] = {
     "url_for": url_for,
     "get_flashed_messages": get_flashed_messages,
     "request": request,
@@ -259,7 +258,7 @@ _FLASK: Mapping[str, Any] = {
 }
 
 
-def render(name: str, /, **values: Any) -> str:
+def render(name: str, /, **values: object) -> str:
     """The page or part of that name, in the frame of every page. values: what else the template is told."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     template, context = _environment().get_template(OURS + name), {**frame(), **values}
@@ -270,10 +269,10 @@ def render(name: str, /, **values: Any) -> str:
     return text
 
 
-class _Hosts(Mapping[str, Any]):
+class _Hosts(Mapping[str, object]):
     """What the host's context processors and the globals of its templates say, asked once a request at first need."""
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> object:
         return self._names()[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -282,19 +281,19 @@ class _Hosts(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._names())
 
-    def _names(self) -> Mapping[str, Any]:
+    def _names(self) -> Mapping[str, object]:
         known = memory()
-        if "host_names" not in known:
-            processed: dict[str, Any] = {}
+        if known.host_names is None:
+            processed: dict[str, object] = {}
             current_app.update_template_context(processed)
-            known["host_names"] = ChainMap(processed, current_app.jinja_env.globals)
-        return cast(Mapping[str, Any], known["host_names"])
+            known.host_names = ChainMap(processed, current_app.jinja_env.globals)
+        return known.host_names
 
 
 class _Context(Context):
     """The names of a page. A template of the host's finds its own names too, unless one of ours goes by that name."""
 
-    def resolve_or_missing(self, key: str) -> Any:
+    def resolve_or_missing(self, key: str) -> object:
         found = super().resolve_or_missing(key)
         if found is not missing or not cast(_Environment, self.environment).is_hosted or key in _names_of_ours():
             return found

@@ -6,14 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from flask import url_for
 from markupsafe import Markup
 
 from ..queries.run_filters import Filters as Selection
 from ..runtime.runtime import current_runtime
-from .endpoints import LONGEST_NAME, whole
+from .endpoints import LONGEST_NAME, url_of, whole
 from .text.badges import badge_of
 from .text.language import N_, _
 
@@ -61,7 +59,7 @@ class FilterBar:
         )
 
     @property
-    def query(self) -> dict[str, Any]:
+    def query(self) -> dict[str, str | int]:
         """What is set, for an address."""
         return {name: value for name, value in asdict(self).items() if value}
 
@@ -69,22 +67,22 @@ class FilterBar:
     def active(self) -> list[ActiveFilter]:
         """What narrows the list, each with the address without it."""
         return [
-            ActiveFilter(_(_NAMES[name]), _said(name, value), self._without(name).address())
+            ActiveFilter(_(_NAMES[name]), _said(name, str(value)), self._without(name).address())
             for name, value in self.query.items()
             if name in _NAMES
         ]
 
-    def address(self, **more: Any) -> str:
+    def address(self, **more: str | None) -> str:
         """The page with these filters."""
-        return url_for(".runs", **self.query, **more)
+        return url_of(".runs", {**self.query, **more})
 
     def with_word(self, word: str) -> FilterBar:
         """The same for another state."""
         return replace(self, word=word)
 
     def _without(self, name: str) -> FilterBar:
-        changed: dict[str, Any] = {name: ""}
-        return replace(self, **changed)
+        texts = {each: getattr(self, each) for each in _NAMES}
+        return FilterBar(**{**texts, name: ""}, size=self.size)
 
     def started_after(self, now: datetime) -> datetime | None:
         """The earliest start that counts."""

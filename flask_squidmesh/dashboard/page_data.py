@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar, Unpack
 
 import sqlalchemy as sa
 from flask import abort, redirect, request, url_for
@@ -67,16 +67,20 @@ def seen(connection: sa.Connection, run: Run) -> Run:
 
 
 def _untied(run: Tied, hidden: Collection[str]) -> Tied:
-    ties: dict[str, Any] = {name: None for name in TIES if getattr(run, name) in hidden}
-    if "parent_run_id" in ties:
-        ties["parent_step"] = None
-    return replace(run, **ties)
+    orphaned = run.parent_run_id in hidden
+    return replace(
+        run,
+        parent_run_id=None if orphaned else run.parent_run_id,
+        parent_step=None if orphaned else run.parent_step,
+        replayed_from_id=None if run.replayed_from_id in hidden else run.replayed_from_id,
+        replayed_as_id=None if run.replayed_as_id in hidden else run.replayed_as_id,
+    )
 
 
 def _without_events_of(run: RunHistory, hidden: Collection[str]) -> RunHistory:
     """The run whose history does not say as which of these it was replayed."""
 
-    def told(said: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    def told(said: Mapping[str, object] | None) -> Mapping[str, object] | None:
         return {**said, "run_id": None} if said and said.get("run_id") in hidden else said
 
     return replace(
@@ -86,7 +90,7 @@ def _without_events_of(run: RunHistory, hidden: Collection[str]) -> RunHistory:
     )
 
 
-Marks = list[tuple[Any, ...]]
+Marks = Sequence[tuple[object, ...]]
 _LIMITS = sa.text(
     "SELECT set_config('statement_timeout', :limit, true), set_config('jit', 'off', true), "
     "set_config('max_parallel_workers_per_gather', '0', true)"
@@ -292,7 +296,15 @@ def fleet_now() -> Fleet:
         )
 
 
-def audit_page(*, after: str | None, size: int, **selection: str | None) -> AuditPage:
+class AuditFilters(TypedDict):
+    """Which events are asked for; None for all. See `audit_log.events`."""
+
+    run_id: str | None
+    type: str | None
+    actor: str | None
+
+
+def audit_page(*, after: str | None, size: int, **selection: Unpack[AuditFilters]) -> AuditPage:
     """One page of audit events, newest first. Raises FilterError, RunNotFoundError."""
     with _connected() as connection:
         return _told(connection, events(connection, current_scope(), limit=size, after=after, **selection))
@@ -330,7 +342,7 @@ def workflows() -> list[str]:
     return sorted(spec.name for spec in specs())
 
 
-def record_refusal(run_id: str | None, action: str, actor: Any, reason: str) -> None:
+def record_refusal(run_id: str | None, action: str, actor: object, reason: str) -> None:
     """Keep in the audit that somebody tried what they may not do; the same once more is counted."""
     with current_runtime().database.write() as connection:
         now = current_runtime().clock.now()
@@ -346,7 +358,7 @@ def record_refusal(run_id: str | None, action: str, actor: Any, reason: str) -> 
         )
 
 
-def record_reveal(run_id: str, part: str, actor: Any, comment: str | None) -> None:
+def record_reveal(run_id: str, part: str, actor: object, comment: str | None) -> None:
     """Keep in the audit that somebody is shown the hidden values of a part."""
     with current_runtime().database.write() as connection:
         now = current_runtime().clock.now()
@@ -364,17 +376,18 @@ def _worded(connection: sa.Connection, runs: list[RunSummary]) -> tuple[RunWithS
 def at_once() -> Iterator[None]:
     """Whatever is read in this block is read over one connection, which costs its round trips once."""
     with _opened() as connection:
-        memory()["connection"] = connection
+        memory().connection = connection
         try:
             yield
         finally:
-            del memory()["connection"]
+            memory().connection = None
 
 
 @contextmanager
 def _connected() -> Iterator[sa.Connection]:
-    if "connection" in memory():
-        yield memory()["connection"]
+    known = memory().connection
+    if known is not None:
+        yield known
         return
     with _opened() as connection:
         yield connection
@@ -396,6 +409,13 @@ def _opened() -> Iterator[sa.Connection]:
 
 
 PERMANENT = 308
+
+
+class AuditShown(TypedDict):
+    """Which part of a run's audit a page shows; see `run_with_history`."""
+
+    audit_before: int | None
+    whole_audit: bool
 
 
 def viewable_run(run_id: str, *, audit_before: int | None = None, whole_audit: bool = False) -> RunSnapshot:

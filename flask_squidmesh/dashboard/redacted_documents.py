@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from flask import Response, current_app, url_for
 from markupsafe import Markup
@@ -32,7 +31,7 @@ class Part:
 
     name: str
     path: Path
-    value: Any
+    value: object
 
 
 def of_run(run: Run, what: str) -> Part:
@@ -86,12 +85,12 @@ LONGEST_TEXT = 400
 INDENT = "  "
 
 
-def response(value: Any) -> Response:
+def response(value: object) -> Response:
     """The value as a document, under its own names whatever JSON the host's answers are."""
     return current_app.response_class(json.dumps(value), mimetype="application/json")
 
 
-def shown(value: Any, depth: int = 0) -> Markup:
+def shown(value: object, depth: int = 0) -> Markup:
     """The value as markup for a `<pre>`."""
     if value is REDACTED:
         return Markup('<span class="red">{}</span>').format(_("redacted"))
@@ -107,12 +106,12 @@ def shown(value: Any, depth: int = 0) -> Markup:
             return Markup("{}").format(_quoted(value))
 
 
-def text_size(value: Any) -> int:
+def text_size(value: object) -> int:
     """How many bytes the value has as JSON."""
     return len(json.dumps(value, default=str).encode())
 
 
-def _quoted(value: Any) -> str:
+def _quoted(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -182,18 +181,18 @@ class ErrorDocument:
     traceback: Traceback | None
 
 
-def visible(run: RunSummary, value: Any, path: Path) -> Any:
+def visible(run: RunSummary, value: object, path: Path) -> object:
     """The value without what is redacted. path: where it stands in the run's JSON."""
     hides, taken = current_runtime().hides, frozenset(_taken_from_secrets(run))
     return _redacted(run, value, path, lambda place: hides(str(place[-1])) or place in taken)
 
 
-def revealed(run: RunSummary, value: Any, path: Path) -> Any:
+def revealed(run: RunSummary, value: object, path: Path) -> object:
     """The value with what is hidden for its name alone; what the host itself hides stays hidden."""
     return _redacted(run, value, path, lambda _place: False)
 
 
-def _redacted(run: RunSummary, value: Any, path: Path, hides: Hides) -> Any:
+def _redacted(run: RunSummary, value: object, path: Path, hides: Hides) -> object:
     hook = current_hooks().redact
     replace = (lambda place, item: replacement(hook, place, item, run)) if hook else None
     return redacted(value, hides=hides, replace=replace, path=path)
@@ -233,7 +232,7 @@ class Documents:
 
     def failure(self, part: Part) -> ErrorDocument | None:
         """The error for a page: its message for everybody who may see the run, the rest for who may see its data."""
-        if not part.value:
+        if not isinstance(part.value, Mapping) or not part.value:
             return None
         seen = visible(self._run, dict(part.value), part.path)
         if not isinstance(seen, Mapping):
@@ -246,7 +245,7 @@ class Documents:
             traceback=read(str(traceback)) if traceback else None,
         )
 
-    def _document(self, value: Any, path: Path, name: str) -> Document | None:
+    def _document(self, value: object, path: Path, name: str) -> Document | None:
         if self.refused or not value:
             return None
         seen = visible(self._run, value, path)

@@ -45,10 +45,9 @@ def nonce() -> str | None:
     if hook is None:
         return None
     known = memory()
-    if "nonce" not in known:
-        known["nonce"] = host_hooks.nonce(hook)
-    given: str | None = known["nonce"]
-    return given
+    if not known.has_nonce:
+        known.nonce, known.has_nonce = host_hooks.nonce(hook), True
+    return known.nonce
 
 
 def _policy() -> Mapping[str, str] | None:

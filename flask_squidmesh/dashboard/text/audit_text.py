@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from markupsafe import Markup
 
@@ -70,7 +69,7 @@ def title_of(event: AuditEventView) -> Markup:
     return _titled(event.type, event.step, event.metadata or {})
 
 
-def _titled(type: str, step: str | None, said: Mapping[str, Any]) -> Markup:
+def _titled(type: str, step: str | None, said: Mapping[str, object]) -> Markup:
     action = name_of_right(str(said.get("action", "?")))
     text = _TITLES.get(type, type.replace("_", " "))
     names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger", "part")}

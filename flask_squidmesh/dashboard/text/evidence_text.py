@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from markupsafe import Markup
 
+from ...errors import ErrorRecord
 from ...queries.reason_facts import (
     Cancelling,
     CannotBegin,
@@ -34,19 +34,53 @@ from .times import duration, stamp
 def grounds(teller: ExplanationText) -> list[Markup]:
     """What supports the reason."""
     facts = teller.explanation.details
-    found = list(_GROUNDS.get(type(facts), _nothing)(teller, facts))
+    found = list(_grounds_of(teller, facts))
     if facts.also_open:
         found.append(_("Several decisions are open: {steps}", steps=joined(_decided_at(teller, facts.also_open))))
     return [*found, *_about_definition(teller.explanation.evidence.workflow_definition)]
 
 
-def _nothing(_teller: ExplanationText, _facts: ReasonFacts) -> Iterator[Markup]:
-    yield from ()
+def _grounds_of(teller: ExplanationText, facts: ReasonFacts) -> Iterable[Markup]:
+    match facts:
+        case WorkerLost() | DispatchDelayed() | HeldBack() | Cancelling():
+            return _about_work(teller, facts)
+        case Interrupted():
+            return _interrupted(teller, facts)
+        case CannotBegin():
+            return _cannot_begin(teller, facts)
+        case Running():
+            return _running(facts)
+        case WaitingForRetry() | CompensationFailed():
+            return [_last_error(teller, facts.last_error)]
+        case CompensationRunning():
+            return [*_about_trouble(teller, facts), _last_error(teller, facts.last_error)]
+        case Ended() | Failed() if facts.undone:
+            return [_("Undone since: {steps}", steps=joined(facts.undone))]
+        case _:
+            return ()
+
+
+def _about_work(
+    teller: ExplanationText, facts: WorkerLost | DispatchDelayed | HeldBack | Cancelling
+) -> Iterable[Markup]:
+    match facts:
+        case WorkerLost():
+            return _about_lost(teller, facts)
+        case DispatchDelayed():
+            return _about_delay(teller, facts)
+        case HeldBack():
+            return [_about_held(teller, facts.held)]
+        case Cancelling():
+            return _about_trouble(teller, facts)
+
+
+def _last_error(teller: ExplanationText, error: ErrorRecord | None) -> Markup:
+    return _("Last error: {error}", error=teller.error(error))
 
 
 def _interrupted(teller: ExplanationText, facts: Interrupted) -> Iterator[Markup]:
     yield from _about_worker(facts.worker)
-    yield _("Last error: {error}", error=teller.error(facts.last_error))
+    yield _last_error(teller, facts.last_error)
 
 
 def _cannot_begin(teller: ExplanationText, facts: CannotBegin) -> Iterator[Markup]:
@@ -54,28 +88,10 @@ def _cannot_begin(teller: ExplanationText, facts: CannotBegin) -> Iterator[Marku
     yield _("The step has not begun: no attempt counts, and nothing has been undone")
 
 
-def _running(_teller: ExplanationText, facts: Running) -> Iterator[Markup]:
+def _running(facts: Running) -> Iterator[Markup]:
     yield from _about_worker(facts.worker)
     if facts.also_running:
         yield _("At the same time: {steps}", steps=joined(facts.also_running))
-
-
-def _held_back(teller: ExplanationText, facts: HeldBack) -> Iterator[Markup]:
-    yield _about_held(teller, facts.held)
-
-
-def _last_error(teller: ExplanationText, facts: WaitingForRetry | CompensationFailed) -> Iterator[Markup]:
-    yield _("Last error: {error}", error=teller.error(facts.last_error))
-
-
-def _compensating(teller: ExplanationText, facts: CompensationRunning) -> Iterator[Markup]:
-    yield from _about_trouble(teller, facts)
-    yield _("Last error: {error}", error=teller.error(facts.last_error))
-
-
-def _ended(_teller: ExplanationText, facts: Ended | Failed) -> Iterator[Markup]:
-    if facts.undone:
-        yield _("Undone since: {steps}", steps=joined(facts.undone))
 
 
 def _about_lost(teller: ExplanationText, lost: LostClaim) -> Iterator[Markup]:
@@ -109,7 +125,7 @@ def _about_trouble(teller: ExplanationText, trouble: DeliveryError) -> Iterator[
 
 
 def _about_held(teller: ExplanationText, held: str) -> Markup:
-    return _("The worker said: {text}", text=in_english(teller.seen(held, "held")))
+    return _("The worker said: {text}", text=in_english(str(teller.seen(held, "held"))))
 
 
 def _about_delay(teller: ExplanationText, delay: Delay) -> Iterator[Markup]:
@@ -130,19 +146,3 @@ def _about_definition(definition: Definition | None) -> Iterator[Markup]:
         yield _("The workflow has changed since this run started; steps it has entered keep their settings")
     elif not definition.available:
         yield _("This app does not know the workflow now, so most actions are not possible here")
-
-
-_GROUNDS: Mapping[type[ReasonFacts], Callable[[ExplanationText, Any], Iterator[Markup]]] = {
-    Interrupted: _interrupted,
-    CannotBegin: _cannot_begin,
-    Running: _running,
-    WorkerLost: _about_lost,
-    DispatchDelayed: _about_delay,
-    HeldBack: _held_back,
-    WaitingForRetry: _last_error,
-    CompensationFailed: _last_error,
-    CompensationRunning: _compensating,
-    Cancelling: _about_trouble,
-    Ended: _ended,
-    Failed: _ended,
-}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
@@ -31,7 +31,7 @@ from .language import N_, _, code, joined
 from .times import JUST_NOW, elapsed, exact, stamp
 
 
-def name_of(actor: Any) -> str:
+def name_of(actor: object) -> str:
     """How an actor is called: its label, else its id, else all of it."""
     if isinstance(actor, dict):
         return str(actor.get("label") or actor.get("id") or ", ".join(str(value) for value in actor.values()))
@@ -49,7 +49,7 @@ class ExplanationText:
     explanation: Explanation
     now: datetime
     zone: ZoneInfo
-    seen: Callable[[Any, str], Any] = lambda value, name: value
+    seen: Callable[[object, str], object] = lambda value, name: value
 
     @property
     def headline(self) -> Markup:
@@ -80,7 +80,7 @@ class ExplanationText:
         return elapsed(at, self.now)
 
 
-def error_text(error: Any) -> Markup:
+def error_text(error: object) -> Markup:
     """An error's type and message; the message alone where that says all.
 
     error: as it may be seen; the host may have hidden all of it, or put anything else in its place.

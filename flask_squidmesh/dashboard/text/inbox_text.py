@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
 
 from markupsafe import Markup
 
@@ -17,7 +16,7 @@ from .explanation_text import error_text
 from .language import N_, _, code, joined, plural
 from .times import elapsed
 
-Seen = Callable[[Any, Path], Any]
+Seen = Callable[[object, Path], object]
 
 
 def reason(item: InboxItem, decision: DecisionView | None, now: datetime, seen: Seen) -> Markup:
@@ -115,5 +114,5 @@ _OF_RUNS: Mapping[str, Callable[[InboxItem, datetime, Seen], Markup]] = {
 }
 
 
-def _as_code(text: str) -> Markup:
+def _as_code(text: object) -> Markup:
     return Markup("<code>{}</code>").format(text)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from gettext import NullTranslations, translation
 from pathlib import Path
-from typing import Any
 
 from flask import current_app, has_request_context, request
 from markupsafe import Markup, escape
@@ -24,7 +23,7 @@ def N_(text: str) -> str:
     return text
 
 
-def _(text: str, /, **values: Any) -> Markup:
+def _(text: str, /, **values: object) -> Markup:
     """The text in the reader's language, with its {names} filled in and their values escaped.
 
     text: trusted, as it stands in the code; it may hold markup.
@@ -32,7 +31,7 @@ def _(text: str, /, **values: Any) -> Markup:
     return _filled(_catalogue(current_language()).gettext(text), values) if text else Markup("")
 
 
-def plural(count: int, one: str, many: str, /, **values: Any) -> Markup:
+def plural(count: int, one: str, many: str, /, **values: object) -> Markup:
     """`one` for a count of 1, else `many`, as the reader's language counts; {count} is filled in."""
     return _filled(_catalogue(current_language()).ngettext(one, many, count), {"count": count, **values})
 
@@ -95,7 +94,7 @@ def _of_host() -> str:
     return locale.language if locale and locale.language in LOCALES else LOCALES[0]
 
 
-def _filled(text: str, values: Mapping[str, Any]) -> Markup:
+def _filled(text: str, values: Mapping[str, object]) -> Markup:
     """What `Markup.format` makes of it, which cuts the text up in Python each time."""
     return Markup(text.format_map({name: escape(value) for name, value in values.items()}))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
-from typing import Any
 
 from flask import has_request_context
 from markupsafe import Markup
@@ -83,7 +82,7 @@ def took(start: datetime | None, end: datetime | None, now: datetime) -> str:
     return duration((end - start).total_seconds()) if end else elapsed(start, now)
 
 
-def words() -> dict[str, Any]:
+def words() -> dict[str, object]:
     """What the script makes lengths of time of as they pass."""
     return {
         "ago": _("{length} ago", length="{length}"),
@@ -95,8 +94,7 @@ def words() -> dict[str, Any]:
 
 def next_change() -> datetime | None:
     """When the first of the words said so far in this request would be others, at the earliest in a minute."""
-    at: datetime | None = memory().get("next_change")
-    return at
+    return memory().next_change
 
 
 def _passes(at: datetime, now: datetime) -> None:
@@ -107,7 +105,7 @@ def _passes(at: datetime, now: datetime) -> None:
     unit = _unit(abs(seconds))
     left = seconds % unit or unit
     change = now + (timedelta(seconds=seconds) if 0 < seconds < 60 else max(timedelta(seconds=left), OFTENEST))
-    memory()["next_change"] = min(change, next_change() or change)
+    memory().next_change = min(change, next_change() or change)
 
 
 def _unit(seconds: float) -> int:

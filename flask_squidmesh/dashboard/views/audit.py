@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from flask import Response, request, url_for
+from flask import Response, request
 
 from ...engine.approvals import identity
 from ...errors import FilterError, RunNotFoundError
 from ...queries.results import AuditEventView, AuditPage
 from .. import page_data
 from ..authorization import require
+from ..endpoints import url_of
 from ..layout import render
 from ..spreadsheet import as_csv as as_csv_file
 from ..text.audit_text import filterable, title_of
@@ -54,13 +54,14 @@ def as_csv() -> Response:
     return as_csv_file("audit.csv", COLUMNS, ([_cells(event) for event in page.events] for page in _pages()))
 
 
-def _filters() -> dict[str, str | None]:
-    return {name: request.args.get(key, "").strip() or None for name, key in KEYS.items()}
+def _filters() -> page_data.AuditFilters:
+    asked = {name: request.args.get(key, "").strip() or None for name, key in KEYS.items()}
+    return page_data.AuditFilters(run_id=asked["run_id"], type=asked["type"], actor=asked["actor"])
 
 
-def _address(endpoint: str, filters: dict[str, str | None], **more: Any) -> str:
-    query: dict[str, Any] = {KEYS[name]: value for name, value in filters.items() if value}
-    return url_for(endpoint, **query, **more)
+def _address(endpoint: str, filters: page_data.AuditFilters, **more: str) -> str:
+    query = {KEYS[name]: value for name, value in filters.items() if value}
+    return url_of(endpoint, {**query, **more})
 
 
 def _pages() -> Iterator[AuditPage]:

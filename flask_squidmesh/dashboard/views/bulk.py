@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -20,6 +20,7 @@ from ...storage.summaries import read_id
 from .. import confirmation, layout, list_address, page_data
 from ..authorization import current_scope, may, own_objection, refusal, require, shown_actor
 from ..available_commands import ACTIONS, may_not_approve
+from ..endpoints import url_of
 from ..layout import render
 from ..list_address import FilterBar
 from ..text.command_text import why_not
@@ -44,7 +45,7 @@ class BulkProgress:
 
     job: bulk_jobs.BulkJobState
     verb: str
-    actor: Any
+    actor: object
 
 
 def enter() -> None:
@@ -131,14 +132,14 @@ def _choices(found: list[RunCommands]) -> list[tuple[str, Markup, int]]:
 
 
 def _with_action(name: str) -> str:
-    kept: dict[str, Any] = {key: request.values.getlist(key) for key in (*MANY_KEYS, "run") if request.values.get(key)}
-    return url_for(".bulk", action=name, **kept)
+    kept = {key: request.values.getlist(key) for key in (*MANY_KEYS, "run") if request.values.get(key)}
+    return url_of(".bulk", {"action": name, **kept})
 
 
 def _verdict(action: str, judged: RunCommands) -> BulkEligibility:
     steps = [each.step for each in judged.next_actions if each.action == action]
-    decision: Mapping[str, Any] = judged.decisions.get(steps[0] or "", {}) if steps else {}
-    permission = decision.get("permission")
+    decision = judged.decisions.get(steps[0] or "") if steps else None
+    permission = decision.get("permission") if decision else None
     denied = refusal(action, judged.run, permission, step=steps[0] if steps else None)
     if denied is not None:
         return BulkEligibility(judged, Markup.escape(denied.reason))
@@ -150,11 +151,17 @@ def _verdict(action: str, judged: RunCommands) -> BulkEligibility:
     return BulkEligibility(judged, may_not_approve(action, decision, judged.run), steps[0])
 
 
-def _preview(action: str, found: list[RunCommands], more: bool, status: int = 200, **said: Any) -> Response:
+def _preview(
+    action: str,
+    found: list[RunCommands],
+    more: bool,
+    status: int = 200,
+    question: confirmation.Confirmation | None = None,
+) -> Response:
     verdicts = [_verdict(action, each) for each in found]
     taken = [each.judged for each in verdicts if each.why is None]
     left_out = [each for each in verdicts if each.why is not None]
-    question = said.get("question") or _question(action, len(taken))
+    question = question or _question(action, len(taken))
     page = render(
         "bulk_preview.html",
         question=question,

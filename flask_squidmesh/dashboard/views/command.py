@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 from ...engine.command_effects import Blocking, Obstacle, RunStops, UnsafeReplay
 from ...engine.command_rules import NextAction, Refusal
 from ...errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnsafeReplayError
-from ...queries.results import Explanation, Run
+from ...queries.results import DecisionAsked, Explanation, Run
 from ...queries.run_snapshot import RunSnapshot
 from ...runtime.runtime import current_runtime
 from ...storage.summaries import RunSummary
@@ -26,6 +26,7 @@ from ..available_commands import (
     CONFIRMED_REPLAY,
     UNSAFE,
     Action,
+    CommandArguments,
     InvalidField,
     decided_last,
     decision_at,
@@ -38,8 +39,6 @@ from ..text.audit_text import title_of
 from ..text.badges import badge_of
 from ..text.command_text import consequence, done, irreversible, why_not
 from ..text.language import _, in_english, joined
-
-Facts = Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -82,9 +81,9 @@ class CommandAttempt:
         return next((each for each in self.explanation.refusals if each.action == self.action.name), None)
 
     @property
-    def decision(self) -> Facts:
+    def decision(self) -> DecisionAsked:
         """What is, or was, asked at the step; empty where nothing ever was."""
-        return decision_at(self.run, self.step) or {}
+        return decision_at(self.run, self.step)
 
     @property
     def comment_required(self) -> bool:
@@ -138,7 +137,7 @@ def _require(attempt: CommandAttempt) -> None:
         return
     waiting = [each.step for each in _offered(attempt)]
     step = waiting[0] if attempt.step is None and waiting else attempt.step
-    require(attempt.right, attempt.run, (decision_at(attempt.run, step) or {}).get("permission"), step=step)
+    require(attempt.right, attempt.run, decision_at(attempt.run, step).get("permission"), step=step)
 
 
 def _attempt(look: RunSnapshot, action: Action, chosen: str | None) -> CommandAttempt:
@@ -189,7 +188,7 @@ def _do(attempt: CommandAttempt) -> Response:
     return _form(attempt, 422)
 
 
-def _filled_in(attempt: CommandAttempt) -> dict[str, Any]:
+def _filled_in(attempt: CommandAttempt) -> CommandArguments:
     """What the form says, as arguments of the call. A missing comment is noted besides. Raises InvalidField."""
     comment = request.form.get("comment", "").strip() or None
     missing = attempt.comment_required and comment is None
@@ -204,7 +203,8 @@ def _filled_in(attempt: CommandAttempt) -> dict[str, Any]:
         extras["undecided"] = undecided_by(attempt.run)
     if missing:
         raise InvalidField("comment", said)
-    return {**extras, "comment": comment}
+    extras["comment"] = comment
+    return extras
 
 
 def _confirmed(attempt: CommandAttempt) -> bool:
@@ -220,7 +220,7 @@ def _typed(attempt: CommandAttempt) -> bool:
     return request.form.get("confirm", "").strip() in {step.step for step in attempt.blocking}
 
 
-def _call(attempt: CommandAttempt, arguments: dict[str, Any]) -> RunSummary:
+def _call(attempt: CommandAttempt, arguments: CommandArguments) -> RunSummary:
     return attempt.action.call(
         current_runtime(),
         attempt.run.id,
@@ -278,16 +278,21 @@ def _changes(attempt: CommandAttempt) -> list[tuple[str, Markup | None, Markup]]
     """What the output in the form would do to the run's state: each key, what it holds now, and what it would hold."""
     run = attempt.run
     output = json.loads(request.form["output"])
-    state = {**visible(run, run.payload, ("payload",)), **visible(run, run.context, ("context",))}
-    told = visible(run, output, ("context",))
-    return [(key, shown(state[key]) if key in state else None, shown(told[key])) for key in output]
+    state = {**_members(visible(run, run.payload, ("payload",))), **_members(visible(run, run.context, ("context",)))}
+    told = _members(visible(run, output, ("context",)))
+    return [(key, shown(state[key]) if key in state else None, shown(told[key])) for key in output if key in told]
+
+
+def _members(seen: object) -> Mapping[str, object]:
+    """What is left of a mapping; the host may have hidden all of it, or put anything else in its place."""
+    return seen if isinstance(seen, Mapping) else {}
 
 
 def _steps_to_choose(attempt: CommandAttempt) -> list[str]:
     """Those that the person may decide, where several steps wait and none was chosen."""
     if attempt.step is not None:
         return []
-    asked = {each.step: decision_at(attempt.run, each.step) or {} for each in _offered(attempt) if each.step}
+    asked = {each.step: decision_at(attempt.run, each.step) for each in _offered(attempt) if each.step}
     return [step for step in asked if may(attempt.action.name, attempt.run, asked[step].get("permission"), step=step)]
 
 

@@ -18,6 +18,7 @@ from ...storage.summaries import RunSummary
 from .. import layout, page_data
 from ..authorization import require
 from ..available_commands import Button, inbox_buttons
+from ..endpoints import url_of
 from ..layout import render
 from ..redacted_documents import visible
 from ..text import times
@@ -155,14 +156,14 @@ def lead_on() -> Response:
     return redirect(url_for(".run", run_id=behind[0], among=word, after=after), 303)
 
 
-def turn() -> dict[str, Any]:
+def turn() -> dict[str, str]:
     """What the address of a run's page says of it: among which runs, and behind which of them."""
     return {name: request.args[name] for name in ("among", "after") if "among" in request.args and name in request.args}
 
 
 def after_acting(run: RunSummary) -> str | None:
     """Where an action leads on to; None where the run is not one of many."""
-    return url_for(".next", done=run.id, **turn()) if turn() else None
+    return url_of(".next", {"done": run.id, **turn()}) if turn() else None
 
 
 def skipping(run: RunSummary) -> str | None:

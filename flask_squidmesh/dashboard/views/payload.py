@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from flask import abort, current_app, url_for
 from werkzeug.wrappers import Response
@@ -31,7 +30,7 @@ class HiddenValues:
 
     run: Run
     part: Part
-    actor: Any
+    actor: object
 
 
 def enter(run_id: str, part: str) -> HiddenValues:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from flask import Response, abort, make_response, request
 
@@ -62,5 +61,5 @@ def _refreshed(view: str, version: str) -> tuple[str | None, bool]:
 
 
 def _same_again(version: str) -> layout.Pulse:
-    asked: dict[str, Any] = {name: value for name, value in request.args.items() if name not in ("view", "v")}
+    asked = {name: value for name, value in request.args.items() if name not in ("view", "v")}
     return layout.pulse(request.args.get("view", ""), version, **asked)

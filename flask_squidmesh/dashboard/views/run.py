@@ -21,6 +21,7 @@ from .. import layout, page_data, redacted_documents
 from ..authorization import current_hooks, may, require
 from ..available_commands import AvailableCommand, AvailableCommands, buttons_of, offers
 from ..drawing import graph_layout, step_timeline
+from ..endpoints import url_of
 from ..host_hooks import links
 from ..layout import render
 from ..redacted_documents import Document, Documents, ErrorDocument, Part, visible
@@ -93,7 +94,7 @@ def _content(look: RunSnapshot) -> dict[str, Any]:
     now, run = current_runtime().clock.now(), look.run
     documents, chosen = Documents(run), _chosen(run)
     teller = ExplanationText(look.explanation, now, layout.zone(), partial(_seen, run))
-    offered = offers(run, look.explanation, next=needs_you.after_acting(run))
+    offered = offers(run, look.explanation, needs_you.after_acting(run))
     asked = {each.step for each in look.decisions}
     return {
         "run": run,
@@ -130,7 +131,7 @@ def _drawing(look: RunSnapshot) -> graph_layout.Drawing:
     return graph_layout.draw(look.graph(), over=look.run.finished_at is not None)
 
 
-def _seen(run: Run, value: Any, name: str) -> Any:
+def _seen(run: Run, value: object, name: str) -> object:
     return visible(run, value, ("explanation", "details", name))
 
 
@@ -149,12 +150,11 @@ def _is_over(run: Run) -> bool:
     return run.status in TERMINAL and run.compensation != "running"
 
 
-def _audit_asked() -> dict[str, Any]:
+def _audit_asked() -> page_data.AuditShown:
     """Which part of its audit the page shows, all of it among all that happened."""
-    return {
-        "audit_before": place_of(request.args.get("audit", "")),
-        "whole_audit": request.args.get("view") == "events",
-    }
+    return page_data.AuditShown(
+        audit_before=place_of(request.args.get("audit", "")), whole_audit=request.args.get("view") == "events"
+    )
 
 
 def _pulse(run: Run, version: str, chosen: StepRunView | None) -> layout.Pulse:
@@ -239,8 +239,7 @@ def _start_alike(run: Run) -> str | None:
     started = [spec for spec in page_data.specs() if spec.name == run.workflow and run.trigger in spec.triggers]
     if not started or started[0].triggers[run.trigger].kind != "manual" or not may("start", workflow=run.workflow):
         return None
-    like: dict[str, Any] = {"from": run.id}
-    return url_for(".start", name=run.workflow, trigger=run.trigger, **like)
+    return url_of(".start", {"name": run.workflow, "trigger": run.trigger, "from": run.id})
 
 
 def _links(run: Run) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from ...runtime.runtime import current_runtime
 from ...storage.summaries import RunSummary
 from .. import layout, list_address, page_data, spreadsheet
 from ..authorization import may, require
+from ..endpoints import url_of
 from ..layout import render
 from ..list_address import FilterBar, periods
 from ..text import times
@@ -128,7 +129,7 @@ def _size(filters: FilterBar) -> int:
 
 def _exports(filters: FilterBar) -> list[tuple[str, str]]:
     """The list as files, each with the name of its kind."""
-    return [("CSV", url_for(".runs_csv", **filters.query)), ("JSON", url_for(".runs_json", **filters.query))]
+    return [("CSV", url_of(".runs_csv", filters.query)), ("JSON", url_of(".runs_json", filters.query))]
 
 
 def _chips(filters: FilterBar, counts: Mapping[str, Count]) -> list[Chip]:
@@ -185,7 +186,7 @@ def _new_runs(page: page_data.RunPageWithStatus) -> Markup | None:
     return plural(ids.index(top), "1 new run. Show it", "{count} new runs. Show them")
 
 
-def _asked(filters: FilterBar) -> dict[str, Any]:
+def _asked(filters: FilterBar) -> dict[str, object]:
     after = request.args.get("after")
     return {**filters.query, **({"after": after} if after else {})}
 

@@ -111,7 +111,7 @@ class ScheduleRequest:
     deed: ScheduleVerb
     workflow: str
     trigger: str
-    actor: Any
+    actor: object
 
 
 def enter(workflow: str, trigger: str, verb: str) -> ScheduleRequest:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
 from flask import abort, current_app, flash, redirect, request, url_for
@@ -26,7 +26,7 @@ class StartForm:
     """A workflow that somebody may start."""
 
     spec: WorkflowSpec
-    actor: Any
+    actor: object
 
 
 def enter(name: str) -> StartForm:
@@ -61,7 +61,11 @@ def start(wanted: StartForm) -> Response:
 
 
 def _started(
-    spec: WorkflowSpec, trigger: TriggerSpec, payload: dict[str, Any], actor: Any, fields: list[payload_form.Field]
+    spec: WorkflowSpec,
+    trigger: TriggerSpec,
+    payload: Mapping[str, object],
+    actor: object,
+    fields: list[payload_form.Field],
 ) -> str | list[str]:
     """The id of the run, or what is wrong and belongs to no field."""
     given_key = request.form.get("key")
@@ -98,7 +102,7 @@ def _trigger(spec: WorkflowSpec) -> TriggerSpec:
     return found[0] if found else abort(404)
 
 
-def _like(spec: WorkflowSpec) -> dict[str, Any]:
+def _like(spec: WorkflowSpec) -> dict[str, object]:
     """The payload of the run to start one like, as far as the person may see it."""
     like = request.args.get("from")
     if not like:
@@ -110,7 +114,8 @@ def _like(spec: WorkflowSpec) -> dict[str, Any]:
     if run.workflow != spec.name or not may("payload", run):
         return {}
     seen = visible(run, run.payload, ("payload",))
-    return {name: value for name, value in seen.items() if value == run.payload[name]}
+    shown = seen if isinstance(seen, Mapping) else {}
+    return {name: value for name, value in shown.items() if value == run.payload[name]}
 
 
 def _page(

@@ -162,7 +162,7 @@ def _kind_of(step: StepSpec | GraphNode) -> Markup:
     return _(KINDS.get(step.kind, step.kind))
 
 
-def _seen(schema: Any) -> Any:
+def _seen(schema: object) -> object:
     return redacted(schema, hides=lambda path: current_runtime().hides(str(path[-1])))
 
 
