@@ -155,6 +155,11 @@ class Executor(ABC):
         """Whether a delivery may go on with this step in place, instead of queueing it. False unless overridden."""
         return False
 
+    def takes_over(self, run: Identified, step: str) -> bool:
+        """Whether a delivery that is done may go on with this step, which a dead worker held, although its new job is
+        still in the queue. As `continues` says unless overridden."""
+        return self.continues(run, step)
+
     def missing(self, app: Flask) -> Iterable[str]:
         """What the app's configuration lacks for this executor, one sentence each; ConfigurationError names them."""
         return ()
@@ -285,6 +290,11 @@ class ForeignExecutor(Executor):
         """Ask the host's object, if it can say."""
         asked = getattr(self._host, "continues", None)
         return asked is not None and bool(asked(run, step))
+
+    def takes_over(self, run: Identified, step: str) -> bool:
+        """Ask the host's object, if it can say."""
+        asked = getattr(self._host, "takes_over", self.continues)
+        return bool(asked(run, step))
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._host, name)

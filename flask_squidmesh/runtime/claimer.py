@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -94,10 +94,34 @@ def look(
 
 
 def look_for_lost(runtime: Runtime, queue: str, *, limit: int) -> list[Claim]:
-    """Claim work of the queue whose claim has expired, however much is due before it."""
+    """Claim work of the queue that a dead worker held, however much is due before it."""
     if not may_take_over(runtime):
         return []
     return _look_at_any(runtime, queue, limit=limit, which="lost", after=None, left_to_others=LEFT_TO_OTHERS).claims
+
+
+def claim_lost(runtime: Runtime, queue: str, *, suits: Callable[[Work], bool]) -> Claim | None:
+    """Claim something that a dead worker held, of what suits, however much is due before it; None where there is none.
+
+    suits: is asked before the lost attempt is settled.
+    """
+    if not may_take_over(runtime):
+        return None
+    settled: list[Recorded] = []
+    claims: list[Claim] = []
+    batch = WriteBatch()
+    with unanswered_let_go(runtime, claims), runtime.database.write() as connection:
+        lost = work_queue.due_work(connection, runtime.database, queue, limit=FURTHER, which="lost")
+        for work in one_a_run(_left_to_the_living(runtime, lost)):
+            if claims or not suits(work):
+                continue
+            with apart(runtime, connection, work, settled):
+                if claim := take(runtime, connection, work, settled, batch):
+                    claims.append(claim)
+        batch.execute(connection)
+    for recorded in settled:
+        after_commit(runtime, recorded)
+    return claims[0] if claims else None
 
 
 def may_take_over(runtime: Runtime) -> bool:
@@ -463,6 +487,26 @@ LOOKS_FOR_LOST = 12
 """Within a claim timeout."""
 
 
+class LostWorkLooks:
+    """Says when it is time to look again for what dead workers held, which is a statement."""
+
+    def __init__(self, claim_timeout: float) -> None:
+        self._interval = claim_timeout / LOOKS_FOR_LOST
+        self._next_at = 0.0
+
+    def is_due(self) -> bool:
+        """Whether it is; then the next look is due an interval from now. Two threads may be told so at once."""
+        now = time.monotonic()
+        if now < self._next_at:
+            return False
+        self._next_at = now + self._interval
+        return True
+
+    def hurry(self) -> None:
+        """The next look is due at once: there is more, or what there is waits for other threads of this process."""
+        self._next_at = 0.0
+
+
 class FairClaimer:
     """Looks at a queue by turns at its front and further behind.
 
@@ -478,7 +522,7 @@ class FairClaimer:
         self._behind: datetime | None = None
         self._front_is_next = True
         self._only_front = 0
-        self._looks_for_lost_at = 0.0
+        self._looks_for_lost = LostWorkLooks(runtime.settings.claim_timeout)
         self.left_some = True
 
     def claim(self, *, limit: int, news: bool = True) -> list[Claim]:
@@ -496,9 +540,8 @@ class FairClaimer:
 
     def _from_the_dead(self, limit: int) -> list[Claim]:
         """Where there was more than could be taken, what has expired may stand far behind it; a look now and then."""
-        if not self.left_some or time.monotonic() < self._looks_for_lost_at:
+        if not self.left_some or not self._looks_for_lost.is_due():
             return []
-        self._looks_for_lost_at = time.monotonic() + self._runtime.settings.claim_timeout / LOOKS_FOR_LOST
         return look_for_lost(self._runtime, self._queue, limit=limit)
 
     def _from_behind(self, limit: int) -> list[Claim]:

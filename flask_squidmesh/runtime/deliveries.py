@@ -20,9 +20,18 @@ from ..storage import fact_rows, work_queue, write_batch
 from ..storage.tables import dispatches
 from ..storage.work_queue import Claim, UnansweredClaim, Work
 from ..storage.write_batch import WriteBatch
-from .claimer import may_take_over, take, unanswered_let_go
+from .claimer import claim_lost, may_take_over, take, unanswered_let_go
 from .dispatcher import Intent
-from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed, error_record, log_error, refused_by
+from .outcomes import (
+    Outcome,
+    StepBlocked,
+    StepCompleted,
+    StepFailed,
+    error_record,
+    let_ctrl_c_through,
+    log_error,
+    refused_by,
+)
 from .recorder import Recorded, after_commit, record, record_in, until_lost
 from .scheduler import PUT_OFF
 from .signal_publisher import signalled
@@ -37,20 +46,26 @@ logger = logging.getLogger("flask_squidmesh")
 _WORDS = {StepCompleted: "completed", StepFailed: "failed", StepBlocked: "blocked"}
 
 
-def deliver(runtime: Runtime, claim: Claim) -> str:
-    """Perform the claimed step and as many after it as may follow in place. Answer the run's status at the end."""
+def deliver(runtime: Runtime, claim: Claim, *, until: datetime | None = None) -> str:
+    """Perform the claimed step and as many after it as may follow in place. Answer the run's status at the end.
+
+    until: after which no further step is begun; SQUIDMESH_DELIVERY_SECONDS from now where it is left out.
+    """
     runtime.solitude.enter(claim)
     try:
         with runtime.in_context():
-            return _deliver(runtime, claim)
+            return _deliver(runtime, claim, until or _latest_beginning(runtime))
     finally:
         runtime.solitude.leave(claim)
 
 
-def _deliver(runtime: Runtime, claim: Claim) -> str:
+def _latest_beginning(runtime: Runtime) -> datetime:
+    return runtime.clock.now() + timedelta(seconds=runtime.settings.delivery_seconds)
+
+
+def _deliver(runtime: Runtime, claim: Claim, until: datetime) -> str:
     spec = runtime.registry.get(claim.run.workflow)
     state = RunState(runtime, spec)
-    until = runtime.clock.now() + timedelta(seconds=runtime.settings.delivery_seconds)
     steps_left = runtime.settings.delivery_steps
     status: str = claim.run.status
     onward: Claim | None = claim
@@ -225,13 +240,64 @@ def perform(runtime: Runtime, payload: Any) -> Delivery:
     if checked["kind"] == "cron":
         return _activated(runtime, checked)
     found, work, status = _taken(runtime, checked)
-    step = work.visit.step if work else checked.get("step")
+    until = _latest_beginning(runtime)
+    delivery = _performed(runtime, checked, found, work, status, until)
+    if work is not None:
+        _take_over(runtime, work.queue, until)
+    return delivery
+
+
+def _performed(
+    runtime: Runtime,
+    payload: Payload,
+    found: Claim | DeliveryOutcome,
+    work: Work | None,
+    status: str | None,
+    until: datetime,
+) -> Delivery:
+    step = work.visit.step if work else payload.get("step")
     if isinstance(found, Claim):
-        status = deliver(runtime, found)
+        status = deliver(runtime, found, until=until)
         return Delivery(outcome="executed", run_id=found.run.id, step=step, attempt=found.visit.attempts, status=status)
     if found == "too_early" and work is not None:
         _put_off(runtime, work)
-    return Delivery(outcome=found, run_id=checked["run_id"], step=step, status=status)
+    return Delivery(outcome=found, run_id=payload["run_id"], step=step, status=status)
+
+
+def _take_over(runtime: Runtime, queue: str, until: datetime) -> None:
+    """Go on with something that a dead worker of the queue held, whose new job may have many others before it.
+
+    until: after which no further step is begun.
+    """
+    looks = runtime.lost_work_looks
+    if runtime.settings.delivery_steps == 1 or runtime.clock.now() >= until or not looks.is_due():
+        return
+
+    def suits(work: Work) -> bool:
+        if not _takes_over(runtime, work):
+            return False
+        if not runtime.solitude.admits(_suspect(work)):
+            looks.hurry()
+            return False
+        return True
+
+    try:
+        claim = claim_lost(runtime, queue, suits=suits)
+        if claim is not None:
+            looks.hurry()
+            deliver(runtime, claim, until=until)
+    except Exception as error:  # the job itself is done
+        log_error(logger, error, "squidmesh: what a dead worker held could not be taken over")
+
+
+def _takes_over(runtime: Runtime, work: Work) -> bool:
+    try:
+        return bool(runtime.executor.takes_over(work.run, work.visit.step))
+    except BaseException as error:  # the host's code; the relay hands over
+        let_ctrl_c_through(error)
+        message = "squidmesh: run %s: the executor could not say whether to take over step %s"
+        log_error(logger, error, message, work.run.id, work.visit.step)
+        return False
 
 
 def _taken(runtime: Runtime, payload: Payload) -> tuple[Claim | DeliveryOutcome, Work | None, str | None]:
@@ -292,7 +358,7 @@ def _suspect(work: Work) -> StepFact:
 def _is_stale(runtime: Runtime, work: Work) -> bool:
     """Whether the step has been running for longer than the host allows, although its worker renews the claim."""
     timeout = runtime.settings.stale_step_timeout
-    if timeout is None or work.claimed_at is None:
+    if timeout is None or work.claim_id is None or work.claimed_at is None:
         return False
     return (runtime.clock.now() - work.claimed_at).total_seconds() >= timeout
 

@@ -25,7 +25,7 @@ from ..storage import connections
 from ..storage.database import Database, open_engine
 from .bulk_jobs import Objection, no_objection
 from .claim_renewal import ClaimKeeper
-from .claimer import SuspectIsolation
+from .claimer import LostWorkLooks, SuspectIsolation
 from .deliveries import Delivery, perform
 from .dispatcher import Dispatcher
 from .forking import follow
@@ -107,6 +107,7 @@ class Runtime:
             most=self.settings.max_payload_bytes,
         )
         self.solitude = SuspectIsolation(patience=self.settings.claim_timeout)
+        self.lost_work_looks = LostWorkLooks(self.settings.claim_timeout)
         self.queue_progress = QueueProgress()
         self.retention = Retention(self)
         self._executor: Executor | None = None

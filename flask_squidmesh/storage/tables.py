@@ -323,7 +323,8 @@ class Attempt(Base):
 class Dispatch(Base):
     """The intent to deliver a step, a compensation or a cron activation; see the top of the file.
 
-    Only a cron activation keeps its payload here; that of the others follows from the step run.
+    Only a cron activation keeps its payload here; that of the others follows from the step run. What was taken from a
+    dead worker keeps `claimed_at` until it is claimed again, by which it is found.
     """
 
     __tablename__ = "squidmesh_dispatches"
@@ -363,6 +364,7 @@ class Dispatch(Base):
         ),
         sa.Index("ix_squidmesh_dispatches_run", "run_id"),
         sa.Index("ix_squidmesh_dispatches_claim", "claim_id", **_where("claim_id IS NOT NULL")),
+        sa.Index("ix_squidmesh_dispatches_given_up", "due_at", **_where("claim_id IS NULL AND claimed_at IS NOT NULL")),
     )
 
 

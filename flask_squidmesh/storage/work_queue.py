@@ -129,7 +129,8 @@ def due_work(
 ) -> list[Work]:
     """Due dispatches of the queue that nobody else is looking at, oldest first, with their runs locked.
 
-    which: those that nobody has claimed, those whose claim has expired, or all. after: only those due later than then.
+    which: those that nobody has claimed; those that a dead worker held, whose claim has expired or was given up by
+    whoever found it; or all. after: only those due later than then.
     """
     query, given = _due_asked(database, queue, limit, which, after)
     return _works(query.rows(connection, given))
@@ -169,9 +170,12 @@ def _due_work(dialect: Dialect, which: Which, behind: bool) -> Prepared:
     if which == "unclaimed":
         conditions.append(dispatches.c.claim_id.is_(None))
     if which == "lost":
-        # The claims are few and have an index; the order of the limit would lead through all that is due instead.
-        claimed = sa.select(dispatches.c.id).where(dispatches.c.claim_id.is_not(None)).offset(0)
-        conditions.append(dispatches.c.id.in_(claimed))
+        # Both are few and have an index; the order of the limit would lead through all that is due instead.
+        claimed = sa.select(dispatches.c.id).where(dispatches.c.claim_id.is_not(None))
+        given_up = sa.select(dispatches.c.id).where(
+            dispatches.c.claim_id.is_(None), dispatches.c.claimed_at.is_not(None)
+        )
+        conditions.append(dispatches.c.id.in_(claimed.union_all(given_up).offset(0)))
     query = (
         sa.select(*_FACTS)
         .select_from(_joined())
@@ -296,11 +300,14 @@ def lost_work(connection: sa.Connection, database: Database, *, limit: int) -> l
 
 
 def free(connection: sa.Connection, work: Work, since: datetime, now: datetime) -> None:
-    """Let whoever is next take the step up, now that its lost attempt is settled. since: its place in the queue."""
+    """Let whoever is next take the step up, now that its lost attempt is settled. since: its place in the queue.
+
+    `claimed_at` stays, which tells that it is to be taken before all that is due.
+    """
     connection.execute(
         sa.update(dispatches)
         .where(dispatches.c.id == work.dispatch_id)
-        .values(due_at=since, relay_at=now + RELAY_GRACE, claim_id=None, claimed_by=None, claimed_at=None)
+        .values(due_at=since, claimed_at=since, relay_at=now + RELAY_GRACE, claim_id=None, claimed_by=None)
     )
     connection.execute(
         sa.update(step_runs).where(step_runs.c.id == work.visit.id).values(status="pending", due_at=None)

@@ -194,9 +194,14 @@ class _Order:
 
 
 def _ask_whether_to_continue(trial: Trial) -> None:
-    answer = trial.ask("continues", lambda: trial.executor.continues(probe_run(), "probe"))
+    executor, advice = trial.executor, "Leave the method out, or answer one of them."
+    answer = trial.ask("continues", lambda: executor.continues(probe_run(), "probe"))
     if not isinstance(answer, bool):
-        trial.problem("continues", repr(answer), "True or False", "Leave the method out, or answer one of them.")
+        trial.problem("continues", repr(answer), "True or False", advice)
+        return
+    answer = trial.ask("takes_over", lambda: executor.takes_over(probe_run(), "probe"))
+    if not isinstance(answer, bool):
+        trial.problem("takes_over", repr(answer), "True or False", advice)
 
 
 def _ask_within(trial: Trial, *, kept: bool) -> None:

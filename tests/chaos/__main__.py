@@ -56,8 +56,10 @@ $$BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END$$
 CREATE TRIGGER chaos_refuse BEFORE UPDATE ON squidmesh_step_runs FOR EACH STATEMENT EXECUTE FUNCTION chaos_refuse()
 """
 _TAKEN_OVER: Final = """
-SELECT extract(epoch FROM finished_at)::float FROM squidmesh_attempts
-WHERE step_run_id = %(id)s AND number = %(number)s AND status = 'abandoned'
+SELECT extract(epoch FROM lost.finished_at)::float, extract(epoch FROM next.started_at)::float
+FROM squidmesh_attempts lost LEFT JOIN squidmesh_attempts next
+ON next.step_run_id = lost.step_run_id AND next.number = lost.number + 1
+WHERE lost.step_run_id = %(id)s AND lost.number = %(number)s AND lost.status = 'abandoned'
 """
 
 
@@ -217,7 +219,9 @@ def _report(
     doctor: subprocess.CompletedProcess[str],
 ) -> int:
     mischief = dict(trial.ask("SELECT what, count(*) FROM chaos_mischief GROUP BY what"))
-    taken = sorted(_takeovers(trial))
+    taken = _takeovers(trial)
+    settled = [(killed_at, ended_at - killed_at) for killed_at, ended_at, _ in taken]
+    again = [(killed_at, begun_at - killed_at) for killed_at, _, begun_at in taken if begun_at is not None]
     hanging = 0 if in_time else trial.ask(_UNFINISHED)[0][0]
     lines = {
         "runs": f"{found.runs} of {asked.runs}, {hanging} hanging, {len(found.misplaced)} not where they must be",
@@ -230,8 +234,12 @@ def _report(
         "effects": f"{found.effects}, {found.repeated} of them repeated because their attempt was abandoned",
         "effects lost": str(len(found.lost)),
         "effects doubled beyond policy": str(len(found.doubled)),
-        "SIGKILL to takeover": _spread([seconds for _, seconds in taken], asked.claim_timeout),
-        "  while the database stayed": _spread(_undisturbed(trial, taken, asked.claim_timeout), asked.claim_timeout),
+        "SIGKILL to takeover": _spread(settled, asked.claim_timeout),
+        "  while the database stayed": _spread(_undisturbed(trial, settled, asked.claim_timeout), asked.claim_timeout),
+        "SIGKILL to the next attempt": _spread(again, asked.claim_timeout),
+        "  while the database stayed, too": _spread(
+            _undisturbed(trial, again, asked.claim_timeout), asked.claim_timeout
+        ),
         "database frozen, read-only, cut, full": f"{len(trial.troubled) - trial.restarts} times",
         "flask squidmesh doctor": f"exit code {doctor.returncode}",
         "duration": f"{seconds:.0f} s",
@@ -248,27 +256,29 @@ def _report(
     return 0 if in_time and not faults and not doctor.returncode else 1
 
 
-def _undisturbed(trial: Trial, taken: Sequence[tuple[float, float]], timeout: float) -> list[float]:
+def _undisturbed(trial: Trial, taken: Sequence[tuple[float, float]], timeout: float) -> list[tuple[float, float]]:
     """Without those that were killed, or waited, within a claim timeout of trouble with the database."""
     return [
-        seconds
+        (killed_at, seconds)
         for killed_at, seconds in taken
         if not any(began < killed_at + seconds and ended > killed_at - timeout for began, ended in trial.troubled)
     ]
 
 
-def _takeovers(trial: Trial) -> list[tuple[float, float]]:
-    """Each kill, and the seconds from then to the moment when a step that it left behind was taken over."""
+def _takeovers(trial: Trial) -> list[tuple[float, float, float | None]]:
+    """When a process was killed, when an attempt that it left behind was given up, and when the next one began, if it
+    did: after an irreversible step a person is asked."""
     found = []
     for step_run_id, number, killed_at in trial.left_behind:
         rows = trial.ask(_TAKEN_OVER, {"id": step_run_id, "number": number})
-        found += [(killed_at, at - killed_at) for (at,) in rows]
+        found += [(killed_at, given_up_at, begun_at) for given_up_at, begun_at in rows]
     return found
 
 
-def _spread(taken: Sequence[float], timeout: float) -> str:
-    if not taken:
+def _spread(measured: Sequence[tuple[float, float]], timeout: float) -> str:
+    if not measured:
         return "nothing was left behind"
+    taken = [seconds for _, seconds in measured]
     return f"median {statistics.median(taken):.1f} s, worst {max(taken):.1f} s, at a claim timeout of {timeout:.0f} s"
 
 

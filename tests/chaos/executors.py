@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flask import current_app
 
 from flask_squidmesh import Executor
-from flask_squidmesh.executor import Payload, Wake
+from flask_squidmesh.executor import Identified, Payload, Wake
 from flask_squidmesh.integrations.database_executor import DatabaseExecutor
 from flask_squidmesh.integrations.procrastinate import ProcrastinateExecutor
 
@@ -92,6 +92,9 @@ class ToyQueue(Executor):
         values = {"payload": json.dumps(payload), "seconds": schedule_in or 0, "copies": copies}
         records.execute(_ENQUEUE, values)
         return {"queue": current_app.name}
+
+    def takes_over(self, run: Identified, step: str) -> bool:
+        return True
 
 
 EXECUTORS: Final[Mapping[str, Any]] = {"database": Notifications, "procrastinate": Jobs, "queue": ToyQueue}

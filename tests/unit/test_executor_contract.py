@@ -191,8 +191,8 @@ def test_a_class_with_the_four_methods_serves_without_deriving() -> None:
 
 def test_a_class_with_the_four_methods_may_say_whether_it_continues() -> None:
     executor = resolve(Continuing)
-    assert executor.continues(SomeRun(), "next") is True
-    assert executor.continues(SomeRun(), "other") is False
+    assert executor.continues(SomeRun(), "next") is executor.takes_over(SomeRun(), "next") is True
+    assert executor.continues(SomeRun(), "other") is executor.takes_over(SomeRun(), "other") is False
 
 
 def test_the_database_executor_is_known_by_name() -> None:

@@ -179,6 +179,11 @@ class Undecided(Toy):
         return None
 
 
+class Hesitant(Toy):
+    def takes_over(self, run: Any, step: str) -> Any:
+        return None
+
+
 class OwnCron(Toy):
     def enqueue_cron(self, workflow: Any, trigger: str, *, schedule_in: float | None = None) -> Any:  # type: ignore[override]
         return {}
@@ -196,6 +201,7 @@ class OwnCron(Toy):
         (Generating, "enqueue_steps: found an answer of type generator; expected a sequence"),
         (OneThread, "enqueue_step from several threads: found RuntimeError: connections are for one thread"),
         (Undecided, "continues: found None; expected True or False"),
+        (Hesitant, "takes_over: found None; expected True or False"),
         (OwnCron, "enqueue_cron: found TypeError"),
     ],
 )

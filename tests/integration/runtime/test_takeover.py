@@ -12,10 +12,11 @@ import pytest
 from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.clock import SettableClock
 from flask_squidmesh.engine.decide import Progress
-from flask_squidmesh.runtime.claimer import FairClaimer, claim_due, look_for_lost
+from flask_squidmesh.runtime import deliveries
+from flask_squidmesh.runtime.claimer import FairClaimer, SuspectIsolation, claim_due, look_for_lost
 from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.runtime.relay import take_from_dead_workers
-from flask_squidmesh.storage import work_queue
+from flask_squidmesh.storage import tables, work_queue
 from flask_squidmesh.storage.database import Contact
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
@@ -113,6 +114,139 @@ def test_a_relay_gives_a_lost_step_its_place_in_the_queue_back(open_shop: OpenSh
     shop, lost = lost_among_many(open_shop, script, executor=Recording())
     assert take_from_dead_workers(shop.runtime) == 1
     assert [claim.run.id for claim in claim_due(shop.runtime, "squidmesh", limit=1)] == [lost]
+
+
+def deliver_another(shop: Shop, lost: str) -> None:
+    """Have the host's queue deliver the first job of another run, of the many that it holds."""
+    [another, *_] = [row.run_id for row in shop.rows(tables.dispatches) if row.run_id != lost and row.claim_id is None]
+    assert shop.deliver(another, "work").status == "completed"
+
+
+@pytest.mark.rule("takeover-in-job")
+@pytest.mark.parametrize("settled_by_relay", [False, True], ids=["expired", "settled by a relay"])
+def test_what_a_dead_worker_held_waits_behind_no_job_of_the_hosts_queue(
+    open_shop: OpenShop, script: Script, settled_by_relay: bool
+) -> None:
+    shop, lost = lost_among_many(open_shop, script, executor=Recording(continues=True))
+    if settled_by_relay:
+        assert take_from_dead_workers(shop.runtime) == 1
+    deliver_another(shop, lost)
+    assert (shop.status(lost), shop.events(lost)) == ("completed", ["abandoned"])
+    assert shop.deliver(lost, "work").outcome == "duplicate"
+    assert len(script.calls) == 2
+
+
+@pytest.mark.rule("takeover-in-job")
+def test_several_that_a_dead_worker_held_follow_one_job_each(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(single(script), claim_timeout=TIMEOUT, executor=Recording(continues=True))
+    lost = [shop.start("single") for _ in range(3)]
+    assert len(claim_due(shop.runtime, "squidmesh", limit=3)) == 3
+    others = [shop.start("single") for _ in range(4)]
+    shop.clock.advance(TIMEOUT + 1)
+    done = []
+    for each in others:
+        shop.deliver(each, "work")
+        done.append([shop.status(run_id) for run_id in lost].count("completed"))
+    assert done == [1, 2, 3, 3]
+
+
+@pytest.mark.rule("takeover-in-job")
+def test_an_executor_that_gives_each_step_a_job_of_its_own_has_none_taken_over_in_another(
+    open_shop: OpenShop, script: Script
+) -> None:
+    shop, lost = lost_among_many(open_shop, script, executor=Recording())
+    deliver_another(shop, lost)
+    assert (shop.status(lost), shop.events(lost)) == ("running", [])
+
+
+@pytest.mark.rule("takeover-in-job")
+def test_an_executor_may_have_lost_steps_taken_over_though_it_continues_none(
+    open_shop: OpenShop, script: Script
+) -> None:
+    class Indifferent(Recording):
+        def takes_over(self, run: Any, step: str) -> bool:
+            return (run.workflow, step) == ("single", "work")
+
+    shop, lost = lost_among_many(open_shop, script, executor=Indifferent())
+    deliver_another(shop, lost)
+    assert shop.status(lost) == "completed"
+
+
+@pytest.mark.rule("takeover-in-job")
+def test_an_executor_that_cannot_say_whether_to_take_over_harms_no_job(
+    open_shop: OpenShop, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Recording):
+        def takes_over(self, run: Any, step: str) -> bool:
+            raise RuntimeError("broken")
+
+    shop, lost = lost_among_many(open_shop, script, executor=Broken())
+    deliver_another(shop, lost)
+    assert "could not say whether to take over step work" in caplog.text
+    assert shop.status(lost) == "running"
+
+
+@pytest.mark.rule("takeover-in-job")
+def test_taking_over_that_fails_harms_no_job(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise LookupError("nobody has thought of it")
+
+    shop, lost = lost_among_many(open_shop, script, executor=Recording(continues=True))
+    monkeypatch.setattr(deliveries, "claim_lost", fail)
+    deliver_another(shop, lost)
+    assert "what a dead worker held could not be taken over" in caplog.text
+
+
+@pytest.mark.rule("takeover-in-job", "in-place-bounded")
+def test_a_job_that_may_do_one_step_takes_over_none(open_shop: OpenShop, script: Script) -> None:
+    shop, lost = lost_among_many(open_shop, script, executor=Recording(continues=True), delivery_steps=1)
+    deliver_another(shop, lost)
+    assert shop.status(lost) == "running"
+
+
+@pytest.mark.rule("takeover-in-job", "in-place-bounded")
+def test_a_job_that_took_long_takes_over_none(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, lost = lost_among_many(open_shop, script, executor=Recording(continues=True), delivery_seconds=5)
+    leave = SuspectIsolation.leave
+
+    def slowly(*given: Any) -> None:
+        shop.clock.advance(6)
+        leave(*given)
+
+    monkeypatch.setattr(SuspectIsolation, "leave", slowly)
+    deliver_another(shop, lost)
+    assert shop.status(lost) == "running"
+
+
+@pytest.mark.rule("takeover-in-job")
+def test_a_lost_step_waits_for_what_its_process_is_doing_and_comes_next(open_shop: OpenShop, script: Script) -> None:
+    """It may have killed its worker, and is attempted alone."""
+    shop, lost = lost_among_many(open_shop, script, executor=Recording(continues=True))
+    [company] = claim_due(shop.runtime, "squidmesh", limit=1, take_over=False)
+    shop.runtime.solitude.enter(company)
+    deliver_another(shop, lost)
+    assert (shop.status(lost), shop.events(lost)) == ("running", [])
+    shop.runtime.solitude.leave(company)
+    [another, *_] = [row.run_id for row in shop.rows(tables.dispatches) if row.claim_id is None]
+    assert shop.deliver(another, "work").outcome == "too_early"
+    assert shop.status(lost) == "completed"
+
+
+@pytest.mark.rule("takeover-in-job")
+def test_looking_for_it_costs_a_job_a_statement_now_and_then(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(single(script), claim_timeout=TIMEOUT, executor=Recording(continues=True))
+    runs = [shop.start("single") for _ in range(3)]
+    shop.clock.advance(TIMEOUT + 1)
+    counts = []
+    for run_id in runs:
+        with shop.counted() as counted:
+            shop.deliver(run_id, "work")
+        counts.append(counted["statements"])
+    assert counts[1] == counts[2] < counts[0]
 
 
 @pytest.mark.rule("outage-standstill")
