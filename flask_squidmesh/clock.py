@@ -97,11 +97,11 @@ class ReferenceClock:
     @property
     def is_fresh(self) -> bool:
         """Whether they were compared lately, and the machine's clock has not been set to another time since."""
-        compared = self._compared
+        compared, steady = self._compared, time.monotonic()
         return (
             compared is not None
-            and time.monotonic() - compared.moment < FRESH_SECONDS
-            and not _stepped(compared, self._machine())
+            and steady - compared.moment < FRESH_SECONDS
+            and -STEP_SECONDS <= self._machine().timestamp() - steady - compared.ahead <= STEP_SECONDS
         )
 
     def now(self) -> datetime:
@@ -110,8 +110,13 @@ class ReferenceClock:
             self._reach_again = time.monotonic() + FRESH_SECONDS
             with suppress(Exception):  # whoever works with the reference meets the same fault, and tells it
                 self._reach()
-        shown = self.source.now()
-        return shown + _lag(self._compared, shown - self.source.offset)
+        shown, compared = self.source.now(), self._compared
+        if compared is None:
+            return shown
+        machine = shown - self.source.offset
+        ahead = machine.timestamp() - time.monotonic() - compared.ahead
+        # As `_stepped` has it, written out because each step asks for the time several times.
+        return shown + (compared.lag if -STEP_SECONDS <= ahead <= STEP_SECONDS else _lag(compared, machine))
 
     def compare(self, ask: Callable[[], datetime | None]) -> None:
         """Compare the machine's clock with the reference.

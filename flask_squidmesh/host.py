@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import Session
 
 from .config import Config
 from .definition.workflow import Registry
@@ -53,6 +54,17 @@ class HostApp:
             return self.db.engines
         with self.app.app_context():
             return self.db.engines
+
+    def session_here(self) -> Session | None:
+        """The session of the present app context, where that is of this app and has used one."""
+        try:
+            here = current_app._get_current_object()  # type: ignore[attr-defined]
+        except RuntimeError:  # outside any context
+            return None
+        if here is not self.app:
+            return None
+        sessions = self.app.extensions["sqlalchemy"].session
+        return sessions() if sessions.registry.has() else None
 
     def share_tables(self) -> None:
         """Have the host's metadata hold our tables from the moment on that its Flask-SQLAlchemy is set up."""

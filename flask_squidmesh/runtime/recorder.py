@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
@@ -448,11 +447,13 @@ def until_lost(
     """
     unclear_until: float | None = None
     holds_until = inf
-    pauses = _pauses()
-    reserve: AbstractContextManager[None] = nullcontext()
+    pause = FIRST_PAUSE_SECONDS
+    starved = False
     while True:
         try:
-            with reserve:
+            if not starved:
+                return doing()
+            with runtime.database.reserved("outcomes"):
                 return doing()
         except (sa.exc.SQLAlchemyError, SchemaError) as error:
             refusal = _judged(error)
@@ -472,8 +473,9 @@ def until_lost(
             if holds_until == inf and not runtime.claims.renews:
                 holds_until = time.monotonic() + runtime.settings.claim_timeout
             if isinstance(error, sa.exc.TimeoutError):  # somebody keeps the connections of the host's pool
-                reserve = runtime.database.reserved("outcomes")
-        _PAUSE.wait(next(pauses))
+                starved = True
+        _PAUSE.wait(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
         if runtime.claims.is_lost(claim.claim_id) or time.monotonic() > holds_until:
             raise ClaimLostError
 
@@ -481,10 +483,3 @@ def until_lost(
 def _judged(error: sa.exc.SQLAlchemyError | SchemaError) -> DatabaseRefusal:
     """Without our tables nothing else could be recorded either, so that has to pass."""
     return DatabaseRefusal.FOR_A_TIME if isinstance(error, SchemaError) else judged(error)
-
-
-def _pauses() -> Iterator[float]:
-    pause = FIRST_PAUSE_SECONDS
-    while True:
-        yield pause
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

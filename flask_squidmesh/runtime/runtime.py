@@ -75,7 +75,7 @@ class Runtime:
         self.bell = WakeSignal()
         self.worker_name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         longest_silence = self.settings.claim_timeout * LONGEST_SILENCE
-        self.database = Database(self._open_engine, self.clock, self._host_session, self._bind, longest_silence)
+        self.database = Database(self._open_engine, self.clock, self.host.session_here, self._bind, longest_silence)
         self.claims = ClaimKeeper(self)
         self.publisher = SignalPublisher(self.app)
         self.dispatcher = Dispatcher(
@@ -216,12 +216,6 @@ class Runtime:
         if engine is None:
             raise ConfigurationError(*self.problems())
         return engine
-
-    def _host_session(self) -> Any:
-        if not current_app or current_app._get_current_object() is not self.app:  # type: ignore[attr-defined]
-            return None
-        session = self.host_db.session
-        return session() if session.registry.has() else None
 
 
 def current_runtime() -> Runtime:

@@ -99,28 +99,35 @@ class SignalSequencer:
     """
 
     def __init__(self) -> None:
-        self._told = threading.Condition()
+        self._lock = threading.Lock()
+        self._told = threading.Condition(self._lock)
         self._taken: dict[str, set[_Ticket]] = {}
 
     def take(self, run: RunFact) -> None:
         """This thread decides about the run, and tells of it after the commit."""
-        with self._told:
+        with self._lock:
             self._taken.setdefault(run.id, set()).add(_ticket(run))
 
     def forget(self, run: RunFact) -> None:
         """This thread's decision was not written after all."""
-        with self._told:
-            taken = self._taken.get(run.id, set())
-            taken.discard(_ticket(run))
-            if taken:
-                self._told.notify_all()
-            else:
-                self._taken.pop(run.id, None)
+        with self._lock:
+            taken = self._taken.get(run.id)
+            if taken is not None:
+                taken.discard(_ticket(run))
+                if taken:
+                    self._told.notify_all()
+                else:
+                    del self._taken[run.id]
 
     def tell(self, run: RunFact, telling: Callable[[], _Told]) -> _Told:
         """Call `telling` once the decisions before this one have been told, and answer what it answers."""
-        with self._told:
-            if self._before(run) and not self._told.wait_for(lambda: not self._before(run), PATIENCE):
+        with self._lock:
+            taken_by_others = len(self._taken.get(run.id, ())) > 1
+            if (
+                taken_by_others
+                and self._before(run)
+                and not self._told.wait_for(lambda: not self._before(run), PATIENCE)
+            ):
                 self._taken[run.id] -= self._before(run)
         try:
             return telling()

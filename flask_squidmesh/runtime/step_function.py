@@ -9,7 +9,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -224,30 +223,27 @@ def apart(perform: Callable[..., Performed], *given: Any) -> Performed:
 
 
 def _execute(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
-    with ExitStack() as entered:
-        if unable := entering(runtime, entered):
-            return unable
-        outcome = execute_here(runtime, spec, claim, state)
-        left = _uncommitted(runtime) if isinstance(outcome, StepCompleted) else None
+    has_begun = False
+    try:
+        with runtime.in_context():
+            has_begun = True
+            outcome = execute_here(runtime, spec, claim, state)
+            session = runtime.host.session_here() if isinstance(outcome, StepCompleted) else None
+            left = left_in(session) if session is not None else None
+    except Exception as exception:
+        if has_begun:
+            raise
+        return without_context(runtime, exception)
     if isinstance(outcome, StepCompleted) and left is not None and left.is_lost:
         error = error_record(left.error(claim.visit.step), retryable=False, most=MOST_DETAILS)
         return StepFailed(failure=Failure(error=error, final=True), input=outcome.input)
     return outcome
 
 
-def entering(runtime: Runtime, contexts: ExitStack) -> StepFailed | None:
-    """Enter an app context. The failure of the step where the host's functions that begin one raise."""
-    try:
-        contexts.enter_context(runtime.in_context())
-        return None
-    except Exception as exception:
-        error = error_record(exception, retryable=True, most=runtime.settings.max_payload_bytes)
-        return StepFailed(failure=Failure(error=error, asked=True, certain=True))
-
-
-def _uncommitted(runtime: Runtime) -> Uncommitted | None:
-    sessions = runtime.host_db.session
-    return left_in(sessions()) if sessions.registry.has() else None
+def without_context(runtime: Runtime, exception: Exception) -> StepFailed:
+    """The failure of a step that did not begin, because the host's functions that begin an app context raised."""
+    error = error_record(exception, retryable=True, most=runtime.settings.max_payload_bytes)
+    return StepFailed(failure=Failure(error=error, asked=True, certain=True))
 
 
 def execute_here(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from ..storage.work_queue import Claim
 from ..storage.write_batch import ClaimLostError
 from .outcomes import Outcome, StepCompleted, StepFailed, failure_of, is_a
 from .recorder import until_lost
-from .step_function import RunState, entering, execute_here
+from .step_function import RunState, execute_here, without_context
 
 if TYPE_CHECKING:
     from .recorder import Recorded
@@ -66,27 +66,36 @@ def _performed_once(
     runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, record: Record, *, first: bool
 ) -> tuple[Outcome, Recorded | None]:
     """One try. Nothing is recorded where nothing of it is to be kept. Raises what the database said against it."""
-    with runtime.database.standing_still_at_forks(), ExitStack() as entered:
-        if unable := entering(runtime, entered):
-            return unable, None
-        session = runtime.host_db.session()
-        connection = runtime.database.begun_in(session)
-        if (
-            not first and work_queue.run_under(connection, claim) is None
-        ):  # the commit whose answer was lost went through
-            raise ClaimLostError
-        try:
-            with _kept_to(connection.engine, session):
-                with _kept_open(session) as kept:
-                    outcome = execute_here(runtime, spec, claim, state)
-                _raise_refusal(outcome)
-                outcome = _flushed(session, _judged(outcome, kept, spec, claim), spec, claim)
-            if isinstance(outcome, StepCompleted):
-                recorded = record(connection, outcome)
-                session.commit()
-                return outcome, recorded
-        finally:
-            session.rollback()
+    has_begun = False
+    try:
+        with runtime.database.standing_still_at_forks(), runtime.in_context():
+            has_begun = True
+            return _performed_here(runtime, spec, claim, state, record, first=first)
+    except Exception as exception:
+        if has_begun:
+            raise
+        return without_context(runtime, exception), None
+
+
+def _performed_here(
+    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, record: Record, *, first: bool
+) -> tuple[Outcome, Recorded | None]:
+    session = runtime.host_db.session()
+    connection = runtime.database.begun_in(session)
+    if not first and work_queue.run_under(connection, claim) is None:  # the commit whose answer was lost went through
+        raise ClaimLostError
+    try:
+        with _kept_to(connection.engine, session):
+            with _kept_open(session) as kept:
+                outcome = execute_here(runtime, spec, claim, state)
+            _raise_refusal(outcome)
+            outcome = _flushed(session, _judged(outcome, kept, spec, claim), spec, claim)
+        if isinstance(outcome, StepCompleted):
+            recorded = record(connection, outcome)
+            session.commit()
+            return outcome, recorded
+    finally:
+        session.rollback()
     return outcome, None
 
 

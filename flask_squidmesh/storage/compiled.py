@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -17,13 +17,11 @@ from typing import Any, Final, Literal
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.pq.abc import PGresult
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import NullType, TypeEngine
 
-from . import libpq
 from .outages import DRIVERS, told
 from .tables import OwnJson, Timestamp
 
@@ -64,11 +62,18 @@ _of_engine, _of_dialect = attrgetter(*_LISTENED), attrgetter(*_LISTENED_ON_DIALE
 def is_open(target: sa.Engine | sa.Connection) -> bool:
     """Whether the shortcut may be taken: nothing would be passed by."""
     options = target.get_execution_options()
-    if options.get(OWN):
-        return True
-    engine, dialect = _may_be_heard(target) or _may_be_heard(target.engine), _may_be_heard(target.dialect)
-    heard = (engine and any(_of_engine(target.dispatch))) or (dialect and any(_of_dialect(target.dialect.dispatch)))
-    return not heard and options.keys() <= _WITHOUT_EFFECT and not _is_logged(target)
+    if options:
+        if options.get(OWN):
+            return True
+        if not options.keys() <= _WITHOUT_EFFECT:
+            return False
+    # SQLAlchemy's own mark of what nobody listens to, which is quicker than asking for each event.
+    silent = not (
+        getattr(target, "_has_events", True)
+        or getattr(target.engine, "_has_events", True)
+        or getattr(target.dialect, "_has_events", True)
+    )
+    return (silent or not any(_listeners(target))) and not _is_logged(target)
 
 
 def passed_by(target: sa.Engine | sa.Connection) -> list[str]:
@@ -95,11 +100,6 @@ def _passed_by(target: sa.Engine | sa.Connection) -> Iterator[str]:
 
 def _listeners(target: sa.Engine | sa.Connection) -> tuple[Any, ...]:
     return (*_of_engine(target.dispatch), *_of_dialect(target.dialect.dispatch))
-
-
-def _may_be_heard(target: object) -> bool:
-    """SQLAlchemy's own mark of what nobody listens to, which is quicker than asking for each event."""
-    return getattr(target, "_has_events", True)
 
 
 def _is_logged(target: sa.Engine | sa.Connection) -> bool:
@@ -193,7 +193,7 @@ DIALECTS: Final[Mapping[str, sa.Dialect]] = {
 class Prepared:
     """A statement, compiled for one of the two databases.
 
-    parameters: their names, in the order in which values are taken.
+    sql: its text. parameters: their names, in the order in which values are taken.
     """
 
     def __init__(self, statement: sa.ClauseElement, database: Dialect) -> None:
@@ -201,7 +201,7 @@ class Prepared:
         self._statement: Any = statement
         compiled = statement.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)
-        self._sql = str(compiled)
+        self.sql = str(compiled)
         self.parameters = tuple(compiled.positiontup or ())
         self._fixed = {name: bound.value for name, bound in compiled.binds.items() if bound.value is not None}
         types = [compiled.binds[name].type for name in self.parameters]
@@ -210,16 +210,6 @@ class Prepared:
         self._encoders = [encoder(type_) for type_ in types] if database == "postgresql" else []
         columns = statement.selected_columns if isinstance(statement, sa.Select) else ()
         self._found = [_read(column.type, dialect) for column in columns]
-
-    def send(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> PGresult:
-        """Execute it on PostgreSQL as a transaction of its own, and answer libpq's result."""
-        with self._telling(dialect):
-            return libpq.send(pooled, self._sql, self._encoded(values))
-
-    def commit(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, values: Sequence[Any]) -> PGresult:
-        """Execute it on PostgreSQL as the last of a transaction, and commit."""
-        with self._telling(dialect):
-            return libpq.commit(pooled, self._sql, self._encoded(values))
 
     def first(self, connection: sa.Connection, values: Sequence[Any]) -> Sequence[Any] | None:
         """Execute it in the connection's transaction, and answer the first row that it returns."""
@@ -235,45 +225,42 @@ class Prepared:
     def rows(self, connection: sa.Connection, given: Given) -> Rows:
         """The rows of a SELECT in the connection's transaction."""
         if not is_open(connection):
-            return [list(row) for row in connection.execute(self._statement, self._named(self._in_order(given)))]
-        with self._executed(connection, self._in_order(given)) as found:
-            return self._loaded(found.fetchall())
+            return [list(row) for row in connection.execute(self._statement, self._named(self.in_order(given)))]
+        with self._executed(connection, self.in_order(given)) as found:
+            return self.loaded(found.fetchall())
 
-    def ask(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, given: Given) -> Rows:
-        """The rows of a SELECT on PostgreSQL, as a transaction of its own."""
-        return self._loaded(libpq.rows(pooled, self.send(pooled, dialect, self._in_order(given))))
+    def in_order(self, given: Given) -> list[Any]:
+        """The values of the parameters by their names, in order."""
+        return [given.get(name, self._fixed.get(name)) for name in self.parameters]
 
-    @classmethod
-    def begin(cls, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect, asked: Sequence[Asked]) -> list[Rows]:
-        """The rows of each SELECT with which a transaction on PostgreSQL begins."""
-        with asked[0][0]._telling(dialect):
-            sent = [(query._sql, query._encoded(query._in_order(given))) for query, given in asked]
-            results = libpq.begin(pooled, sent)
-        return [query._loaded(libpq.rows(pooled, result)) for (query, _), result in zip(asked, results, strict=True)]
+    def encoded(self, values: Sequence[Any]) -> list[bytes | None]:
+        """Values in order as the text that libpq takes."""
+        return [None if value is None else encode(value) for encode, value in zip(self._encoders, values, strict=True)]
 
-    @contextmanager
-    def _executed(self, connection: sa.Connection, values: Sequence[Any]) -> Iterator[Any]:
-        """A cursor of the driver's, or a result of SQLAlchemy's."""
+    def loaded(self, rows: Iterable[Sequence[Any]]) -> Rows:
+        """Rows of the driver's as SQLAlchemy's types load them."""
+        return [
+            [value if change is None else change(value) for change, value in zip(self._found, row, strict=True)]
+            for row in rows
+        ]
+
+    def _executed(self, connection: sa.Connection, values: Sequence[Any]) -> closing[Any]:
+        """A cursor of the driver's, or a result of SQLAlchemy's, to be closed."""
         if not is_open(connection):
-            result: Any = connection.execute(self._statement, self._named(values), execution_options=_COUNTED)
-            yield result
-            result.close()
-            return
+            return closing(connection.execute(self._statement, self._named(values), execution_options=_COUNTED))
         driver: Any = connection.connection.driver_connection
         dialect = connection.dialect
         cursor: Any = psycopg.RawCursor(driver) if dialect.name == "postgresql" else driver.cursor()
         try:
-            with self._telling(dialect):
-                dialect.do_execute(cursor, self._sql, self._changed(values))
-            yield cursor
-        finally:
+            with ErrorsTold(self.sql):
+                dialect.do_execute(cursor, self.sql, self._changed(values))
+        except BaseException:
             cursor.close()
+            raise
+        return closing(cursor)
 
     def _named(self, values: Sequence[Any]) -> dict[str, Any]:
         return dict(zip(self.parameters, values, strict=True))
-
-    def _encoded(self, values: Sequence[Any]) -> list[bytes | None]:
-        return [None if value is None else encode(value) for encode, value in zip(self._encoders, values, strict=True)]
 
     def _changed(self, values: Sequence[Any]) -> list[Any]:
         stored = list(values)
@@ -281,26 +268,14 @@ class Prepared:
             stored[place] = change(stored[place])
         return stored
 
-    def _in_order(self, given: Given) -> list[Any]:
-        return [given.get(name, self._fixed.get(name)) for name in self.parameters]
 
-    def _loaded(self, rows: Iterable[Sequence[Any]]) -> Rows:
-        return [
-            [value if change is None else change(value) for change, value in zip(self._found, row, strict=True)]
-            for row in rows
-        ]
+class ErrorsTold:
+    """Have the driver's errors of a statement told as SQLAlchemy's, without the values, in a `with` block."""
 
-    def _telling(self, dialect: sa.Dialect) -> _Telling:
-        return _Telling(self._sql, dialect)
+    __slots__ = ("_sql",)
 
-
-class _Telling:
-    """Has the driver's errors told as SQLAlchemy's, without the values."""
-
-    __slots__ = ("_dialect", "_sql")
-
-    def __init__(self, sql: str, dialect: sa.Dialect) -> None:
-        self._sql, self._dialect = sql, dialect
+    def __init__(self, sql: str) -> None:
+        self._sql = sql
 
     def __enter__(self) -> None:
         pass

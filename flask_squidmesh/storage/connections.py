@@ -10,7 +10,6 @@ import logging
 import os
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -202,23 +201,26 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._inside: Counter[int] = Counter()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._inside: dict[int, int] = {}
         self._closed = 0
 
     def __enter__(self) -> None:
         me = threading.get_ident()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._closed or self._inside[me])
-            self._inside[me] += 1
+        with self._lock:
+            if self._closed:
+                self._changed.wait_for(lambda: not self._closed or me in self._inside)
+            self._inside[me] = self._inside.get(me, 0) + 1
 
     def __exit__(self, *_: object) -> None:
         me = threading.get_ident()
-        with self._changed:
+        with self._lock:
             self._inside[me] -= 1
             if not self._inside[me]:
                 del self._inside[me]
-                self._changed.notify_all()
+                if self._closed:
+                    self._changed.notify_all()
 
     def close(self, patience: float) -> None:
         """Let nobody in, and wait so many seconds at most for the other threads that are inside."""

@@ -23,7 +23,8 @@ from ..errors import ConfigurationError, ConflictError, SchemaError
 from . import compiled
 from .compiled import Asked, Dialect, Prepared
 from .connections import Gate, begins_read_committed, is_of_parent, read_committed
-from .libpq import GONE, PIPELINES
+from .exchange import Deciding, DirectExchange, Exchange, OrdinaryExchange
+from .libpq import PIPELINES
 from .outages import DRIVERS, means_outage, reason_of, told
 from .tables import ADVICE, PREFIX, Timestamp
 from .write_batch import WriteBatch
@@ -222,6 +223,7 @@ class Database:
         self.contact = Contact(clock, longest_silence)
         self._reading = _Watched(self.contact, writing=False)
         self._writing = _Watched(self.contact, writing=True)
+        self._ordinary = OrdinaryExchange(self.read, self.write)
 
     @property
     def engine(self) -> sa.Engine:
@@ -260,49 +262,24 @@ class Database:
 
     def ask(self, query: Prepared, given: Mapping[str, Any]) -> list[list[Any]]:
         """The rows of one SELECT, in one round trip."""
-
-        def in_order() -> list[list[Any]]:
-            with self.read() as connection:
-                return query.rows(connection, given)
-
         if self._lent_by_host() is not None:
-            return in_order()
-        return self._sent(lambda pooled, dialect: query.ask(pooled, dialect, given), in_order, self._reading)
+            return self._ordinary.ask(query, given)
+        return self._exchanged(lambda exchange: exchange.ask(query, given), self._reading)
 
     def commit(self, batch: WriteBatch) -> bool:
         """Make the writes in a transaction of their own, which on PostgreSQL is the one statement that they have to be.
 
         Answer whether the fence of the batch has found its row.
         """
+        return self._exchanged(lambda exchange: exchange.commit(batch), self._writing)
 
-        def in_order() -> bool:
-            with self.write() as connection:
-                return batch.execute(connection)
-
-        return self._sent(batch.send, in_order, self._writing)
-
-    def decide(self, asked: Sequence[Asked], deciding: Callable[..., WriteBatch | None]) -> bool:
+    def decide(self, asked: Sequence[Asked], deciding: Deciding) -> bool:
         """Read rows and make the writes that are decided on them, in one transaction of two round trips (PostgreSQL).
 
         deciding: gets the rows of each query, which may lock them, and answers the writes; None for none. Answer
-        whether any were made; not where somebody has discarded what was prepared, and the next try finds that out.
+        whether any were made.
         """
-
-        def send(pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
-            batch = deciding(*Prepared.begin(pooled, dialect, asked))
-            return batch is not None and batch.commit(pooled, dialect)
-
-        def in_order() -> bool:
-            with self.write() as connection:
-                batch = deciding(*(query.rows(connection, given) for query, given in asked))
-                return batch is not None and batch.execute(connection)
-
-        try:
-            return self._sent(send, in_order, self._writing)
-        except sa.exc.DBAPIError as error:
-            if not isinstance(error.orig, GONE):
-                raise
-            return False
+        return self._exchanged(lambda exchange: exchange.decide(asked, deciding), self._writing)
 
     @contextmanager
     def read(self, *, shared: bool = True) -> Iterator[sa.Connection]:
@@ -410,11 +387,8 @@ class Database:
         if session is not None:
             self.seen_by(session)
         else:
-            self._sent(lambda pooled, dialect: None, self._kept_in_order, self._reading)
-
-    def _kept_in_order(self) -> None:
-        with self.read():
-            pass
+            with self.read():
+                pass
 
     def _keep_time(self, pooled: sa.PoolProxiedConnection) -> None:
         """Compare the clocks where that was not done for a while, with a statement beside the caller's."""
@@ -436,31 +410,26 @@ class Database:
         for engine in engines:
             engine.dispose()
 
-    def _sent(
-        self,
-        send: Callable[[sa.PoolProxiedConnection, sa.Dialect], _Found],
-        in_order: Callable[[], _Found],
-        watched: _Watched,
-    ) -> _Found:
-        """Send statements past SQLAlchemy (PostgreSQL); what is not committed then is rolled back.
+    def _exchanged(self, use: Callable[[Exchange], _Found], watched: _Watched) -> _Found:
+        """Have it talk to PostgreSQL past SQLAlchemy, or by it where that or the driver may not be passed by.
 
-        in_order: does the same by SQLAlchemy, which is taken where it or its driver may not be passed by.
+        What it leaves uncommitted past SQLAlchemy is rolled back.
         """
         if self.dialect == "sqlite":
-            return in_order()
+            return use(self._ordinary)
         engine = self._engine_here()
         if not compiled.is_open(engine):
-            return in_order()
+            return use(self._ordinary)
         with watched:
             pooled = engine.raw_connection()
             driver = cast(psycopg.Connection[Any], pooled.driver_connection)
             if compiled.passes_driver_by(driver):
                 pooled.close()
-                return in_order()
+                return use(self._ordinary)
             if driver.pgconn.transaction_status == TransactionStatus.IDLE:
                 self._keep_time(pooled)
             try:
-                found = send(pooled, engine.dialect)
+                found = use(DirectExchange(pooled))
                 if driver.pgconn.transaction_status != TransactionStatus.IDLE:
                     driver.rollback()
                 return found

@@ -73,22 +73,13 @@ class WriteBatch:
             return True
         if connection.dialect.name != "postgresql":
             return self._one_by_one(connection)
-        statement, values = self._as_one()
+        statement, values = self.as_one()
         row = statement.first(connection, values)
         assert row is not None, "it counts the rows that the fence has found"
         return bool(row[0])
 
-    def send(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
-        """The same on PostgreSQL as a transaction of its own, which is one statement."""
-        statement, values = self._as_one()
-        return statement.send(pooled, dialect, values).get_value(0, 0) != b"0"
-
-    def commit(self, pooled: sa.PoolProxiedConnection, dialect: sa.Dialect) -> bool:
-        """The same on PostgreSQL as the last of a transaction, which is committed."""
-        statement, values = self._as_one()
-        return statement.commit(pooled, dialect, values).get_value(0, 0) != b"0"
-
-    def _as_one(self) -> tuple[Prepared, Sequence[Any]]:
+    def as_one(self) -> tuple[Prepared, Sequence[Any]]:
+        """The statement and its values that all writes are on PostgreSQL; it answers how many rows the fence found."""
         parts = self._parts.items()
         shapes = tuple([shape if len(rows) == 1 else shape._replace(many=True) for shape, rows in parts])
         statement, in_order = together(shapes, self._fenced, bool(self._notice))
