@@ -340,8 +340,7 @@ class SquidMesh(Commands):
         Returns how many went and how many stay, and why. Raises FilterError, and UnknownWorkflowError for a workflow
         that is not registered and has no runs.
         """
-        return pruning.prune(
-            configured_runtime(),
+        return configured_runtime().pruner.prune(
             older_than=older_than,
             status=status,
             workflow=workflow,

@@ -15,7 +15,6 @@ from flask_sqlalchemy import SQLAlchemy
 from pydantic import BaseModel
 
 from flask_squidmesh import Delivery, Executor, Run, SquidMesh, StepContext, Workflow
-from flask_squidmesh.runtime.doctor import examine
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import SettableClock, drain
@@ -183,7 +182,7 @@ def error_of(run: Run) -> Mapping[str, Any]:
 
 def check_health(shop: Shop) -> None:
     """Assert that the doctor finds nothing, where he can look; what is late is the test's own affair."""
-    found = [] if shop.runtime.problems() else examine(shop.runtime)
+    found = [] if shop.runtime.problems() else shop.runtime.doctor.examine()
     assert [str(finding) for finding in found if finding.rule != "overdue"] == []
 
 

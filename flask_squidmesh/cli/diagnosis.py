@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 @group.command()
 def check() -> None:
     """Say what is wrong and how to mend it; fails when something is."""
-    from ..runtime.app_check import check as look
-
     wrong = 0
-    for finding in look(runtime_here()):
+    for finding in runtime_here().app_check.results():
         wrong += finding.wrong
         lines = finding.text.replace("\n", "\n       ")
         verdict = "wrong" if finding.wrong else "note" if finding.notice else "ok"
@@ -41,15 +39,12 @@ def doctor(run_id: str | None, repair: bool, yes: bool) -> None:
 
     Reads every run, a few at a time, and fails where it finds something. Changes nothing without --repair.
     """
-    from ..runtime.doctor import examine
-    from ..runtime.doctor import repair as mend
-
-    runtime = ready_runtime()
-    total, mendable = _told(examine(runtime, run_id, _DoctorProgress()))
+    doctor = ready_runtime().doctor
+    total, mendable = _told(doctor.examine(run_id, _DoctorProgress()))
     if repair and mendable and (yes or click.confirm(f"Mend {len(mendable)} of {total:,}?", abort=True)):
-        mended = sum(1 for _ in mend(runtime, mendable, actor="flask squidmesh doctor"))
+        mended = sum(1 for _ in doctor.repair(mendable, actor="flask squidmesh doctor"))
         click.echo(f"Mended: {mended}. Looking again.")
-        total, _ = _told(examine(runtime, run_id))
+        total, _ = _told(doctor.examine(run_id))
     if total:
         raise click.ClickException("1 finding." if total == 1 else f"{total:,} findings.")
     click.echo("Nothing was found.")

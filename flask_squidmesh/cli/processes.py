@@ -63,11 +63,11 @@ def _relay_patiently(runtime: Runtime) -> None:
 
 
 def _relay_once(runtime: Runtime) -> None:
-    from ..runtime.maintenance.heartbeats import forget_the_dead, record_heartbeat, relay_name
+    from ..runtime.maintenance.heartbeats import relay_name
     from ..runtime.relay import relay
 
-    record_heartbeat(runtime, "relay", relay_name(), queue=runtime.config.queue)
-    forget_the_dead(runtime)
+    runtime.heartbeats.record("relay", relay_name(), queue=runtime.config.queue)
+    runtime.heartbeats.forget_the_dead()
     click.echo(f"Handed over: {relay(runtime)}")
     pruned = runtime.retention.keep()
     if pruned:

@@ -56,11 +56,9 @@ def prune(
 
     What is linked to a run that goes on stays, and so does what needs a person.
     """
-    from ..runtime.maintenance.pruning import prune as delete
 
     def pruned(dry_run: bool, progress: Callable[[int], object] = lambda _: None) -> PruneReport:
-        return delete(
-            ready_runtime(),
+        return ready_runtime().pruner.prune(
             older_than=older_than,
             status=statuses,
             workflow=workflow,

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
+from ..clock import ReferenceClock
+from ..config import Config
 from ..definition.payloads import validate
+from ..definition.workflow import Registry
 from ..errors import PayloadError
+from ..executor import Executor
+from ..host import HostApp
 from ..storage import migrations
 from ..storage.connections import Driver, server_of
+from ..storage.database import Database
 from ..storage.outages import reason_of, refuses_transactions
 from ..storage.retained_rows import runs_per_day, table_sizes
 from ..storage.tables import ADVICE, Dispatch, Process
 from .maintenance.heartbeats import FORGOTTEN_AFTER
 from .maintenance.pruning import unknown_keys
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
+from .scheduler import Scheduler
 
 WORKER_SILENCE: Final = timedelta(minutes=1)
 RELAY_SILENCE: Final = timedelta(minutes=5)
@@ -50,22 +54,177 @@ class CheckResult:
     text: str
 
 
-def check(runtime: Runtime) -> Iterator[CheckResult]:
-    """Look at everything that runs need, from the settings to overdue work. Reads the database."""
-    yield from _configuration(runtime)
-    yield from _workflows(runtime)
-    yield from _retention(runtime)
-    for subject, text in runtime.notices():
-        yield CheckResult(subject=subject, text=text, notice=True)
-    if runtime.host.engine is None:
-        return
-    try:
-        with runtime.database.read() as connection:
-            yield from _live(runtime, connection)
-        yield from _pooler(runtime)
-    except sa.exc.OperationalError as error:
-        advice = WITHOUT_TRANSACTIONS if refuses_transactions(error) else UNREACHABLE
-        yield _wrong("database", f"It could not be read: {reason_of(error)}. {advice}")
+class AppCheck:
+    """Looks at everything that runs need.
+
+    problems: what the configuration lacks. executor: the host's, where nothing is missing. notices: what the layers
+    above say, as subjects and texts.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: HostApp,
+        settings: Config,
+        registry: Registry,
+        database: Database,
+        clock: ReferenceClock,
+        scheduler: Scheduler,
+        problems: Callable[[], list[str]],
+        executor: Callable[[], Executor],
+        notices: Callable[[], Iterable[tuple[str, str]]],
+    ) -> None:
+        self._host, self._settings, self._registry = host, settings, registry
+        self._database, self._clock, self._scheduler = database, clock, scheduler
+        self._problems, self._executor, self._notices = problems, executor, notices
+
+    def results(self) -> Iterator[CheckResult]:
+        """Look at everything that runs need, from the settings to overdue work. Reads the database."""
+        yield from self._configuration()
+        yield from self._workflows()
+        yield from self._retention()
+        for subject, text in self._notices():
+            yield CheckResult(subject=subject, text=text, notice=True)
+        if self._host.engine is None:
+            return
+        try:
+            with self._database.read() as connection:
+                yield from self._live(connection)
+            yield from self._pooler()
+        except sa.exc.OperationalError as error:
+            advice = WITHOUT_TRANSACTIONS if refuses_transactions(error) else UNREACHABLE
+            yield _wrong("database", f"It could not be read: {reason_of(error)}. {advice}")
+
+    def _configuration(self) -> Iterator[CheckResult]:
+        problems = self._problems()
+        yield from (_wrong("configuration", problem) for problem in problems)
+        if not problems:
+            owner = type(self._executor())
+            yield _right("configuration", f"complete, executor {owner.__module__}.{owner.__qualname__}")
+
+    def _workflows(self) -> Iterator[CheckResult]:
+        names = [spec.name for spec in self._registry]
+        if names:
+            yield _right("workflows", ", ".join(names))
+        else:
+            yield _wrong("workflows", "None is registered. Pass their classes to mesh.register.")
+
+    def _retention(self) -> Iterator[CheckResult]:
+        retention = self._settings.retention
+        unknown = unknown_keys(retention or {}, self._registry)
+        for key in unknown:
+            yield _wrong(
+                "retention",
+                f"SQUIDMESH_RETENTION names {key!r}, which is neither completed, failed or cancelled nor a registered "
+                "workflow. Correct the name, or take it out.",
+            )
+        if not retention:
+            yield _right("retention", "ended runs are kept for ever")
+        elif not unknown:
+            yield _right("retention", ", ".join(f"{key}: {period or 'for ever'}" for key, period in retention.items()))
+
+    def _live(self, connection: sa.Connection) -> Iterator[CheckResult]:
+        problems = migrations.verify(connection)
+        if problems:
+            yield from (_wrong("schema", problem) for problem in problems)
+            yield _wrong("schema", ADVICE)
+            return
+        yield _right("schema", f"version {migrations.SCHEMA.version}")
+        now: datetime = connection.execute(sa.select(self._database.now())).scalar_one()
+        if not self._problems():
+            yield from (_wrong("executor", problem) for problem in self._executor().verify(connection))
+            yield from self._beats(connection, now)
+            yield from self._other_queues(connection, now)
+        yield from self._clocks()
+        yield from self._schedules(connection, now)
+        yield from self._dispatches(connection, now)
+        yield from _sizes(connection, now)
+
+    def _pooler(self) -> Iterator[CheckResult]:
+        """Whether something between the app and PostgreSQL gives out the server's connections, and what that means."""
+        if self._database.dialect != "postgresql":
+            return
+        with self._database.engine.connect() as connection:
+            driver = cast(Driver, connection.connection.driver_connection)
+            direct, prepares = server_of(connection.connection).direct, driver.prepare_threshold is not None
+        if not direct:
+            waking = f"workers are not woken, and look for work every {self._settings.poll_interval:g} s"
+            text = f"There is one before the database: {waking}.{HOST_PREPARES if prepares else ''}"
+            yield CheckResult(subject="pooler", notice=prepares, text=text)
+
+    def _clocks(self) -> Iterator[CheckResult]:
+        """Whether this machine's clock is right; that of the database is taken for it, and on SQLite there is
+        no other.
+        """
+        lag = self._clock.lag
+        if abs(lag) > CLOCK_TOLERANCE:
+            yield _wrong(
+                "clock",
+                f"This machine's clock is {_ago(abs(lag))} {'behind' if lag > NO_TIME else 'ahead of'} the database's. "
+                "Squid Mesh goes by the database's, but little else will: set this machine's clock by NTP.",
+            )
+        elif self._database.dialect == "postgresql":
+            yield _right("clock", "this machine's agrees with the database's")
+
+    def _schedules(self, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
+        for spec, declared_trigger in self._scheduler.declared():
+            try:
+                validate(declared_trigger, None, window=now, now=now)
+            except PayloadError as error:
+                subject = f"The schedule {declared_trigger.name} of {spec.name}"
+                yield _wrong("schedules", f"{subject} cannot start its run: {error}")
+        for workflow, trigger, time in self._scheduler.ahead_of_time(connection):
+            yield _wrong(
+                "schedules",
+                f"The schedule {trigger} of {workflow} remembers {time:%Y-%m-%d %H:%M} UTC, which has yet to come: a "
+                "clock was wrong. It is not believed. Look for runs that were started too early, and resume it or let "
+                "it fire for another time to be remembered.",
+            )
+
+    def _beats(self, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
+        """Workers relay too, so that a relay is needed only where none of them serves the queue."""
+        queue, silence = self._settings.queue, max(WORKER_SILENCE, timedelta(seconds=self._settings.claim_timeout))
+        since = now - FORGOTTEN_AFTER
+        worker, relay = (_last_beat(connection, kind, queue, since) for kind in ("worker", "relay"))
+        if self._executor().worker_command is not None:
+            advice = f"Keep `{self._executor().worker_command}` running for the queue {queue!r}."
+            yield _beat("workers", worker, now, silence, advice)
+        elif worker is None or now - worker > silence:
+            yield _beat(
+                "relay", relay, now, RELAY_SILENCE, "Run `flask squidmesh relay` every minute, as a periodic job."
+            )
+        else:
+            yield _beat("workers", worker, now, silence, "")
+
+    def _other_queues(self, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
+        """Queues of other apps on this database whose work nobody takes; the beats tell of the app's own."""
+        command, late = self._executor().worker_command, timedelta(seconds=self._settings.claim_timeout)
+        served = sa.select(Process.queue).where(
+            Process.kind == "worker", Process.seen_at >= now - max(WORKER_SILENCE, late)
+        )
+        waiting = sa.select(Dispatch.queue).where(
+            Dispatch.claim_id.is_(None),
+            Dispatch.due_at < now - late,
+            Dispatch.queue != self._settings.queue,
+            Dispatch.queue.not_in(served),
+        )
+        for queue in connection.scalars(waiting.distinct()) if command is not None else ():
+            yield _wrong(
+                "queues", f"Work is due in the queue {queue!r}, and no worker takes it. Start `{command}` for it too."
+            )
+
+    def _dispatches(self, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
+        before = now - timedelta(seconds=self._settings.claim_timeout)
+        overdue = sa.select(sa.func.count(), sa.func.min(Dispatch.due_at, type_=Dispatch.due_at.type)).where(
+            Dispatch.due_at < before
+        )
+        count, oldest = connection.execute(overdue).one()
+        if count:
+            yield _wrong("work", f"{count} overdue, the oldest for {_ago(now - oldest)}. More workers may be needed.")
+        else:
+            yield _right("work", "nothing is overdue")
+        yield from _obstacles(connection, Dispatch.held, "held back by a worker")
+        yield from _obstacles(connection, Dispatch.hand_over_error, "not taken by the executor")
 
 
 def _right(subject: str, text: str) -> CheckResult:
@@ -74,129 +233,6 @@ def _right(subject: str, text: str) -> CheckResult:
 
 def _wrong(subject: str, text: str) -> CheckResult:
     return CheckResult(subject=subject, text=text, wrong=True)
-
-
-def _configuration(runtime: Runtime) -> Iterator[CheckResult]:
-    problems = runtime.problems()
-    yield from (_wrong("configuration", problem) for problem in problems)
-    if not problems:
-        owner = type(runtime.executor)
-        yield _right("configuration", f"complete, executor {owner.__module__}.{owner.__qualname__}")
-
-
-def _workflows(runtime: Runtime) -> Iterator[CheckResult]:
-    names = [spec.name for spec in runtime.registry]
-    if names:
-        yield _right("workflows", ", ".join(names))
-    else:
-        yield _wrong("workflows", "None is registered. Pass their classes to mesh.register.")
-
-
-def _retention(runtime: Runtime) -> Iterator[CheckResult]:
-    retention = runtime.settings.retention
-    unknown = unknown_keys(retention or {}, runtime.registry)
-    for key in unknown:
-        yield _wrong(
-            "retention",
-            f"SQUIDMESH_RETENTION names {key!r}, which is neither completed, failed or cancelled nor a registered "
-            "workflow. Correct the name, or take it out.",
-        )
-    if not retention:
-        yield _right("retention", "ended runs are kept for ever")
-    elif not unknown:
-        yield _right("retention", ", ".join(f"{key}: {period or 'for ever'}" for key, period in retention.items()))
-
-
-def _live(runtime: Runtime, connection: sa.Connection) -> Iterator[CheckResult]:
-    problems = migrations.verify(connection)
-    if problems:
-        yield from (_wrong("schema", problem) for problem in problems)
-        yield _wrong("schema", ADVICE)
-        return
-    yield _right("schema", f"version {migrations.SCHEMA.version}")
-    now: datetime = connection.execute(sa.select(runtime.database.now())).scalar_one()
-    if not runtime.problems():
-        yield from (_wrong("executor", problem) for problem in runtime.executor.verify(connection))
-        yield from _beats(runtime, connection, now)
-        yield from _other_queues(runtime, connection, now)
-    yield from _clocks(runtime)
-    yield from _schedules(runtime, connection, now)
-    yield from _dispatches(runtime, connection, now)
-    yield from _sizes(connection, now)
-
-
-def _pooler(runtime: Runtime) -> Iterator[CheckResult]:
-    """Whether something between the app and PostgreSQL gives out the server's connections, and what that means."""
-    if runtime.database.dialect != "postgresql":
-        return
-    with runtime.database.engine.connect() as connection:
-        driver = cast(Driver, connection.connection.driver_connection)
-        direct, prepares = server_of(connection.connection).direct, driver.prepare_threshold is not None
-    if not direct:
-        waking = f"workers are not woken, and look for work every {runtime.settings.poll_interval:g} s"
-        text = f"There is one before the database: {waking}.{HOST_PREPARES if prepares else ''}"
-        yield CheckResult(subject="pooler", notice=prepares, text=text)
-
-
-def _clocks(runtime: Runtime) -> Iterator[CheckResult]:
-    """Whether this machine's clock is right; that of the database is taken for it, and on SQLite there is no other."""
-    lag = runtime.clock.lag
-    if abs(lag) > CLOCK_TOLERANCE:
-        yield _wrong(
-            "clock",
-            f"This machine's clock is {_ago(abs(lag))} {'behind' if lag > NO_TIME else 'ahead of'} the database's. "
-            "Squid Mesh goes by the database's, but little else will: set this machine's clock by NTP.",
-        )
-    elif runtime.database.dialect == "postgresql":
-        yield _right("clock", "this machine's agrees with the database's")
-
-
-def _schedules(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
-    for spec, declared_trigger in runtime.scheduler.declared():
-        try:
-            validate(declared_trigger, None, window=now, now=now)
-        except PayloadError as error:
-            subject = f"The schedule {declared_trigger.name} of {spec.name}"
-            yield _wrong("schedules", f"{subject} cannot start its run: {error}")
-    for workflow, trigger, time in runtime.scheduler.ahead_of_time(connection):
-        yield _wrong(
-            "schedules",
-            f"The schedule {trigger} of {workflow} remembers {time:%Y-%m-%d %H:%M} UTC, which has yet to come: a "
-            "clock was wrong. It is not believed. Look for runs that were started too early, and resume it or let it "
-            "fire for another time to be remembered.",
-        )
-
-
-def _beats(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
-    """Workers relay too, so that a relay is needed only where none of them serves the queue."""
-    queue, silence = runtime.settings.queue, max(WORKER_SILENCE, timedelta(seconds=runtime.settings.claim_timeout))
-    since = now - FORGOTTEN_AFTER
-    worker, relay = (_last_beat(connection, kind, queue, since) for kind in ("worker", "relay"))
-    if runtime.executor.worker_command is not None:
-        advice = f"Keep `{runtime.executor.worker_command}` running for the queue {queue!r}."
-        yield _beat("workers", worker, now, silence, advice)
-    elif worker is None or now - worker > silence:
-        yield _beat("relay", relay, now, RELAY_SILENCE, "Run `flask squidmesh relay` every minute, as a periodic job.")
-    else:
-        yield _beat("workers", worker, now, silence, "")
-
-
-def _other_queues(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
-    """Queues of other apps on this database whose work nobody takes; the beats tell of the app's own."""
-    command, late = runtime.executor.worker_command, timedelta(seconds=runtime.settings.claim_timeout)
-    served = sa.select(Process.queue).where(
-        Process.kind == "worker", Process.seen_at >= now - max(WORKER_SILENCE, late)
-    )
-    waiting = sa.select(Dispatch.queue).where(
-        Dispatch.claim_id.is_(None),
-        Dispatch.due_at < now - late,
-        Dispatch.queue != runtime.settings.queue,
-        Dispatch.queue.not_in(served),
-    )
-    for queue in connection.scalars(waiting.distinct()) if command is not None else ():
-        yield _wrong(
-            "queues", f"Work is due in the queue {queue!r}, and no worker takes it. Start `{command}` for it too."
-        )
 
 
 def _last_beat(connection: sa.Connection, kind: str, queue: str, since: datetime) -> datetime | None:
@@ -220,20 +256,6 @@ def _ago(span: timedelta) -> str:
         if seconds >= 2 * unit:
             return f"{seconds // unit} {name}"
     return f"{seconds} seconds"
-
-
-def _dispatches(runtime: Runtime, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
-    before = now - timedelta(seconds=runtime.settings.claim_timeout)
-    overdue = sa.select(sa.func.count(), sa.func.min(Dispatch.due_at, type_=Dispatch.due_at.type)).where(
-        Dispatch.due_at < before
-    )
-    count, oldest = connection.execute(overdue).one()
-    if count:
-        yield _wrong("work", f"{count} overdue, the oldest for {_ago(now - oldest)}. More workers may be needed.")
-    else:
-        yield _right("work", "nothing is overdue")
-    yield from _obstacles(connection, Dispatch.held, "held back by a worker")
-    yield from _obstacles(connection, Dispatch.hand_over_error, "not taken by the executor")
 
 
 def _obstacles(

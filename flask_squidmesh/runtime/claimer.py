@@ -182,7 +182,7 @@ def _look_at_usual(
     def claim(works: list[Work]) -> WriteBatch | None:
         found.extend(works)
         batch = WriteBatch()
-        if not any(runtime.queue_progress.is_to_be_noted(runtime, work) for work in found[:limit]):
+        if not any(runtime.queue_progress.is_to_be_noted(work) for work in found[:limit]):
             claims.extend(_claims(runtime, found[:limit], settled, batch) or [])
         return batch if claims else None
 
@@ -254,7 +254,7 @@ def _note(runtime: Runtime, connection: sa.Connection, found: Sequence[Work], cl
     taken = {claim.dispatch_id for claim in claims}
     for work in found:
         if work.dispatch_id in taken:
-            runtime.queue_progress.taken(runtime, connection, work)
+            runtime.queue_progress.taken(connection, work)
 
 
 def _usual(runtime: Runtime, work: Work) -> WorkflowSpec | None:
@@ -325,7 +325,7 @@ def take(
         work = taken_up
     if not runtime.solitude.admits(work.visit, beside):
         return None
-    runtime.queue_progress.taken(runtime, connection, work)
+    runtime.queue_progress.taken(connection, work)
     return _claim(runtime, spec, work, settled, batch)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ..definition import values
 from ..definition.tenants import tenant_id
+from ..definition.values import JsonObject, JsonValue
 from ..engine.facts import Decider
 from ..errors import ConflictError, ManualActionError
 from ..people import Person, recorded
@@ -15,14 +15,14 @@ LONGEST_KEY = 200
 LONGEST_COMMENT = 10_000
 
 
-def decider_of(actor: Any, comment: Any, metadata: Any, *, actor_required: bool, most: int) -> Decider:
+def decider_of(actor: object, comment: object, metadata: object, *, actor_required: bool, most: int) -> Decider:
     """Who acts and what they say; most: bytes of JSON. Raises ManualActionError naming the first that does not fit."""
     if actor is None and actor_required:
         raise ManualActionError("actor", "actor is required: pass who decides, as text, a mapping or a Person.")
     return Decider(actor=actor_of(actor, most), comment=comment_of(comment), metadata=_metadata(metadata, most))
 
 
-def actor_of(actor: Any, most: int) -> Any:
+def actor_of(actor: object, most: int) -> JsonValue:
     """The actor as it is recorded, None where nobody is named; most: bytes of JSON. Raises ManualActionError."""
     said = recorded(actor)
     if said is None:
@@ -31,7 +31,8 @@ def actor_of(actor: Any, most: int) -> Any:
         raise ManualActionError(
             "actor", f"actor must be text, a mapping that is not empty, or a Person, not {_kind(actor)}."
         )
-    kept = _small("actor", _stored("actor", said), most)
+    kept = _stored("actor", said)
+    _check_size("actor", kept, most)
     id = kept.get("id") if isinstance(kept, Mapping) else None
     nameless = id == "" or (id is None and isinstance(actor, Person))
     if nameless or isinstance(id, bool) or not isinstance(id, str | int | None):
@@ -39,20 +40,22 @@ def actor_of(actor: Any, most: int) -> Any:
     return kept
 
 
-def comment_of(comment: Any, name: str = "comment") -> str | None:
+def comment_of(comment: object, name: str = "comment") -> str | None:
     """What is said in words. Raises ManualActionError."""
-    if comment is not None and not (isinstance(comment, str) and comment.strip()):
+    if comment is None:
+        return None
+    if not (isinstance(comment, str) and comment.strip()):
         raise ManualActionError(name, f"{name} must be text that is not blank, or left out, not {_kind(comment)}.")
-    if comment is not None and len(comment) > LONGEST_COMMENT:
+    if len(comment) > LONGEST_COMMENT:
         raise ManualActionError(name, f"{name} has {len(comment):,} characters; say it in {LONGEST_COMMENT:,} at most.")
-    said: str | None = _stored(name, comment)
-    return said
+    return str(_stored(name, comment))
 
 
-def output_of(output: Any, most: int) -> dict[str, Any]:
+def output_of(output: object, most: int) -> JsonObject:
     """What an interrupted step would have returned; most: bytes of JSON. Raises ManualActionError."""
     try:
-        kept: dict[str, Any] = _small("output", values.step_output(output), most)
+        kept = values.step_output(output)
+        _check_size("output", kept, most)
         return kept
     except values.ValueNotJsonError as unfit:
         raise ManualActionError("output", f"output must be what the step could have returned. {unfit}") from unfit
@@ -77,19 +80,25 @@ def tenant_of(tenant: object) -> str:
         raise ManualActionError("tenant", str(unfit)) from unfit
 
 
-def _metadata(metadata: Any, most: int) -> Any:
-    if metadata is not None and not isinstance(metadata, Mapping):
+def _metadata(metadata: object, most: int) -> JsonObject | None:
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
         raise ManualActionError("metadata", f"metadata must be a mapping, or left out, not {_kind(metadata)}.")
-    return _small("metadata", _stored("metadata", metadata), most)
+    kept = _stored("metadata", metadata)
+    assert isinstance(kept, Mapping)
+    _check_size("metadata", kept, most)
+    return kept
 
 
-def _stored(name: str, said: Any) -> Any:
+def _stored(name: str, said: object) -> JsonValue:
     if unfit := _unfit(said):
         raise ManualActionError(name, f"{name} cannot be stored. {unfit}")
-    return values.to_json(said)
+    kept: JsonValue = values.to_json(said)
+    return kept
 
 
-def _small(name: str, said: Any, most: int) -> Any:
+def _check_size(name: str, said: object, most: int) -> None:
     size = values.size_of(said)
     if size > most:
         raise ManualActionError(
@@ -97,10 +106,9 @@ def _small(name: str, said: Any, most: int) -> Any:
             f"{name} is {size} bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows {most}. "
             "Store the data elsewhere and pass a reference to it.",
         )
-    return said
 
 
-def _unfit(said: Any) -> str | None:
+def _unfit(said: object) -> str | None:
     try:
         values.to_json(said)
     except values.ValueNotJsonError as unfit:
@@ -108,5 +116,5 @@ def _unfit(said: Any) -> str | None:
     return None
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return "an empty one" if value in ("", {}) else f"a {type(value).__name__}"

@@ -7,17 +7,28 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 from weakref import WeakSet
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
 
 PATIENCE_SECONDS: Final = 2.0
 
 logger = logging.getLogger("flask_squidmesh")
 
-_runtimes: WeakSet[Runtime] = WeakSet()
+
+class Forkable(Protocol):
+    """What has something that a fork must not take along."""
+
+    def hold_still(self, patience: float) -> None:
+        """The process is about to fork: wait so many seconds at most until it may."""
+
+    def go_on(self) -> None:
+        """The process has forked off another."""
+
+    def forked(self) -> None:
+        """Begin anew in a process that was forked off."""
+
+
+_followers: WeakSet[Forkable] = WeakSet()
 
 
 class _Fork(threading.local):
@@ -31,48 +42,48 @@ class _Fork(threading.local):
     told: int
 
     def __init__(self) -> None:
-        self.runtimes: list[Runtime] = []  # uWSGI can tell a child of a fork that nobody was told of before
+        self.followers: list[Forkable] = []  # uWSGI can tell a child of a fork that nobody was told of before
 
 
 _fork = _Fork()
 
 
-def follow(runtime: Runtime) -> None:
-    """Tell the runtime of each fork of this process, for as long as it is in use."""
-    _runtimes.add(runtime)
+def follow(follower: Forkable) -> None:
+    """Tell it of each fork of this process, for as long as it is in use."""
+    _followers.add(follower)
 
 
 def _before() -> None:
-    _fork.runtimes = list(_runtimes)
-    if _fork.runtimes:
+    _fork.followers = list(_followers)
+    if _fork.followers:
         _fork.heard, _fork.told = os.pipe()
-    _each(lambda runtime: runtime.hold_still(PATIENCE_SECONDS))
+    _each(lambda follower: follower.hold_still(PATIENCE_SECONDS))
 
 
 def _in_parent() -> None:
-    if _fork.runtimes:
+    if _fork.followers:
         os.close(_fork.told)
         select.select([_fork.heard], [], [], PATIENCE_SECONDS)
         os.close(_fork.heard)
-    _each(lambda runtime: runtime.go_on())
-    _fork.runtimes = []
+    _each(lambda follower: follower.go_on())
+    _fork.followers = []
 
 
 def _in_child() -> None:
-    _each(lambda runtime: runtime.forked())
-    if _fork.runtimes:
+    _each(lambda follower: follower.forked())
+    if _fork.followers:
         os.write(_fork.told, b".")
         os.close(_fork.told)
         os.close(_fork.heard)
-    _fork.runtimes = []
+    _fork.followers = []
 
 
-def _each(act: Callable[[Runtime], None]) -> None:
-    for runtime in _fork.runtimes:
+def _each(act: Callable[[Forkable], None]) -> None:
+    for follower in _fork.followers:
         try:
-            act(runtime)
+            act(follower)
         except Exception:  # a fork is not to fail
-            logger.exception("squidmesh: the app %s could not be prepared for a fork", runtime.app.name)
+            logger.exception("squidmesh: an app could not be prepared for a fork")
 
 
 if hasattr(os, "register_at_fork"):

@@ -23,14 +23,16 @@ from ..host_requirements import findings
 from ..secret_names import is_secret
 from ..storage import connections
 from ..storage.database import Database, open_engine
+from .app_check import AppCheck
 from .bulk_jobs import Objection, no_objection
 from .claim_renewal import ClaimKeeper
 from .claimer import LostWorkLooks, SuspectIsolation
 from .deliveries import Delivery, perform
 from .dispatcher import Dispatcher
+from .doctor import Doctor
 from .forking import follow
-from .maintenance.heartbeats import QueueProgress
-from .maintenance.pruning import Retention
+from .maintenance.heartbeats import Heartbeats, QueueProgress
+from .maintenance.pruning import Pruner, Retention
 from .maintenance.upkeep import Maintenance
 from .run_starter import RunStarter
 from .schedule_commands import ScheduleCommands
@@ -108,8 +110,27 @@ class Runtime:
         )
         self.solitude = SuspectIsolation(patience=self.settings.claim_timeout)
         self.lost_work_looks = LostWorkLooks(self.settings.claim_timeout)
-        self.queue_progress = QueueProgress()
-        self.retention = Retention(self)
+        self.queue_progress = QueueProgress(self.database, self.clock)
+        self.heartbeats = Heartbeats(self.database, self.clock)
+        self.pruner = Pruner(database=self.database, clock=self.clock, registry=self.registry, settings=self.settings)
+        self.retention = Retention(self.pruner, self.clock, self.registry, self.settings.retention or {})
+        self.doctor = Doctor(
+            database=self.database,
+            clock=self.clock,
+            registry=self.registry,
+            most=self.settings.max_payload_bytes,
+        )
+        self.app_check = AppCheck(
+            host=self.host,
+            settings=self.settings,
+            registry=self.registry,
+            database=self.database,
+            clock=self.clock,
+            scheduler=self.scheduler,
+            problems=self.problems,
+            executor=lambda: self.executor,
+            notices=lambda: self.notices(),
+        )
         self._executor: Executor | None = None
 
     def hold_still(self, patience: float) -> None:

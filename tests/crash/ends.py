@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from flask_squidmesh.engine.transitions import TERMINAL
-from flask_squidmesh.runtime.doctor import examine
 from flask_squidmesh.storage import tables
 from tests.integration.state_machine.invariants import (
     Rows,
@@ -124,7 +123,7 @@ def _check(stage: Stage) -> None:
     for each in stage.effects.all:
         keys[each.called].add(each.key)
     assert all(len(used) == 1 for used in keys.values()), keys
-    assert [str(finding) for finding in examine(shop.runtime)] == []
+    assert [str(finding) for finding in shop.runtime.doctor.examine()] == []
     twice = [call for call, n in Counter((e.called, e.attempt) for e in stage.effects.all).items() if n > 1]
     assert not twice, twice
 

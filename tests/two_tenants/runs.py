@@ -10,7 +10,6 @@ from flask import Flask
 
 from flask_squidmesh import Scope, Workflow
 from flask_squidmesh.runtime import bulk_jobs
-from flask_squidmesh.runtime.maintenance.heartbeats import record_heartbeat
 from flask_squidmesh.storage import fact_rows, tables
 from flask_squidmesh.storage.summaries import new_id
 from flask_squidmesh.testing import drain
@@ -81,7 +80,7 @@ def _once(app: Flask, tenant: str, number: int) -> Filled:
         scope = Scope(tenants=[tenant])
         job = bulk_jobs.begin(runtime, "resume", items, scope=scope, actor=who, comment=f"{word} waits")
         bulk_jobs.cancel(runtime, job, actor=who)
-        record_heartbeat(runtime, "worker", HOST, queue=runtime.settings.queue, threads=4)
+        runtime.heartbeats.record("worker", HOST, queue=runtime.settings.queue, threads=4)
         with runtime.database.write() as connection:
             taken = sa.update(tables.dispatches).where(tables.dispatches.c.run_id == runs["working"])
             connection.execute(taken.values(claim_id=new_id(), claimed_by=HOST, claimed_at=runtime.clock.now()))

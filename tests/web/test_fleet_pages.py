@@ -9,7 +9,6 @@ import pytest
 
 from flask_squidmesh import Cron, Manual, Retry, Step, Wait, Workflow
 from flask_squidmesh.config import READING_ACTIONS
-from flask_squidmesh.runtime.maintenance.heartbeats import record_heartbeat
 from tests.web.shop import Checkout, Labels, Order, advance, broken, make_app, mesh_of, start, work
 from tests.web.visiting import Visitor, text_of
 
@@ -108,7 +107,7 @@ def test_a_queue_with_work_and_no_worker_comes_first(visitor: Visitor) -> None:
 def test_a_silent_worker_is_told_from_a_live_one(visitor: Visitor) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        record_heartbeat(runtime, "worker", "host:1:a", queue="squidmesh", threads=4)
+        runtime.heartbeats.record("worker", "host:1:a", queue="squidmesh", threads=4)
     assert "Live host:1:a squidmesh 4" in visitor.read("/workers")
     runtime.clock.source.advance(timedelta(minutes=5))
     page = visitor.read("/workers")

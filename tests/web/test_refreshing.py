@@ -14,7 +14,6 @@ from flask import Flask
 
 from flask_squidmesh import Cron, Manual, Wait, Workflow
 from flask_squidmesh.dashboard import page_data
-from flask_squidmesh.runtime.maintenance.heartbeats import record_heartbeat
 from tests.web.shop import Checkout, Labels, Reminder, advance, make_app, mesh_of, start, work
 from tests.web.visiting import Visitor, forms_of, pulse_of, queries, text_of
 
@@ -51,7 +50,7 @@ def test_an_unchanged_page_gets_an_empty_answer_from_few_queries(everywhere: Vis
 
 def _beat(app: Flask) -> None:
     with app.app_context():
-        record_heartbeat(app.extensions["squidmesh"], "worker", "host:1:a", queue="squidmesh", threads=4)
+        app.extensions["squidmesh"].heartbeats.record("worker", "host:1:a", queue="squidmesh", threads=4)
 
 
 def _pause_schedule(app: Flask) -> None:

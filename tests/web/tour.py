@@ -9,7 +9,6 @@ from flask import Flask
 
 from flask_squidmesh import Cron, Scope, Step, Workflow
 from flask_squidmesh.runtime import bulk_jobs
-from flask_squidmesh.runtime.maintenance.heartbeats import record_heartbeat
 from tests.web.shop import Checkout, Labels, advance, fill, mesh_of, start
 
 UNKNOWN = "01a203ec-0a04-7839-a6fe-65e9e1b57e80"
@@ -42,7 +41,7 @@ def furnish(app: Flask) -> dict[str, str]:
     start(app, Labels, "90017")
     with app.app_context():
         mesh_of(app).approve_run(ids["approved"], actor={"id": "lee", "label": "Lee L."}, comment="known customer")
-        record_heartbeat(runtime, "worker", "host:1:a", queue="squidmesh", threads=4)
+        runtime.heartbeats.record("worker", "host:1:a", queue="squidmesh", threads=4)
         ids["job"] = bulk_jobs.begin(
             runtime,
             "approve",

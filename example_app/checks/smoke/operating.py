@@ -6,7 +6,6 @@ import re
 
 from flask import current_app
 
-from flask_squidmesh.runtime.doctor import examine
 from flask_squidmesh.runtime.runtime import current_runtime
 
 from ...extensions import mesh
@@ -43,6 +42,6 @@ def worker_at_work() -> str:
 def nothing_impossible() -> str:
     """What `flask squidmesh doctor` finds in the runs of all these walks."""
     newest = mesh.list_runs(limit=NEWEST).runs
-    findings = [finding for run in newest for finding in examine(current_runtime(), run.id)]
+    findings = [finding for run in newest for finding in current_runtime().doctor.examine(run.id)]
     expect("what the doctor found", findings, [])
     return f"{len(newest)} runs examined, no row that cannot be"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import socket
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import sqlalchemy as sa
 
+from ...clock import Clock
+from ...storage.database import Database
 from ...storage.queues import note_taken
 from ...storage.tables import Process
 from ...storage.work_queue import Work
 from ...storage.write_statements import INSERTS
-
-if TYPE_CHECKING:
-    from ..runtime import Runtime
 
 FORGOTTEN_AFTER: Final = timedelta(days=1)
 
@@ -24,27 +23,29 @@ def relay_name() -> str:
     return f"{socket.gethostname()}:relay"
 
 
-def record_heartbeat(
-    runtime: Runtime, kind: Literal["worker", "relay"], name: str, *, queue: str, threads: int = 1
-) -> None:
-    """Say that the process of this name lives."""
-    now = runtime.clock.now()
-    row = {"id": name, "kind": kind, "queue": queue, "threads": threads, "started_at": now, "seen_at": now}
-    statement = INSERTS[runtime.database.dialect](Process).values(row)
-    with runtime.database.write() as connection:
-        connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": now}))
+class Heartbeats:
+    """The list of the processes that live."""
 
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._clock = database, clock
 
-def forget_the_dead(runtime: Runtime) -> None:
-    """Take those processes off the list that were not seen for a day."""
-    with runtime.database.write() as connection:
-        connection.execute(sa.delete(Process).where(Process.seen_at < runtime.clock.now() - FORGOTTEN_AFTER))
+    def record(self, kind: Literal["worker", "relay"], name: str, *, queue: str, threads: int = 1) -> None:
+        """Say that the process of this name lives."""
+        now = self._clock.now()
+        row = {"id": name, "kind": kind, "queue": queue, "threads": threads, "started_at": now, "seen_at": now}
+        statement = INSERTS[self._database.dialect](Process).values(row)
+        with self._database.write() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": now}))
 
+    def forget_the_dead(self) -> None:
+        """Take those processes off the list that were not seen for a day."""
+        with self._database.write() as connection:
+            connection.execute(sa.delete(Process).where(Process.seen_at < self._clock.now() - FORGOTTEN_AFTER))
 
-def forget(runtime: Runtime, name: str) -> None:
-    """Take the process of this name, which ends in good order, off the list."""
-    with runtime.database.write() as connection:
-        connection.execute(sa.delete(Process).where(Process.id == name))
+    def forget(self, name: str) -> None:
+        """Take the process of this name, which ends in good order, off the list."""
+        with self._database.write() as connection:
+            connection.execute(sa.delete(Process).where(Process.id == name))
 
 
 NOTE_EVERY: Final = timedelta(seconds=5)
@@ -53,16 +54,17 @@ NOTE_EVERY: Final = timedelta(seconds=5)
 class QueueProgress:
     """What this process has noted of each queue, so that it writes once in a few seconds however much it takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._clock = database, clock
         self._noted: dict[str, datetime] = {}
 
-    def taken(self, runtime: Runtime, connection: sa.Connection, work: Work) -> None:
+    def taken(self, connection: sa.Connection, work: Work) -> None:
         """The work was claimed in this transaction."""
-        if self.is_to_be_noted(runtime, work):
-            self._noted[work.queue] = runtime.clock.now()
-            note_taken(connection, runtime.database, work.queue, work.due_at)
+        if self.is_to_be_noted(work):
+            self._noted[work.queue] = self._clock.now()
+            note_taken(connection, self._database, work.queue, work.due_at)
 
-    def is_to_be_noted(self, runtime: Runtime, work: Work) -> bool:
+    def is_to_be_noted(self, work: Work) -> bool:
         """Whether `taken` would write something for this work."""
         last = self._noted.get(work.queue)
-        return work.came_in_turn and (last is None or abs(runtime.clock.now() - last) >= NOTE_EVERY)
+        return work.came_in_turn and (last is None or abs(self._clock.now() - last) >= NOTE_EVERY)

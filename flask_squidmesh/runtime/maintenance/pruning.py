@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from ...definition.workflow import Registry
+from ...clock import Clock
+from ...config import Config
+from ...definition.values import JsonValue
+from ...definition.workflow import Registry, Workflow
 from ...engine.transitions import TERMINAL
 from ...errors import FilterError, UnknownWorkflowError, given
 from ...storage import fact_rows, retained_rows
+from ...storage.database import Database
 from ...storage.retained_rows import BEGINNING, DeletableRun, PruneWindow
 from ...storage.summaries import plain
 from ..command_arguments import actor_of
-
-if TYPE_CHECKING:
-    from ..runtime import Runtime
 
 BATCH: Final = 500
 MOST_A_BATCH: Final = 10_000
@@ -76,105 +77,121 @@ class PruneBatch:
         return [run for run in self.found if run.id not in self.kept]
 
 
-def prune(
-    runtime: Runtime,
-    *,
-    older_than: timedelta,
-    status: str | Iterable[str] = "completed",
-    workflow: Any = None,
-    including_unacknowledged: bool = False,
-    dry_run: bool = False,
-    batch: int = BATCH,
-    actor: Any = None,
-    progress: Callable[[int], object] = lambda _: None,
-) -> PruneReport:
-    """Delete runs that ended so long ago; see `SquidMesh.prune`. progress: told how many runs each batch deleted."""
-    runtime.ensure_configured()
-    who, statuses = actor_of(actor, runtime.settings.max_payload_bytes), _statuses(status)
-    _check(older_than, batch)
-    before = runtime.clock.now() - older_than
-    groups: dict[tuple[PruneWindow, str | None], PruneGroup] = {}
-    for stretch in stretches(runtime, names_of(runtime, workflow), statuses):
-        for done in batches(
-            runtime,
-            stretch,
-            lambda: before,
-            size=batch,
-            unacknowledged=including_unacknowledged,
-            dry_run=dry_run,
-        ):
-            _count(groups, stretch, done)
-            progress(len(done.gone))
-    report = PruneReport(dry_run=dry_run, groups=tuple(groups.values()))
-    if report.pruned and not dry_run:
-        _audit(runtime, report, before, who)
-    forget_keys(runtime)
-    return report
+class Pruner:
+    """Deletes runs that ended long ago, with all that belongs to them."""
 
+    def __init__(self, *, database: Database, clock: Clock, registry: Registry, settings: Config) -> None:
+        self._database, self._clock, self._registry, self._settings = database, clock, registry, settings
 
-def batches(
-    runtime: Runtime,
-    stretch: PruneWindow,
-    before: Callable[[], datetime],
-    *,
-    size: int,
-    unacknowledged: bool = False,
-    dry_run: bool = False,
-) -> Iterator[PruneBatch]:
-    """Delete the stretch's runs that ended before this time, each batch in a transaction of its own."""
-    place, transaction = BEGINNING, runtime.database.read if dry_run else runtime.database.write
-    while True:
-        with transaction() as connection:
-            found = retained_rows.ended(connection, stretch, before=before(), after=place, limit=size, lock=not dry_run)
-            kept = retained_rows.kept(connection, found, unacknowledged=unacknowledged, lock=not dry_run)
-            batch = PruneBatch(found=found, kept=kept)
-            if batch.gone and not dry_run:
-                retained_rows.delete(connection, batch.gone, runtime.clock.now())
-        if found:
-            yield batch
-        if len(found) < size:
-            return
-        place = (found[-1].finished_at, found[-1].id)
+    def prune(
+        self,
+        *,
+        older_than: timedelta,
+        status: str | Iterable[str] = "completed",
+        workflow: type[Workflow] | str | None = None,
+        including_unacknowledged: bool = False,
+        dry_run: bool = False,
+        batch: int = BATCH,
+        actor: object = None,
+        progress: Callable[[int], object] = lambda _: None,
+    ) -> PruneReport:
+        """Delete runs that ended so long ago; see `SquidMesh.prune`. progress: told how many runs each batch
+        deleted.
+        """
+        who, statuses = actor_of(actor, self._settings.max_payload_bytes), _statuses(status)
+        _check(older_than, batch)
+        before = self._clock.now() - older_than
+        groups: dict[tuple[PruneWindow, str | None], PruneGroup] = {}
+        for stretch in self.stretches(self._names_of(workflow), statuses):
+            for done in self.batches(
+                stretch,
+                lambda: before,
+                size=batch,
+                unacknowledged=including_unacknowledged,
+                dry_run=dry_run,
+            ):
+                _count(groups, stretch, done)
+                progress(len(done.gone))
+        report = PruneReport(dry_run=dry_run, groups=tuple(groups.values()))
+        if report.pruned and not dry_run:
+            self._audit(report, before, who)
+        self.forget_keys()
+        return report
 
+    def batches(
+        self,
+        stretch: PruneWindow,
+        before: Callable[[], datetime],
+        *,
+        size: int,
+        unacknowledged: bool = False,
+        dry_run: bool = False,
+    ) -> Iterator[PruneBatch]:
+        """Delete the stretch's runs that ended before this time, each batch in a transaction of its own."""
+        place, transaction = BEGINNING, self._database.read if dry_run else self._database.write
+        while True:
+            with transaction() as connection:
+                found = retained_rows.ended(
+                    connection, stretch, before=before(), after=place, limit=size, lock=not dry_run
+                )
+                kept = retained_rows.kept(connection, found, unacknowledged=unacknowledged, lock=not dry_run)
+                batch = PruneBatch(found=found, kept=kept)
+                if batch.gone and not dry_run:
+                    retained_rows.delete(connection, batch.gone, self._clock.now())
+            if found:
+                yield batch
+            if len(found) < size:
+                return
+            place = (found[-1].finished_at, found[-1].id)
 
-def names_of(runtime: Runtime, workflow: Any) -> list[str] | None:
-    """The names that the workflow's runs may have; None for those of all. Raises UnknownWorkflowError.
+    def stored_names(self) -> list[str]:
+        """The workflows that have ended runs."""
+        with self._database.read() as connection:
+            return list(retained_rows.workflows(connection))
 
-    A workflow that is registered no more is known by the runs it has left.
-    """
-    if workflow is None:
-        return None
-    try:
-        spec = runtime.registry.get(workflow)
-    except UnknownWorkflowError:
-        if workflow in stored_names(runtime):
-            return [workflow]
-        raise
-    return [spec.name, *spec.aliases]
+    def stretches(self, names: Iterable[str] | None, statuses: Iterable[str]) -> list[PruneWindow]:
+        """The ended runs of these workflows, or of all, in these statuses."""
+        chosen = self.stored_names() if names is None else list(names)
+        return [PruneWindow(workflow=name, status=status) for name in chosen for status in statuses]
 
+    def forget_keys(self) -> int:
+        """Delete the start keys of runs that were pruned longer ago than SQUIDMESH_KEY_RETENTION, and return
+        how many.
+        """
+        before = self._clock.now() - timedelta(seconds=self._settings.key_retention)
+        total = 0
+        while True:
+            with self._database.write() as connection:
+                forgotten = retained_rows.forget_keys(connection, before=before, limit=BATCH)
+            total += forgotten
+            if forgotten < BATCH:
+                return total
 
-def stored_names(runtime: Runtime) -> list[str]:
-    """The workflows that have ended runs."""
-    with runtime.database.read() as connection:
-        return list(retained_rows.workflows(connection))
+    def _names_of(self, workflow: type[Workflow] | str | None) -> list[str] | None:
+        """The names that the workflow's runs may have; None for those of all. Raises UnknownWorkflowError.
 
+        A workflow that is registered no more is known by the runs it has left.
+        """
+        if workflow is None:
+            return None
+        try:
+            spec = self._registry.get(workflow)
+        except UnknownWorkflowError:
+            if isinstance(workflow, str) and workflow in self.stored_names():
+                return [workflow]
+            raise
+        return [spec.name, *spec.aliases]
 
-def stretches(runtime: Runtime, names: Iterable[str] | None, statuses: Iterable[str]) -> list[PruneWindow]:
-    """The ended runs of these workflows, or of all, in these statuses."""
-    chosen = stored_names(runtime) if names is None else list(names)
-    return [PruneWindow(workflow=name, status=status) for name in chosen for status in statuses]
-
-
-def forget_keys(runtime: Runtime) -> int:
-    """Delete the start keys of runs that were pruned longer ago than SQUIDMESH_KEY_RETENTION, and return how many."""
-    before = runtime.clock.now() - timedelta(seconds=runtime.settings.key_retention)
-    total = 0
-    while True:
-        with runtime.database.write() as connection:
-            forgotten = retained_rows.forget_keys(connection, before=before, limit=BATCH)
-        total += forgotten
-        if forgotten < BATCH:
-            return total
+    def _audit(self, report: PruneReport, before: datetime, who: JsonValue) -> None:
+        went = [group for group in report.groups if group.kept is None]
+        data = {
+            "runs": report.pruned,
+            "ended_before": before.isoformat(),
+            "status": sorted({group.status for group in went}),
+            "workflow": sorted({group.workflow for group in went}),
+        }
+        with self._database.write() as connection:
+            fact_rows.note(connection, "pruned", actor=who, at=self._clock.now(), tenant=None, data=data)
 
 
 def _check(older_than: timedelta, batch: int) -> None:
@@ -205,18 +222,6 @@ def _count(groups: dict[tuple[PruneWindow, str | None], PruneGroup], stretch: Pr
         groups[stretch, reason] = replace(group, runs=group.runs + 1, newest=ended)
 
 
-def _audit(runtime: Runtime, report: PruneReport, before: datetime, who: Any) -> None:
-    went = [group for group in report.groups if group.kept is None]
-    data = {
-        "runs": report.pruned,
-        "ended_before": before.isoformat(),
-        "status": sorted({group.status for group in went}),
-        "workflow": sorted({group.workflow for group in went}),
-    }
-    with runtime.database.write() as connection:
-        fact_rows.note(connection, "pruned", actor=who, at=runtime.clock.now(), tenant=None, data=data)
-
-
 RUNS_AT_ONCE: Final = 100
 SECONDS: Final = 1.0
 REST: Final = timedelta(minutes=5)
@@ -225,13 +230,15 @@ logger = logging.getLogger("flask_squidmesh")
 
 
 class Retention:
-    """Deletes what has been kept long enough.
+    """Deletes what has been kept long enough. periods: by status or workflow, as SQUIDMESH_RETENTION has them.
 
     Two processes that do so at once are harmless: each passes over the runs that the other holds.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(
+        self, pruner: Pruner, clock: Clock, registry: Registry, periods: Mapping[str, timedelta | None]
+    ) -> None:
+        self._pruner, self._clock, self._registry, self._own = pruner, clock, registry, periods
         self._sweep: Iterator[int] | None = None
         self._rests_until: datetime | None = None
 
@@ -240,7 +247,7 @@ class Retention:
 
         pause: waits so many seconds; between two batches as long as a batch took, so that others get at the database.
         """
-        now = self._runtime.clock.now()
+        now = self._clock.now()
         if self._sweep is None:
             if self._rests_until is not None and now < self._rests_until:
                 return 0
@@ -257,24 +264,23 @@ class Retention:
 
     def _swept(self) -> Iterator[int]:
         """Delete everything once that is old enough; the number of runs after each batch."""
-        runtime, total = self._runtime, 0
+        total = 0
         for stretch, period in self._periods():
-            for batch in batches(runtime, stretch, partial(self._before, period), size=RUNS_AT_ONCE):
+            for batch in self._pruner.batches(stretch, partial(self._before, period), size=RUNS_AT_ONCE):
                 total += len(batch.gone)
                 yield len(batch.gone)
-        forget_keys(runtime)
+        self._pruner.forget_keys()
         if total:
             logger.info("squidmesh: %s runs were pruned, as SQUIDMESH_RETENTION says", total)
 
     def _before(self, period: timedelta) -> datetime:
-        return self._runtime.clock.now() - period
+        return self._clock.now() - period
 
     def _periods(self) -> Iterator[tuple[PruneWindow, timedelta]]:
-        runtime, retention = self._runtime, self._runtime.settings.retention or {}
-        for name in stored_names(runtime) if retention else ():
-            own = own_key(retention, runtime.registry, name)
+        for name in self._pruner.stored_names() if self._own else ():
+            own = own_key(self._own, self._registry, name)
             for status in sorted(TERMINAL):
-                period = retention.get(own or status)
+                period = self._own.get(own or status)
                 if period is not None:
                     yield PruneWindow(workflow=name, status=status), period
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from .. import bulk_jobs
 from ..outcomes import let_ctrl_c_through, type_name
 from ..relay import relay, take_from_dead_workers
-from .heartbeats import forget, forget_the_dead, record_heartbeat
 
 if TYPE_CHECKING:
     from ..runtime import Runtime
@@ -75,7 +74,7 @@ class Maintenance:
                 with self._runtime.in_context():
                     self._beat()
                     if begins:
-                        self._attend(forget_the_dead)
+                        self._attend(lambda runtime: runtime.heartbeats.forget_the_dead())
                     begins = False
                     self.once()
                     self._attend(lambda runtime: runtime.retention.keep(self._ended.wait))
@@ -113,12 +112,12 @@ class Maintenance:
         bulk_jobs.go_on_with_all(runtime, BULK_SECONDS)
 
     def _beat(self) -> None:
-        record_heartbeat(self._runtime, "worker", self._runtime.worker_name, queue=self._queue, threads=self._threads)
+        self._runtime.heartbeats.record("worker", self._runtime.worker_name, queue=self._queue, threads=self._threads)
 
     def _sign_off(self) -> None:
         try:
             with self._runtime.in_context():
-                forget(self._runtime, self._runtime.worker_name)
+                self._runtime.heartbeats.forget(self._runtime.worker_name)
         except Exception as error:
             logger.warning("squidmesh: the worker could not sign off (%s)", type(error).__name__)
 

@@ -26,7 +26,6 @@ from procrastinate.testing import InMemoryConnector
 
 from flask_squidmesh import Cron, Manual, SquidMesh, Step, StepContext, Wait, Workflow
 from flask_squidmesh.integrations.procrastinate import procrastinate_app
-from flask_squidmesh.runtime.app_check import check
 from flask_squidmesh.signals import run_dispatched
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import check_executor
@@ -219,11 +218,11 @@ def test_workers_that_take_our_jobs_say_that_they_live(
 def test_without_procrastinates_tables_runs_wait_and_check_says_why(bare_shop: Shop) -> None:
     run_id = bare_shop.start(Greeting)
     assert bare_shop.mesh.explain_run(run_id).reason == "dispatch_delayed"
-    found = {finding.subject: finding.text for finding in check(bare_shop.runtime) if finding.wrong}
+    found = {finding.subject: finding.text for finding in bare_shop.runtime.app_check.results() if finding.wrong}
     assert "schema --apply" in found["executor"]
     assert "schema --apply" in found["work"]
     make_queue(bare_shop.url)
-    assert "executor" not in {finding.subject for finding in check(bare_shop.runtime)}
+    assert "executor" not in {finding.subject for finding in bare_shop.runtime.app_check.results()}
 
 
 @pytest.mark.rule("migrations-leave-alone")

@@ -23,8 +23,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import NullPool
 
 from flask_squidmesh import Approval, Manual, Retry, RetryStep, SquidMesh, Step, StepContext, Wait, Workflow
-from flask_squidmesh.runtime.app_check import check
-from flask_squidmesh.runtime.doctor import examine
 from flask_squidmesh.testing import SettableClock, drain
 
 
@@ -246,8 +244,12 @@ def test_a_run_goes_through_all_its_states(name: str, database_url: str) -> None
             assert history.audit_events
             assert db.session.scalar(sa.select(sa.func.count()).select_from(app.extensions["host"])) == 1
             runtime = app.extensions["squidmesh"]
-            assert list(examine(runtime)) == []
-            assert {found.subject for found in check(runtime) if found.wrong} <= {"workers", "authorization", "scope"}
+            assert list(runtime.doctor.examine()) == []
+            assert {found.subject for found in runtime.app_check.results() if found.wrong} <= {
+                "workers",
+                "authorization",
+                "scope",
+            }
         client = app.test_client()
         for page in ("/", "/runs", f"/runs/{own.id}", "/runs.json", "/audit", "/workflows/invoicing/start"):
             answer = client.get(host.prefix + page, base_url=f"http://{app.config['SERVER_NAME'] or 'localhost'}")

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from flask_squidmesh import Approval, Cron, Exponential, Manual, Retry, RetryStep, Step, Wait, Workflow
 from flask_squidmesh.clock import ReferenceClock
-from flask_squidmesh.runtime.app_check import check
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import SettableClock, drain
 from tests.shop import Order, Script, Shop
@@ -165,7 +164,7 @@ def test_a_time_that_has_yet_to_come_silences_no_schedule(open_shop: OpenShop, s
     with shop.runtime.database.write() as connection:
         row = {"workflow": "settling", "trigger": "by_clock", column: future, "fired_at": future}
         connection.execute(sa.insert(tables.schedules).values(row))
-    found = [finding.text for finding in check(shop.runtime) if finding.subject == "schedules"]
+    found = [finding.text for finding in shop.runtime.app_check.results() if finding.subject == "schedules"]
     assert [text.partition(", ")[0] for text in found] == [
         "The schedule by_clock of settling remembers 2030-01-01 09:00 UTC"
     ]
@@ -210,7 +209,7 @@ def test_check_tells_of_a_machine_whose_clock_is_wrong(
 ) -> None:
     shop = open_shop(settling(script))
     set_machine(shop, wrong)
-    [clock] = [finding for finding in check(shop.runtime) if finding.subject == "clock"]
+    [clock] = [finding for finding in shop.runtime.app_check.results() if finding.subject == "clock"]
     assert clock.text.startswith(said)
     assert clock.wrong == (abs(wrong) > timedelta(seconds=5))
 

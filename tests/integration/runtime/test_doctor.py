@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flask_squidmesh import Exponential, FailStep, Manual, Pause, Retry, RetryStep, RunNotFoundError, Step, Workflow
 from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.runtime.deliveries import deliver
-from flask_squidmesh.runtime.doctor import Finding, examine, repair
+from flask_squidmesh.runtime.doctor import Finding
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.summaries import new_id
 from tests.shop import Order, Script, Shop
@@ -81,7 +81,7 @@ def change(table: sa.Table, id: str, *where: Any, **columns: Any) -> Any:
 
 
 def found(shop: Shop, run_id: str | None = None) -> list[Finding]:
-    return list(examine(shop.runtime, run_id))
+    return list(shop.runtime.doctor.examine(run_id))
 
 
 def about(shop: Shop, run_id: str) -> list[Finding]:
@@ -91,7 +91,7 @@ def about(shop: Shop, run_id: str) -> list[Finding]:
 
 def mend(shop: Shop) -> list[str]:
     """The rules of what was mended."""
-    return [finding.rule for finding in repair(shop.runtime, found(shop), actor="dana")]
+    return [finding.rule for finding in shop.runtime.doctor.repair(found(shop), actor="dana")]
 
 
 def undoing(shop: Shop) -> str:
@@ -190,7 +190,7 @@ def test_what_is_mended(shop: Shop) -> None:
         assert about(shop, run_id) == [], name
         write(shop, *statements)
         assert rule in {finding.rule for finding in about(shop, run_id)}, name
-        assert rule in [finding.rule for finding in repair(shop.runtime, about(shop, run_id))], name
+        assert rule in [finding.rule for finding in shop.runtime.doctor.repair(about(shop, run_id))], name
         assert not [finding for finding in about(shop, run_id) if finding.mend], name
         write(shop, sa.delete(RUNS).where(RUNS.c.id == run_id))
 

@@ -8,7 +8,6 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 from flask_squidmesh import Cron, Manual, PayloadError, Step, StepContext, Workflow
-from flask_squidmesh.runtime.app_check import check
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop, error_of
@@ -62,5 +61,5 @@ def test_a_child_and_a_schedule_are_refused_alike(open_shop: OpenShop, script: S
         shop.runtime.scheduler.fire("paying", "monthly")
     drain()
     assert script.calls == ["spawn"]
-    [said] = [finding.text for finding in check(shop.runtime) if finding.subject == "schedules"]
+    [said] = [finding.text for finding in shop.runtime.app_check.results() if finding.subject == "schedules"]
     assert said.startswith("The schedule monthly of paying cannot start its run: ")

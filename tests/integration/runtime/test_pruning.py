@@ -23,7 +23,6 @@ from flask_squidmesh import (
     UnknownWorkflowError,
     Workflow,
 )
-from flask_squidmesh.runtime.maintenance.pruning import prune, stretches
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.storage import retained_rows, tables
 from flask_squidmesh.storage.retained_rows import BEGINNING, PruneWindow
@@ -280,7 +279,7 @@ def test_batches_pass_over_what_stays_and_end(open_shop: OpenShop) -> None:
         shop.mesh.acknowledge_run(run_id)
     shop.later(AGE + timedelta(seconds=1))
     told: list[int] = []
-    report = prune(shop.runtime, older_than=AGE, status=["failed", "completed"], batch=2, progress=told.append)
+    report = shop.runtime.pruner.prune(older_than=AGE, status=["failed", "completed"], batch=2, progress=told.append)
     assert reasons(report) == [("failing", "needs", 3), ("failing", None, 2), ("greeting", None, 1)]
     assert sum(told) == 3
     assert len(told) == 4
@@ -297,7 +296,7 @@ def test_each_batch_is_a_commit_of_its_own(open_shop: OpenShop) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prune(shop.runtime, older_than=AGE, batch=3, progress=stop)
+        shop.runtime.pruner.prune(older_than=AGE, batch=3, progress=stop)
     assert len(shop.rows(tables.runs)) == 1
 
 
@@ -329,7 +328,7 @@ def test_two_at_once_delete_each_run_once(open_shop: OpenShop) -> None:
 
     def work() -> None:
         with shop.app.app_context():
-            reports.append(prune(shop.runtime, older_than=AGE, batch=2))
+            reports.append(shop.runtime.pruner.prune(older_than=AGE, batch=2))
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -389,7 +388,7 @@ def _plans(runtime: Runtime) -> Iterator[str]:
             connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
         sa.event.listen(connection, "before_cursor_execute", keep)
         list(retained_rows.workflows(connection))
-        [stretch] = stretches(runtime, ["greeting"], ["completed"])
+        [stretch] = runtime.pruner.stretches(["greeting"], ["completed"])
         assert stretch == PruneWindow(workflow="greeting", status="completed")
         now = runtime.clock.now()
         retained_rows.ended(connection, stretch, before=now, after=BEGINNING, limit=5, lock=large)

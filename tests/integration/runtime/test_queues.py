@@ -9,10 +9,8 @@ import pytest
 
 from flask_squidmesh import Approval, Cron, FailStep, Manual, Retry, RetryStep, Step, StepContext, Wait, Workflow
 from flask_squidmesh.executor import Payload
-from flask_squidmesh.runtime.app_check import check
 from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.runtime.deliveries import deliver
-from flask_squidmesh.runtime.doctor import examine, repair
 from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
@@ -121,7 +119,7 @@ def test_what_the_doctor_mends_goes_to_the_runs_queue(elsewhere: Elsewhere, scri
     shop, _ = elsewhere(reporting(script), Part)
     with shop.runtime.database.write() as connection:
         connection.execute(tables.dispatches.delete())
-    assert list(repair(shop.runtime, list(examine(shop.runtime)), actor="dana"))
+    assert list(shop.runtime.doctor.repair(list(shop.runtime.doctor.examine()), actor="dana"))
     assert queues(shop) == {REPORTS}
 
 
@@ -129,7 +127,7 @@ def test_what_the_doctor_mends_goes_to_the_runs_queue(elsewhere: Elsewhere, scri
 def test_a_queue_without_a_worker_is_told(elsewhere: Elsewhere, script: Script) -> None:
     shop, _ = elsewhere(reporting(script), Part)
     shop.clock.advance(3600)
-    said = [finding.text for finding in check(shop.runtime) if finding.subject == "queues"]
+    said = [finding.text for finding in shop.runtime.app_check.results() if finding.subject == "queues"]
     assert said == [
         "Work is due in the queue 'reports', and no worker takes it. Start `flask squidmesh worker` for it too."
     ]

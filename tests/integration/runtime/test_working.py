@@ -11,7 +11,7 @@ import pytest
 
 from flask_squidmesh import Manual, Step, StepContext, Wait, Workflow
 from flask_squidmesh.runtime.maintenance import upkeep
-from flask_squidmesh.runtime.maintenance.heartbeats import record_heartbeat
+from flask_squidmesh.runtime.scheduler import Scheduler
 from flask_squidmesh.runtime.worker import Worker
 from flask_squidmesh.storage import tables
 from tests.shop import Order, Script, Shop
@@ -63,9 +63,9 @@ def test_a_worker_that_begins_takes_the_dead_off_the_list(
     open_shop: OpenShop, script: Script, eventually: Callable[..., Any]
 ) -> None:
     shop = open_shop(chain(script))
-    record_heartbeat(shop.runtime, "worker", "died:1", queue="squidmesh")
+    shop.runtime.heartbeats.record("worker", "died:1", queue="squidmesh")
     shop.clock.advance(23 * 3600)
-    record_heartbeat(shop.runtime, "worker", "silent:1", queue="squidmesh")
+    shop.runtime.heartbeats.record("worker", "silent:1", queue="squidmesh")
     shop.clock.advance(2 * 3600)
     with working(shop):
         names = ["silent:1", shop.runtime.worker_name]
@@ -82,7 +82,7 @@ def test_what_upkeep_raises_keeps_nothing_else_from_being_done_but_ctrl_c_ends_i
         raise raised.pop(0)
 
     monkeypatch.setattr(upkeep, "relay", relaying)
-    monkeypatch.setattr(upkeep, "fire_due", lambda *_: done.append("fired"))
+    monkeypatch.setattr(Scheduler, "fire_due", lambda *_: done.append("fired"))
     keeping = open_shop(chain(script)).runtime.upkeep(threads=1)
     keeping.once()
     assert done == ["fired"]
