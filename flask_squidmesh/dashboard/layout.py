@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache, partial
 from math import ceil
@@ -258,10 +258,20 @@ _FLASK: Mapping[str, object] = {
 }
 
 
-def render(name: str, /, **values: object) -> str:
-    """The page or part of that name, in the frame of every page. values: what else the template is told."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateContext:
+    """Base of what a template is told: its fields are names there."""
+
+    def names(self) -> dict[str, object]:
+        """The fields by their names, as they stand."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+def render(name: str, page: TemplateContext | None = None, /, **values: object) -> str:
+    """The page or part of that name, in the frame of every page. page, values: what else the template is told."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    template, context = _environment().get_template(OURS + name), {**frame(), **values}
+    template = _environment().get_template(OURS + name)
+    context = {**frame(), **(page.names() if page else {}), **values}
     told: dict[str, Any] = {"template": template, "context": dict(context)}
     before_render_template.send(app, _async_wrapper=app.ensure_sync, **told)
     text = template.render(context)

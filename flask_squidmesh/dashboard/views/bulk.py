@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 from uuid import uuid4
 
 from flask import abort, flash, redirect, request, url_for
@@ -21,7 +20,7 @@ from .. import confirmation, layout, list_address, page_data
 from ..authorization import current_scope, may, own_objection, refusal, require, shown_actor
 from ..available_commands import ACTIONS, may_not_approve
 from ..endpoints import url_of
-from ..layout import render
+from ..layout import TemplateContext, render
 from ..list_address import FilterBar
 from ..text.command_text import why_not
 from ..text.language import _, in_english, plural
@@ -46,6 +45,39 @@ class BulkProgress:
     job: bulk_jobs.BulkJobState
     verb: str
     actor: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkPreview(TemplateContext):
+    """Which runs an action would take. question, attempt: the same, as the page and its comment field know it. items:
+    the runs with their decision tokens, for the form. more: whether there are more than one action may take.
+    """
+
+    question: confirmation.Confirmation
+    attempt: confirmation.Confirmation
+    action: str
+    taken: list[RunCommands]
+    taken_more: int
+    left_out: list[BulkEligibility]
+    left_out_more: int
+    items: str
+    key: str
+    more: bool
+    form: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkJobPage(TemplateContext):
+    """How far a job is. hidden: how many of its runs the person may not view. may_act: whether they may go on."""
+
+    job: bulk_jobs.BulkJobState
+    going: bool
+    label: Markup
+    failed: list[bulk_jobs.BulkItem]
+    done: list[bulk_jobs.BulkItem]
+    hidden: int
+    may_act: bool
+    pulse: layout.Pulse | None
 
 
 def enter() -> None:
@@ -81,7 +113,7 @@ def _asked(go_on: Callable[[str, list[RunCommands], bool], Response]) -> Respons
 def show(job_id: str) -> str:
     """How far it is."""
     require("list")
-    return render("bulk_job.html", **_content(_job(job_id)))
+    return render("bulk_job.html", _content(_job(job_id)))
 
 
 def refreshed(job_id: str, version: str) -> tuple[str, bool] | None:
@@ -90,7 +122,7 @@ def refreshed(job_id: str, version: str) -> tuple[str, bool] | None:
     job = _job(job_id)
     if _version(job) == version:
         return None
-    return render("_pulse_bulk.html", swapped=True, **_content(job)), job.status not in bulk_jobs.OPEN
+    return render("_pulse_bulk.html", _content(job), swapped=True), job.status not in bulk_jobs.OPEN
 
 
 def enter_job(job_id: str, verb: str) -> BulkProgress:
@@ -162,8 +194,7 @@ def _preview(
     taken = [each.judged for each in verdicts if each.why is None]
     left_out = [each for each in verdicts if each.why is not None]
     question = question or _question(action, len(taken))
-    page = render(
-        "bulk_preview.html",
+    preview = BulkPreview(
         question=question,
         attempt=question,
         action=action,
@@ -176,7 +207,7 @@ def _preview(
         more=more,
         form=request.form,
     )
-    return Response(page, status, mimetype="text/html")
+    return Response(render("bulk_preview.html", preview), status, mimetype="text/html")
 
 
 def _question(action: str, count: int) -> confirmation.Confirmation:
@@ -263,7 +294,7 @@ def _version(job: bulk_jobs.BulkJobState) -> str:
     return f"{job.status}.{job.left}"
 
 
-def _content(job: bulk_jobs.BulkJobState) -> dict[str, Any]:
+def _content(job: bulk_jobs.BulkJobState) -> BulkJobPage:
     going = job.status in bulk_jobs.OPEN
     tried = [item for item in job.items if item.done is not None]
     hidden = page_data.refused_among(id for item in tried for id in (item.run_id, item.became))
@@ -272,13 +303,13 @@ def _content(job: bulk_jobs.BulkJobState) -> dict[str, Any]:
         for item in tried
         if item.run_id not in hidden
     ]
-    return {
-        "job": job,
-        "going": going,
-        "label": ACTIONS[job.action].label,
-        "failed": [item for item in shown if item.done is False],
-        "done": [item for item in shown if item.done],
-        "hidden": len(tried) - len(shown),
-        "may_act": may("bulk"),
-        "pulse": layout.pulse("bulk", _version(job), job_id=job.id) if going else None,
-    }
+    return BulkJobPage(
+        job=job,
+        going=going,
+        label=ACTIONS[job.action].label,
+        failed=[item for item in shown if item.done is False],
+        done=[item for item in shown if item.done],
+        hidden=len(tried) - len(shown),
+        may_act=may("bulk"),
+        pulse=layout.pulse("bulk", _version(job), job_id=job.id) if going else None,
+    )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import uuid4
 
 from flask import abort, current_app, flash, redirect, request, url_for
@@ -15,7 +14,7 @@ from werkzeug.wrappers import Response
 from ...engine.command_effects import Blocking, Obstacle, RunStops, UnsafeReplay
 from ...engine.command_rules import NextAction, Refusal
 from ...errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnsafeReplayError
-from ...queries.results import DecisionAsked, Explanation, Run
+from ...queries.results import AuditEventView, DecisionAsked, Explanation, Run
 from ...queries.run_snapshot import RunSnapshot
 from ...runtime.runtime import current_runtime
 from ...storage.summaries import RunSummary
@@ -33,10 +32,10 @@ from ..available_commands import (
     may_not_approve,
     undecided_by,
 )
-from ..layout import render
-from ..redacted_documents import Documents, shown, visible
+from ..layout import TemplateContext, render
+from ..redacted_documents import Document, Documents, shown, visible
 from ..text.audit_text import title_of
-from ..text.badges import badge_of
+from ..text.badges import Badge, badge_of
 from ..text.command_text import consequence, done, irreversible, why_not
 from ..text.language import _, in_english, joined
 
@@ -89,6 +88,50 @@ class CommandAttempt:
     def comment_required(self) -> bool:
         """Whether it takes words."""
         return self.right in current_runtime().config.dashboard.comment_required
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandPage(TemplateContext):
+    """Base of both pages of an attempt."""
+
+    attempt: CommandAttempt
+    run: Run
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandForm(CommandPage):
+    """The page that asks.
+
+    leads: where it leads. blocking: what a replay would repeat, and confirm_with: the name to type for it. undoes: the
+    steps that a person who cancels may have undone. steps: those to choose from. changes: what an output would do to
+    the run's state. undecided: the decisions that a replay takes anew. visited: where a replay may begin.
+    """
+
+    leads: Markup | None
+    prompt: str | None
+    payload: Document | None
+    blocking: list[Markup]
+    confirm_with: str | None
+    undoes: list[str]
+    steps: list[str]
+    changes: Sequence[tuple[str, Markup | None, Markup]]
+    undecided: Markup | None
+    visited: list[str]
+    key: str
+    expected: str
+    next: str | None
+    form: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandConflict(CommandPage):
+    """What holds now. event: what somebody did last."""
+
+    event: AuditEventView | None
+    title_of: Callable[[AuditEventView], Markup]
+    mark: Badge
+    why: Markup | None
 
 
 def enter(run_id: str, verb: str) -> CommandAttempt:
@@ -239,23 +282,26 @@ def _done(attempt: CommandAttempt, after: RunSummary) -> Response:
 
 
 def _form(attempt: CommandAttempt, status: int) -> Response:
-    shown = {
-        "leads": _leads(attempt),
-        "prompt": attempt.decision.get("prompt"),
-        "payload": Documents(attempt.run).document(redacted_documents.of_run(attempt.run, "payload")),
-        "blocking": irreversible(attempt.blocking),
-        "confirm_with": attempt.blocking[0].step if attempt.blocking else None,
-        "undoes": _undoes(attempt.possible),
-        "steps": _steps_to_choose(attempt),
-        "changes": _changes(attempt) if "allow_new_keys" in attempt.problems else (),
-        "undecided": joined(undecided_by(attempt.run)) if attempt.action.name == "replay" else None,
-        "visited": list(dict.fromkeys(each.step for each in attempt.run.step_runs or () if each.kind == "step")),
-        "key": request.form.get("key") or str(uuid4()),
-        "expected": request.form.get("expected") or attempt.run.decision,
-        "next": layout.local_path(request.values.get("next")),
-        "form": request.form,
-    }
-    return _page("action.html", status, attempt, shown)
+    shown = CommandForm(
+        attempt=attempt,
+        run=attempt.run,
+        title=attempt.run.subject or attempt.run.workflow,
+        leads=_leads(attempt),
+        prompt=attempt.decision.get("prompt"),
+        payload=Documents(attempt.run).document(redacted_documents.of_run(attempt.run, "payload")),
+        blocking=irreversible(attempt.blocking),
+        confirm_with=attempt.blocking[0].step if attempt.blocking else None,
+        undoes=_undoes(attempt.possible),
+        steps=_steps_to_choose(attempt),
+        changes=_changes(attempt) if "allow_new_keys" in attempt.problems else (),
+        undecided=joined(undecided_by(attempt.run)) if attempt.action.name == "replay" else None,
+        visited=list(dict.fromkeys(each.step for each in attempt.run.step_runs or () if each.kind == "step")),
+        key=request.form.get("key") or str(uuid4()),
+        expected=request.form.get("expected") or attempt.run.decision,
+        next=layout.local_path(request.values.get("next")),
+        form=request.form,
+    )
+    return _page("action.html", status, shown)
 
 
 def _leads(attempt: CommandAttempt) -> Markup | None:
@@ -303,17 +349,17 @@ def _offered(attempt: CommandAttempt) -> list[NextAction]:
 def _conflict(attempt: CommandAttempt) -> Response:
     """What holds now, and who brought it about."""
     events = [event for event in attempt.run.audit_events or () if event.type != "refused"]
-    shown = {
-        "event": events[-1] if events else None,
-        "title_of": title_of,
-        "mark": badge_of(attempt.look.word),
-        "why": why_not(attempt.refusal) if attempt.refusal else None,
-    }
-    return _page("conflict.html", 409, attempt, shown)
+    shown = CommandConflict(
+        attempt=attempt,
+        run=attempt.run,
+        title=attempt.run.subject or attempt.run.workflow,
+        event=events[-1] if events else None,
+        title_of=title_of,
+        mark=badge_of(attempt.look.word),
+        why=why_not(attempt.refusal) if attempt.refusal else None,
+    )
+    return _page("conflict.html", 409, shown)
 
 
-def _page(template: str, status: int, attempt: CommandAttempt, shown: dict[str, Any]) -> Response:
-    run = attempt.run
-    frame_of_run = {"attempt": attempt, "run": run, "title": run.subject or run.workflow}
-    page = render(template, **frame_of_run, **shown)
-    return current_app.make_response((page, status))
+def _page(template: str, status: int, shown: CommandPage) -> Response:
+    return current_app.make_response((render(template, shown), status))

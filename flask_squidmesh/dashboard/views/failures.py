@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from flask import request, url_for
 from markupsafe import Markup
@@ -11,7 +10,7 @@ from markupsafe import Markup
 from ...queries.figures import FailureGroup
 from .. import layout, page_data
 from ..authorization import may, require
-from ..layout import render
+from ..layout import Pulse, TemplateContext, render
 from ..redacted_documents import visible
 from ..text.explanation_text import error_text
 from ..text.language import _, plural
@@ -28,17 +27,29 @@ class FailureRow:
     address: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailuresPage(TemplateContext):
+    """workflow: the one whose failures are shown; None for those of all."""
+
+    part: str = "squidmesh/_failures.html"
+    rows: list[FailureRow]
+    may_bulk: bool
+    capped: bool
+    workflow: str | None
+    pulse: Pulse
+
+
 def show() -> str:
     """The page."""
     require("list")
-    return render("failures.html", workflows=page_data.workflows(), **_content(_version()))
+    return render("failures.html", _content(_version()), workflows=page_data.workflows())
 
 
 def refreshed(version: str) -> str | None:
     """The parts of the page that have changed since this version, None where nothing has."""
     require("list")
     now = _version()
-    return None if now == version else render("_pulse_fresh.html", swapped=True, **_content(now))
+    return None if now == version else render("_pulse_fresh.html", _content(now), swapped=True)
 
 
 def _workflow() -> str | None:
@@ -49,18 +60,17 @@ def _version() -> str:
     return layout.version(page_data.failures_marks(_workflow()))
 
 
-def _content(version: str) -> dict[str, Any]:
+def _content(version: str) -> FailuresPage:
     """What the page shows, read after the version, so that no change is lost between them."""
     workflow = _workflow()
     found = page_data.failures_now(workflow)
-    return {
-        "part": "squidmesh/_failures.html",
-        "rows": [_row(group) for group in found.groups],
-        "may_bulk": may("bulk"),
-        "capped": found.capped,
-        "workflow": workflow,
-        "pulse": layout.pulse("failures", version, workflow=workflow),
-    }
+    return FailuresPage(
+        rows=[_row(group) for group in found.groups],
+        may_bulk=may("bulk"),
+        capped=found.capped,
+        workflow=workflow,
+        pulse=layout.pulse("failures", version, workflow=workflow),
+    )
 
 
 def _row(group: FailureGroup) -> FailureRow:

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from flask import redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from ...queries.inbox import marks
-from ...queries.results import Count, DecisionView, Inbox, InboxItem
+from ...queries.results import AuditEventView, Count, DecisionView, Inbox, InboxItem
 from ...runtime.runtime import current_runtime
 from ...storage.summaries import RunSummary
 from .. import layout, page_data
 from ..authorization import require
 from ..available_commands import Button, inbox_buttons
 from ..endpoints import url_of
-from ..layout import render
+from ..layout import Pulse, TemplateContext, render
 from ..redacted_documents import visible
 from ..text import times
 from ..text.badges import Badge, Chip, badge_of, badge_of_decision
@@ -57,10 +56,26 @@ class Card:
     alike_count: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxPage(TemplateContext):
+    """word: the one that the cards are narrowed to. several: whether there is more than one to go through. most: how
+    many there are where some are left out. last_decision, in_progress: what is told where nothing needs anybody.
+    """
+
+    word: str | None
+    cards: list[Card]
+    several: bool
+    chips: list[Chip]
+    most: int | None
+    last_decision: AuditEventView | None
+    in_progress: Markup
+    pulse: Pulse
+
+
 def show() -> str:
     """The page."""
     require("list")
-    return render("inbox.html", **_content())
+    return render("inbox.html", _content())
 
 
 def refreshed(version: str) -> str | None:
@@ -68,7 +83,7 @@ def refreshed(version: str) -> str | None:
     require("list")
     if _version(page_data.inbox_glance(_kinds(), MOST)) == version:
         return None
-    return render("_pulse_inbox.html", swapped=True, **_content())
+    return render("_pulse_inbox.html", _content(), swapped=True)
 
 
 def _word() -> str | None:
@@ -85,22 +100,22 @@ def _version(inbox: Inbox) -> str:
     return layout.version(marks(inbox))
 
 
-def _content() -> dict[str, Any]:
+def _content() -> InboxPage:
     word, now = _word(), current_runtime().clock.now()
     with page_data.at_once():
         inbox = page_data.inbox_of(_kinds(), MOST)
         last_decision = page_data.last_decision() if not inbox.items else None
         in_progress = _in_progress()
-    return {
-        "word": word,
-        "cards": [_card(item, each, word, now) for item in inbox.items for each in item.decisions or (None,)],
-        "several": sum(len(item.decisions or (None,)) for item in inbox.items) > 1,
-        "chips": _chips(inbox, word),
-        "most": MOST if len(inbox.items) == MOST else None,
-        "last_decision": last_decision,
-        "in_progress": in_progress,
-        "pulse": layout.pulse("inbox", _version(inbox), word=word),
-    }
+    return InboxPage(
+        word=word,
+        cards=[_card(item, each, word, now) for item in inbox.items for each in item.decisions or (None,)],
+        several=sum(len(item.decisions or (None,)) for item in inbox.items) > 1,
+        chips=_chips(inbox, word),
+        most=MOST if len(inbox.items) == MOST else None,
+        last_decision=last_decision,
+        in_progress=in_progress,
+        pulse=layout.pulse("inbox", _version(inbox), word=word),
+    )
 
 
 def _card(item: InboxItem, decision: DecisionView | None, word: str | None, now: datetime) -> Card:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from flask import current_app, request, url_for
 from markupsafe import Markup
@@ -13,17 +13,17 @@ from werkzeug.wrappers import Response
 
 from ...engine.transitions import TERMINAL
 from ...queries.audit_log import place_of
-from ...queries.results import AttemptView, DecisionView, Run, StepRunView, TimelineEvent
+from ...queries.results import AttemptView, AuditEventView, DecisionView, Run, StepRunView, TimelineEvent
 from ...queries.run_snapshot import RunSnapshot
 from ...runtime.runtime import current_runtime
 from ...storage.summaries import RunSummary
 from .. import layout, page_data, redacted_documents
 from ..authorization import current_hooks, may, require
-from ..available_commands import AvailableCommand, AvailableCommands, buttons_of, offers
+from ..available_commands import AvailableCommand, AvailableCommands, Button, buttons_of, offers
 from ..drawing import graph_layout, step_timeline
 from ..endpoints import url_of
 from ..host_hooks import links
-from ..layout import render
+from ..layout import TemplateContext, render
 from ..redacted_documents import Document, Documents, ErrorDocument, Part, visible
 from ..text.audit_text import started, title_of, told
 from ..text.badges import Badge, badge_of, badge_of_decision, badge_of_status, badge_of_visit
@@ -61,9 +61,48 @@ class RunPageRequest:
     offers: list[AvailableCommand]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView(TemplateContext):
+    """What the page of a run shows.
+
+    headline, grounds: why it is where it is, and what that rests on. decisions: those that are open, each with what can
+    be done about it; offers: what can be done beside; impossible: what cannot, and why. turn, skip: what the addresses
+    say where the run is one of many that somebody goes through. rail: what happened, in time. chosen: the visit that is
+    shown in full. audit_older, audit_newest: where more of the audit is. drawing, events: what the person chose to see.
+    """
+
+    run: Run
+    title: str
+    mark: Badge
+    headline: Markup
+    grounds: list[Markup]
+    decisions: list[RunPageRequest]
+    offers: list[AvailableCommand]
+    impossible: list[AvailableCommand]
+    buttons_of: Callable[[Iterable[AvailableCommand]], list[Button]]
+    turn: Mapping[str, str]
+    skip: str | None
+    rail: step_timeline.StepTimeline
+    documents: Documents
+    chosen: InspectedStep | None
+    payload: Document | None
+    attempts: list[tuple[StepRunView, AttemptView, Markup | None]]
+    attempt_of: Callable[[int, int], Markup]
+    audit: list[AuditEventView]
+    audit_older: str | None
+    audit_newest: str | None
+    title_of: Callable[[AuditEventView], Markup]
+    mark_of_status: Callable[[str], Badge]
+    links: list[tuple[str, str]]
+    start_alike: str | None
+    drawing: graph_layout.Drawing | None
+    events: list[tuple[TimelineEvent, Markup, Markup | None]] | None
+    pulse: layout.Pulse | None
+
+
 def show(run_id: str) -> Response:
     """The page."""
-    return current_app.make_response(render("run.html", **_content(page_data.viewable_run(run_id, **_audit_asked()))))
+    return current_app.make_response(render("run.html", _content(page_data.viewable_run(run_id, **_audit_asked()))))
 
 
 def as_json(run_id: str) -> Response:
@@ -81,7 +120,7 @@ def refreshed(run_id: str, version: str) -> tuple[str, bool] | None:
     if _version(glimpse.run, glimpse.word) == version:
         return None
     look = page_data.run_with_history(glimpse.run.id, **_audit_asked())
-    return render("_pulse_run.html", swapped=True, **_content(look)), _is_over(look.run)
+    return render("_pulse_run.html", _content(look), swapped=True), _is_over(look.run)
 
 
 def _version(run: RunSummary, word: str) -> str:
@@ -90,41 +129,41 @@ def _version(run: RunSummary, word: str) -> str:
     return f"{run.revision}.{word}.{late:d}"
 
 
-def _content(look: RunSnapshot) -> dict[str, Any]:
+def _content(look: RunSnapshot) -> RunView:
     now, run = current_runtime().clock.now(), look.run
     documents, chosen = Documents(run), _chosen(run)
     teller = ExplanationText(look.explanation, now, layout.zone(), partial(_seen, run))
     offered = offers(run, look.explanation, needs_you.after_acting(run))
     asked = {each.step for each in look.decisions}
-    return {
-        "run": run,
-        "title": run.subject or run.workflow,
-        "mark": badge_of(look.word),
-        "headline": teller.headline,
-        "grounds": grounds(teller),
-        "decisions": [_asked(run, each, offered, now) for each in look.decisions],
-        "offers": [each for step, found in offered.possible.items() if step not in asked for each in found],
-        "impossible": offered.impossible,
-        "buttons_of": buttons_of,
-        "turn": needs_you.turn(),
-        "skip": needs_you.skipping(run),
-        "rail": step_timeline.step_timeline(run, now),
-        "documents": documents,
-        "chosen": _inspected(look, chosen, documents, now) if chosen else None,
-        "payload": documents.document(redacted_documents.of_run(run, "payload")),
-        "attempts": _attempts(run),
-        "attempt_of": attempt_of,
-        "audit": [*([] if look.audit.older else [started(run)]), *look.audit.events],
-        "audit_older": url_for(".run", run_id=run.id, audit=look.audit.older) if look.audit.older else None,
-        "audit_newest": url_for(".run", run_id=run.id) if "audit" in request.args else None,
-        "title_of": title_of,
-        "mark_of_status": badge_of_status,
-        "links": _links(run),
-        "start_alike": _start_alike(run),
-        "drawing": _drawing(look) if request.args.get("view") == "graph" else None,
-        "events": _events(run) if request.args.get("view") == "events" else None,
-        "pulse": None if _is_over(run) else _pulse(run, _version(run, look.word), chosen),
-    }
+    return RunView(
+        run=run,
+        title=run.subject or run.workflow,
+        mark=badge_of(look.word),
+        headline=teller.headline,
+        grounds=grounds(teller),
+        decisions=[_asked(run, each, offered, now) for each in look.decisions],
+        offers=[each for step, found in offered.possible.items() if step not in asked for each in found],
+        impossible=offered.impossible,
+        buttons_of=buttons_of,
+        turn=needs_you.turn(),
+        skip=needs_you.skipping(run),
+        rail=step_timeline.step_timeline(run, now),
+        documents=documents,
+        chosen=_inspected(look, chosen, documents, now) if chosen else None,
+        payload=documents.document(redacted_documents.of_run(run, "payload")),
+        attempts=_attempts(run),
+        attempt_of=attempt_of,
+        audit=[*([] if look.audit.older else [started(run)]), *look.audit.events],
+        audit_older=url_for(".run", run_id=run.id, audit=look.audit.older) if look.audit.older else None,
+        audit_newest=url_for(".run", run_id=run.id) if "audit" in request.args else None,
+        title_of=title_of,
+        mark_of_status=badge_of_status,
+        links=_links(run),
+        start_alike=_start_alike(run),
+        drawing=_drawing(look) if request.args.get("view") == "graph" else None,
+        events=_events(run) if request.args.get("view") == "events" else None,
+        pulse=None if _is_over(run) else _pulse(run, _version(run, look.word), chosen),
+    )
 
 
 def _drawing(look: RunSnapshot) -> graph_layout.Drawing:

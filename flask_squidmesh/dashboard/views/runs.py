@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from flask import Response, request, stream_with_context, url_for
 from htmx_flask.requests import HtmxHeaders
@@ -25,7 +24,7 @@ from ...storage.summaries import RunSummary
 from .. import layout, list_address, page_data, spreadsheet
 from ..authorization import may, require
 from ..endpoints import url_of
-from ..layout import render
+from ..layout import Pulse, TemplateContext, render
 from ..list_address import FilterBar, periods
 from ..text import times
 from ..text.badges import MARKS, Badge, Chip, badge_of
@@ -48,11 +47,32 @@ class RunRow:
     when: Markup
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsPage(TemplateContext):
+    """problem: what is wrong with the filters, where there are no rows. exports: the list as files. newest, older:
+    addresses. new_runs: how many have come on top since the page was made.
+    """
+
+    filters: FilterBar
+    workflows: list[str]
+    periods: list[tuple[str, Markup]]
+    may_bulk: bool
+    problem: str | None = None
+    rows: list[RunRow] = field(default_factory=list)
+    chips: list[Chip] = field(default_factory=list)
+    exports: list[tuple[str, str]] = field(default_factory=list)
+    newest: str | None = None
+    first_page: bool = False
+    older: str | None = None
+    pulse: Pulse | None = None
+    new_runs: Markup | None = None
+
+
 def show() -> Response:
     """The page; htmx takes the part that it asked for out of it and learns the address to show."""
     require("list")
     filters = _filters()
-    response: Response = make_response(render("runs.html", **_content(filters)))
+    response: Response = make_response(render("runs.html", _content(filters)))
     if HtmxHeaders(request.headers):
         response.headers["HX-Push-Url"] = filters.address()
     return response
@@ -64,26 +84,26 @@ def refreshed(version: str) -> str | None:
     filters = _filters()
     if _version(filters) == version:
         return None
-    return render("_pulse_runs.html", **_content(filters))
+    return render("_pulse_runs.html", _content(filters))
 
 
-def _content(filters: FilterBar) -> dict[str, Any]:
+def _content(filters: FilterBar) -> RunsPage:
     try:
         standing, page = _read(filters)
     except FilterError as error:
-        return {**_surroundings(filters), "problem": str(error), "rows": [], "chips": []}
+        return replace(_surroundings(filters), problem=str(error))
     top = page.runs[0].run.id if page.runs else ""
-    return {
-        **_surroundings(filters),
-        "rows": [_row(worded) for worded in page.runs],
-        "chips": _chips(filters, standing.counts),
-        "exports": _exports(filters) if page.runs and may("export") else [],
-        "newest": filters.address(),
-        "first_page": not request.args.get("after"),
-        "older": filters.address(after=page.next) if page.next else None,
-        "pulse": layout.pulse("runs", layout.version(standing.marks), top=_top(top), **_asked(filters)),
-        "new_runs": _new_runs(page),
-    }
+    return replace(
+        _surroundings(filters),
+        rows=[_row(worded) for worded in page.runs],
+        chips=_chips(filters, standing.counts),
+        exports=_exports(filters) if page.runs and may("export") else [],
+        newest=filters.address(),
+        first_page=not request.args.get("after"),
+        older=filters.address(after=page.next) if page.next else None,
+        pulse=layout.pulse("runs", layout.version(standing.marks), top=_top(top), **_asked(filters)),
+        new_runs=_new_runs(page),
+    )
 
 
 def _read(filters: FilterBar) -> tuple[ListTotals, page_data.RunPageWithStatus]:
@@ -111,8 +131,8 @@ def _version(filters: FilterBar) -> str:
         return layout.version(str(error))
 
 
-def _surroundings(filters: FilterBar) -> dict[str, Any]:
-    return {"filters": filters, "workflows": page_data.workflows(), "periods": periods(), "may_bulk": may("bulk")}
+def _surroundings(filters: FilterBar) -> RunsPage:
+    return RunsPage(filters=filters, workflows=page_data.workflows(), periods=periods(), may_bulk=may("bulk"))
 
 
 def _filters() -> FilterBar:

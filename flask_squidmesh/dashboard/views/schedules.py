@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import uuid4
 
 from cronsim import CronSim
@@ -22,7 +21,7 @@ from ...storage.summaries import read_id
 from .. import confirmation, layout, page_data
 from ..authorization import may, require
 from ..available_commands import Button
-from ..layout import render
+from ..layout import Pulse, TemplateContext, render
 from ..text.language import N_, _, code, current_language, in_english
 
 SHOWN = 3
@@ -80,10 +79,19 @@ DEEDS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulesPage(TemplateContext):
+    """All of them."""
+
+    part: str = "squidmesh/_schedules.html"
+    rows: list[ScheduleRow]
+    pulse: Pulse
+
+
 def show() -> str:
     """The page."""
     require("list")
-    return render("schedules.html", **_content(page_data.schedules_now()))
+    return render("schedules.html", _content(page_data.schedules_now()))
 
 
 def refreshed(version: str) -> str | None:
@@ -92,16 +100,14 @@ def refreshed(version: str) -> str | None:
     found = page_data.schedules_now()
     if layout.version(found) == version:
         return None
-    return render("_pulse_fresh.html", swapped=True, **_content(found))
+    return render("_pulse_fresh.html", _content(found), swapped=True)
 
 
-def _content(found: list[ScheduleView]) -> dict[str, Any]:
+def _content(found: list[ScheduleView]) -> SchedulesPage:
     now = current_runtime().clock.now()
-    return {
-        "part": "squidmesh/_schedules.html",
-        "rows": [_row(each, now) for each in found],
-        "pulse": layout.pulse("schedules", layout.version(found)),
-    }
+    return SchedulesPage(
+        rows=[_row(each, now) for each in found], pulse=layout.pulse("schedules", layout.version(found))
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from flask import abort, url_for
 from markupsafe import Markup
 
 from ...definition.spec import StepSpec, TriggerSpec, WorkflowSpec
-from ...queries.figures import EndedRun, percentile
+from ...queries.figures import EndedRun, Version, percentile
 from ...queries.results import Count, GraphNode
 from ...queries.run_graph import outline
 from ...runtime.runtime import current_runtime
@@ -19,7 +18,7 @@ from .. import layout, page_data
 from ..authorization import may, require
 from ..drawing import graph_layout
 from ..host_hooks import redacted
-from ..layout import render
+from ..layout import Pulse, TemplateContext, render
 from ..text.badges import Badge, badge_of
 from ..text.language import N_, _, percent, plural
 from ..text.times import duration
@@ -56,10 +55,31 @@ class WorkflowRow:
     start: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowsPage(TemplateContext):
+    """All of them."""
+
+    part: str = "squidmesh/_workflows.html"
+    rows: list[WorkflowRow]
+    pulse: Pulse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowPage(TemplateContext):
+    """What changes on the page of one. failed_share: of the runs that ended within a day, in words."""
+
+    part: str = "squidmesh/_workflow.html"
+    spec: WorkflowSpec
+    row: WorkflowRow
+    failed_share: Markup | None
+    versions: list[Version]
+    pulse: Pulse
+
+
 def show() -> str:
     """All of them."""
     require("list")
-    return render("workflows.html", **_content(_runs()))
+    return render("workflows.html", _content(_runs()))
 
 
 def refreshed(version: str) -> str | None:
@@ -68,19 +88,18 @@ def refreshed(version: str) -> str | None:
     found = _runs()
     if layout.version(found) == version:
         return None
-    return render("_pulse_fresh.html", swapped=True, **_content(found))
+    return render("_pulse_fresh.html", _content(found), swapped=True)
 
 
 def _runs() -> Runs:
     return page_data.runs_of([spec.name for spec in page_data.specs()])
 
 
-def _content(found: Runs) -> dict[str, Any]:
-    return {
-        "part": "squidmesh/_workflows.html",
-        "rows": [_row(spec, *found[spec.name]) for spec in page_data.specs()],
-        "pulse": layout.pulse("workflows", layout.version(found)),
-    }
+def _content(found: Runs) -> WorkflowsPage:
+    return WorkflowsPage(
+        rows=[_row(spec, *found[spec.name]) for spec in page_data.specs()],
+        pulse=layout.pulse("workflows", layout.version(found)),
+    )
 
 
 def show_one(name: str) -> str:
@@ -89,7 +108,7 @@ def show_one(name: str) -> str:
     spec = _spec(name)
     return render(
         "workflow.html",
-        **_content_of_one(spec, page_data.runs_of([spec.name])),
+        _content_of_one(spec, page_data.runs_of([spec.name])),
         drawing=graph_layout.draw(outline(spec), over=False),
         kind_of=_kind_of,
         schemas=[(trigger, _schema(trigger)) for trigger in spec.triggers.values()],
@@ -103,24 +122,23 @@ def refreshed_one(name: str, version: str) -> tuple[str, bool] | None:
     found = page_data.runs_of([spec.name])
     if layout.version(found) == version:
         return None
-    return render("_pulse_fresh.html", swapped=True, **_content_of_one(spec, found)), False
+    return render("_pulse_fresh.html", _content_of_one(spec, found), swapped=True), False
 
 
 def _spec(name: str) -> WorkflowSpec:
     return page_data.spec_named(name) or abort(404)
 
 
-def _content_of_one(spec: WorkflowSpec, found: Runs) -> dict[str, Any]:
+def _content_of_one(spec: WorkflowSpec, found: Runs) -> WorkflowPage:
     """What changes on the page, read after what the version says, so that no change is lost between them."""
     fare = page_data.fare_of(spec)
-    return {
-        "part": "squidmesh/_workflow.html",
-        "spec": spec,
-        "row": _row(spec, *found[spec.name]),
-        "failed_share": _failed_share(fare.day),
-        "versions": fare.versions,
-        "pulse": layout.pulse("workflow", layout.version(found), name=spec.name),
-    }
+    return WorkflowPage(
+        spec=spec,
+        row=_row(spec, *found[spec.name]),
+        failed_share=_failed_share(fare.day),
+        versions=fare.versions,
+        pulse=layout.pulse("workflow", layout.version(found), name=spec.name),
+    )
 
 
 def _row(spec: WorkflowSpec, counts: Mapping[str, Count], last: Sequence[EndedRun]) -> WorkflowRow:
