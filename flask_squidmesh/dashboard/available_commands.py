@@ -49,7 +49,7 @@ class CommandArguments(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
+class Command:
     """verb: its page below the run's. name: the word for `authorize`. call: the control call that does it.
 
     extras: what the form adds to the call; raises Invalid. fields: the template with those parts of the form.
@@ -100,15 +100,15 @@ def _reason(form: Form) -> CommandArguments:
 
 
 _ALL = (
-    Action(
+    Command(
         verb="approve", name="approve", call=run_commands.approve, text=N_("Approve"), tone="go", key="a", on_step=True
     ),
-    Action(
+    Command(
         verb="reject", name="reject", call=run_commands.reject, text=N_("Reject"), tone="danger", key="x", on_step=True
     ),
-    Action(verb="resume", name="resume", call=run_commands.unblock, text=N_("Resume"), tone="go", on_step=True),
-    Action(verb="retry", name="retry", call=run_commands.retry_step, text=N_("Run the step again"), on_step=True),
-    Action(
+    Command(verb="resume", name="resume", call=run_commands.unblock, text=N_("Resume"), tone="go", on_step=True),
+    Command(verb="retry", name="retry", call=run_commands.retry_step, text=N_("Run the step again"), on_step=True),
+    Command(
         verb="resolve",
         name="resolve",
         call=run_commands.resolve_step,
@@ -117,7 +117,7 @@ _ALL = (
         fields="_output_field.html",
         extras=_output,
     ),
-    Action(
+    Command(
         verb="fail",
         name="fail",
         call=run_commands.fail_step,
@@ -127,13 +127,13 @@ _ALL = (
         fields="_reason_field.html",
         extras=_reason,
     ),
-    Action(
+    Command(
         verb="retry-compensation",
         name="retry_compensation",
         call=run_commands.retry_compensation,
         text=N_("Try again to undo"),
     ),
-    Action(
+    Command(
         verb="replay",
         name="replay",
         call=run_commands.replay,
@@ -141,8 +141,8 @@ _ALL = (
         fields="_replay_fields.html",
         extras=_from_step,
     ),
-    Action(verb="acknowledge", name="acknowledge", call=run_commands.acknowledge, text=N_("Acknowledge")),
-    Action(
+    Command(verb="acknowledge", name="acknowledge", call=run_commands.acknowledge, text=N_("Acknowledge")),
+    Command(
         verb="cancel",
         name="cancel",
         call=run_commands.cancel,
@@ -152,8 +152,8 @@ _ALL = (
         extras=_compensate,
     ),
 )
-ACTIONS: Mapping[str, Action] = {action.name: action for action in _ALL}
-BY_VERB: Mapping[str, Action] = {action.verb: action for action in _ALL}
+COMMANDS: Mapping[str, Command] = {command.name: command for command in _ALL}
+BY_VERB: Mapping[str, Command] = {command.verb: command for command in _ALL}
 
 
 CONFIRMED_REPLAY = "replay_irreversible"
@@ -212,14 +212,14 @@ def buttons_of(possible: Iterable[AvailableCommand]) -> list[Button]:
 
 
 def offers(run: Run, explanation: Explanation, back: str | None) -> AvailableCommands:
-    """Everything about the run's actions. back: where one leads on to; None for the run itself."""
-    several = len({action.step for action in explanation.next_actions if action.step}) > 1
+    """Everything about the run's commands. back: where one leads on to; None for the run itself."""
+    several = len({each.step for each in explanation.next_actions if each.step}) > 1
     possible: dict[str | None, list[AvailableCommand]] = defaultdict(list)
-    for action in explanation.next_actions:
-        possible[action.step].append(_offer(run, action, several, back))
+    for each in explanation.next_actions:
+        possible[each.step].append(_offer(run, each, several, back))
     possible[None] += _confirmed_replay(run, explanation, back)
     impossible = [
-        AvailableCommand(ACTIONS[refused.action].label, why_not(refused))
+        AvailableCommand(COMMANDS[refused.action].label, why_not(refused))
         for refused in explanation.refusals
         if refused.reason != UNSAFE
     ]
@@ -304,7 +304,7 @@ def _confirmed_replay(run: Run, explanation: Explanation, back: str | None) -> I
     unsafe = next((refused for refused in explanation.refusals if refused.reason == UNSAFE), None)
     if unsafe is None:
         return
-    label, denied = ACTIONS[unsafe.action].label, refusal(CONFIRMED_REPLAY, run)
+    label, denied = COMMANDS[unsafe.action].label, refusal(CONFIRMED_REPLAY, run)
     if denied is not None:
         yield AvailableCommand(label, _("{why}. You cannot: {reason}", why=why_not(unsafe), reason=denied.reason))
     else:
@@ -312,11 +312,11 @@ def _confirmed_replay(run: Run, explanation: Explanation, back: str | None) -> I
 
 
 def _label(name: str, step: str | None, several: bool) -> Markup:
-    label = ACTIONS[name].label
+    label = COMMANDS[name].label
     return Markup("{} {}").format(label, code(step)) if several and step else label
 
 
 def _button(run: RunSummary, name: str, step: str | None, several: bool, back: str | None) -> Button:
-    action = ACTIONS[name]
-    address = url_for(".act", run_id=run.id, verb=action.verb, step=step, next=back)
-    return Button(_label(name, step, several).striptags(), address, action.tone, action.key)
+    command = COMMANDS[name]
+    address = url_for(".act", run_id=run.id, verb=command.verb, step=step, next=back)
+    return Button(_label(name, step, several).striptags(), address, command.tone, command.key)

@@ -21,7 +21,7 @@ from werkzeug.test import TestResponse
 
 from flask_squidmesh import Scope
 from flask_squidmesh.dashboard import Dashboard
-from flask_squidmesh.dashboard.available_commands import ACTIONS
+from flask_squidmesh.dashboard.available_commands import COMMANDS
 from flask_squidmesh.dashboard.payload_form import PREFIX
 from flask_squidmesh.dashboard.views.pulse import OF_LISTS, OF_ONE
 from flask_squidmesh.dashboard.views.schedules import DEEDS
@@ -34,7 +34,7 @@ from tests.web.visiting import forms_of
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 HTMX: Final = {"HX-Request": "true", "HX-Target": "main", "HX-Current-URL": "http://localhost/squidmesh/"}
 VERBS: Final = {
-    "act": [action.verb for action in ACTIONS.values()],
+    "act": [command.verb for command in COMMANDS.values()],
     "schedule": list(DEEDS),
     "bulk_go_on": ["continue", "stop"],
 }

@@ -13,7 +13,7 @@ from werkzeug.routing import Rule
 
 from flask_squidmesh import Cron, Scope, Wait, Workflow
 from flask_squidmesh.config import READING_ACTIONS
-from flask_squidmesh.dashboard.available_commands import ACTIONS
+from flask_squidmesh.dashboard.available_commands import COMMANDS
 from flask_squidmesh.dashboard.views.schedules import DEEDS
 from flask_squidmesh.runtime import bulk_jobs
 from flask_squidmesh.storage.tables import Base
@@ -23,7 +23,7 @@ from tests.web.visiting import Visitor, forms_of
 PREFIX = "/squidmesh"
 OF_THE_READER = f"{PREFIX}/prefs"
 VERBS = {
-    "act": [action.verb for action in ACTIONS.values()],
+    "act": [command.verb for command in COMMANDS.values()],
     "schedule": list(DEEDS),
     "bulk_go_on": ["continue", "stop"],
 }

@@ -12,7 +12,7 @@ import pytest
 
 from flask_squidmesh.config import WRITING_ACTIONS
 from flask_squidmesh.dashboard import list_address, redacted_documents
-from flask_squidmesh.dashboard.available_commands import ACTIONS
+from flask_squidmesh.dashboard.available_commands import COMMANDS
 from flask_squidmesh.dashboard.host_hooks import REDACTED, redacted
 from flask_squidmesh.dashboard.text import audit_text, command_text, times
 from flask_squidmesh.dashboard.text.badges import MARKS
@@ -41,7 +41,7 @@ def test_every_word_has_a_mark_and_no_two_look_alike() -> None:
 
 def test_every_action_on_a_run_has_a_page() -> None:
     without_page = {"start", "bulk", "bulk_any", "schedule_run", "schedule_pause", "replay_irreversible", "reveal"}
-    assert set(ACTIONS) == set(WRITING_ACTIONS) - without_page
+    assert set(COMMANDS) == set(WRITING_ACTIONS) - without_page
 
 
 APPROVAL = OpenDecision(step="review", visit=1, kind="approval", ok=("capture",), error="decline")
@@ -87,7 +87,7 @@ SITUATIONS = [
 
 def test_every_action_tells_its_consequence_and_what_was_done() -> None:
     possible = [action for facts in SITUATIONS for action in command_rules.judge(facts)[0]]
-    assert {action.action for action in possible} == set(ACTIONS)
+    assert {action.action for action in possible} == set(COMMANDS)
     for action in possible:
         assert command_text.consequence(action)
         assert command_text.done(action.action, "running", "capture")

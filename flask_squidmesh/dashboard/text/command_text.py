@@ -1,4 +1,4 @@
-"""What each action leads to, why one is not possible, and what was done: as sentences."""
+"""What each command leads to, why one is not possible, and what was done: as sentences."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from ...engine.command_rules import NextAction, Refusal
 from .language import N_, _, code, joined, plural
 
 
-def consequence(action: NextAction) -> Markup:
-    """What the action leads to, as the rest of a sentence that its name begins."""
-    return _CONSEQUENCES[action.action](action.leads_to)
+def consequence(command: NextAction) -> Markup:
+    """What the command leads to, as the rest of a sentence that its name begins."""
+    return _CONSEQUENCES[command.action](command.leads_to)
 
 
 def why_not(refusal: Refusal) -> Markup:
-    """Why the action is not possible now, as the rest of a sentence that its name begins."""
+    """Why the command is not possible now, as the rest of a sentence that its name begins."""
     sentence = _REFUSALS.get(refusal.reason)
     return sentence(refusal.details) if sentence else _("not possible now")
 
 
-def done(action: str, status: str, step: str | None) -> Markup:
-    """What is said after an action: what was done, and where the run is now."""
-    return Markup("{} {}").format(_(_DONE[action]), _whereabouts(status, step))
+def done(command: str, status: str, step: str | None) -> Markup:
+    """What is said after a command: what was done, and where the run is now."""
+    return Markup("{} {}").format(_(_DONE[command]), _whereabouts(status, step))
 
 
 def irreversible(blocking: Sequence[Blocking]) -> list[Markup]:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from ...engine.command_rules import NextAction
 from ...queries.results import DecisionView, InboxItem
-from ..available_commands import ACTIONS
+from ..available_commands import COMMANDS
 from ..host_hooks import Path
 from .command_text import consequence
 from .explanation_text import error_text
@@ -45,8 +45,8 @@ def _asking(item: InboxItem, decision: DecisionView, without_prompt: str) -> Mar
     return Markup(" ").join([asked or _(without_prompt, step=step), *leading])
 
 
-def _told(action: NextAction) -> Markup:
-    return _("{action} {leads}", action=ACTIONS[action.action].label, leads=consequence(action))
+def _told(command: NextAction) -> Markup:
+    return _("{action} {leads}", action=COMMANDS[command.action].label, leads=consequence(command))
 
 
 def _interrupted(item: InboxItem, decision: DecisionView, seen: Seen) -> Markup:

@@ -18,7 +18,7 @@ from ...runtime.runtime import current_runtime
 from ...storage.summaries import read_id
 from .. import confirmation, layout, list_address, page_data
 from ..authorization import current_scope, may, own_objection, refusal, require, shown_actor
-from ..available_commands import ACTIONS, may_not_approve
+from ..available_commands import COMMANDS, may_not_approve
 from ..endpoints import url_of
 from ..layout import TemplateContext, render
 from ..list_address import FilterBar
@@ -160,7 +160,7 @@ def _chosen() -> tuple[list[str], bool]:
 def _choices(found: list[RunCommands]) -> list[tuple[str, Markup, int]]:
     """The actions, each with how many of the runs it would take."""
     counted = [(name, sum(_verdict(name, each).why is None for each in found)) for name in bulk_jobs.CALLS]
-    return [(_with_action(name), ACTIONS[name].label, count) for name, count in counted if count]
+    return [(_with_action(name), COMMANDS[name].label, count) for name, count in counted if count]
 
 
 def _with_action(name: str) -> str:
@@ -211,14 +211,14 @@ def _preview(
 
 
 def _question(action: str, count: int) -> confirmation.Confirmation:
-    label = ACTIONS[action].label
+    label = COMMANDS[action].label
     return confirmation.Confirmation(
         right=action,
         heading=_("{action}: many runs", action=label),
         sentence=plural(count, "It is done with 1 run.", "It is done with {count} runs, one after another."),
         button=plural(count, "{action} for 1 run", "{action} for {count} runs", action=label),
         back=url_for(".runs"),
-        tone=ACTIONS[action].tone or "go",
+        tone=COMMANDS[action].tone or "go",
     )
 
 
@@ -306,7 +306,7 @@ def _content(job: bulk_jobs.BulkJobState) -> BulkJobPage:
     return BulkJobPage(
         job=job,
         going=going,
-        label=ACTIONS[job.action].label,
+        label=COMMANDS[job.action].label,
         failed=[item for item in shown if item.done is False],
         done=[item for item in shown if item.done],
         hidden=len(tried) - len(shown),

@@ -1,4 +1,4 @@
-"""The page of an action: GET shows what will happen, POST does it."""
+"""The page of a command: GET shows what will happen, POST does it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..available_commands import (
     BY_VERB,
     CONFIRMED_REPLAY,
     UNSAFE,
-    Action,
+    Command,
     CommandArguments,
     InvalidField,
     decided_last,
@@ -42,13 +42,13 @@ from ..text.language import _, in_english, joined
 
 @dataclass(slots=True)
 class CommandAttempt:
-    """One request for an action: what it is about, and what is wrong with the form so far.
+    """One request for a command: what it is about, and what is wrong with the form so far.
 
     blocked_from: the step from which a replay would repeat what is `blocking`; None for the beginning.
     """
 
     look: RunSnapshot
-    action: Action
+    command: Command
     step: str | None
     blocking: list[Blocking] = field(default_factory=list)
     blocked_from: str | None = None
@@ -67,17 +67,17 @@ class CommandAttempt:
     @property
     def right(self) -> str:
         """The word for `authorize`."""
-        return CONFIRMED_REPLAY if self.blocking else self.action.name
+        return CONFIRMED_REPLAY if self.blocking else self.command.name
 
     @property
     def possible(self) -> NextAction | None:
-        """The action as it would succeed now."""
+        """The command as it would succeed now."""
         return next((each for each in _offered(self) if each.step == self.step), None)
 
     @property
     def refusal(self) -> Refusal | None:
         """Why it would not succeed now."""
-        return next((each for each in self.explanation.refusals if each.action == self.action.name), None)
+        return next((each for each in self.explanation.refusals if each.action == self.command.name), None)
 
     @property
     def decision(self) -> DecisionAsked:
@@ -135,11 +135,11 @@ class CommandConflict(CommandPage):
 
 
 def enter(run_id: str, verb: str) -> CommandAttempt:
-    """The action at the step that the address names, for somebody who may do it there."""
-    action = BY_VERB.get(verb)
-    if action is None:
+    """The command at the step that the address names, for somebody who may do it there."""
+    command = BY_VERB.get(verb)
+    if command is None:
         abort(404)
-    attempt = _attempt(page_data.viewable_run(run_id), action, request.args.get("step"))
+    attempt = _attempt(page_data.viewable_run(run_id), command, request.args.get("step"))
     _allow(attempt)
     return attempt
 
@@ -153,7 +153,7 @@ def show(attempt: CommandAttempt) -> Response:
 
 def act(entered: CommandAttempt) -> Response:
     """Do it at the step that the form names, if the person may do it there too."""
-    attempt = _attempt(entered.look, entered.action, _step_in_form())
+    attempt = _attempt(entered.look, entered.command, _step_in_form())
     _allow(attempt)
     return _do(attempt)
 
@@ -165,12 +165,12 @@ def _step_in_form() -> str | None:
 def _allow(attempt: CommandAttempt) -> None:
     """Raises Refused where the person may not do it, or where nobody would be on record."""
     _require(attempt)
-    objection = may_not_approve(attempt.action.name, attempt.decision, attempt.run)
+    objection = may_not_approve(attempt.command.name, attempt.decision, attempt.run)
     if objection is not None and attempt.possible is not None:
-        raise Refused(attempt.action.name, objection, run_id=attempt.run.id)
+        raise Refused(attempt.command.name, objection, run_id=attempt.run.id)
     if current_actor() is None:
         raise Refused(
-            attempt.action.name, _("Nobody would be recorded as having done it: the app has to give mesh.actor.")
+            attempt.command.name, _("Nobody would be recorded as having done it: the app has to give mesh.actor.")
         )
 
 
@@ -183,8 +183,8 @@ def _require(attempt: CommandAttempt) -> None:
     require(attempt.right, attempt.run, decision_at(attempt.run, step).get("permission"), step=step)
 
 
-def _attempt(look: RunSnapshot, action: Action, chosen: str | None) -> CommandAttempt:
-    attempt = CommandAttempt(look, action, _step(look, action, chosen))
+def _attempt(look: RunSnapshot, command: Command, chosen: str | None) -> CommandAttempt:
+    attempt = CommandAttempt(look, command, _step(look, command, chosen))
     if attempt.refusal is not None and attempt.refusal.reason == UNSAFE:
         attempt.blocking = _blocking(attempt.refusal.details)
     return attempt
@@ -192,19 +192,19 @@ def _attempt(look: RunSnapshot, action: Action, chosen: str | None) -> CommandAt
 
 def _attempt_now(attempt: CommandAttempt) -> CommandAttempt:
     """The same, as the run stands now."""
-    return _attempt(page_data.run_with_history(attempt.run.id), attempt.action, _step_in_form())
+    return _attempt(page_data.run_with_history(attempt.run.id), attempt.command, _step_in_form())
 
 
-def _step(look: RunSnapshot, action: Action, chosen: str | None) -> str | None:
+def _step(look: RunSnapshot, command: Command, chosen: str | None) -> str | None:
     """The step that was chosen, else the only one that there is to choose, else the one decided last."""
-    offered = [each.step for each in look.explanation.next_actions if each.action == action.name]
+    offered = [each.step for each in look.explanation.next_actions if each.action == command.name]
     if chosen or len(offered) > 1:
         return chosen
-    return offered[0] if offered else decided_last(look.run, action.name)
+    return offered[0] if offered else decided_last(look.run, command.name)
 
 
 def _do(attempt: CommandAttempt) -> Response:
-    if attempt.action.on_step and not attempt.decision and attempt.possible is None:
+    if attempt.command.on_step and not attempt.decision and attempt.possible is None:
         return show(attempt)
     try:
         after = _call(attempt, _filled_in(attempt))
@@ -238,10 +238,10 @@ def _filled_in(attempt: CommandAttempt) -> CommandArguments:
     said = _("Say why, in a few words; it is kept with the run.")
     if missing:
         attempt.problems["comment"] = said
-    extras = attempt.action.extras(request.form)
-    if attempt.action.on_step:
+    extras = attempt.command.extras(request.form)
+    if attempt.command.on_step:
         extras["step"] = attempt.step
-    if attempt.action.name == "replay":
+    if attempt.command.name == "replay":
         extras["allow_irreversible"] = _confirmed(attempt)
         extras["undecided"] = undecided_by(attempt.run)
     if missing:
@@ -264,7 +264,7 @@ def _typed(attempt: CommandAttempt) -> bool:
 
 
 def _call(attempt: CommandAttempt, arguments: CommandArguments) -> RunSummary:
-    return attempt.action.call(
+    return attempt.command.call(
         current_runtime(),
         attempt.run.id,
         scope=current_scope(),
@@ -276,7 +276,7 @@ def _call(attempt: CommandAttempt, arguments: CommandArguments) -> RunSummary:
 
 
 def _done(attempt: CommandAttempt, after: RunSummary) -> Response:
-    flash(done(attempt.action.name, after.status, after.current_step), "success")
+    flash(done(attempt.command.name, after.status, after.current_step), "success")
     target = None if after.id != attempt.run.id else layout.local_path(request.form.get("next"))
     return redirect(target or url_for(".run", run_id=after.id), 303)
 
@@ -294,7 +294,7 @@ def _form(attempt: CommandAttempt, status: int) -> Response:
         undoes=_undoes(attempt.possible),
         steps=_steps_to_choose(attempt),
         changes=_changes(attempt) if "allow_new_keys" in attempt.problems else (),
-        undecided=joined(undecided_by(attempt.run)) if attempt.action.name == "replay" else None,
+        undecided=joined(undecided_by(attempt.run)) if attempt.command.name == "replay" else None,
         visited=list(dict.fromkeys(each.step for each in attempt.run.step_runs or () if each.kind == "step")),
         key=request.form.get("key") or str(uuid4()),
         expected=request.form.get("expected") or attempt.run.decision,
@@ -307,7 +307,7 @@ def _form(attempt: CommandAttempt, status: int) -> Response:
 def _leads(attempt: CommandAttempt) -> Markup | None:
     """Where it leads: what has to be confirmed first leads there too."""
     if attempt.blocking:
-        return consequence(NextAction(attempt.action.name, action=attempt.action.name))
+        return consequence(NextAction(attempt.command.name, action=attempt.command.name))
     return consequence(attempt.possible) if attempt.possible else None
 
 
@@ -315,9 +315,9 @@ def _blocking(obstacle: Obstacle) -> list[Blocking]:
     return list(obstacle.blocked_by) if isinstance(obstacle, UnsafeReplay) else []
 
 
-def _undoes(action: NextAction | None) -> list[str]:
+def _undoes(command: NextAction | None) -> list[str]:
     """The steps of which a person who cancels may choose that they are undone."""
-    return list(action.leads_to.compensates) if action and isinstance(action.leads_to, RunStops) else []
+    return list(command.leads_to.compensates) if command and isinstance(command.leads_to, RunStops) else []
 
 
 def _changes(attempt: CommandAttempt) -> list[tuple[str, Markup | None, Markup]]:
@@ -339,11 +339,11 @@ def _steps_to_choose(attempt: CommandAttempt) -> list[str]:
     if attempt.step is not None:
         return []
     asked = {each.step: decision_at(attempt.run, each.step) for each in _offered(attempt) if each.step}
-    return [step for step in asked if may(attempt.action.name, attempt.run, asked[step].get("permission"), step=step)]
+    return [step for step in asked if may(attempt.command.name, attempt.run, asked[step].get("permission"), step=step)]
 
 
 def _offered(attempt: CommandAttempt) -> list[NextAction]:
-    return [each for each in attempt.explanation.next_actions if each.action == attempt.action.name]
+    return [each for each in attempt.explanation.next_actions if each.action == attempt.command.name]
 
 
 def _conflict(attempt: CommandAttempt) -> Response:
