@@ -106,7 +106,7 @@ class SquidMesh(Commands):
         runtime.host.share_tables()
         app.cli.add_command(cli.group)
         runtime.notices = lambda: chain(notices(self._hooks), authorization.notices())
-        runtime.objection_in_bulk = authorization.objection
+        runtime.objection_in_bulk = authorization.objection_while_away
         if config.url_prefix is not None:
             app.register_blueprint(create_blueprint(self._hooks, url_prefix=config.url_prefix))
         if config.dev_worker:

@@ -409,7 +409,7 @@ def _needed(action: str, permission: str | None) -> str:
 Ask = Callable[[AccessQuestion], Deny | None]
 
 
-def objection(job: BulkJobState, item: BulkItem) -> str | None:
+def objection_while_away(job: BulkJobState, item: BulkItem) -> str | None:
     """Why it may not be done while the person is not there; None where it may, and for a job that no page has begun."""
     mount = job.mount
     if mount is None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 
-def objection(
+def why_not_adopted(
     runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, rows: Sequence[StepFact]
 ) -> str | None:
     """Why this process may not have the run go by its definition; None where it may."""
@@ -65,7 +65,7 @@ def adopting(
     rows: all step runs of the run. output: what has just been added to its state. decisions: the other open
     decisions. regardless: although a newer definition is known, as nobody has it.
     """
-    reason = None if regardless else objection(runtime, connection, spec, run, rows)
+    reason = None if regardless else why_not_adopted(runtime, connection, spec, run, rows)
     around = DecisionContext(
         state={} if reason else _state(connection, spec, run, payload, output),
         decisions=decisions,
