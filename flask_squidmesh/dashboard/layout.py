@@ -34,6 +34,7 @@ from werkzeug.local import LocalProxy
 
 from ..definition.tenants import NO_TENANT
 from ..errors import SquidMeshError
+from ..queries.inbox import is_overdue
 from ..queries.results import Count
 from ..runtime.runtime import current_runtime
 from ..storage.summaries import RunSummary
@@ -170,7 +171,7 @@ def _other_zone() -> tuple[str, str] | None:
 
 def due(due_at: datetime, now: datetime) -> Markup:
     """When a decision is due, or how long it has been."""
-    if due_at <= now:
+    if is_overdue(due_at, now):
         return _("<b>overdue by {length}</b>", length=times.elapsed(due_at, now))
     return _("due {time}", time=times.stamp(due_at, zone(), now))
 

@@ -27,11 +27,16 @@ from .run_record import DecisionKept, Row, approvals_in, in_order, spec_of, step
 DUE_SOON: Final = 0.25
 
 
+def is_overdue(due_at: datetime | None, now: datetime) -> bool:
+    """Whether the time by which somebody has to decide has come; `needs_due_at <= NOW` is the same in SQL."""
+    return due_at is not None and due_at <= now
+
+
 def deadline(since: datetime, decide_by: datetime | None, now: datetime) -> str | None:
     """on_time, due_soon (the last quarter of the time has begun) or overdue; None without a deadline."""
     if decide_by is None:
         return None
-    if now >= decide_by:
+    if is_overdue(decide_by, now):
         return "overdue"
     return "due_soon" if now >= decide_by - (decide_by - since) * DUE_SOON else "on_time"
 
@@ -188,7 +193,7 @@ def _item(row: Row, now: datetime) -> InboxItem:
         kind="stuck" if is_stuck else needs.kind if needs else "",
         since=row["stuck_due_at"] if is_stuck else (needs and needs.since) or run.updated_at,
         due_at=needs.due_at if needs else None,
-        overdue=bool(needs and needs.due_at and needs.due_at <= now),
+        overdue=is_overdue(needs.due_at if needs else None, now),
         decisions=(),
         next_actions=(),
         error=row["error"],

@@ -276,6 +276,26 @@ def test_a_decision_says_whose_it_is_and_by_when(visitor: Visitor) -> None:
     assert "overdue by" in text_of(decision)
 
 
+def test_a_decision_is_overdue_on_every_page_from_the_very_moment_that_it_is_due(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    mesh, clock = mesh_of(visitor.app), visitor.app.extensions["squidmesh"].clock
+    with visitor.app.app_context():
+        needs = mesh.inspect_run(run_id).needs
+    assert needs is not None
+    assert needs.due_at is not None
+    due_at = needs.due_at
+    monkeypatch.setattr(clock, "now", lambda: due_at - timedelta(microseconds=1))
+    for path in ("/", "/runs", f"/runs/{run_id}"):
+        assert "overdue by" not in visitor.read(path)
+    monkeypatch.setattr(clock, "now", lambda: due_at)
+    for path in ("/", "/runs", f"/runs/{run_id}"):
+        assert "overdue by 0 s" in visitor.read(path), path
+    with visitor.app.app_context():
+        assert mesh.explain_run(run_id).details["deadline"] == "overdue"
+
+
 REFUSED_ADDRESSES = (
     *(
         "javascript:alert(1)",

@@ -129,4 +129,5 @@ def _parts(seconds: int) -> list[tuple[int, str]]:
 
 
 def _said(parts: list[tuple[int, str]]) -> str:
-    return " ".join(_(text, count=number(amount)) for amount, text in parts if amount)
+    told = [(amount, text) for amount, text in parts if amount] or parts[-1:]
+    return " ".join(_(text, count=number(amount)) for amount, text in told)

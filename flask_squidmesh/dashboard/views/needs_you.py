@@ -10,7 +10,7 @@ from flask import redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from ...queries.inbox import marks
+from ...queries.inbox import is_overdue, marks
 from ...queries.results import AuditEventView, Count, DecisionView, Inbox, InboxItem
 from ...runtime.runtime import current_runtime
 from ...storage.summaries import RunSummary
@@ -130,7 +130,7 @@ def _card(item: InboxItem, decision: DecisionView | None, word: str | None, now:
         who=who_decides(decision) if decision else [],
         since=_since(decision.asked_at if decision else item.since, now),
         due=layout.due(due_at, now) if due_at else None,
-        overdue=bool(due_at and due_at <= now),
+        overdue=is_overdue(due_at, now),
         buttons=inbox_buttons(item, decision, back=url_for(".inbox", word=word)),
         alike=url_for(".runs", error=run.error_fingerprint) if item.alike else None,
         alike_count=item.alike + 1,

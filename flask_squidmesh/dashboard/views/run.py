@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 
 from ...engine.transitions import TERMINAL
 from ...queries.audit_log import place_of
+from ...queries.inbox import is_overdue
 from ...queries.results import AttemptView, AuditEventView, DecisionView, Run, StepRunView, TimelineEvent
 from ...queries.run_snapshot import RunSnapshot
 from ...runtime.runtime import current_runtime
@@ -125,7 +126,7 @@ def refreshed(run_id: str, version: str) -> tuple[str, bool] | None:
 
 def _version(run: RunSummary, word: str) -> str:
     """What the page shows, in short; a deadline that has passed shows too."""
-    late = bool(run.needs and run.needs.due_at and run.needs.due_at <= current_runtime().clock.now())
+    late = is_overdue(run.needs.due_at if run.needs else None, current_runtime().clock.now())
     return f"{run.revision}.{word}.{late:d}"
 
 

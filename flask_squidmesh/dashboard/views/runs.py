@@ -17,6 +17,7 @@ from htmx_flask.response import make_response
 from markupsafe import Markup
 
 from ...errors import FilterError
+from ...queries.inbox import is_overdue
 from ...queries.results import Count
 from ...queries.run_list import ListTotals
 from ...runtime.runtime import current_runtime
@@ -185,7 +186,7 @@ def _when(run: RunSummary, word: str, now: datetime) -> Markup:
 
 
 def _due(due_at: datetime, now: datetime) -> Markup:
-    if due_at < now:
+    if is_overdue(due_at, now):
         return _("overdue by {length}", length=times.elapsed(due_at, now))
     return _("due {time}", time=times.stamp(due_at, layout.zone(), now))
 
