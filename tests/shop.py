@@ -15,8 +15,12 @@ from flask_sqlalchemy import SQLAlchemy
 from pydantic import BaseModel
 
 from flask_squidmesh import Delivery, Executor, Run, SquidMesh, StepContext, Workflow
+from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.storage import tables
+from flask_squidmesh.storage.work_queue import Claim
 from flask_squidmesh.testing import SettableClock, drain
 from tests.commits import around_commits, statements_told
 
@@ -152,6 +156,18 @@ class Shop:
         if step is None:
             return self.mesh.perform({"kind": "compensation", "run_id": run_id})
         return self.mesh.perform({"kind": "step", "run_id": run_id, "step": step})
+
+    def claim_due(self, queue: str = "squidmesh", *, limit: int = 1, **options: Any) -> list[Claim]:
+        """What a worker's claiming does."""
+        return claim_due(self.runtime, queue, limit=limit, **options)
+
+    def perform(self, claim: Claim) -> str:
+        """What a worker does with what it claimed; answers the run's status afterwards."""
+        return deliver(self.runtime, claim)
+
+    def relay(self) -> int:
+        """What the relay does; answers how much it handed over again."""
+        return relay(self.runtime)
 
     @contextmanager
     def counted(self) -> Iterator[Counter[str]]:

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from flask_squidmesh import RunSummary, StepContext, Workflow
 from flask_squidmesh.definition.context import CompensationContext
 from flask_squidmesh.definition.workflow import Registry
-from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.storage import tables
 from tests.shop import Shop
@@ -142,7 +141,7 @@ class Stage:
                 return
             self.shop.runtime.claims.renew()
             self.shop.clock.advance(CLAIM_SECONDS + 1)
-            relay(self.shop.runtime)
+            self.shop.relay()
         raise AssertionError(f"the work does not end: {[self.shop.visits(run.id) for run in self.runs]}")
 
     def _dispatches(self) -> Sequence[Any]:

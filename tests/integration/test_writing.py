@@ -8,7 +8,6 @@ import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.engine.facts import Changes
-from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.storage import tables, write_batch
 from flask_squidmesh.storage.summaries import new_id
 from tests.shop import Shop
@@ -30,7 +29,7 @@ def test_changes_under_a_lost_claim_are_not_kept(migrated_url: str, mine: bool) 
     database = shop.runtime.database
     with shop.app.app_context():
         shop.start(Plain)
-        (claim,) = claim_due(shop.runtime, "squidmesh", limit=1)
+        (claim,) = shop.claim_due()
         held = write_batch.HeldClaim(
             dispatch_id=claim.dispatch_id,
             claim_id=claim.claim_id if mine else new_id(),

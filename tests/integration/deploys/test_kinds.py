@@ -12,7 +12,6 @@ import pytest
 
 from flask_squidmesh import Approval, Fixed, Log, Manual, Pause, Retry, RetryStep, Step, Wait, Workflow
 from flask_squidmesh.definition.elements import StepElement
-from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.testing import drain, work_through
 from tests.databases import engines_disposed
 from tests.shop import Order, Recording, Script, Shop, check_health, check_rows
@@ -162,7 +161,7 @@ def test_what_a_dead_worker_left_is_performed_as_the_kind_that_it_is_now(
     change = Change("step", kind)
     shop = open_shop(workflow(script, change, "step", style))
     run_id = shop.start(str(change))
-    assert claim_due(shop.runtime, "squidmesh", limit=1)
+    assert shop.claim_due()
     later = open_shop(workflow(script, change, kind, style))
     later.later(60)
     assert _answer(later, run_id) == CALLS.get(kind)

@@ -9,11 +9,8 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Approval, FailStep, Manual, Step, TransitionError, Workflow
-from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.runtime.definition_change import adopting
-from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.runtime.recorder import write
-from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.storage import fact_rows, tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Outcome, Recording, Script, Shop, error_of
@@ -29,12 +26,12 @@ def test_an_old_worker_records_its_step_and_leaves_what_follows(open_shop: OpenS
     old = open_shop(waiting(script, JOIN), executor=Recording())
     run_id = old.start("waiting")
     old.deliver(run_id, "a")
-    [claim] = claim_due(old.runtime, "squidmesh", limit=1)
+    [claim] = old.claim_due()
     new = open_shop(waiting(script, WITH_C), executor=Recording())
     with new.app.app_context():
         _bring_up(new, run_id)
     with old.app.app_context():
-        deliver(old.runtime, claim)
+        old.perform(claim)
         assert (old.status(run_id), calls_of(script, run_id)) == ("running", ["a", "b"])
         assert "newer definition" in old.mesh.explain_run(run_id).details["held"]
     drain()
@@ -57,12 +54,12 @@ def test_an_old_worker_sees_what_a_step_returned_that_the_newer_version_renames(
     run_id = first.start("summed")
     first.deliver(run_id, "find")
     old = open_shop(summed(*reversed(names[:-1])), executor=Recording())
-    [claim] = claim_due(old.runtime, "squidmesh", limit=1)
+    [claim] = old.claim_due()
     new = open_shop(summed(*reversed(names)))
     with new.app.app_context():
         _bring_up(new, run_id)
     with old.app.app_context():
-        deliver(old.runtime, claim)
+        old.perform(claim)
     drain()
     assert (new.status(run_id), script.calls, seen) == ("completed", ["find", "last"], [7])
 
@@ -89,7 +86,7 @@ def test_an_old_worker_goes_on_where_no_newer_one_takes_the_work_up(
     run_id = new.start("failing")
     drain_as(old)
     assert old.mesh.explain_run(run_id).reason == "definition_mismatch"
-    relay(old.runtime)
+    old.relay()
     old.clock.advance(timedelta(minutes=9))
     drain_as(old)
     assert script.calls == []
@@ -106,13 +103,13 @@ def test_what_a_newer_worker_lost_is_settled_once_by_the_old_one_that_finds_it(
     old = open_shop(failing(script, "a", None), executor=Recording())
     new = open_shop(failing(script, "b", None))
     run_id = new.start("failing")
-    claim_due(new.runtime, "squidmesh", limit=1)
+    new.claim_due()
     for shop in (old, new):
         shop.clock.advance(31)
     drain_as(old)
     assert old.mesh.explain_run(run_id).reason == "definition_mismatch"
     assert script.calls == []
-    relay(new.runtime)
+    new.relay()
     drain()
     assert (new.status(run_id), script.calls) == ("completed", ["first", "b"])
     assert new.events(run_id) == ["abandoned"]
@@ -141,12 +138,12 @@ def test_what_fails_for_good_in_an_old_worker_takes_the_error_route_of_the_newer
     old = open_shop(routed(), executor=Recording())
     run_id = old.start("routed")
     old.deliver(run_id, "a")
-    [claim] = claim_due(old.runtime, "squidmesh", limit=1)
+    [claim] = old.claim_due()
     new = open_shop(routed("tell"))
     with new.app.app_context():
         _bring_up(new, run_id)
     with old.app.app_context():
-        deliver(old.runtime, claim)
+        old.perform(claim)
     drain()
     assert (new.status(run_id), script.calls) == ("completed", ["a", "b", "tell"])
     assert script.contexts[-1].failure is not None
@@ -225,7 +222,7 @@ def test_a_run_that_a_change_of_style_does_not_fit_is_held(open_shop: OpenShop, 
         later.mesh.approve_run(at_two, actor="lee")
     assert (later.status(at_one), calls_of(script, at_one)) == ("completed", ["a", "b", "j"])
     back = open_shop(waiting(script, JOIN))
-    relay(back.runtime)
+    back.relay()
     drain()
     assert back.status(at_two) == "completed"
 
@@ -258,11 +255,11 @@ def test_a_failure_is_told_of_the_run_that_a_newer_version_ends(open_shop: OpenS
     old = open_shop(joined(), executor=Recording())
     run_id = old.start("joined")
     old.deliver(run_id, "a")
-    [claim] = claim_due(old.runtime, "squidmesh", limit=1)
+    [claim] = old.claim_due()
     new = open_shop(joined("c"))
     with new.app.app_context():
         _bring_up(new, run_id)
     with old.app.app_context():
-        deliver(old.runtime, claim)
+        old.perform(claim)
     drain()
     assert (new.status(run_id), error_of(new.look(run_id))["message"]) == ("failed", "no")

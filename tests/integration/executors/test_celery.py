@@ -23,7 +23,6 @@ from kombu.connection import Connection
 
 from flask_squidmesh import Manual, Step, Wait, Workflow
 from flask_squidmesh.executor import Payload
-from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.signals import run_dispatched
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import check_executor
@@ -139,7 +138,7 @@ def test_no_message_waits_for_longer_than_brokers_bear(open_shop: Callable[[str]
     run_id = shop.start(Patient)
     assert messages("memory://") == []
     shop.clock.advance(timedelta(hours=1))
-    relay(shop.runtime)
+    shop.relay()
     [message] = messages("memory://")
     assert message.payload[0] == [{"kind": "step", "run_id": run_id, "step": "linger"}]
 

@@ -34,8 +34,6 @@ from flask_squidmesh import (
 from flask_squidmesh.engine.transitions import RUN_MOVES, TERMINAL
 from flask_squidmesh.errors import SquidMeshError, TransitionError
 from flask_squidmesh.runtime import relay
-from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.work_queue import Claim
 from tests.databases import SqliteDatabases
@@ -125,17 +123,17 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(take_over=st.booleans(), limit=st.integers(1, 3))
     def work(self, take_over: bool, limit: int) -> None:
-        for claim in claim_due(self.shop.runtime, "squidmesh", limit=limit, take_over=take_over):
-            deliver(self.shop.runtime, claim)
+        for claim in self.shop.claim_due(limit=limit, take_over=take_over):
+            self.shop.perform(claim)
 
     @rule(take_over=st.booleans())
     def begin(self, take_over: bool) -> None:
-        self.held += claim_due(self.shop.runtime, "squidmesh", limit=1, take_over=take_over)
+        self.held += self.shop.claim_due(take_over=take_over)
 
     @precondition(lambda self: self.held)
     @rule()
     def end(self) -> None:
-        deliver(self.shop.runtime, self.held.pop(0))
+        self.shop.perform(self.held.pop(0))
 
     @rule()
     def relay(self) -> None:

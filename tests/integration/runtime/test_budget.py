@@ -9,9 +9,7 @@ from functools import partial
 import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.runtime.deliveries import deliver
-from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
@@ -33,7 +31,7 @@ class Costs:
         self.workflow = Single
         self.shop = open_shop(Single, *others, executor=executor)
         self.shop.start(Single)
-        relay(self.shop.runtime)
+        self.shop.relay()
         drain()
         self.sqlite = self.shop.runtime.database.dialect == "sqlite"
 
@@ -66,7 +64,7 @@ def test_a_start_with_a_key_is_one_commit_too(costs: Costs) -> None:
 @pytest.mark.rule("budget-commits")
 def test_a_first_claim_is_one_commit_of_few_statements(costs: Costs) -> None:
     costs.shop.start(costs.workflow)
-    of_claim = costs.of(lambda: claim_due(costs.shop.runtime, "squidmesh", limit=1))
+    of_claim = costs.of(lambda: costs.shop.claim_due())
     look, dispatch, step_run, run = 1, 1, 1, 1
     taking = dispatch + step_run + run if costs.sqlite else 1
     assert of_claim == {"commits": 1, "statements": look + taking}
@@ -76,7 +74,7 @@ def test_a_first_claim_is_one_commit_of_few_statements(costs: Costs) -> None:
 def test_noting_how_far_the_queue_has_come_adds_no_commit_and_little_in_a_few_seconds(costs: Costs) -> None:
     def of_claim() -> Counter[str]:
         costs.shop.start(costs.workflow)
-        return costs.of(lambda: claim_due(costs.shop.runtime, "squidmesh", limit=1))
+        return costs.of(lambda: costs.shop.claim_due())
 
     usual = of_claim()
     costs.shop.clock.advance(6)
@@ -96,17 +94,17 @@ def test_a_step_before_a_join_is_one_commit_of_three_statements(
     costs = Costs(open_shop, script, workflow)
     shop = costs.shop
     run_id = shop.start(workflow)
-    claims = claim_due(shop.runtime, "squidmesh", limit=width)
+    claims = shop.claim_due(limit=width)
     for claim in claims[:-1]:
         run, joins, written = 1, 1, 1 if not costs.sqlite else 5
         assert costs.of(partial(deliver, shop.runtime, claim)) == {"commits": 1, "statements": run + joins + written}
-    deliver(shop.runtime, claims[-1])
+    shop.perform(claims[-1])
     drain()
     assert shop.status(run_id) == "completed"
 
 
 def test_looking_for_work_in_vain_is_one_statement(costs: Costs) -> None:
-    of_look = costs.of(lambda: claim_due(costs.shop.runtime, "squidmesh", limit=1))
+    of_look = costs.of(lambda: costs.shop.claim_due())
     assert of_look == Counter({"commits": 1, "statements": 1} if costs.sqlite else {"statements": 1})
 
 
@@ -122,8 +120,8 @@ def test_a_round_of_the_relay_does_not_grow_with_the_queue(costs: Costs) -> None
         for _ in range(more):
             costs.shop.start(costs.workflow)
         costs.shop.clock.advance(70)
-        [claim] = claim_due(costs.shop.runtime, "squidmesh", limit=1)
-        deliver(costs.shop.runtime, claim)
-        return costs.of(lambda: relay(costs.shop.runtime))
+        [claim] = costs.shop.claim_due()
+        costs.shop.perform(claim)
+        return costs.of(lambda: costs.shop.relay())
 
     assert of_round_with(3) == of_round_with(30)

@@ -10,8 +10,6 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import Exponential, FailStep, Manual, Pause, Retry, RetryStep, RunNotFoundError, Step, Workflow
-from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.runtime.doctor import Finding
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.summaries import new_id
@@ -111,7 +109,7 @@ def test_healthy_runs_in_every_state_are_left_alone(shop: Shop) -> None:
     shop.mesh.cancel_run(cancelled)
     shop.mesh.replay_run(cancelled)
     shop.start(Chain)
-    claim_due(shop.runtime, "squidmesh", limit=1)
+    shop.claim_due()
     assert [str(finding) for finding in found(shop)] == []
 
 
@@ -143,7 +141,7 @@ def _claimed(workflow: type[Workflow], *statements: Callable[[str], Any]) -> Bre
 
     def make(shop: Shop) -> tuple[str, list[Any]]:
         run_id = shop.start(workflow)
-        claim_due(shop.runtime, "squidmesh", limit=100)
+        shop.claim_due(limit=100)
         return run_id, [statement(run_id) for statement in statements]
 
     return make
@@ -281,12 +279,12 @@ def test_a_lost_step_is_taken_over_like_that_of_a_dead_worker(
     shop: Shop, workflow: type[Workflow], status: str
 ) -> None:
     run_id = shop.start(workflow)
-    claim_due(shop.runtime, "squidmesh", limit=1)
+    shop.claim_due()
     write(shop, sa.delete(WORK))
     assert mend(shop) == ["dispatch"]
-    for claim in claim_due(shop.runtime, "squidmesh", limit=1, take_over=True):
+    for claim in shop.claim_due(take_over=True):
         assert claim.visit.attempts == 2
-        deliver(shop.runtime, claim)
+        shop.perform(claim)
     assert shop.status(run_id) == status
     assert "abandoned" in shop.events(run_id)
     assert found(shop) == []

@@ -7,8 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from flask_squidmesh import Approval, FailStep, Manual, Step, TransitionError, Workflow
-from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.storage.work_queue import Claim
 from tests.shop import Order, Script, Shop
 
@@ -18,7 +16,7 @@ TIMEOUT = 30
 
 def claim_of(shop: Shop, step: str) -> Claim:
     """Claim work until the step's is among it; what else was claimed is put off, as by workers that died."""
-    claims = [claim for _ in range(9) for claim in claim_due(shop.runtime, "squidmesh", limit=9)]
+    claims = [claim for _ in range(9) for claim in shop.claim_due(limit=9)]
     return next(claim for claim in claims if claim.visit.step == step)
 
 
@@ -30,7 +28,7 @@ def test_a_step_that_was_lost_when_its_run_failed_is_not_offered_again(open_shop
 
     shop = open_shop(Beside)
     run_id = shop.start(Beside)
-    deliver(shop.runtime, claim_of(shop, "check"))
+    shop.perform(claim_of(shop, "check"))
     shop.later(TIMEOUT + 1)
     assert shop.visits(run_id) == [("charge", "paused"), ("check", "failed")]
     explained = shop.mesh.explain_run(run_id)
@@ -51,8 +49,8 @@ def failed_beside_an_interrupted_step(open_shop: OpenShop, script: Script) -> tu
 
     shop = open_shop(Beside, delivery_steps=1)
     run_id = shop.start(Beside)
-    deliver(shop.runtime, claim_of(shop, "begin"))
-    deliver(shop.runtime, claim_of(shop, "check"))
+    shop.perform(claim_of(shop, "begin"))
+    shop.perform(claim_of(shop, "check"))
     shop.later(TIMEOUT + 1)
     return shop, run_id
 

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Manual, ManualActionError, Step, StepContext, TransitionError, Workflow
-from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
 
@@ -109,11 +107,11 @@ def test_nothing_is_given_up_in_a_run_that_goes_on(open_shop: OpenShop, script: 
 
     shop = open_shop(Working)
     run_id = shop.start(Working)
-    [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
+    [claim] = shop.claim_due()
     shop.clock.advance(10_000)
     with pytest.raises(TransitionError):
         shop.mesh.fail_step(run_id, actor="lee")
-    deliver(shop.runtime, claim)
+    shop.perform(claim)
     assert shop.status(run_id) == "completed"
 
 
@@ -156,9 +154,9 @@ def test_of_several_hung_steps_one_has_to_be_named(open_shop: OpenShop, script: 
 
     shop = open_shop(Fanned)
     run_id = shop.start(Fanned)
-    claims = claim_due(shop.runtime, "squidmesh", limit=2)
+    claims = shop.claim_due(limit=2)
     if len(claims) == 1:
-        claims += claim_due(shop.runtime, "squidmesh", limit=1)
+        claims += shop.claim_due()
     shop.mesh.cancel_run(run_id, actor="lee")
     shop.clock.advance(TIMEOUT + 1)
     with pytest.raises(ManualActionError, match=r"one, other"):
@@ -166,7 +164,7 @@ def test_of_several_hung_steps_one_has_to_be_named(open_shop: OpenShop, script: 
     assert shop.mesh.fail_step(run_id, step="other", actor="lee").status == "cancelling"
     assert shop.mesh.fail_step(run_id, step="one", actor="lee").status == "cancelled"
     for claim in claims:
-        deliver(shop.runtime, claim)
+        shop.perform(claim)
     assert dict(shop.visits(run_id)) == {"one": "failed", "other": "failed"}
     assert shop.events(run_id)[-2:] == ["outcome_dropped", "outcome_dropped"]
 
@@ -179,13 +177,13 @@ def test_a_form_that_is_sent_twice_gives_up_once(open_shop: OpenShop, script: Sc
 
     shop = open_shop(Working)
     run_id = shop.start(Working)
-    [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
+    [claim] = shop.claim_due()
     shop.mesh.cancel_run(run_id, actor="lee")
     shop.clock.advance(TIMEOUT + 1)
     said: dict[str, Any] = {"actor": "lee", "expected": "open", "idempotency_key": "k"}
     first = shop.mesh.fail_step(run_id, **said)
     assert shop.mesh.fail_step(run_id, **said).revision == first.revision
-    deliver(shop.runtime, claim)
+    shop.perform(claim)
 
 
 @pytest.mark.rule("giving-up-at-once")
@@ -197,7 +195,7 @@ def test_of_giving_up_and_the_outcome_one_holds(open_shop: OpenShop, script: Scr
     shop = open_shop(Working)
     for _ in range(4):
         run_id = shop.start(Working)
-        [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
+        [claim] = shop.claim_due()
         shop.mesh.cancel_run(run_id, actor="lee")
         shop.clock.advance(TIMEOUT + 1)
         together, refused = threading.Barrier(2), list[TransitionError]()
@@ -205,7 +203,7 @@ def test_of_giving_up_and_the_outcome_one_holds(open_shop: OpenShop, script: Scr
         def end(claim: Any = claim, together: threading.Barrier = together) -> None:
             with shop.app.app_context():
                 together.wait(120)
-                deliver(shop.runtime, claim)
+                shop.perform(claim)
 
         ending = threading.Thread(target=end)
         ending.start()

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.storage import libpq
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
@@ -66,7 +65,7 @@ def test_a_pool_that_resets_nothing_is_given_no_open_transaction(migrated_postgr
             pooled.close()
             return bool(status == psycopg.pq.TransactionStatus.IDLE)
 
-        assert claim_due(shop.runtime, "squidmesh", limit=1) == []
+        assert shop.claim_due() == []
         assert is_idle()
         run_id = shop.start(workflow)
         drain()

@@ -23,8 +23,6 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
-from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.signals import run_transitioned, step_failed, step_started
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop, error_of
@@ -283,11 +281,11 @@ def test_a_cancelled_run_ends_where_the_step_that_a_worker_holds_cannot_begin(
 
     shop = open_shop(Alone, delivery_steps=1)
     run_id = shop.start(Alone)
-    [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
-    deliver(shop.runtime, claim)
-    [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
+    [claim] = shop.claim_due()
+    shop.perform(claim)
+    [claim] = shop.claim_due()
     assert shop.mesh.cancel_run(run_id, actor="lee", compensate=compensate).status == "cancelling"
-    deliver(shop.runtime, claim)
+    shop.perform(claim)
     assert (shop.status(run_id), shop.look(run_id).needs) == ("cancelled", None)
     drain()
     assert script.calls == ["begin", *(["undo"] if compensate else [])]

@@ -22,8 +22,7 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
-from flask_squidmesh.runtime.claimer import claim_due, take
-from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.runtime.claimer import take
 from flask_squidmesh.storage import tables, work_queue
 from flask_squidmesh.storage.work_queue import Claim
 from flask_squidmesh.storage.write_batch import WriteBatch
@@ -36,7 +35,7 @@ TIMEOUT = 30
 
 def claimed(shop: Shop) -> Claim:
     """What a worker holds that then dies."""
-    [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
+    [claim] = shop.claim_due()
     return claim
 
 
@@ -95,7 +94,7 @@ def test_after_three_lost_attempts_a_person_has_to_look(open_shop: OpenShop, scr
     shop = open_shop(workflow)
     run_id = shop.start(workflow)
     for _ in range(3):
-        claim_due(shop.runtime, "squidmesh", limit=1, take_over=True)
+        shop.claim_due(take_over=True)
         shop.clock.advance(TIMEOUT + 1)
     assert drain() == 0
     run = shop.look(run_id)
@@ -145,7 +144,7 @@ def test_a_late_worker_changes_nothing(open_shop: OpenShop, script: Script, capl
     late = claimed(shop)
     shop.later(TIMEOUT + 1)
     before = shop.look(run_id)
-    deliver(shop.runtime, late)
+    shop.perform(late)
     assert shop.look(run_id) == before
     assert "was lost" in caplog.text
     assert script.calls == ["reserve", "charge", "receipt", "reserve"]
@@ -158,10 +157,10 @@ def test_a_late_worker_changes_nothing_while_the_other_is_at_work(open_shop: Ope
     run_id = shop.start(workflow)
     late = claimed(shop)
     shop.clock.advance(TIMEOUT + 1)
-    [other] = claim_due(shop.runtime, "squidmesh", limit=1, take_over=True)
-    deliver(shop.runtime, late)
+    [other] = shop.claim_due(take_over=True)
+    shop.perform(late)
     assert shop.visits(run_id) == [("reserve", "running")]
-    deliver(shop.runtime, other)
+    shop.perform(other)
     assert shop.status(run_id) == "completed"
 
 
@@ -175,7 +174,7 @@ def test_a_late_failure_is_dropped_too(open_shop: OpenShop, script: Script) -> N
     run_id = shop.start(Slow)
     late = claimed(shop)
     shop.later(TIMEOUT + 1)
-    deliver(shop.runtime, late)
+    shop.perform(late)
     assert (shop.status(run_id), script.calls) == ("completed", ["work", "work"])
 
 
@@ -187,7 +186,7 @@ def test_a_step_can_ask_whether_its_claim_is_lost(open_shop: OpenShop, script: S
         seen.append(ctx.lost)
         if ctx.attempt == 1:
             shop.clock.advance(TIMEOUT + 1)
-            claim_due(shop.runtime, "squidmesh", limit=1, take_over=True)
+            shop.claim_due(take_over=True)
             shop.runtime.claims.renew()
             seen.append(ctx.lost)
 
@@ -211,7 +210,7 @@ def test_a_claim_that_is_renewed_is_kept(open_shop: OpenShop, script: Script) ->
         for _ in range(3):
             shop.clock.advance(TIMEOUT - 5)
             shop.runtime.claims.renew()
-        takers.extend(claim_due(shop.runtime, "squidmesh", limit=1, take_over=True))
+        takers.extend(shop.claim_due(take_over=True))
 
     class Slow(Workflow):
         place = Manual(Order)
@@ -268,16 +267,16 @@ def test_a_process_takes_over_only_after_it_has_reached_the_database_for_one_tim
     newcomer = Shop(shop.url, workflow)
     newcomer.clock.advance(TIMEOUT + 1)
     with newcomer.app.app_context():
-        assert claim_due(newcomer.runtime, "squidmesh", limit=1) == []
+        assert newcomer.claim_due() == []
         newcomer.clock.advance(TIMEOUT - 1)
-        assert claim_due(newcomer.runtime, "squidmesh", limit=1) == []
+        assert newcomer.claim_due() == []
         newcomer.runtime.database.contact.lost()
-        assert claim_due(newcomer.runtime, "squidmesh", limit=1) == []
+        assert newcomer.claim_due() == []
         newcomer.clock.advance(2)
-        assert claim_due(newcomer.runtime, "squidmesh", limit=1) == []
+        assert newcomer.claim_due() == []
         newcomer.clock.advance(TIMEOUT)
-        [claim] = claim_due(newcomer.runtime, "squidmesh", limit=1)
-        deliver(newcomer.runtime, claim)
+        [claim] = newcomer.claim_due()
+        newcomer.perform(claim)
     newcomer.runtime.database.dispose()
     assert script.calls == ["reserve", "charge", "receipt"]
 
@@ -291,7 +290,7 @@ def test_a_wrong_clock_takes_nothing_from_the_living(
     claimed(shop)
     right = shop.clock.now
     monkeypatch.setattr(shop.clock, "now", lambda: right() + timedelta(hours=1))
-    assert claim_due(shop.runtime, "squidmesh", limit=1, take_over=True) == []
+    assert shop.claim_due(take_over=True) == []
 
 
 @pytest.mark.rule("claims-taken-over")
@@ -322,8 +321,8 @@ def test_a_wait_and_a_compensation_are_taken_over_too(open_shop: OpenShop, scrip
     shop.clock.advance(61)
     claimed(shop)
     shop.clock.advance(TIMEOUT + 1)
-    [claim] = claim_due(shop.runtime, "squidmesh", limit=1, take_over=True)
-    deliver(shop.runtime, claim)
+    [claim] = shop.claim_due(take_over=True)
+    shop.perform(claim)
     assert (shop.status(run_id), script.calls) == ("failed", ["reserve", "fail"])
     claimed(shop)
     shop.later(TIMEOUT + 1)
@@ -335,10 +334,10 @@ def test_a_compensation_that_is_lost_again_and_again_fails(open_shop: OpenShop, 
     workflow = charging(script, FailStep("no"))
     shop = open_shop(workflow)
     run_id = shop.start(workflow)
-    [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
-    deliver(shop.runtime, claim)
+    [claim] = shop.claim_due()
+    shop.perform(claim)
     for _ in range(3):
-        claim_due(shop.runtime, "squidmesh", limit=1, take_over=True)
+        shop.claim_due(take_over=True)
         shop.clock.advance(TIMEOUT + 1)
     assert drain() == 0
     run = shop.look(run_id)
@@ -393,8 +392,8 @@ def test_an_irreversible_step_is_never_repeated_by_itself_after_a_loss(open_shop
     workflow = charging(script, irreversible=True)
     shop = open_shop(workflow, delivery_steps=1)
     run_id = shop.start(workflow)
-    [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
-    deliver(shop.runtime, claim)
+    [claim] = shop.claim_due()
+    shop.perform(claim)
     claimed(shop)
     shop.later(TIMEOUT + 1)
     run = shop.look(run_id)
@@ -575,7 +574,7 @@ def test_an_interrupted_step_that_did_happen_is_undone_with_the_others(open_shop
     shop.deliver(run_id, "reserve")
     assert claimed(shop).visit.step == "charge"
     shop.clock.advance(TIMEOUT + 1)
-    assert claim_due(shop.runtime, "squidmesh", limit=1, take_over=True) == []
+    assert shop.claim_due(take_over=True) == []
     assert shop.look(run_id).needs.kind == "interrupted"  # type: ignore[union-attr]
     shop.clock.advance(200)
     shop.deliver(run_id, "settle")

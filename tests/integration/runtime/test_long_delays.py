@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Manual, Step, Wait, Workflow
-from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.storage import tables
 from tests.shop import Order, Recording, Script, Shop
 
@@ -39,9 +38,9 @@ def test_a_long_delay_is_handed_over_when_it_has_passed(open_shop: OpenShop, scr
     run_id = shop.start(workflow)
     assert queue.given == []
     shop.clock.advance(timedelta(hours=3, minutes=59))
-    assert relay(shop.runtime) == 0
+    assert shop.relay() == 0
     shop.clock.advance(timedelta(minutes=1))
-    assert relay(shop.runtime) == 1
+    assert shop.relay() == 1
     assert queue.given == [({"kind": "step", "run_id": run_id, "step": "settle"}, None)]
 
 
@@ -50,13 +49,13 @@ def test_it_is_not_taken_for_work_that_waits_in_a_long_queue(open_shop: OpenShop
     queue, workflow = Forgetful(), waiting(script, hours=4)
     shop = open_shop(workflow, executor=queue)
     late, early = shop.start(workflow), shop.start(workflow)
-    relay(shop.runtime)
+    shop.relay()
     shop.clock.advance(timedelta(hours=4))
     shop.deliver(early, "settle")
     shop.deliver(early, "work")
     with shop.runtime.database.write() as connection:
         connection.execute(tables.queues.update().values(taken_upto=shop.clock.now() - timedelta(hours=1)))
-    relay(shop.runtime)
+    shop.relay()
     assert ({"kind": "step", "run_id": late, "step": "settle"}, None) in queue.given
 
 
@@ -77,7 +76,7 @@ def test_what_came_too_early_is_left_until_its_time(open_shop: OpenShop, script:
     assert shop.deliver(run_id, "settle").outcome == "too_early"
     assert queue.given == []
     shop.clock.advance(timedelta(hours=4))
-    assert relay(shop.runtime) == 1
+    assert shop.relay() == 1
 
 
 def test_a_queue_holds_for_any_time_unless_it_says_otherwise(open_shop: OpenShop, script: Script) -> None:

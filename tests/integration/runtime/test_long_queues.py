@@ -11,8 +11,6 @@ import sqlalchemy as sa
 
 from flask_squidmesh import Manual, Retry, RetryStep, Step, Wait, Workflow
 from flask_squidmesh.runtime import relay as relaying
-from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.storage import tables
 from tests.shop import Order, Recording, Script, Shop
 
@@ -37,7 +35,7 @@ class Line:
         self.shop = open_shop(self.workflow, executor=self.queue)
         self.join()
         self.shop.clock.advance(61)
-        relay(self.shop.runtime)
+        self.shop.relay()
         self.take(self.runs_handed_over()[0])
         self.queue.given.clear()
 
@@ -64,7 +62,7 @@ def test_what_waits_in_a_long_queue_is_not_handed_over_again(line: Line) -> None
     for run_id in waiting[:4]:
         line.shop.clock.advance(120)
         line.take(run_id)
-        assert relay(line.shop.runtime) == 0
+        assert line.shop.relay() == 0
     assert line.runs_handed_over() == waiting
 
 
@@ -73,7 +71,7 @@ def test_what_the_queue_has_passed_over_is_handed_over_again(line: Line) -> None
     *lost, younger, waiting = [line.join() for _ in range(4)]
     line.shop.clock.advance(60)
     line.take(younger)
-    assert relay(line.shop.runtime) == 2
+    assert line.shop.relay() == 2
     again = line.runs_handed_over()[4:]
     assert sorted(again) == sorted(lost)
     assert waiting not in again
@@ -84,15 +82,15 @@ def test_one_repeat_is_outstanding_until_the_queue_has_passed_that_too(line: Lin
     lost, first, second = [line.join() for _ in range(3)]
     line.shop.clock.advance(60)
     line.take(first)
-    assert relay(line.shop.runtime) == 1
+    assert line.shop.relay() == 1
     line.shop.clock.advance(120)
     line.take(second)
-    assert relay(line.shop.runtime) == 0
+    assert line.shop.relay() == 0
     for _ in range(6):
         later = line.join()
     line.shop.clock.advance(60)
     line.take(later)
-    relay(line.shop.runtime)
+    line.shop.relay()
     assert line.runs_handed_over().count(lost) == 3
 
 
@@ -101,9 +99,9 @@ def test_where_nothing_is_taken_for_minutes_all_is_handed_over_again(line: Line)
     taken, lost = line.join(), line.join()
     line.take(taken)
     line.shop.clock.advance(100)
-    assert relay(line.shop.runtime) == 0
+    assert line.shop.relay() == 0
     line.shop.clock.advance(100)
-    assert relay(line.shop.runtime) == 1
+    assert line.shop.relay() == 1
     assert line.runs_handed_over()[-1] == lost
 
 
@@ -127,7 +125,7 @@ def test_what_is_in_no_queue_is_handed_over_however_long_the_queue_is(
     relaying = open_shop(single(Script(), "Other"), executor=line.queue) if obstacle == "held" else shop
     relaying.clock.move_to(shop.clock.now())
     relaying.runtime.database.contact.lost()
-    assert relay(relaying.runtime) == 1
+    assert relaying.relay() == 1
     assert line.runs_handed_over()[-1] == obstructed
     change(shop, obstructed, dict.fromkeys(claim))
 
@@ -178,7 +176,7 @@ def test_two_relays_at_once_hand_everything_over_once(open_shop: OpenShop, scrip
         each.clock.advance(61)
         with each.app.app_context():
             together.wait(120)
-            answers.append(relay(each.runtime))
+            answers.append(each.relay())
 
     threads = [threading.Thread(target=round_of, args=(each,)) for each in relays]
     for thread in threads:
@@ -206,13 +204,13 @@ def test_lost_work_of_workflows_that_nobody_knows_keeps_no_other_waiting(
     older = open_shop(Gone, executor=Recording())
     for _ in range(4):
         older.start(Gone)
-    assert len(claim_due(older.runtime, "squidmesh", limit=10)) == 4
+    assert len(older.claim_due(limit=10)) == 4
     shop = open_shop(known, executor=Recording())
     run_id = shop.start(known)
-    claim_due(shop.runtime, "squidmesh", limit=1)
+    shop.claim_due()
     shop.clock.advance(31)
-    relay(shop.runtime)
-    relay(shop.runtime)
+    shop.relay()
+    shop.relay()
     assert shop.events(run_id) == ["abandoned"]
     assert shop.deliver(run_id, "work").status == "completed"
     held = [row.held for row in shop.rows(tables.dispatches)]

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 
 from flask_squidmesh import FailStep, Manual, Retry, Step, StepContext, Workflow
 from flask_squidmesh.runtime import deliveries, recorder
-from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.runtime.dispatcher import Dispatcher
 from flask_squidmesh.storage import fact_rows
 from flask_squidmesh.testing import drain
@@ -250,7 +249,7 @@ def test_who_has_lost_the_claim_asks_no_more(
     def lose(ctx: StepContext) -> None:
         if ctx.attempt == 1:
             shop.clock.advance(shop.runtime.settings.claim_timeout + 1)
-            assert claim_due(shop.runtime, "squidmesh", limit=1, take_over=True)
+            assert shop.claim_due(take_over=True)
             shop.runtime.claims.renew()
 
     def refuse(*_: Any, **__: Any) -> None:
@@ -261,10 +260,10 @@ def test_who_has_lost_the_claim_asks_no_more(
     workflow = chain(script, lose)
     shop = open_shop(workflow)
     shop.start(workflow)
-    [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
+    [claim] = shop.claim_due()
     with monkeypatch.context() as patched:
         patched.setattr(deliveries, "record", refuse)
-        deliveries.deliver(shop.runtime, claim)
+        shop.perform(claim)
     assert tries == [1]
 
 

@@ -27,8 +27,6 @@ from flask_squidmesh import (
     Workflow,
 )
 from flask_squidmesh.runtime import deliveries, recorder
-from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop, error_of
@@ -831,10 +829,10 @@ def test_a_shutdown_in_the_middle_of_a_step_frees_the_step_at_once(open_shop: Op
     run_id = shop.start(workflow)
     with pytest.raises(KeyboardInterrupt):
         shop.deliver(run_id, "work")
-    [claim] = claim_due(shop.runtime, "squidmesh", limit=1, take_over=True)
+    [claim] = shop.claim_due(take_over=True)
     assert (claim.visit.step, claim.visit.attempts) == ("work", 2)
     assert shop.events(run_id) == ["abandoned"]
-    assert deliver(shop.runtime, claim) == "completed"
+    assert shop.perform(claim) == "completed"
 
 
 @pytest.mark.rule("outage-waits")

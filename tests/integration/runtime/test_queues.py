@@ -9,9 +9,6 @@ import pytest
 
 from flask_squidmesh import Approval, Cron, FailStep, Manual, Retry, RetryStep, Step, StepContext, Wait, Workflow
 from flask_squidmesh.executor import Payload
-from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.deliveries import deliver
-from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
@@ -65,8 +62,8 @@ def queues(shop: Shop) -> set[str]:
 
 def work(shop: Shop) -> None:
     """What `flask squidmesh worker --queue reports` does with what is due."""
-    while claims := claim_due(shop.runtime, REPORTS, limit=1):
-        deliver(shop.runtime, claims[0])
+    while claims := shop.claim_due(queue=REPORTS):
+        shop.perform(claims[0])
 
 
 @pytest.mark.rule("queue-stays")
@@ -107,7 +104,7 @@ def test_a_hosts_executor_is_told_a_queue_that_is_not_the_apps(elsewhere: Elsewh
     assert [given for given, _ in queue.given] == [{**step, "step": "gather"}]
     shop.deliver(run_id, "gather")
     shop.clock.advance(3600)
-    relay(shop.runtime)
+    shop.relay()
     told = [given for given, _ in queue.given[1:]]
     assert {**step, "step": "settle", "queue": REPORTS} in told
     assert all(given["queue"] == REPORTS for given in told)

@@ -11,7 +11,6 @@ import pytest
 
 from flask_squidmesh import Approval, ConflictError, Manual, Step, StepContext, TransitionError, Workflow
 from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
@@ -115,7 +114,7 @@ def test_of_two_workers_one_gets_the_step(open_shop: OpenShop, script: Script) -
         claims = at_once(shop, *[partial(claim_due, shop.runtime, "squidmesh", limit=1)] * 2)
         assert sorted(map(len, claims)) == [0, 1]
         for claim in [*claims[0], *claims[1]]:
-            deliver(shop.runtime, claim)
+            shop.perform(claim)
 
 
 @pytest.mark.rule("delivery-two-at-once")

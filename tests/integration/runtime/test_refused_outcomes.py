@@ -15,7 +15,6 @@ from psycopg import sql
 from flask_squidmesh import Manual, Retry, Step, Workflow
 from flask_squidmesh.runtime import recorder
 from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.storage.write_batch import ClaimLostError
 from flask_squidmesh.testing import drain, memory_app
 from tests.databases import PostgresDatabases, create_tables, engines_disposed
@@ -197,8 +196,8 @@ def test_a_step_that_keeps_every_connection_loses_no_claim(
     shop = Shop(migrated_postgres_url, workflow, engine_options=BRIEF, claim_timeout=1.5)
     with shop.app.app_context():
         run_id = shop.start(workflow)
-        [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
-        assert deliver(shop.runtime, claim) == "completed"
+        [claim] = shop.claim_due()
+        assert shop.perform(claim) == "completed"
         kept[0].close()
         assert (shop.status(run_id), script.calls) == ("completed", ["pay"])
     shop.runtime.database.dispose()

@@ -7,8 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from flask_squidmesh import Manual, Step, Workflow, signals
-from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.relay import relay
 from tests.shop import Recording, Script, Shop
 
 OpenShop = Callable[..., Shop]
@@ -24,7 +22,7 @@ def lost_step(open_shop: OpenShop, script: Script, queue: Recording, *, irrevers
 
     shop = open_shop(Single, executor=queue, claim_timeout=30)
     run_id = shop.start(Single)
-    claim_due(shop.runtime, "squidmesh", limit=1)
+    shop.claim_due()
     shop.clock.advance(31)
     return shop, run_id
 
@@ -35,8 +33,8 @@ def test_a_relay_has_a_dead_workers_step_delivered_again(open_shop: OpenShop, sc
     shop, run_id = lost_step(open_shop, script, queue)
     assert queue.steps == ["work"]
 
-    assert relay(shop.runtime) == 1
-    assert relay(shop.runtime) == 0
+    assert shop.relay() == 1
+    assert shop.relay() == 0
 
     assert queue.steps == ["work", "work"]
     assert shop.events(run_id) == ["abandoned"]
@@ -48,7 +46,7 @@ def test_a_relay_interrupts_what_cannot_be_undone(open_shop: OpenShop, script: S
     queue = Recording()
     shop, run_id = lost_step(open_shop, script, queue, irreversible=True)
 
-    relay(shop.runtime)
+    shop.relay()
 
     assert shop.events(run_id) == ["abandoned", "interrupted"]
     assert (shop.status(run_id), script.calls) == ("paused", [])
@@ -59,7 +57,7 @@ def test_a_relay_that_has_just_come_leaves_claims_alone(open_shop: OpenShop, scr
     shop, run_id = lost_step(open_shop, script, queue)
     shop.runtime.database.contact.lost()
 
-    assert relay(shop.runtime) == 0
+    assert shop.relay() == 0
     assert shop.events(run_id) == []
 
 

@@ -7,8 +7,6 @@ from itertools import pairwise
 import pytest
 
 from flask_squidmesh import FailStep, Manual, Step, Wait, Workflow
-from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.storage import tables
 from tests.shop import Order, Recording, Script, Shop
 
@@ -30,11 +28,11 @@ def test_what_nobody_takes_is_handed_over_again_less_and_less_often(open_shop: O
     queue, workflow = Recording(), single(script)
     shop = open_shop(workflow, executor=queue)
     run_id = shop.start(workflow)
-    assert relay(shop.runtime) == 0
+    assert shop.relay() == 0
     times = []
     for minute in range(1, 40):
         shop.clock.advance(60)
-        if relay(shop.runtime):
+        if shop.relay():
             times.append(minute)
     assert times[0] <= 2
     gaps = [later - earlier for earlier, later in pairwise(times)]
@@ -43,7 +41,7 @@ def test_what_nobody_takes_is_handed_over_again_less_and_less_often(open_shop: O
     assert len(queue.given) == 1 + len(times)
     assert all(payload == {"kind": "step", "run_id": run_id, "step": "work"} for payload, _ in queue.given)
     assert shop.deliver(run_id, "work").status == "completed"
-    assert relay(shop.runtime) == 0
+    assert shop.relay() == 0
 
 
 @pytest.mark.rule("starting-hand-over-fails", "relay-failed", "retry-hand-over-fails")
@@ -53,14 +51,14 @@ def test_a_failed_hand_over_is_made_again_soon(open_shop: OpenShop, script: Scri
     queue.failing = ConnectionError("a\0way")
     shop.start(workflow)
     shop.clock.advance(3)
-    assert relay(shop.runtime) == 0
+    assert shop.relay() == 0
     shop.clock.advance(8)
-    assert relay(shop.runtime) == 1
+    assert shop.relay() == 1
     shop.clock.advance(12)
-    assert relay(shop.runtime) == 0
+    assert shop.relay() == 0
     queue.failing = None
     shop.clock.advance(60)
-    assert relay(shop.runtime) == 1
+    assert shop.relay() == 1
     assert queue.steps == ["work"]
 
 
@@ -84,7 +82,7 @@ def test_intervals_double_up_to_an_hour(
     for interval in intervals:
         shop.clock.advance(waited)
         earliest = shop.runtime.clock.now()
-        assert relay(shop.runtime) == 1
+        assert shop.relay() == 1
         latest = shop.runtime.clock.now()
         [dispatch] = shop.rows(tables.dispatches)
         expected = timedelta(seconds=interval)
@@ -118,9 +116,9 @@ def test_a_wait_is_not_handed_over_before_its_time(open_shop: OpenShop, script: 
     shop = open_shop(Waiting, executor=Recording())
     shop.start(Waiting)
     shop.clock.advance(3500)
-    assert relay(shop.runtime) == 0
+    assert shop.relay() == 0
     shop.clock.advance(161)
-    assert relay(shop.runtime) == 1
+    assert shop.relay() == 1
 
 
 @pytest.mark.rule("relay-lost-claim")
@@ -128,9 +126,9 @@ def test_a_lost_claim_is_handed_over_for_others_to_take(open_shop: OpenShop, scr
     queue, workflow = Recording(), single(script)
     shop = open_shop(workflow, executor=queue)
     run_id = shop.start(workflow)
-    claim_due(shop.runtime, "squidmesh", limit=1)
+    shop.claim_due()
     shop.clock.advance(91)
-    assert relay(shop.runtime) == 1
+    assert shop.relay() == 1
     assert shop.deliver(run_id, "work").attempt == 2
 
 
@@ -144,10 +142,10 @@ def test_a_claim_that_nobody_could_renew_for_a_while_is_left_to_its_worker_for_a
         shop.runtime.claims.renew()
         shop.clock.advance(timeout + 30)
         shop.runtime.database.contact.lost()
-        handed_over.append(relay(shop.runtime))
+        handed_over.append(shop.relay())
         shop.clock.advance(31)
         shop.runtime.database.contact.lost()
-        handed_over.append(relay(shop.runtime))
+        handed_over.append(shop.relay())
 
     class Slow(Workflow):
         place = Manual(Order)
@@ -169,7 +167,7 @@ def test_compensations_are_handed_over_again_by_their_method(open_shop: OpenShop
     shop = open_shop(Saga, executor=queue)
     shop.deliver(shop.start(Saga), "a")
     shop.clock.advance(61)
-    assert relay(shop.runtime) == 1
+    assert shop.relay() == 1
     assert queue.steps == ["a", "undo", "undo"]
 
 
@@ -181,4 +179,4 @@ def test_a_round_is_bounded(open_shop: OpenShop, script: Script, many: int) -> N
     for _ in range(many):
         shop.start(workflow)
     shop.clock.advance(61)
-    assert [relay(shop.runtime), relay(shop.runtime), relay(shop.runtime)] == [100, many - 100, 0]
+    assert [shop.relay(), shop.relay(), shop.relay()] == [100, many - 100, 0]

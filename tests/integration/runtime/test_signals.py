@@ -25,7 +25,6 @@ from flask_squidmesh import (
     signals,
 )
 from flask_squidmesh.runtime import deliveries, recorder, signal_publisher
-from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.storage import fact_rows
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
@@ -138,7 +137,7 @@ def test_threads_tell_of_one_run_in_the_order_in_which_they_decided(
 
     shop = open_shop(Siblings)
     shop.start(Siblings)
-    claims = {claim.visit.step: claim for _ in range(2) for claim in claim_due(shop.runtime, "squidmesh", limit=1)}
+    claims = {claim.visit.step: claim for _ in range(2) for claim in shop.claim_due()}
     committed, told, tell = threading.Event(), threading.Event(), recorder.after_commit
 
     def tell_later(*recorded: Any) -> None:
@@ -153,7 +152,7 @@ def test_threads_tell_of_one_run_in_the_order_in_which_they_decided(
     thread = threading.Thread(target=deliveries.deliver, args=(shop.runtime, claims["slow"]), name="slow")
     thread.start()
     assert committed.wait(120)
-    deliveries.deliver(shop.runtime, claims["fast"])
+    shop.perform(claims["fast"])
     thread.join(120)
     assert ear.told[-3:] == ["step_completed slow", "step_completed fast", "run_transitioned running-completed"]
 

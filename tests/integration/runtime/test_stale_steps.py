@@ -7,8 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.storage.work_queue import Claim
 from flask_squidmesh.testing import drain
 from tests.shop import Script, Shop
@@ -38,7 +36,7 @@ def named_alike(script: Script) -> type[Workflow]:
 
 def claimed(shop: Shop) -> Claim:
     """What a worker holds that has begun the step."""
-    (claim,) = claim_due(shop.runtime, "squidmesh", limit=1)
+    (claim,) = shop.claim_due()
     return claim
 
 
@@ -56,7 +54,7 @@ def test_a_redelivered_job_reclaims_a_stale_step_from_a_living_worker(open_shop:
 
     assert (delivery.outcome, delivery.attempt, delivery.status) == ("executed", 2, "completed")
     assert shop.events(run_id) == ["abandoned"]
-    deliver(shop.runtime, slow)
+    shop.perform(slow)
     [visit] = shop.look(run_id).step_runs or ()
     assert [attempt.status for attempt in visit.attempts] == ["abandoned", "completed"]
 
@@ -71,7 +69,7 @@ def test_without_a_stale_timeout_a_living_claim_is_never_taken(open_shop: OpenSh
 
     assert shop.deliver(run_id, "work").outcome == "too_early"
     assert script.calls == []
-    deliver(shop.runtime, claim)
+    shop.perform(claim)
 
 
 @pytest.mark.parametrize("irreversible", [False, True])

@@ -13,8 +13,7 @@ from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.clock import SettableClock
 from flask_squidmesh.engine.decide import Progress
 from flask_squidmesh.runtime import deliveries
-from flask_squidmesh.runtime.claimer import FairClaimer, SuspectIsolation, claim_due, look_for_lost
-from flask_squidmesh.runtime.deliveries import deliver
+from flask_squidmesh.runtime.claimer import FairClaimer, SuspectIsolation, look_for_lost
 from flask_squidmesh.runtime.relay import take_from_dead_workers
 from flask_squidmesh.storage import tables, work_queue
 from flask_squidmesh.storage.database import Contact
@@ -39,7 +38,7 @@ def lost_among_many(open_shop: OpenShop, script: Script, **settings: Any) -> tup
     workflow = single(script)
     shop = open_shop(workflow, claim_timeout=TIMEOUT, **settings)
     lost = shop.start(workflow)
-    assert claim_due(shop.runtime, "squidmesh", limit=1)
+    assert shop.claim_due()
     for _ in range(20):
         shop.start(workflow)
     shop.clock.advance(TIMEOUT + 1)
@@ -59,7 +58,7 @@ def test_looking_for_what_has_expired_costs_a_statement_now_and_then(open_shop: 
     shop, _ = lost_among_many(open_shop, script)
     turns = FairClaimer(shop.runtime, "squidmesh")
     [lost] = turns.claim(limit=1)
-    deliver(shop.runtime, lost)
+    shop.perform(lost)
     counts = []
     for _ in range(3):
         with shop.counted() as counted:
@@ -95,7 +94,7 @@ def test_a_lost_step_that_cannot_be_settled_keeps_a_relay_from_no_other(
 ) -> None:
     shop = open_shop(single(script), claim_timeout=TIMEOUT, executor=Recording())
     first, second = shop.start("single"), shop.start("single")
-    assert len(claim_due(shop.runtime, "squidmesh", limit=2)) == 2
+    assert len(shop.claim_due(limit=2)) == 2
     shop.clock.advance(TIMEOUT + 1)
     abandon = Progress.abandon
 
@@ -113,7 +112,7 @@ def test_a_lost_step_that_cannot_be_settled_keeps_a_relay_from_no_other(
 def test_a_relay_gives_a_lost_step_its_place_in_the_queue_back(open_shop: OpenShop, script: Script) -> None:
     shop, lost = lost_among_many(open_shop, script, executor=Recording())
     assert take_from_dead_workers(shop.runtime) == 1
-    assert [claim.run.id for claim in claim_due(shop.runtime, "squidmesh", limit=1)] == [lost]
+    assert [claim.run.id for claim in shop.claim_due()] == [lost]
 
 
 def deliver_another(shop: Shop, lost: str) -> None:
@@ -140,7 +139,7 @@ def test_what_a_dead_worker_held_waits_behind_no_job_of_the_hosts_queue(
 def test_several_that_a_dead_worker_held_follow_one_job_each(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(single(script), claim_timeout=TIMEOUT, executor=Recording(continues=True))
     lost = [shop.start("single") for _ in range(3)]
-    assert len(claim_due(shop.runtime, "squidmesh", limit=3)) == 3
+    assert len(shop.claim_due(limit=3)) == 3
     others = [shop.start("single") for _ in range(4)]
     shop.clock.advance(TIMEOUT + 1)
     done = []
@@ -226,7 +225,7 @@ def test_a_job_that_took_long_takes_over_none(
 def test_a_lost_step_waits_for_what_its_process_is_doing_and_comes_next(open_shop: OpenShop, script: Script) -> None:
     """It may have killed its worker, and is attempted alone."""
     shop, lost = lost_among_many(open_shop, script, executor=Recording(continues=True))
-    [company] = claim_due(shop.runtime, "squidmesh", limit=1, take_over=False)
+    [company] = shop.claim_due(take_over=False)
     shop.runtime.solitude.enter(company)
     deliver_another(shop, lost)
     assert (shop.status(lost), shop.events(lost)) == ("running", [])

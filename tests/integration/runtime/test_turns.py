@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Manual, Retry, Step, Workflow
-from flask_squidmesh.runtime.claimer import FairClaimer, claim_due, look
-from flask_squidmesh.runtime.deliveries import deliver
-from flask_squidmesh.runtime.relay import relay
+from flask_squidmesh.runtime.claimer import FairClaimer, look
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.work_queue import Claim
 from tests.integration.runtime.test_working import working
@@ -77,7 +75,7 @@ def test_steps_of_one_run_are_claimed_together(open_shop: OpenShop, script: Scri
     looked = look(shop.runtime, "squidmesh", limit=4)
     assert (runs_of(looked.claims), looked.left_some) == ([first, second], False)
     for claim in looked.claims:
-        deliver(shop.runtime, claim)
+        shop.perform(claim)
     assert shop.status(second) == "completed"
 
 
@@ -93,12 +91,12 @@ def test_a_run_whose_row_a_claim_writes_is_claimed_once_in_a_look(open_shop: Ope
     shop = open_shop(Shaky)
     run_id = shop.start(Shaky)
     for claim in look(shop.runtime, "squidmesh", limit=4).claims:
-        deliver(shop.runtime, claim)
+        shop.perform(claim)
     shop.clock.advance(60)
     claims = [look(shop.runtime, "squidmesh", limit=4).claims for _ in range(2)]
     assert [len(each) for each in claims] == [1, 1]
     for [claim] in claims:
-        deliver(shop.runtime, claim)
+        shop.perform(claim)
     assert shop.status(run_id) == "completed"
 
 
@@ -165,18 +163,18 @@ def test_an_old_worker_gives_new_ones_time_to_take_what_it_does_not_know(open_sh
     newer = open_shop(known, gone)
     run_id = newer.start(gone)
     older = open_shop(known)
-    assert claim_due(older.runtime, "squidmesh", limit=1) == []
+    assert older.claim_due() == []
     [row] = older.rows(tables.dispatches)
     assert (row.held, row.claim_id) == (None, None)
     for each in (newer, older):
         each.clock.advance(10)
-    assert claim_due(older.runtime, "squidmesh", limit=1) == []
+    assert older.claim_due() == []
     [row] = older.rows(tables.dispatches)
     assert "knows no step work" in row.held
 
-    assert relay(newer.runtime) == 1
-    assert claim_due(older.runtime, "squidmesh", limit=1) == []
-    assert runs_of(claim_due(newer.runtime, "squidmesh", limit=1)) == [run_id]
+    assert newer.relay() == 1
+    assert older.claim_due() == []
+    assert runs_of(newer.claim_due()) == [run_id]
 
 
 @pytest.mark.rule("deploy-unknown-held")
@@ -209,8 +207,8 @@ def test_a_relay_queues_what_was_put_back_once_it_knows_it(open_shop: OpenShop, 
     run_id = newer.start(added)
     older = open_shop(known, executor=Recording())
     assert older.deliver(run_id, "work").outcome == "held"
-    assert relay(older.runtime) == 0
+    assert older.relay() == 0
     with newer.app.app_context():
-        assert relay(newer.runtime) == 1
+        assert newer.relay() == 1
         assert newer.runtime.executor.given[-1][0]["run_id"] == run_id  # type: ignore[attr-defined]
         assert newer.deliver(run_id, "work").status == "completed"

@@ -8,8 +8,6 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import Manual, Step, StepContext, Workflow
-from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.summaries import new_id
 from flask_squidmesh.testing import drain
@@ -45,10 +43,10 @@ def test_a_claim_that_was_taken_away_is_noticed_without_reading(open_shop: OpenS
 
     shop = open_shop(Plain)
     run_id = shop.start(Plain)
-    [claim] = claim_due(shop.runtime, "squidmesh", limit=1)
+    [claim] = shop.claim_due()
     with shop.runtime.database.write() as connection:
         connection.execute(sa.update(tables.dispatches).values(claim_id=new_id()))
-    assert deliver(shop.runtime, claim) == "running"
+    assert shop.perform(claim) == "running"
     assert shop.status(run_id) == "running"
     assert len(shop.rows(tables.dispatches)) == 1
 
@@ -59,10 +57,10 @@ def test_before_a_join_too_a_run_that_is_being_cancelled_is_decided_about_anew(
 ) -> None:
     workflow, shop = joining(open_shop, script)
     run_id = shop.start(workflow)
-    [left, right] = claim_due(shop.runtime, "squidmesh", limit=2)
+    [left, right] = shop.claim_due(limit=2)
     shop.mesh.cancel_run(run_id)
-    assert deliver(shop.runtime, left) == "cancelling"
-    assert deliver(shop.runtime, right) == "cancelled"
+    assert shop.perform(left) == "cancelling"
+    assert shop.perform(right) == "cancelled"
     assert "join" not in script.calls
 
 
@@ -70,12 +68,12 @@ def test_before_a_join_too_a_run_that_is_being_cancelled_is_decided_about_anew(
 def test_before_a_join_too_a_claim_that_was_taken_away_leaves_no_outcome(open_shop: OpenShop, script: Script) -> None:
     workflow, shop = joining(open_shop, script)
     run_id = shop.start(workflow)
-    [left, right] = claim_due(shop.runtime, "squidmesh", limit=2)
+    [left, right] = shop.claim_due(limit=2)
     with shop.runtime.database.write() as connection:
         mine = tables.dispatches.c.id == left.dispatch_id
         connection.execute(sa.update(tables.dispatches).where(mine).values(claim_id=new_id()))
-    assert deliver(shop.runtime, left) == "running"
-    assert deliver(shop.runtime, right) == "running"
+    assert shop.perform(left) == "running"
+    assert shop.perform(right) == "running"
     assert [row.status for row in shop.rows(tables.step_runs) if row.step == left.visit.step] == ["running"]
     assert shop.status(run_id) == "running"
 
@@ -96,8 +94,8 @@ def test_siblings_that_end_in_any_order_all_count(open_shop: OpenShop, script: S
     fan_out = type("FanOut", (Workflow,), {"place": Manual(Order), **steps})
     shop = open_shop(fan_out)
     run_id = shop.start(fan_out)
-    claims = [claim for _ in steps for claim in claim_due(shop.runtime, "squidmesh", limit=1)]
+    claims = [claim for _ in steps for claim in shop.claim_due()]
     for claim in reversed(claims):
-        deliver(shop.runtime, claim)
+        shop.perform(claim)
     assert shop.status(run_id) == "completed"
     assert sorted(script.calls) == sorted(steps)

@@ -15,7 +15,6 @@ from flask import appcontext_pushed
 
 from flask_squidmesh import FailStep, Manual, Retry, Step, Workflow, signals
 from flask_squidmesh.runtime import worker
-from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.runtime.worker import ThreadsLostError, Worker
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
@@ -300,7 +299,7 @@ def test_ctrl_c_in_an_executor_ends_a_start_that_the_relay_hands_over(open_shop:
     with pytest.raises(KeyboardInterrupt):
         shop.start(workflow)
     shop.clock.advance(61)
-    relay(shop.runtime)
+    shop.relay()
     assert queue.steps == ["work"]
 
 

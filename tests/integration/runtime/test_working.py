@@ -138,13 +138,12 @@ def test_a_stopped_worker_ends_its_step_and_takes_no_other(
 
 @pytest.mark.rule("worker-stops")
 def test_what_a_stopping_worker_has_claimed_and_not_begun_is_free_at_once(open_shop: OpenShop, script: Script) -> None:
-    from flask_squidmesh.runtime.claimer import claim_due
 
     workflow = chain(script)
     shop = open_shop(workflow)
     run_id = shop.start(workflow)
     worker = Worker(shop.runtime)
-    worker._ready.extend(claim_due(shop.runtime, "squidmesh", limit=1))
+    worker._ready.extend(shop.claim_due())
     worker.stop()
     assert worker._next() is None
     [dispatch] = shop.rows(tables.dispatches)

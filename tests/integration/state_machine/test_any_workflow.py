@@ -20,7 +20,6 @@ from hypothesis.stateful import (
 
 from flask_squidmesh.engine.transitions import TERMINAL
 from flask_squidmesh.executor import Payload
-from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.storage import tables
 from tests.integration.state_machine.deploys import Change, changes
 from tests.integration.state_machine.extent import EXTENT, ROUNDS
@@ -196,7 +195,7 @@ class AnyWorkflow(RuleBasedStateMachine):
         if trouble == "lost":
             self.world.queue.given.clear()
         with self.world.process(mishap):
-            relay(self.world.shop.runtime)
+            self.world.shop.relay()
 
     # -- time and people ---------------------------------------------------------------------------------------
 

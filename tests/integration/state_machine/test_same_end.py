@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from flask_squidmesh import RunSummary
 from flask_squidmesh.engine.transitions import TERMINAL
 from flask_squidmesh.queries.results import StepRunView
-from flask_squidmesh.runtime.relay import relay
 from tests.integration.state_machine.building import Call, output_of
 from tests.integration.state_machine.extent import EXTENT, ROUNDS
 from tests.integration.state_machine.invariants import Watcher, check_end
@@ -118,7 +117,7 @@ class Life:
             case "job" if world.queue.given:
                 world.perform(world.queue.given.pop(0)[0])
             case "relay":
-                relay(world.shop.runtime)
+                world.shop.relay()
             case "decide":
                 self._decide(world.runs[0])
 

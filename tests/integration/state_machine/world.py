@@ -13,9 +13,7 @@ from flask import current_app
 
 from flask_squidmesh import Delivery, signals
 from flask_squidmesh.engine.transitions import TERMINAL
-from flask_squidmesh.runtime.claimer import SuspectIsolation, claim_due
-from flask_squidmesh.runtime.deliveries import deliver
-from flask_squidmesh.runtime.relay import relay
+from flask_squidmesh.runtime.claimer import SuspectIsolation
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.work_queue import Claim
 from flask_squidmesh.testing import drain
@@ -154,7 +152,7 @@ class World:
 
     def claim(self, *, limit: int = 1, take_over: bool | None = True) -> None:
         """A worker claims work and keeps it for a while."""
-        claimed = claim_due(self.shop.runtime, QUEUE, limit=limit, take_over=take_over)
+        claimed = self.shop.claim_due(QUEUE, limit=limit, take_over=take_over)
         self.claims += claimed
         self._claimed_by.update({claim.claim_id: self.shop for claim in claimed})
 
@@ -162,14 +160,14 @@ class World:
         """The worker goes on with what it has claimed, however late."""
         shop = self._claimed_by[claim.claim_id]
         with shop.app.app_context():
-            deliver(shop.runtime, claim)
+            shop.perform(claim)
 
     def take_turn(self, version: int = -1) -> None:
         """Some worker, of the version that was deployed last or of another, claims the next work and performs it."""
         shop = self.shops[version]
         with shop.app.app_context():
-            for claim in claim_due(shop.runtime, QUEUE, limit=1, take_over=True):
-                deliver(shop.runtime, claim)
+            for claim in shop.claim_due(QUEUE, take_over=True):
+                shop.perform(claim)
 
     def perform(self, payload: Any) -> Delivery:
         """The host's queue delivers a job."""
@@ -199,7 +197,7 @@ class World:
             return
         given = self.queue.given
         given[:] = [(payload, None) for payload, _ in given]
-        relay(self.shop.runtime)
+        self.shop.relay()
         while job := next((job for job in given if job[1] is None), None):
             given.remove(job)
             self._begin_process()
