@@ -57,8 +57,9 @@ CREATE TRIGGER chaos_refuse BEFORE UPDATE ON squidmesh_step_runs FOR EACH STATEM
 """
 _TAKEN_OVER: Final = """
 SELECT extract(epoch FROM lost.finished_at)::float, extract(epoch FROM next.started_at)::float
-FROM squidmesh_attempts lost LEFT JOIN squidmesh_attempts next
-ON next.step_run_id = lost.step_run_id AND next.number = lost.number + 1
+FROM squidmesh_attempts lost JOIN squidmesh_step_runs visit ON visit.id = lost.step_run_id
+LEFT JOIN squidmesh_attempts next ON next.step_run_id = lost.step_run_id AND next.number = lost.number + 1
+    AND NOT coalesce((visit.settings->>'irreversible')::boolean, false)
 WHERE lost.step_run_id = %(id)s AND lost.number = %(number)s AND lost.status = 'abandoned'
 """
 
