@@ -35,12 +35,13 @@ from .shop import CLAIM_TIMEOUT, EXECUTOR, create_app
 
 HONEST: Final = {"max_connections": "200", "shared_buffers": "64MB"}
 KILLS: Final = 30
-LEAST_BETWEEN_KILLS: Final = 4.0
 RESTARTS_AT: Final = (0.33, 0.66)
 TROUBLES: Final = ("freeze", "read-only", "cut", "disk full")
 TROUBLE_SECONDS: Final = 2.5
 CALM_FROM: Final = 0.95
 LOOK: Final = 0.1
+LATEST_TAKEOVER: Final = 1.5
+"""Of a claim timeout."""
 
 _UNFINISHED: Final = """
 SELECT count(*) FROM squidmesh_runs WHERE finished_at IS NULL OR compensation IN ('running', 'requested')
@@ -90,6 +91,10 @@ class Trial:
             time.sleep(LOOK)
         return False
 
+    def had_worker(self, since: float, until: float) -> bool:
+        """Whether a worker lived from the one moment to the other."""
+        return self._processes.had_worker(since, until)
+
     def ask(self, statement: str, values: dict[str, Any] | None = None) -> list[Any]:
         """Query the database."""
         if self._connection is None:
@@ -105,7 +110,7 @@ class Trial:
             self._restart()
         elif self._troubles and done >= self._troubles[0][0]:
             self._trouble(self._troubles.pop(0)[1])
-        elif self._marks and done >= self._marks[0] and time.time() - self._killed_at > LEAST_BETWEEN_KILLS:
+        elif self._marks and done >= self._marks[0] and time.time() - self._killed_at > self._asked.between_kills:
             self._marks.pop(0)
             self._kill()
         self._replace_dead()
@@ -191,6 +196,7 @@ def _asked(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=4, help="of each worker")
     parser.add_argument("--claim-timeout", type=float, default=6.0, help="SQUIDMESH_CLAIM_TIMEOUT in seconds")
     parser.add_argument("--seconds", type=float, default=280.0, help="after which what is not done counts as hanging")
+    parser.add_argument("--between-kills", type=float, default=4.0, help="seconds, at least")
     parser.add_argument("--log", help="a file for what the processes print")
     return parser.parse_args(words)
 
@@ -236,11 +242,9 @@ def _report(
         "effects lost": str(len(found.lost)),
         "effects doubled beyond policy": str(len(found.doubled)),
         "SIGKILL to takeover": _spread(settled, asked.claim_timeout),
-        "  while the database stayed": _spread(_undisturbed(trial, settled, asked.claim_timeout), asked.claim_timeout),
+        "  while database and worker stayed": _spread(_undisturbed(trial, settled, asked), asked.claim_timeout),
         "SIGKILL to the next attempt": _spread(again, asked.claim_timeout),
-        "  while the database stayed, too": _spread(
-            _undisturbed(trial, again, asked.claim_timeout), asked.claim_timeout
-        ),
+        "  while both stayed": _spread(_undisturbed(trial, again, asked), asked.claim_timeout),
         "database frozen, read-only, cut, full": f"{len(trial.troubled) - trial.restarts} times",
         "flask squidmesh doctor": f"exit code {doctor.returncode}",
         "duration": f"{seconds:.0f} s",
@@ -257,12 +261,17 @@ def _report(
     return 0 if in_time and not faults and not doctor.returncode else 1
 
 
-def _undisturbed(trial: Trial, taken: Sequence[tuple[float, float]], timeout: float) -> list[tuple[float, float]]:
-    """Without those that were killed, or waited, within a claim timeout of trouble with the database."""
+def _undisturbed(
+    trial: Trial, taken: Sequence[tuple[float, float]], asked: argparse.Namespace
+) -> list[tuple[float, float]]:
+    """Without those that were killed, or waited, within a claim timeout of trouble with the database, and where no
+    worker lived that was at work for a claim timeout before and so long after that it had to take over."""
+    timeout = asked.claim_timeout
     return [
         (killed_at, seconds)
         for killed_at, seconds in taken
         if not any(began < killed_at + seconds and ended > killed_at - timeout for began, ended in trial.troubled)
+        and trial.had_worker(killed_at - timeout, killed_at + min(seconds, timeout * LATEST_TAKEOVER))
     ]
 
 
@@ -280,7 +289,8 @@ def _spread(measured: Sequence[tuple[float, float]], timeout: float) -> str:
     if not measured:
         return "nothing was left behind"
     taken = [seconds for _, seconds in measured]
-    return f"median {statistics.median(taken):.1f} s, worst {max(taken):.1f} s, at a claim timeout of {timeout:.0f} s"
+    median = statistics.median(taken)
+    return f"{len(taken)}: median {median:.1f} s, worst {max(taken):.1f} s, at a claim timeout of {timeout:.0f} s"
 
 
 if __name__ == "__main__":

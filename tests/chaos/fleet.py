@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +48,8 @@ class Member:
 
     role: Role
     process: subprocess.Popen[bytes]
+    began_at: float = field(default_factory=time.time)
+    ended_at: float = math.inf
 
 
 class Fleet:
@@ -55,27 +59,38 @@ class Fleet:
         self._environment = {**os.environ, **environment, "PYTHONPATH": str(ROOT)}
         self._log = log.open("wb")
         self.members = [self._begin(role) for role in wanted]
+        self._gone: list[Member] = []
 
     def kill_one(self, chosen: random.Random) -> int:
         """Kill a process and start another; return the id of the one that was killed."""
         [member] = chosen.choices(self.members, [member.role.risk for member in self.members])
         member.process.kill()
         member.process.wait()
-        self.members[self.members.index(member)] = self._begin(member.role)
+        self._replace(member)
         return member.process.pid
 
     def replace_dead(self) -> int:
         """Start those anew that ended although nobody killed them; return how many there were."""
         dead = [member for member in self.members if member.process.poll() is not None]
         for member in dead:
-            self.members[self.members.index(member)] = self._begin(member.role)
+            self._replace(member)
         return len(dead)
+
+    def had_worker(self, since: float, until: float) -> bool:
+        """Whether a worker lived from the one moment to the other."""
+        everybody = [member for member in (*self.members, *self._gone) if member.role.risk == 1.0]
+        return any(member.began_at <= since and until <= member.ended_at for member in everybody)
 
     def close(self) -> None:
         for member in self.members:
             member.process.kill()
             member.process.wait()
         self._log.close()
+
+    def _replace(self, member: Member) -> None:
+        member.ended_at = time.time()
+        self._gone.append(member)
+        self.members[self.members.index(member)] = self._begin(member.role)
 
     def _begin(self, role: Role) -> Member:
         process = subprocess.Popen(

@@ -135,6 +135,22 @@ def test_what_a_dead_worker_held_waits_behind_no_job_of_the_hosts_queue(
     assert len(script.calls) == 2
 
 
+@pytest.mark.rule("takeover-in-job", "claims-gap")
+def test_a_process_that_has_just_come_goes_on_with_what_a_relay_has_settled_and_takes_nothing_else(
+    open_shop: OpenShop, script: Script
+) -> None:
+    shop, lost = lost_among_many(open_shop, script, executor=Recording(continues=True))
+    shop.runtime.database.contact.lost()
+    deliver_another(shop, lost)
+    assert (shop.status(lost), shop.events(lost)) == ("running", [])
+    shop.clock.advance(TIMEOUT + 1)
+    assert take_from_dead_workers(shop.runtime) == 1
+    shop.runtime.database.contact.lost()
+    shop.runtime.lost_work_looks.hurry()
+    deliver_another(shop, lost)
+    assert shop.status(lost) == "completed"
+
+
 @pytest.mark.rule("takeover-in-job")
 def test_several_that_a_dead_worker_held_follow_one_job_each(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(single(script), claim_timeout=TIMEOUT, executor=Recording(continues=True))
