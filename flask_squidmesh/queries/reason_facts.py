@@ -93,10 +93,13 @@ class NothingToResume(ReasonFacts):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Interrupted(ReasonFacts):
-    """An attempt ended and nobody knows whether its effect happened."""
+    """An attempt ended and nobody knows whether its effect happened. attempts: all of them. abandoned: those at the end
+    whose worker was lost, one after another.
+    """
 
     irreversible: bool
     attempts: int
+    abandoned: int
     worker: str | None = None
     last_error: ErrorRecord | None = None
 

@@ -118,6 +118,7 @@ def interrupted(situation: Situation) -> Reason | None:
     facts = Interrupted(
         irreversible=bool(row["settings"].get("irreversible")),
         attempts=row["attempts"],
+        abandoned=row["abandoned"],
         worker=attempts[-1]["worker"] if attempts else None,
         last_error=row["error"],
     )

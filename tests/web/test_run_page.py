@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
-from tests.web.shop import Order, make_app, mesh_of, start
+from flask_squidmesh.runtime.claimer import claim_due
+from tests.web.shop import Order, Shipping, advance, make_app, mesh_of, start, work
 from tests.web.visiting import Visitor, queries
 
 
@@ -37,3 +39,17 @@ def test_a_run_of_many_steps_needs_few_queries(everywhere: Visitor, path: str) -
     reading = [text for text in queries(everywhere, f"/runs/{run_id}{path}") if "set_config" not in text]
     assert "SELECT" in reading[0]
     assert len(reading) <= 8
+
+
+def test_an_interruption_counts_the_attempts_that_were_lost_in_a_row_and_no_others(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Shipping, "7")  # whose first attempt fails
+    advance(visitor.app, timedelta(minutes=11))
+    for _ in range(3):
+        with visitor.app.app_context():
+            claim_due(visitor.app.extensions["squidmesh"], "squidmesh", limit=1, take_over=True)
+        advance(visitor.app, timedelta(seconds=31))
+    work(visitor.app)
+    assert "call_carrier was interrupted 3 times in a row" in visitor.read(f"/runs/{run_id}")
+    with visitor.app.app_context():
+        details = mesh_of(visitor.app).explain_run(run_id).details
+    assert (details["abandoned"], details["attempts"]) == (3, 4)

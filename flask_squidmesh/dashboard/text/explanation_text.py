@@ -27,7 +27,7 @@ from ...queries.reason_facts import (
     WorkerLost,
 )
 from ...queries.results import DecisionView, Explanation
-from .language import N_, _, code, joined
+from .language import N_, _, code, joined, plural
 from .times import JUST_NOW, elapsed, exact, stamp
 
 
@@ -120,9 +120,13 @@ def _interrupted(teller: ExplanationText) -> Markup:
     facts = teller.facts(Interrupted)
     if facts.irreversible:
         text = N_("{step} was interrupted, and nobody knows whether its effect, which cannot be undone, took place")
-    else:
-        text = N_("{step} was interrupted {count} times in a row")
-    return _(text, step=teller.step, count=facts.attempts)
+        return _(text, step=teller.step)
+    return plural(
+        max(facts.abandoned, 1),
+        "{step} was interrupted once",
+        "{step} was interrupted {count} times in a row",
+        step=teller.step,
+    )
 
 
 def _incident(teller: ExplanationText) -> Markup:
