@@ -25,7 +25,7 @@ from ..errors import (
     UnknownWorkflowError,
     UnsafeReplayError,
 )
-from . import authorization, endpoints, page_data
+from . import authorization, endpoints, page_data, redirects
 from .endpoints import ForeignForm, NoForms
 from .layout import render
 from .text.language import _, in_english
@@ -159,4 +159,6 @@ def _page(template: str, status: int, heading: str, **values: object) -> Answer:
 
 def _address() -> str:
     """The page again: as it was asked for, or the one that has the form."""
+    if redirects.is_no_page():
+        return redirects.page_that_asked()
     return request.script_root + request.full_path.rstrip("?")

@@ -252,6 +252,29 @@ def test_what_only_takes_forms_is_not_where_a_log_in_leads_back_to(migrated_sqli
     assert dict(parse_qsl(urlsplit(answer.location).query)) == {"next": "/squidmesh/runs?word=failed"}
 
 
+@pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}, {"Sec-Fetch-Mode": "navigate"}])
+def test_what_was_typed_is_not_lost_where_the_session_has_ended(
+    migrated_sqlite_url: str, headers: dict[str, str]
+) -> None:
+    visitor = _with_login(migrated_sqlite_url)
+    sent = {"comment": "I have seen <the> goods", "payload.note": "fragile", "payload.password": "canary", "key": "k"}
+    answer = visitor.client.post("/squidmesh/runs/1/approve", data=sent, headers=headers)
+    assert answer.status_code == 401
+    assert "HX-Redirect" not in answer.headers
+    assert "I have seen &lt;the&gt; goods</textarea>" in answer.text
+    assert "fragile" in answer.text
+    assert "canary" not in answer.text
+    assert "/login?next=" in answer.text
+
+
+def test_no_other_site_puts_text_on_the_page_that_leads_to_the_log_in(migrated_sqlite_url: str) -> None:
+    visitor = _with_login(migrated_sqlite_url)
+    sent = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    answer = visitor.client.post("/squidmesh/runs/1/approve", data={"comment": "call 0190"}, headers=sent)
+    assert answer.status_code == 401
+    assert "0190" not in answer.text
+
+
 def test_a_host_without_a_log_in_page_answers_as_it_always_does(migrated_sqlite_url: str) -> None:
     visitor = _with_login(migrated_sqlite_url)
     visitor.app.login_manager.login_view = None  # type: ignore[attr-defined]

@@ -462,3 +462,11 @@ def test_who_has_lost_the_scope_meanwhile_reaches_no_run_by_a_worker(
     assert (visitor.status(run_id) == "paused") == (said is not None)
     scopes["dana"], hooks.person = Scope.all(), "dana"
     assert (said or "Done with 1 run.") in visitor.read(f"/bulk/{job.id}")
+
+
+def test_a_form_that_counts_no_more_leads_to_the_page_of_the_job(visitor: Visitor, waiting: list[str]) -> None:
+    fields = preview(visitor, "action=approve&workflow=checkout")
+    job = job_of(visitor, send(visitor, "approve", fields, comment="all known"))
+    answer = visitor.send(f"/bulk/{job.id}/stop", {"comment": "no token"})
+    assert answer.status_code == 400
+    assert f'href="/squidmesh/bulk/{job.id}">Open the page again' in answer.text
