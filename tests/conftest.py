@@ -17,6 +17,7 @@ from tests import browser, postgres
 from tests.databases import PostgresDatabases, SqliteDatabases, engines_disposed
 from tests.requirements import missing
 from tests.serving import serving
+from tests.shop import Script
 from tests.waiting import eventually as wait_until
 
 if TYPE_CHECKING:
@@ -63,6 +64,12 @@ def loggers_enabled() -> Iterator[None]:
     for logger in logging.Logger.manager.loggerDict.values():
         if isinstance(logger, logging.Logger):
             logger.disabled = False
+
+
+@pytest.fixture
+def script() -> Script:
+    """What steps do, and what they were called with."""
+    return Script()
 
 
 @pytest.fixture(scope="session")

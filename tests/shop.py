@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from pydantic import BaseModel
 
-from flask_squidmesh import Delivery, Executor, Run, SquidMesh, StepContext, Workflow
+from flask_squidmesh import Delivery, Executor, Manual, Run, SquidMesh, Step, StepContext, Workflow
 from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.runtime.relay import relay
@@ -81,6 +81,11 @@ class Recording(Executor):
     def steps(self) -> list[str]:
         """The steps handed over so far; compensations as "undo"."""
         return [payload.get("step", "undo") for payload, _ in self.given]
+
+
+def single(script: Script, *outcomes: Outcome, called: str = "Single", **options: Any) -> type[Workflow]:
+    """A workflow of the one step `work`, which does what the script says. options: of the step."""
+    return type(called, (Workflow,), {"place": Manual(Order), "work": Step(script.does("work", *outcomes), **options)})
 
 
 # On a crowded machine another writer may take longer than the 5 s for which the driver waits.
@@ -188,6 +193,39 @@ class Shop:
                 yield counts
         finally:
             end()
+
+
+@contextmanager
+def shop_on(url: str, *workflows: type[Workflow], **engine_options: Any) -> Iterator[Shop]:
+    """A shop with an engine of these options, in whose app context the block goes on."""
+    shop = Shop(url, *workflows, engine_options=engine_options)
+    with shop.app.app_context():
+        yield shop
+    shop.runtime.database.dispose()
+
+
+@contextmanager
+def opening_shops(url: str, afterwards: Callable[[Shop], None] = lambda shop: None) -> Iterator[Callable[..., Shop]]:
+    """A function that makes a shop of workflows and settings, in whose app context the block goes on.
+
+    At the end of the block the rows of every run must agree with each other, and the doctor must find nothing.
+    afterwards: what is then done to the last shop.
+    """
+    with ExitStack() as stack:
+        shops: list[Shop] = []
+
+        def open_one(*workflows: Any, url: str = url, **settings: Any) -> Shop:
+            shop = Shop(url, *workflows, **settings)
+            stack.callback(shop.runtime.database.dispose)
+            stack.enter_context(shop.app.app_context())
+            shops.append(shop)
+            return shop
+
+        yield open_one
+        if shops:
+            check_rows(shops[-1])
+            check_health(shops[-1])
+            afterwards(shops[-1])
 
 
 def error_of(run: Run) -> Mapping[str, Any]:

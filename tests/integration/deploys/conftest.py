@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh.storage.tables import Base
 from tests.databases import PostgresDatabases, SqliteDatabases, engines_disposed
-from tests.shop import Script, Shop, check_health, check_rows
+from tests.shop import Shop, opening_shops
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
@@ -24,33 +22,13 @@ def shared_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def script() -> Script:
-    """What the steps do, and what they were called with."""
-    return Script()
-
-
-@pytest.fixture
 def open_shop(shared_url: str) -> Iterator[Callable[..., Shop]]:
     """A function that makes a shop of workflows and settings, in whose app context the test goes on.
 
-    At the end of the test the rows of every run must agree with each other, the doctor must find nothing, and the runs
-    go away.
+    At the end of the test all is checked, see `opening_shops`, and the runs go away.
     """
-    with engines_disposed(), ExitStack() as stack:
-        shops: list[Shop] = []
-
-        def open_one(*workflows: Any, **settings: Any) -> Shop:
-            shop = Shop(shared_url, *workflows, **settings)
-            stack.callback(shop.runtime.database.dispose)
-            stack.enter_context(shop.app.app_context())
-            shops.append(shop)
-            return shop
-
+    with engines_disposed(), opening_shops(shared_url, _emptied) as open_one:
         yield open_one
-        if shops:
-            check_rows(shops[-1])
-            check_health(shops[-1])
-            _emptied(shops[-1])
 
 
 def _emptied(shop: Shop) -> None:

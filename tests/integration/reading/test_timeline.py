@@ -12,11 +12,6 @@ from tests.shop import Script, Shop
 
 
 @pytest.fixture
-def script() -> Script:
-    return Script()
-
-
-@pytest.fixture
 def shops(migrated_url: str) -> Iterator[list[Shop]]:
     """Shops whose databases are closed at the end."""
     made: list[Shop] = []

@@ -4,9 +4,8 @@ itself."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -20,7 +19,7 @@ from flask_squidmesh.runtime.waking import watch
 from flask_squidmesh.storage import compiled, connections, tables
 from flask_squidmesh.storage.connections import server_of
 from flask_squidmesh.testing import drain
-from tests.shop import Order, Script, Shop
+from tests.shop import Order, Script, shop_on
 
 OPTIONS: Mapping[str, dict[str, Any]] = {
     "autocommit": {"isolation_level": "AUTOCOMMIT"},
@@ -34,14 +33,6 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "logged": {"echo": True},
     "a schema of its own": {"execution_options": {"schema_translate_map": {None: "public"}}},
 }
-
-
-@contextmanager
-def shop_on(url: str, *workflows: type[Workflow], **engine: Any) -> Iterator[Shop]:
-    shop = Shop(url, *workflows, engine_options=engine)
-    with shop.app.app_context():
-        yield shop
-    shop.runtime.database.dispose()
 
 
 def joining(script: Script) -> type[Workflow]:

@@ -10,7 +10,7 @@ import pytest
 
 from flask_squidmesh import Manual, ManualActionError, Step, StepContext, TransitionError, Workflow
 from flask_squidmesh.testing import drain
-from tests.shop import Order, Script, Shop
+from tests.shop import Order, Script, Shop, single
 
 OpenShop = Callable[..., Shop]
 TIMEOUT = 30
@@ -101,12 +101,9 @@ def test_nobody_gives_up_what_may_yet_end(open_shop: OpenShop, script: Script) -
 
 @pytest.mark.rule("giving-up")
 def test_nothing_is_given_up_in_a_run_that_goes_on(open_shop: OpenShop, script: Script) -> None:
-    class Working(Workflow):
-        place = Manual(Order)
-        work = Step(script.does("work"))
-
-    shop = open_shop(Working)
-    run_id = shop.start(Working)
+    workflow = single(script)
+    shop = open_shop(workflow)
+    run_id = shop.start(workflow)
     [claim] = shop.claim_due()
     shop.clock.advance(10_000)
     with pytest.raises(TransitionError):
@@ -171,12 +168,9 @@ def test_of_several_hung_steps_one_has_to_be_named(open_shop: OpenShop, script: 
 
 @pytest.mark.rule("giving-up-at-once")
 def test_a_form_that_is_sent_twice_gives_up_once(open_shop: OpenShop, script: Script) -> None:
-    class Working(Workflow):
-        place = Manual(Order)
-        work = Step(script.does("work"))
-
-    shop = open_shop(Working)
-    run_id = shop.start(Working)
+    workflow = single(script)
+    shop = open_shop(workflow)
+    run_id = shop.start(workflow)
     [claim] = shop.claim_due()
     shop.mesh.cancel_run(run_id, actor="lee")
     shop.clock.advance(TIMEOUT + 1)

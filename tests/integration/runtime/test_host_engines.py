@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -14,15 +12,7 @@ from sqlalchemy.pool import NullPool
 from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.storage import libpq
 from flask_squidmesh.testing import drain
-from tests.shop import Order, Script, Shop
-
-
-@contextmanager
-def shop_on(url: str, *workflows: type[Workflow], **engine: Any) -> Iterator[Shop]:
-    shop = Shop(url, *workflows, engine_options=engine)
-    with shop.app.app_context():
-        yield shop
-    shop.runtime.database.dispose()
+from tests.shop import Order, Script, shop_on
 
 
 def joining(script: Script) -> type[Workflow]:

@@ -12,13 +12,9 @@ import sqlalchemy as sa
 from flask_squidmesh import Manual, Retry, RetryStep, Step, Wait, Workflow
 from flask_squidmesh.runtime import relay as relaying
 from flask_squidmesh.storage import tables
-from tests.shop import Order, Recording, Script, Shop
+from tests.shop import Order, Recording, Script, Shop, single
 
 OpenShop = Callable[..., Shop]
-
-
-def single(script: Script, called: str = "Single") -> type[Workflow]:
-    return type(called, (Workflow,), {"place": Manual(Order), "work": Step(script.does("work"))})
 
 
 def change(shop: Shop, run_id: str, values: Mapping[str, Any]) -> None:
@@ -122,7 +118,7 @@ def test_what_is_in_no_queue_is_handed_over_however_long_the_queue_is(
         change(shop, obstructed, claim)
     shop.clock.advance(61)
     line.take(waiting[0])
-    relaying = open_shop(single(Script(), "Other"), executor=line.queue) if obstacle == "held" else shop
+    relaying = open_shop(single(Script(), called="Other"), executor=line.queue) if obstacle == "held" else shop
     relaying.clock.move_to(shop.clock.now())
     relaying.runtime.database.contact.lost()
     assert relaying.relay() == 1

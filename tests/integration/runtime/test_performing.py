@@ -29,7 +29,7 @@ from flask_squidmesh import (
 from flask_squidmesh.runtime import deliveries, recorder
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
-from tests.shop import Order, Recording, Script, Shop, error_of
+from tests.shop import Order, Recording, Script, Shop, error_of, single
 
 OpenShop = Callable[..., Shop]
 
@@ -42,16 +42,6 @@ def chain(script: Script, length: int) -> type[Workflow]:
         line = line >> steps[f"step_{number}"]
     flow = {"flow": [line]} if length > 1 else {}
     return type("Chain", (Workflow,), {"place": Manual(Order), **steps, **flow, "__module__": __name__})
-
-
-def single(script: Script, *outcomes: Any, **options: Any) -> type[Workflow]:
-    """A workflow of one step."""
-
-    class Single(Workflow):
-        place = Manual(Order)
-        work = Step(script.does("work", *outcomes), **options)
-
-    return Single
 
 
 # -- chains ------------------------------------------------------------------------------------------------------

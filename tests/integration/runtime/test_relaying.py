@@ -8,19 +8,11 @@ import pytest
 
 from flask_squidmesh import FailStep, Manual, Step, Wait, Workflow
 from flask_squidmesh.storage import tables
-from tests.shop import Order, Recording, Script, Shop
+from tests.shop import Order, Recording, Script, Shop, single
 
 OpenShop = Callable[..., Shop]
 # By so much a process's clock may be behind the database's.
 MOMENT = timedelta(seconds=1)
-
-
-def single(script: Script) -> type[Workflow]:
-    class Single(Workflow):
-        place = Manual(Order)
-        work = Step(script.does("work"))
-
-    return Single
 
 
 @pytest.mark.rule("relay-untaken")

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.clock import SettableClock
 from flask_squidmesh.engine.decide import Progress
 from flask_squidmesh.runtime import deliveries
@@ -18,19 +17,10 @@ from flask_squidmesh.runtime.relay import take_from_dead_workers
 from flask_squidmesh.storage import tables, work_queue
 from flask_squidmesh.storage.database import Contact
 from flask_squidmesh.testing import drain
-from tests.shop import Order, Recording, Script, Shop
+from tests.shop import Recording, Script, Shop, single
 
 OpenShop = Callable[..., Shop]
 TIMEOUT = 30
-
-
-def single(script: Script) -> type[Workflow]:
-    class Single(Workflow):
-        place = Manual(Order)
-        work = Step(script.does("work"))
-        flow = [work]
-
-    return Single
 
 
 def lost_among_many(open_shop: OpenShop, script: Script, **settings: Any) -> tuple[Shop, str]:

@@ -12,13 +12,9 @@ from flask_squidmesh.runtime.claimer import FairClaimer, look
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.work_queue import Claim
 from tests.integration.runtime.test_working import working
-from tests.shop import Order, Recording, Script, Shop
+from tests.shop import Order, Recording, Script, Shop, single
 
 OpenShop = Callable[..., Shop]
-
-
-def single(script: Script, called: str = "Single") -> type[Workflow]:
-    return type(called, (Workflow,), {"place": Manual(Order), "work": Step(script.does("work"))})
 
 
 def fan(script: Script, width: int) -> type[Workflow]:
@@ -138,7 +134,7 @@ def test_while_versions_overlap_old_workers_leave_new_work_to_new_ones(
     open_shop: OpenShop, script: Script, eventually: Callable[..., Any], new: str
 ) -> None:
     known = single(script)
-    added = single(script, "Added")
+    added = single(script, called="Added")
     if new == "step":
         added = type("Single", (Workflow,), {"place": Manual(Order), "more": Step(script.does("more"))})
     newer = open_shop(*([known, added] if new == "workflow" else [added]), poll_interval=0.05)
@@ -159,7 +155,7 @@ def test_while_versions_overlap_old_workers_leave_new_work_to_new_ones(
 
 @pytest.mark.rule("deploy-unknown-left")
 def test_an_old_worker_gives_new_ones_time_to_take_what_it_does_not_know(open_shop: OpenShop, script: Script) -> None:
-    known, gone = single(script), single(script, "Gone")
+    known, gone = single(script), single(script, called="Gone")
     newer = open_shop(known, gone)
     run_id = newer.start(gone)
     older = open_shop(known)
@@ -179,7 +175,7 @@ def test_an_old_worker_gives_new_ones_time_to_take_what_it_does_not_know(open_sh
 
 @pytest.mark.rule("deploy-unknown-held")
 def test_work_that_nobody_knows_keeps_no_other_waiting(open_shop: OpenShop, script: Script) -> None:
-    known, gone = single(script), single(script, "Gone")
+    known, gone = single(script), single(script, called="Gone")
     past = open_shop(known, gone)
     for _ in range(30):
         past.start(gone)
@@ -190,7 +186,7 @@ def test_work_that_nobody_knows_keeps_no_other_waiting(open_shop: OpenShop, scri
 
 @pytest.mark.rule("deploy-unknown-held")
 def test_unknown_work_is_put_back_for_longer_the_older_it_is(open_shop: OpenShop, script: Script) -> None:
-    known, gone = single(script), single(script, "Gone")
+    known, gone = single(script), single(script, called="Gone")
     open_shop(known, gone).start(gone)
     shop = open_shop(known)
     for age, hold in ((10, 60), (3_600, 1_800), (86_400, 3_600)):
@@ -202,7 +198,7 @@ def test_unknown_work_is_put_back_for_longer_the_older_it_is(open_shop: OpenShop
 
 @pytest.mark.rule("deploy-side-by-side")
 def test_a_relay_queues_what_was_put_back_once_it_knows_it(open_shop: OpenShop, script: Script) -> None:
-    known, added = single(script), single(script, "Added")
+    known, added = single(script), single(script, called="Added")
     newer = open_shop(known, added, executor=Recording())
     run_id = newer.start(added)
     older = open_shop(known, executor=Recording())

@@ -11,7 +11,7 @@ from flask_squidmesh import Manual, Step, StepContext, Workflow
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.summaries import new_id
 from flask_squidmesh.testing import drain
-from tests.shop import Order, Script, Shop
+from tests.shop import Order, Script, Shop, single
 
 OpenShop = Callable[..., Shop]
 
@@ -37,12 +37,9 @@ def test_an_outcome_is_decided_anew_where_the_run_has_moved(open_shop: OpenShop,
 
 @pytest.mark.rule("decided-on-facts")
 def test_a_claim_that_was_taken_away_is_noticed_without_reading(open_shop: OpenShop, script: Script) -> None:
-    class Plain(Workflow):
-        place = Manual(Order)
-        work = Step(script.does("work"))
-
-    shop = open_shop(Plain)
-    run_id = shop.start(Plain)
+    workflow = single(script)
+    shop = open_shop(workflow)
+    run_id = shop.start(workflow)
     [claim] = shop.claim_due()
     with shop.runtime.database.write() as connection:
         connection.execute(sa.update(tables.dispatches).values(claim_id=new_id()))

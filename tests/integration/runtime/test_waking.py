@@ -14,7 +14,7 @@ from flask_squidmesh.runtime import waking, worker
 from flask_squidmesh.runtime.waking import WakeSignal
 from tests.commits import statements_told
 from tests.integration.runtime.test_working import working
-from tests.shop import Order, Script, Shop
+from tests.shop import Order, Script, Shop, single
 
 OpenShop = Callable[..., Shop]
 Eventually = Callable[..., Any]
@@ -24,14 +24,6 @@ NEVER = 3_600.0
 @pytest.fixture(autouse=True)
 def _no_polling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "NOTIFIED_POLL_SECONDS", NEVER)
-
-
-def single(script: Script) -> type[Workflow]:
-    class Single(Workflow):
-        place = Manual(Order)
-        work = Step(script.does("work"))
-
-    return Single
 
 
 def asleep(shop: Shop, eventually: Eventually) -> None:
