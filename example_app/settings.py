@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,11 @@ def kept_secret(folder: Path) -> str:
     """A secret key that is made once and kept, so that a restart logs nobody out."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "secret_key"
+    made = folder / f"secret_key.{os.getpid()}.{secrets.token_hex(4)}"
     if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_hex(32))
+        made.touch(mode=0o600)
+        made.write_text(secrets.token_hex(32))
+        with suppress(FileExistsError):  # another process was first, and its key counts
+            os.link(made, file)
+        made.unlink()
     return file.read_text()

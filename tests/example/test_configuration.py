@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def test_the_secret_key_is_made_once_and_kept_from_others(tmp_path: Path) -> Non
     first = kept_secret(tmp_path / "instance")
     assert kept_secret(tmp_path / "instance") == first
     assert (tmp_path / "instance" / "secret_key").stat().st_mode & 0o077 == 0
+
+
+def test_processes_that_start_at_once_have_one_secret_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as starting:
+        keys = set(starting.map(kept_secret, [tmp_path / "instance"] * 32))
+    assert len(keys) == 1
+    assert len(keys.pop()) == 64
+    assert [each.name for each in (tmp_path / "instance").iterdir()] == ["secret_key"]
 
 
 def test_the_committed_migrations_say_what_the_models_say(shop: Flask) -> None:
