@@ -282,9 +282,15 @@ def _resolved(trigger: TriggerSpec, instance: BaseModel) -> dict[str, Any]:
     try:
         plain = to_json(instance)
     except ValueNotJsonError as error:
-        name, _, rest = error.path.partition(".")
+        name, rest = _field_of(error.path)
         text = f"{rest}: {error.reason}" if rest else error.reason
         raise PayloadError(
             f"The payload does not fit trigger {trigger.name}: {name}: {text}.", invalid_types={name or _WHOLE: text}
         ) from error
     return dict(plain)
+
+
+def _field_of(path: str) -> tuple[str, str]:
+    """The field that a path such as items[0].price begins with, and where in it the path leads."""
+    end = next((at for at, character in enumerate(path) if at and character in ".["), len(path))
+    return path[:end], path[end:].removeprefix(".")

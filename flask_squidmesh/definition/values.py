@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
-from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
+from pydantic import BaseModel, PlainSerializer, SecretBytes, SecretStr, ValidationError, WrapSerializer
 from pydantic_core import ErrorDetails, to_jsonable_python
 
 JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
@@ -63,6 +63,7 @@ def sentences(error: ValidationError) -> str:
 _Location = tuple[int | str, ...]
 _MOST_BITS = 10_000
 _SHOWN = 5
+_SERIALIZERS = (PlainSerializer, WrapSerializer)
 DEEPEST: Final = 100
 MASK: Final = "**********"
 _to_text: Final = json.JSONEncoder(ensure_ascii=False).encode
@@ -97,13 +98,13 @@ def to_json(value: Any) -> Any:
     except Exception as error:  # the value's own code, which may raise anything
         path, reason = _culprit(value, error)
         raise ValueNotJsonError(located(path), reason) from error
-    masked = False
+    doubtful = False
     for place, leaf in _leaves(plain, ()):
         if unfit := fault(leaf):
             raise ValueNotJsonError(located(place), unfit)
-        masked = masked or leaf == MASK
-    if masked:
-        _refuse_masked(value, plain, ())
+        doubtful = doubtful or leaf is None or leaf == MASK
+    if doubtful:
+        _refuse_lost(value, plain, ())
     return plain
 
 
@@ -227,17 +228,33 @@ def _leaves(value: Any, path: _Location) -> Iterator[tuple[_Location, Any]]:
         yield path, value
 
 
-def _refuse_masked(value: Any, plain: Any, path: _Location) -> None:
-    """Raise ValueNotJsonError for a secret of which only asterisks would be kept."""
+def _refuse_lost(value: Any, plain: Any, path: _Location, *, meant: bool = False) -> None:
+    """Raise ValueNotJsonError for a secret of which only asterisks would be kept, and for a number of which null would:
+    pydantic writes that for NaN where a field has no type.
+
+    meant: null may be what a serializer of the model's own writes.
+    """
     if isinstance(value, SecretStr | SecretBytes) and plain == MASK:
         raise ValueNotJsonError(
             located(path), "a secret would be kept as asterisks; keep it elsewhere, and return or pass what names it"
         )
+    if plain is None and isinstance(value, float) and not meant:
+        raise ValueNotJsonError(located(path), fault(value) or "the number would be kept as null")
     if isinstance(plain, dict | list):
         for key, each in _children(value):
             there = key in plain if isinstance(plain, dict) else isinstance(key, int) and key < len(plain)
             if there:
-                _refuse_masked(each, plain[key], (*path, key))
+                _refuse_lost(each, plain[key], (*path, key), meant=meant or _is_serialised(value, key))
+
+
+def _is_serialised(model: Any, name: Any) -> bool:
+    """Whether a serializer of the model's own writes the field."""
+    if not _is_of(model, BaseModel):
+        return False
+    found, declared = type(model).__pydantic_decorators__, type(model).model_fields.get(name)
+    by_annotation = declared is not None and any(_is_of(each, *_SERIALIZERS) for each in declared.metadata)
+    by_method = any({name, "*"} & {*each.info.fields} for each in found.field_serializers.values())
+    return bool(found.model_serializers) or by_annotation or by_method
 
 
 def is_storable(text: str) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from pydantic import (
@@ -14,13 +15,16 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
     computed_field,
+    field_serializer,
     field_validator,
     model_validator,
 )
 
 from flask_squidmesh.definition.payloads import scheduled_day, validate
 from flask_squidmesh.definition.spec import TriggerSpec
+from flask_squidmesh.definition.values import ValueNotJsonError, step_output
 from flask_squidmesh.errors import PayloadError
 
 
@@ -215,6 +219,31 @@ def test_what_the_model_itself_refuses_is_told_in_its_words() -> None:
     assert refused(Checked, {"first": 3}).invalid_types == {"payload": "Value error, first comes before last"}
 
 
+class Untyped(BaseModel):
+    a: Any = None
+    more: list[Any] = []
+    cut: Any = None
+    noted: Annotated[Any, PlainSerializer(lambda _value: None)] = None
+
+    @field_serializer("cut")
+    def none_for_all(self, _value: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "where"),
+    [({"a": math.nan}, "a", ""), ({"a": {"b": [math.inf]}}, "a", "b[0]: "), ({"more": [1, math.nan]}, "more", "[1]: ")],
+)
+def test_a_number_that_would_be_kept_as_null_is_refused_with_its_field(
+    given: dict[str, Any], field: str, where: str
+) -> None:
+    told = {field: f"{where}a number must be finite, found NaN or an infinity"}
+    assert refused(Untyped, given).invalid_types == told
+    assert refused(Untyped, Untyped(**given)).invalid_types == told
+    with pytest.raises(ValueNotJsonError, match="must be finite"):
+        step_output(Untyped(**given))
+    assert step_output(Untyped(cut=math.nan, noted=math.nan)) == {"a": None, "more": [], "cut": None, "noted": None}
+
+
 def test_what_json_cannot_hold_is_refused() -> None:
     assert refused(Checked, {"rate": float("inf")}).invalid_types == {
         "rate": "a number must be finite, found NaN or an infinity"
@@ -223,7 +252,7 @@ def test_what_json_cannot_hold_is_refused() -> None:
         "b": "[1]: a number must be finite, found NaN or an infinity"
     }
     assert refused(Open, {"b": [object()]}).invalid_types == {
-        "b[0]": "a object is not JSON; return text, numbers, lists, mappings, pydantic models or dataclasses of them"
+        "b": "[0]: a object is not JSON; return text, numbers, lists, mappings, pydantic models or dataclasses of them"
     }
 
 
