@@ -15,7 +15,6 @@ from flask import Flask, current_app
 
 from flask_squidmesh import ConfigurationError, Run
 from flask_squidmesh.runtime.runtime import current_runtime
-from flask_squidmesh.runtime.worker import Worker
 from flask_squidmesh.testing import drain
 
 from . import engines
@@ -107,7 +106,7 @@ def _environment_of(app: Flask) -> dict[str, str]:
 @contextmanager
 def working(threads: int = 2) -> Iterator[None]:
     """Have a worker perform the current app's steps meanwhile."""
-    worker = Worker(current_runtime(), threads=threads)
+    worker = current_runtime().worker(threads=threads)
     thread = Thread(target=worker.run, daemon=True)
     thread.start()
     try:

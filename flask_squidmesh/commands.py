@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .people import Actor
-from .runtime import run_commands
-from .runtime.runtime import current_runtime
+from .runtime.runtime import configured_runtime
 from .storage.database import AnySession
 from .storage.scope import scope_of_tenant
 from .storage.summaries import RunId, RunSummary
@@ -50,8 +49,7 @@ class Commands:
         Returns the run afterwards. Raises ManualActionError where the actor is missing or may not approve this, and
         what all commands raise.
         """
-        return run_commands.approve(
-            current_runtime(),
+        return configured_runtime().commands.approve(
             run_id,
             step=step,
             actor=actor,
@@ -82,8 +80,7 @@ class Commands:
 
         Returns the run afterwards. Raises ManualActionError where the actor is missing, and what all commands raise.
         """
-        return run_commands.reject(
-            current_runtime(),
+        return configured_runtime().commands.reject(
             run_id,
             step=step,
             actor=actor,
@@ -114,8 +111,7 @@ class Commands:
 
         Returns the run afterwards. Raises what all commands raise.
         """
-        return run_commands.unblock(
-            current_runtime(),
+        return configured_runtime().commands.unblock(
             run_id,
             step=step,
             actor=actor,
@@ -146,8 +142,7 @@ class Commands:
 
         Returns the run afterwards: cancelled, or cancelling while a step executes. Raises what all commands raise.
         """
-        return run_commands.cancel(
-            current_runtime(),
+        return configured_runtime().commands.cancel(
             run_id,
             compensate=compensate,
             actor=actor,
@@ -181,8 +176,7 @@ class Commands:
         Returns the new run. Raises UnsafeReplayError where steps that cannot be undone would run again, PayloadError
         where the workflow does not take the payload any more, and what all commands raise.
         """
-        return run_commands.replay(
-            current_runtime(),
+        return configured_runtime().commands.replay(
             run_id,
             allow_irreversible=allow_irreversible,
             from_step=from_step,
@@ -214,8 +208,7 @@ class Commands:
 
         Returns the run afterwards. Raises what all commands raise.
         """
-        return run_commands.retry_step(
-            current_runtime(),
+        return configured_runtime().commands.retry_step(
             run_id,
             step=step,
             actor=actor,
@@ -251,8 +244,7 @@ class Commands:
         Returns the run afterwards. Raises ManualActionError for an output that the step could not have returned, or
         that would overwrite what it may not, and what all commands raise.
         """
-        return run_commands.resolve_step(
-            current_runtime(),
+        return configured_runtime().commands.resolve_step(
             run_id,
             output=output,
             allow_new_keys=allow_new_keys,
@@ -287,8 +279,7 @@ class Commands:
 
         Returns the run afterwards. Raises what all commands raise.
         """
-        return run_commands.fail_step(
-            current_runtime(),
+        return configured_runtime().commands.fail_step(
             run_id,
             reason=reason,
             step=step,
@@ -317,8 +308,7 @@ class Commands:
 
         Returns the run afterwards. Raises what all commands raise.
         """
-        return run_commands.retry_compensation(
-            current_runtime(),
+        return configured_runtime().commands.retry_compensation(
             run_id,
             actor=actor,
             comment=comment,
@@ -345,8 +335,7 @@ class Commands:
 
         Returns the run afterwards. Raises what all commands raise.
         """
-        return run_commands.acknowledge(
-            current_runtime(),
+        return configured_runtime().commands.acknowledge(
             run_id,
             actor=actor,
             comment=comment,

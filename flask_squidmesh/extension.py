@@ -101,16 +101,21 @@ class SquidMesh(Commands):
                 f"The app {app.name!r} has a Squid Mesh already. Call init_app once for each app, on one SquidMesh."
             )
         config = read_config(app.config)
-        runtime = Runtime(app, self._registry, config, self._clock)
+        runtime = Runtime(
+            app,
+            self._registry,
+            config,
+            self._clock,
+            notices=lambda: chain(notices(self._hooks), authorization.notices()),
+            objection=authorization.objection_while_away,
+        )
         app.extensions["squidmesh"] = runtime
         runtime.host.share_tables()
         app.cli.add_command(cli.group)
-        runtime.notices = lambda: chain(notices(self._hooks), authorization.notices())
-        runtime.objection_in_bulk = authorization.objection_while_away
         if config.url_prefix is not None:
             app.register_blueprint(create_blueprint(self._hooks, url_prefix=config.url_prefix))
         if config.dev_worker:
-            worker.arrange(app, runtime)
+            worker.arrange(app, lambda: runtime.in_this_process().worker(threads=2))
 
     # -- registrations -----------------------------------------------------------------------------------------
 

@@ -15,9 +15,6 @@ from flask_sqlalchemy import SQLAlchemy
 from pydantic import BaseModel
 
 from flask_squidmesh import Delivery, Executor, Manual, Run, SquidMesh, Step, StepContext, Workflow
-from flask_squidmesh.runtime.claimer import claim_due
-from flask_squidmesh.runtime.deliveries import deliver
-from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.work_queue import Claim
@@ -164,15 +161,15 @@ class Shop:
 
     def claim_due(self, queue: str = "squidmesh", *, limit: int = 1, **options: Any) -> list[Claim]:
         """What a worker's claiming does."""
-        return claim_due(self.runtime, queue, limit=limit, **options)
+        return self.runtime.claimer.claim_due(queue, limit=limit, **options)
 
     def perform(self, claim: Claim) -> str:
         """What a worker does with what it claimed; answers the run's status afterwards."""
-        return deliver(self.runtime, claim)
+        return self.runtime.deliverer.deliver(claim)
 
     def relay(self) -> int:
         """What the relay does; answers how much it handed over again."""
-        return relay(self.runtime)
+        return self.runtime.relay.once()
 
     @contextmanager
     def counted(self) -> Iterator[Counter[str]]:

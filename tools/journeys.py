@@ -144,16 +144,14 @@ class Traveller:
         return journey
 
     def _delivered(self) -> tuple[Journey, Journey]:
-        from flask_squidmesh.runtime.claimer import claim_due
-        from flask_squidmesh.runtime.deliveries import deliver
         from flask_squidmesh.runtime.runtime import current_runtime
 
         runtime = current_runtime()
         run = self.mesh.start_run(Fulfilment, {"number": 1})
         with followed() as claiming:
-            (claim,) = claim_due(runtime, runtime.config.queue, limit=1)
+            (claim,) = runtime.claimer.claim_due(runtime.config.queue, limit=1)
         with followed() as delivering:
-            deliver(runtime, claim)
+            runtime.deliverer.deliver(claim)
         assert self.mesh.inspect_run(run.id).status == "paused"
         return claiming, delivering
 

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 @click.option("--queue", help="The queue to take work from; SQUIDMESH_QUEUE if left out.")
 def worker(threads: int, queue: str | None) -> None:
     """Perform steps until stopped with SIGTERM or Ctrl-C; a second signal stops at once."""
-    from ..runtime.worker import ThreadsLostError, Worker, keep_loaded
+    from ..runtime.worker import ThreadsLostError, keep_loaded
 
     _refuse_memory()
     runtime = reached_runtime()
-    working = Worker(runtime, threads=threads, queue=queue)
+    working = runtime.worker(threads=threads, queue=queue)
     click.echo(f"Worker {runtime.worker_name} takes work from {queue or runtime.config.queue!r}, {threads} at a time.")
     keep_loaded()
     with _stopping(working.stop):
@@ -64,11 +64,10 @@ def _relay_patiently(runtime: Runtime) -> None:
 
 def _relay_once(runtime: Runtime) -> None:
     from ..runtime.maintenance.heartbeats import relay_name
-    from ..runtime.relay import relay
 
     runtime.heartbeats.record("relay", relay_name(), queue=runtime.config.queue)
     runtime.heartbeats.forget_the_dead()
-    click.echo(f"Handed over: {relay(runtime)}")
+    click.echo(f"Handed over: {runtime.relay.once()}")
     pruned = runtime.retention.keep()
     if pruned:
         click.echo(f"Pruned, as SQUIDMESH_RETENTION says: {pruned}")

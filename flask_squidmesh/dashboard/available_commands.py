@@ -16,7 +16,7 @@ from ..engine.command_rules import STANDSTILLS, NextAction
 from ..engine.replay_rules import MANUAL
 from ..queries.reason_facts import ApproverRules
 from ..queries.results import DecisionAsked, DecisionView, Explanation, InboxItem, Run, StepRunView
-from ..runtime import run_commands
+from ..runtime.run_commands import CommandHandler
 from ..storage.summaries import RunSummary
 from .authorization import may, refusal, shown_actor
 from .endpoints import NotJson, json_of
@@ -101,17 +101,29 @@ def _reason(form: Form) -> CommandArguments:
 
 _ALL = (
     Command(
-        verb="approve", name="approve", call=run_commands.approve, text=N_("Approve"), tone="go", key="a", on_step=True
+        verb="approve",
+        name="approve",
+        call=CommandHandler.approve,
+        text=N_("Approve"),
+        tone="go",
+        key="a",
+        on_step=True,
     ),
     Command(
-        verb="reject", name="reject", call=run_commands.reject, text=N_("Reject"), tone="danger", key="x", on_step=True
+        verb="reject",
+        name="reject",
+        call=CommandHandler.reject,
+        text=N_("Reject"),
+        tone="danger",
+        key="x",
+        on_step=True,
     ),
-    Command(verb="resume", name="resume", call=run_commands.unblock, text=N_("Resume"), tone="go", on_step=True),
-    Command(verb="retry", name="retry", call=run_commands.retry_step, text=N_("Run the step again"), on_step=True),
+    Command(verb="resume", name="resume", call=CommandHandler.unblock, text=N_("Resume"), tone="go", on_step=True),
+    Command(verb="retry", name="retry", call=CommandHandler.retry_step, text=N_("Run the step again"), on_step=True),
     Command(
         verb="resolve",
         name="resolve",
-        call=run_commands.resolve_step,
+        call=CommandHandler.resolve_step,
         text=N_("Count the step as done"),
         on_step=True,
         fields="_output_field.html",
@@ -120,7 +132,7 @@ _ALL = (
     Command(
         verb="fail",
         name="fail",
-        call=run_commands.fail_step,
+        call=CommandHandler.fail_step,
         text=N_("Count the step as failed"),
         tone="danger",
         on_step=True,
@@ -130,22 +142,22 @@ _ALL = (
     Command(
         verb="retry-compensation",
         name="retry_compensation",
-        call=run_commands.retry_compensation,
+        call=CommandHandler.retry_compensation,
         text=N_("Try again to undo"),
     ),
     Command(
         verb="replay",
         name="replay",
-        call=run_commands.replay,
+        call=CommandHandler.replay,
         text=N_("Replay"),
         fields="_replay_fields.html",
         extras=_from_step,
     ),
-    Command(verb="acknowledge", name="acknowledge", call=run_commands.acknowledge, text=N_("Acknowledge")),
+    Command(verb="acknowledge", name="acknowledge", call=CommandHandler.acknowledge, text=N_("Acknowledge")),
     Command(
         verb="cancel",
         name="cancel",
-        call=run_commands.cancel,
+        call=CommandHandler.cancel,
         text=N_("Cancel run"),
         tone="danger",
         fields="_cancel_field.html",

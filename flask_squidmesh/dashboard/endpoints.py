@@ -5,7 +5,7 @@ no database is asked for it; and no parameter of an address becomes a keyword of
 
 What acts is reached by POST alone, behind `enter`, which asks for the right before the form is read, and behind the
 form token. In order: size, address, right, text of the form, form token, then what the view does. Whether what the page
-showed is still open is asked last, by the decision token under the run's lock, in `runtime/command_handler.py`.
+showed is still open is asked last, by the decision token under the run's lock, in `runtime/command_transaction.py`.
 """
 
 from __future__ import annotations

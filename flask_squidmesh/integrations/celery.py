@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -123,7 +123,7 @@ def celery_app(app: Flask) -> Celery:
         runtime = current_runtime()
         require_executor(runtime.executor, CeleryExecutor, "Celery")
         celery = _app_of_host(app)
-    upkeep = WorkerUpkeep(runtime, celery)
+    upkeep = WorkerUpkeep(lambda threads: runtime.upkeep(threads=threads), runtime.settings.queue, celery)
     _add_tasks(celery, runtime, upkeep)
 
     def add_queue_and_schedule(**_: object) -> None:
@@ -175,8 +175,8 @@ def _add_tasks(celery: Celery, runtime: Runtime, upkeep: WorkerUpkeep) -> None:
 class WorkerUpkeep:
     """The upkeep of a worker's processes: of each that it forks, or of itself where it performs tasks in threads."""
 
-    def __init__(self, runtime: Runtime, celery: Celery) -> None:
-        self._runtime, self._celery = runtime, celery
+    def __init__(self, upkeep: Callable[[int], Maintenance], queue: str, celery: Celery) -> None:
+        self._upkeep, self._queue, self._celery = upkeep, queue, celery
         self._current: Maintenance | None = None
 
     def begin_in_child(self, **_: object) -> None:
@@ -200,8 +200,8 @@ class WorkerUpkeep:
             self._current.once()
 
     def _begin(self, threads: int) -> None:
-        if self._current is None and self._runtime.settings.queue in self._celery.amqp.queues.consume_from:
-            self._current = self._runtime.upkeep(threads=threads)
+        if self._current is None and self._queue in self._celery.amqp.queues.consume_from:
+            self._current = self._upkeep(threads)
             self._current.__enter__()
 
 

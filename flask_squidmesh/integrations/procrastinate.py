@@ -19,6 +19,7 @@ from procrastinate.jobs import Status
 
 from ..errors import ConfigurationError, SchemaError
 from ..executor import Executor, Identified, Metadata, Payload, imported, require_executor
+from ..host import HostApp
 from ..runtime.runtime import Runtime, current_runtime
 
 TASK: Final = "squidmesh.perform"
@@ -74,7 +75,7 @@ class ProcrastinateExecutor(Executor):
 
     def missing(self, app: Flask) -> Iterator[str]:
         """A PostgreSQL database, and the App that the settings name."""
-        runtime = app.extensions["squidmesh"]
+        runtime: Runtime = app.extensions["squidmesh"]
         engine = runtime.host.engine
         if engine is not None and engine.dialect.name != "postgresql":
             yield (
@@ -108,7 +109,7 @@ def procrastinate_app(app: Flask) -> App:
     with app.app_context():
         runtime = current_runtime()
         require_executor(runtime.executor, ProcrastinateExecutor, "Procrastinate")
-        queue = _app_of_host(runtime.settings.procrastinate_app) or _made_app(runtime)
+        queue = _app_of_host(runtime.settings.procrastinate_app) or _made_app(runtime.host)
     _add_task(queue, runtime)
     _add_upkeep(queue, runtime)
     return queue
@@ -134,10 +135,10 @@ def _app_of_host(setting: object) -> App | None:
     )
 
 
-def _made_app(runtime: Runtime) -> App:
-    settings = runtime.settings
+def _made_app(host: HostApp) -> App:
+    settings = host.settings
     return App(
-        connector=PsycopgConnector(kwargs=_connect_arguments(runtime), min_size=1, max_size=4),
+        connector=PsycopgConnector(kwargs=_connect_arguments(host), min_size=1, max_size=4),
         worker_defaults={
             "queues": [settings.queue],
             "fetch_job_polling_interval": settings.poll_interval,
@@ -146,10 +147,10 @@ def _made_app(runtime: Runtime) -> App:
     )
 
 
-def _connect_arguments(runtime: Runtime) -> dict[str, Any]:
+def _connect_arguments(host: HostApp) -> dict[str, Any]:
     """How SQLAlchemy connects to the database of the runs, as psycopg takes it."""
-    bind, config = runtime.settings.bind, runtime.app.config
-    engine = runtime.host_db.engines[bind]
+    bind, config, engine = host.settings.bind, host.app.config, host.engine
+    assert engine is not None
     _, arguments = engine.dialect.create_connect_args(engine.url)
     of_bind = (config.get("SQLALCHEMY_BINDS") or {}).get(bind)
     options = [of_bind if isinstance(of_bind, dict) else {}, {} if bind else config["SQLALCHEMY_ENGINE_OPTIONS"]]

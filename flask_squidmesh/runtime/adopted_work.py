@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ..clock import Clock
 from ..definition.spec import WorkflowSpec
+from ..definition.values import JsonObject
 from ..engine.adoption import OPEN, name_in, renamed, unfit
 from ..engine.decide import Progress
 from ..engine.facts import StepFact, fact_after
@@ -16,12 +17,8 @@ from ..engine.transitions import STOPPING
 from ..storage import fact_rows, work_queue
 from ..storage.tables import dispatches, step_runs
 from ..storage.work_queue import Work
-from .definition_change import adopting, older
-from .recorder import Recorded, write
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
-
+from .definition_change import Adopter
+from .recorder import Recorded, Recorder
 
 SHORTEST_HOLD = timedelta(seconds=60)
 LONGEST_HOLD = timedelta(hours=1)
@@ -47,38 +44,76 @@ def has_ended(work: Work) -> bool:
     return work.visit.kind == "step" and work.visit.status not in OPEN
 
 
-def put_back(runtime: Runtime, connection: sa.Connection, work: Work, reason: str | None = None) -> None:
-    """Have the work looked at again later, so that others come first. reason: else that the step is not known."""
-    now = runtime.clock.now()
-    hold = min(max(SHORTEST_HOLD, (now - work.created_at) / 2), LONGEST_HOLD)
-    unknown = f"This process knows no step {work.visit.step} of workflow {work.run.workflow}."
-    work_queue.hold(connection, work, reason or unknown, now + hold)
+class WorkAdopter:
+    """Takes up due work of runs that follow another definition, or puts it back for other processes."""
 
+    def __init__(self, *, clock: Clock, adopter: Adopter, recorder: Recorder) -> None:
+        self._clock, self._adopter, self._recorder = clock, adopter, recorder
 
-def adopted(
-    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, work: Work, settled: list[Recorded]
-) -> Work | None:
-    """The work as it is once the run follows the definition; None where it is not to be claimed now.
+    def put_back(self, connection: sa.Connection, work: Work, reason: str | None = None) -> None:
+        """Have the work looked at again later, so that others come first. reason: else that the step is not known."""
+        now = self._clock.now()
+        hold = min(max(SHORTEST_HOLD, (now - work.created_at) / 2), LONGEST_HOLD)
+        unknown = f"This process knows no step {work.visit.step} of workflow {work.run.workflow}."
+        work_queue.hold(connection, work, reason or unknown, now + hold)
 
-    settled: gets what was written, to be told after the commit.
-    """
-    if work.run.follows == spec.fingerprint and not knows(spec, work) and not has_ended(work):
-        put_back(runtime, connection, work)
-        return None
-    rows = fact_rows.step_facts(connection, step_runs.c.run_id == work.run.id)
-    newer = older(runtime, connection, spec, work.run)
-    if newer is not None and not _was_left(connection, work, newer):
-        work_queue.hold(connection, work, newer, runtime.clock.now() + LEFT_TO_NEWER)
-        return None
-    reason = unfit(spec, work.run, rows)
-    if reason or (spec.style == "flow" and not knows(spec, work)):
-        put_back(runtime, connection, work, reason)
-        return None
-    visit = renamed(spec, work.visit)
-    progress = _brought_up(runtime, connection, spec, work, visit, rows, regardless=newer is not None)
-    recorded = write(runtime, connection, progress, known=[renamed(spec, row) for row in rows])
-    settled.append(recorded)
-    return _still_due(runtime, connection, spec, work, visit, progress)
+    def adopted(
+        self, connection: sa.Connection, spec: WorkflowSpec, work: Work, settled: list[Recorded]
+    ) -> Work | None:
+        """The work as it is once the run follows the definition; None where it is not to be claimed now.
+
+        settled: gets what was written, to be told after the commit.
+        """
+        if work.run.follows == spec.fingerprint and not knows(spec, work) and not has_ended(work):
+            self.put_back(connection, work)
+            return None
+        rows = fact_rows.step_facts(connection, step_runs.c.run_id == work.run.id)
+        newer = self._adopter.older(connection, spec, work.run)
+        if newer is not None and not _was_left(connection, work, newer):
+            work_queue.hold(connection, work, newer, self._clock.now() + LEFT_TO_NEWER)
+            return None
+        reason = unfit(spec, work.run, rows)
+        if reason or (spec.style == "flow" and not knows(spec, work)):
+            self.put_back(connection, work, reason)
+            return None
+        visit = renamed(spec, work.visit)
+        progress = self._brought_up(connection, spec, work, visit, rows, regardless=newer is not None)
+        recorded = self._recorder.write(connection, progress, known=[renamed(spec, row) for row in rows])
+        settled.append(recorded)
+        return self._still_due(connection, spec, work, visit, progress)
+
+    def _brought_up(
+        self,
+        connection: sa.Connection,
+        spec: WorkflowSpec,
+        work: Work,
+        visit: StepFact,
+        rows: Sequence[StepFact],
+        *,
+        regardless: bool,
+    ) -> Progress:
+        progress = self._adopter.adopting(connection, spec, work.run, rows, work.payload, {}, regardless=regardless)
+        if has_ended(work):
+            progress.follow(visit, _error_of(connection, visit))
+        progress.reconcile()
+        return progress
+
+    def _still_due(
+        self, connection: sa.Connection, spec: WorkflowSpec, work: Work, visit: StepFact, progress: Progress
+    ) -> Work | None:
+        changes = progress.changes
+        if progress.status in STOPPING and visit.kind == "step":
+            return None
+        if visit.id in changes.ended or visit.id in changes.released:
+            return None
+        after = {name: value for name, value in changes.updated.get(visit.id, {}).items() if name in StepFact._fields}
+        work = work._replace(
+            run=fact_after(work.run, changes.run, work.run.revision + 1), visit=visit._replace(**after)
+        )
+        if visit.step not in spec.steps:
+            self.put_back(connection, work)
+            return None
+        return work
 
 
 def _was_left(connection: sa.Connection, work: Work, reason: str) -> bool:
@@ -87,40 +122,7 @@ def _was_left(connection: sa.Connection, work: Work, reason: str) -> bool:
     return bool(held == reason)
 
 
-def _brought_up(
-    runtime: Runtime,
-    connection: sa.Connection,
-    spec: WorkflowSpec,
-    work: Work,
-    visit: StepFact,
-    rows: Sequence[StepFact],
-    *,
-    regardless: bool,
-) -> Progress:
-    progress = adopting(runtime, connection, spec, work.run, rows, work.payload, {}, regardless=regardless)
-    if has_ended(work):
-        progress.follow(visit, _error_of(connection, visit))
-    progress.reconcile()
-    return progress
-
-
-def _still_due(
-    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, work: Work, visit: StepFact, progress: Progress
-) -> Work | None:
-    changes = progress.changes
-    if progress.status in STOPPING and visit.kind == "step":
-        return None
-    if visit.id in changes.ended or visit.id in changes.released:
-        return None
-    after = {name: value for name, value in changes.updated.get(visit.id, {}).items() if name in StepFact._fields}
-    work = work._replace(run=fact_after(work.run, changes.run, work.run.revision + 1), visit=visit._replace(**after))
-    if visit.step not in spec.steps:
-        put_back(runtime, connection, work)
-        return None
-    return work
-
-
-def _error_of(connection: sa.Connection, visit: StepFact) -> Mapping[str, Any] | None:
+def _error_of(connection: sa.Connection, visit: StepFact) -> JsonObject | None:
     query = sa.select(step_runs.c.error).where(step_runs.c.id == visit.id)
-    error: Mapping[str, Any] | None = connection.scalar(query)
+    error: JsonObject | None = connection.scalar(query)
     return error

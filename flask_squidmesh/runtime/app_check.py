@@ -11,9 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ..clock import ReferenceClock
-from ..config import Config
 from ..definition.payloads import validate
-from ..definition.workflow import Registry
 from ..errors import PayloadError
 from ..executor import Executor
 from ..host import HostApp
@@ -65,8 +63,6 @@ class AppCheck:
         self,
         *,
         host: HostApp,
-        settings: Config,
-        registry: Registry,
         database: Database,
         clock: ReferenceClock,
         scheduler: Scheduler,
@@ -74,7 +70,7 @@ class AppCheck:
         executor: Callable[[], Executor],
         notices: Callable[[], Iterable[tuple[str, str]]],
     ) -> None:
-        self._host, self._settings, self._registry = host, settings, registry
+        self._host, self._settings, self._registry = host, host.settings, host.workflows
         self._database, self._clock, self._scheduler = database, clock, scheduler
         self._problems, self._executor, self._notices = problems, executor, notices
 

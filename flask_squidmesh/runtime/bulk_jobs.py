@@ -11,36 +11,35 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypedDict
 
 import sqlalchemy as sa
 
-from ..definition.values import fingerprint
+from ..clock import Clock
+from ..definition.values import JsonValue, fingerprint
 from ..engine.approvals import identity
 from ..errors import ConflictError, SquidMeshError, TransitionError
 from ..storage import fact_rows
+from ..storage.database import Database
 from ..storage.outages import passes
 from ..storage.scope import Scope
 from ..storage.summaries import RunSummary, new_id, read_id
 from ..storage.tables import bulk_jobs, runs
 from ..storage.write_statements import INSERTS
-from . import run_commands
 from .command_arguments import decider_of
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
+from .run_commands import CommandHandler
 
 logger = logging.getLogger("flask_squidmesh")
 
 CALLS: Final[Mapping[str, Callable[..., RunSummary]]] = {
-    "approve": run_commands.approve,
-    "reject": run_commands.reject,
-    "resume": run_commands.unblock,
-    "retry": run_commands.retry_step,
-    "retry_compensation": run_commands.retry_compensation,
-    "replay": run_commands.replay,
-    "acknowledge": run_commands.acknowledge,
-    "cancel": run_commands.cancel,
+    "approve": CommandHandler.approve,
+    "reject": CommandHandler.reject,
+    "resume": CommandHandler.unblock,
+    "retry": CommandHandler.retry_step,
+    "retry_compensation": CommandHandler.retry_compensation,
+    "replay": CommandHandler.replay,
+    "acknowledge": CommandHandler.acknowledge,
+    "cancel": CommandHandler.cancel,
 }
 BATCH: Final = 20
 HELD_FOR: Final = timedelta(seconds=30)
@@ -75,7 +74,7 @@ class BulkJobState:
     asked: str
     action: str
     status: str
-    actor: Any
+    actor: JsonValue
     comment: str | None
     items: tuple[BulkItem, ...]
     created_at: datetime
@@ -97,6 +96,14 @@ class BulkJobState:
         return sum(item.done is False for item in self.items)
 
 
+class ItemResult(TypedDict, total=False):
+    """What came of one run of a job, as it is stored; the fields of BulkItem."""
+
+    done: bool
+    said: str
+    became: str
+
+
 Objection = Callable[[BulkJobState, BulkItem], str | None]
 """Why the person whose job it is may not do it with the run any more; None where they may."""
 
@@ -106,47 +113,168 @@ def no_objection(_job: BulkJobState, _item: BulkItem) -> str | None:
     return None
 
 
-def begin(
-    runtime: Runtime,
-    action: str,
-    items: Sequence[BulkItem],
-    *,
-    scope: Scope,
-    actor: Any,
-    comment: str | None = None,
-    job_id: str | None = None,
-    mount: str | None = None,
-    asked: Any = None,
-) -> str:
-    """Write the job down and return its id; nothing is done to any run yet.
+class BulkRunner:
+    """Writes actions on many runs down, and goes on with them.
 
-    items: the runs, none tried yet. scope: which runs the actor may know of. job_id: the id that it gets, so that
-    asking twice makes one job. mount: the dashboard at which it is asked for. asked: what the person sent, by which the
-    second time is known; the items where left out. Raises ManualActionError, and ConflictError for an id that is
-    somebody else's or was given for something else.
+    most: bytes of JSON that what a person says may take. objection: asked for each run away from any page.
     """
-    decider = decider_of(actor, comment, None, actor_required=True, most=runtime.settings.max_payload_bytes)
-    job_id, now = read_id(job_id) or new_id(), runtime.clock.now()
-    chosen = [[item.run_id, item.token, item.step] for item in items]
-    told = asked_for(action, chosen if asked is None else asked, decider.comment)
-    row = {
-        "id": job_id,
-        "action": action,
-        "status": "pending",
-        "actor": decider.actor,
-        "comment": decider.comment,
-        "selection": {"items": chosen, "scope": scope.to_dict(), "mount": mount, "asked": told},
-        "results": {},
-        "created_at": now,
-    }
-    with runtime.database.write() as connection:
-        concerned = _shared(connection, [item.run_id for item in items])
-        insert = INSERTS[runtime.database.dialect](bulk_jobs).values({**row, **concerned})
-        if connection.execute(insert.on_conflict_do_nothing(index_elements=["id"])).rowcount == 0:
-            return _asked_before(connection, job_id, decider.actor, told)
-        said = {"action": action, "runs": len(items), "bulk": job_id}
-        fact_rows.note(connection, "bulk", actor=decider.actor, at=now, **concerned, comment=decider.comment, data=said)
-    return job_id
+
+    def __init__(
+        self, *, database: Database, clock: Clock, commands: CommandHandler, most: int, objection: Objection
+    ) -> None:
+        self._database, self._clock, self._commands = database, clock, commands
+        self._most, self._objection = most, objection
+
+    def begin(
+        self,
+        action: str,
+        items: Sequence[BulkItem],
+        *,
+        scope: Scope,
+        actor: object,
+        comment: str | None = None,
+        job_id: str | None = None,
+        mount: str | None = None,
+        asked: object = None,
+    ) -> str:
+        """Write the job down and return its id; nothing is done to any run yet.
+
+        items: the runs, none tried yet. scope: which runs the actor may know of. job_id: the id that it gets, so that
+        asking twice makes one job. mount: the dashboard at which it is asked for. asked: what the person sent, by which
+        the second time is known; the items where left out. Raises ManualActionError, and ConflictError for an id that
+        is somebody else's or was given for something else.
+        """
+        decider = decider_of(actor, comment, None, actor_required=True, most=self._most)
+        job_id, now = read_id(job_id) or new_id(), self._clock.now()
+        chosen = [[item.run_id, item.token, item.step] for item in items]
+        told = asked_for(action, chosen if asked is None else asked, decider.comment)
+        row = {
+            "id": job_id,
+            "action": action,
+            "status": "pending",
+            "actor": decider.actor,
+            "comment": decider.comment,
+            "selection": {"items": chosen, "scope": scope.to_dict(), "mount": mount, "asked": told},
+            "results": {},
+            "created_at": now,
+        }
+        with self._database.write() as connection:
+            concerned = _shared(connection, [item.run_id for item in items])
+            insert = INSERTS[connection.dialect.name](bulk_jobs).values({**row, **concerned})
+            if connection.execute(insert.on_conflict_do_nothing(index_elements=["id"])).rowcount == 0:
+                return _asked_before(connection, job_id, decider.actor, told)
+            said = {"action": action, "runs": len(items), "bulk": job_id}
+            fact_rows.note(
+                connection, "bulk", actor=decider.actor, at=now, **concerned, comment=decider.comment, data=said
+            )
+        return job_id
+
+    def go_on(self, job_id: str, seconds: float, objection: Objection | None = None) -> None:
+        """Work at the job for about so long, unless another process does.
+
+        objection: asked for each run before anything is done with it; where left out, as it is away from any page.
+        """
+        if not self._take(job_id):
+            return
+        until = time.monotonic() + seconds
+        while True:
+            job = self._read(job_id)
+            waiting = [item for item in job.items if item.done is None][:BATCH] if job.status in OPEN else []
+            over = not waiting or time.monotonic() >= until
+            self._record(
+                job_id,
+                {} if over else self._results(job, waiting, until, objection or self._objection),
+                release=over,
+            )
+            if over:
+                return
+
+    def go_on_with_all(self, seconds: float) -> None:
+        """Work at the jobs that are not done, the oldest first, for about so long in all."""
+        until = time.monotonic() + seconds
+        query = sa.select(bulk_jobs.c.id).where(bulk_jobs.c.status.in_(OPEN)).order_by(bulk_jobs.c.created_at)
+        with self._database.read() as connection:
+            waiting = list(connection.scalars(query))
+        for job_id in waiting:
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            self.go_on(job_id, left)
+
+    def cancel(self, job_id: str, *, actor: object) -> None:
+        """Leave the rest of the job undone. Raises TransitionError where nothing is left."""
+        now = self._clock.now()
+        mine = sa.and_(bulk_jobs.c.id == job_id, bulk_jobs.c.status.in_(OPEN))
+        with self._database.write() as connection:
+            end = sa.update(bulk_jobs).where(mine).values(status="cancelled", finished_at=now)
+            ended = connection.execute(end.returning(bulk_jobs.c.tenant, bulk_jobs.c.workflow)).mappings().first()
+            if ended is None:
+                raise TransitionError("The bulk action has ended already. Nothing was done.", status="completed")
+            fact_rows.note(connection, "bulk_cancelled", actor=actor, at=now, **ended, data={"bulk": job_id})
+
+    def _take(self, job_id: str) -> bool:
+        """Claim the job for a while."""
+        now = self._clock.now()
+        free = sa.or_(bulk_jobs.c.held_until.is_(None), bulk_jobs.c.held_until <= now)
+        mine = sa.and_(bulk_jobs.c.id == job_id, bulk_jobs.c.status.in_(OPEN), free)
+        with self._database.write() as connection:
+            taken = connection.execute(
+                sa.update(bulk_jobs).where(mine).values(status="running", held_until=now + HELD_FOR)
+            )
+            return taken.rowcount == 1
+
+    def _read(self, job_id: str) -> BulkJobState:
+        with self._database.read() as connection:
+            job = look(connection, Scope.all(), job_id)
+        assert job is not None
+        return job
+
+    def _results(
+        self, job: BulkJobState, waiting: Sequence[BulkItem], until: float, objection: Objection
+    ) -> dict[str, ItemResult]:
+        results: dict[str, ItemResult] = {}
+        for item in waiting:
+            results[item.run_id] = self._tried(job, item, objection)
+            if time.monotonic() >= until:
+                break
+        return results
+
+    def _tried(self, job: BulkJobState, item: BulkItem, objection: Objection) -> ItemResult:
+        try:
+            why = objection(job, item)
+            if why is not None:
+                return {"done": False, "said": why}
+            answer = CALLS[job.action](
+                self._commands,
+                item.run_id,
+                scope=job.scope,
+                actor=job.actor,
+                comment=job.comment,
+                metadata={"bulk": job.id},
+                expected=item.token,
+                idempotency_key=f"bulk:{job.id}",
+                **({"step": item.step} if item.step else {}),
+            )
+        except SquidMeshError as error:
+            return {"done": False, "said": str(error)}
+        except Exception as error:  # one run must not keep the others, and other jobs, waiting
+            if passes(error):  # the job goes on when the database is back
+                raise
+            logger.exception("squidmesh: run %s: %s within a bulk action failed", item.run_id, job.action)
+            return {"done": False, "said": f"It could not be done ({type(error).__name__})."}
+        return {"done": True, "became": answer.id}
+
+    def _record(self, job_id: str, results: Mapping[str, ItemResult], *, release: bool) -> None:
+        now = self._clock.now()
+        with self._database.write() as connection:
+            query = sa.select(bulk_jobs).where(bulk_jobs.c.id == job_id).with_for_update()
+            row = connection.execute(query).mappings().one()
+            merged = {**row["results"], **results}
+            ended = row["status"] in OPEN and len(merged) >= len(row["selection"]["items"])
+            values: dict[str, Any] = {"results": merged, "held_until": None if release or ended else now + HELD_FOR}
+            if ended:
+                values |= {"status": "completed", "finished_at": now}
+            connection.execute(sa.update(bulk_jobs).where(bulk_jobs.c.id == job_id).values(values))
 
 
 def _shared(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, str | None]:
@@ -159,12 +287,12 @@ def _shared(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, str 
     return {name: each.pop() if len(each) == 1 else None for name, each in found.items()}
 
 
-def asked_for(action: str, asked: Any, comment: str | None) -> str:
+def asked_for(action: str, asked: object, comment: str | None) -> str:
     """What tells one request from another."""
     return fingerprint([action, asked, comment])
 
 
-def _asked_before(connection: sa.Connection, job_id: str, actor: Any, told: str) -> str:
+def _asked_before(connection: sa.Connection, job_id: str, actor: object, told: str) -> str:
     before = connection.execute(sa.select(bulk_jobs).where(bulk_jobs.c.id == job_id)).mappings().one()
     if identity(before["actor"]) != identity(actor):
         raise ConflictError(f"The bulk action {job_id} is somebody else's. Nothing was done.", current=job_id)
@@ -189,123 +317,9 @@ def _tells_of_others(connection: sa.Connection, scope: Scope, job: BulkJobState)
     return connection.scalar(others.limit(1)) is not None
 
 
-def go_on(runtime: Runtime, job_id: str, seconds: float, objection: Objection | None = None) -> None:
-    """Work at the job for about so long, unless another process does.
-
-    objection: asked for each run before anything is done with it; where left out, as it is away from any page.
-    """
-    if not _take(runtime, job_id):
-        return
-    until = time.monotonic() + seconds
-    while True:
-        job = _read(runtime, job_id)
-        waiting = [item for item in job.items if item.done is None][:BATCH] if job.status in OPEN else []
-        over = not waiting or time.monotonic() >= until
-        _record(
-            runtime,
-            job_id,
-            {} if over else _results(runtime, job, waiting, until, objection or runtime.objection_in_bulk),
-            release=over,
-        )
-        if over:
-            return
-
-
-def go_on_with_all(runtime: Runtime, seconds: float) -> None:
-    """Work at the jobs that are not done, the oldest first, for about so long in all."""
-    until = time.monotonic() + seconds
-    query = sa.select(bulk_jobs.c.id).where(bulk_jobs.c.status.in_(OPEN)).order_by(bulk_jobs.c.created_at)
-    with runtime.database.read() as connection:
-        waiting = list(connection.scalars(query))
-    for job_id in waiting:
-        left = until - time.monotonic()
-        if left <= 0:
-            return
-        go_on(runtime, job_id, left)
-
-
-def cancel(runtime: Runtime, job_id: str, *, actor: Any) -> None:
-    """Leave the rest of the job undone. Raises TransitionError where nothing is left."""
-    now = runtime.clock.now()
-    mine = sa.and_(bulk_jobs.c.id == job_id, bulk_jobs.c.status.in_(OPEN))
-    with runtime.database.write() as connection:
-        end = sa.update(bulk_jobs).where(mine).values(status="cancelled", finished_at=now)
-        ended = connection.execute(end.returning(bulk_jobs.c.tenant, bulk_jobs.c.workflow)).mappings().first()
-        if ended is None:
-            raise TransitionError("The bulk action has ended already. Nothing was done.", status="completed")
-        fact_rows.note(connection, "bulk_cancelled", actor=actor, at=now, **ended, data={"bulk": job_id})
-
-
-def _take(runtime: Runtime, job_id: str) -> bool:
-    """Claim the job for a while."""
-    now = runtime.clock.now()
-    free = sa.or_(bulk_jobs.c.held_until.is_(None), bulk_jobs.c.held_until <= now)
-    mine = sa.and_(bulk_jobs.c.id == job_id, bulk_jobs.c.status.in_(OPEN), free)
-    with runtime.database.write() as connection:
-        taken = connection.execute(sa.update(bulk_jobs).where(mine).values(status="running", held_until=now + HELD_FOR))
-        return taken.rowcount == 1
-
-
-def _read(runtime: Runtime, job_id: str) -> BulkJobState:
-    with runtime.database.read() as connection:
-        job = look(connection, Scope.all(), job_id)
-    assert job is not None
-    return job
-
-
-def _results(
-    runtime: Runtime, job: BulkJobState, waiting: Sequence[BulkItem], until: float, objection: Objection
-) -> dict[str, Any]:
-    results: dict[str, Any] = {}
-    for item in waiting:
-        results[item.run_id] = _tried(runtime, job, item, objection)
-        if time.monotonic() >= until:
-            break
-    return results
-
-
-def _tried(runtime: Runtime, job: BulkJobState, item: BulkItem, objection: Objection) -> dict[str, Any]:
-    try:
-        why = objection(job, item)
-        if why is not None:
-            return {"done": False, "said": why}
-        answer = CALLS[job.action](
-            runtime,
-            item.run_id,
-            scope=job.scope,
-            actor=job.actor,
-            comment=job.comment,
-            metadata={"bulk": job.id},
-            expected=item.token,
-            idempotency_key=f"bulk:{job.id}",
-            **({"step": item.step} if item.step else {}),
-        )
-    except SquidMeshError as error:
-        return {"done": False, "said": str(error)}
-    except Exception as error:  # one run must not keep the others, and other jobs, waiting
-        if passes(error):  # the job goes on when the database is back
-            raise
-        logger.exception("squidmesh: run %s: %s within a bulk action failed", item.run_id, job.action)
-        return {"done": False, "said": f"It could not be done ({type(error).__name__})."}
-    return {"done": True, "became": answer.id}
-
-
-def _record(runtime: Runtime, job_id: str, results: Mapping[str, Any], *, release: bool) -> None:
-    now = runtime.clock.now()
-    with runtime.database.write() as connection:
-        query = sa.select(bulk_jobs).where(bulk_jobs.c.id == job_id).with_for_update()
-        row = connection.execute(query).mappings().one()
-        merged = {**row["results"], **results}
-        ended = row["status"] in OPEN and len(merged) >= len(row["selection"]["items"])
-        values: dict[str, Any] = {"results": merged, "held_until": None if release or ended else now + HELD_FOR}
-        if ended:
-            values |= {"status": "completed", "finished_at": now}
-        connection.execute(sa.update(bulk_jobs).where(bulk_jobs.c.id == job_id).values(values))
-
-
 def _job(row: sa.RowMapping) -> BulkJobState:
     names = ("id", "action", "status", "actor", "comment", "created_at", "finished_at")
-    results: Mapping[str, Mapping[str, Any]] = row["results"]
+    results: Mapping[str, ItemResult] = row["results"]
     asked = row["selection"]["items"]
     items = (
         BulkItem(run_id=run_id, token=token, step=step, **results.get(run_id, {})) for run_id, token, step in asked

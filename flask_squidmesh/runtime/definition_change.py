@@ -7,13 +7,15 @@ what follows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 
+from ..clock import Clock
 from ..definition import state_expressions
 from ..definition.spec import WorkflowSpec
+from ..definition.values import JsonObject
 from ..engine.adoption import unfit
 from ..engine.decide import Progress
 from ..engine.facts import DecisionContext, RunFact, StepFact
@@ -22,71 +24,76 @@ from ..storage import fact_rows
 from ..storage.summaries import new_id
 from ..storage.tables import runs
 
-if TYPE_CHECKING:
-    from .runtime import Runtime
 
+class Adopter:
+    """Brings runs to the definition that this process has, where it may.
 
-def why_not_adopted(
-    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, rows: Sequence[StepFact]
-) -> str | None:
-    """Why this process may not have the run go by its definition; None where it may."""
-    return unfit(spec, run, rows) or older(runtime, connection, spec, run)
-
-
-def older(runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, run: RunFact) -> str | None:
-    """That the run follows the definition of a process that was started after this one; None where it does not."""
-    if run.follows == spec.fingerprint:
-        return None
-    since = connection.scalar(sa.select(runs.c.follows_since).where(runs.c.id == run.id))
-    if since is None or runtime.loaded_at >= since:
-        return None
-    return (
-        f"The run follows a newer definition of workflow {spec.name} than this process has. "
-        "A process of that version takes it up; where none is deployed any more, restart this one."
-    )
-
-
-def adopting(
-    runtime: Runtime,
-    connection: sa.Connection,
-    spec: WorkflowSpec,
-    run: RunFact,
-    rows: Sequence[StepFact],
-    payload: Mapping[str, Any],
-    output: Mapping[str, Any],
-    *,
-    decisions: Sequence[StepFact] = (),
-    regardless: bool = False,
-) -> Progress:
-    """A decision that brings the run to the definition, or that leaves to others what follows, where it may not.
-
-    A run that is ending follows nothing any more: where it may not be brought to the definition it is left as it is.
-
-    rows: all step runs of the run. output: what has just been added to its state. decisions: the other open
-    decisions. regardless: although a newer definition is known, as nobody has it.
+    hides: whether what has this name is left out of prompts. loaded_at: when this process was started.
     """
-    reason = None if regardless else why_not_adopted(runtime, connection, spec, run, rows)
-    around = DecisionContext(
-        state={} if reason else _state(connection, spec, run, payload, output),
-        decisions=decisions,
-        compensations=[row for row in rows if row.kind == "compensation"],
-        hides=runtime.hides,
-    )
-    progress = Progress(spec, run, now=runtime.clock.now(), new_id=new_id, around=around)
-    if reason is None:
-        progress.adopt(rows, runtime.loaded_at)
-    elif run.status not in STOPPING:
-        progress.leaves = reason
-    return progress
+
+    def __init__(self, *, clock: Clock, hides: Callable[[str], bool], loaded_at: Callable[[], datetime]) -> None:
+        self._clock, self._hides, self._loaded_at = clock, hides, loaded_at
+
+    def why_not_adopted(
+        self, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, rows: Sequence[StepFact]
+    ) -> str | None:
+        """Why this process may not have the run go by its definition; None where it may."""
+        return unfit(spec, run, rows) or self.older(connection, spec, run)
+
+    def older(self, connection: sa.Connection, spec: WorkflowSpec, run: RunFact) -> str | None:
+        """That the run follows the definition of a process that was started after this one; None where it does not."""
+        if run.follows == spec.fingerprint:
+            return None
+        since = connection.scalar(sa.select(runs.c.follows_since).where(runs.c.id == run.id))
+        if since is None or self._loaded_at() >= since:
+            return None
+        return (
+            f"The run follows a newer definition of workflow {spec.name} than this process has. "
+            "A process of that version takes it up; where none is deployed any more, restart this one."
+        )
+
+    def adopting(
+        self,
+        connection: sa.Connection,
+        spec: WorkflowSpec,
+        run: RunFact,
+        rows: Sequence[StepFact],
+        payload: JsonObject,
+        output: JsonObject,
+        *,
+        decisions: Sequence[StepFact] = (),
+        regardless: bool = False,
+    ) -> Progress:
+        """A decision that brings the run to the definition, or that leaves to others what follows, where it may not.
+
+        A run that is ending follows nothing any more: where it may not be brought to the definition it is left as it
+        is.
+
+        rows: all step runs of the run. output: what has just been added to its state. decisions: the other open
+        decisions. regardless: although a newer definition is known, as nobody has it.
+        """
+        reason = None if regardless else self.why_not_adopted(connection, spec, run, rows)
+        around = DecisionContext(
+            state={} if reason else _state(connection, spec, run, payload, output),
+            decisions=decisions,
+            compensations=[row for row in rows if row.kind == "compensation"],
+            hides=self._hides,
+        )
+        progress = Progress(spec, run, now=self._clock.now(), new_id=new_id, around=around)
+        if reason is None:
+            progress.adopt(rows, self._loaded_at())
+        elif run.status not in STOPPING:
+            progress.leaves = reason
+        return progress
 
 
 def _state(
     connection: sa.Connection,
     spec: WorkflowSpec,
     run: RunFact,
-    payload: Mapping[str, Any],
-    output: Mapping[str, Any],
-) -> dict[str, Any]:
+    payload: JsonObject,
+    output: JsonObject,
+) -> JsonObject:
     """The values that prompts and conditions may speak of."""
     prompts = (state_expressions.names(each.prompt) for each in spec.steps.values() if each.prompt)
     wanted = frozenset[str]().union(*(state_expressions.keys(each.ok) for each in spec.steps.values()), *prompts)

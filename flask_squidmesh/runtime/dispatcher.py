@@ -132,6 +132,16 @@ class Dispatcher:
                 left.append(intent)
         return HandOver(taken=taken, left=left)
 
+    def continues(self, run: RunFact, step: str) -> bool:
+        """Whether a delivery may go on with this step in place."""
+        try:
+            return bool(self._executor().continues(run, step))
+        except BaseException as error:  # the host's code; the step that was done is recorded all the same
+            let_ctrl_c_through(error)
+            message = "squidmesh: run %s: the executor could not say whether to go on with step %s"
+            log_error(logger, error, message, run.id, step)
+            return False
+
     def finish(self, run: SignalledRun, handed: HandOver) -> None:
         """After the commit: tell what was taken, and hand over what is left."""
         if handed.taken or handed.left:

@@ -6,7 +6,7 @@ import logging
 import threading
 import traceback
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from ..definition.binding import BindingError
 from ..definition.spec import RetryPolicy
-from ..definition.values import ValueNotJsonError, size_of, to_json
+from ..definition.values import JsonObject, JsonValue, ValueNotJsonError, size_of, to_json
 from ..engine.facts import Failure
 from ..errors import FailStep, RetryStep, seconds_of
 from ..storage.outages import reason_of
@@ -92,10 +92,10 @@ def trace_of(exception: BaseException) -> str:
     return storable(_without(_hide_values(exception), shown), MOST_TRACEBACK)
 
 
-def details_of(value: Any, most: int) -> Any:
+def details_of(value: object, most: int) -> JsonValue:
     """Details as JSON of at most so many bytes; {"omitted": why} where that cannot be. Never raises."""
     try:
-        plain = to_json(value)
+        plain: JsonValue = to_json(value)
         size = size_of(plain)
     except BaseException as unfit:
         return {"omitted": told(unfit)}
@@ -152,7 +152,7 @@ def _code_of(exception: BaseException) -> str | None:
 
 def _hide_values(exception: BaseException) -> list[str]:
     """Have SQLAlchemy leave out the parameters of statements, and answer the texts in which drivers quote rows."""
-    quoted: list[Any] = []
+    quoted: list[object] = []
     for each in _with_causes(exception):
         if is_a(each, sa.exc.StatementError):
             each.hide_parameters = True  # type: ignore[attr-defined]
@@ -189,8 +189,8 @@ MOST_DETAILS: Final = 1_000_000
 class StepCompleted:
     """The attempt succeeded. output is under its key already."""
 
-    output: Mapping[str, Any]
-    input: Mapping[str, Any] | None = None
+    output: JsonObject
+    input: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +198,7 @@ class StepFailed:
     """The attempt failed. cause: the exception that it raised."""
 
     failure: Failure
-    input: Mapping[str, Any] | None = None
+    input: JsonObject | None = None
     cause: BaseException | None = field(default=None, compare=False, repr=False)
 
 
@@ -206,7 +206,7 @@ class StepFailed:
 class StepBlocked:
     """The step has not begun, because its input cannot be made."""
 
-    error: Mapping[str, Any]
+    error: JsonObject
 
 
 Outcome = StepCompleted | StepFailed | StepBlocked
@@ -256,12 +256,12 @@ def refused_by(error: sa.exc.SQLAlchemyError, outcome: Outcome) -> StepFailed | 
     reason = reason_of(error) if isinstance(error, sa.exc.DBAPIError) else what
     said = "The step has ended, but" if begun else "The step's input cannot be made, and"
     told = f"{said} the database refuses its outcome: {reason}".encode("ascii", "backslashreplace").decode()[:MOST_TEXT]
-    plain: dict[str, Any] = {"type": what, "message": told, "code": None, "details": None, "traceback": None}
+    plain: dict[str, JsonValue] = {"type": what, "message": told, "code": None, "details": None, "traceback": None}
     plain["retryable"] = False
     return StepFailed(failure=Failure(error=plain, final=True)) if begun else StepBlocked(error=plain)
 
 
-def _tool_failure(exception: BaseException, error: dict[str, Any], *, named: bool, final: bool) -> Failure:
+def _tool_failure(exception: BaseException, error: dict[str, JsonValue], *, named: bool, final: bool) -> Failure:
     """A policy that names ToolError speaks for an irreversible step too."""
     retryable = _is_true(exception, "retryable") and not final
     return Failure(
@@ -277,7 +277,7 @@ def _is_true(exception: BaseException, name: str) -> bool:
     return safely(lambda: bool(getattr(exception, name)), False)
 
 
-def check_output(output: Mapping[str, Any], most: int) -> None:
+def check_output(output: JsonObject, most: int) -> None:
     """Raise ValueNotJsonError where an output is larger than SQUIDMESH_MAX_PAYLOAD_BYTES."""
     size = size_of(output) if output else 0
     if size > most:

@@ -7,37 +7,31 @@ nothing has to be read for it, which the run's revision tells, it is one stateme
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from math import inf
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from ..clock import Clock
 from ..definition import state_expressions
 from ..definition.spec import WorkflowSpec
+from ..definition.values import JsonObject
 from ..engine.adoption import renamed
 from ..engine.decide import Progress
 from ..engine.facts import Changes, DecisionContext, NewStepRun, RowsToRead, RunFact, StepFact, entered, fact_after
 from ..engine.transitions import STOPPING, TERMINAL
-from ..errors import SchemaError
 from ..storage import fact_rows, work_queue, write_batch
 from ..storage.database import Database
-from ..storage.outages import DatabaseRefusal, judged
 from ..storage.summaries import new_id
 from ..storage.tables import step_runs
 from ..storage.work_queue import Claim
-from ..storage.write_batch import ClaimLostError, WriteBatch
-from .definition_change import adopting
-from .dispatcher import HandOver, intents
-from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed, let_ctrl_c_through, log_error
-from .signal_publisher import SignalledRun, SignalSequencer, signalled
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
+from ..storage.write_batch import WriteBatch
+from .definition_change import Adopter
+from .dispatcher import Dispatcher, HandOver, intents
+from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed
+from .signal_publisher import SignalledRun, SignalPublisher, SignalSequencer, signalled
 
 
 def written_at_once(database: Database, turns: SignalSequencer, run: RunFact, batch: WriteBatch) -> bool:
@@ -76,115 +70,277 @@ class Recorded:
         return status
 
 
-def record(runtime: Runtime, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, may_continue: bool) -> Recorded:
-    """Write the outcome and what follows from it. Raises ClaimLostError where the claim is somebody else's now."""
-    recorded = _record_briefly(runtime, spec, claim, outcome, may_continue=may_continue)
-    if recorded is not None:
-        return recorded
-    with runtime.database.write() as connection:
-        return record_in(runtime, connection, spec, claim, outcome, may_continue=may_continue)
+class Recorder:
+    """Writes down what came of a step or was decided, and tells of it after the commit.
 
-
-def record_in(
-    runtime: Runtime,
-    connection: sa.Connection,
-    spec: WorkflowSpec,
-    claim: Claim,
-    outcome: Outcome,
-    *,
-    may_continue: bool,
-) -> Recorded:
-    """The same in a transaction that goes on: the run is locked and read before anything is decided."""
-    run = work_queue.run_under(connection, claim)
-    if run is None:
-        raise write_batch.ClaimLostError
-    if run.follows == spec.fingerprint:
-        around = _around(runtime, connection, spec, run, claim, outcome)
-        progress = _decided(runtime, spec, run, claim, outcome, around)
-    if run.follows != spec.fingerprint or progress.at_odds:
-        progress = _decided_anew(runtime, connection, spec, run, claim, outcome)
-    onward = _in_place(runtime, spec, run, claim, progress.changes) if may_continue else None
-    return write(runtime, connection, progress, held=_held(runtime, claim), onward=onward, known=[claim.visit])
-
-
-def _decided_anew(
-    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome
-) -> Progress:
-    """Decide on all rows of the run, because it followed another definition than this process knows."""
-    output = outcome.output if isinstance(outcome, StepCompleted) else {}
-    rows = fact_rows.step_facts(connection, step_runs.c.run_id == run.id)
-    visit = renamed(spec, claim.visit)
-    progress = adopting(runtime, connection, spec, run, rows, claim.payload, output)
-    _decide(progress, claim._replace(visit=visit), outcome)
-    progress.reconcile()
-    return progress
-
-
-def _record_briefly(
-    runtime: Runtime, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, may_continue: bool
-) -> Recorded | None:
-    """Write the outcome as one statement, or on PostgreSQL where joins follow in two round trips.
-
-    None where that does not suffice, or the run was not found as expected; then nothing was written.
+    claim_timeout: how long a claim holds that goes on with the next step. hides: whether what has this name is left
+    out of prompts.
     """
-    run, visit = claim.run, claim.visit
-    if not isinstance(outcome, StepCompleted) or visit.kind != "step" or run.status != "running":
-        return None
-    if run.follows != spec.fingerprint:
-        return None
-    lookup = _lookup(
-        spec, run, spec.following(visit.step), outcome.output, state_expressions.keys(spec.steps[visit.step].ok)
-    )
-    state = {**claim.payload, **outcome.output} if lookup.wanted else {}
-    if not lookup.reads:
-        return _record_unread(runtime, spec, claim, outcome, state, may_continue)
-    if lookup.missing or lookup.entered or runtime.database.dialect == "sqlite":
-        return None
-    return _record_joining(runtime, spec, claim, outcome, state, lookup.joined, may_continue)
 
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        dispatcher: Dispatcher,
+        publisher: SignalPublisher,
+        adopter: Adopter,
+        claim_timeout: timedelta,
+        hides: Callable[[str], bool],
+    ) -> None:
+        self._database, self._clock, self._dispatcher, self._publisher = database, clock, dispatcher, publisher
+        self._adopter, self._claim_timeout, self._hides = adopter, claim_timeout, hides
 
-def _record_unread(
-    runtime: Runtime, spec: WorkflowSpec, claim: Claim, outcome: Outcome, state: Mapping[str, Any], may_continue: bool
-) -> Recorded | None:
-    """Decide on the facts that the claim came with, and write if the run still has their revision."""
-    around = DecisionContext(state=state, hides=runtime.hides)
-    draft = _draft(runtime, spec, claim.run, claim, outcome, around, may_continue)
-    if draft is None or not written_at_once(runtime.database, runtime.publisher.turns, claim.run, draft.batch):
-        return None
-    return draft.recorded
+    def record(self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, may_continue: bool) -> Recorded:
+        """Write the outcome and what follows from it. Raises ClaimLostError where the claim is somebody else's now."""
+        recorded = self._record_briefly(spec, claim, outcome, may_continue=may_continue)
+        if recorded is not None:
+            return recorded
+        with self._database.write() as connection:
+            return self.record_in(connection, spec, claim, outcome, may_continue=may_continue)
 
+    def record_in(
+        self,
+        connection: sa.Connection,
+        spec: WorkflowSpec,
+        claim: Claim,
+        outcome: Outcome,
+        *,
+        may_continue: bool,
+    ) -> Recorded:
+        """The same in a transaction that goes on: the run is locked and read before anything is decided."""
+        run = work_queue.run_under(connection, claim)
+        if run is None:
+            raise write_batch.ClaimLostError
+        if run.follows == spec.fingerprint:
+            around = self._around(connection, spec, run, claim, outcome)
+            progress = self._decided(spec, run, claim, outcome, around)
+        if run.follows != spec.fingerprint or progress.at_odds:
+            progress = self._decided_anew(connection, spec, run, claim, outcome)
+        onward = self._in_place(spec, run, claim, progress.changes) if may_continue else None
+        return self.write(connection, progress, held=self._held(claim), onward=onward, known=[claim.visit])
 
-def _record_joining(
-    runtime: Runtime,
-    spec: WorkflowSpec,
-    claim: Claim,
-    outcome: Outcome,
-    state: Mapping[str, Any],
-    joined: Collection[str],
-    may_continue: bool,
-) -> Recorded | None:
-    """Lock the run, read how many dependencies the joins wait for, and write."""
-    draft: _Draft | None = None
+    def write(
+        self,
+        connection: sa.Connection,
+        progress: Progress,
+        *,
+        held: write_batch.HeldClaim | None = None,
+        onward: Claim | None = None,
+        known: Sequence[StepFact] = (),
+    ) -> Recorded:
+        """Write what was decided, and what still has to be decided once rows were read that the changes call for.
 
-    def decide(found: Sequence[Sequence[Any]], joins: Sequence[Sequence[Any]]) -> WriteBatch | None:
-        nonlocal draft
-        run = RunFact._make(found[0]) if found else None
-        if run is None or run.status != "running" or run.follows != spec.fingerprint:
+        known: the step runs whose work may be due once more, or later.
+        """
+        run, decided = progress.run, [progress]
+        handed = [self._apply(connection, progress, known, held)]
+        if progress.reads:
+            rest = progress.halt({rows: _READ[rows](connection, run.id) for rows in progress.reads})
+            decided.append(rest)
+            handed.append(self._apply(connection, rest, known))
+        self._publisher.turns.take(run)
+        taken = [each for one in handed for each in one.taken]
+        left = [each for one in handed for each in one.left]
+        changes = [each.changes for each in decided]
+        return Recorded(run=run, changes=changes, handed=HandOver(taken=taken, left=left), onward=onward)
+
+    def after_commit(self, recorded: Recorded, raised: BaseException | None = None) -> None:
+        """Send the signals and hand over. raised: what the step that failed raised, for the log."""
+        self._dispatcher.finish(
+            self._publisher.turns.tell(recorded.run, lambda: self._tell(recorded, raised)), recorded.handed
+        )
+
+    def surroundings(
+        self,
+        connection: sa.Connection,
+        spec: WorkflowSpec,
+        run: RunFact,
+        following: Collection[str],
+        *,
+        payload: JsonObject,
+        output: JsonObject,
+        keys: frozenset[str] = frozenset(),
+        decisions: Sequence[StepFact] = (),
+    ) -> DecisionContext:
+        """What deciding about the steps that may follow needs: values for conditions and prompts, visits, joins."""
+        lookup = _lookup(spec, run, following, output, keys)
+        outputs = (
+            fact_rows.outputs(connection, run.id, sees=run.position, keys=lookup.missing) if lookup.missing else {}
+        )
+        redefined = run.redefined > 0 and spec.style == "flow"
+        return DecisionContext(
+            state={**payload, **outputs, **output} if lookup.wanted else {},
+            visits=fact_rows.visits(connection, run.id, lookup.entered),
+            lasting=_lasting(connection, run.id) if redefined else frozenset(),
+            joins=fact_rows.joins(connection, run.id, lookup.joined),
+            decisions=decisions,
+            hides=self._hides,
+        )
+
+    def _decided_anew(
+        self, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome
+    ) -> Progress:
+        """Decide on all rows of the run, because it followed another definition than this process knows."""
+        output = outcome.output if isinstance(outcome, StepCompleted) else {}
+        rows = fact_rows.step_facts(connection, step_runs.c.run_id == run.id)
+        visit = renamed(spec, claim.visit)
+        progress = self._adopter.adopting(connection, spec, run, rows, claim.payload, output)
+        _decide(progress, claim._replace(visit=visit), outcome)
+        progress.reconcile()
+        return progress
+
+    def _record_briefly(
+        self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, may_continue: bool
+    ) -> Recorded | None:
+        """Write the outcome as one statement, or on PostgreSQL where joins follow in two round trips.
+
+        None where that does not suffice, or the run was not found as expected; then nothing was written.
+        """
+        run, visit = claim.run, claim.visit
+        if not isinstance(outcome, StepCompleted) or visit.kind != "step" or run.status != "running":
             return None
-        around = DecisionContext(state=state, joins=fact_rows.joins_of(joins), hides=runtime.hides)
-        draft = _draft(runtime, spec, run, claim, outcome, around, may_continue)
-        if draft is not None:
-            runtime.publisher.turns.take(run)
-        return draft and draft.batch
+        if run.follows != spec.fingerprint:
+            return None
+        lookup = _lookup(
+            spec, run, spec.following(visit.step), outcome.output, state_expressions.keys(spec.steps[visit.step].ok)
+        )
+        state = {**claim.payload, **outcome.output} if lookup.wanted else {}
+        if not lookup.reads:
+            return self._record_unread(spec, claim, outcome, state, may_continue)
+        if lookup.missing or lookup.entered or self._database.dialect == "sqlite":
+            return None
+        return self._record_joining(spec, claim, outcome, state, lookup.joined, may_continue)
 
-    dialect, written = runtime.database.dialect, False
-    asked = [work_queue.run_asked(dialect, claim), fact_rows.joins_asked(dialect, claim.run.id, joined)]
-    try:
-        written = runtime.database.decide(asked, decide)
-    finally:
-        if draft is not None and not written:
-            runtime.publisher.turns.forget(draft.recorded.run)
-    return draft.recorded if draft is not None and written else None
+    def _record_unread(
+        self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, state: JsonObject, may_continue: bool
+    ) -> Recorded | None:
+        """Decide on the facts that the claim came with, and write if the run still has their revision."""
+        around = DecisionContext(state=state, hides=self._hides)
+        draft = self._draft(spec, claim.run, claim, outcome, around, may_continue)
+        if draft is None or not written_at_once(self._database, self._publisher.turns, claim.run, draft.batch):
+            return None
+        return draft.recorded
+
+    def _record_joining(
+        self,
+        spec: WorkflowSpec,
+        claim: Claim,
+        outcome: Outcome,
+        state: JsonObject,
+        joined: Collection[str],
+        may_continue: bool,
+    ) -> Recorded | None:
+        """Lock the run, read how many dependencies the joins wait for, and write."""
+        draft: _Draft | None = None
+
+        def decide(found: Sequence[Sequence[Any]], joins: Sequence[Sequence[Any]]) -> WriteBatch | None:
+            nonlocal draft
+            run = RunFact._make(found[0]) if found else None
+            if run is None or run.status != "running" or run.follows != spec.fingerprint:
+                return None
+            around = DecisionContext(state=state, joins=fact_rows.joins_of(joins), hides=self._hides)
+            draft = self._draft(spec, run, claim, outcome, around, may_continue)
+            if draft is not None:
+                self._publisher.turns.take(run)
+            return draft and draft.batch
+
+        dialect, written = self._database.dialect, False
+        asked = [work_queue.run_asked(dialect, claim), fact_rows.joins_asked(dialect, claim.run.id, joined)]
+        try:
+            written = self._database.decide(asked, decide)
+        finally:
+            if draft is not None and not written:
+                self._publisher.turns.forget(draft.recorded.run)
+        return draft.recorded if draft is not None and written else None
+
+    def _draft(
+        self,
+        spec: WorkflowSpec,
+        run: RunFact,
+        claim: Claim,
+        outcome: Outcome,
+        around: DecisionContext,
+        may_continue: bool,
+    ) -> _Draft | None:
+        """Decide. None where one batch is not enough: more has to be read, the executor enqueues in the transaction, or
+        what the run counts is not of this definition."""
+        progress = self._decided(spec, run, claim, outcome, around)
+        if progress.reads or progress.at_odds:
+            return None
+        onward = self._in_place(spec, run, claim, progress.changes) if may_continue else None
+        handed = self._dispatcher.announce_work(intents(run, progress.changes))
+        if handed.left and self._dispatcher.enqueues_within():
+            return None
+        batch = _batch(progress, handed, self._held(claim))
+        return _Draft(Recorded(run=run, changes=[progress.changes], handed=handed, onward=onward), batch)
+
+    def _decided(
+        self, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome, around: DecisionContext
+    ) -> Progress:
+        progress = Progress(spec, run, now=self._clock.now(), new_id=new_id, around=around)
+        _decide(progress, claim, outcome)
+        return progress
+
+    def _held(self, claim: Claim) -> write_batch.HeldClaim:
+        return write_batch.HeldClaim(
+            dispatch_id=claim.dispatch_id,
+            claim_id=claim.claim_id,
+            step_run_id=claim.visit.id,
+            expires_at=self._database.from_now(self._claim_timeout),
+        )
+
+    def _apply(
+        self,
+        connection: sa.Connection,
+        progress: Progress,
+        known: Sequence[StepFact],
+        held: write_batch.HeldClaim | None = None,
+    ) -> HandOver:
+        """Write some changes, and hand over what they call for."""
+        handed = self._dispatcher.announce_work(intents(progress.run, progress.changes, known))
+        write_batch.apply(connection, _batch(progress, handed, held))
+        return self._dispatcher.hand_over_within(connection, handed.left) if handed.left else handed
+
+    def _tell(self, recorded: Recorded, raised: BaseException | None) -> SignalledRun:
+        told, run = signalled(recorded.run), recorded.run
+        for changes in recorded.changes:
+            told = self._publisher.announce(run, changes, raised)
+            run = run._replace(status=changes.run.get("status", run.status))
+        return told
+
+    def _in_place(self, spec: WorkflowSpec, run: RunFact, claim: Claim, changes: Changes) -> Claim | None:
+        """Claim the first step that was entered and is due, and go on with it under the same claim."""
+        if changes.run.get("status", run.status) in STOPPING:
+            return None
+        row = next((row for row in changes.entered if _may_follow(spec, row)), None)
+        if row is None or claim.visit.id not in changes.ended or not self._dispatcher.continues(run, row.step):
+            return None
+        row.claimed = True
+        if spec.style == "flow":
+            changes.run["attempt"] = 1
+        after = fact_after(run, changes.run, run.revision + 1)
+        return claim._replace(run=after, visit=entered(run.id, row), started_at=self._clock.now())
+
+    def _around(
+        self, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome
+    ) -> DecisionContext:
+        """Read what deciding about this outcome needs, and no more."""
+        visit = claim.visit
+        ended = run.status in TERMINAL or visit.kind == "compensation"
+        compensations = fact_rows.compensations(connection, run.id) if ended else []
+        if visit.kind == "compensation" or run.status in STOPPING or isinstance(outcome, StepBlocked):
+            return DecisionContext(compensations=compensations)
+        output = outcome.output if isinstance(outcome, StepCompleted) else {}
+        return self.surroundings(
+            connection,
+            spec,
+            run,
+            spec.following(visit.step),
+            payload=claim.payload,
+            output=output,
+            keys=state_expressions.keys(spec.steps[visit.step].ok),
+        )
 
 
 class _Draft(NamedTuple):
@@ -192,36 +348,6 @@ class _Draft(NamedTuple):
 
     recorded: Recorded
     batch: WriteBatch
-
-
-def _draft(
-    runtime: Runtime,
-    spec: WorkflowSpec,
-    run: RunFact,
-    claim: Claim,
-    outcome: Outcome,
-    around: DecisionContext,
-    may_continue: bool,
-) -> _Draft | None:
-    """Decide. None where one batch is not enough: more has to be read, the executor enqueues in the transaction, or
-    what the run counts is not of this definition."""
-    progress = _decided(runtime, spec, run, claim, outcome, around)
-    if progress.reads or progress.at_odds:
-        return None
-    onward = _in_place(runtime, spec, run, claim, progress.changes) if may_continue else None
-    handed = runtime.dispatcher.announce_work(intents(run, progress.changes))
-    if handed.left and runtime.dispatcher.enqueues_within():
-        return None
-    batch = _batch(progress, handed, _held(runtime, claim))
-    return _Draft(Recorded(run=run, changes=[progress.changes], handed=handed, onward=onward), batch)
-
-
-def _decided(
-    runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome, around: DecisionContext
-) -> Progress:
-    progress = Progress(spec, run, now=runtime.clock.now(), new_id=new_id, around=around)
-    _decide(progress, claim, outcome)
-    return progress
 
 
 def _decide(progress: Progress, claim: Claim, outcome: Outcome) -> None:
@@ -234,128 +360,19 @@ def _decide(progress: Progress, claim: Claim, outcome: Outcome) -> None:
             progress.block(claim.visit, outcome.error)
 
 
-def _held(runtime: Runtime, claim: Claim) -> write_batch.HeldClaim:
-    return write_batch.HeldClaim(
-        dispatch_id=claim.dispatch_id,
-        claim_id=claim.claim_id,
-        step_run_id=claim.visit.id,
-        expires_at=runtime.database.from_now(timedelta(seconds=runtime.settings.claim_timeout)),
-    )
-
-
-def write(
-    runtime: Runtime,
-    connection: sa.Connection,
-    progress: Progress,
-    *,
-    held: write_batch.HeldClaim | None = None,
-    onward: Claim | None = None,
-    known: Sequence[StepFact] = (),
-) -> Recorded:
-    """Write what was decided, and what still has to be decided once rows were read that the changes call for.
-
-    known: the step runs whose work may be due once more, or later.
-    """
-    run, decided = progress.run, [progress]
-    handed = [_apply(runtime, connection, progress, known, held)]
-    if progress.reads:
-        rest = progress.halt({rows: _READ[rows](connection, run.id) for rows in progress.reads})
-        decided.append(rest)
-        handed.append(_apply(runtime, connection, rest, known))
-    runtime.publisher.turns.take(run)
-    taken = [each for one in handed for each in one.taken]
-    left = [each for one in handed for each in one.left]
-    changes = [each.changes for each in decided]
-    return Recorded(run=run, changes=changes, handed=HandOver(taken=taken, left=left), onward=onward)
-
-
 _READ: Final[Mapping[RowsToRead, Callable[[sa.Connection, str], Sequence[StepFact]]]] = {
     "open": fact_rows.open_steps,
     "completed": fact_rows.completed_steps,
 }
 
 
-def _apply(
-    runtime: Runtime,
-    connection: sa.Connection,
-    progress: Progress,
-    known: Sequence[StepFact],
-    held: write_batch.HeldClaim | None = None,
-) -> HandOver:
-    """Write some changes, and hand over what they call for."""
-    handed = runtime.dispatcher.announce_work(intents(progress.run, progress.changes, known))
-    write_batch.apply(connection, _batch(progress, handed, held))
-    return runtime.dispatcher.hand_over_within(connection, handed.left) if handed.left else handed
-
-
 def _batch(progress: Progress, handed: HandOver, held: write_batch.HeldClaim | None) -> WriteBatch:
     return write_batch.batch_of(progress.run, progress.changes, now=progress.now, held=held, notice=handed.notice)
-
-
-def after_commit(runtime: Runtime, recorded: Recorded, raised: BaseException | None = None) -> None:
-    """Send the signals and hand over. raised: what the step that failed raised, for the log."""
-    runtime.dispatcher.finish(
-        runtime.publisher.turns.tell(recorded.run, lambda: _tell(runtime, recorded, raised)), recorded.handed
-    )
-
-
-def _tell(runtime: Runtime, recorded: Recorded, raised: BaseException | None) -> SignalledRun:
-    told, run = signalled(recorded.run), recorded.run
-    for changes in recorded.changes:
-        told = runtime.publisher.announce(run, changes, raised)
-        run = run._replace(status=changes.run.get("status", run.status))
-    return told
-
-
-def _in_place(runtime: Runtime, spec: WorkflowSpec, run: RunFact, claim: Claim, changes: Changes) -> Claim | None:
-    """Claim the first step that was entered and is due, and go on with it under the same claim."""
-    if changes.run.get("status", run.status) in STOPPING:
-        return None
-    row = next((row for row in changes.entered if _may_follow(spec, row)), None)
-    if row is None or claim.visit.id not in changes.ended or not _continues(runtime, run, row.step):
-        return None
-    row.claimed = True
-    if spec.style == "flow":
-        changes.run["attempt"] = 1
-    after = fact_after(run, changes.run, run.revision + 1)
-    return claim._replace(run=after, visit=entered(run.id, row), started_at=runtime.clock.now())
-
-
-def _continues(runtime: Runtime, run: RunFact, step: str) -> bool:
-    try:
-        return bool(runtime.executor.continues(run, step))
-    except BaseException as error:  # the host's code; the step that was done is recorded all the same
-        let_ctrl_c_through(error)
-        message = "squidmesh: run %s: the executor could not say whether to go on with step %s"
-        log_error(logger, error, message, run.id, step)
-        return False
 
 
 def _may_follow(spec: WorkflowSpec, row: NewStepRun) -> bool:
     step = spec.steps.get(row.step)
     return row.kind == "step" and row.delivered and row.due_at is None and step is not None and not step.manual
-
-
-def _around(
-    runtime: Runtime, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome
-) -> DecisionContext:
-    """Read what deciding about this outcome needs, and no more."""
-    visit = claim.visit
-    ended = run.status in TERMINAL or visit.kind == "compensation"
-    compensations = fact_rows.compensations(connection, run.id) if ended else []
-    if visit.kind == "compensation" or run.status in STOPPING or isinstance(outcome, StepBlocked):
-        return DecisionContext(compensations=compensations)
-    output = outcome.output if isinstance(outcome, StepCompleted) else {}
-    return surroundings(
-        runtime,
-        connection,
-        spec,
-        run,
-        spec.following(visit.step),
-        payload=claim.payload,
-        output=output,
-        keys=state_expressions.keys(spec.steps[visit.step].ok),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,7 +398,7 @@ def _lookup(
     spec: WorkflowSpec,
     run: RunFact,
     following: Collection[str],
-    output: Mapping[str, Any],
+    output: JsonObject,
     keys: frozenset[str],
 ) -> _Lookup:
     redeployed = run.redefined > 0 or run.follows != spec.fingerprint
@@ -397,89 +414,6 @@ def _lookup(
     )
 
 
-def surroundings(
-    runtime: Runtime,
-    connection: sa.Connection,
-    spec: WorkflowSpec,
-    run: RunFact,
-    following: Collection[str],
-    *,
-    payload: Mapping[str, Any],
-    output: Mapping[str, Any],
-    keys: frozenset[str] = frozenset(),
-    decisions: Sequence[StepFact] = (),
-) -> DecisionContext:
-    """What deciding about the steps that may follow needs: values for conditions and prompts, visits, joins."""
-    lookup = _lookup(spec, run, following, output, keys)
-    outputs = fact_rows.outputs(connection, run.id, sees=run.position, keys=lookup.missing) if lookup.missing else {}
-    redefined = run.redefined > 0 and spec.style == "flow"
-    return DecisionContext(
-        state={**payload, **outputs, **output} if lookup.wanted else {},
-        visits=fact_rows.visits(connection, run.id, lookup.entered),
-        lasting=_lasting(connection, run.id) if redefined else frozenset(),
-        joins=fact_rows.joins(connection, run.id, lookup.joined),
-        decisions=decisions,
-        hides=runtime.hides,
-    )
-
-
 def _lasting(connection: sa.Connection, run_id: str) -> frozenset[str]:
     """The steps that completed and must not be repeated unasked."""
     return frozenset(row.step for row in fact_rows.completed_steps(connection, run_id) if row.lasts)
-
-
-FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 2.0
-_PAUSE = threading.Event()
-_Done = TypeVar("_Done")
-
-
-def until_lost(
-    runtime: Runtime, claim: Claim, what: str, doing: Callable[[], _Done], *, whatever: bool = False
-) -> _Done:
-    """Do it, and again while the database refuses it for a time. Meanwhile the claim is renewed.
-
-    What the error does not say is tried for one claim timeout. what: for the log, such as "its outcome".
-    whatever: whether it is tried again even where it is refused for good, because there is nothing else to do.
-
-    Raises what the database refuses for good, and ClaimLostError once the claim is somebody else's, or has expired
-    where nobody renews it.
-    """
-    unclear_until: float | None = None
-    holds_until = inf
-    pause = FIRST_PAUSE_SECONDS
-    starved = False
-    while True:
-        try:
-            if not starved:
-                return doing()
-            with runtime.database.reserved("outcomes"):
-                return doing()
-        except (sa.exc.SQLAlchemyError, SchemaError) as error:
-            refusal = _judged(error)
-            if refusal is DatabaseRefusal.UNCLEAR and unclear_until is None:
-                unclear_until = time.monotonic() + runtime.settings.claim_timeout
-            unclear = unclear_until is not None and time.monotonic() < unclear_until
-            lasting = refusal is DatabaseRefusal.FOR_GOOD or (refusal is DatabaseRefusal.UNCLEAR and not unclear)
-            if lasting and not whatever:
-                raise
-            logger.warning(
-                "squidmesh: run %s: step %s: %s has to wait for the database (%s)",
-                claim.run.id,
-                claim.visit.step,
-                what,
-                type(getattr(error, "orig", None) or error).__name__,
-            )
-            if holds_until == inf and not runtime.claims.renews:
-                holds_until = time.monotonic() + runtime.settings.claim_timeout
-            if isinstance(error, sa.exc.TimeoutError):  # somebody keeps the connections of the host's pool
-                starved = True
-        _PAUSE.wait(pause)
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-        if runtime.claims.is_lost(claim.claim_id) or time.monotonic() > holds_until:
-            raise ClaimLostError
-
-
-def _judged(error: sa.exc.SQLAlchemyError | SchemaError) -> DatabaseRefusal:
-    """Without our tables nothing else could be recorded either, so that has to pass."""
-    return DatabaseRefusal.FOR_A_TIME if isinstance(error, SchemaError) else judged(error)

@@ -10,13 +10,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 import sqlalchemy as sa
 
 from ..definition import state_expressions
 from ..definition.definition_checks import output_names
 from ..definition.payloads import validate_again
+from ..definition.values import JsonObject
 from ..engine.adoption import unfit
 from ..engine.approvals import identity, is_last, objection, starters_of, wanted
 from ..engine.command_rules import STANDSTILLS, hanging
@@ -25,152 +26,327 @@ from ..engine.facts import DecisionContext, Performed, StepFact, failed_by_opera
 from ..engine.replay_rules import Resumption, asking_again, copied_steps, unsafe_steps
 from ..engine.transitions import STOPPING, TERMINAL
 from ..errors import ManualActionError, UnsafeReplayError
+from ..people import Actor
 from ..storage import fact_rows, work_queue
 from ..storage.database import AnySession
 from ..storage.scope import Scope
-from ..storage.summaries import RunSummary, new_id
+from ..storage.summaries import RunId, RunSummary, new_id
 from ..storage.tables import runs, step_runs
 from .command_arguments import comment_of, output_of
-from .command_handler import CommandHandler, CommandRule, call_on, carry_out, recorded
-from .definition_change import adopting
-from .recorder import after_commit, surroundings, write
-from .run_starter import NewRunRequest
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
+from .command_transaction import CommandContext, CommandRule, CommandTransaction
+from .definition_change import Adopter
+from .recorder import Recorded, Recorder
+from .run_starter import NewRunRequest, RunStarter
 
 
-def approve(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
-    """Approve the open approval."""
-    return _act(
-        runtime,
-        "approve_run",
-        run_id,
-        {"step": step},
-        partial(_decide, "approved", ("approval",), step),
-        actor_required=True,
-        **said,
-    )
+class _Options(TypedDict, total=False):
+    actor: Actor | None
+    comment: str | None
+    metadata: Mapping[str, object] | None
+    session: AnySession | None
+    expected: str | None
+    idempotency_key: str | None
 
 
-def reject(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
-    """Reject the open approval."""
-    return _act(
-        runtime,
-        "reject_run",
-        run_id,
-        {"step": step},
-        partial(_decide, "rejected", ("approval",), step),
-        actor_required=True,
-        **said,
-    )
+class CommandOptions(_Options):
+    """What every command takes. scope: a run outside it does not exist for the caller."""
+
+    scope: Scope
 
 
-def unblock(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
-    """Resume after a pause."""
-    return _act(runtime, "unblock_run", run_id, {"step": step}, partial(_decide, "resumed", ("pause",), step), **said)
+Decided: TypeAlias = "tuple[str, Sequence[Callable[[], None]]]"
+"""The run that it concerns, and what is to be done after the commit."""
 
 
-def retry_step(runtime: Runtime, run_id: Any, *, step: str | None = None, **said: Any) -> RunSummary:
-    """Attempt a step again that was interrupted or did not begin."""
-    return _act(runtime, "retry_step", run_id, {"step": step}, partial(_retry_step, step), **said)
+class CommandHandler:
+    """What people do with runs. most: bytes of JSON that an output may take."""
 
+    def __init__(
+        self, *, transaction: CommandTransaction, recorder: Recorder, starter: RunStarter, adopter: Adopter, most: int
+    ) -> None:
+        self._transaction, self._recorder, self._starter, self._adopter = transaction, recorder, starter, adopter
+        self._most = most
 
-def resolve_step(
-    runtime: Runtime,
-    run_id: Any,
-    *,
-    output: Any = None,
-    allow_new_keys: bool = False,
-    step: str | None = None,
-    **said: Any,
-) -> RunSummary:
-    """Say that a step that was interrupted, or did not begin, took effect, with this output."""
-    arguments = {"step": step, "output": output, "allow_new_keys": allow_new_keys}
-    rule = partial(_resolve_step, step, output, allow_new_keys is True)
-    return _act(runtime, "resolve_step", run_id, arguments, rule, **said)
-
-
-def fail_step(
-    runtime: Runtime, run_id: Any, *, reason: str | None = None, step: str | None = None, **said: Any
-) -> RunSummary:
-    """Say that a step that was interrupted, or did not begin, failed."""
-    return _act(
-        runtime, "fail_step", run_id, {"step": step, "reason": reason}, partial(_fail_step, step, reason), **said
-    )
-
-
-def cancel(runtime: Runtime, run_id: Any, *, compensate: bool = False, **said: Any) -> RunSummary:
-    """Cancel the run."""
-    return _act(runtime, "cancel_run", run_id, {"compensate": compensate}, partial(_cancel, compensate), **said)
-
-
-def retry_compensation(runtime: Runtime, run_id: Any, **said: Any) -> RunSummary:
-    """Try failed compensations again."""
-    return _act(runtime, "retry_compensation", run_id, {}, _retry_compensation, **said)
-
-
-def acknowledge(runtime: Runtime, run_id: Any, **said: Any) -> RunSummary:
-    """Take a failed run out of what needs a person."""
-    return _act(runtime, "acknowledge_run", run_id, {}, _acknowledge, **said)
-
-
-def _act(
-    runtime: Runtime,
-    name: str,
-    run_id: Any,
-    arguments: Mapping[str, Any],
-    rule: CommandRule,
-    *,
-    scope: Scope,
-    actor: Any = None,
-    comment: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    session: AnySession | None = None,
-    expected: str | None = None,
-    idempotency_key: str | None = None,
-    actor_required: bool = False,
-) -> RunSummary:
-    call = call_on(
-        runtime,
-        name,
-        scope,
-        run_id,
-        actor,
-        comment,
-        metadata,
-        expected,
-        idempotency_key,
-        arguments,
-        actor_required=actor_required,
-    )
-    return carry_out(runtime, call, rule, session)
-
-
-def _decide(event: str, kinds: Sequence[str], step: str | None, acting: CommandHandler) -> Any:
-    visit, others = _open_decision(acting, kinds, step)
-    decision = visit.decision or {}
-    if event == "approved":
-        _check_approver(acting, visit.step, decision)
-        if not is_last(decision):
-            progress = acting.progress()
-            progress.approve_in_part(visit, acting.call.decider)
-            return recorded(acting, progress)
-    spec, target = acting.known, decision.get("error" if event == "rejected" else "ok")
-    if target is not None and target not in spec.steps:
-        raise acting.refuse(
-            f"it would continue at step {target}, which workflow {spec.name} does not declare any more."
+    def approve(self, run_id: RunId, *, step: str | None = None, **said: Unpack[CommandOptions]) -> RunSummary:
+        """Approve the open approval."""
+        return self._act(
+            "approve_run",
+            run_id,
+            {"step": step},
+            partial(self._decide, "approved", ("approval",), step),
+            actor_required=True,
+            **said,
         )
-    if spec.style == "dependency" and event != "rejected":
+
+    def reject(self, run_id: RunId, *, step: str | None = None, **said: Unpack[CommandOptions]) -> RunSummary:
+        """Reject the open approval."""
+        return self._act(
+            "reject_run",
+            run_id,
+            {"step": step},
+            partial(self._decide, "rejected", ("approval",), step),
+            actor_required=True,
+            **said,
+        )
+
+    def unblock(self, run_id: RunId, *, step: str | None = None, **said: Unpack[CommandOptions]) -> RunSummary:
+        """Resume after a pause."""
+        return self._act(
+            "unblock_run", run_id, {"step": step}, partial(self._decide, "resumed", ("pause",), step), **said
+        )
+
+    def retry_step(self, run_id: RunId, *, step: str | None = None, **said: Unpack[CommandOptions]) -> RunSummary:
+        """Attempt a step again that was interrupted or did not begin."""
+        return self._act("retry_step", run_id, {"step": step}, partial(self._retry_step, step), **said)
+
+    def resolve_step(
+        self,
+        run_id: RunId,
+        *,
+        output: object = None,
+        allow_new_keys: bool = False,
+        step: str | None = None,
+        **said: Unpack[CommandOptions],
+    ) -> RunSummary:
+        """Say that a step that was interrupted, or did not begin, took effect, with this output."""
+        arguments = {"step": step, "output": output, "allow_new_keys": allow_new_keys}
+        rule = partial(self._resolve_step, step, output, allow_new_keys is True)
+        return self._act("resolve_step", run_id, arguments, rule, **said)
+
+    def fail_step(
+        self, run_id: RunId, *, reason: str | None = None, step: str | None = None, **said: Unpack[CommandOptions]
+    ) -> RunSummary:
+        """Say that a step that was interrupted, or did not begin, failed."""
+        return self._act(
+            "fail_step", run_id, {"step": step, "reason": reason}, partial(self._fail_step, step, reason), **said
+        )
+
+    def cancel(self, run_id: RunId, *, compensate: bool = False, **said: Unpack[CommandOptions]) -> RunSummary:
+        """Cancel the run."""
+        return self._act("cancel_run", run_id, {"compensate": compensate}, partial(self._cancel, compensate), **said)
+
+    def retry_compensation(self, run_id: RunId, **said: Unpack[CommandOptions]) -> RunSummary:
+        """Try failed compensations again."""
+        return self._act("retry_compensation", run_id, {}, self._retry_compensation, **said)
+
+    def acknowledge(self, run_id: RunId, **said: Unpack[CommandOptions]) -> RunSummary:
+        """Take a failed run out of what needs a person."""
+        return self._act("acknowledge_run", run_id, {}, self._acknowledge, **said)
+
+    def replay(
+        self,
+        run_id: RunId,
+        *,
+        scope: Scope,
+        actor: Actor | None = None,
+        comment: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        session: AnySession | None = None,
+        expected: str | None = None,
+        idempotency_key: str | None = None,
+        allow_irreversible: bool = False,
+        from_step: str | None = None,
+        undecided: Collection[str] = (),
+    ) -> RunSummary:
+        """Start a new run with the payload of a finished one; see `SquidMesh.replay_run`.
+
+        undecided: decisions that whoever replays may not take, which it therefore does not pass over.
+        """
+        arguments = {"allow_irreversible": allow_irreversible, "from_step": from_step}
+        call = self._transaction.call_on(
+            "replay_run", scope, run_id, actor, comment, metadata, expected, idempotency_key, arguments
+        )
+        return self._transaction.carry_out(
+            call, partial(self._replay, allow_irreversible is True, from_step, undecided), session
+        )
+
+    def _act(
+        self,
+        name: str,
+        run_id: RunId,
+        arguments: Mapping[str, object],
+        rule: CommandRule,
+        *,
+        scope: Scope,
+        actor: Actor | None = None,
+        comment: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        session: AnySession | None = None,
+        expected: str | None = None,
+        idempotency_key: str | None = None,
+        actor_required: bool = False,
+    ) -> RunSummary:
+        call = self._transaction.call_on(
+            name,
+            scope,
+            run_id,
+            actor,
+            comment,
+            metadata,
+            expected,
+            idempotency_key,
+            arguments,
+            actor_required=actor_required,
+        )
+        return self._transaction.carry_out(call, rule, session)
+
+    def _recorded(self, acting: CommandContext, progress: Progress) -> tuple[str, Sequence[Callable[[], None]]]:
+        """Write what was decided; answer the run that it concerns, and what is to be done after the commit."""
+        progress.reconcile()
+        written: Recorded = self._recorder.write(acting.connection, progress, known=acting.rows)
+        return acting.run.id, [partial(self._recorder.after_commit, written)]
+
+    def _decide(self, event: str, kinds: Sequence[str], step: str | None, acting: CommandContext) -> Decided:
+        visit, others = _open_decision(acting, kinds, step)
+        decision = visit.decision or {}
+        if event == "approved":
+            _check_approver(acting, visit.step, decision)
+            if not is_last(decision):
+                progress = acting.progress()
+                progress.approve_in_part(visit, acting.call.decider)
+                return self._recorded(acting, progress)
+        spec, target = acting.known, decision.get("error" if event == "rejected" else "ok")
+        if target is not None and target not in spec.steps:
+            raise acting.refuse(
+                f"it would continue at step {target}, which workflow {spec.name} does not declare any more."
+            )
+        if spec.style == "dependency" and event != "rejected":
+            _check_declared(acting, visit)
+        following = {target} if target else set(spec.dependents.get(visit.step, ()))
+        output = decision_output(event, decision, acting.call.decider, acting.now)
+        progress = self._progress(acting, following, others, output)
+        progress.decide(visit, event, acting.call.decider)
+        return self._recorded(acting, progress)
+
+    def _retry_step(self, step: str | None, acting: CommandContext) -> Decided:
+        visit, others = _open_decision(acting, STANDSTILLS, step)
+        if acting.run.status in STOPPING:
+            raise acting.refuse(f"the run is {acting.run.status}, so its step is not attempted again.")
         _check_declared(acting, visit)
-    following = {target} if target else set(spec.dependents.get(visit.step, ()))
-    output = decision_output(event, decision, acting.call.decider, acting.runtime.clock.now())
-    progress = _progress(acting, following, others, output)
-    progress.decide(visit, event, acting.call.decider)
-    return recorded(acting, progress)
+        progress = self._progress(acting, (), others)
+        progress.try_again(visit, acting.call.decider)
+        return self._recorded(acting, progress)
+
+    def _resolve_step(self, step: str | None, output: object, allow_new_keys: bool, acting: CommandContext) -> Decided:
+        kept = output_of(output, self._most)
+        visit, others = _open_decision(acting, STANDSTILLS, step)
+        if acting.run.status not in STOPPING:
+            _check_declared(acting, visit)
+        key = (visit.decision or {}).get("output")
+        if not key and not allow_new_keys:
+            _check_keys(acting, visit, kept)
+        kept = {key: kept} if key else kept
+        progress = self._progress(acting, acting.known.following(visit.step), others, kept, visit.step)
+        progress.resolve(visit, kept, acting.call.decider)
+        return self._recorded(acting, progress)
+
+    def _fail_step(self, step: str | None, reason: str | None, acting: CommandContext) -> Decided:
+        said = comment_of(reason, "reason") or acting.call.decider.comment or "An operator said that the step failed."
+        hung = _hanging(acting, step)
+        if hung is not None:
+            return self._give_up_hanging(acting, hung, said)
+        visit, others = _open_decision(acting, STANDSTILLS, step)
+        progress = self._progress(acting, acting.known.following(visit.step), others)
+        progress.give_up(visit, failed_by_operator(said), acting.call.decider)
+        return self._recorded(acting, progress)
+
+    def _give_up_hanging(self, acting: CommandContext, visit: StepFact, said: str) -> Decided:
+        """Take the claim away under the run's lock, so that what the attempt may still say finds none."""
+        held = work_queue.holder_of(acting.connection, visit.id)
+        worker, since = held or (None, None)
+        began = since or visit.started_at or acting.now
+        performed = Performed(number=max(visit.attempts, 1), worker=worker, started_at=began)
+        compensations = [row for row in acting.rows if row.kind == "compensation"]
+        progress = acting.progress(
+            DecisionContext(decisions=fact_rows.decisions(acting.rows), compensations=compensations)
+        )
+        progress.give_up_hanging(visit, failed_by_operator(said), acting.call.decider, performed)
+        return self._recorded(acting, progress)
+
+    def _cancel(self, compensate: bool, acting: CommandContext) -> Decided:
+        if acting.run.status in STOPPING:
+            raise acting.refuse(f"the run is {acting.run.status} already.")
+        progress = acting.progress()
+        opened = [row for row in acting.rows if row.kind == "step" and row.status in ("pending", "running", "paused")]
+        progress.cancel(acting.call.decider, opened, compensate=compensate)
+        return self._recorded(acting, progress)
+
+    def _retry_compensation(self, acting: CommandContext) -> Decided:
+        if acting.run.compensation != "failed":
+            raise acting.refuse("no compensation of this run has failed.")
+        compensations = [row for row in acting.rows if row.kind == "compensation"]
+        decisions = fact_rows.decisions(acting.rows)
+        progress = acting.progress(DecisionContext(compensations=compensations, decisions=decisions), acting.known)
+        progress.retry_compensation(acting.call.decider)
+        return self._recorded(acting, progress)
+
+    def _acknowledge(self, acting: CommandContext) -> Decided:
+        if acting.run.needs not in ("failed", "compensation_failed"):
+            raise acting.refuse("the run does not wait for anybody to take note of a failure.")
+        progress = acting.progress(DecisionContext(decisions=fact_rows.decisions(acting.rows)))
+        progress.acknowledge(acting.call.decider)
+        return self._recorded(acting, progress)
+
+    def _progress(
+        self,
+        acting: CommandContext,
+        following: Collection[str],
+        others: Sequence[StepFact],
+        output: JsonObject | None = None,
+        leaving: str | None = None,
+    ) -> Progress:
+        """A decision that knows what may follow. As all rows are at hand, what waits for others is worked out from
+        them.
+        """
+        spec, run = acting.known, acting.run
+        payload = fact_rows.payload_of(acting.connection, run.id)
+        if run.status not in STOPPING and (spec.style == "dependency" or run.follows != spec.fingerprint):
+            return self._adopter.adopting(
+                acting.connection,
+                spec,
+                run,
+                acting.stored,
+                payload,
+                output or {},
+                decisions=others,
+            )
+        step = spec.steps.get(leaving) if leaving else None
+        around = self._recorder.surroundings(
+            acting.connection,
+            spec,
+            run,
+            following,
+            payload=payload,
+            output=output or {},
+            keys=state_expressions.keys(step.ok) if step else frozenset(),
+            decisions=others,
+        )
+        compensations = [row for row in acting.rows if row.kind == "compensation"]
+        return acting.progress(replace(around, compensations=compensations))
+
+    def _replay(
+        self, allow_irreversible: bool, from_step: str | None, undecided: Collection[str], acting: CommandContext
+    ) -> tuple[str, Sequence[Callable[[], None]]]:
+        _check_finished(acting)
+        payload, schedule = _payload(acting)
+        from_step = acting.name_of(from_step)
+        begins = _resumption(acting, from_step, undecided)
+        copied = begins.copied if begins else ()
+        again = [row for row in acting.rows if row.id not in {step.id for step in copied}]
+        blocking = unsafe_steps(again)
+        if blocking and not allow_irreversible:
+            raise UnsafeReplayError(blocking)
+        started = self._starter.insert(acting.connection, _start(acting, begins, payload, schedule))
+        progress = acting.progress(DecisionContext(decisions=fact_rows.decisions(acting.rows)))
+        progress.replayed(acting.call.decider, started.run_id, _told(begins))
+        recorded = self._recorder.write(acting.connection, progress)
+        return started.run_id, [
+            partial(self._recorder.after_commit, recorded),
+            partial(self._starter.tell, started),
+        ]
 
 
-def _check_approver(acting: CommandHandler, step: str, decision: Mapping[str, Any]) -> None:
+def _check_approver(acting: CommandContext, step: str, decision: JsonObject) -> None:
     """Raise ManualActionError where the approval has to be another person's."""
     person = identity(acting.call.decider.actor)
     match objection(decision, acting.run.actor, acting.call.decider.actor):
@@ -185,31 +361,7 @@ def _check_approver(acting: CommandHandler, step: str, decision: Mapping[str, An
     raise ManualActionError("actor", f"approve_run: {why}. Nothing was done.")
 
 
-def _retry_step(step: str | None, acting: CommandHandler) -> Any:
-    visit, others = _open_decision(acting, STANDSTILLS, step)
-    if acting.run.status in STOPPING:
-        raise acting.refuse(f"the run is {acting.run.status}, so its step is not attempted again.")
-    _check_declared(acting, visit)
-    progress = _progress(acting, (), others)
-    progress.try_again(visit, acting.call.decider)
-    return recorded(acting, progress)
-
-
-def _resolve_step(step: str | None, output: Any, allow_new_keys: bool, acting: CommandHandler) -> Any:
-    kept = output_of(output, acting.runtime.settings.max_payload_bytes)
-    visit, others = _open_decision(acting, STANDSTILLS, step)
-    if acting.run.status not in STOPPING:
-        _check_declared(acting, visit)
-    key = (visit.decision or {}).get("output")
-    if not key and not allow_new_keys:
-        _check_keys(acting, visit, kept)
-    kept = {key: kept} if key else kept
-    progress = _progress(acting, acting.known.following(visit.step), others, kept, visit.step)
-    progress.resolve(visit, kept, acting.call.decider)
-    return recorded(acting, progress)
-
-
-def _check_keys(acting: CommandHandler, visit: StepFact, output: Mapping[str, Any]) -> None:
+def _check_keys(acting: CommandContext, visit: StepFact, output: JsonObject) -> None:
     """Raise ManualActionError where keys that the step never returns would overwrite what the run's state holds."""
     earlier = [row.id for row in acting.rows if row.kind == "step" and row.step == visit.step and row.position]
     declared = acting.spec.steps.get(visit.step) if acting.spec else None
@@ -227,18 +379,7 @@ def _check_keys(acting: CommandHandler, visit: StepFact, output: Mapping[str, An
         )
 
 
-def _fail_step(step: str | None, reason: str | None, acting: CommandHandler) -> Any:
-    said = comment_of(reason, "reason") or acting.call.decider.comment or "An operator said that the step failed."
-    hung = _hanging(acting, step)
-    if hung is not None:
-        return _give_up_hanging(acting, hung, said)
-    visit, others = _open_decision(acting, STANDSTILLS, step)
-    progress = _progress(acting, acting.known.following(visit.step), others)
-    progress.give_up(visit, failed_by_operator(said), acting.call.decider)
-    return recorded(acting, progress)
-
-
-def _hanging(acting: CommandHandler, step: str | None) -> StepFact | None:
+def _hanging(acting: CommandContext, step: str | None) -> StepFact | None:
     """The executing step that is meant, of a run that was cancelled some time ago."""
     hung = hanging(acting.run, acting.rows, acting.patient_until)
     standing = [row for row in fact_rows.decisions(acting.rows) if (row.decision or {}).get("kind") in STANDSTILLS]
@@ -248,46 +389,7 @@ def _hanging(acting: CommandHandler, step: str | None) -> StepFact | None:
     return next((row for row in hung if step in (None, row.step)), None)
 
 
-def _give_up_hanging(acting: CommandHandler, visit: StepFact, said: str) -> Any:
-    """Take the claim away under the run's lock, so that what the attempt may still say finds none."""
-    held = work_queue.holder_of(acting.connection, visit.id)
-    worker, since = held or (None, None)
-    began = since or visit.started_at or acting.runtime.clock.now()
-    performed = Performed(number=max(visit.attempts, 1), worker=worker, started_at=began)
-    compensations = [row for row in acting.rows if row.kind == "compensation"]
-    progress = acting.progress(DecisionContext(decisions=fact_rows.decisions(acting.rows), compensations=compensations))
-    progress.give_up_hanging(visit, failed_by_operator(said), acting.call.decider, performed)
-    return recorded(acting, progress)
-
-
-def _cancel(compensate: bool, acting: CommandHandler) -> Any:
-    if acting.run.status in STOPPING:
-        raise acting.refuse(f"the run is {acting.run.status} already.")
-    progress = acting.progress()
-    opened = [row for row in acting.rows if row.kind == "step" and row.status in ("pending", "running", "paused")]
-    progress.cancel(acting.call.decider, opened, compensate=compensate)
-    return recorded(acting, progress)
-
-
-def _retry_compensation(acting: CommandHandler) -> Any:
-    if acting.run.compensation != "failed":
-        raise acting.refuse("no compensation of this run has failed.")
-    compensations = [row for row in acting.rows if row.kind == "compensation"]
-    decisions = fact_rows.decisions(acting.rows)
-    progress = acting.progress(DecisionContext(compensations=compensations, decisions=decisions), acting.known)
-    progress.retry_compensation(acting.call.decider)
-    return recorded(acting, progress)
-
-
-def _acknowledge(acting: CommandHandler) -> Any:
-    if acting.run.needs not in ("failed", "compensation_failed"):
-        raise acting.refuse("the run does not wait for anybody to take note of a failure.")
-    progress = acting.progress(DecisionContext(decisions=fact_rows.decisions(acting.rows)))
-    progress.acknowledge(acting.call.decider)
-    return recorded(acting, progress)
-
-
-def _open_decision(acting: CommandHandler, kinds: Sequence[str], step: str | None) -> tuple[StepFact, list[StepFact]]:
+def _open_decision(acting: CommandContext, kinds: Sequence[str], step: str | None) -> tuple[StepFact, list[StepFact]]:
     """The decision that is meant, and the others that are open."""
     if acting.spec is not None and (reason := unfit(acting.spec, acting.run, acting.stored)):
         raise acting.refuse(reason)
@@ -306,96 +408,13 @@ def _open_decision(acting: CommandHandler, kinds: Sequence[str], step: str | Non
     return fitting[0], [row for row in opened if row.id != fitting[0].id]
 
 
-def _check_declared(acting: CommandHandler, visit: StepFact) -> None:
+def _check_declared(acting: CommandContext, visit: StepFact) -> None:
     """Refuse to go on from a step of which nothing says any more what it does and what follows it."""
     if visit.step not in acting.known.steps:
         raise acting.refuse(f"workflow {acting.known.name} does not declare step {visit.step} any more.")
 
 
-def _progress(
-    acting: CommandHandler,
-    following: Collection[str],
-    others: Sequence[StepFact],
-    output: Mapping[str, Any] | None = None,
-    leaving: str | None = None,
-) -> Progress:
-    """A decision that knows what may follow. As all rows are at hand, what waits for others is worked out from them."""
-    spec, run = acting.known, acting.run
-    payload = fact_rows.payload_of(acting.connection, run.id)
-    if run.status not in STOPPING and (spec.style == "dependency" or run.follows != spec.fingerprint):
-        return adopting(
-            acting.runtime,
-            acting.connection,
-            spec,
-            run,
-            acting.stored,
-            payload,
-            output or {},
-            decisions=others,
-        )
-    step = spec.steps.get(leaving) if leaving else None
-    around = surroundings(
-        acting.runtime,
-        acting.connection,
-        spec,
-        run,
-        following,
-        payload=payload,
-        output=output or {},
-        keys=state_expressions.keys(step.ok) if step else frozenset(),
-        decisions=others,
-    )
-    compensations = [row for row in acting.rows if row.kind == "compensation"]
-    return acting.progress(replace(around, compensations=compensations))
-
-
-def replay(
-    runtime: Runtime,
-    run_id: Any,
-    *,
-    scope: Scope,
-    actor: Any = None,
-    comment: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    session: Any = None,
-    expected: str | None = None,
-    idempotency_key: str | None = None,
-    allow_irreversible: bool = False,
-    from_step: str | None = None,
-    undecided: Collection[str] = (),
-) -> RunSummary:
-    """Start a new run with the payload of a finished one; see `SquidMesh.replay_run`.
-
-    undecided: decisions that whoever replays may not take, which it therefore does not pass over.
-    """
-    arguments = {"allow_irreversible": allow_irreversible, "from_step": from_step}
-    call = call_on(runtime, "replay_run", scope, run_id, actor, comment, metadata, expected, idempotency_key, arguments)
-    return carry_out(runtime, call, partial(_replay, allow_irreversible is True, from_step, undecided), session)
-
-
-def _replay(
-    allow_irreversible: bool, from_step: str | None, undecided: Collection[str], acting: CommandHandler
-) -> tuple[str, Sequence[Callable[[], None]]]:
-    _check_finished(acting)
-    payload, schedule = _payload(acting)
-    from_step = acting.name_of(from_step)
-    begins = _resumption(acting, from_step, undecided)
-    copied = begins.copied if begins else ()
-    again = [row for row in acting.rows if row.id not in {step.id for step in copied}]
-    blocking = unsafe_steps(again)
-    if blocking and not allow_irreversible:
-        raise UnsafeReplayError(blocking)
-    started = acting.runtime.starter.insert(acting.connection, _start(acting, begins, payload, schedule))
-    progress = acting.progress(DecisionContext(decisions=fact_rows.decisions(acting.rows)))
-    progress.replayed(acting.call.decider, started.run_id, _told(begins))
-    recorded = write(acting.runtime, acting.connection, progress)
-    return started.run_id, [
-        partial(after_commit, acting.runtime, recorded),
-        partial(acting.runtime.starter.tell, started),
-    ]
-
-
-def _check_finished(acting: CommandHandler) -> None:
+def _check_finished(acting: CommandContext) -> None:
     run = acting.run
     if run.status not in TERMINAL:
         raise acting.refuse(f"the run is {run.status}; only finished runs are replayed.")
@@ -403,7 +422,7 @@ def _check_finished(acting: CommandHandler) -> None:
         raise acting.refuse("its compensations are still running.")
 
 
-def _told(begins: Resumption | None) -> dict[str, Any]:
+def _told(begins: Resumption | None) -> JsonObject:
     """Where the replay begins, for the audit."""
     if begins is None:
         return {}
@@ -411,7 +430,7 @@ def _told(begins: Resumption | None) -> dict[str, Any]:
     return {"from_step": begins.step, **{name: steps for name, steps in decisions.items() if steps}}
 
 
-def _resumption(acting: CommandHandler, from_step: str | None, undecided: Collection[str]) -> Resumption | None:
+def _resumption(acting: CommandContext, from_step: str | None, undecided: Collection[str]) -> Resumption | None:
     """Where the new run begins, with the completed visits whose outputs it takes over; None for at its beginning."""
     if from_step is None:
         return None
@@ -430,7 +449,7 @@ def _resumption(acting: CommandHandler, from_step: str | None, undecided: Collec
     return begins
 
 
-def _payload(acting: CommandHandler) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+def _payload(acting: CommandContext) -> tuple[JsonObject, JsonObject | None]:
     """The run's payload as the workflow takes it now, and what its schedule said. Raises PayloadError."""
     query = sa.select(runs.c.payload, runs.c.schedule).where(runs.c.id == acting.run.id)
     payload, schedule = acting.connection.execute(query).one()
@@ -438,14 +457,14 @@ def _payload(acting: CommandHandler) -> tuple[Mapping[str, Any], Mapping[str, An
     if trigger is None:
         return payload, schedule
     window = datetime.fromisoformat(schedule["intended_window"]) if schedule else None
-    return validate_again(trigger, payload, window=window, now=acting.runtime.clock.now()), schedule
+    return validate_again(trigger, payload, window=window, now=acting.now), schedule
 
 
 def _start(
-    acting: CommandHandler,
+    acting: CommandContext,
     begins: Resumption | None,
-    payload: Mapping[str, Any],
-    schedule: Mapping[str, Any] | None,
+    payload: JsonObject,
+    schedule: JsonObject | None,
 ) -> NewRunRequest:
     spec, run = acting.known, acting.run
     return NewRunRequest(
@@ -464,7 +483,7 @@ def _start(
     )
 
 
-def _failure_before(rows: Sequence[StepFact], step: str | None) -> Mapping[str, Any] | None:
+def _failure_before(rows: Sequence[StepFact], step: str | None) -> JsonObject | None:
     """The error that led to the step's last visit, if an error route did."""
     visits = [row for row in rows if row.kind == "step" and row.step == step]
     return max(visits, key=lambda row: row.visit).failure if visits else None

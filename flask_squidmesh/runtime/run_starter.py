@@ -16,6 +16,7 @@ from ..definition import state_expressions, values
 from ..definition.cron import metadata
 from ..definition.payloads import validate, without_generated
 from ..definition.spec import TriggerSpec, WorkflowSpec
+from ..definition.values import JsonObject, JsonValue
 from ..definition.workflow import Registry, Workflow
 from ..engine.approvals import has_id
 from ..engine.decide import Progress
@@ -46,19 +47,19 @@ class NewRunRequest:
 
     spec: WorkflowSpec
     trigger: str
-    payload: Mapping[str, Any]
+    payload: JsonObject
     tenant: str = ""
     queue: str | None = None
     key: str | None = None
-    said: Mapping[str, Any] = field(default_factory=dict)
-    actor: Any = None
-    schedule: Mapping[str, Any] | None = None
+    said: JsonObject = field(default_factory=dict)
+    actor: JsonValue = None
+    schedule: JsonObject | None = None
     parent: tuple[str, str, str] | None = None
     replayed_from: str | None = None
     starters: Sequence[str] = ()
     copied: tuple[Mapping[str, Any], ...] = ()
     at_step: str | None = None
-    failure: Mapping[str, Any] | None = None
+    failure: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ class StartedRun:
     new: bool
     pruned: bool = False
     run: RunFact | None = None
-    row: Mapping[str, Any] = field(default_factory=dict)
+    row: Mapping[str, object] = field(default_factory=dict)
     changes: Changes | None = None
     handed: HandOver = field(default_factory=HandOver)
     replayed_from: str | None = None
@@ -99,12 +100,12 @@ class RunStarter:
 
     def start(
         self,
-        workflow: Any,
-        payload: Any = None,
+        workflow: type[Workflow] | str,
+        payload: object = None,
         *,
         trigger: str | None = None,
         idempotency_key: str | None = None,
-        actor: Any = None,
+        actor: object = None,
         tenant: str = "",
         session: AnySession | None = None,
     ) -> StartedRun:
@@ -279,7 +280,7 @@ class RunStarter:
         connection.execute(sa.delete(start_keys).where(start_keys.c.run_id == run_id))
         return False
 
-    def _key_row(self, wanted: NewRunRequest, run_id: str, workflow: str) -> dict[str, Any]:
+    def _key_row(self, wanted: NewRunRequest, run_id: str, workflow: str) -> dict[str, object]:
         return {
             "workflow": workflow,
             "tenant": wanted.tenant,
@@ -289,7 +290,7 @@ class RunStarter:
             "at": self._clock.now(),
         }
 
-    def _schedule_of(self, spec: WorkflowSpec, trigger: TriggerSpec) -> dict[str, Any] | None:
+    def _schedule_of(self, spec: WorkflowSpec, trigger: TriggerSpec) -> JsonObject | None:
         """A cron trigger's steps count on the schedule's facts, also where a person starts the run."""
         now = self._clock.now()
         return metadata(spec.name, trigger, window=now, now=now) if trigger.kind == "cron" else None
@@ -314,7 +315,7 @@ def in_transaction(
     return result
 
 
-def _state(wanted: NewRunRequest) -> dict[str, Any]:
+def _state(wanted: NewRunRequest) -> JsonObject:
     """Payload and copied outputs, merged, the newest winning."""
     return {**wanted.payload, **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()}}
 
@@ -342,7 +343,7 @@ def _new_fact(wanted: NewRunRequest, run_id: str, own_queue: str) -> RunFact:
 
 def _row(
     wanted: NewRunRequest, run: RunFact, now: datetime, loaded_at: datetime, hides: Callable[[str], bool]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     spec = wanted.spec
     title = state_expressions.render(spec.subject, wanted.payload, hides) if spec.subject else spec.title
     parent_run_id, parent_step, child_key = wanted.parent or (None, None, None)
@@ -430,7 +431,7 @@ def trigger_of(spec: WorkflowSpec, name: str | None) -> TriggerSpec:
     return spec.triggers[name]
 
 
-def check_starter(spec: WorkflowSpec, trigger: TriggerSpec, actor: Any) -> None:
+def check_starter(spec: WorkflowSpec, trigger: TriggerSpec, actor: object) -> None:
     """Raise ManualActionError where nobody is said to start a run that somebody else has to approve."""
     asking = [step.name for step in spec.steps.values() if step.not_starter]
     if asking and not has_id(actor) and trigger.kind == "manual":
@@ -441,7 +442,7 @@ def check_starter(spec: WorkflowSpec, trigger: TriggerSpec, actor: Any) -> None:
         )
 
 
-def check_size(payload: Mapping[str, Any], most: int) -> None:
+def check_size(payload: JsonObject, most: int) -> None:
     """Raise PayloadError where the payload is larger than SQUIDMESH_MAX_PAYLOAD_BYTES."""
     size = values.size_of(payload)
     if size > most:

@@ -7,8 +7,8 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterable
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from flask import Flask, appcontext_pushed, current_app
@@ -23,23 +23,32 @@ from ..host_requirements import findings
 from ..secret_names import is_secret
 from ..storage import connections
 from ..storage.database import Database, open_engine
+from .adopted_work import WorkAdopter
 from .app_check import AppCheck
-from .bulk_jobs import Objection, no_objection
+from .bulk_jobs import BulkRunner, Objection, no_objection
 from .claim_renewal import ClaimKeeper
-from .claimer import LostWorkLooks, SuspectIsolation
-from .deliveries import Delivery, perform
+from .claimer import Claimer, SuspectIsolation
+from .command_transaction import CommandTransaction
+from .definition_change import Adopter
+from .deliveries import Deliverer, Delivery, JobPerformer
 from .dispatcher import Dispatcher
 from .doctor import Doctor
 from .forking import follow
-from .maintenance.heartbeats import Heartbeats, QueueProgress
+from .maintenance.heartbeats import Heartbeats
 from .maintenance.pruning import Pruner, Retention
 from .maintenance.upkeep import Maintenance
+from .queue_progress import QueueProgress
+from .recorder import Recorder
+from .relay import Relay
+from .run_commands import CommandHandler
 from .run_starter import RunStarter
 from .schedule_commands import ScheduleCommands
 from .scheduler import Scheduler
 from .signal_publisher import SignalPublisher
-from .step_function import OwnContext
+from .step_function import OwnContext, StepPerformer
+from .transaction_steps import TransactionStepPerformer
 from .waking import WakeSignal
+from .worker import Worker
 
 if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
@@ -54,19 +63,27 @@ LONGEST_SILENCE = 0.6
 class Runtime:
     """One app's configuration, database, workflows, executor and clock; stands in `app.extensions["squidmesh"]`.
 
-    notices: what `flask squidmesh check` says of the layers above, as subjects and texts. objection_in_bulk: what they
-    say of each run of an action on many, away from any page.
+    notices: what `flask squidmesh check` says of the layers above, as subjects and texts. objection: what they say of
+    each run of an action on many, away from any page.
     """
 
-    def __init__(self, app: Flask, registry: Registry, config: Config, clock: Clock) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        registry: Registry,
+        config: Config,
+        clock: Clock,
+        *,
+        notices: Callable[[], Iterable[tuple[str, str]]] = tuple,
+        objection: Objection = no_objection,
+    ) -> None:
         self.app, self.registry = app, registry
         self.clock = ReferenceClock(clock, lambda: self.database.keep_time())
         self.settings = config
         self.host = HostApp(app, config, registry)
         self._loaded_at = SystemClock().now()
-        self.notices: Callable[[], Iterable[tuple[str, str]]] = tuple
         self._complete_with = -1
-        self.objection_in_bulk: Objection = no_objection
+        self._notices, self._objection = notices, objection
         self._begin_process()
         follow(self)
         appcontext_pushed.connect(self._look_at_process, sender=app)
@@ -78,7 +95,14 @@ class Runtime:
         self.worker_name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         longest_silence = self.settings.claim_timeout * LONGEST_SILENCE
         self.database = Database(self._open_engine, self.clock, self.host.session_here, self._bind, longest_silence)
-        self.claims = ClaimKeeper(self)
+        self._executor: Executor | None = None
+        self._compose_decisions()
+        self._compose_deliveries()
+        self._compose_commands()
+        self._compose_upkeep()
+
+    def _compose_decisions(self) -> None:
+        """What begins runs, records what is decided, and tells of it."""
         self.publisher = SignalPublisher(self.app)
         self.dispatcher = Dispatcher(
             executor=lambda: self.executor,
@@ -87,6 +111,16 @@ class Runtime:
             clock=self.clock,
             publisher=self.publisher,
             bell=self.bell,
+        )
+        self.adopter = Adopter(clock=self.clock, hides=self.hides, loaded_at=lambda: self.loaded_at)
+        self.recorder = Recorder(
+            database=self.database,
+            clock=self.clock,
+            dispatcher=self.dispatcher,
+            publisher=self.publisher,
+            adopter=self.adopter,
+            claim_timeout=timedelta(seconds=self.settings.claim_timeout),
+            hides=self.hides,
         )
         self.starter = RunStarter(
             database=self.database,
@@ -101,16 +135,102 @@ class Runtime:
         self.scheduler = Scheduler(
             database=self.database, clock=self.clock, registry=self.registry, starter=self.starter
         )
-        self.schedule_commands = ScheduleCommands(
+
+    def _compose_deliveries(self) -> None:
+        """What claims work and performs it."""
+        self.claims = ClaimKeeper(
             database=self.database,
             clock=self.clock,
-            scheduler=self.scheduler,
-            starter=self.starter,
-            most=self.settings.max_payload_bytes,
+            bell=self.bell,
+            timeout=self.settings.claim_timeout,
+            in_context=self.in_context,
         )
         self.solitude = SuspectIsolation(patience=self.settings.claim_timeout)
-        self.lost_work_looks = LostWorkLooks(self.settings.claim_timeout)
-        self.queue_progress = QueueProgress(self.database, self.clock)
+        self.claimer = Claimer(
+            database=self.database,
+            clock=self.clock,
+            registry=self.registry,
+            settings=self.settings,
+            worker=self.worker_name,
+            recorder=self.recorder,
+            adopter=self.adopter,
+            adopted_work=WorkAdopter(clock=self.clock, adopter=self.adopter, recorder=self.recorder),
+            turns=self.publisher.turns,
+            claims=self.claims,
+            solitude=self.solitude,
+            queue_progress=QueueProgress(self.database, self.clock),
+        )
+        performer = StepPerformer(
+            host=self.host,
+            database=self.database,
+            claims=self.claims,
+            publisher=self.publisher,
+            starter=self.starter,
+            hides=self.hides,
+        )
+        transactions = TransactionStepPerformer(
+            host=self.host,
+            database=self.database,
+            claims=self.claims,
+            performer=performer,
+            patience=self.settings.claim_timeout,
+        )
+        self.deliverer = Deliverer(
+            database=self.database,
+            clock=self.clock,
+            registry=self.registry,
+            settings=self.settings,
+            performer=performer,
+            transactions=transactions,
+            recorder=self.recorder,
+            claims=self.claims,
+            solitude=self.solitude,
+            in_context=self.in_context,
+        )
+        self._jobs = JobPerformer(
+            database=self.database,
+            clock=self.clock,
+            registry=self.registry,
+            settings=self.settings,
+            executor=lambda: self.executor,
+            claimer=self.claimer,
+            deliverer=self.deliverer,
+            recorder=self.recorder,
+            dispatcher=self.dispatcher,
+            publisher=self.publisher,
+            scheduler=self.scheduler,
+            solitude=self.solitude,
+        )
+
+    def _compose_commands(self) -> None:
+        """What people do."""
+        most = self.settings.max_payload_bytes
+        transaction = CommandTransaction(
+            database=self.database,
+            clock=self.clock,
+            registry=self.registry,
+            patience=timedelta(seconds=self.settings.claim_timeout),
+            most=most,
+        )
+        self.commands = CommandHandler(
+            transaction=transaction, recorder=self.recorder, starter=self.starter, adopter=self.adopter, most=most
+        )
+        self.schedule_commands = ScheduleCommands(
+            database=self.database, clock=self.clock, scheduler=self.scheduler, starter=self.starter, most=most
+        )
+        self.bulk = BulkRunner(
+            database=self.database, clock=self.clock, commands=self.commands, most=most, objection=self._objection
+        )
+
+    def _compose_upkeep(self) -> None:
+        """What keeps house."""
+        self.relay = Relay(
+            database=self.database,
+            clock=self.clock,
+            dispatcher=self.dispatcher,
+            claimer=self.claimer,
+            recorder=self.recorder,
+        )
         self.heartbeats = Heartbeats(self.database, self.clock)
         self.pruner = Pruner(database=self.database, clock=self.clock, registry=self.registry, settings=self.settings)
         self.retention = Retention(self.pruner, self.clock, self.registry, self.settings.retention or {})
@@ -122,16 +242,13 @@ class Runtime:
         )
         self.app_check = AppCheck(
             host=self.host,
-            settings=self.settings,
-            registry=self.registry,
             database=self.database,
             clock=self.clock,
             scheduler=self.scheduler,
             problems=self.problems,
             executor=lambda: self.executor,
-            notices=lambda: self.notices(),
+            notices=self._notices,
         )
-        self._executor: Executor | None = None
 
     def hold_still(self, patience: float) -> None:
         """The process is about to fork: wait so many seconds at most until no other thread is at the SQLite file."""
@@ -218,13 +335,49 @@ class Runtime:
         """An app context of our own, with a database session of its own."""
         return OwnContext(self.app)
 
-    def perform(self, payload: Any) -> Delivery:
+    def perform(self, payload: object) -> Delivery:
         """Do what a queued job asks for; see `SquidMesh.perform`."""
-        return perform(self.in_this_process(), payload)
+        here = self.in_this_process()
+        here.ensure_configured()
+        return here._jobs.perform(payload)
 
-    def upkeep(self, *, threads: int) -> Maintenance:
-        """What a worker process of the ready-made executors does beside performing, while the `with` block lasts."""
-        return Maintenance(self, queue=self.config.queue, threads=threads)
+    def upkeep(self, *, threads: int, queue: str | None = None) -> Maintenance:
+        """What a worker process of the ready-made executors does beside performing, while the `with` block lasts.
+
+        queue: whose work it takes; None for SQUIDMESH_QUEUE.
+        """
+        return Maintenance(
+            worker=self.worker_name,
+            queue=queue or self.config.queue,
+            threads=threads,
+            claim_timeout=self.settings.claim_timeout,
+            looks_itself=hasattr(self.executor, "wake"),
+            database=self.database,
+            clock=self.clock,
+            claims=self.claims,
+            heartbeats=self.heartbeats,
+            relay=self.relay,
+            scheduler=self.scheduler,
+            bulk=self.bulk,
+            retention=self.retention,
+            in_context=self.in_context,
+        )
+
+    def worker(self, *, threads: int = 1, queue: str | None = None) -> Worker:
+        """A worker of this process. threads: how many steps at once. queue: whose work; None for SQUIDMESH_QUEUE."""
+        return Worker(
+            threads=threads,
+            queue=queue or self.config.queue,
+            settings=self.settings,
+            database=self.database,
+            clock=self.clock,
+            bell=self.bell,
+            claimer=self.claimer,
+            deliverer=self.deliverer,
+            scheduler=self.scheduler,
+            maintenance=self.upkeep(threads=threads, queue=queue),
+            in_context=self.in_context,
+        )
 
     def _open_engine(self) -> sa.Engine:
         return open_engine(self._host_engine())

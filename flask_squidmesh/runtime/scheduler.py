@@ -315,4 +315,4 @@ def _window_asked_for(wanted: NewRunRequest, intended: datetime | None = None) -
     assert wanted.schedule is not None
     if wanted.schedule["signal_id"] is not None and intended is None:
         return None
-    return datetime.fromisoformat(wanted.schedule["intended_window"])
+    return datetime.fromisoformat(str(wanted.schedule["intended_window"]))

@@ -13,23 +13,27 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from types import FunctionType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import sqlalchemy as sa
 from flask import Flask
 from psycopg.pq import TransactionStatus
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from ..definition.binding import bind, needed_by, needed_keys
 from ..definition.context import CompensationContext, StepContext
 from ..definition.spec import Compensation, Parameter, RetryPolicy, StepSpec, WorkflowSpec
 from ..definition.state_expressions import render
-from ..definition.values import step_output
+from ..definition.values import JsonObject, JsonValue, step_output
 from ..engine.adoption import entered_as, names_of
 from ..engine.facts import Failure
+from ..host import HostApp
 from ..storage import fact_rows
+from ..storage.database import Database
 from ..storage.tables import runs, step_runs
 from ..storage.work_queue import Claim
+from .claim_renewal import ClaimKeeper
 from .outcomes import (
     MOST_DETAILS,
     Outcome,
@@ -44,13 +48,10 @@ from .outcomes import (
     log_error,
     safely,
 )
-from .recorder import until_lost
-from .signal_publisher import signalled
+from .run_starter import RunStarter
+from .signal_publisher import SignalPublisher, signalled
 
-if TYPE_CHECKING:
-    from .runtime import Runtime
-
-Outputs = list[tuple[str, Mapping[str, Any]]]
+Outputs = list[tuple[str, JsonObject]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +61,19 @@ class VisibleState:
     disputed: keys that two steps returned which ran side by side, with both steps.
     """
 
-    state: Mapping[str, Any]
+    state: JsonObject
     disputed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class RunState:
     """A run's outputs as the steps of one delivery see them. What was read or made once is not read again."""
 
-    def __init__(self, runtime: Runtime, spec: WorkflowSpec) -> None:
-        self._runtime, self._spec = runtime, spec
-        self._known: dict[str, Any] = {}
+    def __init__(self, spec: WorkflowSpec, database: Database, claims: ClaimKeeper) -> None:
+        self._spec, self._database, self._claims = spec, database, claims
+        self._known: dict[str, JsonValue] = {}
         self._read: set[str] = set()
 
-    def at(self, claim: Claim, keys: frozenset[str] | None) -> dict[str, Any]:
+    def at(self, claim: Claim, keys: frozenset[str] | None) -> dict[str, JsonValue]:
         """Payload and outputs that the claimed visit may see, at least for these keys."""
         return dict(self.seen(claim, keys).state)
 
@@ -89,11 +90,11 @@ class RunState:
             self._read |= unknown
         return VisibleState(state=base | {key: value for key, value in self._known.items() if key in keys})
 
-    def add(self, output: Mapping[str, Any]) -> None:
+    def add(self, output: JsonObject) -> None:
         """A step of this delivery completed with this output."""
         self._known.update(output)
 
-    def _of_ancestors(self, claim: Claim, keys: frozenset[str] | None, base: dict[str, Any]) -> VisibleState:
+    def _of_ancestors(self, claim: Claim, keys: frozenset[str] | None, base: dict[str, JsonValue]) -> VisibleState:
         ancestors = self._spec.ancestors.get(claim.visit.step, frozenset())
         sources: dict[str, list[str]] = {}
         # A newer version may have renamed them since this process claimed the visit.
@@ -116,21 +117,21 @@ class RunState:
             return []
 
         def outputs() -> Outputs:
-            with self._runtime.database.read() as connection:
+            with self._database.read() as connection:
                 sees = claim.visit.sees
                 return fact_rows.outputs_of(connection, claim.run.id, sees=sees, keys=keys, steps=steps)
 
-        return until_lost(self._runtime, claim, "reading its state", outputs)
+        return self._claims.until_lost(claim, "reading its state", outputs)
 
-    def _load(self, claim: Claim, keys: frozenset[str] | None) -> dict[str, Any]:
+    def _load(self, claim: Claim, keys: frozenset[str] | None) -> dict[str, JsonValue]:
         if claim.visit.sees == 0 or keys == frozenset():
             return {}
 
-        def outputs() -> dict[str, Any]:
-            with self._runtime.database.read() as connection:
+        def outputs() -> dict[str, JsonValue]:
+            with self._database.read() as connection:
                 return fact_rows.outputs(connection, claim.run.id, sees=claim.visit.sees, keys=keys)
 
-        return until_lost(self._runtime, claim, "reading its state", outputs)
+        return self._claims.until_lost(claim, "reading its state", outputs)
 
 
 # Locking rows is no write, although it makes the transaction one that may write: it takes weaker locks of tables.
@@ -207,11 +208,6 @@ Performed = TypeVar("Performed")
 step_logger = logging.getLogger("flask_squidmesh.steps")
 
 
-def execute(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
-    """Perform the claimed attempt in contexts of its own, outside any transaction of ours."""
-    return apart(_execute, runtime, spec, claim, state)
-
-
 def apart(perform: Callable[..., Performed], *given: Any) -> Performed:
     """Have it performed with context variables of its own, and decimal settings, so that what it sets ends with it."""
 
@@ -222,60 +218,171 @@ def apart(perform: Callable[..., Performed], *given: Any) -> Performed:
     return copy_context().run(act)
 
 
-def _execute(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
-    has_begun = False
-    try:
-        with runtime.in_context():
-            has_begun = True
-            outcome = execute_here(runtime, spec, claim, state)
-            session = runtime.host.session_here() if isinstance(outcome, StepCompleted) else None
-            left = left_in(session) if session is not None else None
-    except Exception as exception:
-        if has_begun:
-            raise
-        return without_context(runtime, exception)
-    if isinstance(outcome, StepCompleted) and left is not None and left.is_lost:
-        error = error_record(left.error(claim.visit.step), retryable=False, most=MOST_DETAILS)
-        return StepFailed(failure=Failure(error=error, final=True), input=outcome.input)
-    return outcome
+class StepPerformer:
+    """Calls the functions of steps. hides: whether what has this name is left out of logs."""
 
+    def __init__(
+        self,
+        *,
+        host: HostApp,
+        database: Database,
+        claims: ClaimKeeper,
+        publisher: SignalPublisher,
+        starter: RunStarter,
+        hides: Callable[[str], bool],
+    ) -> None:
+        self._host, self._app, self._settings = host, host.app, host.settings
+        self._database, self._claims = database, claims
+        self._publisher, self._starter, self._hides = publisher, starter, hides
 
-def without_context(runtime: Runtime, exception: Exception) -> StepFailed:
-    """The failure of a step that did not begin, because the host's functions that begin an app context raised."""
-    error = error_record(exception, retryable=True, most=runtime.settings.max_payload_bytes)
-    return StepFailed(failure=Failure(error=error, asked=True, certain=True))
+    def perform(self, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
+        """Perform the claimed attempt in contexts of its own, outside any transaction of ours."""
+        return apart(self._performed, spec, claim, state)
 
+    def perform_here(self, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
+        """Perform the claimed attempt in the present app context."""
+        step = spec.steps[claim.visit.step]
+        if claim.visit.kind == "compensation":
+            return self._compensate(spec, claim, state, step.compensate)
+        if step.kind not in ("log", "wait"):
+            return self._call(spec, claim, state, step)
+        self._began(claim)
+        if step.kind == "log":
+            return self._log(claim, state, step)
+        return StepCompleted(output={})
 
-def execute_here(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
-    """Perform the claimed attempt in the present app context."""
-    step = spec.steps[claim.visit.step]
-    if claim.visit.kind == "compensation":
-        return _compensate(runtime, spec, claim, state, step.compensate)
-    if step.kind not in ("log", "wait"):
-        return _call(runtime, spec, claim, state, step)
-    _began(runtime, claim)
-    if step.kind == "log":
-        return _log(runtime, claim, state, step)
-    return StepCompleted(output={})
+    def without_context(self, exception: Exception) -> StepFailed:
+        """The failure of a step that did not begin, because the host's functions that begin an app context raised."""
+        error = error_record(exception, retryable=True, most=self._settings.max_payload_bytes)
+        return StepFailed(failure=Failure(error=error, asked=True, certain=True))
 
+    def state_of(self, spec: WorkflowSpec) -> RunState:
+        """What the steps of one delivery see of their run."""
+        return RunState(spec, self._database, self._claims)
 
-def _call(runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, step: StepSpec) -> Outcome:
-    assert step.function is not None
-    called = _Callee(function=step.function, parameters=step.parameters, retry=step.retry, key=step.output)
-    return _invoke(runtime, spec, claim, state, called, StepContext(**_context(runtime, claim, state)))
+    def _performed(self, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
+        has_begun = False
+        try:
+            with OwnContext(self._app):
+                has_begun = True
+                outcome = self.perform_here(spec, claim, state)
+                session = self._host.session_here() if isinstance(outcome, StepCompleted) else None
+                left = left_in(session) if session is not None else None
+        except Exception as exception:
+            if has_begun:
+                raise
+            return self.without_context(exception)
+        if isinstance(outcome, StepCompleted) and left is not None and left.is_lost:
+            error = error_record(left.error(claim.visit.step), retryable=False, most=MOST_DETAILS)
+            return StepFailed(failure=Failure(error=error, final=True), input=outcome.input)
+        return outcome
 
+    def _call(self, spec: WorkflowSpec, claim: Claim, state: RunState, step: StepSpec) -> Outcome:
+        assert step.function is not None
+        called = _Callee(function=step.function, parameters=step.parameters, retry=step.retry, key=step.output)
+        return self._invoke(spec, claim, state, called, StepContext(**self._context(claim, state)))
 
-def _compensate(
-    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, undo: Compensation | None
-) -> Outcome:
-    if undo is None:
-        return blocked_by(
-            LookupError(f"Step {claim.visit.step} no longer declares how it is undone."),
-            runtime.settings.max_payload_bytes,
+    def _compensate(self, spec: WorkflowSpec, claim: Claim, state: RunState, undo: Compensation | None) -> Outcome:
+        if undo is None:
+            return blocked_by(
+                LookupError(f"Step {claim.visit.step} no longer declares how it is undone."),
+                self._settings.max_payload_bytes,
+            )
+        called = _Callee(function=undo.function, parameters=undo.parameters, retry=undo.retry)
+        context = CompensationContext(**self._context(claim, state), **self._undone(claim))
+        return self._invoke(spec, claim, state, called, context)
+
+    def _invoke(
+        self, spec: WorkflowSpec, claim: Claim, state: RunState, called: _Callee, context: StepContext
+    ) -> Outcome:
+        """Bind, call and catch. The state is read before, because a database that is away is no failure of the step."""
+        seen = state.seen(claim, needed_by(called.parameters))
+        try:
+            model = _model(spec, claim)
+            bound = bind(
+                called.parameters,
+                payload=claim.payload,
+                state=seen.state,
+                context=context,
+                payload_model=model,
+                disputed=seen.disputed,
+            )
+            call = self._callable(called.function)
+        except Exception as exception:  # models and validators are the host's, and raise what they like
+            return blocked_by(exception, self._settings.max_payload_bytes)
+        self._began(claim)
+        try:
+            output = step_output(_called(call, bound.arguments))
+            check_output(output, self._settings.max_payload_bytes)
+            return StepCompleted(output={called.key: output} if called.key else output, input=bound.input)
+        except BaseException as exception:
+            let_shutdown_through(exception)
+            failure = failure_of(exception, called.retry, self._settings.max_payload_bytes)
+            return StepFailed(failure=failure, input=bound.input, cause=exception)
+
+    def _began(self, claim: Claim) -> None:
+        visit, run = claim.visit, claim.run
+        facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts}
+        self._publisher.send("step_started", signalled(run), facts)
+
+    def _callable(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return self._app.ensure_sync(function) if _is_coroutine(function) else function
+
+    def _log(self, claim: Claim, state: RunState, step: StepSpec) -> StepCompleted:
+        message = render(step.message or "", state.at(claim, needed_keys(step)), self._hides)
+        facts = {
+            "run_id": claim.run.id,
+            "workflow": claim.run.workflow,
+            "step": step.name,
+            "attempt": claim.visit.attempts,
+        }
+        step_logger.log(getattr(logging, step.level.upper()), "%s", message, extra=facts)
+        return StepCompleted(output={})
+
+    def _context(self, claim: Claim, state: RunState) -> dict[str, Any]:
+        visit = claim.visit
+        name, ending = entered_as(visit.step, visit.settings), ":compensation" if visit.kind == "compensation" else ""
+        return {
+            "run_id": claim.run.id,
+            "workflow": claim.run.workflow,
+            "tenant": claim.run.tenant,
+            "step": visit.step,
+            "visit": visit.visit,
+            "attempt": visit.attempts,
+            "idempotency_key": f"{claim.run.id}:{name}:{visit.visit}{ending}",
+            "failure": visit.failure,
+            "actor": claim.run.actor,
+            "read_state": lambda: state.at(claim, None),
+            "read_cancelled": partial(self._is_cancelling, claim.run.id),
+            "read_lost": lambda: self._claims.is_lost(claim.claim_id),
+            "begin_child": partial(self._begin_child, claim),
+        }
+
+    def _begin_child(self, claim: Claim, *given: Any, **options: Any) -> str:
+        """Start a child: in the step's own transaction, where it has one."""
+        db = self._host.db
+        session = db.session if db is not None and claim.visit.settings.get("transaction") else None
+        return self._starter.start_child(claim, session, *given, **options)
+
+    def _undone(self, claim: Claim) -> dict[str, Any]:
+        """What the step that is being undone was given and returned."""
+        query = sa.select(step_runs.c.input, step_runs.c.output, step_runs.c.settings).where(
+            step_runs.c.id == claim.visit.settings["of"]
         )
-    called = _Callee(function=undo.function, parameters=undo.parameters, retry=undo.retry)
-    context = CompensationContext(**_context(runtime, claim, state), **_undone(runtime, claim))
-    return _invoke(runtime, spec, claim, state, called, context)
+
+        def undone() -> Any:
+            with self._database.read() as connection:
+                return connection.execute(query).one()
+
+        row = self._claims.until_lost(claim, "reading what it undoes", undone)
+        key = row.settings.get("output")
+        output = (row.output or {}).get(key) if key else row.output
+        return {"input": row.input or {}, "output": output}
+
+    def _is_cancelling(self, run_id: str) -> bool:
+        with self._database.read() as connection:
+            status = connection.scalar(sa.select(runs.c.status).where(runs.c.id == run_id))
+        return status in ("cancelling", "cancelled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,46 +395,7 @@ class _Callee:
     key: str | None = None
 
 
-def _invoke(
-    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, called: _Callee, context: StepContext
-) -> Outcome:
-    """Bind, call and catch. The state is read before, because a database that is away is no failure of the step."""
-    seen = state.seen(claim, needed_by(called.parameters))
-    try:
-        model = _model(spec, claim)
-        bound = bind(
-            called.parameters,
-            payload=claim.payload,
-            state=seen.state,
-            context=context,
-            payload_model=model,
-            disputed=seen.disputed,
-        )
-        call = _callable(runtime, called.function)
-    except Exception as exception:  # models and validators are the host's, and raise what they like
-        return blocked_by(exception, runtime.settings.max_payload_bytes)
-    _began(runtime, claim)
-    try:
-        output = step_output(_called(call, bound.arguments))
-        check_output(output, runtime.settings.max_payload_bytes)
-        return StepCompleted(output={called.key: output} if called.key else output, input=bound.input)
-    except BaseException as exception:
-        let_shutdown_through(exception)
-        failure = failure_of(exception, called.retry, runtime.settings.max_payload_bytes)
-        return StepFailed(failure=failure, input=bound.input, cause=exception)
-
-
-def _began(runtime: Runtime, claim: Claim) -> None:
-    visit, run = claim.visit, claim.run
-    facts = {"step": visit.step, "visit": visit.visit, "attempt": visit.attempts}
-    runtime.publisher.send("step_started", signalled(run), facts)
-
-
-def _callable(runtime: Runtime, function: Callable[..., Any]) -> Callable[..., Any]:
-    return runtime.app.ensure_sync(function) if _is_coroutine(function) else function
-
-
-def _called(call: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+def _called(call: Callable[..., Any], arguments: Mapping[str, object]) -> object:
     process = os.getpid()
     try:
         return call(**arguments)
@@ -360,62 +428,7 @@ def _is_coroutine(function: Callable[..., Any]) -> bool:
 _is_async = lru_cache(FUNCTIONS_KEPT)(inspect.iscoroutinefunction)
 
 
-def _log(runtime: Runtime, claim: Claim, state: RunState, step: StepSpec) -> StepCompleted:
-    message = render(step.message or "", state.at(claim, needed_keys(step)), runtime.hides)
-    facts = {"run_id": claim.run.id, "workflow": claim.run.workflow, "step": step.name, "attempt": claim.visit.attempts}
-    step_logger.log(getattr(logging, step.level.upper()), "%s", message, extra=facts)
-    return StepCompleted(output={})
-
-
-def _context(runtime: Runtime, claim: Claim, state: RunState) -> dict[str, Any]:
-    visit = claim.visit
-    name, ending = entered_as(visit.step, visit.settings), ":compensation" if visit.kind == "compensation" else ""
-    return {
-        "run_id": claim.run.id,
-        "workflow": claim.run.workflow,
-        "tenant": claim.run.tenant,
-        "step": visit.step,
-        "visit": visit.visit,
-        "attempt": visit.attempts,
-        "idempotency_key": f"{claim.run.id}:{name}:{visit.visit}{ending}",
-        "failure": visit.failure,
-        "actor": claim.run.actor,
-        "read_state": lambda: state.at(claim, None),
-        "read_cancelled": partial(_is_cancelling, runtime, claim.run.id),
-        "read_lost": lambda: runtime.claims.is_lost(claim.claim_id),
-        "begin_child": partial(_begin_child, runtime, claim),
-    }
-
-
-def _begin_child(runtime: Runtime, claim: Claim, *given: Any, **options: Any) -> str:
-    """Start a child: in the step's own transaction, where it has one."""
-    session = runtime.host_db.session if claim.visit.settings.get("transaction") else None
-    return runtime.starter.start_child(claim, session, *given, **options)
-
-
-def _undone(runtime: Runtime, claim: Claim) -> dict[str, Any]:
-    """What the step that is being undone was given and returned."""
-    query = sa.select(step_runs.c.input, step_runs.c.output, step_runs.c.settings).where(
-        step_runs.c.id == claim.visit.settings["of"]
-    )
-
-    def undone() -> Any:
-        with runtime.database.read() as connection:
-            return connection.execute(query).one()
-
-    row = until_lost(runtime, claim, "reading what it undoes", undone)
-    key = row.settings.get("output")
-    output = (row.output or {}).get(key) if key else row.output
-    return {"input": row.input or {}, "output": output}
-
-
-def _is_cancelling(runtime: Runtime, run_id: str) -> bool:
-    with runtime.database.read() as connection:
-        status = connection.scalar(sa.select(runs.c.status).where(runs.c.id == run_id))
-    return status in ("cancelling", "cancelled")
-
-
-def _model(spec: WorkflowSpec, claim: Claim) -> Any:
+def _model(spec: WorkflowSpec, claim: Claim) -> type[BaseModel] | None:
     trigger = spec.triggers.get(claim.run.trigger)
     return trigger.model if trigger else None
 

@@ -6,97 +6,107 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 from ..definition.spec import WorkflowSpec
+from ..host import HostApp
 from ..storage import work_queue
+from ..storage.database import Database
 from ..storage.outages import DatabaseRefusal, judged, means_outage
 from ..storage.work_queue import Claim
 from ..storage.write_batch import ClaimLostError
+from .claim_renewal import ClaimKeeper
 from .outcomes import Outcome, StepCompleted, StepFailed, failure_of, is_a
-from .recorder import until_lost
-from .step_function import RunState, execute_here, without_context
+from .recorder import Recorded
+from .step_function import OwnContext, RunState, StepPerformer
 
-if TYPE_CHECKING:
-    from .recorder import Recorded
-    from .runtime import Runtime
-
-
-Record = Callable[[sa.Connection, Outcome], "Recorded"]
+Record = Callable[[sa.Connection, Outcome], Recorded]
 
 
 class TransactionEndedError(RuntimeError):
     """A transaction step tried to commit or roll back the transaction that its completion belongs to."""
 
 
-def perform_in_transaction(
-    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, record: Record
-) -> tuple[Outcome, Recorded]:
-    """Run the step in db.session and record its completion there, so that both are kept or neither is.
+class TransactionStepPerformer:
+    """Calls the functions of steps whose rows are committed together with their completion.
 
-    Where the database refuses for a time, nothing is kept, and the step is run again under the same claim: after an
-    outage whenever that ends, after conflicts with others for one claim timeout at most.
-
-    record: writes an outcome over a connection.
+    patience: for how many seconds a step is tried again that others get in the way of.
     """
-    policy, conflicts_until = spec.steps[claim.visit.step].retry, time.monotonic() + runtime.settings.claim_timeout
-    tries = count(1)
 
-    def perform() -> tuple[Outcome, Recorded | None]:
+    def __init__(
+        self, *, host: HostApp, database: Database, claims: ClaimKeeper, performer: StepPerformer, patience: float
+    ) -> None:
+        self._host, self._database, self._claims = host, database, claims
+        self._performer, self._patience = performer, patience
+
+    def perform(self, spec: WorkflowSpec, claim: Claim, state: RunState, record: Record) -> tuple[Outcome, Recorded]:
+        """Run the step in db.session and record its completion there, so that both are kept or neither is.
+
+        Where the database refuses for a time, nothing is kept, and the step is run again under the same claim: after an
+        outage whenever that ends, after conflicts with others for one claim timeout at most.
+
+        record: writes an outcome over a connection.
+        """
+        policy, conflicts_until = spec.steps[claim.visit.step].retry, time.monotonic() + self._patience
+        tries = count(1)
+
+        def try_once() -> tuple[Outcome, Recorded | None]:
+            try:
+                return self._performed_once(spec, claim, state, record, first=next(tries) == 1)
+            except sa.exc.SQLAlchemyError as error:
+                passes = judged(error) is DatabaseRefusal.FOR_A_TIME
+                if passes and (means_outage(error) or time.monotonic() < conflicts_until):
+                    raise
+                return StepFailed(failure=failure_of(error, policy)), None
+
+        def record_alone() -> Recorded:
+            with self._database.write() as connection:
+                return record(connection, outcome)
+
+        outcome, recorded = self._claims.until_lost(claim, "its transaction", try_once)
+        return outcome, recorded or self._claims.until_lost(claim, "its failure", record_alone, whatever=True)
+
+    def _performed_once(
+        self, spec: WorkflowSpec, claim: Claim, state: RunState, record: Record, *, first: bool
+    ) -> tuple[Outcome, Recorded | None]:
+        """One try. Nothing is recorded where nothing of it is to be kept. Raises what the database said against it."""
+        has_begun = False
         try:
-            return _performed_once(runtime, spec, claim, state, record, first=next(tries) == 1)
-        except sa.exc.SQLAlchemyError as error:
-            passes = judged(error) is DatabaseRefusal.FOR_A_TIME
-            if passes and (means_outage(error) or time.monotonic() < conflicts_until):
+            with self._database.standing_still_at_forks(), OwnContext(self._host.app):
+                has_begun = True
+                return self._performed_here(spec, claim, state, record, first=first)
+        except Exception as exception:
+            if has_begun:
                 raise
-            return StepFailed(failure=failure_of(error, policy)), None
+            return self._performer.without_context(exception), None
 
-    def record_alone() -> Recorded:
-        with runtime.database.write() as connection:
-            return record(connection, outcome)
-
-    outcome, recorded = until_lost(runtime, claim, "its transaction", perform)
-    return outcome, recorded or until_lost(runtime, claim, "its failure", record_alone, whatever=True)
-
-
-def _performed_once(
-    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, record: Record, *, first: bool
-) -> tuple[Outcome, Recorded | None]:
-    """One try. Nothing is recorded where nothing of it is to be kept. Raises what the database said against it."""
-    has_begun = False
-    try:
-        with runtime.database.standing_still_at_forks(), runtime.in_context():
-            has_begun = True
-            return _performed_here(runtime, spec, claim, state, record, first=first)
-    except Exception as exception:
-        if has_begun:
-            raise
-        return without_context(runtime, exception), None
-
-
-def _performed_here(
-    runtime: Runtime, spec: WorkflowSpec, claim: Claim, state: RunState, record: Record, *, first: bool
-) -> tuple[Outcome, Recorded | None]:
-    session = runtime.host_db.session()
-    connection = runtime.database.begun_in(session)
-    if not first and work_queue.run_under(connection, claim) is None:  # the commit whose answer was lost went through
-        raise ClaimLostError
-    try:
-        with _kept_to(connection.engine, session):
-            with _kept_open(session) as kept:
-                outcome = execute_here(runtime, spec, claim, state)
-            _raise_refusal(outcome)
-            outcome = _flushed(session, _judged(outcome, kept, spec, claim), spec, claim)
-        if isinstance(outcome, StepCompleted):
-            recorded = record(connection, outcome)
-            session.commit()
-            return outcome, recorded
-    finally:
-        session.rollback()
-    return outcome, None
+    def _performed_here(
+        self, spec: WorkflowSpec, claim: Claim, state: RunState, record: Record, *, first: bool
+    ) -> tuple[Outcome, Recorded | None]:
+        db = self._host.db
+        assert db is not None
+        session = db.session()
+        connection = self._database.begun_in(session)
+        if (
+            not first and work_queue.run_under(connection, claim) is None
+        ):  # the commit whose answer was lost went through
+            raise ClaimLostError
+        try:
+            with _kept_to(connection.engine, session):
+                with _kept_open(session) as kept:
+                    outcome = self._performer.perform_here(spec, claim, state)
+                _raise_refusal(outcome)
+                outcome = _flushed(session, _judged(outcome, kept, spec, claim), spec, claim)
+            if isinstance(outcome, StepCompleted):
+                recorded = record(connection, outcome)
+                session.commit()
+                return outcome, recorded
+        finally:
+            session.rollback()
+        return outcome, None
 
 
 def _raise_refusal(outcome: Outcome) -> None:

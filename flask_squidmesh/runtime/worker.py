@@ -8,21 +8,23 @@ import logging
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from math import inf
-from typing import TYPE_CHECKING
 
 from flask import Flask, request_started
 
+from ..clock import Clock
+from ..config import Config
 from ..storage import work_queue
+from ..storage.database import Database
 from ..storage.work_queue import Claim
-from .claimer import FairClaimer
-from .deliveries import deliver
+from .claimer import Claimer
+from .deliveries import Deliverer
 from .maintenance.upkeep import Maintenance
 from .outcomes import log_error
-from .waking import NOTIFIED_POLL_SECONDS, Watch, watch
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
+from .scheduler import Scheduler
+from .waking import NOTIFIED_POLL_SECONDS, WakeSignal, Watch, watch
 
 OUTAGE_SECONDS = 1.0
 SHORTEST_WAIT_SECONDS = 0.005
@@ -43,17 +45,34 @@ class ThreadsLostError(RuntimeError):
 class Worker:
     """Performs due steps until it is stopped.
 
-    threads: how many steps at once. queue: which queue; None for SQUIDMESH_QUEUE.
+    threads: how many steps at once. queue: whose work. maintenance: what the process does beside performing.
+    in_context: an app context of our own.
     """
 
-    def __init__(self, runtime: Runtime, threads: int = 1, queue: str | None = None) -> None:
-        self._runtime, self._threads = runtime, threads
-        self._queue = queue or runtime.config.queue
+    def __init__(
+        self,
+        *,
+        threads: int,
+        queue: str,
+        settings: Config,
+        database: Database,
+        clock: Clock,
+        bell: WakeSignal,
+        claimer: Claimer,
+        deliverer: Deliverer,
+        scheduler: Scheduler,
+        maintenance: Maintenance,
+        in_context: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._threads, self._queue, self._settings = threads, queue, settings
+        self._database, self._clock, self._bell = database, clock, bell
+        self._deliverer, self._scheduler, self._maintenance = deliverer, scheduler, maintenance
+        self._in_context = in_context
         self._stopping = threading.Event()
         self._watch: Watch | None = None
         self._turn = threading.Lock()
         self._ready: deque[Claim] = deque()
-        self._turns = FairClaimer(runtime, self._queue)
+        self._turns = claimer.in_turns(queue)
         self._in_vain = 0
         self._expects_work = True
         self._obstructed = False
@@ -62,13 +81,13 @@ class Worker:
 
     def run(self) -> None:
         """Work until `stop`; then finish the steps that run and put back the rest. Raises ThreadsLostError."""
-        watching = self._watch = watch(self._runtime.database, self._queue, self._runtime.bell)
+        watching = self._watch = watch(self._database, self._queue, self._bell)
         if watching is not None:
             watching.start()
         threads = [
             threading.Thread(target=self._work, name=f"squidmesh-worker-{number}") for number in range(self._threads)
         ]
-        with Maintenance(self._runtime, queue=self._queue, threads=self._threads):
+        with self._maintenance:
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -81,12 +100,12 @@ class Worker:
     def stop(self) -> None:
         """Take no more work. Safe to call from a signal handler."""
         self._stopping.set()
-        self._runtime.bell.ring()
+        self._bell.ring()
 
     def _work(self) -> None:
         while not self._stopping.is_set():
             try:
-                with self._runtime.in_context():
+                with self._in_context():
                     self._perform_due()
             except BaseException as error:  # nothing that the host's code raises may end the thread
                 log_error(logger, error, "squidmesh: a thread of the worker was interrupted; it goes on")
@@ -95,7 +114,7 @@ class Worker:
     def _perform_due(self) -> None:
         while (claim := self._next()) is not None:
             try:
-                deliver(self._runtime, claim)
+                self._deliverer.deliver(claim)
             except BaseException as error:  # the claim expires and the step is taken over
                 message = "squidmesh: run %s: step %s was not recorded"
                 log_error(logger, error, message, claim.run.id, claim.visit.step)
@@ -103,7 +122,7 @@ class Worker:
     def _next(self) -> Claim | None:
         """The next claim; one thread looks while the others wait for their turn. None when the worker stops."""
         if self._obstructed:  # perhaps by what this thread has just done
-            self._runtime.bell.ring()
+            self._bell.ring()
         with self._counting:
             self._idle += 1
         try:
@@ -122,8 +141,8 @@ class Worker:
         claims = list(self._ready)
         self._ready.clear()
         try:
-            with self._runtime.database.write() as connection:
-                work_queue.put_back(connection, claims, self._runtime.clock.now())
+            with self._database.write() as connection:
+                work_queue.put_back(connection, claims, self._clock.now())
         except Exception as error:  # the claims expire
             logger.warning("squidmesh: claimed work could not be put back (%s)", type(error).__name__)
 
@@ -133,7 +152,7 @@ class Worker:
         Where the last look took all there was and nobody has rung since, only the time of the next work is asked for.
         """
         try:
-            rung = self._runtime.bell.hush()
+            rung = self._bell.hush()
             looks = rung or self._expects_work
             if looks:
                 self._ready.extend(self._turns.claim(limit=max(self._idle, 1), news=rung))
@@ -154,44 +173,44 @@ class Worker:
         looked: in vain, so that what is due already is not to be had for a moment, because others are at its run.
         """
         wait = min(SHORTEST_WAIT_SECONDS * 2 ** min(self._in_vain, 10), OUTAGE_SECONDS)
-        on_postgresql = self._runtime.database.dialect == "postgresql"
-        poll = self._runtime.settings.poll_interval
+        on_postgresql = self._database.dialect == "postgresql"
+        poll = self._settings.poll_interval
         notified = on_postgresql and self._watch is not None and self._watch.hears
         poll = max(poll, NOTIFIED_POLL_SECONDS) if notified else poll
         while not self._stopping.is_set():
             due = self._next_due()
             if due.get("cron", 1.0) <= 0:
-                self._runtime.scheduler.activate_next(self._queue)
+                self._scheduler.activate_next(self._queue)
                 return
             soonest = min(due.values(), default=inf)
             self._obstructed = looked and soonest <= 0
             if soonest <= 0:
                 if looked:
-                    self._runtime.bell.wait(min(poll, wait))
+                    self._bell.wait(min(poll, wait))
                 return
-            rung = self._runtime.bell.wait(min(soonest, poll))
+            rung = self._bell.wait(min(soonest, poll))
             if soonest <= poll or (rung and on_postgresql):
                 return
             wait = 0.0
 
     def _next_due(self) -> dict[str, float]:
-        return work_queue.next_due(self._runtime.database, self._queue)
+        return work_queue.next_due(self._database, self._queue)
 
 
-def arrange(app: Flask, runtime: Runtime) -> None:
-    """Start the worker of each process with its first request, so that making the app starts no thread."""
+def arrange(app: Flask, made: Callable[[], Worker]) -> None:
+    """Make and start the worker of each process with its first request, so that making the app starts no thread."""
     begun: dict[int, object] = {}
 
     def begin(_app: Flask, **_: object) -> None:
         mine = object()
         if begun.setdefault(os.getpid(), mine) is mine:
-            _start(runtime)
+            _start(made())
 
     request_started.connect(begin, sender=app, weak=False)
 
 
-def _start(runtime: Runtime) -> None:
-    worker, process = Worker(runtime, threads=2), os.getpid()
+def _start(worker: Worker) -> None:
+    process = os.getpid()
 
     def stop() -> None:
         if os.getpid() == process:

@@ -8,8 +8,6 @@ import sqlalchemy as sa
 
 from ..clock import SettableClock
 from ..errors import ConfigurationError
-from ..runtime.claimer import claim_due
-from ..runtime.deliveries import deliver
 from ..runtime.runtime import Runtime, current_runtime
 from ..storage.tables import dispatches
 
@@ -58,8 +56,8 @@ def work_through(*, limit: int = 1_000) -> int:
 
 def _performed_one(runtime: Runtime) -> bool:
     queue = runtime.config.queue
-    for claim in claim_due(runtime, queue, limit=1, take_over=True, left_to_others=timedelta(0)):
-        deliver(runtime, claim)
+    for claim in runtime.claimer.claim_due(queue, limit=1, take_over=True, left_to_others=timedelta(0)):
+        runtime.deliverer.deliver(claim)
         return True
     return runtime.scheduler.activate_next(queue)
 

@@ -28,7 +28,6 @@ from flask_squidmesh import (
     Workflow,
 )
 from flask_squidmesh.definition.workflow import Registry
-from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.testing import (
     Host,
     SettableClock,
@@ -259,7 +258,7 @@ def test_working_through_stops_where_a_person_is_needed(host: Host) -> None:
 def test_working_through_takes_over_what_a_dead_worker_held(host: Host) -> None:
     run_id = host.mesh.start_run(Ledger, {}).id
     runtime = current_app.extensions["squidmesh"]
-    assert claim_due(runtime, "squidmesh", limit=1), "a worker claims the step and dies"
+    assert runtime.claimer.claim_due("squidmesh", limit=1), "a worker claims the step and dies"
     assert drain() == 0
     work_through()
     assert_status(run_id, "completed")

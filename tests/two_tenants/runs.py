@@ -78,8 +78,8 @@ def _once(app: Flask, tenant: str, number: int) -> Filled:
             bulk_jobs.BulkItem(run_id=runs["paused"], token=mesh.inspect_run(runs["paused"]).decision, step="look")
         ]
         scope = Scope(tenants=[tenant])
-        job = bulk_jobs.begin(runtime, "resume", items, scope=scope, actor=who, comment=f"{word} waits")
-        bulk_jobs.cancel(runtime, job, actor=who)
+        job = runtime.bulk.begin("resume", items, scope=scope, actor=who, comment=f"{word} waits")
+        runtime.bulk.cancel(job, actor=who)
         runtime.heartbeats.record("worker", HOST, queue=runtime.settings.queue, threads=4)
         with runtime.database.write() as connection:
             taken = sa.update(tables.dispatches).where(tables.dispatches.c.run_id == runs["working"])

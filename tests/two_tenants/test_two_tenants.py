@@ -393,8 +393,8 @@ def test_a_bulk_action_reaches_no_run_outside_the_scope_in_which_it_was_asked_fo
         items = [
             bulk_jobs.BulkItem(run_id=run_id, token=app.extensions["mesh"].inspect_run(run_id).decision, step="look")
         ]
-        job_id = bulk_jobs.begin(runtime, "resume", items, scope=Scope(tenants=["globex"]), actor="otto")
-        bulk_jobs.go_on(runtime, job_id, 60)
+        job_id = runtime.bulk.begin("resume", items, scope=Scope(tenants=["globex"]), actor="otto")
+        runtime.bulk.go_on(job_id, 60)
         with runtime.database.read() as connection:
             job = bulk_jobs.look(connection, Scope.all(), job_id)
             assert bulk_jobs.look(connection, Scope(tenants=["globex"]), job_id) is None

@@ -214,7 +214,7 @@ class Working:
         self.begun: list[Upkeep] = []
         runtime = app.extensions["squidmesh"]
         monkeypatch.setattr(runtime, "upkeep", self._upkeep)
-        self.upkeep = WorkerUpkeep(runtime, self.celery)
+        self.upkeep = WorkerUpkeep(lambda threads: runtime.upkeep(threads=threads), runtime.settings.queue, self.celery)
 
     def _upkeep(self, *, threads: int) -> Upkeep:
         self.begun.append(Upkeep(threads))

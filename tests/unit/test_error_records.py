@@ -283,7 +283,7 @@ def test_what_is_told_in_place_of_a_refused_outcome_can_be_kept_by_every_databas
     assert isinstance(blocked, StepBlocked)
     assert ended.failure.final
     for error in (ended.failure.error, blocked.error):
-        assert "no \\u20ac in a LATIN1 database" in error["message"]
+        assert "no \\u20ac in a LATIN1 database" in str(error["message"])
         assert SECRET not in str(error)
 
 

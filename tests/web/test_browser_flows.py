@@ -199,7 +199,5 @@ def test_paging_and_acting_on_many_without_scripts(migrated_sqlite_url: str, liv
     bare.get_by_role("button", name="Resume").click()
     bare.wait_for_url("**/bulk/*")
     with app.app_context():
-        from flask_squidmesh.runtime import bulk_jobs
-
-        bulk_jobs.go_on_with_all(app.extensions["squidmesh"], 60)
+        app.extensions["squidmesh"].bulk.go_on_with_all(60)
     assert [last_event(app, run_id).type for run_id in ids] == ["paused", "paused", "resumed"]

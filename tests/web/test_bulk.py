@@ -8,6 +8,7 @@ import pytest
 
 from flask_squidmesh import ConflictError, Scope
 from flask_squidmesh.runtime import bulk_jobs
+from flask_squidmesh.runtime.bulk_jobs import BulkRunner
 from tests.web.shop import Checkout, Import, Labels, Shipping, make_app, mesh_of, start
 from tests.web.visiting import Visitor, forms_of, pulse_of, text_of
 
@@ -91,9 +92,9 @@ def test_a_run_that_changes_in_the_middle_is_told_of(visitor: Visitor, waiting: 
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
         items = items_of(waiting)
-        job_id = bulk_jobs.begin(runtime, "approve", items, scope=Scope.all(), actor="dana")
+        job_id = runtime.bulk.begin("approve", items, scope=Scope.all(), actor="dana")
         mesh_of(visitor.app).approve_run(waiting[2], actor="lee")
-        bulk_jobs.go_on_with_all(runtime, 60)
+        runtime.bulk.go_on_with_all(60)
     page = visitor.read(f"/bulk/{job_id}")
     assert "Done with 2 runs. Not possible with 1 run." in page
     assert "the run has moved on since the page was shown" in page
@@ -103,21 +104,21 @@ def test_a_run_that_changes_in_the_middle_is_told_of(visitor: Visitor, waiting: 
 def test_what_was_cut_off_goes_on_and_does_nothing_twice(visitor: Visitor, waiting: list[str], monkeypatch) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     tried: list[str] = []
-    record = bulk_jobs._record
+    record = BulkRunner._record
 
     def dying(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bulk_jobs, "_record", dying)
+    monkeypatch.setattr(BulkRunner, "_record", dying)
     with visitor.app.app_context():
-        job_id = bulk_jobs.begin(runtime, "approve", items_of(waiting), scope=Scope.all(), actor="dana")
+        job_id = runtime.bulk.begin("approve", items_of(waiting), scope=Scope.all(), actor="dana")
         with pytest.raises(KeyboardInterrupt):
-            bulk_jobs.go_on(runtime, job_id, 60)
-        monkeypatch.setattr(bulk_jobs, "_record", record)
-        bulk_jobs.go_on(runtime, job_id, 60)
+            runtime.bulk.go_on(job_id, 60)
+        monkeypatch.setattr(BulkRunner, "_record", record)
+        runtime.bulk.go_on(job_id, 60)
         tried += [event.type for event in visitor.events(waiting[0])]
         runtime.clock.source.advance(31)
-        bulk_jobs.go_on(runtime, job_id, 60)
+        runtime.bulk.go_on(job_id, 60)
     assert tried == ["paused", "approved"]
     assert [event.type for event in visitor.events(waiting[0])].count("approved") == 1
     assert "Finished. Done with 3 runs." in visitor.read(f"/bulk/{job_id}")
@@ -138,12 +139,12 @@ def test_one_process_at_a_time_works_at_a_job(migrated_url: str, monkeypatch: py
         for app_runtime in (runtime, beside):
             app_runtime.clock.source.advance(20)
         with other.app_context():
-            bulk_jobs.go_on(beside, job.id, 60, take_beside)
+            beside.bulk.go_on(job.id, 60, take_beside)
 
     run_ids = [start(mine, Checkout, order) for order in ("1", "2", "3")]
     with mine.app_context():
-        job_id = bulk_jobs.begin(runtime, "approve", items_of(run_ids), scope=Scope.all(), actor="dana")
-        bulk_jobs.go_on(runtime, job_id, 60, take)
+        job_id = runtime.bulk.begin("approve", items_of(run_ids), scope=Scope.all(), actor="dana")
+        runtime.bulk.go_on(job_id, 60, take)
     assert taken == {"mine": run_ids, "other": []}
 
 
@@ -151,12 +152,12 @@ def test_one_process_at_a_time_works_at_a_job(migrated_url: str, monkeypatch: py
 def test_the_rest_may_be_left_undone(visitor: Visitor, waiting: list[str]) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        job_id = bulk_jobs.begin(runtime, "approve", items_of(waiting), scope=Scope.all(), actor="dana")
+        job_id = runtime.bulk.begin("approve", items_of(waiting), scope=Scope.all(), actor="dana")
     page = visitor.get(f"/bulk/{job_id}").text
     fields = forms_of(page)[f"/squidmesh/bulk/{job_id}/stop"]
     visitor.client.post(f"/squidmesh/bulk/{job_id}/stop", data=fields)
     with visitor.app.app_context():
-        bulk_jobs.go_on_with_all(runtime, 60)
+        runtime.bulk.go_on_with_all(60)
     assert "Stopped; 3 were left as they are." in visitor.read(f"/bulk/{job_id}")
     assert visitor.status(waiting[0]) == "paused"
 
@@ -164,11 +165,11 @@ def test_the_rest_may_be_left_undone(visitor: Visitor, waiting: list[str]) -> No
 def test_the_page_of_a_job_is_live_until_it_ends(visitor: Visitor, waiting: list[str]) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        job_id = bulk_jobs.begin(runtime, "approve", items_of(waiting), scope=Scope.all(), actor="dana")
+        job_id = runtime.bulk.begin("approve", items_of(waiting), scope=Scope.all(), actor="dana")
     pulse = pulse_of(visitor.get(f"/bulk/{job_id}").text)
     assert visitor.get(pulse).status_code == 204
     with visitor.app.app_context():
-        bulk_jobs.go_on(runtime, job_id, 60)
+        runtime.bulk.go_on(job_id, 60)
     assert visitor.get(pulse).status_code == 286
 
 
@@ -243,21 +244,19 @@ def test_a_job_that_breaks_keeps_no_other_waiting(visitor: Visitor, waiting: lis
 
     monkeypatch.setitem(bulk_jobs.CALLS, "cancel", broken)
     with visitor.app.app_context():
-        first = bulk_jobs.begin(
-            runtime,
+        first = runtime.bulk.begin(
             "cancel",
             [bulk_jobs.BulkItem(run_id=waiting[0], token="review#1")],
             scope=Scope.all(),
             actor="dana",
         )
-        bulk_jobs.begin(
-            runtime,
+        runtime.bulk.begin(
             "approve",
             [bulk_jobs.BulkItem(run_id=waiting[1], token="review#1")],
             scope=Scope.all(),
             actor="dana",
         )
-        bulk_jobs.go_on_with_all(runtime, 60)
+        runtime.bulk.go_on_with_all(60)
     assert [event.type for event in visitor.events(waiting[1])] == ["paused", "approved"]
     page = visitor.read(f"/bulk/{first}")
     assert "It could not be done (KeyError)." in page
@@ -268,12 +267,10 @@ def test_a_job_is_the_persons_who_asked_for_it(visitor: Visitor, waiting: list[s
     runtime = visitor.app.extensions["squidmesh"]
     items = [bulk_jobs.BulkItem(run_id=waiting[0], token="review#1")]
     with visitor.app.app_context():
-        job_id = bulk_jobs.begin(runtime, "approve", items, scope=Scope.all(), actor="dana")
-        assert (
-            bulk_jobs.begin(runtime, "approve", items, scope=Scope.all(), actor={"id": "dana"}, job_id=job_id) == job_id
-        )
+        job_id = runtime.bulk.begin("approve", items, scope=Scope.all(), actor="dana")
+        assert runtime.bulk.begin("approve", items, scope=Scope.all(), actor={"id": "dana"}, job_id=job_id) == job_id
         with pytest.raises(ConflictError):
-            bulk_jobs.begin(runtime, "approve", items, scope=Scope.all(), actor="lee", job_id=job_id)
+            runtime.bulk.begin("approve", items, scope=Scope.all(), actor="lee", job_id=job_id)
 
 
 class Changing:
@@ -326,7 +323,7 @@ def begun(visitor: Visitor, monkeypatch: pytest.MonkeyPatch, query: str) -> bulk
 
 def work_on(visitor: Visitor) -> None:
     with visitor.app.app_context():
-        bulk_jobs.go_on_with_all(visitor.app.extensions["squidmesh"], 60)
+        visitor.app.extensions["squidmesh"].bulk.go_on_with_all(60)
 
 
 @pytest.mark.rule("bulk-rights")

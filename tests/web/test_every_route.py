@@ -56,8 +56,7 @@ def furnished(visitor: Visitor) -> Visitor:
     mesh_of(visitor.app).register(Nightly)
     ids, runtime = fill(visitor.app), visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
-        job_id = bulk_jobs.begin(
-            runtime,
+        job_id = runtime.bulk.begin(
             "resume",
             [bulk_jobs.BulkItem(run_id=ids["paused"], token="inspect#1")],
             scope=Scope.all(),

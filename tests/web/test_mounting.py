@@ -133,8 +133,8 @@ def test_what_was_asked_for_at_a_further_mount_is_judged_by_its_hook(migrated_sq
     item = bulk_jobs.BulkItem(run_id=start(app, Checkout, "7"), token="review#1")
     runtime = app.extensions["squidmesh"]
     with app.app_context():
-        bulk_jobs.begin(runtime, "approve", [item], scope=Scope.all(), actor="dana", mount="second")
-        bulk_jobs.go_on_with_all(runtime, 60)
+        runtime.bulk.begin("approve", [item], scope=Scope.all(), actor="dana", mount="second")
+        runtime.bulk.go_on_with_all(60)
         assert (mesh_of(app).inspect_run(item.run_id).status != "paused") == may
 
 

@@ -153,8 +153,8 @@ def test_a_job_of_somebody_else_tells_of_no_run_that_may_not_be_viewed(make: Any
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
         items = [bulk_jobs.BulkItem(run_id=run_id, token="failed") for run_id in (shown, hidden)]
-        job_id = bulk_jobs.begin(runtime, "acknowledge", items, scope=Scope.all(), actor="kim")
-        bulk_jobs.go_on(runtime, job_id, 60)
+        job_id = runtime.bulk.begin("acknowledge", items, scope=Scope.all(), actor="kim")
+        runtime.bulk.go_on(job_id, 60)
     assert hidden in visitor.get(f"/bulk/{job_id}").text
     refused.add(hidden)
     page = visitor.get(f"/bulk/{job_id}").text

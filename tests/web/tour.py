@@ -42,8 +42,7 @@ def furnish(app: Flask) -> dict[str, str]:
     with app.app_context():
         mesh_of(app).approve_run(ids["approved"], actor={"id": "lee", "label": "Lee L."}, comment="known customer")
         runtime.heartbeats.record("worker", "host:1:a", queue="squidmesh", threads=4)
-        ids["job"] = bulk_jobs.begin(
-            runtime,
+        ids["job"] = runtime.bulk.begin(
             "approve",
             [
                 bulk_jobs.BulkItem(run_id=ids["chosen"], token="review#1"),

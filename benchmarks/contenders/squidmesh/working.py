@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 from flask import Flask
 
 from flask_squidmesh import Workflow
-from flask_squidmesh.runtime.worker import Worker, keep_loaded
+from flask_squidmesh.runtime.worker import keep_loaded
 from flask_squidmesh.signals import run_transitioned
 
 from . import app as measured
@@ -40,7 +40,7 @@ class WorkerHere:
 
     def __init__(self, app: Flask, threads: int) -> None:
         self._completed: SimpleQueue[None] = SimpleQueue()
-        self._worker = Worker(runtime_of(app), threads=threads)
+        self._worker = runtime_of(app).worker(threads=threads)
         self._thread = threading.Thread(target=self._worker.run, name="worker")
         self._subscriber = on_completion(app, lambda: self._completed.put(None))
 
@@ -214,7 +214,7 @@ def obey(app: Flask, threads: int, tell: Callable[[], None]) -> None:
     tell()
     for line in sys.stdin:
         if line.strip() == "work":
-            worker = Worker(runtime_of(app), threads=threads)
+            worker = runtime_of(app).worker(threads=threads)
             thread = threading.Thread(target=worker.run, name="worker")
             thread.start()
         elif worker is not None and thread is not None:

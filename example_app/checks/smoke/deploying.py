@@ -9,7 +9,6 @@ from flask import current_app
 from pydantic import BaseModel
 
 from flask_squidmesh import Log, Manual, SquidMesh, Workflow
-from flask_squidmesh.runtime.relay import relay
 from flask_squidmesh.runtime.runtime import current_runtime
 from flask_squidmesh.testing import drain
 
@@ -64,6 +63,6 @@ def next_version() -> Iterator[SquidMesh]:
 
 def _performed(run_id: str) -> bool:
     """As the worker of the next version does it: its relay takes up what others have put back."""
-    relay(current_runtime())
+    current_runtime().relay.once()
     drain()
     return mesh.inspect_run(run_id).status == "completed"

@@ -14,7 +14,7 @@ from ...engine.approvals import identity
 from ...errors import ConflictError, FilterError, ManualActionError, TransitionError
 from ...queries.run_list import RunCommands
 from ...runtime import bulk_jobs
-from ...runtime.runtime import current_runtime
+from ...runtime.runtime import configured_runtime, current_runtime
 from ...storage.summaries import read_id
 from .. import confirmation, layout, list_address, page_data
 from ..authorization import current_scope, may, own_objection, refusal, require, shown_actor
@@ -135,10 +135,10 @@ def go_on(going: BulkProgress) -> Response:
     """Work at it now, or leave the rest undone."""
     job = going.job
     if going.verb == "continue":
-        bulk_jobs.go_on(current_runtime(), job.id, SLICE_SECONDS, own_objection if _is_mine(job) else None)
+        configured_runtime().bulk.go_on(job.id, SLICE_SECONDS, own_objection if _is_mine(job) else None)
     else:
         try:
-            bulk_jobs.cancel(current_runtime(), job.id, actor=going.actor)
+            configured_runtime().bulk.cancel(job.id, actor=going.actor)
         except TransitionError:
             flash(_("It has ended already; nothing was done."), "error")
     return redirect(url_for(".bulk_job", job_id=job.id), 303)
@@ -241,8 +241,7 @@ def _begin(action: str, found: list[RunCommands]) -> Response:
         return redirect(url_for(".runs"), 303)
     items = [bulk_jobs.BulkItem(run_id=each.judged.run.id, token=each.judged.token, step=each.step) for each in allowed]
     try:
-        job_id = bulk_jobs.begin(
-            current_runtime(),
+        job_id = configured_runtime().bulk.begin(
             action,
             items,
             scope=current_scope(),
@@ -265,7 +264,7 @@ def _begin(action: str, found: list[RunCommands]) -> Response:
 
 
 def _at_work(job_id: str) -> Response:
-    bulk_jobs.go_on(current_runtime(), job_id, SLICE_SECONDS, own_objection)
+    configured_runtime().bulk.go_on(job_id, SLICE_SECONDS, own_objection)
     return redirect(url_for(".bulk_job", job_id=job_id), 303)
 
 

@@ -16,7 +16,7 @@ from ...engine.command_rules import NextAction, Refusal
 from ...errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnsafeReplayError
 from ...queries.results import AuditEventView, DecisionAsked, Explanation, Run
 from ...queries.run_snapshot import RunSnapshot
-from ...runtime.runtime import current_runtime
+from ...runtime.runtime import configured_runtime, current_runtime
 from ...storage.summaries import RunSummary
 from .. import layout, page_data, redacted_documents
 from ..authorization import Refused, current_actor, current_scope, may, require
@@ -265,7 +265,7 @@ def _typed(attempt: CommandAttempt) -> bool:
 
 def _call(attempt: CommandAttempt, arguments: CommandArguments) -> RunSummary:
     return attempt.command.call(
-        current_runtime(),
+        configured_runtime().commands,
         attempt.run.id,
         scope=current_scope(),
         actor=current_actor(),

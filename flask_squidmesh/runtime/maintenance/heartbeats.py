@@ -1,18 +1,16 @@
-"""Heartbeats of processes, and notes of how far queues have come."""
+"""Heartbeats of processes."""
 
 from __future__ import annotations
 
 import socket
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, Literal
 
 import sqlalchemy as sa
 
 from ...clock import Clock
 from ...storage.database import Database
-from ...storage.queues import note_taken
 from ...storage.tables import Process
-from ...storage.work_queue import Work
 from ...storage.write_statements import INSERTS
 
 FORGOTTEN_AFTER: Final = timedelta(days=1)
@@ -46,25 +44,3 @@ class Heartbeats:
         """Take the process of this name, which ends in good order, off the list."""
         with self._database.write() as connection:
             connection.execute(sa.delete(Process).where(Process.id == name))
-
-
-NOTE_EVERY: Final = timedelta(seconds=5)
-
-
-class QueueProgress:
-    """What this process has noted of each queue, so that it writes once in a few seconds however much it takes."""
-
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database, self._clock = database, clock
-        self._noted: dict[str, datetime] = {}
-
-    def taken(self, connection: sa.Connection, work: Work) -> None:
-        """The work was claimed in this transaction."""
-        if self.is_to_be_noted(work):
-            self._noted[work.queue] = self._clock.now()
-            note_taken(connection, self._database, work.queue, work.due_at)
-
-    def is_to_be_noted(self, work: Work) -> bool:
-        """Whether `taken` would write something for this work."""
-        last = self._noted.get(work.queue)
-        return work.came_in_turn and (last is None or abs(self._clock.now() - last) >= NOTE_EVERY)

@@ -42,7 +42,7 @@ def _begin(action: str) -> Act:
     def begin(stage: Stage) -> None:
         if not stage.shop.rows(tables.bulk_jobs):
             items = [bulk_jobs.BulkItem(run_id=run.id, token=stage.shop.look(run.id).decision) for run in stage.runs]
-            bulk_jobs.begin(stage.shop.runtime, action, items, scope=Scope.all(), actor="lee")
+            stage.shop.runtime.bulk.begin(action, items, scope=Scope.all(), actor="lee")
 
     return begin
 
@@ -50,7 +50,7 @@ def _begin(action: str) -> Act:
 def _go_on(stage: Stage) -> None:
     """Workers go on with it, each run's call being made once."""
     while any(job.status in bulk_jobs.OPEN for job in stage.shop.rows(tables.bulk_jobs)):
-        bulk_jobs.go_on_with_all(stage.shop.runtime, 5.0)
+        stage.shop.runtime.bulk.go_on_with_all(5.0)
         stage.shop.clock.advance(CLAIM_SECONDS + 1)
     [row] = stage.shop.rows(tables.bulk_jobs)
     with stage.shop.runtime.database.read() as connection:

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Approval, FailStep, Manual, Step, TransitionError, Workflow
-from flask_squidmesh.runtime.definition_change import adopting
-from flask_squidmesh.runtime.recorder import write
 from flask_squidmesh.storage import fact_rows, tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Outcome, Recording, Script, Shop, error_of
@@ -71,9 +69,9 @@ def _bring_up(shop: Shop, run_id: str) -> None:
         assert run is not None
         spec = shop.runtime.registry.get(run.workflow)
         rows = fact_rows.step_facts(connection, tables.step_runs.c.run_id == run_id)
-        progress = adopting(shop.runtime, connection, spec, run, rows, {}, {})
+        progress = shop.runtime.adopter.adopting(connection, spec, run, rows, {}, {})
         progress.reconcile()
-        write(shop.runtime, connection, progress, known=rows)
+        shop.runtime.recorder.write(connection, progress, known=rows)
 
 
 @pytest.mark.rule("deploy-older-process")

@@ -33,7 +33,6 @@ from flask_squidmesh import (
 )
 from flask_squidmesh.engine.transitions import RUN_MOVES, TERMINAL
 from flask_squidmesh.errors import SquidMeshError, TransitionError
-from flask_squidmesh.runtime import relay
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.work_queue import Claim
 from tests.databases import SqliteDatabases
@@ -137,7 +136,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def relay(self) -> None:
-        relay.relay(self.shop.runtime)
+        self.shop.runtime.relay.once()
 
     @rule(seconds=st.sampled_from([6, 11, 31]))
     def wait(self, seconds: int) -> None:

@@ -9,7 +9,6 @@ from functools import partial
 import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.runtime.deliveries import deliver
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
@@ -97,7 +96,10 @@ def test_a_step_before_a_join_is_one_commit_of_three_statements(
     claims = shop.claim_due(limit=width)
     for claim in claims[:-1]:
         run, joins, written = 1, 1, 1 if not costs.sqlite else 5
-        assert costs.of(partial(deliver, shop.runtime, claim)) == {"commits": 1, "statements": run + joins + written}
+        assert costs.of(partial(shop.runtime.deliverer.deliver, claim)) == {
+            "commits": 1,
+            "statements": run + joins + written,
+        }
     shop.perform(claims[-1])
     drain()
     assert shop.status(run_id) == "completed"

@@ -11,7 +11,6 @@ from typing import NoReturn
 import pytest
 
 from flask_squidmesh import Manual, Step, StepContext, Workflow
-from flask_squidmesh.runtime.worker import Worker
 from tests.shop import Order, Shop
 from tests.waiting import eventually
 
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows does no
 def work_until(shop: Shop, settled: Callable[[], bool]) -> NoReturn:
     """Work in this process, which a step may end, until all is settled; then end it."""
     try:
-        worker = Worker(shop.runtime, threads=4)
+        worker = shop.runtime.worker(threads=4)
         working = threading.Thread(target=worker.run)
         working.start()
         with shop.app.app_context():

@@ -19,7 +19,6 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import ConflictError, Manual, Step, Workflow
-from flask_squidmesh.runtime.worker import Worker
 from flask_squidmesh.storage.tables import dispatches, runs
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
@@ -285,7 +284,7 @@ def test_a_process_may_fork_while_its_threads_are_at_work(shop: Shop) -> None:
             while not ended.is_set():
                 rounds.append(shop.mesh.start_run("greeting", {}, idempotency_key="one").id)
 
-    worker = Worker(shop.runtime, threads=2)
+    worker = shop.runtime.worker(threads=2)
     threads = [threading.Thread(target=each) for each in (keep_at_it, keep_at_it, worker.run)]
     for thread in threads:
         thread.start()

@@ -22,7 +22,6 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
-from flask_squidmesh.runtime.claimer import take
 from flask_squidmesh.storage import tables, work_queue
 from flask_squidmesh.storage.work_queue import Claim
 from flask_squidmesh.storage.write_batch import WriteBatch
@@ -603,7 +602,7 @@ def test_an_irreversible_sibling_lost_after_the_failure_is_still_asked_about(
         work = work_queue.work_for(connection, shop.runtime.database, run_id, "step", "charge")
         assert work is not None
         batch = WriteBatch()
-        assert take(shop.runtime, connection, work, [], batch) is not None
+        assert shop.runtime.claimer.take(connection, work, [], batch) is not None
         batch.execute(connection)
     assert shop.deliver(run_id, "bad").status == "failed"
     shop.later(TIMEOUT + 1)

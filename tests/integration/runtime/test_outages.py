@@ -13,8 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh import FailStep, Manual, Retry, Step, StepContext, Workflow
-from flask_squidmesh.runtime import deliveries, recorder
+from flask_squidmesh.runtime import claim_renewal
 from flask_squidmesh.runtime.dispatcher import Dispatcher
+from flask_squidmesh.runtime.recorder import Recorder
 from flask_squidmesh.storage import fact_rows
 from flask_squidmesh.testing import drain
 from tests.commits import around_commits, statements_told
@@ -27,7 +28,7 @@ AWAY = sa.exc.OperationalError("COMMIT", {}, Exception("the database is away"))
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask again at once."""
-    monkeypatch.setattr(recorder, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(claim_renewal, "FIRST_PAUSE_SECONDS", 0.01)
 
 
 def chain(script: Script, first: Outcome = MappingProxyType({"a": 1})) -> type[Workflow]:
@@ -128,7 +129,7 @@ def test_work_that_was_claimed_without_an_answer_is_given_back_at_once(
 def test_a_failure_in_place_of_an_outcome_that_is_refused_for_good_waits_too(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, refusals = recorder.record, [AWAY, sa.exc.IntegrityError("INSERT", {}, Exception("never")), AWAY]
+    plain, refusals = Recorder.record, [AWAY, sa.exc.IntegrityError("INSERT", {}, Exception("never")), AWAY]
 
     def refuse(*given: Any, **named: Any) -> Any:
         if refusals:
@@ -138,7 +139,7 @@ def test_a_failure_in_place_of_an_outcome_that_is_refused_for_good_waits_too(
     workflow = chain(script)
     shop = open_shop(workflow)
     run_id = shop.start(workflow)
-    monkeypatch.setattr(deliveries, "record", refuse)
+    monkeypatch.setattr(Recorder, "record", refuse)
     drain()
     assert (shop.status(run_id), script.calls, refusals) == ("failed", ["a"], [])
 
@@ -262,7 +263,7 @@ def test_who_has_lost_the_claim_asks_no_more(
     shop.start(workflow)
     [claim] = shop.claim_due()
     with monkeypatch.context() as patched:
-        patched.setattr(deliveries, "record", refuse)
+        patched.setattr(Recorder, "record", refuse)
         shop.perform(claim)
     assert tries == [1]
 

@@ -26,7 +26,8 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
-from flask_squidmesh.runtime import deliveries, recorder
+from flask_squidmesh.runtime import claim_renewal
+from flask_squidmesh.runtime.recorder import Recorder
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop, error_of, single
@@ -832,15 +833,15 @@ def test_an_outcome_is_recorded_once_the_database_is_back(
     workflow = single(script)
     shop = open_shop(workflow)
     away = [sa.exc.OperationalError("COMMIT", {}, OSError("gone")) for _ in range(2)]
-    record = recorder.record
+    record = Recorder.record
 
     def patient(*given: Any, **more: Any) -> Any:
         if away:
             raise away.pop()
         return record(*given, **more)
 
-    monkeypatch.setattr(deliveries, "record", patient)
-    monkeypatch.setattr(recorder, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(Recorder, "record", patient)
+    monkeypatch.setattr(claim_renewal, "FIRST_PAUSE_SECONDS", 0.01)
     assert shop.status(shop.run(workflow)) == "completed"
     assert script.calls == ["work"]
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Approval, ConflictError, Manual, Step, StepContext, TransitionError, Workflow
-from flask_squidmesh.runtime.claimer import claim_due
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
@@ -111,7 +110,7 @@ def test_of_two_workers_one_gets_the_step(open_shop: OpenShop, script: Script) -
     shop = open_shop(Working)
     for _ in range(3):
         shop.start(Working)
-        claims = at_once(shop, *[partial(claim_due, shop.runtime, "squidmesh", limit=1)] * 2)
+        claims = at_once(shop, *[partial(shop.runtime.claimer.claim_due, "squidmesh", limit=1)] * 2)
         assert sorted(map(len, claims)) == [0, 1]
         for claim in [*claims[0], *claims[1]]:
             shop.perform(claim)

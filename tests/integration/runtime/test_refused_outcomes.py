@@ -13,8 +13,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from flask_squidmesh import Manual, Retry, Step, Workflow
-from flask_squidmesh.runtime import recorder
-from flask_squidmesh.runtime.claimer import claim_due
+from flask_squidmesh.runtime import claim_renewal
 from flask_squidmesh.storage.write_batch import ClaimLostError
 from flask_squidmesh.testing import drain, memory_app
 from tests.databases import PostgresDatabases, create_tables, engines_disposed
@@ -27,7 +26,7 @@ BRIEF = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.2}
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask again at once."""
-    monkeypatch.setattr(recorder, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(claim_renewal, "FIRST_PAUSE_SECONDS", 0.02)
 
 
 def single(script: Script, *outcomes: Any, **options: Any) -> type[Workflow]:
@@ -281,7 +280,7 @@ def test_nothing_is_tried_for_ever_where_nobody_renews_the_claim(
 ) -> None:
     passing = Passing()
     for name in ("time", "_PAUSE"):
-        monkeypatch.setattr(recorder, name, passing)
+        monkeypatch.setattr(claim_renewal, name, passing)
 
     def refused() -> None:
         kind = sa.exc.DataError if whatever else sa.exc.OperationalError
@@ -290,7 +289,7 @@ def test_nothing_is_tried_for_ever_where_nobody_renews_the_claim(
     with memory_app(workflow := single(script)) as host:
         host.mesh.start_run(workflow, {})
         runtime = host.app.extensions["squidmesh"]
-        [claim] = claim_due(runtime, "squidmesh", limit=1)
+        [claim] = runtime.claimer.claim_due("squidmesh", limit=1)
         with pytest.raises(ClaimLostError):
-            recorder.until_lost(runtime, claim, "its failure", refused, whatever=whatever)
-        assert passing.now == pytest.approx(runtime.settings.claim_timeout, abs=recorder.LONGEST_PAUSE_SECONDS)
+            runtime.claims.until_lost(claim, "its failure", refused, whatever=whatever)
+        assert passing.now == pytest.approx(runtime.settings.claim_timeout, abs=claim_renewal.LONGEST_PAUSE_SECONDS)

@@ -18,7 +18,6 @@ from flask_squidmesh import (
     UnsafeReplayError,
     Workflow,
 )
-from flask_squidmesh.runtime import run_commands
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
 
@@ -181,8 +180,8 @@ def test_in_dependency_style_only_what_hangs_on_the_decision_runs_again(open_sho
 
 def by(shop: Shop, run_id: str, undecided: tuple[str, ...], from_step: str = "pay") -> str:
     """A replay by somebody who may not take these decisions."""
-    again = run_commands.replay(
-        shop.runtime, run_id, scope=Scope.all(), actor="max", from_step=from_step, undecided=undecided
+    again = shop.runtime.commands.replay(
+        run_id, scope=Scope.all(), actor="max", from_step=from_step, undecided=undecided
     )
     drain()
     return again.id

@@ -11,7 +11,6 @@ import pytest
 
 from flask_squidmesh import FailStep, Manual, Step, Workflow
 from flask_squidmesh.runtime.maintenance import pruning
-from flask_squidmesh.runtime.worker import Worker
 from flask_squidmesh.storage import tables
 from tests.shop import Order, Script, Shop
 from tests.waiting import eventually
@@ -102,7 +101,7 @@ def test_keys_are_forgotten_although_nothing_is_deleted(open_shop: OpenShop) -> 
 @pytest.mark.rule("pruning-asked")
 def test_workers_keep_to_it(open_shop: OpenShop) -> None:
     shop = filled(open_shop, retention=DAY)
-    worker = Worker(shop.runtime)
+    worker = shop.runtime.worker()
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:

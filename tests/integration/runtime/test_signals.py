@@ -24,7 +24,8 @@ from flask_squidmesh import (
     Workflow,
     signals,
 )
-from flask_squidmesh.runtime import deliveries, recorder, signal_publisher
+from flask_squidmesh.runtime import signal_publisher
+from flask_squidmesh.runtime.recorder import Recorder
 from flask_squidmesh.storage import fact_rows
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
@@ -138,7 +139,7 @@ def test_threads_tell_of_one_run_in_the_order_in_which_they_decided(
     shop = open_shop(Siblings)
     shop.start(Siblings)
     claims = {claim.visit.step: claim for _ in range(2) for claim in shop.claim_due()}
-    committed, told, tell = threading.Event(), threading.Event(), recorder.after_commit
+    committed, told, tell = threading.Event(), threading.Event(), Recorder.after_commit
 
     def tell_later(*recorded: Any) -> None:
         if threading.current_thread().name == "slow":
@@ -147,9 +148,9 @@ def test_threads_tell_of_one_run_in_the_order_in_which_they_decided(
         tell(*recorded)
         told.set()
 
-    monkeypatch.setattr(deliveries, "after_commit", tell_later)
+    monkeypatch.setattr(Recorder, "after_commit", tell_later)
     ear.heard.clear()
-    thread = threading.Thread(target=deliveries.deliver, args=(shop.runtime, claims["slow"]), name="slow")
+    thread = threading.Thread(target=shop.runtime.deliverer.deliver, args=(claims["slow"],), name="slow")
     thread.start()
     assert committed.wait(120)
     shop.perform(claims["fast"])

@@ -11,9 +11,7 @@ import pytest
 
 from flask_squidmesh.clock import SettableClock
 from flask_squidmesh.engine.decide import Progress
-from flask_squidmesh.runtime import deliveries
-from flask_squidmesh.runtime.claimer import FairClaimer, SuspectIsolation, look_for_lost
-from flask_squidmesh.runtime.relay import take_from_dead_workers
+from flask_squidmesh.runtime.claimer import Claimer, SuspectIsolation
 from flask_squidmesh.storage import tables, work_queue
 from flask_squidmesh.storage.database import Contact
 from flask_squidmesh.testing import drain
@@ -38,7 +36,7 @@ def lost_among_many(open_shop: OpenShop, script: Script, **settings: Any) -> tup
 @pytest.mark.rule("claims-expired-first")
 def test_what_has_expired_is_taken_before_all_that_was_due_earlier(open_shop: OpenShop, script: Script) -> None:
     shop, lost = lost_among_many(open_shop, script)
-    turns = FairClaimer(shop.runtime, "squidmesh")
+    turns = shop.runtime.claimer.in_turns("squidmesh")
     assert [claim.run.id for claim in turns.claim(limit=2)] == [lost]
     assert lost not in [claim.run.id for claim in turns.claim(limit=2)]
 
@@ -46,7 +44,7 @@ def test_what_has_expired_is_taken_before_all_that_was_due_earlier(open_shop: Op
 @pytest.mark.rule("claims-expired-first")
 def test_looking_for_what_has_expired_costs_a_statement_now_and_then(open_shop: OpenShop, script: Script) -> None:
     shop, _ = lost_among_many(open_shop, script)
-    turns = FairClaimer(shop.runtime, "squidmesh")
+    turns = shop.runtime.claimer.in_turns("squidmesh")
     [lost] = turns.claim(limit=1)
     shop.perform(lost)
     counts = []
@@ -94,14 +92,14 @@ def test_a_lost_step_that_cannot_be_settled_keeps_a_relay_from_no_other(
         return abandon(progress, *given, **more)
 
     monkeypatch.setattr(Progress, "abandon", fail)
-    assert take_from_dead_workers(shop.runtime) == 1
+    assert shop.runtime.relay.take_from_dead_workers() == 1
     assert (shop.events(first), shop.events(second)) == ([], ["abandoned"])
 
 
 @pytest.mark.rule("claims-expired-first")
 def test_a_relay_gives_a_lost_step_its_place_in_the_queue_back(open_shop: OpenShop, script: Script) -> None:
     shop, lost = lost_among_many(open_shop, script, executor=Recording())
-    assert take_from_dead_workers(shop.runtime) == 1
+    assert shop.runtime.relay.take_from_dead_workers() == 1
     assert [claim.run.id for claim in shop.claim_due()] == [lost]
 
 
@@ -118,7 +116,7 @@ def test_what_a_dead_worker_held_waits_behind_no_job_of_the_hosts_queue(
 ) -> None:
     shop, lost = lost_among_many(open_shop, script, executor=Recording(continues=True))
     if settled_by_relay:
-        assert take_from_dead_workers(shop.runtime) == 1
+        assert shop.runtime.relay.take_from_dead_workers() == 1
     deliver_another(shop, lost)
     assert (shop.status(lost), shop.events(lost)) == ("completed", ["abandoned"])
     assert shop.deliver(lost, "work").outcome == "duplicate"
@@ -199,7 +197,7 @@ def test_taking_over_that_fails_harms_no_job(
         raise LookupError("nobody has thought of it")
 
     shop, lost = lost_among_many(open_shop, script, executor=Recording(continues=True))
-    monkeypatch.setattr(deliveries, "claim_lost", fail)
+    monkeypatch.setattr(Claimer, "claim_lost", fail)
     deliver_another(shop, lost)
     assert "what a dead worker held could not be taken over" in caplog.text
 
@@ -271,7 +269,7 @@ def test_a_claim_that_expired_while_the_database_was_silent_is_left_to_its_worke
     assert shop.runtime.database.contact.unbroken_for(TIMEOUT)
     with monkeypatch.context() as patched:
         patched.setattr(work_queue, "due_work", slowly)
-        assert look_for_lost(shop.runtime, "squidmesh", limit=5) == []
+        assert shop.runtime.claimer.look_for_lost("squidmesh", limit=5) == []
     assert not shop.runtime.database.contact.unbroken_for(TIMEOUT)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Manual, Retry, Step, Workflow
-from flask_squidmesh.runtime.claimer import FairClaimer, look
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.work_queue import Claim
 from tests.integration.runtime.test_working import working
@@ -32,7 +31,7 @@ def test_a_run_with_many_ready_steps_keeps_no_later_run_waiting(open_shop: OpenS
     shop = open_shop(wide, narrow)
     first = shop.start(wide)
     later = [shop.start(narrow) for _ in range(5)]
-    turns = FairClaimer(shop.runtime, "squidmesh")
+    turns = shop.runtime.claimer.in_turns("squidmesh")
     taken = [run for _ in range(12) for run in runs_of(turns.claim(limit=1))]
     assert taken[:10] == [run for pair in zip([first] * 5, later, strict=True) for run in pair]
     assert taken[10:] == [first, first]
@@ -43,7 +42,7 @@ def test_all_of_a_long_queue_is_taken_in_turn_though_more_comes(open_shop: OpenS
     wide, narrow = fan(script, 6), single(script)
     shop = open_shop(wide, narrow)
     first = shop.start(wide)
-    turns, taken = FairClaimer(shop.runtime, "squidmesh"), []
+    turns, taken = shop.runtime.claimer.in_turns("squidmesh"), []
     for _ in range(12):
         shop.start(narrow)
         taken += runs_of(turns.claim(limit=1))
@@ -55,7 +54,7 @@ def test_without_a_fan_out_the_oldest_comes_first(open_shop: OpenShop, script: S
     narrow = single(script)
     shop = open_shop(narrow)
     started = [shop.start(narrow) for _ in range(7)]
-    turns = FairClaimer(shop.runtime, "squidmesh")
+    turns = shop.runtime.claimer.in_turns("squidmesh")
     taken = [runs_of(turns.claim(limit=limit)) for limit in (2, 1, 3, 2, 1)]
     assert [run for some in taken for run in some] == started
 
@@ -65,10 +64,10 @@ def test_steps_of_one_run_are_claimed_together(open_shop: OpenShop, script: Scri
     wide, narrow = fan(script, 5), single(script)
     shop = open_shop(wide, narrow)
     first, second = shop.start(wide), shop.start(narrow)
-    looked = look(shop.runtime, "squidmesh", limit=4)
+    looked = shop.runtime.claimer.look("squidmesh", limit=4)
     assert (runs_of(looked.claims), looked.left_some) == ([first] * 4, True)
     assert len({claim.visit.step for claim in looked.claims}) == 4
-    looked = look(shop.runtime, "squidmesh", limit=4)
+    looked = shop.runtime.claimer.look("squidmesh", limit=4)
     assert (runs_of(looked.claims), looked.left_some) == ([first, second], False)
     for claim in looked.claims:
         shop.perform(claim)
@@ -86,10 +85,10 @@ def test_a_run_whose_row_a_claim_writes_is_claimed_once_in_a_look(open_shop: Ope
 
     shop = open_shop(Shaky)
     run_id = shop.start(Shaky)
-    for claim in look(shop.runtime, "squidmesh", limit=4).claims:
+    for claim in shop.runtime.claimer.look("squidmesh", limit=4).claims:
         shop.perform(claim)
     shop.clock.advance(60)
-    claims = [look(shop.runtime, "squidmesh", limit=4).claims for _ in range(2)]
+    claims = [shop.runtime.claimer.look("squidmesh", limit=4).claims for _ in range(2)]
     assert [len(each) for each in claims] == [1, 1]
     for [claim] in claims:
         shop.perform(claim)
@@ -100,7 +99,7 @@ def test_behind_a_fan_out_is_looked_again_only_when_there_may_be_news(open_shop:
     wide, narrow = fan(script, 12), single(script)
     shop = open_shop(wide, narrow)
     first = shop.start(wide)
-    turns = FairClaimer(shop.runtime, "squidmesh")
+    turns = shop.runtime.claimer.in_turns("squidmesh")
 
     def looks(news: bool) -> int:
         with shop.counted() as counts:
@@ -121,7 +120,7 @@ def test_a_look_behind_sees_what_is_due_later_only(open_shop: OpenShop, script: 
     shop = open_shop(narrow)
     older, younger = shop.start(narrow), shop.start(narrow)
     due = {row.run_id: row.due_at for row in shop.rows(tables.dispatches)}
-    looked = look(shop.runtime, "squidmesh", limit=1, after=due[older])
+    looked = shop.runtime.claimer.look("squidmesh", limit=1, after=due[older])
     assert (runs_of(looked.claims), looked.last) == ([younger], None)
 
 
@@ -181,7 +180,7 @@ def test_work_that_nobody_knows_keeps_no_other_waiting(open_shop: OpenShop, scri
         past.start(gone)
     run_id = past.start(known)
     shop = open_shop(known)
-    assert runs_of(FairClaimer(shop.runtime, "squidmesh").claim(limit=1)) == [run_id]
+    assert runs_of(shop.runtime.claimer.in_turns("squidmesh").claim(limit=1)) == [run_id]
 
 
 @pytest.mark.rule("deploy-unknown-held")
@@ -191,7 +190,7 @@ def test_unknown_work_is_put_back_for_longer_the_older_it_is(open_shop: OpenShop
     shop = open_shop(known)
     for age, hold in ((10, 60), (3_600, 1_800), (86_400, 3_600)):
         shop.clock.advance(age)
-        FairClaimer(shop.runtime, "squidmesh").claim(limit=1)
+        shop.runtime.claimer.in_turns("squidmesh").claim(limit=1)
         [row] = shop.rows(tables.dispatches)
         assert (row.due_at - shop.clock.now()).total_seconds() == pytest.approx(hold, abs=20)
 

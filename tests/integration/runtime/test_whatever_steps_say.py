@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask import appcontext_pushed
 
 from flask_squidmesh import FailStep, Manual, Retry, Step, Workflow, signals
-from flask_squidmesh.runtime import worker
+from flask_squidmesh.runtime.deliveries import Deliverer
 from flask_squidmesh.runtime.worker import ThreadsLostError, Worker
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
@@ -76,7 +76,7 @@ def test_an_error_of_the_database_is_kept_and_logged_without_the_row_that_it_quo
 
 @pytest.mark.rule("worker-threads-stay")
 @pytest.mark.parametrize("error", [Evil, SystemExit])
-@pytest.mark.parametrize(("place", "name"), [(worker, "deliver"), (Worker, "_next")])
+@pytest.mark.parametrize(("place", "name"), [(Deliverer, "deliver"), (Worker, "_next")])
 def test_a_thread_of_a_worker_outlives_whatever_is_raised(
     open_shop: OpenShop,
     script: Script,
@@ -97,7 +97,7 @@ def test_a_thread_of_a_worker_outlives_whatever_is_raised(
 
     monkeypatch.setattr(place, name, fail_once)
     shop.start(workflow)
-    working = Worker(shop.runtime)
+    working = shop.runtime.worker()
     running = threading.Thread(target=working.run)
     running.start()
     try:
@@ -116,7 +116,7 @@ def test_a_worker_that_has_lost_its_threads_says_so(
     shop = open_shop(workflow_of(script))
     monkeypatch.setattr(Worker, "_work", lambda self: None)
     with pytest.raises(ThreadsLostError):
-        Worker(shop.runtime, threads=2).run()
+        shop.runtime.worker(threads=2).run()
 
 
 @pytest.mark.rule("step-teardown")

@@ -22,7 +22,7 @@ OpenShop = Callable[..., Shop]
 @contextmanager
 def working(shop: Shop, threads: int = 2) -> Iterator[Worker]:
     """A worker in a thread of its own; it is stopped at the end, and must then end."""
-    worker = Worker(shop.runtime, threads=threads)
+    worker = shop.runtime.worker(threads=threads)
     running = threading.Thread(target=worker.run)
     running.start()
     try:
@@ -142,7 +142,7 @@ def test_what_a_stopping_worker_has_claimed_and_not_begun_is_free_at_once(open_s
     workflow = chain(script)
     shop = open_shop(workflow)
     run_id = shop.start(workflow)
-    worker = Worker(shop.runtime)
+    worker = shop.runtime.worker()
     worker._ready.extend(shop.claim_due())
     worker.stop()
     assert worker._next() is None

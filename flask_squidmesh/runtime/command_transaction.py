@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ..clock import Clock
 from ..definition.spec import WorkflowSpec
 from ..definition.values import ValueNotJsonError, fingerprint
+from ..definition.workflow import Registry
 from ..engine.adoption import renamed
 from ..engine.approvals import identity
 from ..engine.command_rules import action_facts, allowed, decision_token, open_decisions
@@ -27,16 +27,12 @@ from ..errors import (
     given,
 )
 from ..storage import fact_rows
-from ..storage.database import AnySession
+from ..storage.database import AnySession, Database
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, new_id, read_id, summary_from, summary_of
 from ..storage.tables import audit_events, control_calls, runs, step_runs
 from .command_arguments import decider_of, key_of
-from .recorder import Recorded, after_commit, write
 from .run_starter import in_transaction
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +51,16 @@ class CommandCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommandHandler:
+class CommandContext:
     """A control call on a run that is locked: everything it may decide on.
 
     rows: the run's step runs, by the names that their steps have today. stored: the same by those they are kept under.
+    patient_until: when a run has to have been cancelled for its executing steps to be given up now.
     """
 
-    runtime: Runtime
+    registry: Registry
+    now: datetime
+    patient_until: datetime
     connection: sa.Connection
     call: CommandCall
     run: RunFact
@@ -72,17 +71,12 @@ class CommandHandler:
     @property
     def known(self) -> WorkflowSpec:
         """The workflow. Raises UnknownWorkflowError where it is not registered."""
-        return self.spec or self.runtime.registry.get(self.run.workflow)
-
-    @property
-    def patient_until(self) -> datetime:
-        """When a run has to have been cancelled for its executing steps to be given up now."""
-        return self.runtime.clock.now() - timedelta(seconds=self.runtime.settings.claim_timeout)
+        return self.spec or self.registry.get(self.run.workflow)
 
     def progress(self, around: DecisionContext | None = None, spec: WorkflowSpec | None = None) -> Progress:
         """A decision about the run. spec: `known`, where the decision needs the workflow's steps."""
         spec = spec or self.spec or _unregistered(self.run)
-        return Progress(spec, self.run, now=self.runtime.clock.now(), new_id=new_id, around=around)
+        return Progress(spec, self.run, now=self.now, new_id=new_id, around=around)
 
     def name_of(self, step: str | None) -> str | None:
         """What a step is called today that may be said by a name that it had. Raises ManualActionError for no name."""
@@ -105,80 +99,101 @@ class CommandResult:
     told: tuple[Callable[[], None], ...] = ()
 
 
-CommandRule = Callable[[CommandHandler], "tuple[str, Sequence[Callable[[], None]]]"]
+CommandRule = Callable[[CommandContext], "tuple[str, Sequence[Callable[[], None]]]"]
 
 
-def carry_out(
-    runtime: Runtime,
-    call: CommandCall,
-    rule: CommandRule,
-    session: AnySession | None = None,
-) -> RunSummary:
-    """Carry out one control call in a transaction of our own, or in the session's."""
-    return in_transaction(
-        runtime.database, session, lambda connection: _acted(runtime, connection, call, rule), _tell
-    ).answer
-
-
-def call_on(
-    runtime: Runtime,
-    name: str,
-    scope: Scope,
-    run_id: Any,
-    actor: Any,
-    comment: str | None,
-    metadata: Mapping[str, Any] | None,
-    expected: str | None,
-    key: str | None,
-    arguments: Mapping[str, Any],
-    *,
-    actor_required: bool = False,
-) -> CommandCall:
-    """Check what the caller said. Configuration errors come before every other.
-
-    arguments: those of this very call, by which one that is made again is known.
+class CommandTransaction:
+    """Carries out control calls. patience: how long after a cancellation an executing step may be given up. most: bytes
+    of JSON that what a person says may take.
     """
-    runtime.ensure_configured()
-    found = read_id(run_id)
-    if found is None:
-        raise RunNotFoundError(run_id)
-    most = runtime.settings.max_payload_bytes
-    decider = decider_of(actor, comment, metadata, actor_required=actor_required, most=most)
-    told = "" if key is None else _told(decider, arguments)
-    return CommandCall(
-        name=name, scope=scope, run_id=found, decider=decider, expected=expected, key=key_of(key), told=told
-    )
+
+    def __init__(self, *, database: Database, clock: Clock, registry: Registry, patience: timedelta, most: int) -> None:
+        self._database, self._clock, self._registry = database, clock, registry
+        self._patience, self._most = patience, most
+
+    def call_on(
+        self,
+        name: str,
+        scope: Scope,
+        run_id: object,
+        actor: object,
+        comment: str | None,
+        metadata: Mapping[str, object] | None,
+        expected: str | None,
+        key: str | None,
+        arguments: Mapping[str, object],
+        *,
+        actor_required: bool = False,
+    ) -> CommandCall:
+        """Check what the caller said.
+
+        arguments: those of this very call, by which one that is made again is known.
+        """
+        found = read_id(run_id)
+        if found is None:
+            raise RunNotFoundError(run_id)
+        most = self._most
+        decider = decider_of(actor, comment, metadata, actor_required=actor_required, most=most)
+        told = "" if key is None else _told(decider, arguments)
+        return CommandCall(
+            name=name, scope=scope, run_id=found, decider=decider, expected=expected, key=key_of(key), told=told
+        )
+
+    def carry_out(
+        self,
+        call: CommandCall,
+        rule: CommandRule,
+        session: AnySession | None = None,
+    ) -> RunSummary:
+        """Carry out one control call in a transaction of our own, or in the session's."""
+        return in_transaction(
+            self._database, session, lambda connection: self._acted(connection, call, rule), _tell
+        ).answer
+
+    def _acted(self, connection: sa.Connection, call: CommandCall, rule: CommandRule) -> CommandResult:
+        run = fact_rows.run_fact(connection, call.run_id, *call.scope.within(runs.c), lock=True)
+        if run is None:
+            raise RunNotFoundError(call.run_id)
+        stored = _stored(connection, call)
+        if stored is not None:
+            return CommandResult(answer=stored)
+        rows = fact_rows.step_facts(connection, step_runs.c.run_id == call.run_id)
+        try:
+            spec = self._registry.get(run.workflow)
+        except UnknownWorkflowError:
+            spec = None
+        named = [renamed(spec, row) for row in rows] if spec else rows
+        now = self._clock.now()
+        acting = CommandContext(
+            registry=self._registry,
+            now=now,
+            patient_until=now - self._patience,
+            connection=connection,
+            call=call,
+            run=run,
+            rows=named,
+            stored=rows,
+            spec=spec,
+        )
+        _check_decision_token(acting)
+        concerned, told = rule(acting)
+        answer = summary_in(connection, concerned)
+        self._store(connection, call, answer)
+        return CommandResult(answer=answer, told=tuple(told))
+
+    def _store(self, connection: sa.Connection, call: CommandCall, answer: RunSummary) -> None:
+        if call.key is None:
+            return
+        row = {"run_id": call.run_id, "call": call.name, "key": call.key, "fingerprint": call.told}
+        connection.execute(sa.insert(control_calls).values(**row, answer=answer.to_dict(), at=self._clock.now()))
 
 
-def _told(decider: Decider, arguments: Mapping[str, Any]) -> str:
+def _told(decider: Decider, arguments: Mapping[str, object]) -> str:
     """The same for the same person and arguments; "", which no call is kept with, where no call could succeed."""
     try:
         return fingerprint([identity(decider.actor), decider.comment, decider.metadata, arguments])
     except ValueNotJsonError:
         return ""
-
-
-def _acted(runtime: Runtime, connection: sa.Connection, call: CommandCall, rule: CommandRule) -> CommandResult:
-    run = fact_rows.run_fact(connection, call.run_id, *call.scope.within(runs.c), lock=True)
-    if run is None:
-        raise RunNotFoundError(call.run_id)
-    stored = _stored(connection, call)
-    if stored is not None:
-        return CommandResult(answer=stored)
-    rows = fact_rows.step_facts(connection, step_runs.c.run_id == call.run_id)
-    try:
-        spec = runtime.registry.get(run.workflow)
-    except UnknownWorkflowError:
-        spec = None
-    named = [renamed(spec, row) for row in rows] if spec else rows
-    acting = CommandHandler(
-        runtime=runtime, connection=connection, call=call, run=run, rows=named, stored=rows, spec=spec
-    )
-    _check_decision_token(acting)
-    concerned, told = rule(acting)
-    answer = summary_in(connection, concerned)
-    _store(runtime, connection, call, answer)
-    return CommandResult(answer=answer, told=tuple(told))
 
 
 def _tell(acted: CommandResult) -> None:
@@ -208,14 +223,7 @@ def _stored(connection: sa.Connection, call: CommandCall) -> RunSummary | None:
     return summary_from(found.answer)
 
 
-def _store(runtime: Runtime, connection: sa.Connection, call: CommandCall, answer: RunSummary) -> None:
-    if call.key is None:
-        return
-    row = {"run_id": call.run_id, "call": call.name, "key": call.key, "fingerprint": call.told}
-    connection.execute(sa.insert(control_calls).values(**row, answer=answer.to_dict(), at=runtime.clock.now()))
-
-
-def _check_decision_token(acting: CommandHandler) -> None:
+def _check_decision_token(acting: CommandContext) -> None:
     """Raise ConflictError where what the page showed as open is not open any more."""
     expected, run = acting.call.expected, acting.run
     if expected is None:
@@ -235,20 +243,13 @@ def _check_decision_token(acting: CommandHandler) -> None:
     )
 
 
-def _last_event(acting: CommandHandler) -> dict[str, Any] | None:
+def _last_event(acting: CommandContext) -> dict[str, object] | None:
     columns = [audit_events.c[name] for name in ("type", "step", "actor", "comment", "at")]
     query = (
         sa.select(*columns).where(audit_events.c.run_id == acting.run.id).order_by(audit_events.c.id.desc()).limit(1)
     )
     row = acting.connection.execute(query).mappings().first()
     return {**row, "at": row["at"].isoformat()} if row else None
-
-
-def recorded(acting: CommandHandler, progress: Progress) -> tuple[str, list[Callable[[], None]]]:
-    """Write what was decided; answer the run that it concerns, and what is to be done after the commit."""
-    progress.reconcile()
-    written: Recorded = write(acting.runtime, acting.connection, progress, known=acting.rows)
-    return acting.run.id, [partial(after_commit, acting.runtime, written)]
 
 
 def _unregistered(run: RunFact) -> WorkflowSpec:
