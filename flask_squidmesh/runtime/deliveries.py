@@ -260,11 +260,12 @@ class JobPerformer:
         publisher: SignalPublisher,
         scheduler: Scheduler,
         solitude: SuspectIsolation,
+        lost_work_looks: LostWorkLooks,
     ) -> None:
         self._database, self._clock, self._registry, self._settings = database, clock, registry, settings
         self._executor, self._claimer, self._deliverer, self._recorder = executor, claimer, deliverer, recorder
         self._dispatcher, self._publisher, self._scheduler = dispatcher, publisher, scheduler
-        self._solitude, self._lost_work_looks = solitude, LostWorkLooks(settings.claim_timeout)
+        self._solitude, self._lost_work_looks = solitude, lost_work_looks
 
     def perform(self, payload: object) -> Delivery:
         """Do what a queued job asks for; see `SquidMesh.perform`."""

@@ -27,7 +27,7 @@ from .adopted_work import WorkAdopter
 from .app_check import AppCheck
 from .bulk_jobs import BulkRunner, Objection, no_objection
 from .claim_renewal import ClaimKeeper
-from .claimer import Claimer, SuspectIsolation
+from .claimer import Claimer, LostWorkLooks, SuspectIsolation
 from .command_transaction import CommandTransaction
 from .definition_change import Adopter
 from .deliveries import Deliverer, Delivery, JobPerformer
@@ -187,6 +187,7 @@ class Runtime:
             solitude=self.solitude,
             in_context=self.in_context,
         )
+        self.lost_work_looks = LostWorkLooks(self.settings.claim_timeout)
         self._jobs = JobPerformer(
             database=self.database,
             clock=self.clock,
@@ -200,6 +201,7 @@ class Runtime:
             publisher=self.publisher,
             scheduler=self.scheduler,
             solitude=self.solitude,
+            lost_work_looks=self.lost_work_looks,
         )
 
     def _compose_commands(self) -> None:

@@ -8,7 +8,6 @@ from itertools import pairwise
 import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.runtime.claimer import claim_due
 from tests.web.shop import Order, Shipping, advance, make_app, mesh_of, start, work
 from tests.web.visiting import Visitor, queries
 
@@ -46,7 +45,7 @@ def test_an_interruption_counts_the_attempts_that_were_lost_in_a_row_and_no_othe
     advance(visitor.app, timedelta(minutes=11))
     for _ in range(3):
         with visitor.app.app_context():
-            claim_due(visitor.app.extensions["squidmesh"], "squidmesh", limit=1, take_over=True)
+            visitor.app.extensions["squidmesh"].claimer.claim_due("squidmesh", limit=1, take_over=True)
         advance(visitor.app, timedelta(seconds=31))
     work(visitor.app)
     assert "call_carrier was interrupted 3 times in a row" in visitor.read(f"/runs/{run_id}")

@@ -132,7 +132,7 @@ def test_a_process_that_has_just_come_goes_on_with_what_a_relay_has_settled_and_
     deliver_another(shop, lost)
     assert (shop.status(lost), shop.events(lost)) == ("running", [])
     shop.clock.advance(TIMEOUT + 1)
-    assert take_from_dead_workers(shop.runtime) == 1
+    assert shop.runtime.relay.take_from_dead_workers() == 1
     shop.runtime.database.contact.lost()
     shop.runtime.lost_work_looks.hurry()
     deliver_another(shop, lost)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Manual, Step, StepContext, Wait, Workflow
-from flask_squidmesh.runtime.maintenance import upkeep
+from flask_squidmesh.runtime.relay import Relay
 from flask_squidmesh.runtime.scheduler import Scheduler
 from flask_squidmesh.runtime.worker import Worker
 from flask_squidmesh.storage import tables
@@ -78,10 +78,10 @@ def test_what_upkeep_raises_keeps_nothing_else_from_being_done_but_ctrl_c_ends_i
     raised: list[BaseException] = [RuntimeError(), KeyboardInterrupt()]
     done: list[str] = []
 
-    def relaying(_runtime: Any) -> None:
+    def relaying(_relay: Relay) -> None:
         raise raised.pop(0)
 
-    monkeypatch.setattr(upkeep, "relay", relaying)
+    monkeypatch.setattr(Relay, "once", relaying)
     monkeypatch.setattr(Scheduler, "fire_due", lambda *_: done.append("fired"))
     keeping = open_shop(chain(script)).runtime.upkeep(threads=1)
     keeping.once()
