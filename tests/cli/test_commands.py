@@ -22,7 +22,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_squidmesh import Cron, Executor, Log, Manual, SquidMesh, Step, Workflow
 from flask_squidmesh.cli import command_group
 from flask_squidmesh.clock import SettableClock
-from flask_squidmesh.runtime import relay as relaying
+from flask_squidmesh.runtime.relay import Relay
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.runtime.worker import Worker
 from flask_squidmesh.storage import migrations
@@ -368,7 +368,7 @@ def test_a_process_that_stays_waits_for_a_database_that_is_starting(
     monkeypatch.setattr(migrations, "require", require)
     monkeypatch.setattr(command_group, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(Worker, "run", lambda _: None)
-    monkeypatch.setattr(relaying, "relay", _interrupted)
+    monkeypatch.setattr(Relay, "once", _interrupted)
     result = shop_at(migrated_postgres_url, SQUIDMESH_EXECUTOR="database").run(*command)
     assert len(tries) == 3
     said = "The database is out of reach; trying for 60 s. (the database system is starting up)\n"
@@ -463,7 +463,7 @@ def test_an_outage_does_not_end_a_relay_that_goes_on(
             raise KeyboardInterrupt
         return 0
 
-    monkeypatch.setattr(relaying, "relay", relay)
+    monkeypatch.setattr(Relay, "once", relay)
     result = shop_at(migrated_url, SQUIDMESH_EXECUTOR="database").run("relay", "--every", "0.01")
     assert len(rounds) == 3
     assert f"The database is out of reach ({type(outage.orig).__name__}); trying again." in result.output
