@@ -5,14 +5,37 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, TypedDict, cast
 
 from markupsafe import Markup
 from pydantic import BaseModel
 
+from ..definition.values import JsonValue
 from .endpoints import NotJson, json_of
 from .host_hooks import REDACTED
 from .text.language import _
+
+JsonSchema = TypedDict(
+    "JsonSchema",
+    {
+        "$ref": str,
+        "$defs": "dict[str, JsonSchema]",
+        "properties": "dict[str, JsonSchema]",
+        "required": list[str],
+        "anyOf": "list[JsonSchema]",
+        "allOf": "list[JsonSchema]",
+        "type": str,
+        "format": str,
+        "title": str,
+        "description": str,
+        "default": JsonValue,
+        "const": JsonValue,
+        "enum": list[JsonValue],
+        "maxLength": int,
+    },
+    total=False,
+)
+"""What a form heeds of a schema that pydantic makes of a model."""
 
 Kind = Literal["text", "long", "number", "checkbox", "choice", "date", "datetime-local", "time", "json"]
 Form = Mapping[str, str]
@@ -49,7 +72,7 @@ def fields(model: type[BaseModel] | None, hides: Hides = lambda name: False) -> 
     """
     if model is None:
         return []
-    schema = model.model_json_schema(by_alias=False, mode="validation")
+    schema = cast(JsonSchema, model.model_json_schema(by_alias=False, mode="validation"))
     definitions, required = schema.get("$defs", {}), set(schema.get("required", ()))
     return [
         _field(name, _resolved(each, definitions), name in required, hides)
@@ -57,7 +80,7 @@ def fields(model: type[BaseModel] | None, hides: Hides = lambda name: False) -> 
     ]
 
 
-def filled_with(given: list[Field], payload: Mapping[str, Any]) -> list[Field]:
+def filled_with(given: list[Field], payload: Mapping[str, object]) -> list[Field]:
     """The fields with the values of another run's payload, but for what is hidden there."""
     for each in given:
         if each.name in payload and not _hides(payload[each.name]):
@@ -65,7 +88,7 @@ def filled_with(given: list[Field], payload: Mapping[str, Any]) -> list[Field]:
     return given
 
 
-def read(given: list[Field], form: Form) -> dict[str, Any]:
+def read(given: list[Field], form: Form) -> dict[str, JsonValue]:
     """What was typed as a payload, for the model to check. What cannot be read is noted with its field."""
     for each in given:
         each.value = ("true" if each.id in form else "") if each.kind == "checkbox" else form.get(each.id, "")
@@ -97,7 +120,7 @@ def missing() -> Markup:
     return _("This is needed.")
 
 
-def _typed(given: list[Field]) -> Iterator[tuple[str, Any]]:
+def _typed(given: list[Field]) -> Iterator[tuple[str, JsonValue]]:
     for each in given:
         match each.kind:
             case "checkbox":
@@ -113,7 +136,7 @@ def _typed(given: list[Field]) -> Iterator[tuple[str, Any]]:
                 yield each.name, each.value.strip()
 
 
-def _field(name: str, schema: Mapping[str, Any], required: bool, hides: Hides) -> Field:
+def _field(name: str, schema: JsonSchema, required: bool, hides: Hides) -> Field:
     kind = _kind(schema)
     default = None if _conceals(name, schema.get("default"), hides) else schema.get("default")
     return Field(
@@ -128,7 +151,7 @@ def _field(name: str, schema: Mapping[str, Any], required: bool, hides: Hides) -
     )
 
 
-def _conceals(name: str, value: Any, hides: Hides) -> bool:
+def _conceals(name: str, value: object, hides: Hides) -> bool:
     """Whether the value, or a part of it, stands under a name whose values must not be seen."""
     match value:
         case Mapping():
@@ -139,13 +162,13 @@ def _conceals(name: str, value: Any, hides: Hides) -> bool:
             return hides(name)
 
 
-def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+def _resolved(schema: JsonSchema, definitions: Mapping[str, JsonSchema]) -> JsonSchema:
     """The schema behind references, and behind the "or null" of what may be left out."""
-    found = dict(schema)
+    found = schema.copy()
     while True:
-        options = [each for each in found.get("anyOf", found.get("allOf", ())) if each.get("type") != "null"]
+        options = [each for each in found.get("anyOf", found.get("allOf", [])) if each.get("type") != "null"]
         if "$ref" in found:
-            target = definitions.get(str(found.pop("$ref")).rpartition("/")[2], {})
+            target = definitions.get(found.pop("$ref").rpartition("/")[2], JsonSchema())
             found = {**target, **found}
         elif len(options) == 1:
             found.pop("anyOf", None)
@@ -155,11 +178,11 @@ def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict
             return found
 
 
-def _values(schema: Mapping[str, Any]) -> list[Any]:
-    return [schema["const"]] if "const" in schema else list(schema.get("enum", ()))
+def _values(schema: JsonSchema) -> list[JsonValue]:
+    return [schema["const"]] if "const" in schema else list(schema.get("enum", []))
 
 
-def _kind(schema: Mapping[str, Any]) -> Kind:
+def _kind(schema: JsonSchema) -> Kind:
     if _values(schema):
         return "choice"
     match schema.get("type"):
@@ -170,11 +193,11 @@ def _kind(schema: Mapping[str, Any]) -> Kind:
             return "checkbox"
         case "integer" | "number":
             return "number"
-    options = {each.get("type") for each in schema.get("anyOf", ())}
+    options = {each.get("type") for each in schema.get("anyOf", [])}
     return "text" if options and options <= {"string", "number", "integer"} else "json"
 
 
-def _text(value: Any, kind: Kind) -> str:
+def _text(value: object, kind: Kind) -> str:
     match kind:
         case "checkbox":
             return "true" if value else ""
@@ -186,7 +209,7 @@ def _text(value: Any, kind: Kind) -> str:
             return "" if value is None else str(value)
 
 
-def _hides(value: Any) -> bool:
+def _hides(value: object) -> bool:
     """Whether a part of the value must not be seen."""
     match value:
         case Mapping():
