@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .people import Actor
 from .runtime.runtime import configured_runtime
-from .storage.database import AnySession
+from .storage.connections import AnySession
 from .storage.scope import scope_of_tenant
 from .storage.summaries import RunId, RunSummary
 

@@ -38,7 +38,7 @@ from .runtime.deliveries import Delivery
 from .runtime.maintenance import pruning
 from .runtime.maintenance.pruning import PruneReport
 from .runtime.runtime import Runtime, configured_runtime, current_runtime
-from .storage.database import AnySession
+from .storage.connections import AnySession
 from .storage.scope import Scope, scope_of_tenant
 from .storage.summaries import RunId
 

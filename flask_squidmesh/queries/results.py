@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 from ..definition.values import JsonObject
 from ..engine.command_rules import NextAction, Refusal
 from ..errors import ErrorRecord
-from ..storage.summaries import RunSummary, plain
+from ..storage.summaries import RunSummary, document_of, plain
 from .reason_facts import Approved, ApproverRules, Evidence, ReasonFacts, StuckWork, UndoFailure
 
 
@@ -90,7 +90,7 @@ class View:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""
-        return dict(plain(asdict(self)))  # type: ignore[call-overload]
+        return document_of(self)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from ..storage.database import Database
 from ..storage.outages import passes
 from ..storage.scope import Scope
 from ..storage.summaries import RunSummary, new_id, read_id
-from ..storage.tables import bulk_jobs, runs
+from ..storage.tables import WorkflowRun, bulk_jobs, runs
 from ..storage.write_statements import INSERTS
 from .command_arguments import decider_of
 from .run_commands import CommandHandler
@@ -312,7 +312,7 @@ def look(connection: sa.Connection, scope: Scope, job_id: str) -> BulkJobState |
 def _tells_of_others(connection: sa.Connection, scope: Scope, job: BulkJobState) -> bool:
     if scope.is_all:
         return False
-    mine = sa.and_(*scope.within(runs.c))
+    mine = sa.and_(*scope.within(WorkflowRun))
     others = sa.select(runs.c.id).where(runs.c.id.in_([item.run_id for item in job.items]), sa.not_(mine))
     return connection.scalar(others.limit(1)) is not None
 

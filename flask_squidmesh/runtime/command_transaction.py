@@ -27,10 +27,11 @@ from ..errors import (
     given,
 )
 from ..storage import fact_rows
-from ..storage.database import AnySession, Database
+from ..storage.connections import AnySession
+from ..storage.database import Database
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, new_id, read_id, summary_from, summary_of
-from ..storage.tables import audit_events, control_calls, runs, step_runs
+from ..storage.tables import WorkflowRun, audit_events, control_calls, runs, step_runs
 from .command_arguments import decider_of, key_of
 from .run_starter import in_transaction
 
@@ -151,7 +152,7 @@ class CommandTransaction:
         ).answer
 
     def _acted(self, connection: sa.Connection, call: CommandCall, rule: CommandRule) -> CommandResult:
-        run = fact_rows.run_fact(connection, call.run_id, *call.scope.within(runs.c), lock=True)
+        run = fact_rows.run_fact(connection, call.run_id, *call.scope.within(WorkflowRun), lock=True)
         if run is None:
             raise RunNotFoundError(call.run_id)
         stored = _stored(connection, call)

@@ -28,7 +28,7 @@ from ..engine.transitions import STOPPING, TERMINAL
 from ..errors import ManualActionError, UnsafeReplayError
 from ..people import Actor
 from ..storage import fact_rows, work_queue
-from ..storage.database import AnySession
+from ..storage.connections import AnySession
 from ..storage.scope import Scope
 from ..storage.summaries import RunId, RunSummary, new_id
 from ..storage.tables import runs, step_runs

@@ -23,8 +23,8 @@ from ..engine.decide import Progress
 from ..engine.facts import COUNTERS, Changes, DecisionContext, RunFact
 from ..errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnknownTriggerError, given
 from ..storage import fact_rows, write_batch
-from ..storage.connections import after_commit
-from ..storage.database import AnySession, Database, ExplainingMissingTables
+from ..storage.connections import AnySession, after_commit
+from ..storage.database import Database, ExplainingMissingTables
 from ..storage.summaries import new_id
 from ..storage.tables import runs, start_keys
 from ..storage.work_queue import Claim

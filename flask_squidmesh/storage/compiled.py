@@ -22,6 +22,7 @@ from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import NullType, TypeEngine
 
+from ..definition.values import JsonValue
 from .outages import DRIVERS, told
 from .tables import OwnJson, Timestamp
 
@@ -82,7 +83,7 @@ def passed_by(target: sa.Engine | sa.Connection) -> list[str]:
     return list(_passed_by(target))
 
 
-def passes_driver_by(driver: Any) -> bool:
+def passes_driver_by(driver: object) -> bool:
     """Whether the driver's connection, or the cursors that it makes, are not psycopg's own: a tracer's, say."""
     return type(driver) is not psycopg.Connection or driver.cursor_factory is not psycopg.Cursor
 
@@ -98,7 +99,7 @@ def _passed_by(target: sa.Engine | sa.Connection) -> Iterator[str]:
         yield "the log of statements (echo)"
 
 
-def _listeners(target: sa.Engine | sa.Connection) -> tuple[Any, ...]:
+def _listeners(target: sa.Engine | sa.Connection) -> tuple[object, ...]:
     return (*_of_engine(target.dispatch), *_of_dialect(target.dialect.dispatch))
 
 
@@ -153,11 +154,11 @@ def _duration(value: timedelta) -> bytes:
     return b"%d microseconds" % (value // MICROSECOND)
 
 
-def _json(value: Any) -> bytes:
+def _json(value: JsonValue) -> bytes:
     return b"{}" if value == {} else _to_json(value).encode()  # mostly there is nothing in it
 
 
-def _array(encode: Encode, values: Iterable[Any]) -> bytes:
+def _array(encode: Encode, values: Iterable[object]) -> bytes:
     return b"{%s}" % b",".join([b"NULL" if value is None else encode(value) for value in values])
 
 
@@ -166,7 +167,7 @@ def _quoting(encode: Encode) -> Encode:
     return lambda value: b'"%s"' % encode(value).replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
-_ENCODERS: Final[tuple[tuple[Any, Encode], ...]] = (
+_ENCODERS: Final[tuple[tuple[type[TypeEngine[Any]] | tuple[type[TypeEngine[Any]], ...], Encode], ...]] = (
     (sa.Uuid, str.encode),
     ((sa.String, NullType), _text),
     (sa.Boolean, _truth),
@@ -179,7 +180,8 @@ _ENCODERS: Final[tuple[tuple[Any, Encode], ...]] = (
 
 Dialect = Literal["sqlite", "postgresql"]
 Change = Callable[[Any], Any]
-Given = Mapping[str, Any]
+Given = Mapping[str, object]
+Values = Sequence[object]
 Rows = list[list[Any]]
 Asked = tuple["Prepared", Given]
 
@@ -211,13 +213,13 @@ class Prepared:
         columns = statement.selected_columns if isinstance(statement, sa.Select) else ()
         self._found = [_read(column.type, dialect) for column in columns]
 
-    def first(self, connection: sa.Connection, values: Sequence[Any]) -> Sequence[Any] | None:
+    def first(self, connection: sa.Connection, values: Values) -> Sequence[Any] | None:
         """Execute it in the connection's transaction, and answer the first row that it returns."""
         with self._executed(connection, values) as found:
             row: Sequence[Any] | None = found.fetchone()
             return row
 
-    def count(self, connection: sa.Connection, values: Sequence[Any]) -> int:
+    def count(self, connection: sa.Connection, values: Values) -> int:
         """Execute it in the connection's transaction, and answer how many rows were written."""
         with self._executed(connection, values) as found:
             return int(found.rowcount)
@@ -229,11 +231,11 @@ class Prepared:
         with self._executed(connection, self.in_order(given)) as found:
             return self.loaded(found.fetchall())
 
-    def in_order(self, given: Given) -> list[Any]:
+    def in_order(self, given: Given) -> list[object]:
         """The values of the parameters by their names, in order."""
         return [given.get(name, self._fixed.get(name)) for name in self.parameters]
 
-    def encoded(self, values: Sequence[Any]) -> list[bytes | None]:
+    def encoded(self, values: Values) -> list[bytes | None]:
         """Values in order as the text that libpq takes."""
         return [None if value is None else encode(value) for encode, value in zip(self._encoders, values, strict=True)]
 
@@ -244,7 +246,7 @@ class Prepared:
             for row in rows
         ]
 
-    def _executed(self, connection: sa.Connection, values: Sequence[Any]) -> closing[Any]:
+    def _executed(self, connection: sa.Connection, values: Values) -> closing[Any]:
         """A cursor of the driver's, or a result of SQLAlchemy's, to be closed."""
         if not is_open(connection):
             return closing(connection.execute(self._statement, self._named(values), execution_options=_COUNTED))
@@ -259,10 +261,10 @@ class Prepared:
             raise
         return closing(cursor)
 
-    def _named(self, values: Sequence[Any]) -> dict[str, Any]:
+    def _named(self, values: Values) -> dict[str, object]:
         return dict(zip(self.parameters, values, strict=True))
 
-    def _changed(self, values: Sequence[Any]) -> list[Any]:
+    def _changed(self, values: Values) -> list[object]:
         stored = list(values)
         for place, change in self._changes:
             stored[place] = change(stored[place])

@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 from ..errors import ConfigurationError
 
 Driver = psycopg.Connection[Any]
+AnySession = Session | scoped_session[Any]
 
 LEVEL: Final = "read committed"
 SET_LEVEL: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
@@ -143,7 +144,7 @@ class _Joined:
     committed: set[SessionTransaction] = field(default_factory=set)
 
 
-def after_commit(session: Session | scoped_session[Any], then: Then) -> None:
+def after_commit(session: AnySession, then: Then) -> None:
     """Call `then` once the outermost transaction of the session has committed.
 
     What was asked for within a savepoint goes with it: kept when it is released, dropped when it is rolled back.
@@ -191,7 +192,7 @@ DEAD_MAN_SWITCH: Final = (1, 128)
 is open (sqlite.org, os_unix.c)."""
 
 
-_left: list[Any] = []
+_left: list[object] = []
 
 
 class Gate:
@@ -251,7 +252,7 @@ def leave(engine: sa.Engine) -> None:
         _take_locks_anew(path)
 
 
-def keep_for_parent(inherited: Any) -> None:
+def keep_for_parent(inherited: object) -> None:
     """Keep what belongs to the parent from the garbage collector, which would close it."""
     _left.append(inherited)
 

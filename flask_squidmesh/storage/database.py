@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -16,13 +16,13 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.pq import ExecStatus, PipelineStatus, TransactionStatus
 from sqlalchemy.engine.base import OptionEngine
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import Session
 
 from ..clock import Clock, ReferenceClock
 from ..errors import ConfigurationError, ConflictError, SchemaError
 from . import compiled
-from .compiled import Asked, Dialect, Prepared
-from .connections import Gate, begins_read_committed, is_of_parent, read_committed
+from .compiled import Asked, Dialect, Given, Prepared, Rows
+from .connections import AnySession, Driver, Gate, begins_read_committed, is_of_parent, read_committed
 from .exchange import Deciding, DirectExchange, Exchange, OrdinaryExchange
 from .libpq import PIPELINES
 from .outages import DRIVERS, means_outage, reason_of, told
@@ -91,7 +91,6 @@ class Contact:
         return time.monotonic() + self._clock.offset.total_seconds()
 
 
-AnySession = Session | scoped_session[Any]
 _Found = TypeVar("_Found")
 
 UNDEFINED = ("42P01", "42703")
@@ -133,14 +132,14 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN " + connection.get_execution_options().get("sqlite_begin", "DEFERRED"))
 
 
-def _is_sound(driver: psycopg.Connection[Any]) -> bool:
+def _is_sound(driver: Driver) -> bool:
     """Whether the connection has answered all that it was asked."""
     asked = (TransactionStatus.ACTIVE, TransactionStatus.UNKNOWN)
     in_pipeline = PIPELINES and driver.pgconn.pipeline_status != PipelineStatus.OFF
     return driver.pgconn.transaction_status not in asked and not in_pipeline
 
 
-def time_of(driver: psycopg.Connection[Any]) -> datetime | None:
+def time_of(driver: Driver) -> datetime | None:
     """What PostgreSQL's clock shows; None where the connection cannot be asked just now."""
     try:
         answer = driver.pgconn.exec_(ASK_TIME)
@@ -260,7 +259,7 @@ class Database:
         """The same as a value that `WriteBatch` writes."""
         return self._clock.now() + later if self.dialect == "sqlite" else FromNow(self._clock.offset + later)
 
-    def ask(self, query: Prepared, given: Mapping[str, Any]) -> list[list[Any]]:
+    def ask(self, query: Prepared, given: Given) -> Rows:
         """The rows of one SELECT, in one round trip."""
         if self._lent_by_host() is not None:
             return self._ordinary.ask(query, given)
@@ -393,7 +392,7 @@ class Database:
     def _keep_time(self, pooled: sa.PoolProxiedConnection) -> None:
         """Compare the clocks where that was not done for a while, with a statement beside the caller's."""
         if self.dialect == "postgresql" and not self._clock.is_fresh:
-            driver = cast(psycopg.Connection[Any], pooled.driver_connection)
+            driver = cast(Driver, pooled.driver_connection)
             self._clock.compare(lambda: time_of(driver))
 
     def dispose(self) -> None:
@@ -422,7 +421,7 @@ class Database:
             return use(self._ordinary)
         with watched:
             pooled = engine.raw_connection()
-            driver = cast(psycopg.Connection[Any], pooled.driver_connection)
+            driver = cast(Driver, pooled.driver_connection)
             if compiled.passes_driver_by(driver):
                 pooled.close()
                 return use(self._ordinary)
@@ -499,7 +498,7 @@ class Database:
             return None
         if connection.engine.pool is not self.engine.pool:
             return None
-        driver = cast(psycopg.Connection[Any], connection.connection.driver_connection)
+        driver = cast(Driver, connection.connection.driver_connection)
         well = driver.pgconn.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS)
         return connection if well and begins_read_committed(connection.connection) else None
 
@@ -564,7 +563,7 @@ def _leaving_what_is_lost(connection: sa.Connection) -> Iterator[None]:
 def _left_sound(engine: sa.Engine, pooled: sa.PoolProxiedConnection, error: BaseException) -> None:
     """Roll back, or throw the connection away; where it is gone so are probably those that are as old, as SQLAlchemy
     assumes too."""
-    driver = cast(psycopg.Connection[Any], pooled.driver_connection)
+    driver = cast(Driver, pooled.driver_connection)
     if driver.closed:
         engine.pool._invalidate(pooled, error)
     elif _is_sound(driver):

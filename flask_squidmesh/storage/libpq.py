@@ -12,7 +12,6 @@ from collections.abc import Generator, Sequence
 from itertools import count
 from typing import Any, Final, cast
 
-import psycopg
 import sqlalchemy as sa
 from psycopg import generators, pq
 from psycopg.adapt import Transformer
@@ -20,9 +19,8 @@ from psycopg.errors import FeatureNotSupported, InvalidSqlStatementName, error_f
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from .connections import LEVEL, SET_LEVEL, server_of
+from .connections import LEVEL, SET_LEVEL, Driver, server_of
 
-Driver = psycopg.Connection[Any]
 # Lists, because psycopg's compiled implementation took no other sequence before 3.3.
 Values = list[bytes | None]
 Statement = tuple[bytes | None, str, Values]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -26,6 +26,16 @@ IN_NO_QUEUE: Final = sa.or_(
 """As in the index of this condition: refused by the executor, put back by a process, or left to the relay."""
 
 
+class UntakenWork(NamedTuple):
+    """A dispatch that nobody has taken. hand_overs: how often it has been handed over again."""
+
+    id: str
+    run_id: str
+    kind: str
+    hand_overs: int
+    step: str
+
+
 def note_taken(connection: sa.Connection, database: Database, queue: str, due_at: datetime) -> None:
     """Remember that a dispatch which was due then has been taken; nothing where another is just noting.
 
@@ -40,19 +50,18 @@ def note_taken(connection: sa.Connection, database: Database, queue: str, due_at
     )
 
 
-def to_hand_over_again(connection: sa.Connection, database: Database, *, limit: int) -> list[Any]:
-    """Dispatches whose hand-over is to be made again, locked: id, run_id, kind, hand_overs and step of each.
+def to_hand_over_again(connection: sa.Connection, database: Database, *, limit: int) -> list[UntakenWork]:
+    """Dispatches whose hand-over is to be made again, locked.
 
     Those that are known to be in no queue come first: the executor refused them or was not asked to hold them for so
     long, or a process put them back or died.
     """
-    found: list[Any] = []
+    found: dict[str, UntakenWork] = {}
     for condition in _conditions(connection, database):
         if len(found) < limit:
-            seen = {row.id for row in found}
             rows = connection.execute(_query(condition, limit - len(found)))
-            found.extend(row for row in rows if row.id not in seen)
-    return found
+            found |= {work.id: work for work in map(UntakenWork._make, rows)}
+    return list(found.values())
 
 
 def _conditions(connection: sa.Connection, database: Database) -> Iterator[sa.ColumnElement[bool]]:
@@ -66,7 +75,7 @@ def _conditions(connection: sa.Connection, database: Database) -> Iterator[sa.Co
         yield mine if passed is None else mine & (dispatches.c.relay_at < passed + RELAY_GRACE)
 
 
-def _query(condition: sa.ColumnElement[bool], limit: int) -> sa.Select[Any]:
+def _query(condition: sa.ColumnElement[bool], limit: int) -> sa.Select[tuple[str, str, str, int, str]]:
     columns = (dispatches.c.id, dispatches.c.run_id, dispatches.c.kind, dispatches.c.hand_overs, step_runs.c.step)
     return (
         sa.select(*columns)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -13,13 +13,14 @@ from ..definition.tenants import NO_TENANT, tenant_id
 from ..definition.values import kind
 from ..definition.workflow import Registry
 from ..errors import FilterError, UnknownWorkflowError
+from .tables import AuditEvent, WorkflowRun
 
 Condition = sa.ColumnElement[bool]
 Conditions = tuple[Condition, ...]
-Query = TypeVar("Query", bound=sa.Select[Any])
+ScopedRows = type[WorkflowRun] | type[AuditEvent]
 
 MOST_APART: Final = 8
-_LEFT_OUT: Final[Any] = object()
+_LEFT_OUT: Final[Iterable[str]] = iter(())
 
 # An index that leaves runs of no tenant out is used only where a query says so too, and not by a parameter.
 _NO_TENANT: Final = sa.literal_column("''", sa.String)
@@ -64,15 +65,16 @@ class Scope:
         """Whether it leaves nothing out."""
         return self.tenants is None and self.workflows is None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Sequence[str] | None]:
         """The same as JSON data."""
         return {"tenants": self.tenants, "workflows": self.workflows}
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Scope:
+    def from_dict(cls, document: Mapping[str, Sequence[str] | None]) -> Scope:
         """The scope that `to_dict` was called on."""
         scope = cls.all()
-        scope._set(*(None if document[name] is None else tuple(document[name]) for name in ("tenants", "workflows")))
+        tenants, workflows = document["tenants"], document["workflows"]
+        scope._set(None if tenants is None else tuple(tenants), None if workflows is None else tuple(workflows))
         return scope
 
     def following(self, registry: Registry) -> Scope:
@@ -90,11 +92,11 @@ class Scope:
         of_tenant = self.tenants is None or tenant in self.tenants
         return of_tenant and (self.workflows is None or workflow in self.workflows)
 
-    def within(self, rows: Any) -> Conditions:
+    def within(self, rows: ScopedRows) -> Conditions:
         """The conditions that leave in what it admits. rows: what has the columns `tenant` and `workflow`."""
         return (*self._of_tenants(rows), *self._of_workflows(rows))
 
-    def apart(self, rows: Any) -> list[Conditions]:
+    def apart(self, rows: ScopedRows) -> list[Conditions]:
         """The same as alternatives that share no row, each for one tenant as long as those are few.
 
         A planner reads each of them in the order of an index, but for several tenants at once it would have to sort.
@@ -104,7 +106,7 @@ class Scope:
             return [self.within(rows)]
         return [(*_of_tenant(rows, tenant), *self._of_workflows(rows)) for tenant in tenants]
 
-    def _of_tenants(self, rows: Any) -> Conditions:
+    def _of_tenants(self, rows: ScopedRows) -> Conditions:
         if self.tenants is None:
             return ()
         if len(self.tenants) == 1:
@@ -112,7 +114,7 @@ class Scope:
         named = rows.tenant.in_(self.tenants)
         return (named,) if NO_TENANT in self.tenants else (rows.tenant != _NO_TENANT, named)
 
-    def _of_workflows(self, rows: Any) -> Conditions:
+    def _of_workflows(self, rows: ScopedRows) -> Conditions:
         return () if self.workflows is None else (rows.workflow.in_(self.workflows),)
 
 
@@ -126,12 +128,12 @@ def scope_of_tenant(tenant: object) -> Scope:
         raise FilterError("tenant", str(error).replace("tenants", "tenant", 1)) from error
 
 
-def _of_tenant(rows: Any, tenant: str) -> Conditions:
+def _of_tenant(rows: ScopedRows, tenant: str) -> Conditions:
     of_it = rows.tenant == tenant
     return (of_it,) if tenant == NO_TENANT else (rows.tenant != _NO_TENANT, of_it)
 
 
-def _listed(name: str, given: Any, read: Any) -> tuple[str, ...]:
+def _listed(name: str, given: object, read: Callable[[object], tuple[str, ...]]) -> tuple[str, ...]:
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         raise FilterError(name, f"{name} must be a list, such as {name}=['acme'], not {kind(given)}.")
     return tuple(sorted({each for item in given for each in read(item)}))

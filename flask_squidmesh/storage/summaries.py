@@ -10,14 +10,20 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 
+from ..definition.values import JsonValue
 from .tables import WorkflowRun
 
 
-def plain(value: Any) -> Any:
+def document_of(record: DataclassInstance) -> dict[str, Any]:
+    """A dataclass as JSON can hold it."""
+    return {name: plain(value) for name, value in asdict(record).items()}
+
+
+def plain(value: object) -> JsonValue:
     """The value as JSON can hold it: times as ISO 8601 text, tuples as lists."""
     match value:
         case datetime():
@@ -27,7 +33,7 @@ def plain(value: Any) -> Any:
         case list() | tuple():
             return [plain(item) for item in value]
         case _:
-            return value
+            return cast(JsonValue, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +89,13 @@ class RunSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""
-        document: dict[str, Any] = plain(asdict(self))
-        return document
+        return document_of(self)
 
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+SummaryRow = sa.RowMapping | Mapping[str, Any]
 _NAMES = [field.name for field in fields(RunSummary) if field.name != "needs"]
 SUMMARY_COLUMNS: list[sa.ColumnElement[Any]] = [
     *(WorkflowRun.__table__.c[name] for name in _NAMES),
@@ -94,12 +103,12 @@ SUMMARY_COLUMNS: list[sa.ColumnElement[Any]] = [
 ]
 
 
-def summary_of(row: sa.RowMapping | Mapping[str, Any]) -> RunSummary:
+def summary_of(row: SummaryRow) -> RunSummary:
     """The summary in a row that selected at least SUMMARY_COLUMNS."""
     return RunSummary(**summary_values(row))
 
 
-def summary_values(row: sa.RowMapping | Mapping[str, Any]) -> dict[str, Any]:
+def summary_values(row: SummaryRow) -> dict[str, Any]:
     """The same as the values of its fields."""
     needs = row["needs"] and Needs(
         kind=row["needs"], count=row["needs_count"], due_at=row["needs_due_at"], since=row["needs_since"]

@@ -25,7 +25,10 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.schema import conv
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+
+from ..definition.values import JsonObject, JsonValue
 
 PREFIX = "squidmesh_"
 ADVICE = "Run:\n  flask squidmesh install\n  flask db upgrade"
@@ -46,46 +49,46 @@ class Timestamp(sa.TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
-class _AsText(FunctionElement[Any]):
+class _AsText(FunctionElement[JsonValue]):
     """A JSON column as the text of it, which the driver leaves alone and the column's type reads."""
 
     inherit_cache = True
 
-    def __init__(self, column: sa.ColumnElement[Any], type_: sa.types.TypeEngine[Any]) -> None:
+    def __init__(self, column: sa.ColumnElement[JsonValue], type_: OwnJson) -> None:
         self.type = type_
         super().__init__(column)
 
 
 @compiles(_AsText)
-def _plain(element: _AsText, compiler: Any, **options: Any) -> str:
-    return str(compiler.process(element.clauses, **options))
+def _plain(element: _AsText, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
 
 
 @compiles(_AsText, "postgresql")
-def _cast(element: _AsText, compiler: Any, **options: Any) -> str:
+def _cast(element: _AsText, compiler: SQLCompiler, **options: Any) -> str:
     return f"CAST({compiler.process(element.clauses, **options)} AS TEXT)"
 
 
-class OwnJson(sa.TypeDecorator[Any]):
+class OwnJson(sa.TypeDecorator[JsonValue]):
     """JSON that is written and read by us, whatever `json_serializer` and `json_deserializer` the host's engine has."""
 
     impl = sa.JSON
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[JsonValue]:
         known = postgresql.JSONB if dialect.name == "postgresql" else sa.JSON
         return dialect.type_descriptor(known(none_as_null=True))
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
         return self.impl_instance.coerce_compared_value(op, value)
 
-    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def column_expression(self, column: sa.ColumnElement[JsonValue]) -> sa.ColumnElement[JsonValue]:
         return _AsText(column, self)
 
-    def bind_processor(self, dialect: Dialect) -> Callable[[Any], str | None]:
+    def bind_processor(self, dialect: Dialect) -> Callable[[JsonValue], str | None]:
         return lambda value: None if value is None else _to_json(value)
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], Any]:
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], JsonValue]:
         return lambda text: None if text is None else json.loads(text)
 
 
@@ -144,9 +147,9 @@ class WorkflowRun(Base):
     redefined: Mapped[int] = mapped_column(server_default=sa.text("0"))
     subject: Mapped[str] = mapped_column(sa.String(500))
     status: Mapped[str] = mapped_column(Word)
-    payload: Mapped[dict[str, Any]] = mapped_column(Json)
-    schedule: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    actor: Mapped[Any | None] = mapped_column(Json)
+    payload: Mapped[JsonObject] = mapped_column(Json)
+    schedule: Mapped[JsonObject | None] = mapped_column(Json)
+    actor: Mapped[JsonValue] = mapped_column(Json)
     current_step: Mapped[str | None] = mapped_column(Name)
     attempt: Mapped[int] = mapped_column(server_default=sa.text("0"))
     max_attempts: Mapped[int] = mapped_column(server_default=sa.text("0"))
@@ -160,7 +163,7 @@ class WorkflowRun(Base):
     needs_count: Mapped[int] = mapped_column(server_default=sa.text("0"))
     needs_due_at: Mapped[datetime | None] = mapped_column(Timestamp)
     needs_since: Mapped[datetime | None] = mapped_column(Timestamp)
-    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    error: Mapped[JsonObject | None] = mapped_column(Json)
     error_fingerprint: Mapped[str | None] = mapped_column(sa.String(64))
     compensation: Mapped[str | None] = mapped_column(Word)
     parent_run_id: Mapped[str | None] = mapped_column(Id)
@@ -275,14 +278,14 @@ class StepRun(Base):
     missing: Mapped[int] = mapped_column(server_default=sa.text("0"))
     attempts: Mapped[int] = mapped_column(server_default=sa.text("0"))
     abandoned: Mapped[int] = mapped_column(server_default=sa.text("0"))
-    settings: Mapped[dict[str, Any]] = mapped_column(Json)
-    input: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    output: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    failure: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    settings: Mapped[JsonObject] = mapped_column(Json)
+    input: Mapped[JsonObject | None] = mapped_column(Json)
+    output: Mapped[JsonObject | None] = mapped_column(Json)
+    error: Mapped[JsonObject | None] = mapped_column(Json)
+    failure: Mapped[JsonObject | None] = mapped_column(Json)
     recovery: Mapped[str | None] = mapped_column(Word)
-    decision: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    manual: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    decision: Mapped[JsonObject | None] = mapped_column(Json)
+    manual: Mapped[JsonObject | None] = mapped_column(Json)
     due_at: Mapped[datetime | None] = mapped_column(Timestamp)
     decide_by: Mapped[datetime | None] = mapped_column(Timestamp)
     created_at: Mapped[datetime] = mapped_column(Timestamp)
@@ -305,7 +308,7 @@ class Attempt(Base):
     number: Mapped[int] = mapped_column()
     status: Mapped[str] = mapped_column(Word)
     worker: Mapped[str | None] = mapped_column(Name)
-    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    error: Mapped[JsonObject | None] = mapped_column(Json)
     started_at: Mapped[datetime] = mapped_column(Timestamp)
     finished_at: Mapped[datetime] = mapped_column(Timestamp)
 
@@ -333,7 +336,7 @@ class Dispatch(Base):
     kind: Mapped[str] = mapped_column(Word)
     run_id: Mapped[str | None] = mapped_column(Id)
     step_run_id: Mapped[str | None] = mapped_column(Id)
-    payload: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    payload: Mapped[JsonObject | None] = mapped_column(Json)
     queue: Mapped[str] = mapped_column(Name)
     due_at: Mapped[datetime] = mapped_column(Timestamp)
     claim_id: Mapped[str | None] = mapped_column(Id)
@@ -384,10 +387,10 @@ class AuditEvent(Base):
     type: Mapped[str] = mapped_column(sa.String(40))
     step: Mapped[str | None] = mapped_column(Name)
     visit: Mapped[int | None] = mapped_column()
-    actor: Mapped[Any | None] = mapped_column(Json)
+    actor: Mapped[JsonValue] = mapped_column(Json)
     actor_id: Mapped[str | None] = mapped_column(Name)
     comment: Mapped[str | None] = mapped_column(sa.Text)
-    data: Mapped[dict[str, Any] | None] = mapped_column("metadata", Json)
+    data: Mapped[JsonObject | None] = mapped_column("metadata", Json)
     at: Mapped[datetime] = mapped_column(Timestamp)
     times: Mapped[int] = mapped_column(server_default=sa.text("1"))
     last_at: Mapped[datetime | None] = mapped_column(Timestamp)
@@ -414,7 +417,7 @@ class ControlCall(Base):
     call: Mapped[str] = mapped_column(Word)
     key: Mapped[str] = mapped_column(Key)
     fingerprint: Mapped[str] = mapped_column(sa.String(64))
-    answer: Mapped[dict[str, Any]] = mapped_column(Json)
+    answer: Mapped[JsonObject] = mapped_column(Json)
     at: Mapped[datetime] = mapped_column(Timestamp)
 
     __table_args__ = (
@@ -499,7 +502,7 @@ class Schedule(Base):
     fired_at: Mapped[datetime | None] = mapped_column(Timestamp)
     fired_window: Mapped[datetime | None] = mapped_column(Timestamp)
     last_run_id: Mapped[str | None] = mapped_column(Id)
-    expressions: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    expressions: Mapped[JsonObject | None] = mapped_column(Json)
 
     __table_args__ = (sa.PrimaryKeyConstraint("workflow", "trigger", "tenant", name=conv("pk_squidmesh_schedules")),)
 
@@ -518,10 +521,10 @@ class BulkJob(Base):
     workflow: Mapped[str | None] = mapped_column(Name)
     action: Mapped[str] = mapped_column(Word)
     status: Mapped[str] = mapped_column(Word)
-    actor: Mapped[Any | None] = mapped_column(Json)
+    actor: Mapped[JsonValue] = mapped_column(Json)
     comment: Mapped[str | None] = mapped_column(sa.Text)
-    selection: Mapped[dict[str, Any]] = mapped_column(Json)
-    results: Mapped[dict[str, Any]] = mapped_column(Json)
+    selection: Mapped[JsonObject] = mapped_column(Json)
+    results: Mapped[JsonObject] = mapped_column(Json)
     held_until: Mapped[datetime | None] = mapped_column(Timestamp)
     created_at: Mapped[datetime] = mapped_column(Timestamp)
     finished_at: Mapped[datetime | None] = mapped_column(Timestamp)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import sqlalchemy as sa
 
+from ..definition.values import JsonObject
 from ..engine.facts import Performed, RunFact, StepFact
 from .compiled import Asked, Dialect, Prepared
 from .database import Database, now_given
@@ -43,8 +44,8 @@ class Work(NamedTuple):
     claim_id: str | None
     claimed_by: str | None
     claimed_at: datetime | None
-    payload: Mapping[str, Any]
-    schedule: Mapping[str, Any] | None
+    payload: JsonObject
+    schedule: JsonObject | None
     run: RunFact
     visit: StepFact
     due: bool
@@ -73,11 +74,11 @@ class Claim(NamedTuple):
     worker: str
     run: RunFact
     visit: StepFact
-    payload: Mapping[str, Any]
-    schedule: Mapping[str, Any] | None
+    payload: JsonObject
+    schedule: JsonObject | None
     started_at: datetime
 
-    def performed(self, input: Mapping[str, Any] | None = None) -> Performed:
+    def performed(self, input: JsonObject | None = None) -> Performed:
         """The attempt, as it ends now."""
         return Performed(number=self.visit.attempts, worker=self.worker, started_at=self.started_at, input=input)
 
@@ -158,7 +159,7 @@ def _due_asked(database: Database, queue: str, limit: int, which: Which, after: 
     return _due_work(database.dialect, which, after is not None), given
 
 
-def _works(rows: Iterable[Sequence[Any]]) -> list[Work]:
+def _works(rows: Iterable[Sequence[object]]) -> list[Work]:
     return [_work(row) for row in rows]
 
 
@@ -219,8 +220,15 @@ def work_for(
     return work._replace(due=bool(due), wait=max((work.due_at - at).total_seconds(), 0.0))
 
 
-def due_activation(connection: sa.Connection, database: Database, queue: str) -> Any:
-    """The cron activation of the queue that is due first, locked: a row of its id and payload, or None."""
+class DueActivation(NamedTuple):
+    """A cron activation to be made: the dispatch, and what `enqueue_cron` was given."""
+
+    id: str
+    payload: JsonObject
+
+
+def due_activation(connection: sa.Connection, database: Database, queue: str) -> DueActivation | None:
+    """The cron activation of the queue that is due first, locked."""
     query = (
         sa.select(dispatches.c.id, dispatches.c.payload)
         .where(dispatches.c.queue == queue, dispatches.c.kind == "cron", dispatches.c.due_at <= database.now())
@@ -228,7 +236,8 @@ def due_activation(connection: sa.Connection, database: Database, queue: str) ->
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    return connection.execute(query).first()
+    row = connection.execute(query).first()
+    return None if row is None else DueActivation._make(row)
 
 
 def put_off(connection: sa.Connection, dispatch_id: str, reason: str, until: datetime) -> None:
@@ -380,6 +389,6 @@ def _joined() -> sa.FromClause:
     )
 
 
-def _work(row: Sequence[Any]) -> Work:
+def _work(row: Sequence[object]) -> Work:
     run, visit = RunFact._make(row[_RUN_AT:_STEP_AT]), StepFact._make(row[_STEP_AT:])
     return Work._make((*row[:_RUN_AT], run, visit, True, 0.0))

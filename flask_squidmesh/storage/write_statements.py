@@ -11,17 +11,19 @@ from typing import Any, Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import UpdateBase
 
-from .compiled import Dialect, Prepared
+from .compiled import Dialect, Prepared, Values
 
-INSERTS: Final[Mapping[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+Insert = postgresql.Insert | sqlite.Insert
+INSERTS: Final[Mapping[str, Callable[..., Insert]]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 SHAPES_KEPT: Final = 1_000
+Write = sa.Insert | sa.Update | sa.Delete
 NOTICE: Final = ("notice_channel", "notice_text")
 WHERE: Final = "where_"
 HOLDS: Final = "holds_"
 
 Verb = Literal["insert", "insert unless there", "update", "delete"]
+ColumnType = sa.types.TypeEngine[Any]
 Expressions = Mapping[str, sa.ColumnElement[Any]]
 
 
@@ -52,7 +54,7 @@ class CompiledWrite(NamedTuple):
     """A prepared statement, and what puts the values of its shapes into the order of its parameters."""
 
     statement: Prepared
-    in_order: Callable[[Sequence[Any]], Sequence[Any]]
+    in_order: Callable[[Values], Values]
 
 
 @lru_cache(SHAPES_KEPT)
@@ -70,7 +72,7 @@ def together(shapes: Sequence[StatementShape], fenced: bool, notifying: bool) ->
     fence: sa.CTE | None = None
     parts = []
     for number, shape in enumerate(shapes):
-        statement: Any = _write(shape, number, fence, "postgresql")
+        statement = _write(shape, number, fence, "postgresql")
         if fenced and fence is None:
             fence = statement.returning(sa.literal_column("1").label("found")).cte("fence")
         else:
@@ -89,7 +91,7 @@ def _written(shapes: Sequence[StatementShape], statement: sa.ClauseElement, dial
     return CompiledWrite(prepared, itemgetter(*places) if len(places) > 1 else list)
 
 
-def _write(shape: StatementShape, part: int, fence: sa.CTE | None, dialect: str) -> UpdateBase:
+def _write(shape: StatementShape, part: int, fence: sa.CTE | None, dialect: str) -> Write:
     given = _given(shape, part)
     conditions = [shape.table.c[name] == given[WHERE + name] for name in shape.where]
     if shape.holds is not None:
@@ -107,15 +109,13 @@ def _write(shape: StatementShape, part: int, fence: sa.CTE | None, dialect: str)
 
 def _insert(
     shape: StatementShape, values: Expressions, conditions: Sequence[sa.ColumnElement[bool]], dialect: str
-) -> UpdateBase:
+) -> Write:
     statement = INSERTS[dialect](shape.table)
     if shape.verb == "insert unless there":
         statement = statement.on_conflict_do_nothing()
     if conditions or shape.many:
-        rows: UpdateBase = statement.from_select(list(values), sa.select(*values.values()).where(*conditions))
-        return rows
-    row: UpdateBase = statement.values(values)
-    return row
+        return statement.from_select(list(values), sa.select(*values.values()).where(*conditions))
+    return statement.values(values)
 
 
 def _is_there(rows: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
@@ -135,8 +135,8 @@ def _given(shape: StatementShape, part: int) -> Expressions:
     return {name: rows.c[column.name] for name, column in zip(types, columns, strict=True)}
 
 
-def _types(shape: StatementShape) -> dict[str, Any]:
-    types: dict[str, Any] = {
+def _types(shape: StatementShape) -> dict[str, ColumnType]:
+    types: dict[str, ColumnType] = {
         name: sa.Interval() if name in shape.timed else shape.table.c[name].type for name in shape.columns
     }
     types |= {WHERE + name: shape.table.c[name].type for name in shape.where}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -19,7 +19,7 @@ from ...errors import FilterError, UnknownWorkflowError, given
 from ...storage import fact_rows, retained_rows
 from ...storage.database import Database
 from ...storage.retained_rows import BEGINNING, DeletableRun, PruneWindow
-from ...storage.summaries import plain
+from ...storage.summaries import document_of
 from ..command_arguments import actor_of
 
 BATCH: Final = 500
@@ -61,7 +61,7 @@ class PruneReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""
-        return {**plain(asdict(self)), "pruned": self.pruned, "kept": self.kept}
+        return {**document_of(self), "pruned": self.pruned, "kept": self.kept}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,7 @@ def test_a_hung_step_is_given_up_and_what_it_says_is_dropped(open_shop: OpenShop
 
 @pytest.mark.rule("giving-up")
 def test_nobody_gives_up_what_may_yet_end(open_shop: OpenShop, script: Script) -> None:
-    hung = Hung(script, seconds=TIMEOUT - 1)
+    hung = Hung(script, seconds=TIMEOUT / 2)
 
     def try_to(shop: Shop, ctx: StepContext) -> None:
         explained = shop.mesh.explain_run(ctx.run_id)
