@@ -15,10 +15,10 @@ from typing import Any, Final, TypeAlias
 from pydantic import BaseModel, PlainSerializer, SecretBytes, SecretStr, ValidationError, WrapSerializer
 from pydantic_core import ErrorDetails, to_jsonable_python
 
-JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
 """What JSON can hold: what is kept, and what comes back of it."""
 
-JsonObject: TypeAlias = "Mapping[str, JsonValue]"
+JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 # How the types of pydantic's errors end that are about the kind of the value.
 ABOUT_KINDS = ("_type", "_parsing")
