@@ -144,7 +144,7 @@ class BlockingStep(TypedDict):
     reason: str
 
 
-class ErrorRecord(TypedDict, total=False):
+class ErrorRecord(TypedDict):
     """What is kept of an error that a step raised.
 
     type: the name of the exception. code: a short stable name for programs. details: anything JSON can hold.

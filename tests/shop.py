@@ -15,6 +15,7 @@ from flask_sqlalchemy import SQLAlchemy
 from pydantic import BaseModel
 
 from flask_squidmesh import Delivery, Executor, Manual, Run, SquidMesh, Step, StepContext, Workflow
+from flask_squidmesh.errors import ErrorRecord
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.work_queue import Claim
@@ -225,7 +226,7 @@ def opening_shops(url: str, afterwards: Callable[[Shop], None] = lambda shop: No
             afterwards(shops[-1])
 
 
-def error_of(run: Run) -> Mapping[str, Any]:
+def error_of(run: Run) -> ErrorRecord:
     """The run's error, which there must be."""
     assert run.last_error is not None
     return run.last_error

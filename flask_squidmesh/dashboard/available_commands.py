@@ -257,19 +257,25 @@ def may_not_approve(action: str, decision: ApproverRules | None, run: RunSummary
     return _(_OBJECTIONS[found]) if found else None
 
 
-def decision_at(run: Run, step: str | None) -> DecisionAsked:
-    """The last decision at the step, open or taken; empty where there never was one."""
+def decision_at(run: Run, step: str | None) -> DecisionAsked | None:
+    """The last decision at the step, open or taken; None where there never was one."""
     for step_run in reversed(run.step_runs or ()):
         if step_run.step == step and step_run.kind == "step" and step_run.decision:
             return step_run.decision
-    return DecisionAsked()
+    return None
+
+
+def permission_at(run: Run, step: str | None) -> str | None:
+    """What the last decision at the step asks of whoever decides."""
+    decision = decision_at(run, step)
+    return decision["permission"] if decision else None
 
 
 def decided_last(run: Run, action: str) -> str | None:
     """The step that was last asked for what the action decides; None where there never was one."""
     kinds = _DECIDES.get(action, ())
-    asked = [each for each in run.step_runs or () if (each.decision or {}).get("kind") in kinds]
-    return asked[-1].step if asked else None
+    asked = [each.step for each in run.step_runs or () if each.decision and each.decision["kind"] in kinds]
+    return asked[-1] if asked else None
 
 
 def approvers_of(decision: DecisionView) -> ApproverRules:
@@ -284,18 +290,26 @@ def approvers_of(decision: DecisionView) -> ApproverRules:
 
 def undecided_by(run: Run) -> list[str]:
     """The steps whose decision the person may not take, so that no replay of theirs passes it over."""
-    asked = [each for each in run.step_runs or () if each.kind == "step" and each.status == "completed"]
-    found = [each.step for each in asked if (each.decision or {}).get("kind") in MANUAL and not _may_decide(run, each)]
-    return list(dict.fromkeys(found))
+    decided = [
+        each.step
+        for each in run.step_runs or ()
+        if each.kind == "step"
+        and each.status == "completed"
+        and each.decision
+        and not _may_decide(run, each, each.decision)
+    ]
+    return list(dict.fromkeys(decided))
 
 
-def _may_decide(run: Run, visit: StepRunView) -> bool:
-    decision = visit.decision or {}
+def _may_decide(run: Run, visit: StepRunView, decision: DecisionAsked) -> bool:
+    """What no person was asked may be decided by anybody."""
+    if decision["kind"] not in MANUAL:
+        return True
     if decision.get("approvals") or decision.get("not_starter"):
         return False
-    rejected = (visit.manual or {}).get("event") == "rejected"
+    rejected = visit.manual is not None and visit.manual["event"] == "rejected"
     action = "resume" if decision["kind"] == "pause" else "reject" if rejected else "approve"
-    return may(action, run, decision.get("permission"), step=visit.step)
+    return may(action, run, decision["permission"], step=visit.step)
 
 
 def _after_failure(item: InboxItem) -> list[NextAction]:
@@ -305,7 +319,7 @@ def _after_failure(item: InboxItem) -> list[NextAction]:
 def _offer(run: Run, possible: NextAction, several: bool, back: str | None) -> AvailableCommand:
     label = _label(possible.action, possible.step, several)
     decision = decision_at(run, possible.step)
-    denied = refusal(possible.action, run, decision.get("permission"), step=possible.step)
+    denied = refusal(possible.action, run, permission_at(run, possible.step), step=possible.step)
     why = denied.reason if denied is not None else may_not_approve(possible.action, decision, run)
     if why is not None:
         return AvailableCommand(label, _("{leads}. You cannot: {reason}", leads=consequence(possible), reason=why))

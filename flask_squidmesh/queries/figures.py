@@ -186,7 +186,7 @@ class FailureGroup(View):
 
     fingerprint: str
     example: RunSummary
-    error: ErrorRecord
+    error: ErrorRecord | None
     hour: int
     day: int
     week: int
@@ -269,7 +269,7 @@ def _group(row: sa.RowMapping, example: sa.RowMapping) -> FailureGroup:
     return FailureGroup(
         fingerprint=row["fingerprint"],
         example=summary_of(example),
-        error=example["whole_error"] or ErrorRecord(),
+        error=example["whole_error"],
         by_day=tuple(row[f"day_{number}"] for number in range(DAYS)),
         first_seen=row["first_seen"],
         last_seen=row["last_seen"],

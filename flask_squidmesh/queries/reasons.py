@@ -130,11 +130,12 @@ def incident(situation: Situation) -> Reason | None:
     row = situation.urgent_decision
     if row is None or row["decision"]["kind"] != "incident" or situation.status != "paused":
         return None
-    error: ErrorRecord = row["error"] or ErrorRecord()
+    error: ErrorRecord | None = row["error"]
+    details = (error["details"] if error else None) or {}
     facts = CannotBegin(
         irreversible=bool(row["settings"].get("irreversible")),
         attempts=row["attempts"],
-        input_errors=(error.get("details") or {}).get("validation_errors"),
+        input_errors=details.get("validation_errors"),
         last_error=error,
     )
     return about(row, "incident", facts)

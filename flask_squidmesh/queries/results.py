@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from ..definition.values import JsonObject
 from ..engine.command_rules import NextAction, Refusal
@@ -21,7 +21,7 @@ class DecisionTargets(TypedDict):
     error: str | None
 
 
-class DecisionAsked(ApproverRules, total=False):
+class DecisionAsked(ApproverRules):
     """What is, or was, asked at a manual step. kind: pause, approval, interrupted or incident. approvals and given are
     there where one approval is not enough.
     """
@@ -33,25 +33,25 @@ class DecisionAsked(ApproverRules, total=False):
     output_key: str | None
 
 
-class DecisionTaken(TypedDict, total=False):
+class DecisionTaken(TypedDict):
     """Who decided a step run and how. event: approved, rejected, resumed, retried, resolved, failed or given_up."""
 
     event: str
     at: str
-    actor: Any
-    comment: str | None
-    metadata: Mapping[str, Any] | None
+    actor: NotRequired[Any]
+    comment: NotRequired[str | None]
+    metadata: NotRequired[Mapping[str, Any] | None]
 
 
-class CompensationState(TypedDict, total=False):
+class CompensationState(TypedDict):
     """What undoes a step. callback: its name. status: available until it is called."""
 
     callback: str
     status: str
-    output: Mapping[str, Any]
-    error: ErrorRecord
-    started_at: datetime
-    finished_at: datetime
+    output: NotRequired[Mapping[str, Any]]
+    error: NotRequired[ErrorRecord]
+    started_at: NotRequired[datetime]
+    finished_at: NotRequired[datetime]
 
 
 class FailureRoute(TypedDict):
@@ -61,18 +61,18 @@ class FailureRoute(TypedDict):
     target: str | None
 
 
-class Recovery(TypedDict, total=False):
+class Recovery(TypedDict):
     """What holds for a step's replay and undoing."""
 
     irreversible: bool
     compensatable: bool
     replay: Literal["allowed", "manual_review_required"]
     recovery: Literal["automatic", "manual_intervention"]
-    compensation: CompensationState
-    failure: FailureRoute
+    compensation: NotRequired[CompensationState]
+    failure: NotRequired[FailureRoute]
 
 
-class ScheduleState(TypedDict, total=False):
+class ScheduleState(TypedDict):
     """The activation that a cron trigger started a run for."""
 
     workflow: str

@@ -8,6 +8,7 @@ from typing import Any
 from ..definition.spec import StepSpec, WorkflowSpec
 from ..engine.approvals import wanted
 from ..engine.facts import settings_of
+from .reason_facts import ApproverRules
 from .results import AttemptView, CompensationState, DecisionAsked, Recovery, StepRunView, StepView
 from .run_record import DecisionKept, Row, RunRecord, approvals_in, input_of
 
@@ -120,9 +121,9 @@ def decision_view(row: Row) -> DecisionAsked | None:
     }
 
 
-def approvers(decision: DecisionKept) -> DecisionAsked:
+def approvers(decision: DecisionKept) -> ApproverRules:
     """Who has to approve and who has; empty where one approval of anybody is enough."""
-    asked = DecisionAsked()
+    asked = ApproverRules()
     if wanted(decision) > 1:
         asked["approvals"], asked["given"] = wanted(decision), list(approvals_in(decision))
     if decision.get("not_starter"):

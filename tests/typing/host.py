@@ -154,6 +154,13 @@ def use() -> None:
     history: RunHistory = mesh.inspect_run(run.id, include_history=True)
     print([attempt.status for visit in history.step_runs for attempt in visit.attempts], len(history.audit_events))
     why: Explanation = mesh.explain_run(run.id)
+    if history.last_error is not None:
+        print(history.last_error["message"].upper(), history.last_error["code"])
+    for visit in history.step_runs:
+        if visit.decision is not None and visit.manual is not None:
+            print(visit.decision["kind"].upper(), visit.decision["targets"]["ok"], visit.manual["event"])
+        print([each["at"] for each in visit.decision.get("given", [])] if visit.decision else [])
+    print([step.recovery["replay"] for step in history.steps])
     graph: Graph = mesh.inspect_graph(run.id)
     print(why.reason, [action.action for action in why.next_actions], [node.step for node in graph.nodes])
     page: RunPage = mesh.list_runs(status=["paused", "failed"], workflow=Checkout, limit=10)

@@ -29,6 +29,9 @@ mesh.start_run("checkout", {}, actor=object())  # wrong
 
 mesh.inspect_run(run.id).steps[0]  # wrong
 
+if run.last_error:
+    print(run.last_error["mesage"])  # wrong
+
 Step(print, retries=3)  # wrong
 Approval("Ship it?", approvers=2)  # wrong
 Cron("0 9 * * *", zone="UTC")  # wrong

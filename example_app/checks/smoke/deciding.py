@@ -92,7 +92,7 @@ def endless_rework() -> str:
         _open(run_id, f"review#{visit}")
         mesh.reject_run(run_id, actor=FINANCE.email)
     failed = ended(run_id, "failed")
-    expect("the error", (failed.last_error or {})["code"], "max_visits")
+    expect("the error", failed.last_error and failed.last_error["code"], "max_visits")
     on_page(run_id, "Failed", "Replay", "Acknowledge")
     mesh.acknowledge_run(run_id, actor=OPERATOR.email)
     return "rejected three times, then failed with max_visits"
@@ -186,7 +186,7 @@ def _asked_for(run_id: str, visit: int, price: Decimal, old: Decimal) -> None:
     run = ended(run_id, "paused")
     [question] = [row.decision for row in run.step_runs or () if (row.step, row.visit) == ("review", visit)]
     expected = f"Sell cups at {price} EUR instead of {old} EUR?"
-    expect(f"the question of review {visit}", (question or {})["prompt"], expected)
+    expect(f"the question of review {visit}", question and question["prompt"], expected)
 
 
 def _open(run_id: str, decision: str) -> None:

@@ -30,7 +30,7 @@ def counted_as_failed() -> str:
     order = _interrupted_order()
     mesh.fail_step(order.run_id or "", reason="The payment company has no such capture.", actor=OPERATOR.email)
     run = run_once(order.run_id or "", "failed", compensation="completed")
-    expect("the error", (run.last_error or {})["code"], "failed_by_operator")
+    expect("the error", run.last_error and run.last_error["code"], "failed_by_operator")
     expect("the story", _story(order), ["paused", "approved", "interrupted", "failed_by_operator"])
     expect("order and stock", (state(order), stock("teapot")), ("failed", before))
     on_page(run.id, "Failed", "Replay", "Acknowledge", says="no such capture")

@@ -91,7 +91,7 @@ def declined_checkout() -> str:
     with mood("declining"):
         mesh.approve_run(order.run_id or "", actor=FINANCE.email)
         run = run_once(order.run_id or "", "failed", compensation="completed")
-    expect("the error", (run.last_error or {})["code"], "declined")
+    expect("the error", run.last_error and run.last_error["code"], "declined")
     expect("order and stock", (state(order), stock("teapot")), ("failed", before))
     expect("the payment", asked(order), ["authorise", "capture", "void"])
     on_page(run.id, "Failed", "Replay", "Acknowledge", says="the card was declined")

@@ -101,7 +101,8 @@ def cron_by_command() -> str:
     first, again = (Context().run(runner.invoke, args=words).output.strip() for _ in range(2))
     expect("the second line", again, first)
     run = ended(first.removeprefix("Run "), "completed")
-    schedule = run.schedule or {}
+    schedule = run.schedule
+    assert schedule is not None
     expect("window and zone", (schedule["intended_window"][:19], schedule["timezone"]), (window[:19], "Europe/Berlin"))
     return "one run for one window, although it was fired twice"
 
@@ -140,4 +141,4 @@ def _made_for(window: datetime) -> list[str]:
     """The runs that the schedule made for this window, among the newest."""
     newest = mesh.list_runs(workflow=DailyDigest, trigger="daily_digest", limit=10).runs
     runs = [mesh.inspect_run(run.id) for run in newest]
-    return [run.id for run in runs if (run.schedule or {}).get("intended_window") == window.isoformat()]
+    return [run.id for run in runs if run.schedule and run.schedule["intended_window"] == window.isoformat()]

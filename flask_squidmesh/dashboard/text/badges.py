@@ -69,7 +69,7 @@ def badge_of_visit(visit: StepRunView, now: datetime) -> Badge:
     if visit.status == "completed":
         return UNDONE if visit.kind == "compensation" else DONE
     if visit.status == "paused":
-        return badge_of_decision((visit.decision or {}).get("kind"))
+        return badge_of_decision(visit.decision["kind"] if visit.decision else None)
     if visit.status == "pending" and visit.due_at and visit.due_at > now:
         return MARKS["retrying" if visit.attempts else "waiting"]
     return badge_of(visit.status)

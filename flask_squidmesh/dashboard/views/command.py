@@ -30,6 +30,7 @@ from ..available_commands import (
     decided_last,
     decision_at,
     may_not_approve,
+    permission_at,
     undecided_by,
 )
 from ..layout import TemplateContext, render
@@ -80,8 +81,8 @@ class CommandAttempt:
         return next((each for each in self.explanation.refusals if each.action == self.command.name), None)
 
     @property
-    def decision(self) -> DecisionAsked:
-        """What is, or was, asked at the step; empty where nothing ever was."""
+    def decision(self) -> DecisionAsked | None:
+        """What is, or was, asked at the step; None where nothing ever was."""
         return decision_at(self.run, self.step)
 
     @property
@@ -180,7 +181,7 @@ def _require(attempt: CommandAttempt) -> None:
         return
     waiting = [each.step for each in _offered(attempt)]
     step = waiting[0] if attempt.step is None and waiting else attempt.step
-    require(attempt.right, attempt.run, decision_at(attempt.run, step).get("permission"), step=step)
+    require(attempt.right, attempt.run, permission_at(attempt.run, step), step=step)
 
 
 def _attempt(look: RunSnapshot, command: Command, chosen: str | None) -> CommandAttempt:
@@ -287,7 +288,7 @@ def _form(attempt: CommandAttempt, status: int) -> Response:
         run=attempt.run,
         title=attempt.run.subject or attempt.run.workflow,
         leads=_leads(attempt),
-        prompt=attempt.decision.get("prompt"),
+        prompt=attempt.decision["prompt"] if attempt.decision else None,
         payload=Documents(attempt.run).document(redacted_documents.of_run(attempt.run, "payload")),
         blocking=irreversible(attempt.blocking),
         confirm_with=attempt.blocking[0].step if attempt.blocking else None,
@@ -338,8 +339,8 @@ def _steps_to_choose(attempt: CommandAttempt) -> list[str]:
     """Those that the person may decide, where several steps wait and none was chosen."""
     if attempt.step is not None:
         return []
-    asked = {each.step: decision_at(attempt.run, each.step) for each in _offered(attempt) if each.step}
-    return [step for step in asked if may(attempt.command.name, attempt.run, asked[step].get("permission"), step=step)]
+    asked = {each.step: permission_at(attempt.run, each.step) for each in _offered(attempt) if each.step}
+    return [step for step in asked if may(attempt.command.name, attempt.run, asked[step], step=step)]
 
 
 def _offered(attempt: CommandAttempt) -> list[NextAction]:

@@ -75,7 +75,8 @@ def test_a_hung_step_is_given_up_and_what_it_says_is_dropped(open_shop: OpenShop
     assert (run.status, run.compensation, script.calls) == ("cancelled", "completed", ["begin", "hang", "undo"])
     [work] = [each for each in run.step_runs or () if each.step == "work"]
     assert (work.status, work.output, [each.status for each in work.attempts]) == ("failed", None, ["abandoned"])
-    assert (work.error or {})["message"] == "the gateway is gone"
+    assert work.error is not None
+    assert work.error["message"] == "the gateway is gone"
     assert shop.events(run_id) == ["cancelled", "given_up", "outcome_dropped"]
     [*_, dropped] = run.audit_events or ()
     assert (dropped.step, dropped.metadata["outcome"]) == ("work", "completed")  # type: ignore[index]

@@ -167,7 +167,7 @@ def test_neither_a_coroutine_nor_what_undoes_a_step_may_leave_them(open_shop: Op
     with shop.db.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE entries (id int)")
     run = shop.look(shop.run(Undoing))
-    errors = {(visit.kind, (visit.error or {}).get("type")) for visit in run.step_runs or ()}
+    errors = {(visit.kind, visit.error and visit.error["type"]) for visit in run.step_runs or ()}
     assert {("step", "UncommittedError"), ("compensation", "UncommittedError")} <= errors
     assert (run.status, run.compensation) == ("failed", "failed")
 

@@ -17,7 +17,7 @@ from flask_squidmesh import FailStep, Manual, Retry, Step, Workflow, signals
 from flask_squidmesh.runtime.deliveries import Deliverer
 from flask_squidmesh.runtime.worker import ThreadsLostError, Worker
 from flask_squidmesh.testing import drain
-from tests.shop import Order, Recording, Script, Shop
+from tests.shop import Order, Recording, Script, Shop, error_of
 from tests.waiting import eventually
 
 OpenShop = Callable[..., Shop]
@@ -48,7 +48,7 @@ def test_a_step_that_raises_what_cannot_be_read_fails_with_it(open_shop: OpenSho
     workflow = workflow_of(script, Evil())
     shop = open_shop(workflow)
     run = shop.look(shop.run(workflow))
-    assert (run.status, (run.last_error or {})["type"]) == ("failed", "Evil")
+    assert (run.status, error_of(run)["type"]) == ("failed", "Evil")
     assert script.calls == ["work"]
 
 
@@ -67,8 +67,8 @@ def test_an_error_of_the_database_is_kept_and_logged_without_the_row_that_it_quo
     shop = open_shop(workflow)
     with caplog.at_level(logging.DEBUG):
         run = shop.look(shop.run(workflow))
-    assert (run.status, (run.last_error or {})["type"]) == ("failed", "IntegrityError")
-    assert "owner" in (run.last_error or {})["message"]
+    assert (run.status, error_of(run)["type"]) == ("failed", "IntegrityError")
+    assert "owner" in error_of(run)["message"]
     assert "DE44-SECRET" not in str(run.to_dict())
     assert "Traceback" in caplog.text
     assert "DE44-SECRET" not in caplog.text
@@ -371,7 +371,7 @@ def test_details_that_are_too_large_are_kept_nowhere(open_shop: OpenShop, script
     workflow = workflow_of(script, FailStep("no", details={"a": "x" * 2_000}))
     shop = open_shop(workflow, max_payload_bytes=1_000)
     run = shop.look(shop.run(workflow))
-    assert "SQUIDMESH_MAX_PAYLOAD_BYTES allows 1000" in (run.last_error or {})["details"]["omitted"]
+    assert "SQUIDMESH_MAX_PAYLOAD_BYTES allows 1000" in error_of(run)["details"]["omitted"]
 
 
 @pytest.mark.rule("errors-limit")
@@ -387,8 +387,10 @@ def test_bulky_details_are_kept_once_and_told_to_an_error_route(open_shop: OpenS
     run = shop.look(shop.run(single))
     [step_run] = [each for each in run.step_runs or () if each.step == "work"]
     omitted = {"omitted": "They are 20009 bytes of JSON and stand with attempt 2."}
-    assert [(run.last_error or {})["details"], (step_run.error or {})["details"]] == [omitted] * 2
-    assert (step_run.attempts[1].error or {})["details"] == {"a": "x" * 20_000}
+    assert [error_of(run)["details"], step_run.error and step_run.error["details"]] == [omitted] * 2
+    last = step_run.attempts[1].error
+    assert last is not None
+    assert last["details"] == {"a": "x" * 20_000}
     shop.run(Routed)
     assert (script.contexts[-1].failure or {})["details"] == {"a": "x" * 20_000}
 
@@ -402,5 +404,5 @@ def test_a_coroutine_that_a_plain_function_returns_is_refused(
     caplog.set_level(logging.DEBUG)
     workflow = workflow_of(script, lambda ctx: later())
     shop = open_shop(workflow)
-    error = shop.look(shop.run(workflow)).last_error or {}
+    error = error_of(shop.look(shop.run(workflow)))
     assert (error["type"], "returned a coroutine" in error["message"]) == ("OutputError", True)

@@ -243,7 +243,9 @@ def settle(world: World, run_id: str) -> bool:
     offered = {(str(each), first_name(each.step or "")) for each in world.shop.mesh.explain_run(run_id).next_actions}
     decided = False
     for row in opened:
-        call = {"approval": "approve_run", "pause": "unblock_run"}.get((row.decision or {})["kind"], "fail_step")
+        call = {"approval": "approve_run", "pause": "unblock_run"}.get(
+            row.decision["kind"] if row.decision else "", "fail_step"
+        )
         if (call, first_name(row.step)) not in offered:
             continue
         decided = True
