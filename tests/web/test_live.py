@@ -130,6 +130,21 @@ def test_whoever_is_writing_is_told_of_the_log_in_and_goes_there_when_they_like(
     page.get_by_role("button", name="Log in").wait_for()
 
 
+def test_what_was_typed_into_a_dialog_can_be_copied_where_the_session_has_ended(
+    quick: Flask, door: Door, live_server: Serve, page: Page
+) -> None:
+    run_id = start(quick, Packing, "7")
+    page.goto(f"{live_server(quick)}/squidmesh/runs/{run_id}")
+    page.get_by_role("link", name="Resume…").first.click()
+    page.get_by_role("dialog").get_by_label("Comment").fill("half a sentence")
+    door.answer = 302
+    page.get_by_role("dialog").get_by_role("button", name="Resume").click()
+    page.get_by_text("Your session has ended, and nothing was done.").wait_for()
+    assert page.get_by_label("Comment").input_value() == "half a sentence"
+    page.get_by_role("link", name="Sign in").click()
+    page.get_by_role("button", name="Log in").wait_for()
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
