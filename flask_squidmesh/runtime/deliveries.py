@@ -26,8 +26,9 @@ from ..storage.tables import dispatches
 from ..storage.work_queue import Claim, UnansweredClaim, Work
 from ..storage.write_batch import WriteBatch
 from .claim_renewal import ClaimKeeper
-from .claimer import Claimer, LostWorkLooks, SuspectIsolation
+from .claimer import Claimer
 from .dispatcher import Dispatcher, Intent
+from .lost_claims import LostWorkLooks, SuspectIsolation
 from .outcomes import (
     Outcome,
     StepBlocked,

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -31,23 +32,7 @@ from ..storage.write_batch import WriteBatch
 from .definition_change import Adopter
 from .dispatcher import Dispatcher, HandOver, intents
 from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed
-from .signal_publisher import SignalledRun, SignalPublisher, SignalSequencer, signalled
-
-
-def written_at_once(database: Database, turns: SignalSequencer, run: RunFact, batch: WriteBatch) -> bool:
-    """Make the writes of a decision about the run, and commit them.
-
-    False where the fence holds them back; then nothing is written.
-    """
-    turns.take(run)
-    found = False
-    try:
-        found = database.commit(batch)
-        return found
-    finally:
-        if not found:
-            turns.forget(run)
-
+from .signal_publisher import SignalledRun, SignalPublisher, signalled
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -218,7 +203,7 @@ class Recorder:
         """Decide on the facts that the claim came with, and write if the run still has their revision."""
         around = DecisionContext(state=state, hides=self._hides)
         draft = self._draft(spec, claim.run, claim, outcome, around, may_continue)
-        if draft is None or not written_at_once(self._database, self._publisher.turns, claim.run, draft.batch):
+        if draft is None or not self._publisher.turns.written(claim.run, partial(self._database.commit, draft.batch)):
             return None
         return draft.recorded
 

@@ -32,7 +32,6 @@ from ..storage.write_batch import WriteBatch
 from ..storage.write_statements import INSERTS
 from .command_arguments import actor_of, key_of, tenant_of
 from .dispatcher import Dispatcher, HandOver, intents
-from .recorder import written_at_once
 from .signal_publisher import SignalPublisher, signalled
 
 Result = TypeVar("Result")
@@ -232,7 +231,7 @@ class RunStarter:
             batch.insert(start_keys, [self._key_row(wanted, run_id, wanted.spec.name)], unless_there=True)
         started = self._new(batch, wanted, run_id)
         assert started.run is not None
-        return started if written_at_once(self._database, self._publisher.turns, started.run, batch) else None
+        return started if self._publisher.turns.written(started.run, partial(self._database.commit, batch)) else None
 
     def _new(self, batch: WriteBatch, wanted: NewRunRequest, run_id: str) -> StartedRun:
         """Decide how the run begins, and add the writes of it to the batch."""

@@ -27,13 +27,14 @@ from .adopted_work import WorkAdopter
 from .app_check import AppCheck
 from .bulk_jobs import BulkRunner, Objection, no_objection
 from .claim_renewal import ClaimKeeper
-from .claimer import Claimer, LostWorkLooks, SuspectIsolation
+from .claimer import Claimer
 from .command_transaction import CommandTransaction
 from .definition_change import Adopter
 from .deliveries import Deliverer, Delivery, JobPerformer
 from .dispatcher import Dispatcher
 from .doctor import Doctor
 from .forking import follow
+from .lost_claims import LostWorkLooks, SuspectIsolation
 from .maintenance.heartbeats import Heartbeats
 from .maintenance.pruning import Pruner, Retention
 from .maintenance.upkeep import Maintenance

@@ -119,6 +119,20 @@ class SignalSequencer:
                 else:
                     del self._taken[run.id]
 
+    def written(self, run: RunFact, commit: Callable[[], bool]) -> bool:
+        """Have this thread's decision about the run committed, and answer whether it was; it is told of if it was.
+
+        commit: answers False where the fence held the writes back.
+        """
+        self.take(run)
+        done = False
+        try:
+            done = commit()
+            return done
+        finally:
+            if not done:
+                self.forget(run)
+
     def tell(self, run: RunFact, telling: Callable[[], _Told]) -> _Told:
         """Call `telling` once the decisions before this one have been told, and answer what it answers."""
         with self._lock:

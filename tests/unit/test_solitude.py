@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from flask_squidmesh.engine.facts import StepFact
-from flask_squidmesh.runtime import claimer
-from flask_squidmesh.runtime.claimer import SuspectIsolation
+from flask_squidmesh.runtime import lost_claims
+from flask_squidmesh.runtime.lost_claims import SuspectIsolation
 from flask_squidmesh.storage.work_queue import Claim
 
 NOTHING = StepFact._make(None for _ in StepFact._fields)
@@ -31,7 +31,7 @@ class Time:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     clock = Time()
-    monkeypatch.setattr(claimer, "time", clock)
+    monkeypatch.setattr(lost_claims, "time", clock)
     return clock
 
 

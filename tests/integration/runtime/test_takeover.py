@@ -11,7 +11,8 @@ import pytest
 
 from flask_squidmesh.clock import SettableClock
 from flask_squidmesh.engine.decide import Progress
-from flask_squidmesh.runtime.claimer import Claimer, SuspectIsolation
+from flask_squidmesh.runtime.claimer import Claimer
+from flask_squidmesh.runtime.lost_claims import SuspectIsolation
 from flask_squidmesh.storage import tables, work_queue
 from flask_squidmesh.storage.database import Contact
 from flask_squidmesh.testing import drain

@@ -13,7 +13,7 @@ from flask import current_app
 
 from flask_squidmesh import Delivery, signals
 from flask_squidmesh.engine.transitions import TERMINAL
-from flask_squidmesh.runtime.claimer import SuspectIsolation
+from flask_squidmesh.runtime.lost_claims import SuspectIsolation
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.work_queue import Claim
 from flask_squidmesh.testing import drain
