@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 
@@ -17,20 +17,34 @@ from ...storage.tables import attempts, dispatches, runs, step_runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repair:
-    """A change that brings rows in line with others that are certain. says: what it does, for people.
-
-    change: "update" and "delete" concern the rows that `where` finds; "dispatch" makes the work of the step run
-    `step_run_id` due, or, with `lost`, has it taken over like that of a dead worker.
-    """
+class RowUpdate:
+    """Brings the rows that `where` finds in line with others that are certain. says: what it does, for people."""
 
     says: str
-    change: Literal["update", "delete", "dispatch"]
-    table: sa.Table | None = None
-    where: sa.ColumnElement[bool] | None = None
-    values: Mapping[str, Any] = field(default_factory=dict)
-    step_run_id: str | None = None
-    lost: bool = False
+    table: sa.Table
+    where: sa.ColumnElement[bool]
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowDeletion:
+    """Deletes the rows that `where` finds. says: what it does, for people."""
+
+    says: str
+    table: sa.Table
+    where: sa.ColumnElement[bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redelivery:
+    """Makes the work of the step run due. lost: or has it taken over like that of a dead worker. says: for people."""
+
+    says: str
+    step_run_id: str
+    lost: bool
+
+
+Repair: TypeAlias = RowUpdate | RowDeletion | Redelivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

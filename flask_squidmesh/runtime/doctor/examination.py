@@ -21,7 +21,7 @@ from ...storage.tables import dispatches, runs, step_runs
 from ...storage.write_batch import dispatch_row
 from ..command_arguments import actor_of
 from . import invariants
-from .case import Case, Finding, Repair, cases, run_rows
+from .case import Case, Finding, Redelivery, Repair, RowDeletion, RowUpdate, cases, run_rows
 from .orphans import orphans
 
 BATCH: Final = 500
@@ -120,17 +120,15 @@ class Doctor:
         return mended
 
     def _apply(self, connection: sa.Connection, mend: Repair) -> None:
-        if mend.change == "dispatch":
-            self._deliver(connection, mend)
-            return
-        assert mend.table is not None
-        assert mend.where is not None
-        statement = (
-            sa.update(mend.table).values(dict(mend.values)) if mend.change == "update" else sa.delete(mend.table)
-        )
-        connection.execute(statement.where(mend.where))
+        match mend:
+            case RowUpdate():
+                connection.execute(sa.update(mend.table).where(mend.where).values(dict(mend.values)))
+            case RowDeletion():
+                connection.execute(sa.delete(mend.table).where(mend.where))
+            case Redelivery():
+                self._deliver(connection, mend)
 
-    def _deliver(self, connection: sa.Connection, mend: Repair) -> None:
+    def _deliver(self, connection: sa.Connection, mend: Redelivery) -> None:
         """Make the work due. A step that was running gets a claim that has run out, so that it counts as abandoned."""
         of_run = sa.select(step_runs, runs.c.queue).join(runs, runs.c.id == step_runs.c.run_id)
         row = connection.execute(of_run.where(step_runs.c.id == mend.step_run_id)).one()

@@ -10,7 +10,7 @@ from typing import Any
 from ...engine.facts import asked_since
 from ...engine.tally import FAILURES, NEEDS_BY_DECISION
 from ...storage.tables import dispatches, runs, step_runs
-from .case import Case, Finding, Repair, Row
+from .case import Case, Finding, Redelivery, Repair, Row, RowDeletion, RowUpdate
 
 RANKED = tuple(NEEDS_BY_DECISION.values())
 LOOK_AT_RUN = "Look at the run with inspect_run(id, include_history=True); cancel or replay it"
@@ -128,7 +128,7 @@ def _counted(case: Case, column: str, expected: int, what: str) -> Iterator[Find
 
 
 def _own_row(case: Case, says: str, values: Mapping[str, Any]) -> Repair:
-    return Repair(says=says, change="update", table=runs, where=runs.c.id == case.run.id, values=values)
+    return RowUpdate(says=says, table=runs, where=runs.c.id == case.run.id, values=values)
 
 
 def _odd_count(case: Case, rule: str, found: str, expected: str, advice: str = LOOK_AT_RUN) -> Finding:
@@ -223,7 +223,7 @@ def _goes_on(case: Case, row: Row) -> bool:
 
 def _due_again(row: Row) -> Repair:
     lost = row.status == "running"
-    return Repair(says=TAKES_OVER if lost else HANDS, change="dispatch", step_run_id=row.id, lost=lost)
+    return Redelivery(says=TAKES_OVER if lost else HANDS, step_run_id=row.id, lost=lost)
 
 
 def _stray(case: Case, dispatch: Row, found: str) -> Finding:
@@ -232,9 +232,7 @@ def _stray(case: Case, dispatch: Row, found: str) -> Finding:
         run_id=case.run.id,
         found=found,
         expected="none",
-        mend=Repair(
-            says="deletes the dispatch", change="delete", table=dispatches, where=dispatches.c.id == dispatch.id
-        ),
+        mend=RowDeletion(says="deletes the dispatch", table=dispatches, where=dispatches.c.id == dispatch.id),
     )
 
 
@@ -287,9 +285,8 @@ def joins(case: Case) -> Iterator[Finding]:
                 found=f"{row.step} waits for {row.missing} steps",
                 expected=f"{missing}, for so many have not completed",
                 advice=LOOK,
-                mend=Repair(
+                mend=RowUpdate(
                     says=f"sets the count to {missing}",
-                    change="update",
                     table=step_runs,
                     where=step_runs.c.id == row.id,
                     values={"missing": missing},
@@ -317,9 +314,8 @@ def lineage(case: Case) -> Iterator[Finding]:
             run_id=run.id,
             found=f"the run replays {run.replayed_from_id}, which names no replay",
             expected="both to say so",
-            mend=Repair(
+            mend=RowUpdate(
                 says="links it",
-                change="update",
                 table=runs,
                 where=runs.c.id == run.replayed_from_id,
                 values={"replayed_as_id": run.id},

@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ...storage.tables import Base, dispatches, runs, start_keys, step_runs
-from .case import Finding, Repair
+from .case import Finding, RowDeletion, RowUpdate
 
 
 def orphans(connection: sa.Connection, now: datetime) -> Iterator[Finding]:
@@ -31,9 +31,7 @@ def _dispatches(connection: sa.Connection) -> Iterator[Finding]:
             run_id=row.run_id,
             found=f"the dispatch {row.id} of kind {row.kind} leads to no work of that kind",
             expected="a step run of its run, or the payload of a cron activation",
-            mend=Repair(
-                says="deletes the dispatch", change="delete", table=dispatches, where=dispatches.c.id == row.id
-            ),
+            mend=RowDeletion(says="deletes the dispatch", table=dispatches, where=dispatches.c.id == row.id),
         )
 
 
@@ -50,9 +48,8 @@ def _start_keys(connection: sa.Connection, now: datetime) -> Iterator[Finding]:
                 run_id=row.run_id,
                 found=f"the start key {row.key!r} of {row.workflow} {'leads to no run' if gone else 'says pruned'}",
                 expected="its run to be there" if gone else "its run to be gone",
-                mend=Repair(
+                mend=RowUpdate(
                     says="marks the key as that of a pruned run" if gone else "takes the mark away",
-                    change="update",
                     table=start_keys,
                     where=mine,
                     values={"pruned_at": now if gone else None},
@@ -73,5 +70,5 @@ def _orphans(connection: sa.Connection) -> Iterator[Finding]:
                     run_id=None,
                     found=f"{count} rows of {table.name} belong to no row of {parent.table.name}",
                     expected="none",
-                    mend=Repair(says="deletes them", change="delete", table=table, where=orphaned),
+                    mend=RowDeletion(says="deletes them", table=table, where=orphaned),
                 )
