@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias, TypedDict, Unpack
 
 import sqlalchemy as sa
 
@@ -26,14 +27,30 @@ from ..errors import (
     UnknownWorkflowError,
     given,
 )
+from ..people import Actor
 from ..storage import fact_rows
 from ..storage.connections import AnySession
 from ..storage.database import Database
 from ..storage.scope import Scope
-from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, new_id, read_id, summary_from, summary_of
+from ..storage.summaries import SUMMARY_COLUMNS, RunId, RunSummary, new_id, read_id, summary_from, summary_of
 from ..storage.tables import WorkflowRun, audit_events, control_calls, runs, step_runs
 from .command_arguments import decider_of, key_of
 from .run_starter import in_transaction
+
+
+class _Options(TypedDict, total=False):
+    actor: Actor | None
+    comment: str | None
+    metadata: Mapping[str, object] | None
+    session: AnySession | None
+    expected: str | None
+    idempotency_key: str | None
+
+
+class CommandOptions(_Options):
+    """What every command takes. scope: a run outside it does not exist for the caller."""
+
+    scope: Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +117,10 @@ class CommandResult:
     told: tuple[Callable[[], None], ...] = ()
 
 
-CommandRule = Callable[[CommandContext], "tuple[str, Sequence[Callable[[], None]]]"]
+Decided: TypeAlias = "tuple[str, Sequence[Callable[[], None]]]"
+"""The run that it concerns, and what is to be done after the commit."""
+
+CommandRule = Callable[[CommandContext], Decided]
 
 
 class CommandTransaction:
@@ -115,16 +135,11 @@ class CommandTransaction:
     def call_on(
         self,
         name: str,
-        scope: Scope,
-        run_id: object,
-        actor: object,
-        comment: str | None,
-        metadata: Mapping[str, object] | None,
-        expected: str | None,
-        key: str | None,
+        run_id: RunId,
         arguments: Mapping[str, object],
         *,
         actor_required: bool = False,
+        **said: Unpack[CommandOptions],
     ) -> CommandCall:
         """Check what the caller said.
 
@@ -133,11 +148,17 @@ class CommandTransaction:
         found = read_id(run_id)
         if found is None:
             raise RunNotFoundError(run_id)
-        most = self._most
-        decider = decider_of(actor, comment, metadata, actor_required=actor_required, most=most)
-        told = "" if key is None else _told(decider, arguments)
+        actor, comment, metadata = said.get("actor"), said.get("comment"), said.get("metadata")
+        decider = decider_of(actor, comment, metadata, actor_required=actor_required, most=self._most)
+        key = said.get("idempotency_key")
         return CommandCall(
-            name=name, scope=scope, run_id=found, decider=decider, expected=expected, key=key_of(key), told=told
+            name=name,
+            scope=said["scope"],
+            run_id=found,
+            decider=decider,
+            expected=said.get("expected"),
+            key=key_of(key),
+            told="" if key is None else _told(decider, arguments),
         )
 
     def carry_out(

@@ -6,11 +6,11 @@ stored, checks the decision token, decides and writes, all in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias, TypedDict, Unpack
+from typing import Any, Unpack
 
 import sqlalchemy as sa
 
@@ -26,36 +26,14 @@ from ..engine.facts import DecisionContext, Performed, StepFact, failed_by_opera
 from ..engine.replay_rules import Resumption, asking_again, copied_steps, unsafe_steps
 from ..engine.transitions import STOPPING, TERMINAL
 from ..errors import ManualActionError, UnsafeReplayError
-from ..people import Actor
 from ..storage import fact_rows, work_queue
-from ..storage.connections import AnySession
-from ..storage.scope import Scope
 from ..storage.summaries import RunId, RunSummary, new_id
 from ..storage.tables import runs, step_runs
 from .command_arguments import comment_of, output_of
-from .command_transaction import CommandContext, CommandRule, CommandTransaction
+from .command_transaction import CommandContext, CommandOptions, CommandRule, CommandTransaction, Decided
 from .definition_change import Adopter
 from .recorder import Recorded, Recorder
 from .run_starter import NewRunRequest, RunStarter
-
-
-class _Options(TypedDict, total=False):
-    actor: Actor | None
-    comment: str | None
-    metadata: Mapping[str, object] | None
-    session: AnySession | None
-    expected: str | None
-    idempotency_key: str | None
-
-
-class CommandOptions(_Options):
-    """What every command takes. scope: a run outside it does not exist for the caller."""
-
-    scope: Scope
-
-
-Decided: TypeAlias = "tuple[str, Sequence[Callable[[], None]]]"
-"""The run that it concerns, and what is to be done after the commit."""
 
 
 class CommandHandler:
@@ -137,28 +115,18 @@ class CommandHandler:
         self,
         run_id: RunId,
         *,
-        scope: Scope,
-        actor: Actor | None = None,
-        comment: str | None = None,
-        metadata: Mapping[str, object] | None = None,
-        session: AnySession | None = None,
-        expected: str | None = None,
-        idempotency_key: str | None = None,
         allow_irreversible: bool = False,
         from_step: str | None = None,
         undecided: Collection[str] = (),
+        **said: Unpack[CommandOptions],
     ) -> RunSummary:
         """Start a new run with the payload of a finished one; see `SquidMesh.replay_run`.
 
         undecided: decisions that whoever replays may not take, which it therefore does not pass over.
         """
         arguments = {"allow_irreversible": allow_irreversible, "from_step": from_step}
-        call = self._transaction.call_on(
-            "replay_run", scope, run_id, actor, comment, metadata, expected, idempotency_key, arguments
-        )
-        return self._transaction.carry_out(
-            call, partial(self._replay, allow_irreversible is True, from_step, undecided), session
-        )
+        rule = partial(self._replay, allow_irreversible is True, from_step, undecided)
+        return self._act("replay_run", run_id, arguments, rule, **said)
 
     def _act(
         self,
@@ -167,30 +135,13 @@ class CommandHandler:
         arguments: Mapping[str, object],
         rule: CommandRule,
         *,
-        scope: Scope,
-        actor: Actor | None = None,
-        comment: str | None = None,
-        metadata: Mapping[str, object] | None = None,
-        session: AnySession | None = None,
-        expected: str | None = None,
-        idempotency_key: str | None = None,
         actor_required: bool = False,
+        **said: Unpack[CommandOptions],
     ) -> RunSummary:
-        call = self._transaction.call_on(
-            name,
-            scope,
-            run_id,
-            actor,
-            comment,
-            metadata,
-            expected,
-            idempotency_key,
-            arguments,
-            actor_required=actor_required,
-        )
-        return self._transaction.carry_out(call, rule, session)
+        call = self._transaction.call_on(name, run_id, arguments, actor_required=actor_required, **said)
+        return self._transaction.carry_out(call, rule, said.get("session"))
 
-    def _recorded(self, acting: CommandContext, progress: Progress) -> tuple[str, Sequence[Callable[[], None]]]:
+    def _recorded(self, acting: CommandContext, progress: Progress) -> Decided:
         """Write what was decided; answer the run that it concerns, and what is to be done after the commit."""
         progress.reconcile()
         written: Recorded = self._recorder.write(acting.connection, progress, known=acting.rows)
@@ -326,7 +277,7 @@ class CommandHandler:
 
     def _replay(
         self, allow_irreversible: bool, from_step: str | None, undecided: Collection[str], acting: CommandContext
-    ) -> tuple[str, Sequence[Callable[[], None]]]:
+    ) -> Decided:
         _check_finished(acting)
         payload, schedule = _payload(acting)
         from_step = acting.name_of(from_step)
