@@ -75,7 +75,7 @@ class HandOver:
 class Dispatcher:
     """Hands work over to the executor.
 
-    executor: answers the host's, made once; raises ConfigurationError where the app's configuration is not complete.
+    executor: answers the host's, made once.
     queue: the app's own. bell: wakes the workers of this process.
     """
 

@@ -106,7 +106,7 @@ class Runtime:
         """What begins runs, records what is decided, and tells of it."""
         self.publisher = SignalPublisher(self.app)
         self.dispatcher = Dispatcher(
-            executor=lambda: self.executor,
+            executor=self._resolved,
             queue=self.settings.queue,
             database=self.database,
             clock=self.clock,
@@ -194,7 +194,7 @@ class Runtime:
             clock=self.clock,
             registry=self.registry,
             settings=self.settings,
-            executor=lambda: self.executor,
+            executor=self._resolved,
             claimer=self.claimer,
             deliverer=self.deliverer,
             recorder=self.recorder,
