@@ -344,6 +344,17 @@ def test_a_database_error_ends_a_command_without_a_traceback(shop_at, tmp_path: 
     assert "The database refused: unable to open database file. Run `flask squidmesh check`" in result.output
 
 
+@pytest.mark.rule("worker-threads-stay")
+def test_a_worker_that_has_lost_its_threads_ends_with_an_error(
+    shop_at, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Worker, "_work", lambda self: None)
+    result = shop_at(migrated_url, SQUIDMESH_EXECUTOR="database").run("worker")
+    assert result.exit_code == 1
+    assert "All threads of the worker have ended" in result.output
+    assert "Stopped." not in result.output
+
+
 def test_a_worker_refuses_a_database_in_memory(shop_at) -> None:
     result = shop_at("sqlite://", SQUIDMESH_EXECUTOR="database").run("worker")
     assert result.exit_code == 1

@@ -19,7 +19,7 @@ from tests.shop import Order, error_of
 class Bank:
     """A host with a table on its default bind and another on the bind "flows", whichever holds the runs."""
 
-    def __init__(self, url: str, other: str, *, bind: str | None, tables_on_bind: bool = True) -> None:
+    def __init__(self, url: str, other: str, *, bind: str | None, tables_on_bind: bool = True, **options: Any) -> None:
         class Base(DeclarativeBase):
             pass
 
@@ -40,7 +40,7 @@ class Bank:
 
         class Posting(Workflow):
             place = Manual(Order)
-            post_ = Step(post, transaction=True)
+            post_ = Step(post, **{"transaction": True, **options})
             flow = [post_]
 
         self.workflow = Posting
@@ -147,3 +147,42 @@ def test_another_bind_may_be_read_from(banks: Any, bind: str | None) -> None:
     other = bank.Entry if bind else bank.Note
     bank.work = lambda: bank.db.session.scalars(sa.select(other)).all()
     assert bank.run().status == "completed"
+
+
+@pytest.mark.rule("step-uncommitted-rows")
+@pytest.mark.parametrize("bind", [None, "flows"])
+@pytest.mark.parametrize("reads_first", [False, True])
+def test_a_plain_step_may_leave_rows_uncommitted_on_no_bind(banks: Any, bind: str | None, reads_first: bool) -> None:
+    """Whichever of its databases the session has used first, and though nothing is pending any more."""
+    bank = banks(bind=bind, transaction=False)
+    bank.db.create_all()
+    for model, other in ((bank.Entry, bank.Note), (bank.Note, bank.Entry)):
+
+        def work(model: Any = model, other: Any = other) -> None:
+            if reads_first:
+                bank.db.session.scalars(sa.select(other)).all()
+            bank.db.session.add(model(id=1))
+            bank.db.session.flush()
+
+        bank.work = work
+        run = bank.run()
+        assert (run.status, error_of(run)["type"]) == ("failed", "UncommittedError")
+        assert "left rows that were sent to the database" in error_of(run)["message"]
+        assert bank.count(model) == 0
+
+
+@pytest.mark.rule("step-uncommitted-rows")
+@pytest.mark.parametrize("bind", [None, "flows"])
+def test_a_plain_step_may_read_and_commit_on_every_bind(banks: Any, bind: str | None) -> None:
+    bank = banks(bind=bind, transaction=False)
+    bank.db.create_all()
+
+    def work() -> None:
+        bank.db.session.add_all([bank.Entry(id=1), bank.Note(id=1)])
+        bank.db.session.commit()
+        for model in (bank.Entry, bank.Note):
+            bank.db.session.scalars(sa.select(model).with_for_update()).all()
+
+    bank.work = work
+    assert bank.run().status == "completed"
+    assert (bank.count(bank.Entry), bank.count(bank.Note)) == (1, 1)

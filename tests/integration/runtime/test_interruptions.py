@@ -254,6 +254,37 @@ def test_a_thread_of_its_own_renews_claims(open_shop: OpenShop, script: Script, 
     eventually(lambda: "squidmesh-claims" not in {each.name for each in set(threading.enumerate()) - of_others})
 
 
+class Unspeakable(BaseException):
+    """Nothing that a driver or a listener of the host's should raise."""
+
+
+@pytest.mark.rule("claims-keeper-stays")
+@pytest.mark.parametrize("error", [RuntimeError, Unspeakable])
+def test_the_thread_that_renews_claims_outlives_whatever_is_raised(
+    open_shop: OpenShop, script: Script, eventually: Any, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    renew, raised = work_queue.renew, []
+
+    def fail_twice(*given: Any) -> Any:
+        if len(raised) < 2:
+            raised.append(error)
+            raise error
+        return renew(*given)
+
+    def work(ctx: StepContext) -> None:
+        [first] = shop.rows(tables.dispatches)
+        eventually(lambda: shop.rows(tables.dispatches)[0].due_at > first.due_at, 20)
+
+    class Slow(Workflow):
+        place = Manual(Order)
+        work_ = Step(work)
+
+    monkeypatch.setattr(work_queue, "renew", fail_twice)
+    shop: Shop = open_shop(Slow, claim_timeout=0.3)
+    assert shop.status(shop.run(Slow)) == "completed"
+    assert len(raised) == 2
+
+
 @pytest.mark.rule("claims-gap")
 def test_a_process_takes_over_only_after_it_has_reached_the_database_for_one_timeout(
     open_shop: OpenShop, script: Script

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from flask_squidmesh import Manual, Retry, Step, Workflow
+from flask_squidmesh.engine.decide import Progress
 from flask_squidmesh.runtime import claim_renewal
 from flask_squidmesh.storage.write_batch import ClaimLostError
 from flask_squidmesh.testing import drain, memory_app
@@ -177,12 +178,20 @@ def test_a_step_that_keeps_every_connection_loses_no_claim(
 ) -> None:
     """Claims are renewed, and the outcome is recorded, over connections that steps cannot take."""
     kept: list[Any] = []
+    given_back: list[bool] = []
     shop: Any = None
+
+    def give_back() -> None:
+        given_back.append(True)
+        kept[0].close()
+
+    in_the_end = threading.Timer(30, give_back)
 
     def hoard(ctx: Any) -> dict[str, int]:
         kept.append(shop.runtime.database.engine.connect())
+        in_the_end.start()
         [before] = shop_due()
-        eventually(lambda: shop_due() > [before])
+        eventually(lambda: shop_due() > [before], 20)
         assert not ctx.lost
         return {"paid": 5}
 
@@ -196,10 +205,35 @@ def test_a_step_that_keeps_every_connection_loses_no_claim(
     with shop.app.app_context():
         run_id = shop.start(workflow)
         [claim] = shop.claim_due()
-        assert shop.perform(claim) == "completed"
+        status = shop.perform(claim)
+        in_the_end.cancel()
+        in_the_end.join()
+        assert (status, given_back) == ("completed", [])
         kept[0].close()
         assert (shop.status(run_id), script.calls) == ("completed", ["pay"])
     shop.runtime.database.dispose()
+
+
+@pytest.mark.rule("outcome-undecided")
+@pytest.mark.parametrize("form", [single, joining])
+def test_an_outcome_from_which_nothing_can_be_decided_fails_the_step_once(
+    open_shop: Callable[..., Shop], script: Script, form: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """The step has had its effect; left alone it would have it again whenever its claim expires."""
+    complete = Progress.complete
+
+    def fail(progress: Progress, visit: Any, *given: Any) -> None:
+        if visit.step == "pay":
+            raise LookupError("nobody has thought of it")
+        complete(progress, visit, *given)
+
+    monkeypatch.setattr(Progress, "complete", fail)
+    shop = open_shop(form(script))
+    run = shop.look(shop.run(form.__name__))
+    error = error_of(run)
+    assert (run.status, error["type"], error["message"]) == ("failed", "LookupError", "nobody has thought of it")
+    assert script.calls.count("pay") == 1
+    assert "what follows step pay could not be decided" in caplog.text
 
 
 @pytest.fixture

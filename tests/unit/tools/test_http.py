@@ -7,6 +7,7 @@ import importlib
 import json
 import socket
 import sys
+import time
 import traceback
 import tracemalloc
 import zlib
@@ -24,6 +25,9 @@ from flask_squidmesh.tools import ToolError, ToolResult, invoke
 from flask_squidmesh.tools.http import HttpAdapter
 
 from .conftest import Server
+
+PATIENCE = 20
+"""Seconds after which a server that tries the time-outs ends its answer, so that a call without one fails its test."""
 
 NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 SECRET = "sw0rdf1sh"
@@ -387,7 +391,7 @@ def test_a_charset_that_cannot_be_used_breaks_nothing(server: Server, http: Http
 
 @pytest.mark.rule("tools-time-outs")
 def test_a_server_that_does_not_answer_is_a_timeout(server: Server, http: HttpAdapter) -> None:
-    server.answer = lambda handler: server.released.wait(120)  # type: ignore[assignment]
+    server.answer = lambda handler: server.released.wait(PATIENCE)  # type: ignore[assignment]
     error = failed(lambda: http.post(server.url(), timeout=0.1))
     assert (error.kind, error.retryable, error.certain) == ("timeout", True, False)
     assert "0.1 seconds" in error.message
@@ -397,7 +401,8 @@ def test_a_server_that_trickles_is_a_timeout(server: Server) -> None:
     def trickle(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.end_headers()
-        while not server.released.wait(0.02):
+        until = time.monotonic() + PATIENCE
+        while not server.released.wait(0.02) and time.monotonic() < until:
             handler.wfile.write(b".")
 
     server.answer = trickle
@@ -419,7 +424,8 @@ def test_a_server_that_takes_its_time_with_any_part_is_a_timeout(server: Server,
     def drip(handler: BaseHTTPRequestHandler) -> None:
         handler.close_connection = True
         handler.wfile.write(opening)
-        while not server.released.wait(0.05):
+        until = time.monotonic() + PATIENCE
+        while not server.released.wait(0.05) and time.monotonic() < until:
             handler.wfile.write(b"x")
 
     server.answer = drip
