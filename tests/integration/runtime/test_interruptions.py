@@ -263,7 +263,8 @@ class Unspeakable(BaseException):
 def test_the_thread_that_renews_claims_outlives_whatever_is_raised(
     open_shop: OpenShop, script: Script, eventually: Any, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
-    renew, raised = work_queue.renew, []
+    renew = work_queue.renew
+    raised: list[type[BaseException]] = []
 
     def fail_twice(*given: Any) -> Any:
         if len(raised) < 2:

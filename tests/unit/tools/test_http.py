@@ -397,7 +397,7 @@ def test_a_server_that_does_not_answer_is_a_timeout(server: Server, http: HttpAd
     assert "0.1 seconds" in error.message
 
 
-def in_time(call: Callable[[], object]) -> ToolError:
+def in_time(call: Callable[[], ToolResult]) -> ToolError:
     """What it raises, long before the server gives up."""
     began = time.monotonic()
     error = failed(call)
