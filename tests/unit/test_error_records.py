@@ -26,6 +26,7 @@ from flask_squidmesh.runtime.outcomes import (
     log_error,
     loggable,
     refused_by,
+    safely,
     told,
 )
 from flask_squidmesh.tools.adapter import ToolError
@@ -295,3 +296,21 @@ def test_an_exception_that_no_handler_can_write_is_logged_by_its_text_alone(capl
     assert record.exc_info is None
     assert caplog.text.encode()
     assert "run r-1 went wrong (ValueError: half" in caplog.text
+
+
+class Unspeakable(BaseException):
+    """No Exception, and nothing that would end a process."""
+
+
+@pytest.mark.rule("errors-any-exception")
+@pytest.mark.parametrize("error", [RuntimeError, Unspeakable, SystemExit, GeneratorExit, KeyboardInterrupt])
+def test_whatever_the_hosts_code_raises_where_something_is_asked_of_it_gives_way(error: type[BaseException]) -> None:
+    def make() -> str:
+        raise error
+
+    try:
+        made: object = safely(make, "otherwise")
+    except BaseException as escaped:
+        made = type(escaped)
+    assert made == "otherwise"
+    assert safely(lambda: "made", "otherwise") == "made"
