@@ -13,8 +13,8 @@ from markupsafe import Markup
 from ..definition.values import JsonObject
 from ..engine.approvals import objection
 from ..engine.command_rules import STANDSTILLS, NextAction
+from ..engine.kept_decisions import ApproverRules
 from ..engine.replay_rules import MANUAL
-from ..queries.reason_facts import ApproverRules
 from ..queries.results import DecisionAsked, DecisionView, Explanation, InboxItem, Run, StepRunView
 from ..runtime.run_commands import CommandHandler
 from ..storage.summaries import RunSummary

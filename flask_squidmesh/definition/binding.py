@@ -16,15 +16,15 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from .context import CompensationContext, StepContext
 from .spec import Parameter, StepSpec
 from .state_expressions import MISSING, lookup, names, parse
-from .values import sentences
+from .values import JsonObject, JsonValue, sentences
 
 
-def resolved(function: Callable[..., Any]) -> Mapping[str, Any]:
+def resolved(function: Callable[..., object]) -> Mapping[str, object]:
     """The resolved annotations of a callable. Raises what Python raises where one cannot be resolved."""
     return get_type_hints(written(function), include_extras=True)
 
 
-def written(function: Any) -> Any:
+def written(function: object) -> object:
     """The function that a callable object, a class or a functools.partial calls in the end."""
     while isinstance(function, functools.partial):
         function = function.func
@@ -33,14 +33,14 @@ def written(function: Any) -> Any:
     return function if inspect.isroutine(function) else type(function).__call__
 
 
-def name_of(function: Any) -> str:
+def name_of(function: object) -> str:
     """What the function is called."""
     while isinstance(function, functools.partial):
         function = function.func
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def pinned_names(function: Any) -> frozenset[str]:
+def pinned_names(function: object) -> frozenset[str]:
     """Parameters that functools.partial has filled by keyword."""
     found: frozenset[str] = frozenset()
     while isinstance(function, functools.partial):
@@ -49,7 +49,7 @@ def pinned_names(function: Any) -> frozenset[str]:
     return found
 
 
-def members(annotation: Any) -> tuple[Any, ...]:
+def members(annotation: object) -> tuple[object, ...]:
     """What a union is made of; the annotation itself where it is none."""
     if get_origin(annotation) is Annotated:
         return members(get_args(annotation)[0])
@@ -58,7 +58,7 @@ def members(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
-def shown(annotation: Any) -> str:
+def shown(annotation: object) -> str:
     """The annotation as its author would write it."""
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
@@ -88,14 +88,14 @@ class BindingError(Exception):
 class Bound:
     """The keyword arguments of one call, and the JSON data they were made from."""
 
-    arguments: dict[str, Any] = field(default_factory=dict)
-    input: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, object] = field(default_factory=dict)
+    input: dict[str, JsonValue] = field(default_factory=dict)
 
 
 def parameters_of(
-    function: Callable[..., Any],
+    function: Callable[..., object],
     *,
-    input: Mapping[str, Any] | None = None,
+    input: JsonObject | None = None,
     payload_models: Iterable[type[BaseModel]] = (),
     compensation: bool = False,
 ) -> tuple[Parameter, ...]:
@@ -115,11 +115,11 @@ def parameters_of(
 
 
 class _SignatureReader:
-    def __init__(self, input: Mapping[str, Any], models: tuple[type[BaseModel], ...], compensation: bool) -> None:
+    def __init__(self, input: JsonObject, models: tuple[type[BaseModel], ...], compensation: bool) -> None:
         self.input, self.models, self.compensation = input, models, compensation
         self.problems: list[str] = []
 
-    def read(self, parameter: inspect.Parameter, annotation: Any) -> Parameter | None:
+    def read(self, parameter: inspect.Parameter, annotation: object) -> Parameter | None:
         if parameter.kind is parameter.VAR_POSITIONAL:
             self.problems.append(f"*{parameter.name} cannot be bound by name; name each parameter")
             return None
@@ -132,7 +132,7 @@ class _SignatureReader:
             return self._context(parameter, annotation)
         return self._value(parameter, annotation)
 
-    def _context(self, parameter: inspect.Parameter, annotation: Any) -> Parameter:
+    def _context(self, parameter: inspect.Parameter, annotation: object) -> Parameter:
         if parameter.name in self.input:
             self.problems.append(f"input= names {parameter.name}, which takes the context; remove it from input=")
         if not self.compensation and _is_context(annotation, CompensationContext):
@@ -141,7 +141,7 @@ class _SignatureReader:
             )
         return Parameter(name=parameter.name, source="context")
 
-    def _value(self, parameter: inspect.Parameter, annotation: Any) -> Parameter | None:
+    def _value(self, parameter: inspect.Parameter, annotation: object) -> Parameter | None:
         name, adapter = parameter.name, self._adapter(parameter.name, annotation)
         required = parameter.default is parameter.empty
         if name not in self.input and _takes_payload(annotation, self.models):
@@ -182,7 +182,7 @@ class _SignatureReader:
         return []
 
 
-def _signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
+def _signature(function: Callable[..., object]) -> list[inspect.Parameter]:
     try:
         parameters = inspect.signature(function).parameters
     except (ValueError, TypeError) as error:
@@ -191,7 +191,7 @@ def _signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return [each for name, each in parameters.items() if name not in pinned]
 
 
-def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
+def _hints(function: Callable[..., object]) -> Mapping[str, object]:
     try:
         return resolved(function)
     except Exception as error:
@@ -203,11 +203,11 @@ def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
         ) from error
 
 
-def _is_context(annotation: Any, wanted: type[StepContext] = StepContext) -> bool:
+def _is_context(annotation: object, wanted: type[StepContext] = StepContext) -> bool:
     return any(isinstance(each, type) and issubclass(each, wanted) for each in members(annotation))
 
 
-def _takes_payload(annotation: Any, models: tuple[type[BaseModel], ...]) -> bool:
+def _takes_payload(annotation: object, models: tuple[type[BaseModel], ...]) -> bool:
     wanted = [each for each in members(annotation) if each is not type(None)]
     return bool(wanted) and all(any(each is model for model in models) for each in wanted)
 
@@ -229,8 +229,8 @@ def needed_by(parameters: Iterable[Parameter]) -> frozenset[str] | None:
 def bind(
     parameters: Iterable[Parameter],
     *,
-    payload: Mapping[str, Any],
-    state: Mapping[str, Any],
+    payload: JsonObject,
+    state: JsonObject,
     context: StepContext | None,
     payload_model: type[BaseModel] | None = None,
     disputed: Mapping[str, tuple[str, str]] = MappingProxyType({}),
@@ -296,14 +296,14 @@ def _bind_value(parameter: Parameter, found: Any, bound: Bound, errors: dict[str
         errors[parameter.name] = sentences(error)
 
 
-def _bind_rest(parameters: Sequence[Parameter], state: Mapping[str, Any], bound: Bound) -> None:
+def _bind_rest(parameters: Sequence[Parameter], state: JsonObject, bound: Bound) -> None:
     named = {parameter.name for parameter in parameters}
     rest = {key: value for key, value in state.items() if key not in named}
     bound.arguments.update(json.loads(json.dumps(rest)))
     bound.input.update(rest)
 
 
-def _without_computed(payload: Mapping[str, Any], model: type[BaseModel] | None) -> Mapping[str, Any]:
+def _without_computed(payload: JsonObject, model: type[BaseModel] | None) -> JsonObject:
     computed = model.model_computed_fields if model else {}
     return {key: value for key, value in payload.items() if key not in computed}
 

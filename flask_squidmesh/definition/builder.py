@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from ..errors import DefinitionError
 from . import values
@@ -23,7 +23,7 @@ def fingerprint(style: str, entry: Iterable[str], steps: Mapping[str, StepSpec])
     )
 
 
-def _step(step: StepSpec) -> dict[str, Any]:
+def _step(step: StepSpec) -> dict[str, object]:
     compensate = step.compensate
     return {
         "kind": step.kind,
@@ -43,11 +43,11 @@ def _step(step: StepSpec) -> dict[str, Any]:
     }
 
 
-def _condition(condition: Condition | None) -> list[Any] | None:
+def _condition(condition: Condition | None) -> list[object] | None:
     return [condition.path, condition.operator, condition.value] if condition else None
 
 
-def _retry(policy: RetryPolicy) -> list[Any]:
+def _retry(policy: RetryPolicy) -> list[object]:
     backoff = [policy.backoff.first, policy.backoff.most] if policy.backoff else None
     return [
         policy.max_attempts,

@@ -6,7 +6,6 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from . import state_expressions
 from .elements import Element, Step, StepElement, Trigger
@@ -19,18 +18,18 @@ class Body:
     """The elements of one class in order of declaration, and its settings."""
 
     class_name: str
-    attributes: Mapping[str, Any]
+    attributes: Mapping[str, object]
     triggers: dict[str, Trigger] = field(default_factory=dict)
     steps: dict[str, StepElement] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict, init=False, repr=False)
 
     @property
-    def flow(self) -> Any:
+    def flow(self) -> object:
         """What was assigned to `flow`; None if nothing was."""
         found = self.attributes.get(_FLOW)
         return None if isinstance(found, Element) else found
 
-    def name_of(self, element: Any) -> str | None:
+    def name_of(self, element: object) -> str | None:
         """The name of a step of this class; None for anything else."""
         return self._names.get(id(element))
 
@@ -39,7 +38,7 @@ class Body:
         self.steps[name] = step
         self._names.setdefault(id(step), name)
 
-    def label(self, element: Any) -> str:
+    def label(self, element: object) -> str:
         """The name of a step or trigger of any class, or what else was found in its place."""
         if isinstance(element, Trigger):
             return element.placed or type(element).__name__
@@ -115,7 +114,7 @@ def read_settings(workflow: type, problems: list[str]) -> Settings:
     )
 
 
-def read_max_visits(value: Any, place: str, problems: list[str]) -> int | None:
+def read_max_visits(value: object, place: str, problems: list[str]) -> int | None:
     """A positive number of visits, or None."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
         return value
@@ -128,12 +127,12 @@ def snake_case(name: str) -> str:
     return _WORD_STARTS.sub("_", name).lower()
 
 
-def _setting(workflow: type, name: str) -> Any:
+def _setting(workflow: type, name: str) -> object:
     value = getattr(workflow, name, None)
     return None if isinstance(value, Element) else value
 
 
-def _name(workflow: type, own: Mapping[str, Any], problems: list[str]) -> str:
+def _name(workflow: type, own: Mapping[str, object], problems: list[str]) -> str:
     given = own.get("name")
     if given is None or isinstance(given, Element):
         return snake_case(workflow.__name__)
@@ -143,7 +142,7 @@ def _name(workflow: type, own: Mapping[str, Any], problems: list[str]) -> str:
     return snake_case(workflow.__name__)
 
 
-def _aliases(own: Mapping[str, Any], name: str, problems: list[str]) -> tuple[str, ...]:
+def _aliases(own: Mapping[str, object], name: str, problems: list[str]) -> tuple[str, ...]:
     given = own.get("aliases", ())
     if isinstance(given, Element):
         return ()
@@ -156,11 +155,11 @@ def _aliases(own: Mapping[str, Any], name: str, problems: list[str]) -> tuple[st
     return tuple(each for each in given if _is_name(each))
 
 
-def _is_name(value: Any) -> bool:
+def _is_name(value: object) -> bool:
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
-def _not_a_name(place: str, value: Any) -> str:
+def _not_a_name(place: str, value: object) -> str:
     return f"{place}: {value!r} is no name; write 1 to 100 letters, digits, underscores, dots or hyphens, as 'checkout'"
 
 
@@ -190,7 +189,7 @@ def read_aliases(steps: Mapping[str, StepElement], problems: list[str]) -> dict[
     return {name: tuple(_read(name, each.aliases, taken, problems)) for name, each in steps.items()}
 
 
-def _read(step: str, aliases: Any, taken: dict[str, str], problems: list[str]) -> Iterator[str]:
+def _read(step: str, aliases: object, taken: dict[str, str], problems: list[str]) -> Iterator[str]:
     if not isinstance(aliases, (list, tuple)):
         problems.append(f'step {step}: aliases={aliases!r} must be a tuple of names; write aliases=("old_name",)')
         return

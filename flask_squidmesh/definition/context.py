@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ..errors import ErrorRecord
+
 
 @dataclass(kw_only=True)
 class StepContext:
@@ -24,7 +26,7 @@ class StepContext:
     visit: int
     attempt: int
     idempotency_key: str
-    failure: Mapping[str, Any] | None = None
+    failure: ErrorRecord | None = None
     actor: Any = None
     tenant: str = ""
     read_state: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
@@ -50,7 +52,7 @@ class StepContext:
         """Whether this worker's claim is gone, so that whatever the step returns will be dropped."""
         return self.read_lost()
 
-    def start_child(self, workflow: Any, payload: Any = None, *, key: str, trigger: str | None = None) -> str:
+    def start_child(self, workflow: object, payload: object = None, *, key: str, trigger: str | None = None) -> str:
         """Start a run of another workflow, linked to this one, and return its id.
 
         workflow: class or name. key: names the child within this run; the same key returns the same child.

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
 from .spec import TriggerSpec
+from .values import JsonValue
 
 # CronSim reads a repeated hour as its first turn, so a search starts well before it and drops what is not wanted.
 _MARGIN = timedelta(hours=3)
@@ -27,7 +27,7 @@ def zone(name: str) -> ZoneInfo:
         raise ValueError(f"there is no time zone {name!r}") from None
 
 
-def check(expression: Any) -> list[str]:
+def check(expression: object) -> list[str]:
     """What is wrong with a cron expression, one clause each; empty if nothing is."""
     if not isinstance(expression, str):
         return [f"must be text with five fields, found {expression!r}"]
@@ -60,7 +60,7 @@ def last_due(expression: str, timezone: str, now: datetime) -> datetime | None:
 
 def metadata(
     workflow: str, trigger: TriggerSpec, *, window: datetime, now: datetime, signal_id: str | None = None
-) -> dict[str, Any]:
+) -> dict[str, JsonValue]:
     """What steps find in their state under "schedule".
 
     window: the time the schedule meant; where a person starts the run, the time of the start.

@@ -10,7 +10,8 @@ from typing import Any, NoReturn, get_type_hints
 from pydantic import BaseModel, RootModel
 
 from .binding import members, resolved
-from .spec import Condition, Parameter, StepSpec, TriggerSpec, precedence
+from .precedence import precedence
+from .spec import Condition, Parameter, StepSpec, TriggerSpec
 from .state_expressions import names
 
 _Edges = Mapping[str, frozenset[str]]
@@ -210,7 +211,7 @@ def output_names(step: StepSpec) -> frozenset[str] | None:
     return _union(_returned_names(each) for each in members(returned))
 
 
-def _returned_names(annotation: Any) -> _Names:
+def _returned_names(annotation: object) -> _Names:
     if annotation in (None, type(None), NoReturn):
         return frozenset()
     if not isinstance(annotation, type):

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, get_args, get_type_hints
+from typing import TypeGuard, get_args, get_type_hints
 
 from pydantic import BaseModel, RootModel, SecretBytes, SecretStr
 from pydantic.types import Secret
@@ -36,7 +36,7 @@ from .elements import (
 from .spec import Backoff, Compensation, Parameter, RetryPolicy, StepSpec, TriggerSpec
 
 
-def read_duration(value: Any) -> timedelta | None:
+def read_duration(value: object) -> timedelta | None:
     """A timedelta, or seconds, of more than nothing and at most a hundred years; None for anything else."""
     if isinstance(value, timedelta):
         found = value
@@ -47,12 +47,12 @@ def read_duration(value: Any) -> timedelta | None:
     return found if timedelta(0) < found <= LONGEST else None
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether the value is a finite number; True and False are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def read_retry(retry: Any, place: str, problems: list[str]) -> RetryPolicy:
+def read_retry(retry: object, place: str, problems: list[str]) -> RetryPolicy:
     """The checked policy; one attempt where none was given. `place` is what each problem begins with."""
     if retry is None:
         return RetryPolicy()
@@ -67,14 +67,14 @@ def read_retry(retry: Any, place: str, problems: list[str]) -> RetryPolicy:
     )
 
 
-def _attempts(value: Any, place: str, problems: list[str]) -> int:
+def _attempts(value: object, place: str, problems: list[str]) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     problems.append(f"{place}: the number of attempts must be a positive whole number, found {value!r}; write Retry(5)")
     return 1
 
 
-def _backoff(backoff: Any, place: str, problems: list[str]) -> Backoff | None:
+def _backoff(backoff: object, place: str, problems: list[str]) -> Backoff | None:
     if backoff is None:
         return None
     if not isinstance(backoff, (Exponential, Fixed)):
@@ -91,14 +91,14 @@ def _backoff(backoff: Any, place: str, problems: list[str]) -> Backoff | None:
     return Backoff(first=first.total_seconds(), most=most.total_seconds())
 
 
-def _jitter(value: Any, place: str, problems: list[str]) -> float:
+def _jitter(value: object, place: str, problems: list[str]) -> float:
     if is_number(value) and 0 <= value <= 1:
         return float(value)
     problems.append(f"{place}: jitter={value!r} must be a fraction from 0 to 1; write jitter=0.2")
     return 0.0
 
 
-def _exceptions(value: Any, place: str, problems: list[str]) -> tuple[type[BaseException], ...]:
+def _exceptions(value: object, place: str, problems: list[str]) -> tuple[type[BaseException], ...]:
     classes = tuple(value) if isinstance(value, (tuple, list, set, frozenset)) else (value,)
     if all(isinstance(each, type) and issubclass(each, BaseException) for each in classes):
         return classes
@@ -185,7 +185,7 @@ class _StepReader:
             self.fault("its function yields, and a step returns its result; write return, not yield")
 
     def _parameters(
-        self, function: Callable[..., Any], input: Any = None, *, compensation: bool = False
+        self, function: Callable[..., object], input: object = None, *, compensation: bool = False
     ) -> tuple[Parameter, ...]:
         place = "compensate: " if compensation else ""
         if not isinstance(input, (Mapping, type(None))):
@@ -198,7 +198,7 @@ class _StepReader:
                 self.fault(f"{place}{name_of(function)}: {problem}")
             return ()
 
-    def _output(self, output: Any) -> str | None:
+    def _output(self, output: object) -> str | None:
         if output is None or (isinstance(output, str) and output.isidentifier()):
             return output
         self.fault(f'output={output!r} must be a plain name; write output="account"')
@@ -222,13 +222,13 @@ class _StepReader:
             retry=read_retry(step.compensate_retry, f"step {self.name}: compensate_retry", self.problems),
         )
 
-    def _wait(self, duration: Any) -> timedelta | None:
+    def _wait(self, duration: object) -> timedelta | None:
         return self._positive(
             duration,
             f"must wait a positive time of at most 100 years, found {duration!r}; write Wait(timedelta(hours=1))",
         )
 
-    def _positive(self, value: Any, otherwise: str) -> timedelta | None:
+    def _positive(self, value: object, otherwise: str) -> timedelta | None:
         found = read_duration(value)
         if found is None:
             self.fault(otherwise)
@@ -251,6 +251,7 @@ class _StepReader:
         otherwise = (
             f"within={step.within!r} must be a positive time of at most 100 years; write within=timedelta(hours=4)"
         )
+        approvals, not_starter = self._approvers(step) if isinstance(step, Approval) else (1, False)
         return StepSpec(
             name=self.name,
             kind="approval" if isinstance(step, Approval) else "pause",
@@ -259,16 +260,17 @@ class _StepReader:
             permission=step.permission,
             within=None if step.within is None else self._positive(step.within, otherwise),
             max_visits=self._visits(step),
-            **(self._approvers(step) if isinstance(step, Approval) else {}),
+            approvals=approvals,
+            not_starter=not_starter,
         )
 
-    def _approvers(self, step: Approval) -> dict[str, Any]:
+    def _approvers(self, step: Approval) -> tuple[int, bool]:
         count, not_starter = step.approvals, step.not_starter
         if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_APPROVALS:
             self.fault(f"approvals={count!r} must be a whole number from 1 to {MOST_APPROVALS}; write approvals=2")
         if not isinstance(not_starter, bool):
             self.fault(f"not_starter={not_starter!r} must be True or False; write not_starter=True")
-        return {"approvals": count, "not_starter": not_starter}
+        return count, not_starter
 
 
 def read_dependencies(body: Body, problems: list[str]) -> dict[str, tuple[str, ...]]:
@@ -370,7 +372,7 @@ def _required(name: str, model: type[BaseModel] | None) -> Iterator[str]:
 
 
 def _conflicts(triggers: Mapping[str, TriggerSpec]) -> Iterator[str]:
-    first: dict[str, tuple[str, Any]] = {}
+    first: dict[str, tuple[str, object]] = {}
     for trigger in triggers.values():
         for field, info in (trigger.model.model_fields if trigger.model else {}).items():
             other, annotation = first.setdefault(field, (trigger.name, info.annotation))
@@ -381,7 +383,7 @@ def _conflicts(triggers: Mapping[str, TriggerSpec]) -> Iterator[str]:
                 )
 
 
-def _secrets(annotation: Any, path: str, above: frozenset[Any]) -> Iterator[str]:
+def _secrets(annotation: object, path: str, above: frozenset[object]) -> Iterator[str]:
     """Where an annotation holds a secret, however deep."""
     if isinstance(annotation, type) and issubclass(annotation, _SECRETS):
         yield path
@@ -392,7 +394,7 @@ def _secrets(annotation: Any, path: str, above: frozenset[Any]) -> Iterator[str]
             yield from _secrets(inner, f"{path}.{name}".removeprefix("."), above | {annotation})
 
 
-def _fields(annotation: type) -> Mapping[str, Any]:
+def _fields(annotation: type) -> Mapping[str, object]:
     if issubclass(annotation, BaseModel):
         return {name: each.annotation for name, each in annotation.model_fields.items()}
     if dataclasses.is_dataclass(annotation) or hasattr(annotation, "__total__"):

@@ -6,7 +6,7 @@ import random as _random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Final, Literal, Never
+from typing import Final, Literal, Never
 
 from pydantic import BaseModel
 
@@ -73,8 +73,8 @@ _UNSET: Final = _Unset()
 class When:
     """What `when` was called with, not yet checked."""
 
-    path: Any
-    tests: dict[Operator, Any]
+    path: object
+    tests: dict[Operator, object]
 
     def __str__(self) -> str:
         return ", ".join([repr(self.path), *(f"{name}={value!r}" for name, value in self.tests.items())])
@@ -85,17 +85,17 @@ class Link:
     """One arrow: from an outcome of a step to another step."""
 
     start: RouteStart
-    target: Any
+    target: object
 
 
 @dataclass(frozen=True, eq=False)
 class RouteStart:
     """An outcome of a step, ready for the arrow that says where it leads."""
 
-    source: Any
+    source: object
     outcome: Outcome = "ok"
     when: When | None = None
-    recovery: Any = None
+    recovery: object = None
 
     @property
     def plain(self) -> bool:
@@ -149,14 +149,14 @@ class Node:
         return RouteStart(self, "reject")
 
     def when(
-        self, path: str, *, equals: Any = _UNSET, greater_than: Any = _UNSET, less_than: Any = _UNSET
+        self, path: str, *, equals: object = _UNSET, greater_than: object = _UNSET, less_than: object = _UNSET
     ) -> RouteStart:
         """Follow the arrow only when a value of the state passes one test: `classify.when("score", less_than=3) >> ok`.
 
         path: where the value is, as "account.tier". Give exactly one of the tests; numbers are compared as decimals,
         a missing path is false. The first route that matches is taken, then the one without a condition.
         """
-        given: dict[Operator, Any] = {"equals": equals, "greater_than": greater_than, "less_than": less_than}
+        given: dict[Operator, object] = {"equals": equals, "greater_than": greater_than, "less_than": less_than}
         return RouteStart(self, when=When(path, {name: v for name, v in given.items() if v is not _UNSET}))
 
 
@@ -227,12 +227,12 @@ class Step(StepElement):
     transaction that records its completion.
     """
 
-    function: Callable[..., Any]
+    function: Callable[..., object]
     _: KW_ONLY
     retry: Retry | None = None
     output: str | None = None
     input: Mapping[str, str | Sequence[str]] | None = None
-    compensate: Callable[..., Any] | None = None
+    compensate: Callable[..., object] | None = None
     compensate_retry: Retry | None = None
     irreversible: bool = False
     compensatable: bool | None = None

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from .class_body import Body
 from .elements import Approval, Chain, Link, ManualStep, Operator, RouteStart, Step, StepElement, When
-from .spec import Condition, ErrorRoute, Route
+from .spec import Condition, ErrorRoute, Recovery, Route
 from .state_expressions import as_number, parse
 from .values import ValueNotJsonError, to_json
 
-_RECOVERIES = ("compensation", "undo")
+_RECOVERIES: tuple[Recovery, ...] = ("compensation", "undo")
 _PROPERTIES = {"error": ".on_error", "reject": ".on_reject"}
 
 
@@ -93,7 +92,7 @@ class _RouteReader:
             self.fault("starts from something that is no step; flow starts with its first step, whatever the trigger")
         return self._declared(self.source)
 
-    def _declared(self, element: Any) -> str | None:
+    def _declared(self, element: object) -> str | None:
         name = self.body.name_of(element)
         if name is None and isinstance(element, StepElement):
             self.fault(f"{self.body.label(element)} is no step of this class; declare it in the class body")
@@ -147,7 +146,7 @@ class _RouteReader:
         operator: Operator = next(iter(when.tests), "equals")
         return Condition(path=path or (), operator=operator, value=self._value(operator, when.tests.get(operator)))
 
-    def _value(self, operator: str, value: Any) -> Any:
+    def _value(self, operator: str, value: object) -> object:
         try:
             plain = to_json(value)
         except ValueNotJsonError as error:
@@ -174,7 +173,11 @@ class _RouteReader:
             first = f"{_start(self.body, replace(self.start, recovery=None))} >> {routes.error.target}"
             self.fault(f"{first} is there already; remove one of the two")
         else:
-            routes.error = ErrorRoute(target=target, recovery=self.start.recovery)
+            routes.error = ErrorRoute(target=target, recovery=_recovery(self.start))
+
+
+def _recovery(start: RouteStart) -> Recovery | None:
+    return next((known for known in _RECOVERIES if known == start.recovery), None)
 
 
 def _start(body: Body, start: RouteStart) -> str:
@@ -184,5 +187,5 @@ def _start(body: Body, start: RouteStart) -> str:
     return f"{name}{_PROPERTIES.get(start.outcome, '')}{condition}{recovery}"
 
 
-def _shown(body: Body, value: Any) -> str:
+def _shown(body: Body, value: object) -> str:
     return _start(body, value) if isinstance(value, RouteStart) else body.label(value)

@@ -19,7 +19,7 @@ from ..errors import PayloadError
 from .binding import members
 from .cron import zone
 from .spec import TriggerSpec
-from .values import ValueNotJsonError, fault, kind, located, sentence, to_json
+from .values import JsonObject, JsonValue, ValueNotJsonError, fault, kind, located, sentence, to_json
 
 CHANGED: Final = (
     "it does not come back from the database as it is, because the model validates, serialises or excludes it in a way "
@@ -30,7 +30,7 @@ CHANGED: Final = (
 Place = tuple[int | str, ...]
 
 
-def changes_when_read(model: type[BaseModel], instance: BaseModel, stored: Mapping[str, Any]) -> dict[str, str]:
+def changes_when_read(model: type[BaseModel], instance: BaseModel, stored: JsonObject) -> dict[str, str]:
     """What is wrong with each field that is not the same when the model is made anew from what is stored of it.
 
     model: by which it is read, the class of the instance or one above it. Values are not quoted, for they may be
@@ -59,12 +59,12 @@ def _refused(error: ValidationError) -> dict[str, str]:
     return {str((*each["loc"], "payload")[0]): f"{sentence(each, skip=1)}, as {CHANGED}" for each in errors}
 
 
-def _data(model: BaseModel) -> dict[str, Any]:
+def _data(model: BaseModel) -> dict[str, object]:
     """What the model holds: its fields, and what it takes besides."""
     return {**{name: getattr(model, name) for name in type(model).model_fields}, **(model.model_extra or {})}
 
 
-def _differences(gone: Any, back: Any, place: Place) -> Iterator[tuple[Place, Any]]:
+def _differences(gone: object, back: object, place: Place) -> Iterator[tuple[Place, object]]:
     """The innermost places at which the two are not the same, and what went from there."""
     if isinstance(gone, BaseModel) and type(gone) is type(back):
         gone, back = _data(gone), _data(back)
@@ -81,7 +81,7 @@ def _differences(gone: Any, back: Any, place: Place) -> Iterator[tuple[Place, An
         yield place, gone
 
 
-def _same(gone: Any, back: Any) -> bool:
+def _same(gone: object, back: object) -> bool:
     """Whether two values are the same; those of a class that cannot compare are when they have the same in them."""
     if type(gone) is type(back) and gone.__eq__(back) is NotImplemented and hasattr(gone, "__dict__"):
         return bool(vars(gone) == vars(back))
@@ -105,8 +105,8 @@ def scheduled_day() -> date:
 
 
 def validate(
-    trigger: TriggerSpec, payload: Any, *, window: datetime | None = None, now: datetime | None = None
-) -> dict[str, Any]:
+    trigger: TriggerSpec, payload: object, *, window: datetime | None = None, now: datetime | None = None
+) -> dict[str, JsonValue]:
     """The payload as JSON data, defaults filled in.
 
     payload: a mapping, an instance of the trigger's model, or None for an empty one. window: the cron window that
@@ -131,8 +131,8 @@ def validate(
 
 
 def validate_again(
-    trigger: TriggerSpec, stored: Mapping[str, Any], *, window: datetime | None = None, now: datetime | None = None
-) -> dict[str, Any]:
+    trigger: TriggerSpec, stored: JsonObject, *, window: datetime | None = None, now: datetime | None = None
+) -> dict[str, JsonValue]:
     """A stored payload for another run, with defaults for what the model has gained since.
 
     What is stored stays as it is. window, now: as for `validate`. Raises PayloadError where the model, as it is now,
@@ -157,7 +157,7 @@ def validate_again(
         raise PayloadError(message, invalid_types={_WHOLE: text}) from raised
 
 
-def without_generated(trigger: TriggerSpec, payload: Any, resolved: Mapping[str, Any]) -> dict[str, Any]:
+def without_generated(trigger: TriggerSpec, payload: object, resolved: JsonObject) -> dict[str, JsonValue]:
     """A resolved payload without what factories filled in, which differs from one start to the next."""
     if trigger.model is None:
         return dict(resolved)
@@ -171,7 +171,7 @@ def without_generated(trigger: TriggerSpec, payload: Any, resolved: Mapping[str,
     return {key: value for key, value in resolved.items() if key not in left_out}
 
 
-def _mapping(trigger: TriggerSpec, payload: Any) -> Mapping[Any, Any]:
+def _mapping(trigger: TriggerSpec, payload: object) -> Mapping[Any, object]:
     if payload is None:
         return {}
     if isinstance(payload, BaseModel):
@@ -184,7 +184,7 @@ def _mapping(trigger: TriggerSpec, payload: Any) -> Mapping[Any, Any]:
     )
 
 
-def _build(model: type[BaseModel], payload: Mapping[Any, Any]) -> BaseModel:
+def _build(model: type[BaseModel], payload: Mapping[object, object]) -> BaseModel:
     named = {key: value for key, value in payload.items() if isinstance(key, str)}
     return model.model_validate(named, by_alias=True, by_name=True)
 
@@ -199,7 +199,7 @@ def _schedule(trigger: TriggerSpec, moment: datetime | None) -> Iterator[None]:
         _scheduled.reset(token)
 
 
-def _unknown(model: type[BaseModel], payload: Mapping[Any, Any], prefix: str) -> Iterator[str]:
+def _unknown(model: type[BaseModel], payload: Mapping[object, object], prefix: str) -> Iterator[str]:
     """Keys that no field takes, also inside nested models; none where a model says itself what it does with extras."""
     names = _names(model)
     for key, value in payload.items():
@@ -227,7 +227,7 @@ def _aliases(alias: str | AliasPath | AliasChoices | None) -> Iterator[str]:
         yield alias
 
 
-def _nested(annotation: Any) -> type[BaseModel] | None:
+def _nested(annotation: object) -> type[BaseModel] | None:
     models = [each for each in members(annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
     return models[0] if len(models) == 1 else None
 
@@ -278,7 +278,7 @@ def _dotted(error: ErrorDetails) -> str:
     return ".".join(map(str, error["loc"]))
 
 
-def _resolved(trigger: TriggerSpec, instance: BaseModel) -> dict[str, Any]:
+def _resolved(trigger: TriggerSpec, instance: BaseModel) -> dict[str, JsonValue]:
     try:
         plain = to_json(instance)
     except ValueNotJsonError as error:
@@ -287,7 +287,8 @@ def _resolved(trigger: TriggerSpec, instance: BaseModel) -> dict[str, Any]:
         raise PayloadError(
             f"The payload does not fit trigger {trigger.name}: {name}: {text}.", invalid_types={name or _WHOLE: text}
         ) from error
-    return dict(plain)
+    assert isinstance(plain, dict), "a model is a mapping in JSON"
+    return plain
 
 
 def _field_of(path: str) -> tuple[str, str]:

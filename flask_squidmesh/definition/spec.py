@@ -2,80 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cached_property, reduce
+from functools import cached_property
 from graphlib import TopologicalSorter
-from operator import or_
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, TypeAdapter
 
-_Edges = Mapping[str, Collection[str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Precedence:
-    """A bit for each node; and for each node the bits of those that lead to it, its own among them in a circle."""
-
-    bit: Mapping[str, int]
-    before: Mapping[str, int]
-
-
-def precedence(edges: _Edges) -> Precedence:
-    """What leads to each node, at the price of its edges: joining two sets of bits takes no loop over their members."""
-    bit = {name: 1 << number for number, name in enumerate(edges)}
-    back = _reversed(edges)
-    before: dict[str, int] = {}
-    for group in _groups(edges, back):
-        entered_from = {each for name in group for each in back[name]}
-        outside = [before[name] | bit[name] for name in entered_from - group]
-        inside = [] if entered_from.isdisjoint(group) else [bit[name] for name in group]
-        before.update(dict.fromkeys(group, reduce(or_, outside + inside, 0)))
-    return Precedence(bit=bit, before=before)
-
-
-def _reversed(edges: _Edges) -> _Edges:
-    back: dict[str, list[str]] = {name: [] for name in edges}
-    for name, targets in edges.items():
-        for target in targets:
-            back[target].append(name)
-    return back
-
-
-def _groups(edges: _Edges, back: _Edges) -> Iterator[set[str]]:
-    """The nodes that lead to one another, else each by itself; every group after those that lead to it."""
-    placed: set[str] = set()
-    for start in reversed(_left(edges)):
-        group, waiting = set[str](), [start]
-        while waiting:
-            name = waiting.pop()
-            if name not in placed:
-                placed.add(name)
-                group.add(name)
-                waiting.extend(back[name])
-        if group:
-            yield group
-
-
-def _left(edges: _Edges) -> list[str]:
-    """All nodes as a walk leaves them: each after everything that it reached first through it."""
-    left, entered = list[str](), set[str]()
-    for start in edges:
-        path = [] if start in entered else [(start, iter(edges[start]))]
-        entered.add(start)
-        while path:
-            name, targets = path[-1]
-            following = next((each for each in targets if each not in entered), None)
-            if following is None:
-                left.append(name)
-                path.pop()
-            else:
-                entered.add(following)
-                path.append((following, iter(edges[following])))
-    return left
-
+from .precedence import precedence
+from .values import JsonObject, JsonValue
 
 StepKind = Literal["function", "wait", "log", "pause", "approval"]
 Recovery = Literal["compensation", "undo"]
@@ -88,7 +26,7 @@ class Condition:
 
     path: Path
     operator: Literal["equals", "greater_than", "less_than"]
-    value: Any
+    value: object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +64,95 @@ class RetryPolicy:
     on: tuple[type[BaseException], ...] = ()
 
 
+ONE_ATTEMPT: Final = RetryPolicy()
+
+
+class VisitSettings(NamedTuple):
+    """What is stored with a visit of a step, or with a compensation, and holds for it, whatever is deployed later.
+
+    aliases: other names of the step. entered_as: what it was called when the visit was made, where it is called
+    otherwise now. sources: from where in the state those inputs come that are not named as they are there. of, order:
+    the visit that a compensation undoes, and its turn.
+    """
+
+    kind: str | None = None
+    retry: RetryPolicy = ONE_ATTEMPT
+    aliases: tuple[str, ...] = ()
+    irreversible: bool = False
+    compensatable: bool = True
+    compensate: str | None = None
+    compensate_retry: RetryPolicy = ONE_ATTEMPT
+    transaction: bool = False
+    sources: Mapping[str, Path] = MappingProxyType({})
+    output: str | None = None
+    permission: str | None = None
+    entered_as: str | None = None
+    of: str | None = None
+    order: int = 0
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> VisitSettings:
+        """Those that were stored; what a later version has added is left out."""
+        settings = {name: value for name, value in stored.items() if name in _STORED}
+        if "max_attempts" in settings:
+            settings["retry"] = _policy(settings)
+            for name in _SPACING:
+                settings.pop(name, None)
+        if "compensate_retry" in settings:
+            settings["compensate_retry"] = _policy(settings["compensate_retry"])
+        if "aliases" in settings:
+            settings["aliases"] = tuple(settings["aliases"])
+        if "sources" in settings:
+            settings["sources"] = {name: tuple(path) for name, path in settings["sources"].items()}
+        return cls(**settings)
+
+    def stored(self) -> JsonObject:
+        """The same as it is stored, without what is usual."""
+        settings: dict[str, JsonValue] = {
+            "kind": self.kind,
+            "aliases": self.aliases,
+            "irreversible": self.irreversible,
+            "compensate": self.compensate,
+            "transaction": self.transaction,
+            "sources": self.sources,
+            "output": self.output,
+            "permission": self.permission,
+            "entered_as": self.entered_as,
+            "of": self.of,
+        }
+        settings = {name: value for name, value in settings.items() if value}
+        if self.retry is not ONE_ATTEMPT:
+            settings.update(_spacing(self.retry))
+        if not self.compensatable:
+            settings["compensatable"] = False
+        if self.of is not None:
+            settings["order"] = self.order
+        elif self.compensate is not None:
+            settings["compensate_retry"] = _spacing(self.compensate_retry)
+        return settings
+
+
+_SPACING: Final = ("max_attempts", "first", "most", "jitter")
+_STORED: Final = frozenset((*VisitSettings._fields, *_SPACING))
+
+
+def _policy(stored: Mapping[str, Any]) -> RetryPolicy:
+    first, most = stored.get("first"), stored.get("most")
+    return RetryPolicy(
+        max_attempts=stored.get("max_attempts", 1),
+        backoff=None if first is None or most is None else Backoff(first=first, most=most),
+        jitter=stored.get("jitter", 0.0),
+    )
+
+
+def _spacing(policy: RetryPolicy) -> JsonObject:
+    if policy.max_attempts == 1:
+        return {}
+    backoff = policy.backoff
+    spaced = {"first": backoff.first, "most": backoff.most} if backoff else {}
+    return {"max_attempts": policy.max_attempts, **spaced, "jitter": policy.jitter}
+
+
 Source = Literal["state", "payload", "context"]
 
 
@@ -144,7 +171,7 @@ class Parameter:
 class Compensation:
     """The function that undoes a step, and how often it is tried."""
 
-    function: Callable[..., Any]
+    function: Callable[..., object]
     name: str
     parameters: tuple[Parameter, ...]
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -157,7 +184,7 @@ class StepSpec:
     name: str
     aliases: tuple[str, ...] = ()
     kind: StepKind = "function"
-    function: Callable[..., Any] | None = None
+    function: Callable[..., object] | None = None
     parameters: tuple[Parameter, ...] = ()
     output: str | None = None
     after: tuple[str, ...] = ()
@@ -194,6 +221,28 @@ class StepSpec:
         """Whether the step's effect cannot be taken back, so that a replay asks first."""
         return self.irreversible or not self.compensatable
 
+    @property
+    def visit_settings(self) -> VisitSettings:
+        """What is stored with a visit of the step."""
+        return VisitSettings(
+            kind=self.kind,
+            retry=_timing(self.retry),
+            aliases=self.aliases,
+            irreversible=self.irreversible,
+            compensatable=not self.blocks_replay,
+            compensate=self.compensate.name if self.compensate else None,
+            compensate_retry=_timing(self.compensate.retry) if self.compensate else ONE_ATTEMPT,
+            transaction=self.transaction,
+            sources={each.name: each.path for each in self.parameters if each.path and each.path != (each.name,)},
+            output=self.output,
+            permission=self.permission,
+        )
+
+
+def _timing(policy: RetryPolicy) -> RetryPolicy:
+    """The policy without the exceptions that it names, which are looked up in the definition of today."""
+    return ONE_ATTEMPT if policy.max_attempts == 1 else replace(policy, on=())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerSpec:
@@ -228,6 +277,11 @@ class WorkflowSpec:
     def default_trigger(self) -> TriggerSpec:
         """The first trigger."""
         return next(iter(self.triggers.values()))
+
+    @cached_property
+    def visit_settings(self) -> Mapping[str, VisitSettings]:
+        """What is stored with visits, by step."""
+        return {name: step.visit_settings for name, step in self.steps.items()}
 
     @cached_property
     def step_names(self) -> Mapping[str, str]:

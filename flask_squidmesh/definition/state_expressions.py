@@ -6,15 +6,15 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from string import Formatter
-from typing import Any, Final
+from typing import Final
 
 from .spec import Condition, Path, Route
-from .values import kind
+from .values import JsonObject, kind
 
 MISSING: Final = object()
 
 
-def parse(path: Any) -> Path | None:
+def parse(path: object) -> Path | None:
     """A path from its text or its parts; None for anything that is not one."""
     parts = tuple(path.split(".")) if isinstance(path, str) else path
     if not isinstance(parts, (tuple, list)) or not parts:
@@ -22,9 +22,9 @@ def parse(path: Any) -> Path | None:
     return tuple(parts) if all(isinstance(part, str) and part.strip() for part in parts) else None
 
 
-def lookup(state: Mapping[str, Any], path: Path) -> Any:
+def lookup(state: JsonObject, path: Path) -> object:
     """The value at the path, or MISSING."""
-    value: Any = state
+    value: object = state
     for part in path:
         if not isinstance(value, Mapping) or part not in value:
             return MISSING
@@ -35,7 +35,7 @@ def lookup(state: Mapping[str, Any], path: Path) -> Any:
 class ConditionError(ValueError):
     """A value of the state cannot be compared with what a condition names. `path` is where it stands."""
 
-    def __init__(self, condition: Condition, found: Any) -> None:
+    def __init__(self, condition: Condition, found: object) -> None:
         self.path = ".".join(condition.path)
         wanted = condition.operator.replace("_", " ")
         super().__init__(
@@ -44,7 +44,7 @@ class ConditionError(ValueError):
         )
 
 
-def choose(routes: Sequence[Route], state: Mapping[str, Any]) -> Route | None:
+def choose(routes: Sequence[Route], state: JsonObject) -> Route | None:
     """The first route whose condition holds, else the one without a condition, else None.
 
     Raises ConditionError where a value cannot be compared.
@@ -60,17 +60,17 @@ def keys(routes: Iterable[Route]) -> frozenset[str]:
     return frozenset(route.condition.path[0] for route in routes if route.condition is not None)
 
 
-def _holds(condition: Condition, state: Mapping[str, Any]) -> bool:
+def _holds(condition: Condition, state: JsonObject) -> bool:
     found = lookup(state, condition.path)
     if found is MISSING:
         return False
     if condition.operator == "equals":
         return _same(found, condition.value)
-    left, right = _ordered(found, condition)
-    return bool(left > right) if condition.operator == "greater_than" else bool(left < right)
+    order = _order(found, condition)
+    return order > 0 if condition.operator == "greater_than" else order < 0
 
 
-def _same(found: Any, wanted: Any) -> bool:
+def _same(found: object, wanted: object) -> bool:
     number = as_number(wanted)
     if number is not None:
         return number == _as_decimal(found)
@@ -81,22 +81,24 @@ def _same(found: Any, wanted: Any) -> bool:
     return type(found) is type(wanted) and bool(found == wanted)
 
 
-def _ordered(found: Any, condition: Condition) -> tuple[Any, Any]:
-    number = as_number(condition.value)
-    left, right = (found, condition.value) if number is None else (_as_decimal(found), number)
-    if left is None or type(left) is not type(right):
-        raise ConditionError(condition, found)
-    return left, right
+def _order(found: object, condition: Condition) -> int:
+    """Below 0 where what was found is less than the condition's value, over 0 where it is greater."""
+    number, text = as_number(condition.value), condition.value
+    if number is not None and (left := _as_decimal(found)) is not None:
+        return (left > number) - (left < number)
+    if number is None and isinstance(text, str) and isinstance(found, str):
+        return (found > text) - (found < text)
+    raise ConditionError(condition, found)
 
 
-def as_number(value: Any) -> Decimal | None:
+def as_number(value: object) -> Decimal | None:
     """A number as a decimal; None for anything else, true and false included."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         return None
     return Decimal(str(value))
 
 
-def _as_decimal(found: Any) -> Decimal | None:
+def _as_decimal(found: object) -> Decimal | None:
     """A number of the state, where decimals are kept as text."""
     if not isinstance(found, str):
         return as_number(found)
@@ -112,7 +114,7 @@ _HIDDEN = "[redacted]"
 _LONGEST = 500
 
 
-def problems(template: Any) -> list[str]:
+def problems(template: object) -> list[str]:
     """What is wrong with a template, one clause each; empty if nothing is."""
     if not isinstance(template, str) or not template.strip():
         return [f"must be non-empty text, found {template!r}"]
@@ -136,7 +138,7 @@ def names(template: str) -> frozenset[str]:
     return frozenset(name for _, name, _, _ in Formatter().parse(template) if name)
 
 
-def render(template: str, values: Mapping[str, Any], hides: Callable[[str], bool] = lambda name: False) -> str:
+def render(template: str, values: JsonObject, hides: Callable[[str], bool] = lambda name: False) -> str:
     """The template with its names replaced, a missing or null one by "–", cut to 500 characters.
 
     hides: whether what stands under a name, at any depth, is not to be shown.
@@ -148,7 +150,7 @@ def render(template: str, values: Mapping[str, Any], hides: Callable[[str], bool
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def _revealed(name: str, value: Any, hides: Callable[[str], bool]) -> Any:
+def _revealed(name: str, value: object, hides: Callable[[str], bool]) -> object:
     if value is None:
         return None
     if hides(name):
@@ -162,7 +164,7 @@ def _revealed(name: str, value: Any, hides: Callable[[str], bool]) -> Any:
             return value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if value is None:
         return _ABSENT
     try:

@@ -24,7 +24,7 @@ JsonObject: TypeAlias = Mapping[str, JsonValue]
 ABOUT_KINDS = ("_type", "_parsing")
 
 
-def kind(value: Any) -> str:
+def kind(value: object) -> str:
     """What the value is, for people: "text", "a number", "null" ..."""
     if value is None:
         return "null"
@@ -80,7 +80,7 @@ class ValueNotJsonError(ValueError):
         super().__init__(f"The value at {path} cannot be stored: {reason}" if path else f"Cannot be stored: {reason}")
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: object) -> JsonValue:
     """The value as plain JSON data, by pydantic's JSON mode: models, dataclasses, decimals, dates, enums ...
 
     Raises ValueNotJsonError for anything else, for what is nested more than 100 levels deep, and for NaN, infinities,
@@ -92,7 +92,7 @@ def to_json(value: Any) -> Any:
         pass
     try:
         _examine(value, ())
-        plain = _converted(value)
+        plain: JsonValue = _converted(value)
     except ValueNotJsonError:
         raise
     except Exception as error:  # the value's own code, which may raise anything
@@ -112,13 +112,12 @@ class _NotPlainError(Exception):
     """The value is not made of the types of JSON alone, or is at fault somewhere."""
 
 
-def _copied(value: Any, deeper: int) -> Any:
+def _copied(value: Any, deeper: int) -> JsonValue:
     """A copy of plain JSON data. Raises _NotPlainError for all else, which takes longer to convert."""
     found = type(value)
-    if value is None or found is bool:
-        return value
-    if found in (str, int, float) and fault(value) is None:
-        return value
+    if value is None or found is bool or (found in (str, int, float) and fault(value) is None):
+        plain: JsonValue = value
+        return plain
     if found is dict and deeper and all(type(key) is str and fault(key) is None for key in value):
         return {key: _copied(each, deeper - 1) for key, each in value.items()}
     if found is list and deeper:
@@ -126,7 +125,7 @@ def _copied(value: Any, deeper: int) -> Any:
     raise _NotPlainError
 
 
-def step_output(value: Any) -> dict[str, Any]:
+def step_output(value: object) -> dict[str, JsonValue]:
     """What a step returned, as the mapping that joins the state; None is an empty one.
 
     Raises ValueNotJsonError if it is no mapping, pydantic model, dataclass or None, or holds what JSON cannot.
@@ -143,31 +142,31 @@ def step_output(value: Any) -> dict[str, Any]:
     return plain
 
 
-def fingerprint(value: Any) -> str:
+def fingerprint(value: object) -> str:
     """A hash that is the same for equal JSON data, whatever the order of its keys."""
     text = json.dumps(to_json(value), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def size_of(value: Any) -> int:
+def size_of(value: object) -> int:
     """How many bytes plain JSON data takes as text."""
     return len(_to_text(value).encode())
 
 
-def _is_data(value: Any) -> bool:
+def _is_data(value: object) -> bool:
     return is_dataclass(type(value))
 
 
-def _is_of(value: Any, *types: type) -> bool:
+def _is_of(value: object, *types: type) -> bool:
     """Whether the value is of one of the types, whatever it says of itself: a mock says what it is told to."""
     return issubclass(type(value), types)
 
 
-def _converted(value: Any) -> Any:
+def _converted(value: object) -> Any:
     return to_jsonable_python(value, by_alias=False, fallback=_mapping)
 
 
-def _mapping(value: Any) -> dict[Any, Any]:
+def _mapping(value: Any) -> dict[object, object]:
     if _is_of(value, Mapping):
         return dict(value)
     raise TypeError(
@@ -176,7 +175,7 @@ def _mapping(value: Any) -> dict[Any, Any]:
     )
 
 
-def _examine(value: Any, path: _Location, above: tuple[int, ...] = ()) -> None:
+def _examine(value: object, path: _Location, above: tuple[int, ...] = ()) -> None:
     """Refuse what pydantic would convert into something else than was meant.
 
     above: what the value is in, by identity.
@@ -204,10 +203,10 @@ def _misunderstood(value: Any) -> str | None:
     return None
 
 
-def _keys_that_become_one(value: Mapping[Any, Any]) -> tuple[Any, Any] | None:
+def _keys_that_become_one(value: Mapping[object, object]) -> tuple[object, object] | None:
     if all(type(key) is str for key in value):
         return None
-    known: dict[str, Any] = {}
+    known: dict[str, object] = {}
     for key in value:
         [text] = _converted({key: None})
         if text in known:
@@ -216,7 +215,7 @@ def _keys_that_become_one(value: Mapping[Any, Any]) -> tuple[Any, Any] | None:
     return None
 
 
-def _leaves(value: Any, path: _Location) -> Iterator[tuple[_Location, Any]]:
+def _leaves(value: object, path: _Location) -> Iterator[tuple[_Location, object]]:
     if isinstance(value, dict):
         for key, each in value.items():
             yield (*path, "(key)"), key
@@ -262,7 +261,7 @@ def is_storable(text: str) -> bool:
     return fault(text) is None
 
 
-def fault(leaf: Any) -> str | None:
+def fault(leaf: object) -> str | None:
     """Why a number or text cannot be stored; None where it can."""
     if (isinstance(leaf, float) and not math.isfinite(leaf)) or (isinstance(leaf, Decimal) and not leaf.is_finite()):
         return "a number must be finite, found NaN or an infinity"
@@ -275,7 +274,7 @@ def fault(leaf: Any) -> str | None:
     return None
 
 
-def _culprit(value: Any, error: Exception) -> tuple[_Location, str]:
+def _culprit(value: object, error: Exception) -> tuple[_Location, str]:
     """The innermost part that cannot be converted by itself, and why."""
     path: list[int | str] = []
     seen: set[int] = set()
@@ -289,7 +288,7 @@ def _culprit(value: Any, error: Exception) -> tuple[_Location, str]:
     return tuple(path), _reason(error)
 
 
-def _failing_child(value: Any) -> tuple[int | str, Any, Exception] | None:
+def _failing_child(value: object) -> tuple[int | str, object, Exception] | None:
     try:
         children = _children(value)
     except Exception:  # the value itself cannot be read
@@ -327,7 +326,7 @@ def _reason(error: Exception) -> str:
     return f"it cannot be read ({type(error).__name__})"
 
 
-def _children(value: Any) -> Iterable[tuple[Any, Any]]:
+def _children(value: Any) -> Iterable[tuple[Any, object]]:
     if _is_of(value, Mapping):
         return list(value.items())
     if _is_of(value, list, tuple, set, frozenset, deque):

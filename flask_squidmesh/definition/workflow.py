@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..errors import ConfigurationError, UnknownWorkflowError, given
 from .builder import build, check_abstract
@@ -31,7 +31,7 @@ class Workflow:
     flow: ClassVar[Sequence[Chain | StepElement] | None] = None
     __squidmesh__: ClassVar[WorkflowSpec]
 
-    def __init_subclass__(cls, *, abstract: bool = False, **options: Any) -> None:
+    def __init_subclass__(cls, *, abstract: bool = False, **options: object) -> None:
         super().__init_subclass__(**options)
         if abstract:
             check_abstract(cls)
@@ -81,7 +81,7 @@ class Registry:
             )
         return spec
 
-    def _find(self, workflow: Any) -> WorkflowSpec | None:
+    def _find(self, workflow: object) -> WorkflowSpec | None:
         if isinstance(workflow, str):
             return self._specs.get(self._names.get(workflow, ""))
         spec = _spec_of(workflow)
@@ -97,7 +97,7 @@ class Registry:
         return len(self._specs)
 
 
-def _spec_of(workflow: Any) -> WorkflowSpec | None:
+def _spec_of(workflow: object) -> WorkflowSpec | None:
     if not isinstance(workflow, type) or not issubclass(workflow, Workflow):
         return None
     return vars(workflow).get("__squidmesh__")

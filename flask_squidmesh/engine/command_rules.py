@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from ..definition.spec import WorkflowSpec
 from ..definition.values import fingerprint
@@ -33,10 +33,10 @@ from .command_effects import (
     as_data,
 )
 from .facts import RunFact, StepFact
+from .kept_decisions import DecisionKept, DecisionKind
 from .replay_rules import unsafe_steps
 from .transitions import TERMINAL
 
-DecisionKind = Literal["pause", "approval", "interrupted", "incident"]
 STANDSTILLS: tuple[DecisionKind, ...] = ("interrupted", "incident")
 """Steps that do not go on by themselves: nobody knows what came of them, or they could not begin."""
 
@@ -77,7 +77,7 @@ class ActionFacts:
     failed_compensations: tuple[str, ...] = ()
     needs: str | None = None
     acknowledged: bool = False
-    unsafe: tuple[Mapping[str, Any], ...] = ()
+    unsafe: tuple[Blocking, ...] = ()
     undoes: tuple[str, ...] = ()
     irreversible: frozenset[str] = frozenset()
     declared: frozenset[str] | None = frozenset()
@@ -213,7 +213,7 @@ def action_facts(
 
 
 def _opened(
-    step_run: StepFact, decision: Mapping[str, Any], spec: WorkflowSpec | None, completed: frozenset[str]
+    step_run: StepFact, decision: DecisionKept, spec: WorkflowSpec | None, completed: frozenset[str]
 ) -> OpenDecision:
     compensation = step_run.kind == "compensation"
     ok = () if compensation else _followers(step_run, decision, spec, completed)
@@ -232,10 +232,10 @@ def _opened(
 
 
 def _followers(
-    step_run: StepFact, decision: Mapping[str, Any], spec: WorkflowSpec | None, completed: frozenset[str]
+    step_run: StepFact, decision: DecisionKept, spec: WorkflowSpec | None, completed: frozenset[str]
 ) -> tuple[str, ...]:
-    if decision.get("ok") is not None:
-        return (decision["ok"],)
+    if (ok := decision.get("ok")) is not None:
+        return (ok,)
     if spec is None or (spec.style == "flow" and decision["kind"] not in STANDSTILLS):
         return ()
     if step_run.step not in spec.steps:
@@ -380,7 +380,7 @@ def _replay(facts: ActionFacts) -> _Possible | _No:
     if facts.payload_unfit is not None:
         return _No("payload_unfit", facts.payload_unfit)
     if facts.unsafe:
-        return _No("unsafe_replay", UnsafeReplay(blocked_by=tuple(Blocking(**step) for step in facts.unsafe)))
+        return _No("unsafe_replay", UnsafeReplay(blocked_by=facts.unsafe))
     return [(None, NewRun())]
 
 

@@ -1,114 +1,22 @@
-"""What deciding is told, and what it answers with: rows to write and signals to send once they are committed.
+"""What deciding is told: the run and its step runs as they stand, what was read beside them, and what happened.
 
-RunFact and StepFact are tuples, because each step copies some, and that takes a dataclass ten times as long.
+What each step makes anew is a tuple, because a dataclass takes ten times as long.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
-from ..definition.spec import Backoff, Parameter, RetryPolicy, StepSpec
-from ..definition.values import size_of
+from ..definition.spec import VisitSettings, WorkflowSpec
+from ..definition.values import JsonObject, JsonValue
+from ..errors import ErrorRecord
+from .changes import NewStepRun, RowsToRead, RunColumns, StepColumns
+from .kept_decisions import DecisionEvent, DecisionKept, DecisionKind
 from .transitions import RunStatus, StepStatus
-
-
-@dataclass(slots=True, kw_only=True)
-class NewStepRun:
-    """A visit or a compensation to insert, due at `due_at`, or at once. delivered: whether it gets a dispatch.
-    claimed: whether the deliverer of the step before goes on with it."""
-
-    id: str
-    kind: str
-    step: str
-    visit: int
-    status: StepStatus
-    sees: int
-    settings: Mapping[str, Any]
-    missing: int = 0
-    failure: Mapping[str, Any] | None = None
-    decision: Mapping[str, Any] | None = None
-    decide_by: datetime | None = None
-    due_at: datetime | None = None
-    delivered: bool = True
-    claimed: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class NewDispatch:
-    """Work to deliver for a step run that exists already."""
-
-    step_run_id: str
-    kind: str
-    step: str
-    due_at: datetime
-
-
-@dataclass(slots=True, kw_only=True)
-class NewAttempt:
-    """An attempt that ended."""
-
-    step_run_id: str
-    number: int
-    status: str
-    worker: str | None
-    error: Mapping[str, Any] | None
-    started_at: datetime
-    finished_at: datetime
-
-
-@dataclass(slots=True, kw_only=True)
-class NewAuditEvent:
-    """A line for the audit."""
-
-    type: str
-    step: str | None = None
-    visit: int | None = None
-    actor: Any = None
-    comment: str | None = None
-    metadata: Mapping[str, Any] | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class PendingSignal:
-    """A signal to send after the commit: its name in `signals`, and what it says beside the run's own facts."""
-
-    signal: str
-    data: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Changes:
-    """Everything one decision changes. `run` holds columns of the run; `updated` columns by step run id;
-    `ended` the step runs whose dispatch goes away, `released` those whose claim ends and when they are due again,
-    `left` those that ended and why what follows is for a process of another version to decide."""
-
-    run: dict[str, Any] = field(default_factory=dict)
-    entered: list[NewStepRun] = field(default_factory=list)
-    updated: dict[str, dict[str, Any]] = field(default_factory=dict)
-    attempts: list[NewAttempt] = field(default_factory=list)
-    dispatched: list[NewDispatch] = field(default_factory=list)
-    ended: list[str] = field(default_factory=list)
-    released: dict[str, datetime] = field(default_factory=dict)
-    left: dict[str, str] = field(default_factory=dict)
-    audit: list[NewAuditEvent] = field(default_factory=list)
-    notices: list[PendingSignal] = field(default_factory=list)
-
-    def update(self, step_run_id: str, **columns: Any) -> None:
-        """Set columns of a step run that exists."""
-        self.updated.setdefault(step_run_id, {}).update(columns)
-
-    def notice(self, signal: str, **data: Any) -> None:
-        """Send the signal after the commit."""
-        self.notices.append(PendingSignal(signal=signal, data=data))
-
-
-RowsToRead = Literal["open", "completed"]
-"""Step runs of a run that deciding may ask for: those that have not ended, and the visits that completed."""
 
 COUNTERS: Final = ("attempt", "max_attempts", "remaining", "open_steps", "retrying_steps", "needs_count", "redefined")
 
@@ -135,10 +43,10 @@ class RunFact(NamedTuple):
     needs_due_at: datetime | None
     needs_since: datetime | None
     compensation: str | None
-    error: Mapping[str, Any] | None
+    error: ErrorRecord | None
     acknowledged_at: datetime | None
     started_at: datetime | None
-    actor: Any
+    actor: JsonValue
     attempt: int = 0
     max_attempts: int = 0
     due_at: datetime | None = None
@@ -154,9 +62,10 @@ class RunFact(NamedTuple):
 _RUN_NAMES: Final = frozenset(RunFact._fields)
 
 
-def fact_after(run: RunFact, moved: Mapping[str, Any], revision: int) -> RunFact:
+def fact_after(run: RunFact, moved: RunColumns, revision: int) -> RunFact:
     """The run once these columns are written, and the revision it has then."""
-    return run._replace(**{name: value for name, value in moved.items() if name in _RUN_NAMES}, revision=revision)
+    columns: dict[str, Any] = {name: value for name, value in moved.items() if name in _RUN_NAMES}
+    return run._replace(**columns, revision=revision)
 
 
 class StepFact(NamedTuple):
@@ -176,9 +85,9 @@ class StepFact(NamedTuple):
     missing: int
     attempts: int
     abandoned: int
-    settings: Mapping[str, Any]
-    failure: Mapping[str, Any] | None
-    decision: Mapping[str, Any] | None
+    settings: VisitSettings
+    failure: ErrorRecord | None
+    decision: DecisionKept | None
     due_at: datetime | None
     decide_by: datetime | None
     started_at: datetime | None
@@ -186,7 +95,7 @@ class StepFact(NamedTuple):
     @property
     def irreversible(self) -> bool:
         """Whether the visit's effect cannot be undone, as declared when the visit was made."""
-        return bool(self.settings.get("irreversible"))
+        return self.settings.irreversible
 
     @property
     def asked_at(self) -> datetime | None:
@@ -196,7 +105,7 @@ class StepFact(NamedTuple):
     @property
     def lasts(self) -> bool:
         """Whether the visit completed with an effect that cannot be taken back, so that a repetition is asked for."""
-        reversible = not self.irreversible and self.settings.get("compensatable", True)
+        reversible = not self.irreversible and self.settings.compensatable
         return self.status == "completed" and not reversible
 
     @property
@@ -205,25 +114,29 @@ class StepFact(NamedTuple):
         return self.status == "pending" and self.attempts > 0 and self.due_at is not None
 
     @property
-    def compensate(self) -> str | None:
-        """Name of the function that undoes the visit."""
-        return self.settings.get("compensate")
+    def asks(self) -> DecisionKind | None:
+        """What kind of decision is, or was, asked at it."""
+        return self.decision["kind"] if self.decision else None
 
     @property
-    def retry(self) -> RetryPolicy:
-        """The retry policy stored with the visit."""
-        first, most = self.settings.get("first"), self.settings.get("most")
-        return RetryPolicy(
-            max_attempts=self.settings.get("max_attempts", 1),
-            backoff=None if first is None or most is None else Backoff(first=first, most=most),
-            jitter=self.settings.get("jitter", 0.0),
-        )
+    def compensate(self) -> str | None:
+        """Name of the function that undoes the visit."""
+        return self.settings.compensate
 
 
-def asked_since(decision: Mapping[str, Any] | None, started_at: datetime | None) -> datetime | None:
+def asked_since(decision: DecisionKept | None, started_at: datetime | None) -> datetime | None:
     """When the decision was opened: its own time, which a step that has not begun has alone, or the visit's."""
-    since = (decision or {}).get("since")
+    since = decision.get("since") if decision else None
     return datetime.fromisoformat(since) if since else started_at
+
+
+_STEP_NAMES: Final = frozenset(StepFact._fields)
+
+
+def step_after(row: StepFact, columns: StepColumns) -> StepFact:
+    """The step run once these columns are written."""
+    known: dict[str, Any] = {name: value for name, value in columns.items() if name in _STEP_NAMES}
+    return row._replace(**known)
 
 
 def entered(run_id: str, row: NewStepRun) -> StepFact:
@@ -249,41 +162,6 @@ def entered(run_id: str, row: NewStepRun) -> StepFact:
     )
 
 
-def settings_of(step: StepSpec) -> dict[str, Any]:
-    """What is stored with a visit of the step and holds for it, whatever is deployed later; but for what is usual."""
-    settings: dict[str, Any] = {"kind": step.kind, **_retry(step.retry)}
-    if step.aliases:
-        settings["aliases"] = list(step.aliases)
-    if step.irreversible:
-        settings["irreversible"] = True
-    if step.blocks_replay:
-        settings["compensatable"] = False
-    if step.compensate:
-        settings |= {"compensate": step.compensate.name, "compensate_retry": _retry(step.compensate.retry)}
-    if step.transaction:
-        settings["transaction"] = True
-    if sources := _sources(step.parameters):
-        settings["sources"] = sources
-    if step.output is not None:
-        settings["output"] = step.output
-    if step.permission is not None:
-        settings["permission"] = step.permission
-    return settings
-
-
-def _sources(parameters: Iterable[Parameter]) -> dict[str, list[str]]:
-    """From where in the state those inputs come that are not named as they are there."""
-    return {each.name: list(each.path) for each in parameters if each.path and each.path != (each.name,)}
-
-
-def _retry(policy: RetryPolicy) -> dict[str, Any]:
-    if policy.max_attempts == 1:
-        return {}
-    backoff = policy.backoff
-    spaced = {"first": backoff.first, "most": backoff.most} if backoff else {}
-    return {"max_attempts": policy.max_attempts, **spaced, "jitter": policy.jitter}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """How an attempt failed.
@@ -294,7 +172,7 @@ class Failure:
     the log alone.
     """
 
-    error: Mapping[str, Any]
+    error: ErrorRecord
     final: bool = False
     asked: bool = False
     certain: bool = False
@@ -308,71 +186,208 @@ class Performed(NamedTuple):
     number: int
     worker: str | None
     started_at: datetime
-    input: Mapping[str, Any] | None = None
+    input: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decider:
     """Who took a control call, and what was said."""
 
-    actor: Any
+    actor: JsonValue
     comment: str | None = None
-    metadata: Mapping[str, Any] | None = None
+    metadata: JsonObject | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionContext:
-    """What deciding needs beside the run and the step run.
+class Adoption(NamedTuple):
+    """That the run is brought to the definition that decides. rows: all its step runs. loaded_at: when the process was
+    started that knows the definition."""
+
+    rows: Sequence[StepFact]
+    loaded_at: datetime
+
+
+def _shows(name: str) -> bool:
+    return False
+
+
+class DecisionContext(NamedTuple):
+    """What deciding looks at beside the run and the step run.
 
     state: values for conditions and prompts. visits: how often the run has entered the steps that may follow.
     lasting: in a run whose definition has changed, the steps that completed and must not be repeated unasked.
     joins: rows of dependents that count their dependencies. decisions: the other open decisions of the run.
     compensations: all compensation rows of the run. hides: whether prompts may not show what has this name.
+    adoption: where the run followed another definition. left_to: why what follows from a visit that ends is for a
+    process of another version to decide; None where it is for this one. The visit is closed then, and what follows is
+    due. read: rows that deciding has asked for.
     """
 
-    state: Mapping[str, Any] = field(default_factory=dict)
-    visits: Mapping[str, int] = field(default_factory=dict)
+    state: JsonObject = MappingProxyType({})
+    visits: Mapping[str, int] = MappingProxyType({})
     lasting: frozenset[str] = frozenset()
-    joins: Mapping[str, StepFact] = field(default_factory=dict)
+    joins: Mapping[str, StepFact] = MappingProxyType({})
     decisions: Sequence[StepFact] = ()
     compensations: Sequence[StepFact] = ()
-    hides: Callable[[str], bool] = lambda name: False
+    hides: Callable[[str], bool] = _shows
+    adoption: Adoption | None = None
+    left_to: str | None = None
+    read: Mapping[RowsToRead, Sequence[StepFact]] = MappingProxyType({})
 
 
-MOST_COPIED: Final = 10_000
-FAILED_BY_OPERATOR = "failed_by_operator"
-_VARYING = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,}|\d+", re.IGNORECASE)
+class DecisionState(NamedTuple):
+    """What a decision is taken on: the workflow as this process knows it, the run, the moment, and what lies around."""
+
+    spec: WorkflowSpec
+    run: RunFact
+    now: datetime
+    new_id: Callable[[], str]
+    context: DecisionContext = DecisionContext()
 
 
-def error(
-    type: str, message: str, *, code: str | None = None, details: Any = None, retryable: bool = False
-) -> dict[str, Any]:
-    """An error of our own as it is stored."""
-    return {
-        "type": type,
-        "message": message,
-        "code": code,
-        "details": details,
-        "traceback": None,
-        "retryable": retryable,
-    }
+class RunStarted(NamedTuple):
+    """A run begins: with its first steps, or, as a replay, at one step with what came before copied.
+
+    done: in dependency style, the steps that were copied. failure: what led there before, by an error route.
+    """
+
+    at_step: str | None = None
+    done: Collection[str] = ()
+    failure: ErrorRecord | None = None
 
 
-def failed_by_operator(said: str) -> dict[str, Any]:
-    """The error of a step that a person counts as failed."""
-    return error("FailedByOperator", said, code=FAILED_BY_OPERATOR)
+class AttemptCompleted(NamedTuple):
+    """The attempt succeeded with an output that is already under its key."""
+
+    visit: StepFact
+    output: JsonObject
+    performed: Performed
 
 
-def brief(stored: Mapping[str, Any], attempt: int) -> Mapping[str, Any]:
-    """The error without bulky details, which are kept once, with the attempt that failed."""
-    size = size_of(stored.get("details"))
-    if size <= MOST_COPIED:
-        return stored
-    return {**stored, "details": {"omitted": f"They are {size} bytes of JSON and stand with attempt {attempt}."}}
+class AttemptFailed(NamedTuple):
+    """The attempt failed."""
+
+    visit: StepFact
+    failure: Failure
+    performed: Performed
 
 
-def fingerprint(workflow: str, step: str | None, stored: Mapping[str, Any]) -> str:
-    """The same text for errors that differ only in numbers and ids, at the same step of the same workflow."""
-    message = _VARYING.sub("#", str(stored.get("message") or ""))
-    parts = (workflow, step or "", str(stored.get("type") or ""), str(stored.get("code") or ""), message)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+class InputRefused(NamedTuple):
+    """The claimed step did not begin, because its input cannot be made: no attempt was made and nothing happened."""
+
+    visit: StepFact
+    error: ErrorRecord
+
+
+class AttemptAbandoned(NamedTuple):
+    """The claim was lost. most: lost attempts in a row after which a person has to look."""
+
+    visit: StepFact
+    performed: Performed
+    most: int
+
+
+class DefinitionChanged(NamedTuple):
+    """Nothing but that the run is brought to another definition."""
+
+
+class FollowUpDue(NamedTuple):
+    """A visit ended in a process that might not decide what follows. error: where it failed."""
+
+    visit: StepFact
+    error: ErrorRecord | None
+
+
+class DecisionAnswered(NamedTuple):
+    """A person approved, rejected or resumed a manual step."""
+
+    visit: StepFact
+    event: DecisionEvent
+    decider: Decider
+
+
+class ApprovalGiven(NamedTuple):
+    """A person approved, and others have to approve too."""
+
+    visit: StepFact
+    decider: Decider
+
+
+class StepResolved(NamedTuple):
+    """A person says that a step that was interrupted, or did not begin, took effect, with this output."""
+
+    visit: StepFact
+    output: JsonObject
+    decider: Decider
+
+
+class StepGivenUp(NamedTuple):
+    """A person says that a step that was interrupted, or did not begin, has failed."""
+
+    visit: StepFact
+    error: ErrorRecord
+    decider: Decider
+
+
+class AttemptGivenUp(NamedTuple):
+    """A person waits no longer for the executing attempt: its claim is gone, and what it says is dropped."""
+
+    visit: StepFact
+    error: ErrorRecord
+    decider: Decider
+    performed: Performed
+
+
+class StepRetried(NamedTuple):
+    """A person has a step attempted again that was interrupted or did not begin."""
+
+    visit: StepFact
+    decider: Decider
+
+
+class RunCancelled(NamedTuple):
+    """A person cancels: what is not executing ends now, what is executing ends the run when it ends."""
+
+    decider: Decider
+    compensate: bool
+
+
+class CompensationRetried(NamedTuple):
+    """A person has the failed compensations tried again."""
+
+    decider: Decider
+
+
+class RunReplayed(NamedTuple):
+    """A person had the run replayed as another. begins: for the audit, where that begins."""
+
+    decider: Decider
+    run_id: str
+    begins: JsonObject
+
+
+class FailureAcknowledged(NamedTuple):
+    """A person has taken note of the failure."""
+
+    decider: Decider
+
+
+Fact = (
+    AttemptCompleted
+    | AttemptFailed
+    | RunStarted
+    | InputRefused
+    | AttemptAbandoned
+    | DefinitionChanged
+    | FollowUpDue
+    | DecisionAnswered
+    | ApprovalGiven
+    | StepResolved
+    | StepGivenUp
+    | AttemptGivenUp
+    | StepRetried
+    | RunCancelled
+    | CompensationRetried
+    | RunReplayed
+    | FailureAcknowledged
+)
+"""All that can happen to a run."""

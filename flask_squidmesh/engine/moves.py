@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from ..definition.spec import WorkflowSpec
+from .changes import RunColumns
 from .facts import RunFact, StepFact
 from .transitions import ImpossibleMoveError, RunStatus, StepStatus, may_move, step_may_move
 
@@ -22,11 +22,11 @@ def check_step_move(row: StepFact, current: StepStatus, to: StepStatus) -> None:
         raise ImpossibleMoveError(f"Run {row.run_id}: {row.kind} {row.step}#{row.visit}", current, to)
 
 
-def claimed(spec: WorkflowSpec, run: RunFact, visit: StepFact, now: datetime) -> tuple[StepFact, dict[str, Any]]:
+def claimed(spec: WorkflowSpec, run: RunFact, visit: StepFact, now: datetime) -> tuple[StepFact, RunColumns]:
     """The step run as its next attempt begins, and the columns of the run that change with it."""
     check_step_move(visit, visit.status, "running")
     begun = visit._replace(status="running", attempts=visit.attempts + 1, due_at=None)
-    moved: dict[str, Any] = {}
+    moved: RunColumns = {}
     if visit.kind == "step":
         if spec.style == "flow":
             moved = {"due_at": None, "attempt": begun.attempts}

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from ..definition.spec import WorkflowSpec
+from ..definition.spec import VisitSettings, WorkflowSpec
 from .approvals import wanted
+from .command_effects import Blocking
 from .facts import StepFact
 
 MANUAL: Final = ("approval", "pause")
 
 
-def unsafe_steps(step_runs: Sequence[StepFact]) -> tuple[dict[str, Any], ...]:
+def unsafe_steps(step_runs: Sequence[StepFact]) -> tuple[Blocking, ...]:
     """The steps that stand in the way of a replay, each once, in the order they were first entered.
 
-    Each is {step, irreversible, compensatable, status, reason}; reason is completed, or may_have_taken_effect for a
-    step that began and did not complete. That a step was compensated since does not make it safe.
+    That a step was compensated since does not make it safe.
     """
-    blocking: dict[str, dict[str, Any]] = {}
+    blocking: dict[str, Blocking] = {}
     for step_run in step_runs:
         if step_run.kind == "step" and _cannot_be_undone(step_run.settings) and _may_have_taken_effect(step_run):
             known = blocking.get(step_run.step)
-            if known is None or known["status"] != "completed":
+            if known is None or known.status != "completed":
                 blocking[step_run.step] = _described(step_run)
     return tuple(blocking.values())
 
 
-def _cannot_be_undone(settings: Mapping[str, Any]) -> bool:
-    return bool(settings.get("irreversible")) or not settings.get("compensatable", True)
+def _cannot_be_undone(settings: VisitSettings) -> bool:
+    return settings.irreversible or not settings.compensatable
 
 
 def _may_have_taken_effect(step_run: StepFact) -> bool:
@@ -39,15 +39,15 @@ def _may_have_taken_effect(step_run: StepFact) -> bool:
     return step_run.status == "completed" or step_run.attempts > 0
 
 
-def _described(step_run: StepFact) -> dict[str, Any]:
+def _described(step_run: StepFact) -> Blocking:
     irreversible = step_run.irreversible
-    return {
-        "step": step_run.step,
-        "irreversible": irreversible,
-        "compensatable": not irreversible and bool(step_run.settings.get("compensatable", True)),
-        "status": step_run.status,
-        "reason": "completed" if step_run.status == "completed" else "may_have_taken_effect",
-    }
+    return Blocking(
+        step=step_run.step,
+        irreversible=irreversible,
+        compensatable=not irreversible and step_run.settings.compensatable,
+        status=step_run.status,
+        reason="completed" if step_run.status == "completed" else "may_have_taken_effect",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +86,16 @@ def asking_again(
 
 def _decisions_among(spec: WorkflowSpec, copied: Sequence[StepFact]) -> list[StepFact]:
     """The last visit to each decision that the workflow still declares, in the order they were taken."""
-    taken = sorted((row for row in copied if row.settings.get("kind") in MANUAL), key=lambda row: row.position or 0)
+    taken = sorted((row for row in copied if row.settings.kind in MANUAL), key=lambda row: row.position or 0)
     last = {row.step: row for row in taken if row.step in spec.steps and spec.steps[row.step].manual}
     return sorted(last.values(), key=lambda row: row.position or 0)
 
 
 def _takes_several(spec: WorkflowSpec, row: StepFact) -> bool:
     """Whether it took, or takes by the definition of now, several people or somebody other than who started the run."""
-    step, decision = spec.steps[row.step], row.decision or {}
-    return wanted(decision) > 1 or bool(decision.get("not_starter")) or step.approvals > 1 or step.not_starter
+    step, decision = spec.steps[row.step], row.decision
+    took_several = decision is not None and (wanted(decision) > 1 or decision.get("not_starter", False))
+    return took_several or step.approvals > 1 or step.not_starter
 
 
 def copied_steps(spec: WorkflowSpec, step_runs: Sequence[StepFact], from_step: str) -> list[StepFact] | None:

@@ -14,6 +14,7 @@ from ..definition.workflow import Registry
 from ..engine.approvals import wanted
 from ..engine.command_rules import STANDSTILLS, ActionFacts, decision_actions, open_decisions
 from ..engine.facts import StepFact, asked_since
+from ..engine.kept_decisions import DecisionKept
 from ..errors import FilterError
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, summary_of
@@ -22,7 +23,7 @@ from .operator_status import NOW, STUCK_AFTER, UNTAKEN, Query, UnionQuery, momen
 from .reason_facts import StuckWork, UndoFailure
 from .results import Count, DecisionView, Inbox, InboxItem
 from .run_list import QUERIES_KEPT, Columns, check_limit
-from .run_record import DecisionKept, Row, approvals_in, in_order, spec_of, step_facts
+from .run_record import Row, approvals_in, in_order, spec_of, step_facts
 
 DUE_SOON: Final = 0.25
 

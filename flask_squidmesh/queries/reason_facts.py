@@ -5,30 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import ClassVar, Literal
 
 from ..definition.values import JsonObject
 from ..engine.command_effects import Blocking, Details
+from ..engine.kept_decisions import Approved
 from ..errors import ErrorRecord
-
-
-class Approved(TypedDict):
-    """An approval that was given. actor: who gave it, as recorded. at: ISO 8601 text."""
-
-    actor: Any
-    comment: str | None
-    at: str
-
-
-class ApproverRules(TypedDict, total=False):
-    """Who may approve. approvals, given: how many people have to, and who has. not_starter: whoever started the run may
-    not; starters: who else counts as that person, because they started a run that this one replays.
-    """
-
-    approvals: int
-    given: list[Approved]
-    not_starter: bool
-    starters: list[str]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

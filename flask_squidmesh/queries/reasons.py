@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from ..engine.approvals import wanted
 from ..engine.command_rules import STANDSTILLS
+from ..engine.kept_decisions import DecisionKept
 from ..engine.transitions import TERMINAL
 from ..errors import ErrorRecord
 from .inbox import deadline
@@ -38,7 +39,7 @@ from .reason_facts import (
     WaitingUntil,
     WorkerLost,
 )
-from .run_record import DecisionKept, Row, RunRecord, approvals_in
+from .run_record import Row, RunRecord, approvals_in
 from .step_results import declared_order, step_run_status
 
 

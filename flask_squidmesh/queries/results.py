@@ -9,9 +9,10 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from ..definition.values import JsonObject
 from ..engine.command_rules import NextAction, Refusal
+from ..engine.kept_decisions import Approved, ApproverRules
 from ..errors import ErrorRecord
 from ..storage.summaries import RunSummary, document_of, plain
-from .reason_facts import Approved, ApproverRules, Evidence, ReasonFacts, StuckWork, UndoFailure
+from .reason_facts import Evidence, ReasonFacts, StuckWork, UndoFailure
 
 
 class DecisionTargets(TypedDict):

@@ -11,11 +11,10 @@ import sqlalchemy as sa
 
 from ..definition.spec import Condition, StepSpec, WorkflowSpec
 from ..definition.workflow import Registry
-from ..engine.facts import settings_of
 from ..engine.transitions import TERMINAL
 from ..storage.scope import Scope
 from .results import Graph, GraphEdge, GraphNode
-from .run_record import Row, RunRecord, read_record
+from .run_record import Row, RunRecord, read_record, settings_at
 from .step_results import declared_order, step_run_status
 
 Move = tuple[str, str, str]
@@ -54,7 +53,7 @@ def outline(spec: WorkflowSpec) -> Graph:
             current=False,
             visits=0,
             irreversible=spec.steps[name].irreversible,
-            compensate=settings_of(spec.steps[name]).get("compensate"),
+            compensate=spec.visit_settings[name].compensate,
             compensation=None,
         )
         for name in declared_order(spec)
@@ -78,17 +77,17 @@ def _nodes(record: RunRecord) -> Iterator[GraphNode]:
 
 def _node(record: RunRecord, name: str, row: Row | None) -> GraphNode:
     step = record.spec.steps.get(name) if record.spec else None
-    settings = row["settings"] if row else settings_of(step) if step else {}
+    settings = settings_at(row, step)
     undoing = [each["status"] for each in record.compensations if each["step"] == name]
     return GraphNode(
         id=name,
         step=name,
-        kind=step.kind if step else str(settings.get("kind", "unknown")),
+        kind=step.kind if step else settings.kind or "unknown",
         status=_node_status(row),
         current=_is_current(record, name, row),
         visits=row["visit"] if row else 0,
-        irreversible=bool(settings.get("irreversible")),
-        compensate=settings.get("compensate"),
+        irreversible=settings.irreversible,
+        compensate=settings.compensate,
         compensation=undoing[-1] if undoing else None,
         decision=row["decision"]["kind"] if row and row["status"] == "paused" and row["decision"] else None,
     )

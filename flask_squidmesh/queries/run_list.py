@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from ..definition.workflow import Registry
 from ..engine.command_rules import NextAction, Refusal, action_facts, decision_token, judge, open_decisions
 from ..engine.facts import RunFact, StepFact
+from ..engine.kept_decisions import DecisionKept
 from ..engine.transitions import RUN_MOVES, TERMINAL
 from ..errors import FilterError, given
 from ..storage import fact_rows
@@ -24,7 +25,7 @@ from ..storage.tables import Dispatch, Id, Timestamp, WorkflowRun, step_runs
 from .operator_status import NOW, OPERATOR_WORDS, UNTAKEN, Query
 from .results import Count, RunPage
 from .run_filters import Condition, Filters, Selection, moments_of, select_by
-from .run_record import DecisionKept, kept, spec_of
+from .run_record import spec_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -304,5 +305,5 @@ def _judged(registry: Registry, run: RunSummary, fact: RunFact, rows: Sequence[S
         token=decision_token(run.status, open_decisions(rows, spec), run.replayed_as_id),
         next_actions=possible,
         refusals=refused,
-        decisions={row.step: kept(row.decision) for row in rows if row.status == "paused" and row.decision},
+        decisions={row.step: row.decision for row in rows if row.status == "paused" and row.decision},
     )

@@ -5,44 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from ..definition.binding import BindingError, bind
-from ..definition.spec import WorkflowSpec
+from ..definition.spec import StepSpec, VisitSettings, WorkflowSpec
 from ..definition.values import JsonObject, JsonValue
 from ..definition.workflow import Registry
 from ..engine.adoption import leading, name_in
 from ..engine.facts import RunFact, StepFact
+from ..engine.kept_decisions import Approved, DecisionKept
 from ..errors import RunNotFoundError, UnknownWorkflowError
+from ..storage.fact_rows import step_fact
 from ..storage.scope import Scope
 from ..storage.summaries import read_id
 from ..storage.tables import Attempt, Dispatch, StepRun, WorkflowRun
 from .operator_status import Query
-from .reason_facts import Approved, ApproverRules
 
 Row = sa.RowMapping | dict[str, Any]
 
 
-class DecisionKept(ApproverRules, total=False):
-    """What a step run's row keeps of the decision that it asks for. ok, error: where it leads. output: the key that
-    the answer joins the state under. since: when it was opened, where the visit itself had begun before.
-    """
-
-    kind: str
-    prompt: str | None
-    permission: str | None
-    ok: str | None
-    error: str | None
-    output: str | None
-    since: str
-
-
-def kept(decision: Mapping[str, object]) -> DecisionKept:
-    """The decision in a row of step runs, which nothing but deciding writes."""
-    return cast(DecisionKept, decision)
+def settings_at(row: Row | None, step: StepSpec | None) -> VisitSettings:
+    """What holds for a visit, which was stored with it, or would be for one of the step as it is declared."""
+    if row is not None:
+        return VisitSettings.read(row["settings"])
+    return step.visit_settings if step is not None else VisitSettings()
 
 
 def approvals_in(decision: DecisionKept) -> tuple[Approved, ...]:
@@ -94,7 +83,7 @@ def read_record(connection: sa.Connection, registry: Registry, scope: Scope, run
 
 
 def _named(spec: WorkflowSpec, row: Row) -> Row:
-    name = name_in(spec, row["step"], row["settings"]) or row["step"]
+    name = name_in(spec, row["step"], settings_at(row, None)) or row["step"]
     decision = leading(spec, row["decision"]) if row["decision"] else row["decision"]
     return {**row, "step": name, "decision": decision} if (name, decision) != (row["step"], row["decision"]) else row
 
@@ -142,7 +131,7 @@ def run_fact(run: Row) -> RunFact:
 
 def step_facts(step_runs: tuple[Row, ...]) -> tuple[StepFact, ...]:
     """The rows as deciding reads them."""
-    return tuple(StepFact(**{name: row[name] for name in StepFact._fields}) for row in step_runs)
+    return tuple(step_fact([row[name] for name in StepFact._fields]) for row in step_runs)
 
 
 def _attempts(connection: sa.Connection, run_id: str) -> dict[str, tuple[Row, ...]]:

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from ..definition.spec import WorkflowSpec
 from ..definition.values import JsonValue
 from ..definition.workflow import Registry
+from ..engine.changes import NewStepRun
 from ..engine.command_rules import decision_token, open_decisions
-from ..engine.facts import COUNTERS, NewStepRun, entered
+from ..engine.facts import COUNTERS, entered
 from ..errors import RunNotFoundError
 from ..storage import tables
 from ..storage.scope import Scope

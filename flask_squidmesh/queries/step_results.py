@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ..definition.spec import StepSpec, WorkflowSpec
 from ..engine.approvals import wanted
-from ..engine.facts import settings_of
-from .reason_facts import ApproverRules
+from ..engine.kept_decisions import ApproverRules, DecisionKept
 from .results import AttemptView, CompensationState, DecisionAsked, Recovery, StepRunView, StepView
-from .run_record import DecisionKept, Row, RunRecord, approvals_in, input_of
+from .run_record import Row, RunRecord, approvals_in, input_of, settings_at
 
 
 def step_run_views(record: RunRecord) -> tuple[StepRunView, ...]:
@@ -152,22 +148,22 @@ def _step_view(record: RunRecord, name: str, row: Row | None) -> StepView:
 
 
 def _kept_kind(row: Row | None) -> str:
-    return str(row["settings"].get("kind", "unknown")) if row else "unknown"
+    return (settings_at(row, None).kind or "unknown") if row else "unknown"
 
 
 def _recovery(record: RunRecord, step: StepSpec | None, row: Row | None) -> Recovery:
     """What holds for the step's replay and undoing; what was stored with the visit wins over the definition."""
-    settings: Mapping[str, Any] = row["settings"] if row else settings_of(step) if step else {}
-    irreversible = bool(settings.get("irreversible"))
-    compensatable = not irreversible and bool(settings.get("compensatable", True))
+    settings = settings_at(row, step)
+    irreversible = settings.irreversible
+    compensatable = not irreversible and settings.compensatable
     policy: Recovery = {
         "irreversible": irreversible,
         "compensatable": compensatable,
         "replay": "allowed" if compensatable else "manual_review_required",
         "recovery": "automatic" if compensatable else "manual_intervention",
     }
-    if settings.get("compensate"):
-        policy["compensation"] = _compensation(record, settings["compensate"], row)
+    if settings.compensate:
+        policy["compensation"] = _compensation(record, settings.compensate, row)
     if row and row["recovery"]:
         policy["failure"] = {"strategy": row["recovery"], "target": _error_target(step)}
     return policy

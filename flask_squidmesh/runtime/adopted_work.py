@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
 
 from ..clock import Clock
 from ..definition.spec import WorkflowSpec
-from ..definition.values import JsonObject
 from ..engine.adoption import OPEN, name_in, renamed, unfit
-from ..engine.decide import Progress
-from ..engine.facts import StepFact, fact_after
+from ..engine.changes import Changes
+from ..engine.facts import DefinitionChanged, FollowUpDue, StepFact, fact_after, step_after
 from ..engine.transitions import STOPPING
+from ..errors import ErrorRecord
 from ..storage import fact_rows, work_queue
 from ..storage.tables import dispatches, step_runs
 from ..storage.work_queue import Work
 from .definition_change import Adopter
-from .recorder import Recorded, Recorder
+from .recorder import Recorded, Recorder, decided
 
 SHORTEST_HOLD = timedelta(seconds=60)
 LONGEST_HOLD = timedelta(hours=1)
@@ -31,7 +30,7 @@ def fits(spec: WorkflowSpec, work: Work) -> bool:
     step = spec.steps.get(visit.step)
     if step is None or work.run.follows != spec.fingerprint:
         return False
-    return visit.kind == "compensation" or (visit.status in OPEN and visit.settings.get("kind") == step.kind)
+    return visit.kind == "compensation" or (visit.status in OPEN and visit.settings.kind == step.kind)
 
 
 def knows(spec: WorkflowSpec, work: Work) -> bool:
@@ -77,39 +76,22 @@ class WorkAdopter:
             self.put_back(connection, work, reason)
             return None
         visit = renamed(spec, work.visit)
-        progress = self._brought_up(connection, spec, work, visit, rows, regardless=newer is not None)
-        recorded = self._recorder.write(connection, progress, known=[renamed(spec, row) for row in rows])
-        settled.append(recorded)
-        return self._still_due(connection, spec, work, visit, progress)
-
-    def _brought_up(
-        self,
-        connection: sa.Connection,
-        spec: WorkflowSpec,
-        work: Work,
-        visit: StepFact,
-        rows: Sequence[StepFact],
-        *,
-        regardless: bool,
-    ) -> Progress:
-        progress = self._adopter.adopting(connection, spec, work.run, rows, work.payload, {}, regardless=regardless)
-        if has_ended(work):
-            progress.follow(visit, _error_of(connection, visit))
-        progress.reconcile()
-        return progress
+        fact = FollowUpDue(visit, _error_of(connection, visit)) if has_ended(work) else DefinitionChanged()
+        state = self._adopter.adopting(connection, spec, work.run, rows, work.payload, {}, regardless=newer is not None)
+        changes = decided(connection, state, fact)
+        known = [renamed(spec, row) for row in rows]
+        settled.append(self._recorder.write(connection, state, changes, known=known))
+        return self._still_due(connection, spec, work, visit, changes)
 
     def _still_due(
-        self, connection: sa.Connection, spec: WorkflowSpec, work: Work, visit: StepFact, progress: Progress
+        self, connection: sa.Connection, spec: WorkflowSpec, work: Work, visit: StepFact, changes: Changes
     ) -> Work | None:
-        changes = progress.changes
-        if progress.status in STOPPING and visit.kind == "step":
+        if changes.run.get("status", work.run.status) in STOPPING and visit.kind == "step":
             return None
         if visit.id in changes.ended or visit.id in changes.released:
             return None
-        after = {name: value for name, value in changes.updated.get(visit.id, {}).items() if name in StepFact._fields}
-        work = work._replace(
-            run=fact_after(work.run, changes.run, work.run.revision + 1), visit=visit._replace(**after)
-        )
+        visit = step_after(visit, changes.updated.get(visit.id, {}))
+        work = work._replace(run=fact_after(work.run, changes.run, work.run.revision + 1), visit=visit)
         if visit.step not in spec.steps:
             self.put_back(connection, work)
             return None
@@ -122,7 +104,7 @@ def _was_left(connection: sa.Connection, work: Work, reason: str) -> bool:
     return bool(held == reason)
 
 
-def _error_of(connection: sa.Connection, visit: StepFact) -> JsonObject | None:
+def _error_of(connection: sa.Connection, visit: StepFact) -> ErrorRecord | None:
     query = sa.select(step_runs.c.error).where(step_runs.c.id == visit.id)
-    error: JsonObject | None = connection.scalar(query)
+    error: ErrorRecord | None = connection.scalar(query)
     return error

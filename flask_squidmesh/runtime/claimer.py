@@ -14,8 +14,8 @@ from ..clock import Clock
 from ..config import Config
 from ..definition.spec import WorkflowSpec
 from ..definition.workflow import Registry
-from ..engine.decide import Progress
-from ..engine.facts import Changes, DecisionContext, RunFact, fact_after
+from ..engine.changes import Changes
+from ..engine.facts import AttemptAbandoned, DecisionContext, DecisionState, RunFact, fact_after
 from ..engine.moves import claimed
 from ..engine.transitions import STOPPING
 from ..errors import UnknownWorkflowError
@@ -33,7 +33,7 @@ from .dispatcher import HandOver
 from .lost_claims import LostWorkLooks, SuspectIsolation
 from .outcomes import log_error, type_name
 from .queue_progress import QueueProgress
-from .recorder import Recorded, Recorder
+from .recorder import Recorded, Recorder, decided
 from .signal_publisher import SignalSequencer
 
 logger = logging.getLogger("flask_squidmesh")
@@ -172,7 +172,7 @@ class Claimer:
         if work.claim_id is not None:
             if not self.give_up_lost(connection, work, settled):
                 return None
-            work = self._freed(connection, work)
+            work = _freed(connection, work)
         if _is_stopped(work):
             connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.dispatch_id))
             return None
@@ -348,13 +348,6 @@ class Claimer:
         spec = self._workflow_of(work)
         return spec if spec is not None and fits(spec, work) else None
 
-    def _freed(self, connection: sa.Connection, work: Work) -> Work:
-        """The work without the claim that was given up, which may have to wait for another process all the same."""
-        now = self._clock.now()
-        work_queue.free(connection, work, work.claimed_at or now, now)
-        visit = work.visit._replace(status="pending", due_at=None, abandoned=work.visit.abandoned + 1)
-        return work._replace(run=fact_rows.run_fact(connection, work.run.id) or work.run, visit=visit, claim_id=None)
-
     def _is_left(self, connection: sa.Connection, work: Work, to_others: timedelta) -> bool:
         """Whether this process does not know the work, and those that may know it have hardly had time to take it."""
         return self._clock.now() - work.due_at < to_others and not self._is_for_this_process(connection, work)
@@ -379,9 +372,9 @@ class Claimer:
         around = DecisionContext(
             compensations=fact_rows.compensations(connection, work.run.id) if work.visit.kind == "compensation" else ()
         )
-        progress = Progress(spec, work.run, now=self._clock.now(), new_id=new_id, around=around)
-        again = progress.abandon(work.visit, work.lost, most=self._settings.max_abandoned)
-        return self._recorder.write(connection, progress), again
+        state = DecisionState(spec, work.run, self._clock.now(), new_id, around)
+        changes = decided(connection, state, AttemptAbandoned(work.visit, work.lost, self._settings.max_abandoned))
+        return self._recorder.write(connection, state, changes), work.visit.id in changes.freed
 
     def _claim(self, spec: WorkflowSpec, work: Work, settled: list[Recorded], batch: WriteBatch) -> Claim:
         now = self._clock.now()
@@ -401,7 +394,7 @@ class Claimer:
         if moved:
             batch.update(runs, {"id": work.run.id}, {"revision": revision, "updated_at": now, **moved})
             self._turns.take(work.run)
-            settled.append(Recorded(run=work.run, changes=[Changes(run=moved)], handed=HandOver(), onward=None))
+            settled.append(Recorded(run=work.run, changes=Changes(run=moved), handed=HandOver(), onward=None))
         return claim
 
 
@@ -409,6 +402,12 @@ def _looked(claims: list[Claim], found: Sequence[Work], seen: int) -> ClaimBatch
     """One more is found than is looked at, which tells whether there is more."""
     last = found[seen - 1].due_at if len(found) > seen else None
     return ClaimBatch(claims=claims, last=last, left_some=len(found) > len(claims))
+
+
+def _freed(connection: sa.Connection, work: Work) -> Work:
+    """The work without the claim that was given up, which may have to wait for another process all the same."""
+    visit = work.visit._replace(status="pending", due_at=None, abandoned=work.visit.abandoned + 1)
+    return work._replace(run=fact_rows.run_fact(connection, work.run.id) or work.run, visit=visit, claim_id=None)
 
 
 def _is_stopped(work: Work) -> bool:

@@ -13,11 +13,11 @@ from ..clock import Clock
 from ..definition.spec import WorkflowSpec
 from ..definition.values import ValueNotJsonError, fingerprint
 from ..definition.workflow import Registry
-from ..engine.adoption import renamed
+from ..engine.adoption import OPEN, renamed
 from ..engine.approvals import identity
+from ..engine.changes import RowsToRead
 from ..engine.command_rules import action_facts, allowed, decision_token, open_decisions
-from ..engine.decide import Progress
-from ..engine.facts import Decider, DecisionContext, RunFact, StepFact
+from ..engine.facts import Decider, DecisionContext, DecisionState, RunFact, StepFact
 from ..engine.transitions import TERMINAL
 from ..errors import (
     ConflictError,
@@ -91,10 +91,17 @@ class CommandContext:
         """The workflow. Raises UnknownWorkflowError where it is not registered."""
         return self.spec or self.registry.get(self.run.workflow)
 
-    def progress(self, around: DecisionContext | None = None, spec: WorkflowSpec | None = None) -> Progress:
-        """A decision about the run. spec: `known`, where the decision needs the workflow's steps."""
+    def state(self, context: DecisionContext, spec: WorkflowSpec | None = None) -> DecisionState:
+        """What a decision about the run is taken on. spec: `known`, where the decision needs the workflow's steps."""
         spec = spec or self.spec or _unregistered(self.run)
-        return Progress(spec, self.run, now=self.now, new_id=new_id, around=around)
+        return DecisionState(spec, self.run, self.now, new_id, context._replace(read=self._by_status()))
+
+    def _by_status(self) -> Mapping[RowsToRead, Sequence[StepFact]]:
+        visits = [row for row in self.stored if row.kind == "step"]
+        return {
+            "open": [row for row in visits if row.status in OPEN],
+            "completed": [row for row in visits if row.status == "completed"],
+        }
 
     def name_of(self, step: str | None) -> str | None:
         """What a step is called today that may be said by a name that it had. Raises ManualActionError for no name."""

@@ -17,8 +17,7 @@ from ..definition import state_expressions
 from ..definition.spec import WorkflowSpec
 from ..definition.values import JsonObject
 from ..engine.adoption import unfit
-from ..engine.decide import Progress
-from ..engine.facts import DecisionContext, RunFact, StepFact
+from ..engine.facts import Adoption, DecisionContext, DecisionState, RunFact, StepFact
 from ..engine.transitions import STOPPING
 from ..storage import fact_rows
 from ..storage.summaries import new_id
@@ -63,8 +62,8 @@ class Adopter:
         *,
         decisions: Sequence[StepFact] = (),
         regardless: bool = False,
-    ) -> Progress:
-        """A decision that brings the run to the definition, or that leaves to others what follows, where it may not.
+    ) -> DecisionState:
+        """For a decision that brings the run to the definition, or leaves to others what follows where it may not.
 
         A run that is ending follows nothing any more: where it may not be brought to the definition it is left as it
         is.
@@ -73,18 +72,15 @@ class Adopter:
         decisions. regardless: although a newer definition is known, as nobody has it.
         """
         reason = None if regardless else self.why_not_adopted(connection, spec, run, rows)
-        around = DecisionContext(
+        context = DecisionContext(
             state={} if reason else _state(connection, spec, run, payload, output),
             decisions=decisions,
             compensations=[row for row in rows if row.kind == "compensation"],
             hides=self._hides,
+            adoption=Adoption(rows, self._loaded_at()) if reason is None else None,
+            left_to=reason if run.status not in STOPPING else None,
         )
-        progress = Progress(spec, run, now=self._clock.now(), new_id=new_id, around=around)
-        if reason is None:
-            progress.adopt(rows, self._loaded_at())
-        elif run.status not in STOPPING:
-            progress.leaves = reason
-        return progress
+        return DecisionState(spec, run, self._clock.now(), new_id, context)
 
 
 def _state(

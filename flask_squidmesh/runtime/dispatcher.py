@@ -15,7 +15,8 @@ from itertools import groupby, zip_longest
 import sqlalchemy as sa
 
 from ..clock import Clock
-from ..engine.facts import Changes, RunFact, StepFact
+from ..engine.changes import Changes
+from ..engine.facts import RunFact, StepFact
 from ..executor import Executor, Metadata, Notice, Payload, Wake
 from ..storage.database import Database
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of

@@ -18,8 +18,9 @@ import sqlalchemy as sa
 from ..definition.binding import BindingError
 from ..definition.spec import RetryPolicy
 from ..definition.values import JsonObject, JsonValue, ValueNotJsonError, size_of, to_json
+from ..engine.error_records import error as error_of
 from ..engine.facts import Failure
-from ..errors import FailStep, RetryStep, seconds_of
+from ..errors import ErrorRecord, FailStep, RetryStep, seconds_of
 from ..storage.outages import reason_of
 from ..tools.adapter import ToolError
 
@@ -33,20 +34,20 @@ _HERE: Final = Path(__file__).parent
 _Made = TypeVar("_Made")
 
 
-def error_record(exception: BaseException, *, retryable: bool, most: int) -> dict[str, Any]:
+def error_record(exception: BaseException, *, retryable: bool, most: int) -> ErrorRecord:
     """The error as it is stored: {type, message, code, details, traceback, retryable}. Never raises.
 
     most: how many bytes of JSON the details may take.
     """
     values = _hide_values(exception)
-    return {
-        "type": type_name(exception),
-        "message": storable(_without(values, _text_of(exception))),
-        "code": safely(lambda: _code_of(exception), None),
-        "details": details_of(said(exception, "details"), most),
-        "traceback": trace_of(exception),
-        "retryable": retryable,
-    }
+    return ErrorRecord(
+        type=type_name(exception),
+        message=storable(_without(values, _text_of(exception))),
+        code=safely(lambda: _code_of(exception), None),
+        details=details_of(said(exception, "details"), most),
+        traceback=trace_of(exception),
+        retryable=retryable,
+    )
 
 
 def told(exception: BaseException) -> str:
@@ -206,7 +207,7 @@ class StepFailed:
 class StepBlocked:
     """The step has not begun, because its input cannot be made."""
 
-    error: JsonObject
+    error: ErrorRecord
 
 
 Outcome = StepCompleted | StepFailed | StepBlocked
@@ -256,12 +257,11 @@ def refused_by(error: sa.exc.SQLAlchemyError, outcome: Outcome) -> StepFailed | 
     reason = reason_of(error) if isinstance(error, sa.exc.DBAPIError) else what
     said = "The step has ended, but" if begun else "The step's input cannot be made, and"
     told = f"{said} the database refuses its outcome: {reason}".encode("ascii", "backslashreplace").decode()[:MOST_TEXT]
-    plain: dict[str, JsonValue] = {"type": what, "message": told, "code": None, "details": None, "traceback": None}
-    plain["retryable"] = False
+    plain = error_of(what, told)
     return StepFailed(failure=Failure(error=plain, final=True)) if begun else StepBlocked(error=plain)
 
 
-def _tool_failure(exception: BaseException, error: dict[str, JsonValue], *, named: bool, final: bool) -> Failure:
+def _tool_failure(exception: BaseException, error: ErrorRecord, *, named: bool, final: bool) -> Failure:
     """A policy that names ToolError speaks for an irreversible step too."""
     retryable = _is_true(exception, "retryable") and not final
     return Failure(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, assert_never
 
 import sqlalchemy as sa
 
@@ -20,8 +20,20 @@ from ..definition import state_expressions
 from ..definition.spec import WorkflowSpec
 from ..definition.values import JsonObject
 from ..engine.adoption import renamed
-from ..engine.decide import Progress
-from ..engine.facts import Changes, DecisionContext, NewStepRun, RowsToRead, RunFact, StepFact, entered, fact_after
+from ..engine.changes import Changes, NewStepRun, RowsToRead
+from ..engine.decide import decide
+from ..engine.facts import (
+    AttemptCompleted,
+    AttemptFailed,
+    DecisionContext,
+    DecisionState,
+    Fact,
+    InputRefused,
+    RunFact,
+    StepFact,
+    entered,
+    fact_after,
+)
 from ..engine.transitions import STOPPING, TERMINAL
 from ..storage import fact_rows, work_queue, write_batch
 from ..storage.database import Database
@@ -32,7 +44,7 @@ from ..storage.write_batch import WriteBatch
 from .definition_change import Adopter
 from .dispatcher import Dispatcher, HandOver, intents
 from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed
-from .signal_publisher import SignalledRun, SignalPublisher, signalled
+from .signal_publisher import SignalPublisher
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -42,17 +54,14 @@ class Recorded:
     """What a transaction recorded: the run before it, the changes, the work to hand over, the claim to go on with."""
 
     run: RunFact
-    changes: list[Changes]
+    changes: Changes
     handed: HandOver
     onward: Claim | None
 
     @property
     def status(self) -> str:
         """The run's status afterwards."""
-        status: str = self.run.status
-        for changes in self.changes:
-            status = changes.run.get("status", status)
-        return status
+        return self.changes.run.get("status", self.run.status)
 
 
 class Recorder:
@@ -98,43 +107,42 @@ class Recorder:
         if run is None:
             raise write_batch.ClaimLostError
         if run.follows == spec.fingerprint:
-            around = self._around(connection, spec, run, claim, outcome)
-            progress = self._decided(spec, run, claim, outcome, around)
-        if run.follows != spec.fingerprint or progress.at_odds:
-            progress = self._decided_anew(connection, spec, run, claim, outcome)
-        onward = self._in_place(spec, run, claim, progress.changes) if may_continue else None
-        return self.write(connection, progress, held=self._held(claim), onward=onward, known=[claim.visit])
+            context = self._around(connection, spec, run, claim, outcome)
+            state = DecisionState(spec, run, self._clock.now(), new_id, context)
+            changes = decided(connection, state, _fact(claim, claim.visit, outcome))
+        if run.follows != spec.fingerprint or changes.reads:
+            state = self._state_anew(connection, spec, run, claim, outcome)
+            changes = decided(connection, state, _fact(claim, renamed(spec, claim.visit), outcome))
+        onward = self._in_place(spec, run, claim, changes) if may_continue else None
+        return self.write(connection, state, changes, held=self._held(claim), onward=onward, known=[claim.visit])
 
     def write(
         self,
         connection: sa.Connection,
-        progress: Progress,
+        state: DecisionState,
+        changes: Changes,
         *,
         held: write_batch.HeldClaim | None = None,
         onward: Claim | None = None,
         known: Sequence[StepFact] = (),
     ) -> Recorded:
-        """Write what was decided, and what still has to be decided once rows were read that the changes call for.
+        """Write what was decided, and hand over what it calls for.
 
         known: the step runs whose work may be due once more, or later.
         """
-        run, decided = progress.run, [progress]
-        handed = [self._apply(connection, progress, known, held)]
-        if progress.reads:
-            rest = progress.halt({rows: _READ[rows](connection, run.id) for rows in progress.reads})
-            decided.append(rest)
-            handed.append(self._apply(connection, rest, known))
-        self._publisher.turns.take(run)
-        taken = [each for one in handed for each in one.taken]
-        left = [each for one in handed for each in one.left]
-        changes = [each.changes for each in decided]
-        return Recorded(run=run, changes=changes, handed=HandOver(taken=taken, left=left), onward=onward)
+        assert not changes.reads, "a decision is written once it is whole"
+        handed = self._dispatcher.announce_work(intents(state.run, changes, known))
+        write_batch.apply(connection, _batch(state, changes, handed, held))
+        if handed.left:
+            handed = self._dispatcher.hand_over_within(connection, handed.left)
+        self._publisher.turns.take(state.run)
+        return Recorded(run=state.run, changes=changes, handed=handed, onward=onward)
 
     def after_commit(self, recorded: Recorded, raised: BaseException | None = None) -> None:
         """Send the signals and hand over. raised: what the step that failed raised, for the log."""
-        self._dispatcher.finish(
-            self._publisher.turns.tell(recorded.run, lambda: self._tell(recorded, raised)), recorded.handed
-        )
+        run, publisher = recorded.run, self._publisher
+        told = publisher.turns.tell(run, lambda: publisher.announce(run, recorded.changes, raised))
+        self._dispatcher.finish(told, recorded.handed)
 
     def surroundings(
         self,
@@ -163,17 +171,13 @@ class Recorder:
             hides=self._hides,
         )
 
-    def _decided_anew(
+    def _state_anew(
         self, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome
-    ) -> Progress:
-        """Decide on all rows of the run, because it followed another definition than this process knows."""
+    ) -> DecisionState:
+        """For a decision on all rows of the run, which followed another definition than this process knows."""
         output = outcome.output if isinstance(outcome, StepCompleted) else {}
         rows = fact_rows.step_facts(connection, step_runs.c.run_id == run.id)
-        visit = renamed(spec, claim.visit)
-        progress = self._adopter.adopting(connection, spec, run, rows, claim.payload, output)
-        _decide(progress, claim._replace(visit=visit), outcome)
-        progress.reconcile()
-        return progress
+        return self._adopter.adopting(connection, spec, run, rows, claim.payload, output)
 
     def _record_briefly(
         self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, may_continue: bool
@@ -219,7 +223,7 @@ class Recorder:
         """Lock the run, read how many dependencies the joins wait for, and write."""
         draft: _Draft | None = None
 
-        def decide(found: Sequence[Sequence[Any]], joins: Sequence[Sequence[Any]]) -> WriteBatch | None:
+        def drafted(found: Sequence[Sequence[Any]], joins: Sequence[Sequence[Any]]) -> WriteBatch | None:
             nonlocal draft
             run = RunFact._make(found[0]) if found else None
             if run is None or run.status != "running" or run.follows != spec.fingerprint:
@@ -233,7 +237,7 @@ class Recorder:
         dialect, written = self._database.dialect, False
         asked = [work_queue.run_asked(dialect, claim), fact_rows.joins_asked(dialect, claim.run.id, joined)]
         try:
-            written = self._database.decide(asked, decide)
+            written = self._database.decide(asked, drafted)
         finally:
             if draft is not None and not written:
                 self._publisher.turns.forget(draft.recorded.run)
@@ -250,22 +254,16 @@ class Recorder:
     ) -> _Draft | None:
         """Decide. None where one batch is not enough: more has to be read, the executor enqueues in the transaction, or
         what the run counts is not of this definition."""
-        progress = self._decided(spec, run, claim, outcome, around)
-        if progress.reads or progress.at_odds:
+        state = DecisionState(spec, run, self._clock.now(), new_id, around)
+        changes = decide(state, _fact(claim, claim.visit, outcome))
+        if changes.reads:
             return None
-        onward = self._in_place(spec, run, claim, progress.changes) if may_continue else None
-        handed = self._dispatcher.announce_work(intents(run, progress.changes))
+        onward = self._in_place(spec, run, claim, changes) if may_continue else None
+        handed = self._dispatcher.announce_work(intents(run, changes))
         if handed.left and self._dispatcher.enqueues_within():
             return None
-        batch = _batch(progress, handed, self._held(claim))
-        return _Draft(Recorded(run=run, changes=[progress.changes], handed=handed, onward=onward), batch)
-
-    def _decided(
-        self, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome, around: DecisionContext
-    ) -> Progress:
-        progress = Progress(spec, run, now=self._clock.now(), new_id=new_id, around=around)
-        _decide(progress, claim, outcome)
-        return progress
+        batch = _batch(state, changes, handed, self._held(claim))
+        return _Draft(Recorded(run=run, changes=changes, handed=handed, onward=onward), batch)
 
     def _held(self, claim: Claim) -> write_batch.HeldClaim:
         return write_batch.HeldClaim(
@@ -274,25 +272,6 @@ class Recorder:
             step_run_id=claim.visit.id,
             expires_at=self._database.from_now(self._claim_timeout),
         )
-
-    def _apply(
-        self,
-        connection: sa.Connection,
-        progress: Progress,
-        known: Sequence[StepFact],
-        held: write_batch.HeldClaim | None = None,
-    ) -> HandOver:
-        """Write some changes, and hand over what they call for."""
-        handed = self._dispatcher.announce_work(intents(progress.run, progress.changes, known))
-        write_batch.apply(connection, _batch(progress, handed, held))
-        return self._dispatcher.hand_over_within(connection, handed.left) if handed.left else handed
-
-    def _tell(self, recorded: Recorded, raised: BaseException | None) -> SignalledRun:
-        told, run = signalled(recorded.run), recorded.run
-        for changes in recorded.changes:
-            told = self._publisher.announce(run, changes, raised)
-            run = run._replace(status=changes.run.get("status", run.status))
-        return told
 
     def _in_place(self, spec: WorkflowSpec, run: RunFact, claim: Claim, changes: Changes) -> Claim | None:
         """Claim the first step that was entered and is due, and go on with it under the same claim."""
@@ -335,14 +314,27 @@ class _Draft(NamedTuple):
     batch: WriteBatch
 
 
-def _decide(progress: Progress, claim: Claim, outcome: Outcome) -> None:
+def _fact(claim: Claim, visit: StepFact, outcome: Outcome) -> Fact:
+    """What happened. visit: the claim's, by the name that its step has today."""
     match outcome:
         case StepCompleted():
-            progress.complete(claim.visit, outcome.output, claim.performed(outcome.input))
+            return AttemptCompleted(visit, outcome.output, claim.performed(outcome.input))
         case StepFailed():
-            progress.fail(claim.visit, outcome.failure, claim.performed(outcome.input))
+            return AttemptFailed(visit, outcome.failure, claim.performed(outcome.input))
         case StepBlocked():
-            progress.block(claim.visit, outcome.error)
+            return InputRefused(visit, outcome.error)
+        case _:
+            assert_never(outcome)
+
+
+def decided(connection: sa.Connection, state: DecisionState, fact: Fact) -> Changes:
+    """Decide, and read the rows that this turns out to need, but for all of the run's."""
+    changes = decide(state, fact)
+    while changes.reads and "all" not in changes.reads:
+        read = {rows: _READ[rows](connection, state.run.id) for rows in changes.reads}
+        state = state._replace(context=state.context._replace(read=read))
+        changes = decide(state, fact)
+    return changes
 
 
 _READ: Final[Mapping[RowsToRead, Callable[[sa.Connection, str], Sequence[StepFact]]]] = {
@@ -351,8 +343,8 @@ _READ: Final[Mapping[RowsToRead, Callable[[sa.Connection, str], Sequence[StepFac
 }
 
 
-def _batch(progress: Progress, handed: HandOver, held: write_batch.HeldClaim | None) -> WriteBatch:
-    return write_batch.batch_of(progress.run, progress.changes, now=progress.now, held=held, notice=handed.notice)
+def _batch(state: DecisionState, changes: Changes, handed: HandOver, held: write_batch.HeldClaim | None) -> WriteBatch:
+    return write_batch.batch_of(state.run, changes, now=state.now, held=held, notice=handed.notice)
 
 
 def _may_follow(spec: WorkflowSpec, row: NewStepRun) -> bool:

@@ -53,7 +53,6 @@ class Relay:
             for work in one_a_run(lost):
                 with self._claimer.apart(connection, work, settled):
                     if self._claimer.give_up_lost(connection, work, settled):
-                        work_queue.free(connection, work, work.claimed_at or self._clock.now(), self._clock.now())
                         freed.append(work)
         for recorded in settled:
             self._recorder.after_commit(recorded)

@@ -7,7 +7,6 @@ stored, checks the decision token, decides and writes, all in one transaction.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Unpack
@@ -21,18 +20,36 @@ from ..definition.values import JsonObject
 from ..engine.adoption import unfit
 from ..engine.approvals import identity, is_last, objection, starters_of, wanted
 from ..engine.command_rules import STANDSTILLS, hanging
-from ..engine.decide import Progress, decision_output
-from ..engine.facts import DecisionContext, Performed, StepFact, failed_by_operator
+from ..engine.decisions import decision_output
+from ..engine.error_records import failed_by_operator
+from ..engine.facts import (
+    ApprovalGiven,
+    AttemptGivenUp,
+    CompensationRetried,
+    DecisionAnswered,
+    DecisionContext,
+    DecisionState,
+    Fact,
+    FailureAcknowledged,
+    Performed,
+    RunCancelled,
+    RunReplayed,
+    StepFact,
+    StepGivenUp,
+    StepResolved,
+    StepRetried,
+)
+from ..engine.kept_decisions import DecisionEvent, DecisionKept
 from ..engine.replay_rules import Resumption, asking_again, copied_steps, unsafe_steps
 from ..engine.transitions import STOPPING, TERMINAL
-from ..errors import ManualActionError, UnsafeReplayError
+from ..errors import ErrorRecord, ManualActionError, UnsafeReplayError
 from ..storage import fact_rows, work_queue
 from ..storage.summaries import RunId, RunSummary, new_id
 from ..storage.tables import runs, step_runs
 from .command_arguments import comment_of, output_of
 from .command_transaction import CommandContext, CommandOptions, CommandRule, CommandTransaction, Decided
 from .definition_change import Adopter
-from .recorder import Recorded, Recorder
+from .recorder import Recorded, Recorder, decided
 from .run_starter import NewRunRequest, RunStarter
 
 
@@ -141,22 +158,22 @@ class CommandHandler:
         call = self._transaction.call_on(name, run_id, arguments, actor_required=actor_required, **said)
         return self._transaction.carry_out(call, rule, said.get("session"))
 
-    def _recorded(self, acting: CommandContext, progress: Progress) -> Decided:
-        """Write what was decided; answer the run that it concerns, and what is to be done after the commit."""
-        progress.reconcile()
-        written: Recorded = self._recorder.write(acting.connection, progress, known=acting.rows)
+    def _recorded(self, acting: CommandContext, state: DecisionState, fact: Fact) -> Decided:
+        """Decide and write; answer the run that it concerns, and what is to be done after the commit."""
+        changes = decided(acting.connection, state, fact)
+        written: Recorded = self._recorder.write(acting.connection, state, changes, known=acting.rows)
         return acting.run.id, [partial(self._recorder.after_commit, written)]
 
-    def _decide(self, event: str, kinds: Sequence[str], step: str | None, acting: CommandContext) -> Decided:
+    def _decide(self, event: DecisionEvent, kinds: Sequence[str], step: str | None, acting: CommandContext) -> Decided:
         visit, others = _open_decision(acting, kinds, step)
-        decision = visit.decision or {}
+        decision = visit.decision
+        assert decision is not None, "it is open"
         if event == "approved":
             _check_approver(acting, visit.step, decision)
             if not is_last(decision):
-                progress = acting.progress()
-                progress.approve_in_part(visit, acting.call.decider)
-                return self._recorded(acting, progress)
-        spec, target = acting.known, decision.get("error" if event == "rejected" else "ok")
+                state = acting.state(DecisionContext())
+                return self._recorded(acting, state, ApprovalGiven(visit, acting.call.decider))
+        spec, target = acting.known, decision.get("error") if event == "rejected" else decision.get("ok")
         if target is not None and target not in spec.steps:
             raise acting.refuse(
                 f"it would continue at step {target}, which workflow {spec.name} does not declare any more."
@@ -165,31 +182,27 @@ class CommandHandler:
             _check_declared(acting, visit)
         following = {target} if target else set(spec.dependents.get(visit.step, ()))
         output = decision_output(event, decision, acting.call.decider, acting.now)
-        progress = self._progress(acting, following, others, output)
-        progress.decide(visit, event, acting.call.decider)
-        return self._recorded(acting, progress)
+        state = self._state(acting, following, others, output)
+        return self._recorded(acting, state, DecisionAnswered(visit, event, acting.call.decider))
 
     def _retry_step(self, step: str | None, acting: CommandContext) -> Decided:
         visit, others = _open_decision(acting, STANDSTILLS, step)
         if acting.run.status in STOPPING:
             raise acting.refuse(f"the run is {acting.run.status}, so its step is not attempted again.")
         _check_declared(acting, visit)
-        progress = self._progress(acting, (), others)
-        progress.try_again(visit, acting.call.decider)
-        return self._recorded(acting, progress)
+        return self._recorded(acting, self._state(acting, (), others), StepRetried(visit, acting.call.decider))
 
     def _resolve_step(self, step: str | None, output: object, allow_new_keys: bool, acting: CommandContext) -> Decided:
         kept = output_of(output, self._most)
         visit, others = _open_decision(acting, STANDSTILLS, step)
         if acting.run.status not in STOPPING:
             _check_declared(acting, visit)
-        key = (visit.decision or {}).get("output")
+        key = visit.decision.get("output") if visit.decision else None
         if not key and not allow_new_keys:
             _check_keys(acting, visit, kept)
         kept = {key: kept} if key else kept
-        progress = self._progress(acting, acting.known.following(visit.step), others, kept, visit.step)
-        progress.resolve(visit, kept, acting.call.decider)
-        return self._recorded(acting, progress)
+        state = self._state(acting, acting.known.following(visit.step), others, kept, visit.step)
+        return self._recorded(acting, state, StepResolved(visit, kept, acting.call.decider))
 
     def _fail_step(self, step: str | None, reason: str | None, acting: CommandContext) -> Decided:
         said = comment_of(reason, "reason") or acting.call.decider.comment or "An operator said that the step failed."
@@ -197,9 +210,8 @@ class CommandHandler:
         if hung is not None:
             return self._give_up_hanging(acting, hung, said)
         visit, others = _open_decision(acting, STANDSTILLS, step)
-        progress = self._progress(acting, acting.known.following(visit.step), others)
-        progress.give_up(visit, failed_by_operator(said), acting.call.decider)
-        return self._recorded(acting, progress)
+        state = self._state(acting, acting.known.following(visit.step), others)
+        return self._recorded(acting, state, StepGivenUp(visit, failed_by_operator(said), acting.call.decider))
 
     def _give_up_hanging(self, acting: CommandContext, visit: StepFact, said: str) -> Decided:
         """Take the claim away under the run's lock, so that what the attempt may still say finds none."""
@@ -208,46 +220,40 @@ class CommandHandler:
         began = since or visit.started_at or acting.now
         performed = Performed(number=max(visit.attempts, 1), worker=worker, started_at=began)
         compensations = [row for row in acting.rows if row.kind == "compensation"]
-        progress = acting.progress(
-            DecisionContext(decisions=fact_rows.decisions(acting.rows), compensations=compensations)
-        )
-        progress.give_up_hanging(visit, failed_by_operator(said), acting.call.decider, performed)
-        return self._recorded(acting, progress)
+        state = acting.state(DecisionContext(decisions=fact_rows.decisions(acting.rows), compensations=compensations))
+        fact = AttemptGivenUp(visit, failed_by_operator(said), acting.call.decider, performed)
+        return self._recorded(acting, state, fact)
 
     def _cancel(self, compensate: bool, acting: CommandContext) -> Decided:
         if acting.run.status in STOPPING:
             raise acting.refuse(f"the run is {acting.run.status} already.")
-        progress = acting.progress()
-        opened = [row for row in acting.rows if row.kind == "step" and row.status in ("pending", "running", "paused")]
-        progress.cancel(acting.call.decider, opened, compensate=compensate)
-        return self._recorded(acting, progress)
+        return self._recorded(acting, acting.state(DecisionContext()), RunCancelled(acting.call.decider, compensate))
 
     def _retry_compensation(self, acting: CommandContext) -> Decided:
         if acting.run.compensation != "failed":
             raise acting.refuse("no compensation of this run has failed.")
         compensations = [row for row in acting.rows if row.kind == "compensation"]
         decisions = fact_rows.decisions(acting.rows)
-        progress = acting.progress(DecisionContext(compensations=compensations, decisions=decisions), acting.known)
-        progress.retry_compensation(acting.call.decider)
-        return self._recorded(acting, progress)
+        state = acting.state(DecisionContext(compensations=compensations, decisions=decisions), acting.known)
+        return self._recorded(acting, state, CompensationRetried(acting.call.decider))
 
     def _acknowledge(self, acting: CommandContext) -> Decided:
         if acting.run.needs not in ("failed", "compensation_failed"):
             raise acting.refuse("the run does not wait for anybody to take note of a failure.")
-        progress = acting.progress(DecisionContext(decisions=fact_rows.decisions(acting.rows)))
-        progress.acknowledge(acting.call.decider)
-        return self._recorded(acting, progress)
+        state = acting.state(DecisionContext(decisions=fact_rows.decisions(acting.rows)))
+        return self._recorded(acting, state, FailureAcknowledged(acting.call.decider))
 
-    def _progress(
+    def _state(
         self,
         acting: CommandContext,
         following: Collection[str],
         others: Sequence[StepFact],
         output: JsonObject | None = None,
         leaving: str | None = None,
-    ) -> Progress:
-        """A decision that knows what may follow. As all rows are at hand, what waits for others is worked out from
-        them.
+    ) -> DecisionState:
+        """What a decision is taken on that knows what may follow.
+
+        As all rows are at hand, what waits for others is worked out from them.
         """
         spec, run = acting.known, acting.run
         payload = fact_rows.payload_of(acting.connection, run.id)
@@ -262,7 +268,7 @@ class CommandHandler:
                 decisions=others,
             )
         step = spec.steps.get(leaving) if leaving else None
-        around = self._recorder.surroundings(
+        context = self._recorder.surroundings(
             acting.connection,
             spec,
             run,
@@ -273,7 +279,7 @@ class CommandHandler:
             decisions=others,
         )
         compensations = [row for row in acting.rows if row.kind == "compensation"]
-        return acting.progress(replace(around, compensations=compensations))
+        return acting.state(context._replace(compensations=compensations))
 
     def _replay(
         self, allow_irreversible: bool, from_step: str | None, undecided: Collection[str], acting: CommandContext
@@ -288,16 +294,12 @@ class CommandHandler:
         if blocking and not allow_irreversible:
             raise UnsafeReplayError(blocking)
         started = self._starter.insert(acting.connection, _start(acting, begins, payload, schedule))
-        progress = acting.progress(DecisionContext(decisions=fact_rows.decisions(acting.rows)))
-        progress.replayed(acting.call.decider, started.run_id, _told(begins))
-        recorded = self._recorder.write(acting.connection, progress)
-        return started.run_id, [
-            partial(self._recorder.after_commit, recorded),
-            partial(self._starter.tell, started),
-        ]
+        state = acting.state(DecisionContext(decisions=fact_rows.decisions(acting.rows)))
+        _, told = self._recorded(acting, state, RunReplayed(acting.call.decider, started.run_id, _told(begins)))
+        return started.run_id, [*told, partial(self._starter.tell, started)]
 
 
-def _check_approver(acting: CommandContext, step: str, decision: JsonObject) -> None:
+def _check_approver(acting: CommandContext, step: str, decision: DecisionKept) -> None:
     """Raise ManualActionError where the approval has to be another person's."""
     person = identity(acting.call.decider.actor)
     match objection(decision, acting.run.actor, acting.call.decider.actor):
@@ -333,7 +335,7 @@ def _check_keys(acting: CommandContext, visit: StepFact, output: JsonObject) -> 
 def _hanging(acting: CommandContext, step: str | None) -> StepFact | None:
     """The executing step that is meant, of a run that was cancelled some time ago."""
     hung = hanging(acting.run, acting.rows, acting.patient_until)
-    standing = [row for row in fact_rows.decisions(acting.rows) if (row.decision or {}).get("kind") in STANDSTILLS]
+    standing = [row for row in fact_rows.decisions(acting.rows) if row.asks in STANDSTILLS]
     if step is None and hung and len(hung) + len(standing) > 1:
         names = ", ".join(row.step for row in (*hung, *standing))
         raise ManualActionError("step", f"{acting.call.name}: several steps wait ({names}). Pass step= to say which.")
@@ -346,11 +348,11 @@ def _open_decision(acting: CommandContext, kinds: Sequence[str], step: str | Non
         raise acting.refuse(reason)
     opened = fact_rows.decisions(acting.rows)
     name = acting.name_of(step)
-    fitting = [row for row in opened if (row.decision or {}).get("kind") in kinds and name in (None, row.step)]
+    fitting = [row for row in opened if row.asks in kinds and name in (None, row.step)]
     if not fitting:
         wanted = {"approval": "approval", "pause": "pause", "interrupted": "interrupted or blocked step"}[kinds[0]]
         where = f" at step {step}" if step else ""
-        elsewhere = [row.step for row in opened if (row.decision or {}).get("kind") in kinds]
+        elsewhere = [row.step for row in opened if row.asks in kinds]
         where += f"; it has at: {', '.join(elsewhere)}" if elsewhere else ""
         raise acting.refuse(f"the run is {acting.run.status} and has no {wanted} open{where}.")
     if len(fitting) > 1:
@@ -434,7 +436,7 @@ def _start(
     )
 
 
-def _failure_before(rows: Sequence[StepFact], step: str | None) -> JsonObject | None:
+def _failure_before(rows: Sequence[StepFact], step: str | None) -> ErrorRecord | None:
     """The error that led to the step's last visit, if an error route did."""
     visits = [row for row in rows if row.kind == "step" and row.step == step]
     return max(visits, key=lambda row: row.visit).failure if visits else None
@@ -444,7 +446,7 @@ def _rows(connection: sa.Connection, copied: Collection[StepFact]) -> list[dict[
     """The copied visits as rows of the new run, their outputs in the old order."""
     if not copied:
         return []
-    named = {row.id: {"step": row.step, "settings": row.settings} for row in copied}
+    named = {row.id: {"step": row.step, "settings": row.settings.stored()} for row in copied}
     query = sa.select(step_runs).where(step_runs.c.id.in_(named)).order_by(step_runs.c.position)
     found = connection.execute(query).mappings().all()
     return [

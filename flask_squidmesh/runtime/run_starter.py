@@ -19,9 +19,18 @@ from ..definition.spec import TriggerSpec, WorkflowSpec
 from ..definition.values import JsonObject, JsonValue
 from ..definition.workflow import Registry, Workflow
 from ..engine.approvals import has_id
-from ..engine.decide import Progress
-from ..engine.facts import COUNTERS, Changes, DecisionContext, RunFact
-from ..errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnknownTriggerError, given
+from ..engine.changes import Changes, RowsToRead
+from ..engine.decide import decide
+from ..engine.facts import COUNTERS, DecisionContext, DecisionState, RunFact, RunStarted, StepFact
+from ..errors import (
+    ConflictError,
+    ErrorRecord,
+    ManualActionError,
+    PayloadError,
+    TransitionError,
+    UnknownTriggerError,
+    given,
+)
 from ..storage import fact_rows, write_batch
 from ..storage.connections import AnySession, after_commit
 from ..storage.database import Database, ExplainingMissingTables
@@ -37,6 +46,7 @@ from .signal_publisher import SignalPublisher, signalled
 Result = TypeVar("Result")
 CRON_KEY = "cron:"
 _COUNTED: Final[dict[str, Any]] = dict.fromkeys((*COUNTERS, "revision"), 0)
+_NOTHING_THERE: Final[Mapping[RowsToRead, Sequence[StepFact]]] = {"open": (), "completed": ()}
 _UNBEGUN: Final = RunFact(**{**dict.fromkeys(RunFact._fields), **_COUNTED, "status": "pending"})
 
 
@@ -58,7 +68,7 @@ class NewRunRequest:
     starters: Sequence[str] = ()
     copied: tuple[Mapping[str, Any], ...] = ()
     at_step: str | None = None
-    failure: JsonObject | None = None
+    failure: ErrorRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,16 +252,13 @@ class RunStarter:
             **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()},
         }
         visits = _copied_visits(wanted)
-        around = DecisionContext(state=state, visits=visits, hides=self._hides)
-        progress = Progress(wanted.spec, run, now=now, new_id=new_id, around=around)
-        if wanted.at_step is not None:
-            progress.begin_after({row["step"] for row in wanted.copied}, wanted.at_step, wanted.failure)
-        else:
-            progress.begin()
-        row = {**_row(wanted, run, now, self._loaded_at(), self._hides), **progress.changes.run}
+        context = DecisionContext(state=state, visits=visits, hides=self._hides, read=_NOTHING_THERE)
+        started = RunStarted(wanted.at_step, {str(row["step"]) for row in wanted.copied}, wanted.failure)
+        changes = decide(DecisionState(wanted.spec, run, now, new_id, context), started)
+        row = {**_row(wanted, run, now, self._loaded_at(), self._hides), **changes.run}
         copied = [{**each, "run_id": run_id} for each in wanted.copied]
-        write_batch.begin(batch, row, progress.changes, now=now, copied=copied)
-        handed = self._dispatcher.announce_work(intents(run, progress.changes))
+        write_batch.begin(batch, row, changes, now=now, copied=copied)
+        handed = self._dispatcher.announce_work(intents(run, changes))
         if handed.notice is not None:
             batch.notify(*handed.notice)
         return StartedRun(
@@ -259,7 +266,7 @@ class RunStarter:
             new=True,
             run=run,
             row=row,
-            changes=progress.changes,
+            changes=changes,
             handed=handed,
             replayed_from=wanted.replayed_from,
         )

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 from flask import Flask
 
 from .. import signals
-from ..engine.facts import Changes, RunFact
+from ..engine.changes import Changes
+from ..engine.facts import RunFact
 from ..errors import FailStep
 from .outcomes import is_a, let_ctrl_c_through, log_error, loggable
 

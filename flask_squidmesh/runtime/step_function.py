@@ -292,13 +292,13 @@ class StepPerformer:
     def _begin_child(self, claim: Claim, *given: Any, **options: Any) -> str:
         """Start a child: in the step's own transaction, where it has one."""
         db = self._host.db
-        session = db.session if db is not None and claim.visit.settings.get("transaction") else None
+        session = db.session if db is not None and claim.visit.settings.transaction else None
         return self._starter.start_child(claim, session, *given, **options)
 
     def _undone(self, claim: Claim) -> dict[str, Any]:
         """What the step that is being undone was given and returned."""
         query = sa.select(step_runs.c.input, step_runs.c.output, step_runs.c.settings).where(
-            step_runs.c.id == claim.visit.settings["of"]
+            step_runs.c.id == claim.visit.settings.of
         )
 
         def undone() -> Any:

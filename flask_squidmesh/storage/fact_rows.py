@@ -10,9 +10,11 @@ from typing import Any, Final, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from ..definition.spec import VisitSettings
 from ..definition.values import fingerprint
 from ..engine.approvals import identity
-from ..engine.facts import FAILED_BY_OPERATOR, RunFact, StepFact
+from ..engine.error_records import FAILED_BY_OPERATOR
+from ..engine.facts import RunFact, StepFact
 from .compiled import Asked, Dialect, Prepared
 from .tables import attempts, audit_events, runs, step_runs
 from .write_statements import INSERTS
@@ -34,7 +36,17 @@ def run_fact(
 def step_facts(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[StepFact]:
     """The step runs that meet the conditions, in the order they were made."""
     query = sa.select(*STEP_COLUMNS).where(*conditions).order_by(step_runs.c.created_at, step_runs.c.id)
-    return [StepFact(**row) for row in connection.execute(query).mappings()]
+    return [*map(step_fact, connection.execute(query))]
+
+
+_SETTINGS_AT: Final = StepFact._fields.index("settings")
+
+
+def step_fact(row: Sequence[Any]) -> StepFact:
+    """The step run, of a row of STEP_COLUMNS."""
+    values = [*row]
+    values[_SETTINGS_AT] = VisitSettings.read(values[_SETTINGS_AT])
+    return StepFact._make(values)
 
 
 def open_steps(connection: sa.Connection, run_id: str) -> list[StepFact]:
@@ -75,7 +87,7 @@ def joins_asked(dialect: Dialect, run_id: str, names: Collection[str]) -> Asked:
 
 def joins_of(rows: Iterable[Sequence[Any]]) -> dict[str, StepFact]:
     """The rows of the query as what `joins` answers."""
-    return {row.step: row for row in map(StepFact._make, rows)}
+    return {row.step: row for row in map(step_fact, rows)}
 
 
 @cache

@@ -13,7 +13,7 @@ from ..definition.values import JsonObject
 from ..engine.facts import Performed, RunFact, StepFact
 from .compiled import Asked, Dialect, Prepared
 from .database import Database, now_given
-from .fact_rows import RUN_COLUMNS, STEP_COLUMNS
+from .fact_rows import RUN_COLUMNS, STEP_COLUMNS, step_fact
 from .queues import IN_NO_QUEUE
 from .tables import dispatches, runs, step_runs
 from .write_batch import RELAY_GRACE, WriteBatch
@@ -308,21 +308,6 @@ def lost_work(connection: sa.Connection, database: Database, *, limit: int) -> l
     return _works(connection.execute(query))
 
 
-def free(connection: sa.Connection, work: Work, since: datetime, now: datetime) -> None:
-    """Let whoever is next take the step up, now that its lost attempt is settled. since: its place in the queue.
-
-    `claimed_at` stays, which tells that it is to be taken before all that is due.
-    """
-    connection.execute(
-        sa.update(dispatches)
-        .where(dispatches.c.id == work.dispatch_id)
-        .values(due_at=since, claimed_at=since, relay_at=now + RELAY_GRACE, claim_id=None, claimed_by=None)
-    )
-    connection.execute(
-        sa.update(step_runs).where(step_runs.c.id == work.visit.id).values(status="pending", due_at=None)
-    )
-
-
 def hold(connection: sa.Connection, work: Work, reason: str, until: datetime) -> None:
     """Put work back that this process does not know how to do. A lost claim stays, for those to settle who know."""
     connection.execute(
@@ -390,5 +375,5 @@ def _joined() -> sa.FromClause:
 
 
 def _work(row: Sequence[object]) -> Work:
-    run, visit = RunFact._make(row[_RUN_AT:_STEP_AT]), StepFact._make(row[_STEP_AT:])
+    run, visit = RunFact._make(row[_RUN_AT:_STEP_AT]), step_fact(row[_STEP_AT:])
     return Work._make((*row[:_RUN_AT], run, visit, True, 0.0))

@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from ..engine.facts import Changes, NewAttempt, NewAuditEvent, NewStepRun, RunFact
+from ..engine.changes import Changes, NewAttempt, NewAuditEvent, NewStepRun, StepColumns
+from ..engine.facts import RunFact
 from .compiled import Prepared
 from .fact_rows import actor_key
 from .summaries import new_id
@@ -182,7 +183,7 @@ def begin(
 def _follow(batch: WriteBatch, run: AffectedRows, changes: Changes, held: HeldClaim | None, now: datetime) -> None:
     batch.insert(step_runs, [_step_row(run.id, row, now) for row in changes.entered])
     for key, columns in changes.updated.items():
-        batch.update(step_runs, {"id": key}, columns)
+        batch.update(step_runs, {"id": key}, _step_columns(columns))
     batch.insert(attempts, [_attempt_row(row) for row in changes.attempts])
     batch.insert(audit_events, [_audit_row(run, row, now) for row in changes.audit])
     if held is not None:
@@ -218,15 +219,27 @@ def _settle_dispatches(
         for row in changes.entered
         if row.delivered and not row.claimed
     ]
-    again = [dispatch_row(run.id, row.step_run_id, row.kind, row.due_at, run.queue, now) for row in changes.dispatched]
-    batch.insert(dispatches, entered + again)
+    once_more = [
+        dispatch_row(run.id, row.step_run_id, row.kind, row.due_at, run.queue, now) for row in changes.dispatched
+    ]
+    batch.insert(dispatches, entered + once_more)
     mine = held and held.step_run_id
     for key, due in changes.released.items():
         if key != mine:
             batch.update(dispatches, {"step_run_id": key}, {**FREED, "due_at": due, "relay_at": due + RELAY_GRACE})
+    for key, since in changes.freed.items():
+        # claimed_at stays, which tells that it is to be taken before all that is due.
+        again = {**FREED, "claimed_at": since, "due_at": since, "relay_at": now + RELAY_GRACE}
+        batch.update(dispatches, {"step_run_id": key}, again)
     left = {key: reason for key, reason in changes.left.items() if key != mine}
     rows = [dispatch_row(run.id, key, "step", now, run.queue, now) for key in left]
     batch.insert(dispatches, [{**row, "held": left[row["step_run_id"]]} for row in rows])
+
+
+def _step_columns(columns: StepColumns) -> Row:
+    if "settings" in columns:
+        return {**columns, "settings": columns["settings"].stored()}
+    return columns
 
 
 def _step_row(run_id: str, row: NewStepRun, now: datetime) -> dict[str, Any]:
@@ -241,7 +254,7 @@ def _step_row(run_id: str, row: NewStepRun, now: datetime) -> dict[str, Any]:
         "missing": row.missing,
         "attempts": 1 if row.claimed else 0,
         "abandoned": 0,
-        "settings": row.settings,
+        "settings": row.settings.stored(),
         "failure": row.failure,
         "decision": row.decision,
         "decide_by": row.decide_by,

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
-from flask_squidmesh.engine.facts import Changes
+from flask_squidmesh.engine.changes import Changes
 from flask_squidmesh.storage import tables, write_batch
 from flask_squidmesh.storage.summaries import new_id
 from tests.shop import Shop

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from flask_squidmesh import FailStep, RetryStep
 from flask_squidmesh.definition.spec import RetryPolicy
+from flask_squidmesh.engine.error_records import error as error_of
 from flask_squidmesh.runtime.outcomes import (
     MOST_TEXT,
     MOST_TRACEBACK,
@@ -178,11 +179,12 @@ def test_every_exception_becomes_a_record(make: Callable[[], BaseException]) -> 
         log_error(logger, error, "it was %s", "so")
         failed = failure_of(error, RetryPolicy(on=(OSError,)), MOST)
     assert set(record) == {"type", "message", "code", "details", "traceback", "retryable"}
+    traceback = record["traceback"] or ""
     assert record["type"]
     assert len(record["message"]) <= MOST_TEXT
-    assert len(record["traceback"]) <= MOST_TRACEBACK
+    assert len(traceback) <= MOST_TRACEBACK
     assert len(line) <= MOST_TEXT + 250
-    for text in (record["type"], record["message"], record["traceback"], line):
+    for text in (record["type"], record["message"], traceback, line):
         assert "\0" not in text
         assert text.encode().decode() == text
     assert "it was so" in lines.found[0]
@@ -227,7 +229,7 @@ def test_what_statements_were_given_is_not_told() -> None:
         except RuntimeError as error:
             record, refusal = error_record(error, retryable=False, most=MOST), error.__cause__
     engine.dispose()
-    assert "INSERT INTO nothing" in record["traceback"]
+    assert "INSERT INTO nothing" in (record["traceback"] or "")
     assert SECRET not in str(record)
     assert refusal is not None
     assert SECRET not in told(refusal)
@@ -279,7 +281,10 @@ def test_what_another_side_asks_for_is_no_delay_unless_it_is_one(after: Any) -> 
 
 def test_what_is_told_in_place_of_a_refused_outcome_can_be_kept_by_every_database() -> None:
     refused = sa.exc.DataError("INSERT", {"word": SECRET}, Exception("no € in a LATIN1 database"))
-    ended, blocked = refused_by(refused, StepCompleted(output={})), refused_by(refused, StepBlocked(error={}))
+    ended, blocked = (
+        refused_by(refused, StepCompleted(output={})),
+        refused_by(refused, StepBlocked(error=error_of("E", "no"))),
+    )
     assert isinstance(ended, StepFailed)
     assert isinstance(blocked, StepBlocked)
     assert ended.failure.final

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.definition.spec import WorkflowSpec
-from flask_squidmesh.engine.decide import Progress
-from flask_squidmesh.engine.facts import Performed, settings_of
+from flask_squidmesh.engine.decide import decide
+from flask_squidmesh.engine.facts import AttemptCompleted, DecisionState, Performed
 from flask_squidmesh.storage.tables import runs, step_runs
 from tests.unit.engine.facts import run, visit
 
@@ -39,11 +39,11 @@ def indexed(table: sa.Table) -> set[str]:
 
 def test_the_end_of_a_step_changes_no_column_of_an_index() -> None:
     before = run(open_steps=1, current_step="a")
-    deciding = Progress(LINE, before, now=NOW, new_id=lambda: "new")
     performed = Performed(number=1, worker="w-1", started_at=NOW, input={"x": 1})
-    deciding.complete(visit("a", settings=settings_of(LINE.steps["a"])), {"out": 1}, performed)
-    moved = {name for name, value in deciding.changes.run.items() if getattr(before, name) != value}
-    assert {"status", "output", "position"} <= deciding.changes.updated["id-a"].keys()
+    fact = AttemptCompleted(visit("a", settings=LINE.visit_settings["a"]), {"out": 1}, performed)
+    changes = decide(DecisionState(LINE, before, NOW, lambda: "new"), fact)
+    moved = {name for name, value in changes.run.items() if getattr(before, name) != value}
+    assert {"status", "output", "position"} <= changes.updated["id-a"].keys()
     assert {"current_step", "position"} <= moved
-    assert deciding.changes.updated["id-a"].keys().isdisjoint(indexed(step_runs))
+    assert changes.updated["id-a"].keys().isdisjoint(indexed(step_runs))
     assert moved.isdisjoint(indexed(runs))

@@ -18,7 +18,7 @@ from flask_squidmesh.dashboard.text import audit_text, command_text, times
 from flask_squidmesh.dashboard.text.badges import MARKS
 from flask_squidmesh.dashboard.text.explanation_text import REASONS
 from flask_squidmesh.engine import command_rules
-from flask_squidmesh.engine.command_effects import PayloadUnfit
+from flask_squidmesh.engine.command_effects import Blocking, PayloadUnfit
 from flask_squidmesh.engine.command_rules import ActionFacts, OpenDecision, Refusal
 from flask_squidmesh.queries import reasons
 from flask_squidmesh.queries.operator_status import OPERATOR_WORDS
@@ -52,7 +52,7 @@ JOIN = OpenDecision(step="join", visit=1, kind="pause")
 GONE = OpenDecision(step="old", visit=1, kind="pause", ok=("gone",))
 INTERRUPTED = OpenDecision(step="capture", visit=1, kind="interrupted", ok=("tell",))
 INCIDENT = OpenDecision(step="capture", visit=1, kind="incident", error="decline")
-UNSAFE = {"irreversible": True, "compensatable": False, "status": "completed", "reason": "completed"}
+UNSAFE = Blocking(step="capture", irreversible=True, compensatable=False, status="completed", reason="completed")
 KNOWN = frozenset({"capture", "decline", "tell"})
 SITUATIONS = [
     ActionFacts(status="pending", declared=KNOWN),
@@ -73,7 +73,7 @@ SITUATIONS = [
     ),
     ActionFacts(status="completed", declared=KNOWN),
     ActionFacts(status="completed", declared=None),
-    ActionFacts(status="completed", unsafe=({"step": "capture", **UNSAFE},), declared=KNOWN),
+    ActionFacts(status="completed", unsafe=(UNSAFE,), declared=KNOWN),
     *(
         ActionFacts(status="completed", payload_unfit=PayloadUnfit(**unfit), declared=KNOWN)
         for unfit in ({"missing_fields": ("iban",)}, {"invalid_types": {"amount": "x"}}, {"unknown_fields": ("y",)})

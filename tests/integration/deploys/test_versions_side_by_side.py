@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from flask_squidmesh import Approval, FailStep, Manual, Step, TransitionError, Workflow
+from flask_squidmesh.engine.decide import decide
+from flask_squidmesh.engine.facts import DefinitionChanged
 from flask_squidmesh.storage import fact_rows, tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Outcome, Recording, Script, Shop, error_of
@@ -69,9 +71,8 @@ def _bring_up(shop: Shop, run_id: str) -> None:
         assert run is not None
         spec = shop.runtime.registry.get(run.workflow)
         rows = fact_rows.step_facts(connection, tables.step_runs.c.run_id == run_id)
-        progress = shop.runtime.adopter.adopting(connection, spec, run, rows, {}, {})
-        progress.reconcile()
-        shop.runtime.recorder.write(connection, progress, known=rows)
+        state = shop.runtime.adopter.adopting(connection, spec, run, rows, {}, {})
+        shop.runtime.recorder.write(connection, state, decide(state, DefinitionChanged()), known=rows)
 
 
 @pytest.mark.rule("deploy-older-process")

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 
 from flask_squidmesh.definition import Approval, Manual, Pause, Retry, Step, Wait, Workflow
 from flask_squidmesh.definition.workflow import Registry
-from flask_squidmesh.engine.facts import settings_of
 from flask_squidmesh.storage.tables import WorkflowRun, attempts, audit_events, dispatches, runs, step_runs
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -124,7 +123,7 @@ class Rows:
         workflow = self.connection.scalar(sa.select(WorkflowRun.workflow).where(WorkflowRun.id == run_id))
         declared = REGISTRY.get(workflow or "").steps.get(step) if workflow != "unknown" else CHECKOUT.steps.get(step)
         created = at(-3600 + self._moment)
-        settings: Mapping[str, Any] = settings_of(declared) if declared else {"kind": "function"}
+        settings: Mapping[str, Any] = declared.visit_settings.stored() if declared else {"kind": "function"}
         values = {
             "id": str(uuid4()),
             "run_id": run_id,

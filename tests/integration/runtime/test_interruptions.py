@@ -524,7 +524,9 @@ def test_a_failure_said_by_an_operator_takes_the_error_route(open_shop: OpenShop
     shop.mesh.fail_step(run_id, actor="lee", comment="no trace of it")
     drain()
     assert shop.status(run_id) == "completed"
-    assert (script.contexts[-1].failure or {})["message"] == "no trace of it"
+    failure = script.contexts[-1].failure
+    assert failure is not None
+    assert failure["message"] == "no trace of it"
 
 
 @pytest.mark.rule("interrupted-resolve")

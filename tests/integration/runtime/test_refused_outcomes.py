@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from flask_squidmesh import Manual, Retry, Step, Workflow
-from flask_squidmesh.engine.decide import Progress
-from flask_squidmesh.runtime import claim_renewal
+from flask_squidmesh.engine.changes import Changes
+from flask_squidmesh.engine.decide import decide
+from flask_squidmesh.engine.facts import AttemptCompleted, DecisionState, Fact
+from flask_squidmesh.runtime import claim_renewal, recorder
 from flask_squidmesh.storage.write_batch import ClaimLostError
 from flask_squidmesh.testing import drain, memory_app
 from tests.databases import PostgresDatabases, create_tables, engines_disposed
@@ -220,14 +222,13 @@ def test_an_outcome_from_which_nothing_can_be_decided_fails_the_step_once(
     open_shop: Callable[..., Shop], script: Script, form: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     """The step has had its effect; left alone it would have it again whenever its claim expires."""
-    complete = Progress.complete
 
-    def fail(progress: Progress, visit: Any, *given: Any) -> None:
-        if visit.step == "pay":
+    def fail(state: DecisionState, fact: Fact) -> Changes:
+        if isinstance(fact, AttemptCompleted) and fact.visit.step == "pay":
             raise LookupError("nobody has thought of it")
-        complete(progress, visit, *given)
+        return decide(state, fact)
 
-    monkeypatch.setattr(Progress, "complete", fail)
+    monkeypatch.setattr(recorder, "decide", fail)
     shop = open_shop(form(script))
     run = shop.look(shop.run(form.__name__))
     error = error_of(run)

@@ -193,7 +193,7 @@ def test_a_replay_from_an_error_route_is_told_the_error(open_shop: OpenShop, scr
     class Routed(Workflow):
         place = Manual(Order)
         charge = Step(script.does("charge", FailStep("declined")))
-        tell = Step(script.does("tell", lambda ctx: {"told": (ctx.failure or {})["message"]}))
+        tell = Step(script.does("tell", lambda ctx: {"told": ctx.failure and ctx.failure["message"]}))
         flow = [charge.on_error >> tell]
 
     shop = open_shop(Routed)

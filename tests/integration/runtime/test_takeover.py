@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from flask_squidmesh.clock import SettableClock
-from flask_squidmesh.engine.decide import Progress
+from flask_squidmesh.engine.changes import Changes
+from flask_squidmesh.engine.decide import decide
+from flask_squidmesh.engine.facts import AttemptAbandoned, DecisionState, Fact
+from flask_squidmesh.runtime import recorder
 from flask_squidmesh.runtime.claimer import Claimer
 from flask_squidmesh.runtime.lost_claims import SuspectIsolation
 from flask_squidmesh.storage import tables, work_queue
@@ -61,13 +64,13 @@ def test_work_that_cannot_be_taken_up_keeps_nobody_from_the_rest(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop, lost = lost_among_many(open_shop, script)
-    abandon = Progress.abandon
 
-    def fail(progress: Progress, *given: Any, **more: Any) -> bool:
-        abandon(progress, *given, **more)
-        raise LookupError("nobody has thought of it")
+    def fail(state: DecisionState, fact: Fact) -> Changes:
+        if isinstance(fact, AttemptAbandoned):
+            raise LookupError("nobody has thought of it")
+        return decide(state, fact)
 
-    monkeypatch.setattr(Progress, "abandon", fail)
+    monkeypatch.setattr(recorder, "decide", fail)
     assert drain() == 20
     assert "could not be taken up" in caplog.text
     assert "(LookupError)" in shop.mesh.explain_run(lost).details["held"]
@@ -85,14 +88,13 @@ def test_a_lost_step_that_cannot_be_settled_keeps_a_relay_from_no_other(
     first, second = shop.start("single"), shop.start("single")
     assert len(shop.claim_due(limit=2)) == 2
     shop.clock.advance(TIMEOUT + 1)
-    abandon = Progress.abandon
 
-    def fail(progress: Progress, *given: Any, **more: Any) -> bool:
-        if progress.run.id == first:
+    def fail(state: DecisionState, fact: Fact) -> Changes:
+        if state.run.id == first:
             raise LookupError("nobody has thought of it")
-        return abandon(progress, *given, **more)
+        return decide(state, fact)
 
-    monkeypatch.setattr(Progress, "abandon", fail)
+    monkeypatch.setattr(recorder, "decide", fail)
     assert shop.runtime.relay.take_from_dead_workers() == 1
     assert (shop.events(first), shop.events(second)) == ([], ["abandoned"])
 

@@ -392,7 +392,9 @@ def test_bulky_details_are_kept_once_and_told_to_an_error_route(open_shop: OpenS
     assert last is not None
     assert last["details"] == {"a": "x" * 20_000}
     shop.run(Routed)
-    assert (script.contexts[-1].failure or {})["details"] == {"a": "x" * 20_000}
+    failure = script.contexts[-1].failure
+    assert failure is not None
+    assert failure["details"] == {"a": "x" * 20_000}
 
 
 def test_a_coroutine_that_a_plain_function_returns_is_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask_squidmesh.definition.spec import VisitSettings
 from flask_squidmesh.engine.facts import RunFact, StepFact
 
 
@@ -19,4 +20,6 @@ def visit(step: str = "a", **columns: Any) -> StepFact:
     """A visit of step "a" that runs its first attempt; columns: what differs."""
     usual: dict[str, Any] = dict.fromkeys(("position", "failure", "decision", "due_at", "decide_by", "started_at"))
     usual |= {"id": f"id-{step}", "run_id": "r", "kind": "step", "step": step, "visit": 1, "status": "running"}
-    return StepFact(**{**usual, "sees": 0, "missing": 0, "attempts": 1, "abandoned": 0, "settings": {}, **columns})
+    return StepFact(
+        **{**usual, "sees": 0, "missing": 0, "attempts": 1, "abandoned": 0, "settings": VisitSettings(), **columns}
+    )

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from flask_squidmesh.definition import Approval, Manual, Pause, Step, Wait, Workflow
-from flask_squidmesh.definition.spec import WorkflowSpec
+from flask_squidmesh.definition.spec import VisitSettings, WorkflowSpec
 from flask_squidmesh.engine.command_effects import OneStep
 from flask_squidmesh.engine.command_rules import (
     ActionFacts,
@@ -318,7 +318,8 @@ def row(step: str, status: str = "completed", **columns: Any) -> StepFact:
         "decide_by": None,
         "started_at": None,
     }
-    return StepFact(**{**values, **columns})
+    values |= columns
+    return StepFact(**{**values, "settings": VisitSettings.read(values["settings"])})
 
 
 def asked(kind: str, ok: str | None = None, error: str | None = None) -> dict[str, Any]:

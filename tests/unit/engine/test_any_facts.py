@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,19 +13,35 @@ from hypothesis import strategies as st
 
 from flask_squidmesh import Approval, Fixed, Manual, Pause, Retry, Step, Workflow
 from flask_squidmesh.definition.spec import WorkflowSpec
-from flask_squidmesh.engine.decide import Progress
+from flask_squidmesh.engine.changes import Changes, RowsToRead
+from flask_squidmesh.engine.decide import decide
+from flask_squidmesh.engine.error_records import error
 from flask_squidmesh.engine.facts import (
+    Adoption,
+    AttemptAbandoned,
+    AttemptCompleted,
+    AttemptFailed,
+    CompensationRetried,
     Decider,
+    DecisionAnswered,
     DecisionContext,
+    DecisionState,
+    Fact,
     Failure,
+    InputRefused,
     Performed,
-    RowsToRead,
+    RunCancelled,
     RunFact,
+    RunStarted,
     StepFact,
+    StepGivenUp,
+    StepResolved,
+    StepRetried,
     entered,
-    error,
     fact_after,
+    step_after,
 )
+from flask_squidmesh.engine.kept_decisions import DecisionEvent
 from flask_squidmesh.engine.moves import claimed
 from flask_squidmesh.engine.transitions import STOPPING, TERMINAL
 from tests.unit.engine.facts import run
@@ -34,7 +49,7 @@ from tests.unit.engine.facts import run
 NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)
 LEE = Decider(actor="lee")
 NO = error("OSError", "no")
-DECISIONS = ("approved", "rejected")
+DECISIONS: tuple[DecisionEvent, ...] = ("approved", "rejected")
 ONWARD = ("claim", "complete", "approved", "resumed", "resolve")
 
 
@@ -69,58 +84,48 @@ class KeptRun:
         self.spec, self.rows, self.dispatches = spec, dict[str, StepFact](), set[str]()
         self.run: RunFact = run(status="pending", follows=spec.fingerprint)
         self._ids = count(1)
-        self._write(self._begun())
-
-    def _begun(self) -> Progress:
-        progress = self._progress(DecisionContext())
-        progress.begin()
-        return progress
+        self._write(self._decided(DecisionContext(), RunStarted()))
 
     def claim(self, row: StepFact) -> None:
         self.rows[row.id], moved = claimed(self.spec, self.run, row, NOW)
         self.run = fact_after(self.run, moved, self.run.revision + 1)
 
-    def decide(
-        self, fact: Callable[[Progress], Any], about: StepFact | None = None, *, by_person: bool = False
-    ) -> None:
+    def decide(self, fact: Fact, about: StepFact | None = None, *, by_person: bool = False) -> None:
         steps = [row for row in self.rows.values() if row.kind == "step"]
-        around = DecisionContext(
+        adopts = by_person and about and self.spec.style == "dependency" and self.run.status not in STOPPING
+        context = DecisionContext(
             visits={row.step: row.visit for row in steps},
             joins={row.step: row for row in steps},
             decisions=[row for row in self.rows.values() if row.status == "paused" and row != about],
             compensations=[row for row in self.rows.values() if row.kind == "compensation"],
+            adoption=Adoption([*self.rows.values()], NOW) if adopts else None,
         )
-        progress = self._progress(around)
-        if by_person and about and self.spec.style == "dependency" and self.run.status not in STOPPING:
-            progress.adopt([*self.rows.values()], NOW)
-        fact(progress)
-        progress.reconcile()
-        self._write(progress)
-        if progress.reads:
+        changes = self._decided(context, fact)
+        asked = 0
+        while changes.reads:
+            assert asked < 2
+            asked += 1
             found: dict[RowsToRead, list[StepFact]] = {
                 "open": [row for row in self.of("pending", "running", "paused") if row.kind == "step"],
                 "completed": [row for row in self.of("completed") if row.kind == "step"],
             }
-            rest = progress.halt({rows: found[rows] for rows in progress.reads})
-            assert not rest.reads
-            self._write(rest)
+            changes = self._decided(context._replace(read={rows: found[rows] for rows in changes.reads}), fact)
+        self._write(changes)
         self.check()
 
     def of(self, *statuses: str) -> list[StepFact]:
         return [row for row in self.rows.values() if row.status in statuses]
 
-    def _progress(self, around: DecisionContext) -> Progress:
-        return Progress(self.spec, self.run, now=NOW, new_id=lambda: str(next(self._ids)), around=around)
+    def _decided(self, context: DecisionContext, fact: Fact) -> Changes:
+        return decide(DecisionState(self.spec, self.run, NOW, lambda: str(next(self._ids)), context), fact)
 
-    def _write(self, progress: Progress) -> None:
-        changes = progress.changes
+    def _write(self, changes: Changes) -> None:
         self.run = fact_after(self.run, changes.run, self.run.revision + 1)
         for new in changes.entered:
             self.rows[new.id] = entered(self.run.id, new)
             self.dispatches |= {new.id} if new.delivered else set()
         for key, columns in changes.updated.items():
-            known = {name: value for name, value in columns.items() if name in StepFact._fields}
-            self.rows[key] = self.rows[key]._replace(**known)
+            self.rows[key] = step_after(self.rows[key], columns)
         self.dispatches |= {new.step_run_id for new in changes.dispatched}
         self.dispatches -= {*changes.ended}
 
@@ -142,7 +147,6 @@ class KeptRun:
             assert self.run.status == "failed" or not paused
 
 
-Fact = Callable[[Progress], Any]
 Happening = Callable[[], None]
 
 
@@ -162,10 +166,10 @@ def possible(kept: KeptRun) -> dict[str, Happening]:
             for name, fact in answers(row, kept.run.status in STOPPING).items()
         }
     if kept.run.status not in STOPPING:
-        happenings["cancel"] = partial(kept.decide, cancelled(kept, compensate=False))
-        happenings["cancel and undo"] = partial(kept.decide, cancelled(kept, compensate=True))
+        happenings["cancel"] = partial(kept.decide, RunCancelled(LEE, compensate=False))
+        happenings["cancel and undo"] = partial(kept.decide, RunCancelled(LEE, compensate=True))
     if kept.run.compensation == "failed":
-        happenings["retry compensation"] = partial(kept.decide, lambda progress: progress.retry_compensation(LEE))
+        happenings["retry compensation"] = partial(kept.decide, CompensationRetried(LEE))
     return happenings
 
 
@@ -178,37 +182,23 @@ def outcomes(row: StepFact) -> dict[str, Fact]:
     done = Performed(row.attempts, "w-1", NOW - timedelta(seconds=1))
     refused = Failure(error=NO, final=True, certain=True)
     return {
-        "complete": lambda progress: progress.complete(row, {}, done),
-        "fail": lambda progress: progress.fail(row, Failure(error=NO), done),
-        "refuse": lambda progress: progress.fail(row, refused, done),
-        "block": lambda progress: progress.block(row, NO),
-        "lose": lambda progress: lost(progress, row, done),
+        "complete": AttemptCompleted(row, {}, done),
+        "fail": AttemptFailed(row, Failure(error=NO), done),
+        "refuse": AttemptFailed(row, refused, done),
+        "block": InputRefused(row, NO),
+        "lose": AttemptAbandoned(row, done, most=2),
     }
-
-
-def lost(progress: Progress, row: StepFact, done: Performed) -> None:
-    """The claim is lost, and freed where the step may be attempted again."""
-    if progress.abandon(row, done, most=2):
-        progress.changes.update(row.id, status="pending")
 
 
 def answers(row: StepFact, stopping: bool) -> dict[str, Fact]:
     """What a person may say of a step that waits for one."""
-    kind = (row.decision or {})["kind"]
+    kind = row.asks
     if kind == "approval":
-        return {event: partial(Progress.decide, visit=row, event=event, decider=LEE) for event in DECISIONS}
+        return {event: DecisionAnswered(row, event, LEE) for event in DECISIONS}
     if kind == "pause":
-        return {"resumed": partial(Progress.decide, visit=row, event="resumed", decider=LEE)}
-    told: dict[str, Fact] = {
-        "resolve": lambda progress: progress.resolve(row, {}, LEE),
-        "give up": lambda progress: progress.give_up(row, NO, LEE),
-    }
-    return told if stopping else {**told, "try again": lambda progress: progress.try_again(row, LEE)}
-
-
-def cancelled(kept: KeptRun, *, compensate: bool) -> Fact:
-    opened = [row for row in kept.of("pending", "running", "paused") if row.kind == "step"]
-    return lambda progress: progress.cancel(LEE, opened, compensate=compensate)
+        return {"resumed": DecisionAnswered(row, "resumed", LEE)}
+    told: dict[str, Fact] = {"resolve": StepResolved(row, {}, LEE), "give up": StepGivenUp(row, NO, LEE)}
+    return told if stopping else {**told, "try again": StepRetried(row, LEE)}
 
 
 @pytest.mark.parametrize("workflow", [Flow, Depending])

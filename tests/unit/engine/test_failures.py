@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from flask_squidmesh.engine.facts import error, fingerprint
+from flask_squidmesh.engine.error_records import error, fingerprint
+from flask_squidmesh.errors import ErrorRecord
 
 
 @pytest.mark.rule("errors-kept")
@@ -28,25 +29,23 @@ def test_an_error_of_our_own_has_every_part() -> None:
     ],
 )
 def test_errors_that_differ_in_numbers_and_ids_are_the_same(one: str, other: str) -> None:
-    assert fingerprint("w", "s", {"type": "E", "message": one}) == fingerprint(
-        "w", "s", {"type": "E", "message": other}
-    )
+    assert fingerprint("w", "s", error("E", one)) == fingerprint("w", "s", error("E", other))
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        ("v", "s", {"type": "E", "message": "no"}),
-        ("w", "t", {"type": "E", "message": "no"}),
-        ("w", None, {"type": "E", "message": "no"}),
-        ("w", "s", {"type": "F", "message": "no"}),
-        ("w", "s", {"type": "E", "message": "yes"}),
-        ("w", "s", {"type": "E", "message": "no", "code": "c"}),
+        ("v", "s", error("E", "no")),
+        ("w", "t", error("E", "no")),
+        ("w", None, error("E", "no")),
+        ("w", "s", error("F", "no")),
+        ("w", "s", error("E", "yes")),
+        ("w", "s", error("E", "no", code="c")),
     ],
 )
-def test_errors_elsewhere_or_of_another_kind_are_not(other: tuple[str, str | None, dict[str, str]]) -> None:
-    assert fingerprint("w", "s", {"type": "E", "message": "no"}) != fingerprint(*other)
+def test_errors_elsewhere_or_of_another_kind_are_not(other: tuple[str, str | None, ErrorRecord]) -> None:
+    assert fingerprint("w", "s", error("E", "no")) != fingerprint(*other)
 
 
 def test_an_error_without_a_text_has_a_fingerprint_too() -> None:
-    assert len(fingerprint("w", None, {})) == 32
+    assert len(fingerprint("w", None, error("", ""))) == 32

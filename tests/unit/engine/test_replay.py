@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from flask_squidmesh.definition.spec import VisitSettings
 from flask_squidmesh.engine.facts import StepFact
 from flask_squidmesh.engine.replay_rules import unsafe_steps
 
@@ -13,7 +14,7 @@ SAFE = {"irreversible": False, "compensatable": True}
 
 
 def fact(step: str = "capture", **columns: Any) -> StepFact:
-    values = {
+    values: dict[str, Any] = {
         "id": "1",
         "run_id": "r",
         "kind": "step",
@@ -32,7 +33,8 @@ def fact(step: str = "capture", **columns: Any) -> StepFact:
         "decide_by": None,
         "started_at": None,
     }
-    return StepFact(**{**values, **columns})
+    values |= columns
+    return StepFact(**{**values, "settings": VisitSettings.read(values["settings"])})
 
 
 @pytest.mark.rule("interrupted-cancelled", "replaying-unsafe")

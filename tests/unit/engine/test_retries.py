@@ -4,16 +4,18 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh.engine.decide import RetryDecision, verdict
+from flask_squidmesh.definition.spec import VisitSettings
+from flask_squidmesh.engine.attempt_outcomes import RetryDecision, verdict
+from flask_squidmesh.engine.error_records import error
 from flask_squidmesh.engine.facts import Failure
 from tests.unit.engine.facts import visit
 
 DOUBLING = {"max_attempts": 4, "first": 2.0, "most": 5.0, "jitter": 0.0}
-ERROR = {"type": "OSError", "message": "no"}
+ERROR = error("OSError", "no")
 
 
 def judged(settings: dict[str, Any], attempts: int, **failure: Any) -> RetryDecision:
-    return verdict(visit(settings=settings, attempts=attempts), Failure(error=ERROR, **failure))
+    return verdict(visit(settings=VisitSettings.read(settings), attempts=attempts), Failure(error=ERROR, **failure))
 
 
 @pytest.mark.rule("retry-exponential")

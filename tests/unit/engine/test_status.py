@@ -10,6 +10,7 @@ import pytest
 
 from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.definition.spec import WorkflowSpec
+from flask_squidmesh.engine.facts import DecisionState
 from flask_squidmesh.engine.moves import check_move, check_step_move, claimed
 from flask_squidmesh.engine.tally import Tally
 from flask_squidmesh.engine.transitions import (
@@ -67,14 +68,14 @@ STEP_STATUSES: tuple[StepStatus, ...] = get_args(StepStatus)
 
 @pytest.mark.parametrize(("current", "to"), [*product(RUN_STATUSES, repeat=2)])
 def test_a_decision_moves_a_run_as_the_table_says_and_no_other_way(current: RunStatus, to: RunStatus) -> None:
-    deciding = Tally(LINE, run(status=current), now=NOW, new_id=lambda: "new")
+    deciding = Tally(DecisionState(LINE, run(status=current), NOW, lambda: "new"))
     if current == to or to in RUN_MOVES[current]:
-        deciding._move(to, current_step="b")
+        deciding.move(to, current_step="b")
         assert (deciding.status, deciding.changes.run.get("status", current)) == (to, to)
         assert deciding.changes.run["current_step"] == "b"
         return
     with pytest.raises(ImpossibleMoveError, match=f"^Run r cannot go from {current} to {to}. This is a bug"):
-        deciding._move(to, current_step="b")
+        deciding.move(to, current_step="b")
     assert (deciding.status, deciding.changes.run) == (current, {})
 
 
@@ -82,25 +83,25 @@ def test_a_decision_moves_a_run_as_the_table_says_and_no_other_way(current: RunS
 def test_a_decision_moves_a_step_run_as_the_table_says_and_no_other_way(
     kind: str, current: StepStatus, to: StepStatus
 ) -> None:
-    deciding = Tally(LINE, run(), now=NOW, new_id=lambda: "new")
+    deciding = Tally(DecisionState(LINE, run(), NOW, lambda: "new"))
     row = visit(kind=kind, status=current)
     if current == to or to in STEP_MOVES[kind][current]:
-        deciding._move_step(row, to, output={"x": 1})
+        deciding.move_step(row, to, output={"x": 1})
         assert deciding.changes.updated == {"id-a": {"status": to, "output": {"x": 1}}}
         return
     with pytest.raises(ImpossibleMoveError, match=f"^Run r: {kind} a#1 cannot go from {current} to {to}. This is"):
-        deciding._move_step(row, to, output={"x": 1})
+        deciding.move_step(row, to, output={"x": 1})
     assert "output" not in deciding.changes.updated["id-a"]
 
 
 def test_a_second_move_in_one_decision_goes_from_where_the_first_led() -> None:
-    deciding = Tally(LINE, run(), now=NOW, new_id=lambda: "new")
-    deciding._move_step(visit(), "completed")
+    deciding = Tally(DecisionState(LINE, run(), NOW, lambda: "new"))
+    deciding.move_step(visit(), "completed")
     with pytest.raises(ImpossibleMoveError, match="from completed to failed"):
-        deciding._move_step(visit(), "failed")
-    deciding._move("completed")
+        deciding.move_step(visit(), "failed")
+    deciding.move("completed")
     with pytest.raises(ImpossibleMoveError, match="from completed to running"):
-        deciding._move("running")
+        deciding.move("running")
 
 
 @pytest.mark.parametrize("kind", [*STEP_MOVES])

@@ -143,7 +143,8 @@ def test_arguments_are_coerced_and_defaults_left_to_the_function() -> None:
 def test_a_function_cannot_change_the_state() -> None:
     state = {"order_id": {"deep": [1]}}
     bound = call(untyped, state)
-    bound.arguments["order_id"]["deep"].append(2)
+    order: Any = bound.arguments["order_id"]
+    order["deep"].append(2)
     assert state == {"order_id": {"deep": [1]}}
     assert bound.input == {"order_id": {"deep": [1]}}
 

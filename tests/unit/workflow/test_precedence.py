@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_squidmesh.definition.spec import precedence
+from flask_squidmesh.definition.precedence import precedence
 
 _graphs = st.integers(1, 8).flatmap(
     lambda size: st.lists(st.sets(st.integers(0, size - 1)), min_size=size, max_size=size)

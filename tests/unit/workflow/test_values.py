@@ -157,6 +157,7 @@ def test_what_would_be_kept_as_something_else_is_refused_with_its_path(value: An
 
 def test_text_of_a_class_of_its_own_is_kept_as_text() -> None:
     found = to_json({Word("k"): Word("v")})
+    assert isinstance(found, dict)
     assert (found, type(found["k"]), type(next(iter(found)))) == ({"k": "v"}, str, str)
 
 

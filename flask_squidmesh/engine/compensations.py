@@ -1,0 +1,89 @@
+"""Undoing what completed: which visits, in which order, and how a run tells how far that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..definition.spec import VisitSettings
+from .changes import NewStepRun
+from .facts import StepFact
+from .tally import Tally
+
+
+class Compensations:
+    """Plans the compensations of a run, and goes from one to the next."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._rows = tally.context.compensations
+
+    def plan(self, completed: Sequence[StepFact]) -> None:
+        """Undo completed steps, newest completion first, one after the other."""
+        tally = self._tally
+        done = {(row.step, row.visit) for row in self._rows}
+        steps = [row for row in completed if row.compensate and (row.step, row.visit) not in done]
+        steps.sort(key=lambda row: row.position or 0, reverse=True)
+        for order, row in enumerate(steps):
+            self._add(row, order=order, delivered=order == 0)
+        if steps:
+            tally.set(compensation="running")
+        elif tally.compensation == "requested":
+            tally.set(compensation=None)
+
+    def plan_late(self, visit: StepFact) -> None:
+        """A step that was executing when the run ended: its effect counts, so it is undone with the others."""
+        tally = self._tally
+        if not visit.compensate or (tally.status != "failed" and not tally.run.compensation):
+            return
+        pending = [row for row in self._rows if row.status in ("pending", "running")]
+        orders = [row.settings.order for row in self._rows]
+        self._add(visit, order=max(orders, default=-1) + 1, delivered=not pending)
+        tally.set(compensation="running")
+
+    def go_on(self, ended: StepFact, *, failed: bool) -> None:
+        """One has ended: the next one follows, whatever came of it. failed: whether it failed."""
+        tally = self._tally
+        others = [row for row in self._rows if row.id != ended.id]
+        waiting = [row for row in _in_order(others) if row.status == "pending"]
+        if waiting:
+            tally.dispatch(waiting[0])
+        elif failed or any(row.status == "failed" for row in others):
+            tally.set(compensation="failed")
+            tally.need("compensation_failed")
+        else:
+            tally.set(compensation="completed")
+
+    def try_again(self) -> None:
+        """Have those that failed attempted once more."""
+        failed = [row for row in _in_order(self._rows) if row.status == "failed"]
+        for row in failed:
+            self._tally.move_step(row, "pending", error=None, finished_at=None, abandoned=0)
+        self._tally.set(compensation="running")
+        self._tally.dispatch(failed[0])
+
+    def _add(self, row: StepFact, *, order: int, delivered: bool) -> None:
+        tally = self._tally
+        tally.changes.entered.append(
+            NewStepRun(
+                id=tally.new_id(),
+                kind="compensation",
+                step=row.step,
+                visit=row.visit,
+                status="pending",
+                sees=tally.position,
+                settings=VisitSettings(
+                    kind="compensation",
+                    retry=row.settings.compensate_retry,
+                    compensate=row.compensate,
+                    of=row.id,
+                    order=order,
+                ),
+                failure=tally.changes.run.get("error", tally.run.error),
+                delivered=delivered,
+            )
+        )
+
+
+def _in_order(rows: Sequence[StepFact]) -> list[StepFact]:
+    """Compensations in the order they run."""
+    return sorted(rows, key=lambda row: row.settings.order)

@@ -1,0 +1,144 @@
+"""What follows when a visit ends: the next steps, an error route, the end of the run, or somebody else's decision."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..definition.spec import ErrorRoute
+from ..errors import ErrorRecord
+from .compensations import Compensations
+from .error_records import error, in_audit
+from .facts import FollowUpDue, StepFact
+from .kept_decisions import DecisionKept
+from .successors import Successors
+from .tally import Tally
+from .transitions import STOPPING, TERMINAL
+
+
+class Consequences:
+    """Ends visits, and decides what follows, or leaves that to a process of another version."""
+
+    def __init__(self, tally: Tally, successors: Successors, compensations: Compensations) -> None:
+        self._tally, self._successors, self._compensations = tally, successors, compensations
+        self._spec, self._left_to = tally.spec, tally.context.left_to
+
+    def follow_up(self, fact: FollowUpDue) -> None:
+        """Decide what follows from a visit that ended in a process that might not."""
+        tally, visit = self._tally, fact.visit
+        tally.changes.ended.append(visit.id)
+        tally.changes.update(visit.id, due_at=None)
+        stopping = tally.status in STOPPING
+        if visit.status == "failed":
+            if not stopping:
+                self.follow_failure(visit, fact.error or error("Unknown", f"Step {visit.step} failed."))
+        elif visit.decision and visit.decision.get("answered") and not stopping:
+            self.follow_decision(visit, visit.decision)
+        else:
+            self.advance(visit)
+        tally.settle()
+
+    def advance(self, visit: StepFact) -> None:
+        """The visit has completed."""
+        tally = self._tally
+        if tally.status in TERMINAL:
+            self._compensations.plan_late(visit)
+        elif tally.status == "cancelling":
+            pass
+        elif self._left_to:
+            self._leave_to_others(visit, self._left_to)
+        elif self._spec.style == "dependency":
+            self._successors.release_dependents(visit.step)
+        else:
+            self._successors.follow_route(visit.step)
+        tally.settle()
+
+    def advance_decided(self, visit: StepFact, decision: DecisionKept) -> None:
+        """The visit has completed by what a person decided. decision: with the answer."""
+        if self._left_to:
+            self._tally.changes.update(visit.id, decision=decision)
+            self._leave_to_others(visit, self._left_to)
+        else:
+            self.follow_decision(visit, decision)
+
+    def follow_decision(self, visit: StepFact, decision: DecisionKept) -> None:
+        """Go where the decision was stored to lead."""
+        target = decision.get("error") if decision.get("answered") == "rejected" else decision.get("ok")
+        if self._spec.style == "dependency":
+            self._successors.release_dependents(visit.step)
+        elif target is None:
+            self._successors.finish()
+        else:
+            self._successors.go_to(target)
+
+    def give_up(
+        self,
+        visit: StepFact,
+        reason: ErrorRecord,
+        *,
+        was_open: bool = True,
+        in_full: ErrorRecord | None = None,
+    ) -> None:
+        """The step run has failed for good. in_full: the error with all its details, for the step to which an error
+        route leads."""
+        tally = self._tally
+        tally.close(visit, "failed", error=reason)
+        if was_open:
+            tally.leave(visit)
+        if visit.kind == "compensation":
+            self._compensations.go_on(visit, failed=True)
+        elif tally.status in STOPPING:
+            return
+        elif self._left_to:
+            self._leave_to_others(visit, self._left_to)
+        else:
+            self.follow_failure(visit, reason, in_full)
+
+    def follow_failure(self, visit: StepFact, reason: ErrorRecord, in_full: ErrorRecord | None = None) -> None:
+        """Take the step's error route, or fail the run."""
+        route = self._spec.steps[visit.step].error if visit.step in self._spec.steps else None
+        if route is not None and self._spec.style == "flow":
+            self._take_error_route(visit, route, in_full or reason)
+        else:
+            self._successors.fail_run(visit.step, reason)
+
+    def _take_error_route(self, visit: StepFact, route: ErrorRoute, reason: ErrorRecord) -> None:
+        tally = self._tally
+        if route.recovery:
+            tally.changes.update(visit.id, recovery=route.recovery)
+            tally.audit(f"{route.recovery}_routed", visit, metadata={"target": route.target})
+        tally.changes.run["error"] = None
+        self._successors.enter(route.target, failure=reason)
+
+    def interrupt(self, visit: StepFact, reason: ErrorRecord) -> None:
+        """Nobody knows whether the step took effect."""
+        self._tally.audit("interrupted", visit, metadata={"error": in_audit(reason)})
+        self.wait_for_a_person(visit, "interrupted", reason)
+
+    def wait_for_a_person(self, visit: StepFact, kind: Literal["interrupted", "incident"], reason: ErrorRecord) -> None:
+        """An operator has the step attempted again, or says what came of it; the others go on."""
+        tally = self._tally
+        step = self._spec.steps.get(visit.step) if self._spec.style == "flow" else None
+        route = step.error if step else None
+        decision: DecisionKept = {
+            "kind": kind,
+            "since": tally.now.isoformat(),
+            "prompt": None,
+            "permission": visit.settings.permission,
+            "ok": None,
+            "error": route.target if route else None,
+            "output": visit.settings.output,
+        }
+        tally.move_step(visit, "paused", decision=decision, error=reason, due_at=None)
+        tally.changes.ended.append(visit.id)
+        tally.leave(visit)
+        if tally.status not in TERMINAL:
+            tally.set(current_step=visit.step, error=reason)
+        tally.need(kind)
+
+    def _leave_to_others(self, visit: StepFact, reason: str) -> None:
+        """The visit has ended; what follows from it is not for this process to decide."""
+        changes = self._tally.changes
+        if visit.id in changes.ended:
+            changes.ended.remove(visit.id)
+        changes.left[visit.id] = reason
+        changes.update(visit.id, due_at=self._tally.now)

@@ -1,0 +1,67 @@
+"""Stopping a run that ends unfinished: what is open ends with it, and what completed is undone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .changes import RowsToRead
+from .compensations import Compensations
+from .facts import StepFact
+from .tally import Tally
+
+
+class Halt:
+    """Ends what a failed or cancelled run leaves behind.
+
+    rows: the run's step runs, where all of them are at hand.
+    """
+
+    def __init__(self, tally: Tally, compensations: Compensations, rows: Sequence[StepFact] | None) -> None:
+        self._tally, self._compensations, self._rows = tally, compensations, rows
+
+    def finish(self) -> None:
+        """Stop what is open, and undo what completed where that is called for, or say what has to be read for it."""
+        undoes = self._tally.compensation == "requested" or self._tally.status == "failed"
+        wanted: tuple[RowsToRead, ...] = ("open", "completed") if undoes else ("open",)
+        rows = self._read(wanted)
+        if rows is None:
+            return
+        self._stop(rows)
+        if undoes:
+            self._compensations.plan([row for row in self._tally.as_left(rows) if row.status == "completed"])
+
+    def stop_open(self) -> None:
+        """End the visits that are not executing, or say what has to be read for it."""
+        rows = self._read(("open",))
+        if rows is not None:
+            self._stop(rows)
+
+    def _read(self, wanted: tuple[RowsToRead, ...]) -> Sequence[StepFact] | None:
+        if self._rows is not None:
+            return self._rows
+        read = self._tally.context.read
+        if not read.keys() >= {*wanted}:
+            self._tally.changes.reads = wanted
+            return None
+        return [row for name in wanted for row in read[name]]
+
+    def _stop(self, rows: Sequence[StepFact]) -> None:
+        """End the visits that are not executing. A failure leaves it open what became of an interrupted step."""
+        tally = self._tally
+        visits = [row for row in tally.as_left(rows) if row.status in ("pending", "paused")]
+        made = {row.id for row in tally.changes.entered}
+        for row in visits:
+            if row.id in made:
+                tally.changes.entered = [each for each in tally.changes.entered if each.id != row.id]
+            elif tally.status == "failed" and row.asks == "interrupted":
+                tally.need("interrupted")
+                continue
+            else:
+                tally.close(row, "cancelled")
+                tally.changes.dispatched = [each for each in tally.changes.dispatched if each.step_run_id != row.id]
+                tally.changes.released.pop(row.id, None)
+            if row.status == "pending" and not row.missing:
+                tally.leave(row)
+        if tally.status != "failed":
+            tally.clear_needs()
+        tally.count()

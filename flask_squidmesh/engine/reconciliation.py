@@ -1,0 +1,145 @@
+"""What remains of a run that was brought to another definition.
+
+What a run's rows and counts say holds for the definition that it follows. Where another is deployed, what remains to be
+done is worked out anew from that one and from the rows, whatever the counts say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from ..definition.spec import StepSpec, VisitSettings
+from .adoption import waits_for_others
+from .facts import StepFact
+from .successors import Successors
+from .tally import Tally
+from .transitions import STOPPING
+
+
+class Reconciliation:
+    """Does what the definition calls for that a run was brought to: from its rows and the definition alone.
+
+    rows: all step runs of the run, by the names of today.
+    """
+
+    def __init__(self, tally: Tally, successors: Successors, rows: Sequence[StepFact]) -> None:
+        self._tally, self._successors, self._rows = tally, successors, rows
+        self._spec = tally.spec
+
+    def reconcile(self) -> None:
+        """Enter, open, convert and leave out visits, given the rows as this decision leaves them."""
+        if self._tally.status in STOPPING:
+            return
+        for row in filter(waits_for_others, self._present()):
+            self._convert(row)
+        if self._spec.style == "dependency":
+            self._reconcile_dependencies()
+        else:
+            self._drop([*filter(waits_for_others, self._present())])
+        for row in self._present():
+            self._convert(row)
+        self._recount()
+        self._tally.settle()
+
+    def _present(self) -> list[StepFact]:
+        """The visits as this decision leaves them."""
+        return self._tally.as_left(self._rows)
+
+    def _reconcile_dependencies(self) -> None:
+        present = self._present()
+        self._drop([row for row in present if waits_for_others(row) and row.step not in self._spec.steps])
+        last = {row.step: row for row in sorted(present, key=lambda row: row.visit)}
+        done = {name for name, row in last.items() if row.status == "completed"}
+        for name, step in self._spec.steps.items():
+            waits_for = len({*step.after} - done)
+            row = last.get(name)
+            if row is not None:
+                self._reconcile_visit(row, waits_for)
+            elif not step.after or waits_for < len(step.after):
+                self._successors.enter(name, missing=waits_for)
+        self._tally.changes.run["remaining"] = len(self._spec.steps.keys() - done)
+
+    def _reconcile_visit(self, row: StepFact, waits_for: int) -> None:
+        """Have a visit that has not begun wait for as many steps as the definition says."""
+        if row.status == "cancelled":
+            self._tally.move_step(
+                row,
+                "pending",
+                missing=waits_for,
+                finished_at=None,
+                settings=self._spec.visit_settings[row.step],
+            )
+            if not waits_for:
+                self._successors.open_join(row)
+        elif row.status != "pending":
+            return
+        elif row.missing and not waits_for:
+            self._successors.open_join(row)
+        elif row.missing:
+            self._tally.changes.update(row.id, missing=waits_for)
+        elif waits_for and not row.attempts and row.due_at is None:
+            self._tally.move_step(row, "pending", missing=waits_for)
+            self._tally.changes.ended.append(row.id)
+
+    def _drop(self, rows: Sequence[StepFact]) -> None:
+        """Leave out visits that have not begun and that the definition does not call for."""
+        for row in rows:
+            self._tally.close(row, "cancelled", missing=0)
+
+    def _convert(self, row: StepFact) -> None:
+        """Have a visit that has still to be performed be what its step is today; an open decision stays as it is."""
+        step = self._spec.steps.get(row.step)
+        if step is None or row.status != "pending" or row.settings.kind == step.kind:
+            return
+        self._tally.move_step(row, "pending", settings=_settings(step, row))
+        if row.missing:
+            return
+        if self._spec.style == "flow":
+            self._tally.changes.run["max_attempts"] = step.retry.max_attempts
+        if step.manual:
+            self._ask_instead(row, step)
+        elif step.duration:
+            self._wait_instead(row, self._tally.now + step.duration)
+
+    def _ask_instead(self, row: StepFact, step: StepSpec) -> None:
+        decision, decide_by = self._successors.decision(step)
+        self._tally.move_step(row, "paused", decision=decision, decide_by=decide_by, due_at=None, error=None)
+        self._tally.changes.update(row.id, started_at=row.started_at or self._tally.now)
+        self._tally.changes.released.pop(row.id, None)
+        self._tally.changes.ended.append(row.id)
+        self._tally.changes.run["error"] = None
+        self._successors.ask(row.step, row.visit, decision, decide_by)
+
+    def _wait_instead(self, row: StepFact, due: datetime) -> None:
+        """One that has been attempted waits without being a retry."""
+        self._tally.changes.update(row.id, due_at=None if row.attempts else due, error=None)
+        self._tally.changes.released[row.id] = due
+        self._tally.changes.run["error"] = None
+        if self._spec.style == "flow":
+            self._tally.changes.run["due_at"] = due
+
+    def _recount(self) -> None:
+        going = [row for row in self._present() if row.status == "running" or _is_due_sometime(row)]
+        self._tally.open = len(going)
+        self._tally.retrying = sum(row.waits_for_retry for row in going)
+        if self._spec.style == "flow":
+            self._tally.changes.run["remaining"] = 0
+        elif not (self._tally.open or self._tally.needs or self._tally.changes.run["remaining"]):
+            self._successors.finish()
+
+
+def _is_due_sometime(row: StepFact) -> bool:
+    return row.status == "pending" and not row.missing
+
+
+def _settings(step: StepSpec, row: StepFact) -> VisitSettings:
+    """Those of the step today; where it was attempted, what it may have done stays what it was."""
+    before = row.settings
+    settings = step.visit_settings._replace(entered_as=before.entered_as)
+    if not row.attempts:
+        return settings
+    return settings._replace(
+        irreversible=settings.irreversible or before.irreversible,
+        compensatable=settings.compensatable and before.compensatable,
+    )
