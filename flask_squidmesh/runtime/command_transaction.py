@@ -35,7 +35,6 @@ from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, RunId, RunSummary, new_id, read_id, summary_from, summary_of
 from ..storage.tables import WorkflowRun, audit_events, control_calls, runs, step_runs
 from .command_arguments import decider_of, key_of
-from .run_starter import in_transaction
 
 
 class _Options(TypedDict, total=False):
@@ -175,8 +174,8 @@ class CommandTransaction:
         session: AnySession | None = None,
     ) -> RunSummary:
         """Carry out one control call in a transaction of our own, or in the session's."""
-        return in_transaction(
-            self._database, session, lambda connection: self._acted(connection, call, rule), _tell
+        return self._database.in_transaction(
+            session, lambda connection: self._acted(connection, call, rule), _tell
         ).answer
 
     def _acted(self, connection: sa.Connection, call: CommandCall, rule: CommandRule) -> CommandResult:

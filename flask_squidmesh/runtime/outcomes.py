@@ -277,16 +277,6 @@ def _is_true(exception: BaseException, name: str) -> bool:
     return safely(lambda: bool(getattr(exception, name)), False)
 
 
-def check_output(output: JsonObject, most: int) -> None:
-    """Raise ValueNotJsonError where an output is larger than SQUIDMESH_MAX_PAYLOAD_BYTES."""
-    size = size_of(output) if output else 0
-    if size > most:
-        raise ValueNotJsonError(
-            "",
-            f"a step returned {size} bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows {most}; store it elsewhere",
-        )
-
-
 def let_shutdown_through(error: BaseException) -> None:
     """Raise it again unless a step may raise it for itself. In any other thread SystemExit and its like are its own."""
     if _is_in_main_thread() and not is_a(error, Exception, CancelledError, BaseExceptionGroup):

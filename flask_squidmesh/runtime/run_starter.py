@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -32,8 +32,8 @@ from ..errors import (
     given,
 )
 from ..storage import fact_rows, write_batch
-from ..storage.connections import AnySession, after_commit
-from ..storage.database import Database, ExplainingMissingTables
+from ..storage.connections import AnySession
+from ..storage.database import Database
 from ..storage.summaries import new_id
 from ..storage.tables import runs, start_keys
 from ..storage.work_queue import Claim
@@ -43,7 +43,6 @@ from .command_arguments import actor_of, key_of, tenant_of
 from .dispatcher import Dispatcher, HandOver, intents
 from .signal_publisher import SignalPublisher, signalled
 
-Result = TypeVar("Result")
 CRON_KEY = "cron:"
 _COUNTED: Final[dict[str, Any]] = dict.fromkeys((*COUNTERS, "revision"), 0)
 _NOTHING_THERE: Final[Mapping[RowsToRead, Sequence[StepFact]]] = {"open": (), "completed": ()}
@@ -182,8 +181,8 @@ class RunStarter:
         if session is None and (at_once := self._begun_at_once(wanted)) is not None:
             self.tell(at_once)
             return at_once
-        started: StartedRun = in_transaction(
-            self._database, session, lambda connection: self.written(connection, wanted), self.tell
+        started: StartedRun = self._database.in_transaction(
+            session, lambda connection: self.written(connection, wanted), self.tell
         )
         return started
 
@@ -300,25 +299,6 @@ class RunStarter:
         """A cron trigger's steps count on the schedule's facts, also where a person starts the run."""
         now = self._clock.now()
         return metadata(spec.name, trigger, window=now, now=now) if trigger.kind == "cron" else None
-
-
-def in_transaction(
-    database: Database,
-    session: AnySession | None,
-    work: Callable[[sa.Connection], Result],
-    then: Callable[[Result], None],
-) -> Result:
-    """Do `work` in a transaction of our own, or in the session's; `then` follows the commit."""
-    if session is None:
-        with database.write() as connection:
-            result = work(connection)
-        then(result)
-        return result
-    session.flush()
-    with ExplainingMissingTables():
-        result = work(database.joined(session))
-    after_commit(session, partial(then, result))
-    return result
 
 
 def _state(wanted: NewRunRequest) -> JsonObject:

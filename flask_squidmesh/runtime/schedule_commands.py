@@ -16,7 +16,7 @@ from ..storage.database import Database
 from ..storage.summaries import new_id
 from ..storage.tables import audit_events
 from .command_arguments import decider_of
-from .run_starter import RunStarter, StartedRun, in_transaction
+from .run_starter import RunStarter, StartedRun
 from .schedule_memory import locked_schedule, remember
 from .scheduler import Scheduler, cron_key
 
@@ -68,7 +68,7 @@ class ScheduleCommands:
                 self._note(connection, "schedule_run", spec.name, trigger, decider, started.run_id)
             return started
 
-        started: StartedRun = in_transaction(self._database, None, write, self._starter.tell)
+        started: StartedRun = self._database.in_transaction(None, write, self._starter.tell)
         return started.run_id
 
     def _set(

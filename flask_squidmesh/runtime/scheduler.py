@@ -22,7 +22,7 @@ from ..storage import tables, work_queue
 from ..storage.database import Database
 from ..storage.outages import passes
 from ..storage.scope import Scope
-from .run_starter import CRON_KEY, NewRunRequest, RunStarter, StartedRun, in_transaction, trigger_of
+from .run_starter import CRON_KEY, NewRunRequest, RunStarter, StartedRun, trigger_of
 from .schedule_memory import Memory, believed, locked_schedule, memories, remember
 
 PUT_OFF = timedelta(seconds=60)
@@ -145,7 +145,7 @@ class Scheduler:
             memory = locked_schedule(connection, spec, chosen.name)
             return self._activated(connection, memory, asked, even_paused=even_paused)
 
-        started = in_transaction(self._database, None, write, self._tell)
+        started = self._database.in_transaction(None, write, self._tell)
         if started is None or (not started.new and chosen.idempotency == "skip"):
             return None, False
         return started.run_id, started.new

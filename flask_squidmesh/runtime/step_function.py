@@ -22,7 +22,7 @@ from ..definition.binding import bind, needed_by, needed_keys
 from ..definition.context import CompensationContext, StepContext
 from ..definition.spec import Compensation, Parameter, RetryPolicy, StepSpec, WorkflowSpec
 from ..definition.state_expressions import render
-from ..definition.values import JsonObject, JsonValue, step_output
+from ..definition.values import JsonObject, JsonValue, ValueNotJsonError, size_of, step_output
 from ..engine.adoption import entered_as, names_of
 from ..engine.facts import Failure
 from ..host import HostApp
@@ -37,7 +37,6 @@ from .outcomes import (
     StepCompleted,
     StepFailed,
     blocked_by,
-    check_output,
     error_record,
     failure_of,
     let_ctrl_c_through,
@@ -244,7 +243,7 @@ class StepPerformer:
         self._began(claim)
         try:
             output = step_output(_called(call, bound.arguments))
-            check_output(output, self._settings.max_payload_bytes)
+            _check_size(output, self._settings.max_payload_bytes)
             return StepCompleted(output={called.key: output} if called.key else output, input=bound.input)
         except BaseException as exception:
             let_shutdown_through(exception)
@@ -349,6 +348,16 @@ _CAME_BACK: Final = (
     "squidmesh: a process that a step had forked off came back out of the step's function and was ended. "
     "Have it end itself with os._exit, or use multiprocessing."
 )
+
+
+def _check_size(output: JsonObject, most: int) -> None:
+    """Raise ValueNotJsonError where an output is larger than SQUIDMESH_MAX_PAYLOAD_BYTES."""
+    size = size_of(output) if output else 0
+    if size > most:
+        raise ValueNotJsonError(
+            "",
+            f"a step returned {size} bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows {most}; store it elsewhere",
+        )
 
 
 def _is_coroutine(function: Callable[..., Any]) -> bool:

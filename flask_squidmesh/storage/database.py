@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 from typing import Any, TypeVar, cast
 
@@ -22,7 +22,7 @@ from ..clock import Clock, ReferenceClock
 from ..errors import ConfigurationError, ConflictError, SchemaError
 from . import compiled
 from .compiled import Asked, Dialect, Given, Prepared, Rows
-from .connections import AnySession, Driver, Gate, begins_read_committed, is_of_parent, read_committed
+from .connections import AnySession, Driver, Gate, after_commit, begins_read_committed, is_of_parent, read_committed
 from .exchange import Deciding, DirectExchange, Exchange, OrdinaryExchange
 from .libpq import PIPELINES
 from .outages import DRIVERS, means_outage, reason_of, told
@@ -92,6 +92,7 @@ class Contact:
 
 
 _Found = TypeVar("_Found")
+Result = TypeVar("Result")
 
 UNDEFINED = ("42P01", "42703")
 ASK_TIME = b"SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
@@ -338,6 +339,24 @@ class Database:
         A child that was forked off in the middle of a statement would find locks of SQLite's taken for ever.
         """
         return nullcontext() if self.dialect == "postgresql" else self.gate
+
+    def in_transaction(
+        self,
+        session: AnySession | None,
+        work: Callable[[sa.Connection], Result],
+        then: Callable[[Result], None],
+    ) -> Result:
+        """Do `work` in a transaction of our own, or in the session's; `then` follows the commit."""
+        if session is None:
+            with self.write() as connection:
+                result = work(connection)
+            then(result)
+            return result
+        session.flush()
+        with ExplainingMissingTables():
+            result = work(self.joined(session))
+        after_commit(session, partial(then, result))
+        return result
 
     def joined(self, session: AnySession) -> sa.Connection:
         """The connection of the caller's transaction, which can write from here on; we never commit it.
