@@ -147,7 +147,9 @@ class Tally:
         if failed:
             self.need(failed, since=self.run.needs_since)
         for row in self.context.decisions:
-            self.need(NEEDS_BY_DECISION[row.asks or "interrupted"], due=row.decide_by, since=row.asked_at)
+            self.need(
+                NEEDS_BY_DECISION.get(row.asks or "interrupted", "interrupted"), due=row.decide_by, since=row.asked_at
+            )
 
     def need(self, kind: str, *, due: datetime | None = None, since: datetime | None = None) -> None:
         """The run needs a person for one thing more."""

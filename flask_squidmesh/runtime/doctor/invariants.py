@@ -104,7 +104,9 @@ def _fits(case: Case) -> bool:
 
 
 def _needs_of(case: Case) -> dict[str, Any]:
-    words = [NEEDS_BY_DECISION[row.decision["kind"]] if row.decision else "interrupted" for row in case.asking]
+    words = [
+        NEEDS_BY_DECISION.get((row.decision or {}).get("kind", "interrupted"), "interrupted") for row in case.asking
+    ]
     dues = [row.decide_by for row in case.asking if row.decide_by is not None]
     asked = [asked_since(row.decision, row.started_at) for row in case.asking]
     began = [at for at in asked if at is not None]
