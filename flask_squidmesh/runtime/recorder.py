@@ -6,7 +6,6 @@ nothing has to be read for it, which the run's revision tells, it is one stateme
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -45,8 +44,6 @@ from .definition_change import Adopter
 from .dispatcher import Dispatcher, HandOver, intents
 from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed
 from .signal_publisher import SignalPublisher
-
-logger = logging.getLogger("flask_squidmesh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from ..clock import Clock
 from ..storage import queues, work_queue
 from ..storage.database import Database
 from ..storage.tables import dispatches
@@ -24,10 +23,8 @@ BATCH = 100
 class Relay:
     """Hands work over again that got lost on its way."""
 
-    def __init__(
-        self, *, database: Database, clock: Clock, dispatcher: Dispatcher, claimer: Claimer, recorder: Recorder
-    ) -> None:
-        self._database, self._clock, self._dispatcher = database, clock, dispatcher
+    def __init__(self, *, database: Database, dispatcher: Dispatcher, claimer: Claimer, recorder: Recorder) -> None:
+        self._database, self._dispatcher = database, dispatcher
         self._claimer, self._recorder = claimer, recorder
 
     def once(self) -> int:

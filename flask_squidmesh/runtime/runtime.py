@@ -229,7 +229,6 @@ class Runtime:
         """What keeps house."""
         self.relay = Relay(
             database=self.database,
-            clock=self.clock,
             dispatcher=self.dispatcher,
             claimer=self.claimer,
             recorder=self.recorder,
