@@ -190,7 +190,7 @@ def _examine(value: object, path: _Location, above: tuple[int, ...] = ()) -> Non
         _examine(each, (*path, _part(key)), (*above, id(value)))
 
 
-def _misunderstood(value: Any) -> str | None:
+def _misunderstood(value: object) -> str | None:
     found = type(value)
     if _is_of(value, tuple) and hasattr(found, "_fields"):
         return f"a namedtuple ({found.__name__}) would lose its names; use its _asdict()"
@@ -198,13 +198,13 @@ def _misunderstood(value: Any) -> str | None:
         return f"a {found.__name__} is not JSON; return text, numbers, lists or mappings of them"
     if hasattr(found, "__next__"):
         return f"a {found.__name__} can be read only once; make a list of it"
-    if _is_of(value, Mapping) and (keys := _keys_that_become_one(value)):
+    if keys := _keys_that_become_one(value):
         return f"the keys {keys[0]!r} and {keys[1]!r} are one and the same in JSON"
     return None
 
 
-def _keys_that_become_one(value: Mapping[object, object]) -> tuple[object, object] | None:
-    if all(type(key) is str for key in value):
+def _keys_that_become_one(value: Any) -> tuple[object, object] | None:
+    if not _is_of(value, Mapping) or all(type(key) is str for key in value):
         return None
     known: dict[str, object] = {}
     for key in value:
@@ -227,7 +227,7 @@ def _leaves(value: object, path: _Location) -> Iterator[tuple[_Location, object]
         yield path, value
 
 
-def _refuse_lost(value: Any, plain: Any, path: _Location, *, meant: bool = False) -> None:
+def _refuse_lost(value: object, plain: Any, path: _Location, *, meant: bool = False) -> None:
     """Raise ValueNotJsonError for a secret of which only asterisks would be kept, and for a number of which null would:
     pydantic writes that for NaN where a field has no type.
 
@@ -246,11 +246,12 @@ def _refuse_lost(value: Any, plain: Any, path: _Location, *, meant: bool = False
                 _refuse_lost(each, plain[key], (*path, key), meant=meant or _is_serialised(value, key))
 
 
-def _is_serialised(model: Any, name: Any) -> bool:
+def _is_serialised(model: object, name: str) -> bool:
     """Whether a serializer of the model's own writes the field."""
-    if not _is_of(model, BaseModel):
+    made_of = type(model)
+    if not issubclass(made_of, BaseModel):
         return False
-    found, declared = type(model).__pydantic_decorators__, type(model).model_fields.get(name)
+    found, declared = made_of.__pydantic_decorators__, made_of.model_fields.get(name)
     by_annotation = declared is not None and any(_is_of(each, *_SERIALIZERS) for each in declared.metadata)
     by_method = any({name, "*"} & {*each.info.fields} for each in found.field_serializers.values())
     return bool(found.model_serializers) or by_annotation or by_method
