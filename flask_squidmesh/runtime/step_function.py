@@ -210,7 +210,7 @@ class StepPerformer:
     def _call(self, spec: WorkflowSpec, claim: Claim, state: RunState, step: StepSpec) -> Outcome:
         assert step.function is not None
         called = _Callee(function=step.function, parameters=step.parameters, retry=step.retry, key=step.output)
-        return self._invoke(spec, claim, state, called, StepContext(**self._context(claim, state)))
+        return self._invoke(spec, claim, state, called, self._context(claim, state))
 
     def _compensate(self, spec: WorkflowSpec, claim: Claim, state: RunState, undo: Compensation | None) -> Outcome:
         if undo is None:
@@ -219,7 +219,8 @@ class StepPerformer:
                 self._settings.max_payload_bytes,
             )
         called = _Callee(function=undo.function, parameters=undo.parameters, retry=undo.retry)
-        context = CompensationContext(**self._context(claim, state), **self._undone(claim))
+        given, returned = self._undone(claim)
+        context = CompensationContext(**vars(self._context(claim, state)), input=given, output=returned)
         return self._invoke(spec, claim, state, called, context)
 
     def _invoke(
@@ -269,24 +270,24 @@ class StepPerformer:
         step_logger.log(getattr(logging, step.level.upper()), "%s", message, extra=facts)
         return StepCompleted(output={})
 
-    def _context(self, claim: Claim, state: RunState) -> dict[str, Any]:
+    def _context(self, claim: Claim, state: RunState) -> StepContext:
         visit = claim.visit
         name, ending = entered_as(visit.step, visit.settings), ":compensation" if visit.kind == "compensation" else ""
-        return {
-            "run_id": claim.run.id,
-            "workflow": claim.run.workflow,
-            "tenant": claim.run.tenant,
-            "step": visit.step,
-            "visit": visit.visit,
-            "attempt": visit.attempts,
-            "idempotency_key": f"{claim.run.id}:{name}:{visit.visit}{ending}",
-            "failure": visit.failure,
-            "actor": claim.run.actor,
-            "read_state": lambda: state.at(claim, None),
-            "read_cancelled": partial(self._is_cancelling, claim.run.id),
-            "read_lost": lambda: self._claims.is_lost(claim.claim_id),
-            "begin_child": partial(self._begin_child, claim),
-        }
+        return StepContext(
+            run_id=claim.run.id,
+            workflow=claim.run.workflow,
+            tenant=claim.run.tenant,
+            step=visit.step,
+            visit=visit.visit,
+            attempt=visit.attempts,
+            idempotency_key=f"{claim.run.id}:{name}:{visit.visit}{ending}",
+            failure=visit.failure,
+            actor=claim.run.actor,
+            read_state=lambda: state.at(claim, None),
+            read_cancelled=partial(self._is_cancelling, claim.run.id),
+            read_lost=lambda: self._claims.is_lost(claim.claim_id),
+            begin_child=partial(self._begin_child, claim),
+        )
 
     def _begin_child(self, claim: Claim, *given: Any, **options: Any) -> str:
         """Start a child: in the step's own transaction, where it has one."""
@@ -294,7 +295,7 @@ class StepPerformer:
         session = db.session if db is not None and claim.visit.settings.transaction else None
         return self._starter.start_child(claim, session, *given, **options)
 
-    def _undone(self, claim: Claim) -> dict[str, Any]:
+    def _undone(self, claim: Claim) -> tuple[JsonObject, JsonValue]:
         """What the step that is being undone was given and returned."""
         query = sa.select(step_runs.c.input, step_runs.c.output, step_runs.c.settings).where(
             step_runs.c.id == claim.visit.settings.of
@@ -307,7 +308,7 @@ class StepPerformer:
         row = self._claims.until_lost(claim, "reading what it undoes", undone)
         key = row.settings.get("output")
         output = (row.output or {}).get(key) if key else row.output
-        return {"input": row.input or {}, "output": output}
+        return row.input or {}, output
 
     def _is_cancelling(self, run_id: str) -> bool:
         with self._database.read() as connection:
