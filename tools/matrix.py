@@ -27,9 +27,13 @@ MINUTES: Final = 40
 
 ALL: Final = ("tests/unit", "tests/integration", "tests/cli")
 TOUCHING_SQLALCHEMY: Final = (
-    *("tests/cli", "tests/integration"),
-    *("--ignore=tests/integration/state_machine", "--ignore=tests/integration/executors"),
-    "--ignore=tests/integration/deploys",
+    *(f"tests/cli/test_{each}.py" for each in ("commands", "doctor", "pruning")),
+    *(f"tests/integration/{each}" for each in ("hosts", "reading")),
+    *(f"tests/integration/test_{each}.py" for each in ("schema", "missing_tables", "wire", "batching", "writing")),
+    *(f"tests/integration/runtime/test_{each}.py" for each in ("engine_options", "host_engines", "clocks", "forking")),
+    *(f"tests/integration/runtime/test_{each}.py" for each in ("starting", "performing", "deciding", "compensating")),
+    *(f"tests/integration/runtime/test_{each}.py" for each in ("transaction_steps", "uncommitted", "outages", "cron")),
+    *(f"tests/integration/runtime/test_{each}.py" for each in ("relaying", "takeover", "replaying", "racing")),
 )
 TOUCHING_PYTHON: Final = ("tests/unit", "tests/cli/test_commands.py", "tests/integration/runtime/test_performing.py")
 TOUCHING_PSYCOPG: Final = (
