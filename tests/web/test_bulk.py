@@ -162,6 +162,20 @@ def test_the_rest_may_be_left_undone(visitor: Visitor, waiting: list[str]) -> No
     assert visitor.status(waiting[0]) == "paused"
 
 
+@pytest.mark.rule("bulk-cut-off")
+def test_what_was_stopped_stays_so_though_the_batch_at_work_is_done(visitor: Visitor, waiting: list[str]) -> None:
+    runtime = visitor.app.extensions["squidmesh"]
+
+    def stop(job: bulk_jobs.BulkJobState, item: bulk_jobs.BulkItem) -> None:
+        if item.run_id == waiting[0]:
+            runtime.bulk.cancel(job.id, actor="kim")
+
+    with visitor.app.app_context():
+        job_id = runtime.bulk.begin("approve", items_of(waiting), scope=Scope.all(), actor="dana")
+        runtime.bulk.go_on(job_id, 60, stop)
+    assert "Stopped; 0 were left as they are." in visitor.read(f"/bulk/{job_id}")
+
+
 def test_the_page_of_a_job_is_live_until_it_ends(visitor: Visitor, waiting: list[str]) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():

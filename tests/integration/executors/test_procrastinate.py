@@ -409,8 +409,13 @@ def test_what_a_killed_worker_held_is_taken_over_and_its_job_cleared_away(
     worker.kill()
     worker.wait(120)
     assert host.ask("SELECT status::text FROM procrastinate_jobs") == ["doing"]
+    host.ask(
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, status, worker_id) "
+        "SELECT queue_name, 'shop.report', status, worker_id FROM procrastinate_jobs"
+    )
     host.ask("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
     host.run("worker")
     eventually(lambda: host.ask("SELECT status FROM squidmesh_runs") == ["completed"])
     assert "waiting 2" in host.output
-    eventually(lambda: host.ask("SELECT count(*) FROM procrastinate_jobs") == [0])
+    eventually(lambda: host.ask("SELECT count(*) FROM procrastinate_jobs WHERE task_name <> 'shop.report'") == [0])
+    assert host.ask("SELECT status::text FROM procrastinate_jobs") == ["doing"]

@@ -180,6 +180,43 @@ def test_two_processes_that_fire_at_once_start_one_run(open_shop: OpenShop, scri
     assert len(set(fired)) == 3
 
 
+@pytest.mark.rule("cron-two-at-once", "cron-fired-by-workers")
+def test_a_window_that_another_process_is_just_firing_is_not_fired_again(open_shop: OpenShop) -> None:
+    """With idempotency "none" no start key keeps the second one back."""
+    fired: list[str] = []
+    beside: list[threading.Thread] = []
+    is_second_window = threading.Event()
+
+    def fire() -> None:
+        with shop.app.app_context():
+            fired.extend(shop.runtime.scheduler.fire_due(since))
+
+    def while_it_is_fired() -> str:
+        if is_second_window.is_set() and not beside:
+            beside.append(threading.Thread(target=fire))
+            beside[0].start()
+            beside[0].join(2)
+        return "ops"
+
+    class Report(BaseModel):
+        channel: str = Field(default_factory=while_it_is_fired)
+
+    class Reporting(Workflow):
+        daily = Cron("0 9 * * *", Report, idempotency="none")
+        deliver = Step(lambda: None)
+
+    shop = open_shop(Reporting)
+    since = shop.clock.now()
+    shop.clock.advance(timedelta(days=1))
+    fire()
+    assert len(fired) == 1
+    shop.clock.advance(timedelta(days=1))
+    is_second_window.set()
+    fire()
+    beside[0].join(120)
+    assert len(fired) == 2
+
+
 @pytest.mark.rule("cron-once-a-window", "cron-declared-only")
 @pytest.mark.parametrize(
     ("workflow", "trigger", "expected"),

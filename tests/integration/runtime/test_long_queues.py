@@ -187,6 +187,29 @@ def test_two_relays_at_once_hand_everything_over_once(open_shop: OpenShop, scrip
         each.runtime.database.dispose()
 
 
+@pytest.mark.rule("relay-two-at-once")
+def test_what_one_relay_is_handing_over_is_passed_over_by_another(migrated_postgres_url: str, script: Script) -> None:
+    workflow = single(script)
+    first, second = (Shop(migrated_postgres_url, workflow, executor=Recording()) for _ in range(2))
+    engine, beside = first.runtime.database.engine, []
+
+    def go_round_beside(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE squidmesh_dispatches") and not beside:
+            with second.app.app_context():
+                beside.append(second.relay())
+
+    with first.app.app_context():
+        for _ in range(3):
+            first.start(workflow)
+        assert first.relay() == 0
+        for each in (first, second):
+            each.clock.advance(61)
+        sa.event.listen(engine, "before_cursor_execute", go_round_beside)
+        assert (first.relay(), beside) == (3, [0])
+    for each in (first, second):
+        each.runtime.database.dispose()
+
+
 @pytest.mark.rule("deploy-unknown-held")
 def test_lost_work_of_workflows_that_nobody_knows_keeps_no_other_waiting(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch

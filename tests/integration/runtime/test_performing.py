@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -421,6 +422,14 @@ def test_an_output_that_is_too_large_fails_the_step(open_shop: OpenShop, script:
     shop = open_shop(workflow, max_payload_bytes=500)
     run = shop.look(shop.run(workflow))
     assert "SQUIDMESH_MAX_PAYLOAD_BYTES" in error_of(run)["message"]
+
+
+@pytest.mark.rule("output-limit")
+def test_an_output_of_just_the_limit_is_kept(open_shop: OpenShop, script: Script) -> None:
+    output = {"text": "x" * 500}
+    workflow = single(script, output)
+    shop = open_shop(workflow, max_payload_bytes=len(json.dumps(output)))
+    assert shop.status(shop.run(workflow)) == "completed"
 
 
 class Unprintable(Exception):

@@ -30,6 +30,7 @@ from tests.shop import Order, Script, Shop
 
 OpenShop = Callable[..., Shop]
 AGE = timedelta(days=90)
+IMPATIENT = {"connect_args": {"options": "-c lock_timeout=5s"}}
 
 
 class Greeting(Workflow):
@@ -136,6 +137,7 @@ def test_a_failure_that_nobody_has_noted_stays_unless_asked_for(open_shop: OpenS
     assert not shop.rows(tables.runs)
 
 
+@pytest.mark.rule("pruning-stays")
 def test_an_open_question_beside_a_failure_stays_even_then(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)
     run_id = shop.run(Failing)
@@ -182,6 +184,10 @@ def test_parents_stay_while_a_child_lives_and_children_while_the_parent_does(ope
     _set(shop, tables.runs, tables.runs.c.id == parent, status="paused")
     assert reasons(pruned(shop)) == [("reviewing", "parent", 1)]
     _set(shop, tables.runs, tables.runs.c.id == parent, status="completed")
+    for run_id, workflow, kept in ((parent, "reviewing", "parent"), (child, "parent", "child")):
+        _set(shop, tables.runs, tables.runs.c.id == run_id, compensation="running")
+        assert (workflow, kept, 1) in reasons(pruned(shop))
+        _set(shop, tables.runs, tables.runs.c.id == run_id, compensation=None)
     assert reasons(pruned(shop)) == [("parent", None, 1), ("reviewing", None, 1)]
 
 
@@ -342,7 +348,7 @@ def test_two_at_once_delete_each_run_once(open_shop: OpenShop) -> None:
 
 @pytest.mark.rule("pruning-batches")
 def test_a_run_that_somebody_holds_is_passed_over(migrated_postgres_url: str) -> None:
-    shop = Shop(migrated_postgres_url, *ALL)
+    shop = Shop(migrated_postgres_url, *ALL, engine_options=IMPATIENT)
     with shop.app.app_context():
         held, free = shop.run(Greeting), shop.run(Greeting)
         shop.later(AGE + timedelta(seconds=1))
@@ -354,7 +360,7 @@ def test_a_run_that_somebody_holds_is_passed_over(migrated_postgres_url: str) ->
 
 @pytest.mark.rule("pruning-batches")
 def test_a_child_stays_while_somebody_changes_its_parent(migrated_postgres_url: str) -> None:
-    shop = Shop(migrated_postgres_url, *ALL)
+    shop = Shop(migrated_postgres_url, *ALL, engine_options=IMPATIENT)
     with shop.app.app_context():
         parent = shop.run(Parent)
         shop.later(AGE + timedelta(seconds=1))

@@ -249,6 +249,11 @@ def test_what_was_rolled_back_is_never_told(open_shop: OpenShop, script: Script,
     assert ear.heard == []
     shop.db.session.rollback()
     assert ear.heard == []
+    savepoint = shop.db.session.begin_nested()
+    shop.mesh.start_run(One, {}, session=shop.db.session)
+    savepoint.rollback()
+    shop.db.session.commit()
+    assert ear.heard == []
     shop.mesh.start_run(One, {}, session=shop.db.session)
     shop.db.session.commit()
     assert ear.told[0] == "run_created pending"

@@ -59,6 +59,24 @@ def test_looking_for_what_has_expired_costs_a_statement_now_and_then(open_shop: 
     assert max(counts[1:]) <= (5 if shop.runtime.database.dialect == "sqlite" else 2)
 
 
+@pytest.mark.rule("claims-expired-first")
+def test_it_is_looked_for_twelve_times_within_a_claim_timeout(open_shop: OpenShop, script: Script) -> None:
+    workflow, timeout = single(script), 6.0
+    shop = open_shop(workflow, claim_timeout=timeout)
+    lost = {shop.start(workflow) for _ in range(2)}
+    assert len(shop.claim_due(limit=2)) == 2
+    for _ in range(20):
+        shop.start(workflow)
+    shop.clock.advance(timeout + 1)
+    turns = shop.runtime.claimer.in_turns("squidmesh")
+    [first] = turns.claim(limit=1)
+    shop.perform(first)
+    assert turns.claim(limit=1)
+    time.sleep(timeout / 12)
+    [second] = turns.claim(limit=1)
+    assert {first.run.id, second.run.id} == lost
+
+
 @pytest.mark.rule("work-untakeable")
 def test_work_that_cannot_be_taken_up_keeps_nobody_from_the_rest(
     open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

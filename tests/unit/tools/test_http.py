@@ -155,6 +155,7 @@ def test_a_star_allows_every_host(server: Server) -> None:
     assert HttpAdapter(allowed_hosts=["*"]).get(server.url()).payload["status"] == 200
 
 
+@pytest.mark.rule("tools-hosts")
 @pytest.mark.parametrize(
     ("allowed", "url", "called"),
     [
