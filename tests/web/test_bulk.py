@@ -340,7 +340,7 @@ def work_on(visitor: Visitor) -> None:
         visitor.app.extensions["squidmesh"].bulk.go_on_with_all(60)
 
 
-@pytest.mark.rule("bulk-rights")
+@pytest.mark.rule("bulk-rights", "rights-permission")
 @pytest.mark.parametrize("withdrawn", ["view", "approve"])
 def test_each_run_is_asked_for_again_when_its_turn_comes(
     others: Visitor, hooks: Changing, monkeypatch: pytest.MonkeyPatch, withdrawn: str

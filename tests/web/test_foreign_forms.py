@@ -34,6 +34,7 @@ def test_a_token_of_another_session_does_nothing(visitor: Visitor) -> None:
     assert visitor.status(run_id) == "paused"
 
 
+@pytest.mark.rule("rights-post-only")
 @pytest.mark.parametrize(("age", "answer"), [(timedelta(hours=2), 303), (timedelta(hours=13), 400)])
 def test_a_form_lives_for_a_working_day(
     visitor: Visitor, monkeypatch: pytest.MonkeyPatch, age: timedelta, answer: int

@@ -415,6 +415,21 @@ def test_work_put_back_unbegun_is_no_attempt(open_shop: OpenShop, script: Script
     assert shop.visits(run_id)[0] == ("reserve", "completed")
 
 
+@pytest.mark.rule("worker-frees", "worker-stops")
+def test_work_that_another_has_taken_over_meanwhile_is_not_put_back(open_shop: OpenShop, script: Script) -> None:
+    workflow = charging(script)
+    shop = open_shop(workflow)
+    run_id = shop.start(workflow)
+    late = claimed(shop)
+    shop.clock.advance(TIMEOUT + 1)
+    [present] = shop.claim_due(take_over=True)
+    with shop.runtime.database.write() as connection:
+        work_queue.put_back(connection, [late], shop.clock.now())
+    assert shop.claim_due() == []
+    assert shop.perform(present) == "completed"
+    assert (script.calls, shop.events(run_id)) == (["reserve", "charge", "receipt"], ["abandoned"])
+
+
 # -- irreversible steps ------------------------------------------------------------------------------------------
 
 

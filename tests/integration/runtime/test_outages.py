@@ -113,6 +113,7 @@ def test_reading_the_state_waits_for_the_database(
     assert [len(step.attempts) for step in run.step_runs or ()] == [1, 1]
 
 
+@pytest.mark.rule("outage-claim-unanswered")
 def test_work_that_was_claimed_without_an_answer_is_given_back_at_once(
     open_shop: OpenShop, script: Script, eventually: Callable[..., Any]
 ) -> None:
@@ -268,6 +269,7 @@ def test_who_has_lost_the_claim_asks_no_more(
     assert tries == [1]
 
 
+@pytest.mark.rule("outage-transaction")
 def test_a_transaction_step_is_not_done_again_where_the_answer_to_its_commit_was_lost(
     open_shop: OpenShop, script: Script, eventually: Callable[..., Any]
 ) -> None:

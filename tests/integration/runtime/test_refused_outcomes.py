@@ -328,3 +328,28 @@ def test_nothing_is_tried_for_ever_where_nobody_renews_the_claim(
         with pytest.raises(ClaimLostError):
             runtime.claims.until_lost(claim, "its failure", refused, whatever=whatever)
         assert passing.now == pytest.approx(runtime.settings.claim_timeout, abs=claim_renewal.LONGEST_PAUSE_SECONDS)
+
+
+@pytest.mark.rule("outage-undecided")
+def test_what_says_neither_is_tried_for_one_claim_timeout_and_then_fails_the_step(
+    open_shop: Callable[..., Shop], script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passing = Passing()
+    for name in ("time", "_PAUSE"):
+        monkeypatch.setattr(claim_renewal, name, passing)
+
+    def refuse(state: DecisionState, fact: Fact) -> Changes:
+        if isinstance(fact, AttemptCompleted) and passing.now < 10 * timeout:
+            raise sa.exc.InternalError("UPDATE", {}, Exception("nobody knows"))
+        return decide(state, fact)
+
+    shop = open_shop(workflow := single(script))
+    timeout = shop.runtime.settings.claim_timeout
+    monkeypatch.setattr(recorder, "decide", refuse)
+    run = shop.look(shop.run(workflow))
+    assert passing.now == pytest.approx(timeout, abs=claim_renewal.LONGEST_PAUSE_SECONDS)
+    assert (run.status, error_of(run)["message"], script.calls) == (
+        "failed",
+        "The step has ended, but the database refuses its outcome: nobody knows",
+        ["pay"],
+    )
