@@ -10,7 +10,19 @@ from typing import Any, NamedTuple, get_args
 
 import pytest
 
-from flask_squidmesh import Approval, Fixed, Log, Manual, Pause, Retry, RetryStep, Step, Wait, Workflow
+from flask_squidmesh import (
+    Approval,
+    Fixed,
+    Log,
+    Manual,
+    Pause,
+    Retry,
+    RetryStep,
+    Step,
+    UnsafeReplayError,
+    Wait,
+    Workflow,
+)
 from flask_squidmesh.definition.elements import StepElement
 from flask_squidmesh.testing import drain, work_through
 from tests.databases import engines_disposed
@@ -168,3 +180,27 @@ def test_what_a_dead_worker_left_is_performed_as_the_kind_that_it_is_now(
     work_through()
     assert (later.status(run_id), script.calls) == ("completed", ["last"])
     assert "abandoned" in later.events(run_id)
+
+
+@pytest.mark.rule("deploy-kind", "recovery-stored")
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("option", ["irreversible", "compensatable"])
+def test_what_an_attempt_may_have_done_stays_what_it_was(
+    open_shop: OpenShop, script: Script, option: str, style: Style
+) -> None:
+    behind: dict[str, Any] = {"after": []} if style == "after" else {}
+    settings: dict[str, Any] = {option: option == "irreversible", "retry": Retry(2, backoff=Fixed(60))}
+    before = Step(script.does("x", RetryStep("busy")), **settings, **behind)
+    run_id = open_shop(_changing(script, before, style)).run("changing")
+    later = open_shop(_changing(script, Log("x", **behind), style))
+    later.later(61)
+    assert (later.status(run_id), script.calls) == ("completed", ["x", "last"])
+    with pytest.raises(UnsafeReplayError) as refused:
+        later.mesh.replay_run(run_id)
+    assert [(each["step"], each["irreversible"]) for each in refused.value.steps] == [("x", option == "irreversible")]
+
+
+def _changing(script: Script, x: StepElement, style: Style) -> type[Workflow]:
+    last = Step(script.does("last"), after=[x] if style == "after" else None)
+    body: dict[str, Any] = {"name": "changing", "place": Manual(Order), "x": x, "last": last}
+    return type("Changing", (Workflow,), body | ({"flow": [x >> last]} if style == "flow" else {}))

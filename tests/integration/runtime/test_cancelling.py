@@ -223,6 +223,23 @@ def test_a_delivery_of_a_cancelling_step_is_put_off(open_shop: OpenShop, script:
     assert outcomes == ["too_early"]
 
 
+@pytest.mark.rule("cancelling-siblings", "cancelling-executing")
+def test_what_executes_is_waited_for_beside_a_join_that_has_not_begun(open_shop: OpenShop, script: Script) -> None:
+    class Joining(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a"), after=[])
+        b = Step(script.does("b"), after=[])
+        c = Step(script.does("c"), after=[a, b])
+
+    shop = open_shop(Joining)
+    run_id = shop.start(Joining)
+    first, second = shop.claim_due(limit=2)
+    shop.perform(first)
+    assert shop.mesh.cancel_run(run_id, actor="lee").status == "cancelling"
+    assert shop.perform(second) == "cancelled"
+    assert sorted(shop.visits(run_id)) == [("a", "completed"), ("b", "completed"), ("c", "cancelled")]
+
+
 @pytest.mark.rule("cancelling-siblings")
 def test_siblings_that_execute_are_waited_for(open_shop: OpenShop, script: Script) -> None:
     shops: list[Shop] = []

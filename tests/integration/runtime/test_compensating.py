@@ -227,6 +227,28 @@ def test_what_ends_after_the_failure_is_undone_last_in_the_order_in_which_it_end
     assert shop.look(run_id).compensation == "completed"
 
 
+@pytest.mark.rule("state-fixed", "compensating-given")
+def test_a_compensation_sees_nothing_that_ended_after_it_was_called_for(open_shop: OpenShop, script: Script) -> None:
+    def first_bad(ctx: StepContext) -> dict[str, int]:
+        assert shop.deliver(ctx.run_id, "bad").status == "failed"
+        return {"late": 1}
+
+    class Fanning(Workflow):
+        place = Manual(Order)
+        a = Step(script.does("a", {"early": 1}), after=[], compensate=script.does("undo_a"))
+        slow = Step(first_bad, after=[a])
+        bad = Step(script.does("bad", FailStep("no")), after=[a])
+
+    shop: Shop = open_shop(Fanning, executor=Recording())
+    run_id = shop.start(Fanning)
+    for step in ("a", "slow"):
+        shop.deliver(run_id, step)
+    assert shop.look(run_id).context == {"early": 1, "late": 1}
+    assert shop.deliver(run_id).outcome == "executed"
+    assert script.calls == ["a", "bad", "undo_a"]
+    assert script.contexts[-1].state.keys() & {"early", "late"} == {"early"}
+
+
 @pytest.mark.rule("failing-sibling-after")
 def test_a_sibling_that_fails_after_the_failure_changes_nothing(open_shop: OpenShop, script: Script) -> None:
     shops: list[Shop] = []

@@ -191,7 +191,8 @@ def test_two_relays_at_once_hand_everything_over_once(open_shop: OpenShop, scrip
 def test_what_one_relay_is_handing_over_is_passed_over_by_another(migrated_postgres_url: str, script: Script) -> None:
     workflow = single(script)
     first, second = (Shop(migrated_postgres_url, workflow, executor=Recording()) for _ in range(2))
-    engine, beside = first.runtime.database.engine, []
+    engine = first.runtime.database.engine
+    beside: list[int] = []
 
     def go_round_beside(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if statement.startswith("UPDATE squidmesh_dispatches") and not beside:

@@ -171,6 +171,20 @@ def test_what_is_not_over_although_it_has_ended_stays(open_shop: OpenShop, colum
     _set(shop, tables.runs, tables.runs.c.id == run_id, **before)
 
 
+@pytest.mark.rule("pruning-stays")
+def test_a_step_that_waited_in_vain_keeps_no_failed_run(open_shop: OpenShop, script: Script) -> None:
+    class Joining(Workflow):
+        place = Manual(Order)
+        good = Step(script.does("good"), after=[])
+        bad = Step(script.does("bad", FailStep("no")), after=[good])
+        join = Step(script.does("join"), after=[good, bad])
+
+    shop = open_shop(Joining)
+    shop.mesh.acknowledge_run(shop.run(Joining))
+    shop.later(AGE + timedelta(seconds=1))
+    assert reasons(pruned(shop)) == [("joining", None, 1)]
+
+
 @pytest.mark.rule("pruning-relatives")
 def test_parents_stay_while_a_child_lives_and_children_while_the_parent_does(open_shop: OpenShop) -> None:
     shop = open_shop(*ALL)

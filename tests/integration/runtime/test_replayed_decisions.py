@@ -133,6 +133,21 @@ def test_a_child_of_a_replay_has_its_starters(open_shop: OpenShop, script: Scrip
 
 
 @pytest.mark.rule("from-step-approvals")
+@pytest.mark.parametrize(
+    ("options", "approvers"),
+    [({"approvals": 2}, ["dana", "lee"]), ({"not_starter": True}, ["dana"])],
+    ids=["two people", "not the starter"],
+)
+def test_what_took_four_eyes_is_asked_again_though_two_would_do_today(
+    open_shop: OpenShop, script: Script, options: dict[str, Any], approvers: list[str]
+) -> None:
+    _, run_id = paid(open_shop, script, *approvers, **options)
+    shop = open_shop(paying(script))
+    run = shop.look(replayed(shop, run_id, "max"))
+    assert (run.status, run.current_step, script.calls.count("pay")) == ("paused", "review", 1)
+
+
+@pytest.mark.rule("from-step-approvals")
 def test_a_replay_that_asks_again_is_guarded_by_what_runs_again(open_shop: OpenShop, script: Script) -> None:
     class Booking(Workflow):
         place = Manual(Order)
