@@ -182,10 +182,11 @@ def _fields(client: FlaskClient, address: str) -> dict[str, str]:
 
 def main(chosen: list[str]) -> None:
     """Say of each journey how far it is; of those that were asked for by name also what they pass."""
-    print(f"{'journey':12}{'files':>6}{'functions':>11}{'hops':>6}")
+    print(f"{'journey':12}{'files':>6}{'aim':>5}{'functions':>11}{'aim':>5}{'hops':>6}")
     for name in chosen or JOURNEYS:
         journey = made(name)
-        print(f"{name:12}{len(journey.files):6}{len(journey.functions):11}{journey.hops:6}")
+        files, functions = MOST_FILES[name], MOST_FUNCTIONS.get(name, "")
+        print(f"{name:12}{len(journey.files):6}{files:5}{len(journey.functions):11}{functions:5}{journey.hops:6}")
         if chosen:
             for code, times in journey.functions.items():
                 print(f"  {times:4} × {code.co_filename.removeprefix(PACKAGE)} {code.co_qualname}")

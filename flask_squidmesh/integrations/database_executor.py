@@ -33,7 +33,7 @@ class DatabaseExecutor(Executor):
                 if notice := self.wake(payload, schedule_in=schedule_in).notice:
                     batch.notify(*notice)
                 batch.execute(connection)
-        runtime.bell.ring()
+        runtime.wake_signal.set()
         return {"queue": queue, "schedule_in": schedule_in}
 
     def wake(self, payload: Payload, *, schedule_in: float | None = None) -> Wake:

@@ -47,11 +47,11 @@ class ClaimKeeper:
         *,
         database: Database,
         clock: Clock,
-        bell: WakeSignal,
+        wake_signal: WakeSignal,
         timeout: float,
         in_context: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        self._database, self._clock, self._bell = database, clock, bell
+        self._database, self._clock, self._wake_signal = database, clock, wake_signal
         self._timeout, self._in_context = timeout, in_context
         self._held: set[str] = set()
         self._lost: set[str] = set()
@@ -156,7 +156,7 @@ class ClaimKeeper:
             work_queue.put_back_unanswered(connection, unanswered, self._clock.now())
         with self._guard:
             del self._unanswered[: len(unanswered)]
-        self._bell.ring()
+        self._wake_signal.set()
 
     def _keep(self) -> None:
         if self._thread is None and self.renews:

@@ -57,7 +57,7 @@ class ClaimBatch:
 
 
 class Claimer:
-    """Claims due work. worker: the name of this process. turns: where what a claim tells of its run waits its turn."""
+    """Claims due work. worker: the name of this process. sequencer: has what a claim tells of its run told in order."""
 
     def __init__(
         self,
@@ -70,15 +70,15 @@ class Claimer:
         recorder: Recorder,
         adopter: Adopter,
         adopted_work: WorkAdopter,
-        turns: SignalSequencer,
+        sequencer: SignalSequencer,
         claims: ClaimKeeper,
-        solitude: SuspectIsolation,
+        isolation: SuspectIsolation,
         queue_progress: QueueProgress,
     ) -> None:
         self._database, self._clock, self._registry, self._settings = database, clock, registry, settings
-        self._worker, self._recorder, self._turns, self._claims_held = worker, recorder, turns, claims
+        self._worker, self._recorder, self._sequencer, self._claim_keeper = worker, recorder, sequencer, claims
         self._adopter, self._adopted_work = adopter, adopted_work
-        self._solitude, self._queue_progress = solitude, queue_progress
+        self._isolation, self._queue_progress = isolation, queue_progress
 
     def claim_due(
         self,
@@ -111,6 +111,7 @@ class Claimer:
         looked: ClaimBatch | None = None
         if self._database.dialect == "postgresql":
             looked = self._look_at_usual(queue, limit=limit, which=which, after=after)
+        # What was settled may have made other work due, so an empty batch with something settled is no answer yet.
         while looked is None or (looked.settled and not looked.claims):
             looked = self._look_at_any(
                 queue, limit=limit, which=which, surely=bool(take_over), after=after, left_to_others=left_to_others
@@ -137,7 +138,7 @@ class Claimer:
             for work in one_a_run(self._left_to_the_living(lost)):
                 if claims or not suits(work):
                     continue
-                with self.apart(connection, work, settled):
+                with self.in_savepoint(connection, work, settled):
                     if claim := self.take(connection, work, settled, batch):
                         claims.append(claim)
             batch.execute(connection)
@@ -145,7 +146,7 @@ class Claimer:
             self._recorder.after_commit(recorded)
         return claims[0] if claims else None
 
-    def in_turns(self, queue: str) -> FairClaimer:
+    def fair_claimer(self, queue: str) -> FairClaimer:
         """Looks at the queue by turns at its front and further behind."""
         return FairClaimer(self, queue, claim_timeout=self._settings.claim_timeout)
 
@@ -181,7 +182,7 @@ class Claimer:
             if taken_up is None:
                 return None
             work = taken_up
-        if not self._solitude.admits(work.visit, beside):
+        if not self._isolation.admits(work.visit, beside):
             return None
         self._queue_progress.taken(connection, work)
         return self._claim(spec, work, settled, batch)
@@ -206,7 +207,7 @@ class Claimer:
         return offered
 
     @contextmanager
-    def apart(self, connection: sa.Connection, work: Work, settled: list[Recorded]) -> Iterator[None]:
+    def in_savepoint(self, connection: sa.Connection, work: Work, settled: list[Recorded]) -> Iterator[None]:
         """Take up the work within the block. What fails, whatever the reason, is put back and keeps nobody from the
         rest.
 
@@ -231,7 +232,7 @@ class Claimer:
         try:
             yield
         except sa.exc.SQLAlchemyError:
-            self._claims_held.let_go(claims)
+            self._claim_keeper.let_go(claims)
             raise
 
     def _look_at_any(
@@ -265,7 +266,7 @@ class Claimer:
                         break
                     if self._is_left(connection, work, left_to_others):
                         continue
-                    with self.apart(connection, work, settled):
+                    with self.in_savepoint(connection, work, settled):
                         if claim := self.take(connection, work, settled, batch, claims):
                             claims.append(claim)
                 if claims or not found:
@@ -298,7 +299,7 @@ class Claimer:
                 )
         finally:
             for recorded in settled if not written else ():
-                self._turns.forget(recorded.run)
+                self._sequencer.forget(recorded.run)
         if found and not written:
             return None
         for recorded in settled:
@@ -308,6 +309,7 @@ class Claimer:
     def _left_to_the_living(self, found: list[Work]) -> list[Work]:
         """Without what has expired while the database was silent: its workers renew at this moment."""
         if any(work.claim_id is not None for work in found):
+            # The rows have just been read, so a silence before them is noticed now and not with the commit.
             self._database.contact.made(written=False)
             if not self.may_take_over():
                 return [work for work in found if work.claim_id is None]
@@ -329,7 +331,7 @@ class Claimer:
             run = runs_claimed.get(work.run.id)
             known = work if run is None else work._replace(run=run)
             may = run is None or not claimed(spec, known.run, known.visit, self._clock.now())[1]
-            if may and self._solitude.admits(work.visit, claims):
+            if may and self._isolation.admits(work.visit, claims):
                 claims.append(self._claim(spec, known, settled, batch))
                 runs_claimed[work.run.id] = claims[-1].run
         return claims
@@ -393,7 +395,7 @@ class Claimer:
         work_queue.give(batch, claim, self._database, timedelta(seconds=self._settings.claim_timeout))
         if moved:
             batch.update(runs, {"id": work.run.id}, {"revision": revision, "updated_at": now, **moved})
-            self._turns.take(work.run)
+            self._sequencer.take(work.run)
             settled.append(Recorded(run=work.run, changes=Changes(run=moved), handed=HandOver(), onward=None))
         return claim
 

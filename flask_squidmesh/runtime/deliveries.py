@@ -42,7 +42,7 @@ from .outcomes import (
 from .recorder import Recorded, Recorder
 from .scheduler import PUT_OFF, Scheduler
 from .signal_publisher import SignalPublisher, signalled
-from .step_function import RunState, StepPerformer, apart
+from .step_function import RunState, StepPerformer, in_own_context
 from .transaction_steps import TransactionStepPerformer
 
 logger = logging.getLogger("flask_squidmesh")
@@ -64,24 +64,24 @@ class Deliverer:
         transactions: TransactionStepPerformer,
         recorder: Recorder,
         claims: ClaimKeeper,
-        solitude: SuspectIsolation,
+        isolation: SuspectIsolation,
         in_context: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._database, self._clock, self._registry, self._settings = database, clock, registry, settings
         self._performer, self._transactions, self._recorder = performer, transactions, recorder
-        self._claims, self._solitude, self._in_context = claims, solitude, in_context
+        self._claims, self._isolation, self._in_context = claims, isolation, in_context
 
     def deliver(self, claim: Claim, *, until: datetime | None = None) -> str:
         """Perform the claimed step and as many after it as may follow in place. Answer the run's status at the end.
 
         until: after which no further step is begun; SQUIDMESH_DELIVERY_SECONDS from now where it is left out.
         """
-        self._solitude.enter(claim)
+        self._isolation.enter(claim)
         try:
             with self._in_context():
                 return self._deliver(claim, until or self.latest_beginning())
         finally:
-            self._solitude.leave(claim)
+            self._isolation.leave(claim)
 
     def attempt(
         self, spec: WorkflowSpec, claim: Claim, state: RunState, *, until: datetime | None
@@ -125,7 +125,7 @@ class Deliverer:
 
         try:
             if claim.visit.kind == "step" and spec.steps[claim.visit.step].transaction:
-                outcome, recorded = apart(
+                outcome, recorded = in_own_context(
                     self._transactions.perform,
                     spec,
                     claim,
@@ -227,8 +227,9 @@ DeliveryOutcome = Literal["executed", "too_early", "duplicate", "held", "unknown
 class Delivery:
     """What one `perform` did.
 
-    outcome: executed; too_early (put back for the rest of the time); duplicate (nothing to do); held (this process
-    does not know the workflow or step); unknown_run; cancelled. attempt: its number, where one ran. status: the
+    outcome: executed; too_early (not due yet, or held by a live claim: handed over again for when that may have
+    changed); duplicate (nothing to do); held (this process may not perform it: it does not know the workflow or step,
+    or the step has to be alone); unknown_run; cancelled. attempt: its number, where one ran. status: the
     run's status afterwards.
     """
 
@@ -260,13 +261,13 @@ class JobPerformer:
         dispatcher: Dispatcher,
         publisher: SignalPublisher,
         scheduler: Scheduler,
-        solitude: SuspectIsolation,
+        isolation: SuspectIsolation,
         lost_work_looks: LostWorkLooks,
     ) -> None:
         self._database, self._clock, self._registry, self._settings = database, clock, registry, settings
         self._executor, self._claimer, self._deliverer, self._recorder = executor, claimer, deliverer, recorder
         self._dispatcher, self._publisher, self._scheduler = dispatcher, publisher, scheduler
-        self._solitude, self._lost_work_looks = solitude, lost_work_looks
+        self._isolation, self._lost_work_looks = isolation, lost_work_looks
 
     def perform(self, payload: object) -> Delivery:
         """Do what a queued job asks for; see `SquidMesh.perform`."""
@@ -310,7 +311,7 @@ class JobPerformer:
         def suits(work: Work) -> bool:
             if not self._takes_over(work):
                 return False
-            if not self._solitude.admits(_suspect(work)):
+            if not self._isolation.admits(_suspect(work)):
                 looks.hurry()
                 return False
             return True
@@ -344,8 +345,8 @@ class JobPerformer:
             work = work_queue.work_for(connection, self._database, run.id, payload["kind"], step, names=names)
             if work is None:
                 return ("cancelled" if run.status == "cancelled" else "duplicate"), None, run.status
-            expired = work.due and (work.claim_id is None or self._claimer.may_take_over())
-            if not (expired or self._is_stale(work)) or not self._solitude.admits(_suspect(work)):
+            may_be_taken = work.due and (work.claim_id is None or self._claimer.may_take_over())
+            if not (may_be_taken or self._is_stale(work)) or not self._isolation.admits(_suspect(work)):
                 return "too_early", work, run.status
             batch = WriteBatch()
             claim = self._claimer.take(connection, work, settled, batch)

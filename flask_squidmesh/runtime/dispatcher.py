@@ -77,7 +77,7 @@ class Dispatcher:
     """Hands work over to the executor.
 
     executor: answers the host's, made once.
-    queue: the app's own. bell: wakes the workers of this process.
+    queue: the app's own. wake_signal: wakes the workers of this process.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class Dispatcher:
         database: Database,
         clock: Clock,
         publisher: SignalPublisher,
-        bell: WakeSignal,
+        wake_signal: WakeSignal,
     ) -> None:
         self._executor, self._queue = executor, queue
         self._database, self._clock = database, clock
-        self._publisher, self._bell = publisher, bell
+        self._publisher, self._wake_signal = publisher, wake_signal
 
     def announce_work(self, wanted: Sequence[Intent]) -> HandOver:
         """Hand over by a notice alone where the executor's workers look for due work themselves."""
@@ -146,7 +146,7 @@ class Dispatcher:
     def finish(self, run: SignalledRun, handed: HandOver) -> None:
         """After the commit: tell what was taken, and hand over what is left."""
         if handed.taken or handed.left:
-            self._bell.ring()
+            self._wake_signal.set()
         for intent, metadata in handed.taken:
             self._tell(run, intent.step, metadata, self._seconds(intent))
         if handed.left:

@@ -132,13 +132,13 @@ class Recorder:
         write_batch.apply(connection, _batch(state, changes, handed, held))
         if handed.left:
             handed = self._dispatcher.hand_over_within(connection, handed.left)
-        self._publisher.turns.take(state.run)
+        self._publisher.sequencer.take(state.run)
         return Recorded(run=state.run, changes=changes, handed=handed, onward=onward)
 
     def after_commit(self, recorded: Recorded, raised: BaseException | None = None) -> None:
         """Send the signals and hand over. raised: what the step that failed raised, for the log."""
         run, publisher = recorded.run, self._publisher
-        told = publisher.turns.tell(run, lambda: publisher.announce(run, recorded.changes, raised))
+        told = publisher.sequencer.tell(run, lambda: publisher.announce(run, recorded.changes, raised))
         self._dispatcher.finish(told, recorded.handed)
 
     def surroundings(
@@ -204,7 +204,9 @@ class Recorder:
         """Decide on the facts that the claim came with, and write if the run still has their revision."""
         around = DecisionContext(state=state, hides=self._hides)
         draft = self._draft(spec, claim.run, claim, outcome, around, may_continue)
-        if draft is None or not self._publisher.turns.written(claim.run, partial(self._database.commit, draft.batch)):
+        if draft is None or not self._publisher.sequencer.written(
+            claim.run, partial(self._database.commit, draft.batch)
+        ):
             return None
         return draft.recorded
 
@@ -228,16 +230,16 @@ class Recorder:
             around = DecisionContext(state=state, joins=fact_rows.joins_of(joins), hides=self._hides)
             draft = self._draft(spec, run, claim, outcome, around, may_continue)
             if draft is not None:
-                self._publisher.turns.take(run)
+                self._publisher.sequencer.take(run)
             return draft and draft.batch
 
         dialect, written = self._database.dialect, False
         asked = [work_queue.run_asked(dialect, claim), fact_rows.joins_asked(dialect, claim.run.id, joined)]
         try:
-            written = self._database.decide(asked, drafted)
+            written = self._database.read_then_write(asked, drafted)
         finally:
             if draft is not None and not written:
-                self._publisher.turns.forget(draft.recorded.run)
+                self._publisher.sequencer.forget(draft.recorded.run)
         return draft.recorded if draft is not None and written else None
 
     def _draft(

@@ -48,7 +48,7 @@ class Relay:
         with self._database.write() as connection:
             lost = work_queue.lost_work(connection, self._database, limit=BATCH)
             for work in one_a_run(lost):
-                with self._claimer.apart(connection, work, settled):
+                with self._claimer.in_savepoint(connection, work, settled):
                     if self._claimer.give_up_lost(connection, work, settled):
                         freed.append(work)
         for recorded in settled:
@@ -65,8 +65,8 @@ class Relay:
 
     def _hand_over_again(self) -> int:
         with self._database.write() as connection:
-            overdue = queues.to_hand_over_again(connection, self._database, limit=BATCH)
-            for row in overdue:
+            untaken = queues.to_hand_over_again(connection, self._database, limit=BATCH)
+            for row in untaken:
                 interval = min(FIRST_INTERVAL * 2 ** min(row.hand_overs, 10), LONGEST_INTERVAL)
                 connection.execute(
                     sa.update(dispatches)
@@ -77,10 +77,10 @@ class Relay:
                         relay_at=self._database.now(interval),
                     )
                 )
-        if overdue:
-            wanted = [Intent(run_id=row.run_id, kind=row.kind, step=row.step, due_at=None) for row in overdue]
+        if untaken:
+            wanted = [Intent(run_id=row.run_id, kind=row.kind, step=row.step, due_at=None) for row in untaken]
             self._dispatcher.hand_over(wanted, repeated=True)
-        return len(overdue)
+        return len(untaken)
 
 
 def _at_once(works: Iterable[Work]) -> list[Intent]:

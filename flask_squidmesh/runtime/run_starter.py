@@ -205,7 +205,7 @@ class RunStarter:
         started = self._new(batch, wanted, run_id or new_id())
         batch.execute(connection)
         assert started.run is not None
-        self._publisher.turns.take(started.run)
+        self._publisher.sequencer.take(started.run)
         if not started.handed.left:
             return started
         return replace(started, handed=self._dispatcher.hand_over_within(connection, started.handed.left))
@@ -226,7 +226,7 @@ class RunStarter:
                 self._publisher.send("run_created", begun)
             self._publisher.announce(run, changes)
 
-        self._publisher.turns.tell(run, tell_of_it)
+        self._publisher.sequencer.tell(run, tell_of_it)
         self._dispatcher.finish(begun, started.handed)
 
     def _begun_at_once(self, wanted: NewRunRequest) -> StartedRun | None:
@@ -240,7 +240,9 @@ class RunStarter:
             batch.insert(start_keys, [self._key_row(wanted, run_id, wanted.spec.name)], unless_there=True)
         started = self._new(batch, wanted, run_id)
         assert started.run is not None
-        return started if self._publisher.turns.written(started.run, partial(self._database.commit, batch)) else None
+        return (
+            started if self._publisher.sequencer.written(started.run, partial(self._database.commit, batch)) else None
+        )
 
     def _new(self, batch: WriteBatch, wanted: NewRunRequest, run_id: str) -> StartedRun:
         """Decide how the run begins, and add the writes of it to the batch."""

@@ -54,7 +54,7 @@ from .worker import Worker
 if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
 
-_renewing = threading.Lock()
+_beginning_anew = threading.Lock()
 
 
 LONGEST_SILENCE = 0.6
@@ -92,7 +92,7 @@ class Runtime:
     def _begin_process(self) -> None:
         """Make what belongs to one process."""
         self._process = os.getpid()
-        self.bell = WakeSignal()
+        self.wake_signal = WakeSignal()
         self.worker_name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         longest_silence = self.settings.claim_timeout * LONGEST_SILENCE
         self.database = Database(self._open_engine, self.clock, self.host.session_here, self._bind, longest_silence)
@@ -111,7 +111,7 @@ class Runtime:
             database=self.database,
             clock=self.clock,
             publisher=self.publisher,
-            bell=self.bell,
+            wake_signal=self.wake_signal,
         )
         self.adopter = Adopter(clock=self.clock, hides=self.hides, loaded_at=lambda: self.loaded_at)
         self.recorder = Recorder(
@@ -142,11 +142,11 @@ class Runtime:
         self.claims = ClaimKeeper(
             database=self.database,
             clock=self.clock,
-            bell=self.bell,
+            wake_signal=self.wake_signal,
             timeout=self.settings.claim_timeout,
             in_context=self.in_context,
         )
-        self.solitude = SuspectIsolation(patience=self.settings.claim_timeout)
+        self.isolation = SuspectIsolation(patience=self.settings.claim_timeout)
         self.claimer = Claimer(
             database=self.database,
             clock=self.clock,
@@ -156,9 +156,9 @@ class Runtime:
             recorder=self.recorder,
             adopter=self.adopter,
             adopted_work=WorkAdopter(clock=self.clock, adopter=self.adopter, recorder=self.recorder),
-            turns=self.publisher.turns,
+            sequencer=self.publisher.sequencer,
             claims=self.claims,
-            solitude=self.solitude,
+            isolation=self.isolation,
             queue_progress=QueueProgress(self.database, self.clock),
         )
         performer = StepPerformer(
@@ -185,7 +185,7 @@ class Runtime:
             transactions=transactions,
             recorder=self.recorder,
             claims=self.claims,
-            solitude=self.solitude,
+            isolation=self.isolation,
             in_context=self.in_context,
         )
         self.lost_work_looks = LostWorkLooks(self.settings.claim_timeout)
@@ -201,7 +201,7 @@ class Runtime:
             dispatcher=self.dispatcher,
             publisher=self.publisher,
             scheduler=self.scheduler,
-            solitude=self.solitude,
+            isolation=self.isolation,
             lost_work_looks=self.lost_work_looks,
         )
 
@@ -273,7 +273,7 @@ class Runtime:
     def in_this_process(self) -> Runtime:
         """The same; begun anew where a server has forked this process without telling Python."""
         if self._process != os.getpid():
-            with _renewing:
+            with _beginning_anew:
                 if self._process != os.getpid():
                     self.forked()
         return self
@@ -373,7 +373,7 @@ class Runtime:
             settings=self.settings,
             database=self.database,
             clock=self.clock,
-            bell=self.bell,
+            wake_signal=self.wake_signal,
             claimer=self.claimer,
             deliverer=self.deliverer,
             scheduler=self.scheduler,

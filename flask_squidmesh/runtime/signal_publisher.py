@@ -161,12 +161,12 @@ def _ticket(run: RunFact) -> _Ticket:
 class SignalPublisher:
     """Tells subscribers and the log of what has been committed.
 
-    turns: keeps what is told of a run in the order in which it was decided.
+    sequencer: keeps what is told of a run in the order in which it was decided.
     """
 
     def __init__(self, app: Flask) -> None:
         self._app = app
-        self.turns = SignalSequencer()
+        self.sequencer = SignalSequencer()
 
     def announce(self, run: RunFact, changes: Changes, raised: BaseException | None = None) -> SignalledRun:
         """Tell what one decision about the run changed: its steps first, then the run's own move.

@@ -138,7 +138,7 @@ Performed = TypeVar("Performed")
 step_logger = logging.getLogger("flask_squidmesh.steps")
 
 
-def apart(perform: Callable[..., Performed], *given: Any) -> Performed:
+def in_own_context(perform: Callable[..., Performed], *given: Any) -> Performed:
     """Have it performed with context variables of its own, and decimal settings, so that what it sets ends with it."""
 
     def act() -> Performed:
@@ -167,7 +167,7 @@ class StepPerformer:
 
     def perform(self, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
         """Perform the claimed attempt in contexts of its own, outside any transaction of ours."""
-        return apart(self._performed, spec, claim, state)
+        return in_own_context(self._performed, spec, claim, state)
 
     def perform_here(self, spec: WorkflowSpec, claim: Claim, state: RunState) -> Outcome:
         """Perform the claimed attempt in the present app context."""

@@ -1,4 +1,4 @@
-"""Waking workers: a bell within the process; between processes, notifications or a glance at the SQLite file."""
+"""Waking workers: a signal within the process; between processes, notifications or a glance at the SQLite file."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class WakeSignal:
     def __init__(self) -> None:
         self._rung = threading.Event()
 
-    def ring(self) -> None:
-        """Wake the waiting one, or the next one who would wait."""
+    def set(self) -> None:
+        """Wake whoever waits, or whoever would wait next."""
         self._rung.set()
 
-    def hush(self) -> bool:
-        """Answer whether the bell has rung since it was last asked."""
+    def take(self) -> bool:
+        """Return whether it was set since it was last taken, and clear it."""
         rung = self._rung.is_set()
         if rung:
             self._rung.clear()
         return rung
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until the bell rings, at most so long; answer whether it rang."""
+        """Sleep until it is set, at most so many seconds, and clear it; return whether it was set."""
         rung = self._rung.wait(max(seconds, 0.0))
         self._rung.clear()
         return rung
@@ -53,13 +53,15 @@ def notify(connection: sa.Connection, queue: str) -> None:
 
 
 class Watch(ABC):
-    """Rings the bell, from a thread of its own, when another process may have made work. Polling bridges its gaps.
+    """Sets the wake signal, from a thread of its own, when another process may have made work.
 
-    hears: whether it would ring now.
+    Polling bridges its gaps.
+
+    hears: whether it would set it now.
     """
 
-    def __init__(self, database: Database, queue: str, bell: WakeSignal) -> None:
-        self._database, self._queue, self._bell = database, queue, bell
+    def __init__(self, database: Database, queue: str, wake_signal: WakeSignal) -> None:
+        self._database, self._queue, self._wake_signal = database, queue, wake_signal
         self.hears = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="squidmesh-listener", daemon=True)
@@ -83,11 +85,11 @@ class Watch(ABC):
 
     @abstractmethod
     def _listen(self) -> None:
-        """Ring until `_stopping` is set, or raise."""
+        """Set the wake signal until `_stopping` is set, or raise."""
 
 
 class Listener(Watch):
-    """PostgreSQL: rings for every notification of the queue, which a connection of its own hears.
+    """PostgreSQL: sets it for every notification of the queue, which a connection of its own hears.
 
     Behind a pooler, which may give the connection's place at the server to others, nothing is sure to be heard, so that
     no connection is kept.
@@ -106,7 +108,7 @@ class Listener(Watch):
 
     def _hear(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"LISTEN {CHANNEL}")
-        self._bell.ring()
+        self._wake_signal.set()
         driver = connection.connection.driver_connection
         assert driver is not None
         try:
@@ -114,14 +116,14 @@ class Listener(Watch):
             while not self._stopping.is_set():
                 for notification in driver.notifies(timeout=0.5, stop_after=1):
                     if notification.payload == self._queue:
-                        self._bell.ring()
+                        self._wake_signal.set()
         finally:
             self.hears = False
             connection.invalidate()
 
 
 class FileWatch(Watch):
-    """SQLite: rings when the file has changed, which costs no query to find out."""
+    """SQLite: sets it when the file has changed, which costs no query to find out."""
 
     def _listen(self) -> None:
         with self._database.engine.connect() as connection:
@@ -132,12 +134,12 @@ class FileWatch(Watch):
                 with self._database.gate:
                     [version] = driver.execute("PRAGMA data_version").fetchone()
                 if version != seen:
-                    self._bell.ring()
+                    self._wake_signal.set()
                 seen = version
 
 
-def watch(database: Database, queue: str, bell: WakeSignal) -> Watch | None:
-    """What rings this bell when another process makes work; None where no other process can."""
+def watch(database: Database, queue: str, wake_signal: WakeSignal) -> Watch | None:
+    """What sets this wake signal when another process makes work; None where no other process can."""
     if database.shared_connection:
         return None
-    return (Listener if database.dialect == "postgresql" else FileWatch)(database, queue, bell)
+    return (Listener if database.dialect == "postgresql" else FileWatch)(database, queue, wake_signal)

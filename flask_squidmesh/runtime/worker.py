@@ -57,7 +57,7 @@ class Worker:
         settings: Config,
         database: Database,
         clock: Clock,
-        bell: WakeSignal,
+        wake_signal: WakeSignal,
         claimer: Claimer,
         deliverer: Deliverer,
         scheduler: Scheduler,
@@ -65,14 +65,14 @@ class Worker:
         in_context: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._threads, self._queue, self._settings = threads, queue, settings
-        self._database, self._clock, self._bell = database, clock, bell
+        self._database, self._clock, self._wake_signal = database, clock, wake_signal
         self._deliverer, self._scheduler, self._maintenance = deliverer, scheduler, maintenance
         self._in_context = in_context
         self._stopping = threading.Event()
         self._watch: Watch | None = None
         self._turn = threading.Lock()
         self._ready: deque[Claim] = deque()
-        self._turns = claimer.in_turns(queue)
+        self._claiming = claimer.fair_claimer(queue)
         self._in_vain = 0
         self._expects_work = True
         self._obstructed = False
@@ -81,7 +81,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until `stop`; then finish the steps that run and put back the rest. Raises ThreadsLostError."""
-        watching = self._watch = watch(self._database, self._queue, self._bell)
+        watching = self._watch = watch(self._database, self._queue, self._wake_signal)
         if watching is not None:
             watching.start()
         threads = [
@@ -100,7 +100,7 @@ class Worker:
     def stop(self) -> None:
         """Take no more work. Safe to call from a signal handler."""
         self._stopping.set()
-        self._bell.ring()
+        self._wake_signal.set()
 
     def _work(self) -> None:
         while not self._stopping.is_set():
@@ -122,7 +122,7 @@ class Worker:
     def _next(self) -> Claim | None:
         """The next claim; one thread looks while the others wait for their turn. None when the worker stops."""
         if self._obstructed:  # perhaps by what this thread has just done
-            self._bell.ring()
+            self._wake_signal.set()
         with self._counting:
             self._idle += 1
         try:
@@ -152,13 +152,13 @@ class Worker:
         Where the last look took all there was and nobody has rung since, only the time of the next work is asked for.
         """
         try:
-            rung = self._bell.hush()
+            rung = self._wake_signal.take()
             looks = rung or self._expects_work
             if looks:
-                self._ready.extend(self._turns.claim(limit=max(self._idle, 1), news=rung))
+                self._ready.extend(self._claiming.claim(limit=max(self._idle, 1), news=rung))
                 self._in_vain = 0 if self._ready else self._in_vain + 1
                 self._obstructed = self._obstructed and not self._ready
-                self._expects_work = self._turns.left_some
+                self._expects_work = self._claiming.left_some
             if not self._ready:
                 self._sleep(looked=looks)
                 self._expects_work = True
@@ -186,9 +186,9 @@ class Worker:
             self._obstructed = looked and soonest <= 0
             if soonest <= 0:
                 if looked:
-                    self._bell.wait(min(poll, wait))
+                    self._wake_signal.wait(min(poll, wait))
                 return
-            rung = self._bell.wait(min(soonest, poll))
+            rung = self._wake_signal.wait(min(soonest, poll))
             if soonest <= poll or (rung and on_postgresql):
                 return
             wait = 0.0

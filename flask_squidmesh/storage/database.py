@@ -188,8 +188,8 @@ def _lacks_something_of_ours(error: sa.exc.DBAPIError) -> bool:
     return absent and PREFIX in text
 
 
-def now_given(dialect: Dialect, parameter: str) -> sa.ColumnElement[datetime]:
-    """The time as SQL with a parameter, for statements that are made once; see `Database.given_now`."""
+def now_parameter(dialect: Dialect, parameter: str) -> sa.ColumnElement[datetime]:
+    """The time as SQL with a parameter, for statements that are made once; see `Database.value_of_now`."""
     if dialect == "sqlite":
         return sa.bindparam(parameter, type_=Timestamp)
     return sa.type_coerce(sa.func.now() + sa.bindparam(parameter, type_=sa.Interval), Timestamp)
@@ -252,8 +252,8 @@ class Database:
             return sa.literal(self._clock.now() + later, Timestamp)
         return sa.type_coerce(sa.func.now() + sa.literal(self._clock.offset + later, sa.Interval), Timestamp)
 
-    def given_now(self) -> datetime | timedelta:
-        """The value of the parameter of `now_given`."""
+    def value_of_now(self) -> datetime | timedelta:
+        """The value of the parameter of `now_parameter`."""
         return self._clock.now() if self.dialect == "sqlite" else self._clock.offset
 
     def from_now(self, later: timedelta) -> datetime | FromNow:
@@ -273,13 +273,13 @@ class Database:
         """
         return self._exchanged(lambda exchange: exchange.commit(batch), self._writing)
 
-    def decide(self, asked: Sequence[Asked], deciding: Deciding) -> bool:
+    def read_then_write(self, asked: Sequence[Asked], deciding: Deciding) -> bool:
         """Read rows and make the writes that are decided on them, in one transaction of two round trips (PostgreSQL).
 
         deciding: gets the rows of each query, which may lock them, and answers the writes; None for none. Answer
         whether any were made.
         """
-        return self._exchanged(lambda exchange: exchange.decide(asked, deciding), self._writing)
+        return self._exchanged(lambda exchange: exchange.read_then_write(asked, deciding), self._writing)
 
     @contextmanager
     def read(self, *, shared: bool = True) -> Iterator[sa.Connection]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from ..definition.values import JsonObject
 from ..engine.facts import Performed, RunFact, StepFact
 from .compiled import Asked, Dialect, Prepared
-from .database import Database, now_given
+from .database import Database, now_parameter
 from .fact_rows import RUN_COLUMNS, STEP_COLUMNS, step_fact
 from .queues import IN_NO_QUEUE
 from .tables import dispatches, runs, step_runs
@@ -151,11 +151,11 @@ def claim_work(
     claim: answers None where nothing is to be written. Answer whether anything was.
     """
     asked = _due_asked(database, queue, limit, which, after)
-    return database.decide([asked], lambda rows: claim(_works(rows)))
+    return database.read_then_write([asked], lambda rows: claim(_works(rows)))
 
 
 def _due_asked(database: Database, queue: str, limit: int, which: Which, after: datetime | None) -> Asked:
-    given = {"queue": queue, "limit": limit, "now": database.given_now(), "after": after}
+    given = {"queue": queue, "limit": limit, "now": database.value_of_now(), "after": after}
     return _due_work(database.dialect, which, after is not None), given
 
 
@@ -165,7 +165,7 @@ def _works(rows: Iterable[Sequence[object]]) -> list[Work]:
 
 @cache
 def _due_work(dialect: Dialect, which: Which, behind: bool) -> Prepared:
-    conditions = [dispatches.c.queue == sa.bindparam("queue"), dispatches.c.due_at <= now_given(dialect, "now")]
+    conditions = [dispatches.c.queue == sa.bindparam("queue"), dispatches.c.due_at <= now_parameter(dialect, "now")]
     if behind:
         conditions.append(dispatches.c.due_at > sa.bindparam("after"))
     if which == "unclaimed":
@@ -251,7 +251,7 @@ def put_off(connection: sa.Connection, dispatch_id: str, reason: str, until: dat
 
 def next_due(database: Database, queue: str) -> dict[str, float]:
     """Seconds until the first dispatch of each kind is due, negative where it is overdue."""
-    rows = database.ask(_next_due(database.dialect), {"queue": queue, "now": database.given_now()})
+    rows = database.ask(_next_due(database.dialect), {"queue": queue, "now": database.value_of_now()})
     return {kind: (due - at).total_seconds() for kind, due, at in rows}
 
 
@@ -259,7 +259,7 @@ def next_due(database: Database, queue: str) -> dict[str, float]:
 def _next_due(dialect: Dialect) -> Prepared:
     first = sa.func.min(dispatches.c.due_at, type_=dispatches.c.due_at.type)
     query = (
-        sa.select(dispatches.c.kind, first, now_given(dialect, "now").label("now"))
+        sa.select(dispatches.c.kind, first, now_parameter(dialect, "now").label("now"))
         .where(dispatches.c.queue == sa.bindparam("queue"))
         .group_by(dispatches.c.kind)
     )

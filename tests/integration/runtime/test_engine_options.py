@@ -291,7 +291,7 @@ def test_behind_a_pooler_no_connection_is_kept_for_being_woken(
     asked = sa.text("SELECT count(*) FROM pg_stat_activity WHERE application_name = :name").bindparams(name=name)
     outside = sa.create_engine(migrated_postgres_url)
     with shop_on(migrated_postgres_url, joining(script), connect_args={"application_name": name}) as shop:
-        listener = watch(shop.runtime.database, "squidmesh", shop.runtime.bell)
+        listener = watch(shop.runtime.database, "squidmesh", shop.runtime.wake_signal)
         assert listener is not None
         listener.start()
         try:

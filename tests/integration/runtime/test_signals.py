@@ -174,7 +174,9 @@ def test_a_decision_that_was_never_told_holds_others_up_once_only(
     with shop.runtime.database.read() as connection:
         run = fact_rows.run_fact(connection, run_id)
     assert run is not None
-    thread = threading.Thread(target=shop.runtime.publisher.turns.take, args=(run._replace(revision=run.revision - 1),))
+    thread = threading.Thread(
+        target=shop.runtime.publisher.sequencer.take, args=(run._replace(revision=run.revision - 1),)
+    )
     thread.start()
     thread.join(120)
     shop.mesh.unblock_run(run_id)

@@ -40,21 +40,21 @@ def lost_among_many(open_shop: OpenShop, script: Script, **settings: Any) -> tup
 @pytest.mark.rule("claims-expired-first")
 def test_what_has_expired_is_taken_before_all_that_was_due_earlier(open_shop: OpenShop, script: Script) -> None:
     shop, lost = lost_among_many(open_shop, script)
-    turns = shop.runtime.claimer.in_turns("squidmesh")
-    assert [claim.run.id for claim in turns.claim(limit=2)] == [lost]
-    assert lost not in [claim.run.id for claim in turns.claim(limit=2)]
+    claimer = shop.runtime.claimer.fair_claimer("squidmesh")
+    assert [claim.run.id for claim in claimer.claim(limit=2)] == [lost]
+    assert lost not in [claim.run.id for claim in claimer.claim(limit=2)]
 
 
 @pytest.mark.rule("claims-expired-first")
 def test_looking_for_what_has_expired_costs_a_statement_now_and_then(open_shop: OpenShop, script: Script) -> None:
     shop, _ = lost_among_many(open_shop, script)
-    turns = shop.runtime.claimer.in_turns("squidmesh")
-    [lost] = turns.claim(limit=1)
+    claimer = shop.runtime.claimer.fair_claimer("squidmesh")
+    [lost] = claimer.claim(limit=1)
     shop.perform(lost)
     counts = []
     for _ in range(3):
         with shop.counted() as counted:
-            assert turns.claim(limit=1)
+            assert claimer.claim(limit=1)
         counts.append(counted["statements"])
     assert max(counts[1:]) <= (5 if shop.runtime.database.dialect == "sqlite" else 2)
 
@@ -251,10 +251,10 @@ def test_a_lost_step_waits_for_what_its_process_is_doing_and_comes_next(open_sho
     """It may have killed its worker, and is attempted alone."""
     shop, lost = lost_among_many(open_shop, script, executor=Recording(continues=True))
     [company] = shop.claim_due(take_over=False)
-    shop.runtime.solitude.enter(company)
+    shop.runtime.isolation.enter(company)
     deliver_another(shop, lost)
     assert (shop.status(lost), shop.events(lost)) == ("running", [])
-    shop.runtime.solitude.leave(company)
+    shop.runtime.isolation.leave(company)
     [another, *_] = [row.run_id for row in shop.rows(tables.dispatches) if row.claim_id is None]
     assert shop.deliver(another, "work").outcome == "too_early"
     assert shop.status(lost) == "completed"

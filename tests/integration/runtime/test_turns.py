@@ -31,8 +31,8 @@ def test_a_run_with_many_ready_steps_keeps_no_later_run_waiting(open_shop: OpenS
     shop = open_shop(wide, narrow)
     first = shop.start(wide)
     later = [shop.start(narrow) for _ in range(5)]
-    turns = shop.runtime.claimer.in_turns("squidmesh")
-    taken = [run for _ in range(12) for run in runs_of(turns.claim(limit=1))]
+    claimer = shop.runtime.claimer.fair_claimer("squidmesh")
+    taken = [run for _ in range(12) for run in runs_of(claimer.claim(limit=1))]
     assert taken[:10] == [run for pair in zip([first] * 5, later, strict=True) for run in pair]
     assert taken[10:] == [first, first]
 
@@ -42,10 +42,10 @@ def test_all_of_a_long_queue_is_taken_in_turn_though_more_comes(open_shop: OpenS
     wide, narrow = fan(script, 6), single(script)
     shop = open_shop(wide, narrow)
     first = shop.start(wide)
-    turns, taken = shop.runtime.claimer.in_turns("squidmesh"), []
+    claimer, taken = shop.runtime.claimer.fair_claimer("squidmesh"), []
     for _ in range(12):
         shop.start(narrow)
-        taken += runs_of(turns.claim(limit=1))
+        taken += runs_of(claimer.claim(limit=1))
     assert taken.count(first) == 6
 
 
@@ -54,8 +54,8 @@ def test_without_a_fan_out_the_oldest_comes_first(open_shop: OpenShop, script: S
     narrow = single(script)
     shop = open_shop(narrow)
     started = [shop.start(narrow) for _ in range(7)]
-    turns = shop.runtime.claimer.in_turns("squidmesh")
-    taken = [runs_of(turns.claim(limit=limit)) for limit in (2, 1, 3, 2, 1)]
+    claimer = shop.runtime.claimer.fair_claimer("squidmesh")
+    taken = [runs_of(claimer.claim(limit=limit)) for limit in (2, 1, 3, 2, 1)]
     assert [run for some in taken for run in some] == started
 
 
@@ -99,11 +99,11 @@ def test_behind_a_fan_out_is_looked_again_only_when_there_may_be_news(open_shop:
     wide, narrow = fan(script, 12), single(script)
     shop = open_shop(wide, narrow)
     first = shop.start(wide)
-    turns = shop.runtime.claimer.in_turns("squidmesh")
+    claimer = shop.runtime.claimer.fair_claimer("squidmesh")
 
     def looks(news: bool) -> int:
         with shop.counted() as counts:
-            assert runs_of(turns.claim(limit=1, news=news)) == [first]
+            assert runs_of(claimer.claim(limit=1, news=news)) == [first]
         return counts["statements"]
 
     looks(news=True)
@@ -112,7 +112,7 @@ def test_behind_a_fan_out_is_looked_again_only_when_there_may_be_news(open_shop:
     assert others == [front] * 3
     assert looks(news=True) == front_and_behind > front
     later = shop.start(narrow)
-    assert runs_of(turns.claim(limit=1, news=True)) == [later]
+    assert runs_of(claimer.claim(limit=1, news=True)) == [later]
 
 
 def test_a_look_behind_sees_what_is_due_later_only(open_shop: OpenShop, script: Script) -> None:
@@ -180,7 +180,7 @@ def test_work_that_nobody_knows_keeps_no_other_waiting(open_shop: OpenShop, scri
         past.start(gone)
     run_id = past.start(known)
     shop = open_shop(known)
-    assert runs_of(shop.runtime.claimer.in_turns("squidmesh").claim(limit=1)) == [run_id]
+    assert runs_of(shop.runtime.claimer.fair_claimer("squidmesh").claim(limit=1)) == [run_id]
 
 
 @pytest.mark.rule("deploy-unknown-held")
@@ -190,7 +190,7 @@ def test_unknown_work_is_put_back_for_longer_the_older_it_is(open_shop: OpenShop
     shop = open_shop(known)
     for age, hold in ((10, 60), (3_600, 1_800), (86_400, 3_600)):
         shop.clock.advance(age)
-        shop.runtime.claimer.in_turns("squidmesh").claim(limit=1)
+        shop.runtime.claimer.fair_claimer("squidmesh").claim(limit=1)
         [row] = shop.rows(tables.dispatches)
         assert (row.due_at - shop.clock.now()).total_seconds() == pytest.approx(hold, abs=20)
 

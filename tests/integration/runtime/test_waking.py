@@ -31,14 +31,14 @@ def asleep(shop: Shop, eventually: Eventually) -> None:
     first = shop.start(next(iter(shop.runtime.registry)).name)
     eventually(lambda: shop.status(first) == "completed")
     waits: list[float] = []
-    waiting = shop.runtime.bell.wait
+    waiting = shop.runtime.wake_signal.wait
 
     def wait(seconds: float) -> bool:
         waits.append(seconds)
         return waiting(seconds)
 
-    shop.runtime.bell.wait = wait  # type: ignore[method-assign]
-    shop.runtime.bell.ring()
+    shop.runtime.wake_signal.wait = wait  # type: ignore[method-assign]
+    shop.runtime.wake_signal.set()
     eventually(lambda: waits and waits[-1] == NEVER)
 
 
@@ -49,7 +49,7 @@ def test_a_run_that_another_process_starts_wakes_a_sleeping_worker(
     workflow = single(script)
     elsewhere = open_shop(workflow, poll_interval=NEVER)
     here = open_shop(workflow, poll_interval=NEVER)
-    assert elsewhere.runtime.bell is not here.runtime.bell
+    assert elsewhere.runtime.wake_signal is not here.runtime.wake_signal
     with working(here, threads=1):
         asleep(here, eventually)
         with elsewhere.app.app_context():
@@ -73,7 +73,7 @@ def test_a_run_of_this_process_wakes_a_sleeping_worker(
 @pytest.mark.rule("worker-idle")
 def test_an_idle_worker_asks_one_thing_a_poll(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(single(script), poll_interval=NEVER)
-    waiting, polls, asked, enough = shop.runtime.bell.wait, count(1), [], threading.Event()
+    waiting, polls, asked, enough = shop.runtime.wake_signal.wait, count(1), [], threading.Event()
 
     def wait(seconds: float) -> bool:
         if next(polls) <= 20:
@@ -85,7 +85,7 @@ def test_an_idle_worker_asks_one_thing_a_poll(open_shop: OpenShop, script: Scrip
         if threading.current_thread().name.startswith("squidmesh-worker") and not enough.is_set():
             asked.append("")
 
-    shop.runtime.bell.wait = wait  # type: ignore[method-assign]
+    shop.runtime.wake_signal.wait = wait  # type: ignore[method-assign]
     with working(shop, threads=1), statements_told(shop.runtime.database.engine, ask):
         assert enough.wait(120)
     first_looks = 10
@@ -95,7 +95,7 @@ def test_an_idle_worker_asks_one_thing_a_poll(open_shop: OpenShop, script: Scrip
 def test_a_bell_answers_whether_it_rang() -> None:
     bell = WakeSignal()
     assert not bell.wait(0)
-    bell.ring()
+    bell.set()
     assert bell.wait(0)
     assert not bell.wait(0)
 

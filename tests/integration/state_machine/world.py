@@ -148,7 +148,7 @@ class World:
     def _begin_process(self) -> None:
         """Forget what the one before, which is gone with its claims, meant to attempt alone."""
         for shop in self.shops:
-            vars(shop.runtime.solitude).update(vars(SuspectIsolation(CLAIM_SECONDS)))
+            vars(shop.runtime.isolation).update(vars(SuspectIsolation(CLAIM_SECONDS)))
 
     def claim(self, *, limit: int = 1, take_over: bool | None = True) -> None:
         """A worker claims work and keeps it for a while."""
