@@ -68,7 +68,7 @@ def test_it_is_looked_for_twelve_times_within_a_claim_timeout(open_shop: OpenSho
     for _ in range(20):
         shop.start(workflow)
     shop.clock.advance(timeout + 1)
-    turns = shop.runtime.claimer.in_turns("squidmesh")
+    turns = shop.runtime.claimer.fair_claimer("squidmesh")
     [first] = turns.claim(limit=1)
     shop.perform(first)
     assert turns.claim(limit=1)
