@@ -128,3 +128,5 @@ def test_a_queue_without_a_worker_is_told(elsewhere: Elsewhere, script: Script) 
     assert said == [
         "Work is due in the queue 'reports', and no worker takes it. Start `flask squidmesh worker` for it too."
     ]
+    shop.runtime.heartbeats.record("worker", "elsewhere:1", queue="reports", threads=1)
+    assert not [finding for finding in shop.runtime.app_check.results() if finding.subject == "queues"]

@@ -279,15 +279,16 @@ def test_what_is_told_can_be_read_already(open_shop: OpenShop, script: Script) -
 
 
 @pytest.mark.rule("signals-raise")
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
 def test_a_subscriber_that_raises_harms_nobody(
-    open_shop: OpenShop, script: Script, ear: Ear, caplog: pytest.LogCaptureFixture
+    open_shop: OpenShop, script: Script, ear: Ear, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
     class One(Workflow):
         place = Manual(Order)
         a = Step(script.does("a"))
 
     def break_(app: Flask, **_: Any) -> None:
-        raise RuntimeError("broken subscriber")
+        raise error("broken subscriber")
 
     shop = open_shop(One)
     with signals.run_created.connected_to(break_), signals.step_completed.connected_to(break_):
