@@ -9,7 +9,21 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import Approval, ConflictError, Manual, Step, StepContext, TransitionError, Workflow
+from flask_squidmesh import (
+    Approval,
+    ConflictError,
+    Manual,
+    Retry,
+    RetryStep,
+    Step,
+    StepContext,
+    TransitionError,
+    Workflow,
+)
+from flask_squidmesh.engine.changes import Changes
+from flask_squidmesh.engine.decide import decide
+from flask_squidmesh.engine.facts import AttemptFailed, DecisionState, Fact
+from flask_squidmesh.runtime import recorder
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
@@ -165,3 +179,36 @@ def test_a_late_refusal_is_a_transition_error_without_a_token(open_shop: OpenSho
         lambda: shop.mesh.reject_run(run_id, actor="dana"),
     )
     assert [type(answer) for answer in answers].count(TransitionError) == 1
+
+
+@pytest.mark.rule("decided-on-facts")
+def test_a_run_that_was_read_for_an_outcome_is_moved_by_nobody_until_that_is_written(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fanning(Workflow):
+        place = Manual(Order)
+        bad = Step(script.does("bad", RetryStep("busy"), None), retry=Retry(2), after=[])
+        good = Step(script.does("good"), after=[])
+
+    shop = open_shop(Fanning)
+    run_id = shop.start(Fanning)
+    claims = {claim.visit.step: claim for claim in shop.claim_due(limit=2)}
+    beside: list[threading.Thread] = []
+
+    def perform_beside() -> None:
+        with shop.app.app_context():
+            shop.perform(claims["good"])
+
+    def decide_slowly(state: DecisionState, fact: Fact) -> Changes:
+        if isinstance(fact, AttemptFailed) and not beside:
+            beside.append(threading.Thread(target=perform_beside))
+            beside[0].start()
+            beside[0].join(2)
+        return decide(state, fact)
+
+    monkeypatch.setattr(recorder, "decide", decide_slowly)
+    shop.perform(claims["bad"])
+    beside[0].join(120)
+    drain()
+    assert shop.status(run_id) == "completed"
+    assert sorted(script.calls) == ["bad", "bad", "good"]
