@@ -124,6 +124,15 @@ def test_what_was_cut_off_goes_on_and_does_nothing_twice(visitor: Visitor, waiti
     assert "Finished. Done with 3 runs." in visitor.read(f"/bulk/{job_id}")
 
 
+@pytest.mark.rule("bulk-run-by-run")
+def test_the_upkeep_of_a_worker_does_what_was_asked_for(visitor: Visitor, waiting: list[str]) -> None:
+    runtime = visitor.app.extensions["squidmesh"]
+    with visitor.app.app_context():
+        job_id = runtime.bulk.begin("approve", items_of(waiting), scope=Scope.all(), actor="dana")
+    runtime.upkeep(threads=1).once()
+    assert "Finished. Done with 3 runs." in visitor.read(f"/bulk/{job_id}")
+
+
 @pytest.mark.rule("bulk-one-process")
 def test_one_process_at_a_time_works_at_a_job(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_jobs, "BATCH", 1)

@@ -26,6 +26,7 @@ def test_a_form_without_a_token_does_nothing(visitor: Visitor) -> None:
     assert visitor.status(run_id) == "paused"
 
 
+@pytest.mark.rule("rights-post-only")
 def test_a_token_of_another_session_does_nothing(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout)
     theirs = Visitor(visitor.app).form(f"/runs/{run_id}/approve")

@@ -131,6 +131,14 @@ def test_a_relay_gives_a_lost_step_its_place_in_the_queue_back(open_shop: OpenSh
     assert [claim.run.id for claim in shop.claim_due()] == [lost]
 
 
+@pytest.mark.rule("claims-gap")
+def test_a_relay_that_has_just_come_takes_nothing_from_anybody(open_shop: OpenShop, script: Script) -> None:
+    shop, lost = lost_among_many(open_shop, script, executor=Recording())
+    shop.runtime.database.contact.lost()
+    assert shop.runtime.relay.take_from_dead_workers() == 0
+    assert (shop.status(lost), shop.events(lost)) == ("running", [])
+
+
 def deliver_another(shop: Shop, lost: str) -> None:
     """Have the host's queue deliver the first job of another run, of the many that it holds."""
     [another, *_] = [row.run_id for row in shop.rows(tables.dispatches) if row.run_id != lost and row.claim_id is None]
