@@ -115,7 +115,7 @@ class StepDecisions:
         tally.audit("failed_by_operator" if event == "failed" else event, visit, decider=decider)
         tally.tell_of(event, decider, visit)
         if visit.kind == "step" and visit.asks in ("pause", "approval"):
-            began = visit.started_at or tally.now
+            began = visit.asked_at or tally.now
             tally.end_attempt(visit, Performed(number=visit.attempts + 1, worker=None, started_at=began), "completed")
             if visit.attempts:
                 tally.changes.update(visit.id, attempts=visit.attempts + 1)

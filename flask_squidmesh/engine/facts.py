@@ -99,7 +99,7 @@ class StepFact(NamedTuple):
 
     @property
     def asked_at(self) -> datetime | None:
-        """Since when it waits for a person, where it does."""
+        """When its decision was opened, if it waits for one."""
         return asked_since(self.decision, self.started_at)
 
     @property
@@ -125,7 +125,10 @@ class StepFact(NamedTuple):
 
 
 def asked_since(decision: DecisionKept | None, started_at: datetime | None) -> datetime | None:
-    """When the decision was opened: its own time, which a step that has not begun has alone, or the visit's."""
+    """When the decision was opened.
+
+    It says so itself where the visit may have begun before; any other opened as its visit began.
+    """
     since = decision.get("since") if decision else None
     return datetime.fromisoformat(since) if since else started_at
 

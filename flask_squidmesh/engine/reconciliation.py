@@ -104,6 +104,8 @@ class Reconciliation:
 
     def _ask_instead(self, row: StepFact, step: StepSpec) -> None:
         decision, decide_by = self._successors.decision(step)
+        if row.started_at is not None:
+            decision["since"] = self._tally.now.isoformat()
         self._tally.move_step(row, "paused", decision=decision, decide_by=decide_by, due_at=None, error=None)
         self._tally.changes.update(row.id, started_at=row.started_at or self._tally.now)
         self._tally.changes.released.pop(row.id, None)

@@ -286,11 +286,21 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
         not_starter=bool(decision.get("not_starter")),
         starters=tuple(decision.get("starters") or ()),
         targets={"ok": decision.get("ok"), "error": decision.get("error")},
-        asked_at=asked_since(decision, row["started_at"]) or row["created_at"],
+        asked_at=_asked_at(row),
         decide_by=row["decide_by"],
-        deadline=deadline(row["started_at"] or row["created_at"], row["decide_by"], now),
+        deadline=deadline_of(row, now),
         error=row["error"],
     )
+
+
+def _asked_at(row: Row) -> datetime:
+    asked: datetime = asked_since(row["decision"], row["started_at"]) or row["created_at"]
+    return asked
+
+
+def deadline_of(row: Row, now: datetime) -> str | None:
+    """The `deadline` of the open decision of a paused step run."""
+    return deadline(_asked_at(row), row["decide_by"], now)
 
 
 def inbox_counts(

@@ -11,7 +11,7 @@ from ..engine.command_rules import STANDSTILLS
 from ..engine.kept_decisions import DecisionKept
 from ..engine.transitions import TERMINAL
 from ..errors import ErrorRecord
-from .inbox import deadline
+from .inbox import deadline_of
 from .reason_facts import (
     Cancelling,
     CannotBegin,
@@ -177,8 +177,8 @@ def _leading(decision: DecisionKept) -> WaitingForPerson:
 
 
 def _asked(situation: Situation, row: Row) -> WaitingForPerson:
-    decision, decide_by = row["decision"], row["decide_by"]
-    several, since = wanted(decision) > 1, row["started_at"] or row["created_at"]
+    decision = row["decision"]
+    several = wanted(decision) > 1
     return replace(
         _leading(decision),
         prompt=decision.get("prompt"),
@@ -186,8 +186,8 @@ def _asked(situation: Situation, row: Row) -> WaitingForPerson:
         approvals=wanted(decision) if several else None,
         given=approvals_in(decision) if several else None,
         not_starter=bool(decision.get("not_starter")) or None,
-        decide_by=decide_by,
-        deadline=deadline(since, decide_by, situation.now),
+        decide_by=row["decide_by"],
+        deadline=deadline_of(row, situation.now),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import timedelta
 from functools import cache
 from itertools import permutations
 from typing import Any, NamedTuple, get_args
@@ -18,12 +19,14 @@ from flask_squidmesh import (
     Pause,
     Retry,
     RetryStep,
+    Scope,
     Step,
     UnsafeReplayError,
     Wait,
     Workflow,
 )
 from flask_squidmesh.definition.elements import StepElement
+from flask_squidmesh.queries.inbox import inbox
 from flask_squidmesh.testing import drain, work_through
 from tests.databases import engines_disposed
 from tests.shop import Order, Recording, Script, Shop, check_health, check_rows
@@ -72,7 +75,7 @@ def _element(script: Script, change: Change, kind: Kind, options: dict[str, Any]
         case "pause":
             return Pause("Well?", **options)
         case "approval":
-            return Approval("Good?", **options)
+            return Approval("Good?", within=timedelta(hours=1), **options)
         case _:
             outcomes = [RetryStep("busy")] if change.retrying else []
             return Step(script.does("x", *outcomes), retry=Retry(2, backoff=Fixed(60)), **options)
@@ -204,3 +207,25 @@ def _changing(script: Script, x: StepElement, style: Style) -> type[Workflow]:
     last = Step(script.does("last"), after=[x] if style == "after" else None)
     body: dict[str, Any] = {"name": "changing", "place": Manual(Order), "x": x, "last": last}
     return type("Changing", (Workflow,), body | ({"flow": [x >> last]} if style == "flow" else {}))
+
+
+@pytest.mark.rule("decision-within")
+@pytest.mark.parametrize("style", STYLES)
+def test_a_retried_step_that_becomes_an_approval_has_its_time_from_when_it_is_asked(
+    open_shop: OpenShop, script: Script, style: Style
+) -> None:
+    change = Change("step", "approval", retrying=True)
+    run_id = open_shop(workflow(script, change, "step", style)).run(str(change))
+    later = open_shop(workflow(script, change, "approval", style))
+    later.later(timedelta(days=1))
+    asked = later.clock.now()
+    with later.runtime.database.read() as connection:
+        [item] = inbox(connection, later.runtime.registry, Scope.all(), now=asked).items
+    [decision] = item.decisions
+    assert (decision.deadline, abs(asked - decision.asked_at) < timedelta(minutes=1)) == ("on_time", True)
+    assert later.mesh.explain_run(run_id).details["deadline"] == "on_time"
+    later.clock.advance(timedelta(minutes=50))
+    assert later.mesh.explain_run(run_id).details["deadline"] == "due_soon"
+    later.mesh.approve_run(run_id, actor="lee")
+    attempt = next(step for step in later.look(run_id).steps or () if step.step == "x").attempts[-1]
+    assert abs(attempt.started_at - asked) < timedelta(minutes=1)
