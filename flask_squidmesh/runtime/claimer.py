@@ -125,8 +125,8 @@ class Claimer:
         return self._look_at_any(queue, limit=limit, which="lost", after=None, left_to_others=LEFT_TO_OTHERS).claims
 
     def claim_lost(self, queue: str, *, suits: Callable[[Work], bool]) -> Claim | None:
-        """Claim something that a dead worker held, of what suits, however much is due before it; None where there is
-        none.
+        """Claim something that a dead worker held, of what suits and this process knows, however much is due before
+        it; None where there is none.
 
         suits: is asked before the lost attempt is settled.
         """
@@ -136,7 +136,7 @@ class Claimer:
         with self.unanswered_let_go(claims), self._database.write() as connection:
             lost = work_queue.due_work(connection, self._database, queue, limit=FURTHER, which="lost")
             for work in one_a_run(self._left_to_the_living(lost)):
-                if claims or not suits(work):
+                if claims or not self._is_for_this_process(connection, work) or not suits(work):
                     continue
                 with self.in_savepoint(connection, work, settled):
                     if claim := self.take(connection, work, settled, batch):
@@ -166,26 +166,13 @@ class Claimer:
 
         batch: gets the writes of the claim, which are for the caller to make. beside: what is claimed together with it.
         """
-        spec = self._workflow_of(work)
-        if spec is None:
-            self._adopted_work.put_back(connection, work)
-            return None
-        if work.claim_id is not None:
-            if not self.give_up_lost(connection, work, settled):
-                return None
-            work = _freed(connection, work)
-        if _is_stopped(work):
-            connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.dispatch_id))
-            return None
-        if not fits(spec, work):
-            taken_up = self._adopted_work.adopted(connection, spec, work, settled)
-            if taken_up is None:
-                return None
-            work = taken_up
-        if not self._isolation.admits(work.visit, beside):
-            return None
-        self._queue_progress.taken(connection, work)
-        return self._claim(spec, work, settled, batch)
+        claim: Claim | None = None
+        try:
+            claim = self._take(connection, work, settled, batch, beside)
+        finally:
+            if claim is None:
+                self._isolation.withdraw(work.visit.id)
+        return claim
 
     def give_up_lost(self, connection: sa.Connection, work: Work, settled: list[Recorded]) -> bool:
         """Settle the attempt whose claim was lost, and answer whether the step may be attempted again."""
@@ -231,9 +218,41 @@ class Claimer:
         """Where the commit is not answered, have those of the claims given back that were made."""
         try:
             yield
-        except sa.exc.SQLAlchemyError:
-            self._claim_keeper.let_go(claims)
+        except BaseException as error:
+            for claim in claims:
+                self._isolation.withdraw(claim.visit.id)
+            if isinstance(error, sa.exc.SQLAlchemyError):
+                self._claim_keeper.let_go(claims)
             raise
+
+    def _take(
+        self,
+        connection: sa.Connection,
+        work: Work,
+        settled: list[Recorded],
+        batch: WriteBatch,
+        beside: Collection[Claim],
+    ) -> Claim | None:
+        spec = self._workflow_of(work)
+        if spec is None:
+            self._adopted_work.put_back(connection, work)
+            return None
+        if work.claim_id is not None:
+            if not self.give_up_lost(connection, work, settled):
+                return None
+            work = _freed(connection, work)
+        if _is_stopped(work):
+            connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.dispatch_id))
+            return None
+        if not fits(spec, work):
+            taken_up = self._adopted_work.adopted(connection, spec, work, settled)
+            if taken_up is None:
+                return None
+            work = taken_up
+        if not self._isolation.admits(work.visit, beside):
+            return None
+        self._queue_progress.taken(connection, work)
+        return self._claim(spec, work, settled, batch)
 
     def _look_at_any(
         self,

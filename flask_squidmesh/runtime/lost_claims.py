@@ -75,6 +75,12 @@ class SuspectIsolation:
             self._waited_from = float("-inf")
             return True
 
+    def withdraw(self, visit_id: str) -> None:
+        """What was admitted is not claimed after all, so nobody has to wait for it to begin."""
+        with self._guard:
+            if self._alone == visit_id and visit_id not in self._begun:
+                self._alone = None
+
     def enter(self, claim: Claim) -> None:
         """The claim's step begins."""
         now = time.monotonic()

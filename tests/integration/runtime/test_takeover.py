@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flask_squidmesh import Manual, Step, Workflow
 from flask_squidmesh.clock import SettableClock
 from flask_squidmesh.engine.changes import Changes
 from flask_squidmesh.engine.decide import decide
@@ -273,6 +274,44 @@ def test_a_lost_step_waits_for_what_its_process_is_doing_and_comes_next(open_sho
     [another, *_] = [row.run_id for row in shop.rows(tables.dispatches) if row.claim_id is None]
     assert shop.deliver(another, "work").outcome == "too_early"
     assert shop.status(lost) == "completed"
+
+
+@pytest.mark.rule("takeover-in-job", "interrupted-alone")
+@pytest.mark.parametrize("own_job", [False, True], ids=["another's job", "its own job"])
+def test_a_lost_step_that_is_not_attempted_again_keeps_no_job_waiting(
+    open_shop: OpenShop, script: Script, own_job: bool
+) -> None:
+    shop = open_shop(single(script, irreversible=True), claim_timeout=TIMEOUT, executor=Recording(continues=True))
+    lost, first, second = (shop.start("single") for _ in range(3))
+    [claim] = shop.claim_due()
+    assert claim.run.id == lost
+    shop.clock.advance(TIMEOUT + 1)
+    shop.deliver(lost if own_job else first, "work")
+    assert (shop.status(lost), shop.events(lost)) == ("paused", ["abandoned", "interrupted"])
+    assert shop.deliver(second, "work").outcome == "executed"
+
+
+@pytest.mark.rule("takeover-in-job")
+def test_an_older_versions_job_leaves_a_lost_step_that_it_does_not_know_to_those_who_do(
+    open_shop: OpenShop, script: Script
+) -> None:
+    def version(step: str) -> type[Workflow]:
+        return type("Changing", (Workflow,), {"place": Manual(), step: Step(script.does(step))})
+
+    settings = {"claim_timeout": TIMEOUT, "executor": Recording(continues=True)}
+    newer = open_shop(version("charge"), **settings)
+    lost, another = newer.start("changing"), newer.start("changing")
+    assert newer.claim_due()
+    older = open_shop(version("pay"), single(script), url=newer.url, clock=newer.clock, **settings)
+    own = older.start("single")
+    newer.clock.advance(TIMEOUT + 1)
+    older.runtime.lost_work_looks.hurry()
+    assert older.deliver(own, "work").status == "completed"
+    with newer.app.app_context():
+        assert newer.mesh.explain_run(lost).reason != "definition_mismatch"
+        newer.runtime.lost_work_looks.hurry()
+        assert newer.deliver(another, "charge").status == "completed"
+        assert newer.status(lost) == "completed"
 
 
 @pytest.mark.rule("takeover-in-job")
