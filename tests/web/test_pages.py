@@ -318,6 +318,7 @@ ADDRESSES = (
 )
 
 
+@pytest.mark.rule("rights-senseless")
 def test_links_that_would_run_something_are_left_out(make) -> None:
     given = [(f"link {number}", each) for number, each in enumerate((*REFUSED_ADDRESSES, *ADDRESSES))]
     visitor = make({"authorize": lambda *asked: True, "links": lambda run: given})

@@ -132,11 +132,27 @@ def test_a_relay_gives_a_lost_step_its_place_in_the_queue_back(open_shop: OpenSh
     assert [claim.run.id for claim in shop.claim_due()] == [lost]
 
 
+@pytest.mark.rule("relay-lost-claim")
+def test_a_relay_hands_over_at_once_what_a_dead_worker_held(open_shop: OpenShop, script: Script) -> None:
+    shop, lost = lost_among_many(open_shop, script, executor=(queue := Recording()))
+    queue.given.clear()
+    assert shop.runtime.relay.take_from_dead_workers() == 1
+    assert [payload["run_id"] for payload, _ in queue.given] == [lost]
+
+
 @pytest.mark.rule("claims-gap")
 def test_a_relay_that_has_just_come_takes_nothing_from_anybody(open_shop: OpenShop, script: Script) -> None:
     shop, lost = lost_among_many(open_shop, script, executor=Recording())
     shop.runtime.database.contact.lost()
     assert shop.runtime.relay.take_from_dead_workers() == 0
+    assert (shop.status(lost), shop.events(lost)) == ("running", [])
+
+
+@pytest.mark.rule("claims-gap")
+def test_a_job_takes_nothing_over_in_a_process_that_has_just_come(open_shop: OpenShop, script: Script) -> None:
+    shop, lost = lost_among_many(open_shop, script, executor=Recording())
+    shop.runtime.database.contact.lost()
+    assert shop.deliver(lost, "work").outcome == "too_early"
     assert (shop.status(lost), shop.events(lost)) == ("running", [])
 
 
