@@ -369,6 +369,19 @@ def test_of_two_workers_one_fires_a_window(open_shop: OpenShop, script: Script, 
     assert len(fired) == 1
 
 
+@pytest.mark.rule("cron-moved-loses-none")
+def test_a_window_that_no_worker_saw_is_made_up_for_though_no_expression_is_on_record(
+    open_shop: OpenShop, script: Script
+) -> None:
+    shop = open_shop(digesting(script))
+    with shop.runtime.database.write() as connection:
+        row = {"workflow": "digesting", "trigger": "daily", "fired_window": shop.clock.now()}
+        connection.execute(tables.schedules.insert().values(row))
+    shop.clock.advance(timedelta(days=1))
+
+    assert len(shop.runtime.scheduler.fire_due(shop.clock.now())) == 1
+
+
 def test_a_paused_schedule_is_not_fired(open_shop: OpenShop, script: Script) -> None:
     shop = open_shop(digesting(script))
     since = shop.clock.now()
