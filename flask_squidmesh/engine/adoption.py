@@ -97,11 +97,11 @@ def adopt(tally: Tally, adoption: Adoption) -> Sequence[StepFact]:
         lasting=frozenset(name for name, row in last.items() if row.lasts),
     )
     if run.current_step is not None:
-        tally.set(current_step=spec.step_names.get(run.current_step, run.current_step))
+        tally.set_run(current_step=spec.step_names.get(run.current_step, run.current_step))
     opened = [row.step for row in rows if is_open(row) and not waits_for_others(row)]
     known = spec.style == "dependency" or spec.steps.keys() >= {*opened}
     if known and run.follows != spec.fingerprint:
-        tally.set(follows=spec.fingerprint, follows_since=adoption.loaded_at, redefined=run.redefined + 1)
+        tally.set_run(follows=spec.fingerprint, follows_since=adoption.loaded_at, redefined=run.redefined + 1)
     return rows
 
 

@@ -78,7 +78,7 @@ class AttemptOutcomes:
             self._compensations.go_on(visit, failed=False)
             return
         if tally.run.error and tally.status not in TERMINAL:
-            tally.changes.run["error"] = None
+            tally.set_run(error=None)
         tally.record_output(visit)
         self._consequences.advance(visit)
 
@@ -95,7 +95,6 @@ class AttemptOutcomes:
             self._retry(fact, judged.delay)
         else:
             self._consequences.give_up(visit, kept, in_full=failure.error)
-        tally.settle()
 
     def _retry(self, fact: AttemptFailed, seconds: float) -> None:
         tally = self._tally
@@ -108,8 +107,8 @@ class AttemptOutcomes:
             "step_retry_scheduled", step=visit.step, visit=visit.visit, attempt=visit.attempts, delay=seconds
         )
         if visit.kind == "step":
-            tally.retrying += 1
-            tally.set(current_step=visit.step, due_at=due, error=reason)
+            tally.retrying_steps += 1
+            tally.set_run(current_step=visit.step, due_at=due, error=reason)
 
     def _refuse(self, fact: InputRefused) -> None:
         """A person has to look, unless the run stops anyway, or the step is for another process to perform.
@@ -123,7 +122,7 @@ class AttemptOutcomes:
         if not begun:
             tally.changes.update(visit.id, started_at=None)
         if tally.spec.style == "flow" and visit.kind == "step" and tally.status not in TERMINAL:
-            tally.changes.run["attempt"] = begun
+            tally.set_run(attempt=begun)
         tally.audit("incident", visit, metadata={"error": in_audit(reason)})
         if visit.kind == "compensation":
             self._consequences.give_up(visit, reason)
@@ -135,7 +134,6 @@ class AttemptOutcomes:
             tally.changes.released[visit.id] = tally.now
         else:
             self._consequences.wait_for_a_person(visit, "incident", reason)
-        tally.settle()
 
     def _lose(self, fact: AttemptAbandoned) -> None:
         """The step is attempted again, unless its effect cannot be undone, the run stops, or it was lost too often."""
@@ -157,18 +155,15 @@ class AttemptOutcomes:
         else:
             tally.move_step(visit, "pending", due_at=None)
             tally.changes.freed[visit.id] = performed.started_at
-            return
-        tally.settle()
 
     def _give_up_hanging(self, fact: AttemptGivenUp) -> None:
         """Nobody knows what the attempt did or will do, so a step that cannot be undone is interrupted."""
         tally = self._tally
         visit, reason, decider, performed = fact
-        tally.audit("given_up", visit, decider=decider)
+        tally.audit_call("given_up", decider, visit)
         tally.tell_of("failed", decider, visit)
         tally.end_attempt(visit, performed, "abandoned", reason)
         if visit.irreversible:
             self._consequences.interrupt(visit, reason)
         else:
             self._consequences.give_up(visit, reason)
-        tally.settle()

@@ -26,9 +26,9 @@ class Compensations:
         for order, row in enumerate(steps):
             self._add(row, order=order, delivered=order == 0)
         if steps:
-            tally.set(compensation="running")
+            tally.set_run(compensation="running")
         elif tally.compensation == "requested":
-            tally.set(compensation=None)
+            tally.set_run(compensation=None)
 
     def plan_late(self, visit: StepFact) -> None:
         """A step that was executing when the run ended: its effect counts, so it is undone with the others."""
@@ -38,7 +38,7 @@ class Compensations:
         pending = [row for row in self._rows if row.status in ("pending", "running")]
         orders = [row.settings.order for row in self._rows]
         self._add(visit, order=max(orders, default=-1) + 1, delivered=not pending)
-        tally.set(compensation="running")
+        tally.set_run(compensation="running")
 
     def go_on(self, ended: StepFact, *, failed: bool) -> None:
         """One has ended: the next one follows, whatever came of it. failed: whether it failed."""
@@ -48,17 +48,17 @@ class Compensations:
         if waiting:
             tally.dispatch(waiting[0])
         elif failed or any(row.status == "failed" for row in others):
-            tally.set(compensation="failed")
+            tally.set_run(compensation="failed")
             tally.need("compensation_failed")
         else:
-            tally.set(compensation="completed")
+            tally.set_run(compensation="completed")
 
     def try_again(self) -> None:
         """Have those that failed attempted once more."""
         failed = [row for row in _in_order(self._rows) if row.status == "failed"]
         for row in failed:
             self._tally.move_step(row, "pending", error=None, finished_at=None, abandoned=0)
-        self._tally.set(compensation="running")
+        self._tally.set_run(compensation="running")
         self._tally.dispatch(failed[0])
 
     def _add(self, row: StepFact, *, order: int, delivered: bool) -> None:

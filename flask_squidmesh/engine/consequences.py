@@ -35,7 +35,6 @@ class Consequences:
             self.follow_decision(visit, visit.decision)
         else:
             self.advance(visit)
-        tally.settle()
 
     def advance(self, visit: StepFact) -> None:
         """The visit has completed."""
@@ -50,7 +49,6 @@ class Consequences:
             self._successors.release_dependents(visit.step)
         else:
             self._successors.follow_route(visit.step)
-        tally.settle()
 
     def advance_decided(self, visit: StepFact, decision: DecisionKept) -> None:
         """The visit has completed by what a person decided. decision: with the answer."""
@@ -106,7 +104,7 @@ class Consequences:
         if route.recovery:
             tally.changes.update(visit.id, recovery=route.recovery)
             tally.audit(f"{route.recovery}_routed", visit, metadata={"target": route.target})
-        tally.changes.run["error"] = None
+        tally.set_run(error=None)
         self._successors.enter(route.target, failure=reason)
 
     def interrupt(self, visit: StepFact, reason: ErrorRecord) -> None:
@@ -132,8 +130,8 @@ class Consequences:
         tally.changes.ended.append(visit.id)
         tally.leave(visit)
         if tally.status not in TERMINAL:
-            tally.set(current_step=visit.step, error=reason)
-        tally.need(kind)
+            tally.set_run(current_step=visit.step, error=reason)
+        tally.need_decision(kind)
 
     def _leave_to_others(self, visit: StepFact, reason: str) -> None:
         """The visit has ended; what follows from it is not for this process to decide."""

@@ -1,6 +1,7 @@
 """How a run moves on: from one thing that happened to the rows that follow from it.
 
-Everything that is decided about a run is decided here, and nothing is read or written for it.
+Every change of a run is decided here but one, that an attempt begins, which is `moves.claimed`. Nothing is read or
+written here.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ from .tally import Tally
 
 
 def decide(state: DecisionState, fact: Fact) -> Changes:
-    """What follows from the fact, given the state, which is of a run that is locked or written under its revision.
+    """Return what follows from the fact in this state.
 
-    Where `reads` of the answer names rows, nothing of it holds: read them, and decide again with them in
-    `DecisionContext.read`; or, where it names all, on the whole run, which is brought to the definition.
+    The run must be locked, or the changes written only if its revision is still that of the state. Where `reads` of
+    the changes names rows, the rest of them is not to be written: read those rows and decide again with them in
+    `DecisionContext.read`, or, where it names all, with an `adoption` that holds all rows of the run.
     """
     tally = Tally(state)
     adoption = state.context.adoption
@@ -52,6 +54,7 @@ def decide(state: DecisionState, fact: Fact) -> Changes:
     successors = Successors(tally)
     compensations = Compensations(tally)
     consequences = Consequences(tally, successors, compensations)
+    halt = Halt(tally, compensations, rows)
     match fact:
         case AttemptCompleted() | AttemptFailed() | InputRefused() | AttemptAbandoned() | AttemptGivenUp():
             AttemptOutcomes(tally, consequences, compensations).decide(fact)
@@ -62,13 +65,14 @@ def decide(state: DecisionState, fact: Fact) -> Changes:
         case DecisionAnswered() | ApprovalGiven() | StepResolved() | StepGivenUp() | StepRetried():
             StepDecisions(tally, consequences).decide(fact)
         case RunCancelled() | CompensationRetried() | RunReplayed() | FailureAcknowledged():
-            RunDecisions(tally, compensations, Halt(tally, compensations, rows)).decide(fact)
+            RunDecisions(tally, compensations, halt).decide(fact)
         case DefinitionChanged():
             pass
         case _:
             assert_never(fact)
     if rows is not None:
         Reconciliation(tally, successors, rows).reconcile()
+    tally.settle()
     if tally.ends_unfinished:
-        Halt(tally, compensations, rows).finish()
+        halt.finish()
     return tally.changes

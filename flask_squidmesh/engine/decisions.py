@@ -71,7 +71,6 @@ class StepDecisions:
             answered = decision.copy()
             answered["answered"] = event
             self._consequences.advance_decided(visit, answered)
-        tally.settle()
 
     def _approve_in_part(self, fact: ApprovalGiven) -> None:
         """The decision stays open, with one approval more."""
@@ -79,7 +78,7 @@ class StepDecisions:
         visit, decider = fact
         assert visit.decision is not None, "it waits for one"
         tally.changes.update(visit.id, decision=with_approval(visit.decision, decider, tally.now))
-        tally.audit("approved", visit, decider=decider)
+        tally.audit_call("approved", decider, visit)
         tally.tell_of("approved", decider, visit)
 
     def _resolve(self, fact: StepResolved) -> None:
@@ -89,7 +88,7 @@ class StepDecisions:
         self._answer(visit, "resolved", decider)
         tally.close(visit, "completed", output=output, error=None)
         if tally.status not in TERMINAL:
-            tally.changes.run["error"] = None
+            tally.set_run(error=None)
         tally.record_output(visit)
         self._consequences.advance(visit)
 
@@ -97,7 +96,6 @@ class StepDecisions:
         """The step fails by what the person says."""
         self._answer(fact.visit, "failed", fact.decider)
         self._consequences.give_up(fact.visit, fact.error, was_open=False)
-        self._tally.settle()
 
     def _try_again(self, fact: StepRetried) -> None:
         """The same visit begins anew."""
@@ -105,14 +103,13 @@ class StepDecisions:
         self._answer(fact.visit, "retried", fact.decider)
         tally.move_step(fact.visit, "pending", decision=None, abandoned=0, due_at=None)
         tally.dispatch(fact.visit)
-        tally.settle()
 
     def _answer(self, visit: StepFact, event: str, decider: Decider) -> None:
         tally = self._tally
         said = {"actor": decider.actor, "comment": decider.comment, "metadata": decider.metadata}
         kept = {key: value for key, value in said.items() if value is not None}
         tally.changes.update(visit.id, manual={"event": event, "at": tally.now.isoformat(), **kept})
-        tally.audit("failed_by_operator" if event == "failed" else event, visit, decider=decider)
+        tally.audit_call("failed_by_operator" if event == "failed" else event, decider, visit)
         tally.tell_of(event, decider, visit)
         if visit.kind == "step" and visit.asks in ("pause", "approval"):
             began = visit.asked_at or tally.now
@@ -145,9 +142,8 @@ class RunDecisions:
         tally = self._tally
         self._tell("cancelled", fact.decider)
         wanted = "requested" if fact.compensate else None
-        tally.move("cancelling", cancelled_at=tally.now, due_at=None, compensation=wanted)
+        tally.move_run("cancelling", cancelled_at=tally.now, due_at=None, compensation=wanted)
         self._halt.stop_open()
-        tally.settle()
 
     def _retry_compensation(self, fact: CompensationRetried) -> None:
         """The compensations that failed are attempted once more, one after the other."""
@@ -164,17 +160,17 @@ class RunDecisions:
         tally = self._tally
         said = {**(fact.decider.metadata or {}), "run_id": fact.run_id, **fact.begins}
         self._tell("replayed", replace(fact.decider, metadata=said))
-        tally.set(replayed_as_id=fact.run_id)
+        tally.set_run(replayed_as_id=fact.run_id)
         tally.restate_needs(noted=True)
 
     def _acknowledge(self, fact: FailureAcknowledged) -> None:
         """The run needs nobody to take note of its failure any more."""
         self._tell("acknowledged", fact.decider)
-        self._tally.set(acknowledged_at=self._tally.now)
+        self._tally.set_run(acknowledged_at=self._tally.now)
         self._tally.restate_needs(noted=True)
 
     def _tell(self, event: str, decider: Decider) -> None:
-        self._tally.audit(event, decider=decider)
+        self._tally.audit_call(event, decider)
         self._tally.tell_of(event, decider)
 
 

@@ -64,4 +64,4 @@ class Halt:
                 tally.leave(row)
         if tally.status != "failed":
             tally.clear_needs()
-        tally.count()
+        tally.write_counters()

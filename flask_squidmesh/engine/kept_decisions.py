@@ -31,7 +31,8 @@ class ApproverRules(TypedDict, total=False):
 
 class DecisionKept(ApproverRules, total=False):
     """What is asked. ok, error: where it leads. output: the key that the answer joins the state under. since: when it
-    was opened, where the visit itself may have begun before; see `asked_since`. answered: how, where what follows was left to others.
+    was opened, where the visit may have begun before; see `asked_since`. answered: how, where what follows was left to
+    others.
     """
 
     kind: Required[DecisionKind]

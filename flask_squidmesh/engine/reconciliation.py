@@ -40,7 +40,6 @@ class Reconciliation:
         for row in self._present():
             self._convert(row)
         self._recount()
-        self._tally.settle()
 
     def _present(self) -> list[StepFact]:
         """The visits as this decision leaves them."""
@@ -58,7 +57,7 @@ class Reconciliation:
                 self._reconcile_visit(row, waits_for)
             elif not step.after or waits_for < len(step.after):
                 self._successors.enter(name, missing=waits_for)
-        self._tally.changes.run["remaining"] = len(self._spec.steps.keys() - done)
+        self._tally.set_run(remaining=len(self._spec.steps.keys() - done))
 
     def _reconcile_visit(self, row: StepFact, waits_for: int) -> None:
         """Have a visit that has not begun wait for as many steps as the definition says."""
@@ -96,7 +95,7 @@ class Reconciliation:
         if row.missing:
             return
         if self._spec.style == "flow":
-            self._tally.changes.run["max_attempts"] = step.retry.max_attempts
+            self._tally.set_run(max_attempts=step.retry.max_attempts)
         if step.manual:
             self._ask_instead(row, step)
         elif step.duration:
@@ -110,24 +109,24 @@ class Reconciliation:
         self._tally.changes.update(row.id, started_at=row.started_at or self._tally.now)
         self._tally.changes.released.pop(row.id, None)
         self._tally.changes.ended.append(row.id)
-        self._tally.changes.run["error"] = None
+        self._tally.set_run(error=None)
         self._successors.ask(row.step, row.visit, decision, decide_by)
 
     def _wait_instead(self, row: StepFact, due: datetime) -> None:
         """One that has been attempted waits without being a retry."""
         self._tally.changes.update(row.id, due_at=None if row.attempts else due, error=None)
         self._tally.changes.released[row.id] = due
-        self._tally.changes.run["error"] = None
+        self._tally.set_run(error=None)
         if self._spec.style == "flow":
-            self._tally.changes.run["due_at"] = due
+            self._tally.set_run(due_at=due)
 
     def _recount(self) -> None:
         going = [row for row in self._present() if row.status == "running" or _is_due_sometime(row)]
-        self._tally.open = len(going)
-        self._tally.retrying = sum(row.waits_for_retry for row in going)
+        self._tally.open_steps = len(going)
+        self._tally.retrying_steps = sum(row.waits_for_retry for row in going)
         if self._spec.style == "flow":
-            self._tally.changes.run["remaining"] = 0
-        elif not (self._tally.open or self._tally.needs or self._tally.changes.run["remaining"]):
+            self._tally.set_run(remaining=0)
+        elif not (self._tally.open_steps or self._tally.needs_count or self._tally.changes.run["remaining"]):
             self._successors.finish()
 
 

@@ -34,11 +34,10 @@ class Successors:
             for name in self._spec.entry:
                 self.enter(name)
             if self._spec.style == "dependency":
-                self._tally.changes.run["remaining"] = len(self._spec.steps)
-        self._tally.settle()
+                self._tally.set_run(remaining=len(self._spec.steps))
 
     def _enter_behind(self, done: set[str]) -> None:
-        self._tally.changes.run["remaining"] = len(self._spec.steps) - len(done)
+        self._tally.set_run(remaining=len(self._spec.steps) - len(done))
         for each in self._spec.steps.values():
             missing = len(set(each.after) - done)
             if each.name not in done and (missing == 0 or missing < len(each.after)):
@@ -74,10 +73,10 @@ class Successors:
         if self._context.adoption is not None:
             return
         remaining = tally.changes.run.get("remaining", tally.run.remaining) - 1
-        tally.changes.run["remaining"] = remaining
+        tally.set_run(remaining=remaining)
         for name in self._spec.dependents[step]:
             self._count_down(name)
-        if tally.open == 0 and tally.needs == 0:
+        if tally.open_steps == 0 and tally.needs_count == 0:
             if remaining > 0:
                 tally.changes.reads = ("all",)
             else:
@@ -104,7 +103,7 @@ class Successors:
         due = tally.now + step.duration if step.duration else tally.now
         if step.duration:
             tally.changes.update(row.id, due_at=due)
-        tally.open += 1
+        tally.open_steps += 1
         tally.changes.dispatched.append(NewDispatch(step_run_id=row.id, kind="step", step=row.step, due_at=due))
 
     def enter(self, name: str, *, failure: ErrorRecord | None = None, missing: int = 0) -> None:
@@ -134,10 +133,10 @@ class Successors:
             row.decision, row.decide_by = self.decision(step)
             self.ask(name, visit, row.decision, row.decide_by)
         else:
-            tally.open += 1
+            tally.open_steps += 1
             row.due_at = tally.now + step.duration if step.duration else None
             if self._spec.style == "flow":
-                tally.set(current_step=name, attempt=0, max_attempts=step.retry.max_attempts, due_at=row.due_at)
+                tally.set_run(current_step=name, attempt=0, max_attempts=step.retry.max_attempts, due_at=row.due_at)
 
     def decision(self, step: StepSpec) -> tuple[DecisionKept, datetime | None]:
         """What a manual step asks, and by when."""
@@ -164,13 +163,13 @@ class Successors:
         tally = self._tally
         tally.changes.audit.append(NewAuditEvent(type="paused", step=step, visit=visit))
         tally.changes.notice("step_started", step=step, visit=visit, attempt=1)
-        tally.set(current_step=step, attempt=0, max_attempts=0, due_at=None)
-        tally.need("decision" if decision["kind"] == "approval" else "resume", due=decide_by)
+        tally.set_run(current_step=step, attempt=0, max_attempts=0, due_at=None)
+        tally.need_decision(decision["kind"], due=decide_by)
 
     def fail_run(self, step: str, reason: ErrorRecord) -> None:
         """The run fails at the step."""
         tally = self._tally
-        tally.move(
+        tally.move_run(
             "failed",
             current_step=step,
             error=reason,
@@ -183,7 +182,7 @@ class Successors:
 
     def finish(self) -> None:
         """The run completes."""
-        self._tally.move(
+        self._tally.move_run(
             "completed",
             current_step=None,
             error=None,

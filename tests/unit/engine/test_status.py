@@ -70,12 +70,12 @@ STEP_STATUSES: tuple[StepStatus, ...] = get_args(StepStatus)
 def test_a_decision_moves_a_run_as_the_table_says_and_no_other_way(current: RunStatus, to: RunStatus) -> None:
     deciding = Tally(DecisionState(LINE, run(status=current), NOW, lambda: "new"))
     if current == to or to in RUN_MOVES[current]:
-        deciding.move(to, current_step="b")
+        deciding.move_run(to, current_step="b")
         assert (deciding.status, deciding.changes.run.get("status", current)) == (to, to)
         assert deciding.changes.run["current_step"] == "b"
         return
     with pytest.raises(ImpossibleMoveError, match=f"^Run r cannot go from {current} to {to}. This is a bug"):
-        deciding.move(to, current_step="b")
+        deciding.move_run(to, current_step="b")
     assert (deciding.status, deciding.changes.run) == (current, {})
 
 
@@ -99,9 +99,9 @@ def test_a_second_move_in_one_decision_goes_from_where_the_first_led() -> None:
     deciding.move_step(visit(), "completed")
     with pytest.raises(ImpossibleMoveError, match="from completed to failed"):
         deciding.move_step(visit(), "failed")
-    deciding.move("completed")
+    deciding.move_run("completed")
     with pytest.raises(ImpossibleMoveError, match="from completed to running"):
-        deciding.move("running")
+        deciding.move_run("running")
 
 
 @pytest.mark.parametrize("kind", [*STEP_MOVES])
