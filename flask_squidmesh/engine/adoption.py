@@ -1,4 +1,4 @@
-"""Bringing a run to the definition that is deployed, with the names that its steps have there."""
+"""Bringing a run to the deployed definition, and its rows to the step names used there."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .transitions import STOPPING
 
 
 def name_in(spec: WorkflowSpec, step: str, settings: VisitSettings) -> str | None:
-    """The definition's name for the step of a visit; None where it declares no such step.
+    """Return the definition's name for the step of a visit; None if it declares no such step.
 
-    A definition knows the names that its steps had; of one that came later, and is rolled back, the visit knows them.
+    A definition knows the former names of its steps. If a later one was rolled back, the visit knows the former names.
     """
     for name in (step, settings.entered_as or step, *settings.aliases):
         if name in spec.step_names:
@@ -23,18 +23,18 @@ def name_in(spec: WorkflowSpec, step: str, settings: VisitSettings) -> str | Non
 
 
 def names_of(spec: WorkflowSpec, step: str) -> frozenset[str]:
-    """Every name that the step of this name has or had."""
+    """Return every name that this step has or had."""
     name = spec.step_names.get(step)
     return frozenset({step}) if name is None else frozenset({step, name, *spec.steps[name].aliases})
 
 
 def entered_as(step: str, settings: VisitSettings) -> str:
-    """What the visit's step was called when the visit was made."""
+    """Return the name that the step had when the visit was made."""
     return settings.entered_as or step
 
 
 def renamed(spec: WorkflowSpec, row: StepFact) -> StepFact:
-    """The row with its step, and the steps that a decision leads to, called as the definition calls them."""
+    """Return the row with the definition's names for its step and for the steps that its decision leads to."""
     name = name_in(spec, row.step, row.settings)
     if name is not None and name != row.step:
         row = row._replace(step=name, settings=row.settings._replace(entered_as=entered_as(row.step, row.settings)))
@@ -42,7 +42,7 @@ def renamed(spec: WorkflowSpec, row: StepFact) -> StepFact:
 
 
 def leading(spec: WorkflowSpec, decision: DecisionKept) -> DecisionKept:
-    """The decision with the steps that it leads to, called as the definition calls them."""
+    """Return the decision with the definition's names for the steps that it leads to."""
     named = decision.copy()
     if (ok := spec.step_names.get(decision.get("ok") or "")) is not None:
         named["ok"] = ok
@@ -60,14 +60,14 @@ def is_open(row: StepFact) -> bool:
 
 
 def waits_for_others(row: StepFact) -> bool:
-    """Whether the row is a visit that waits for the steps that it depends on."""
+    """Whether the row is a visit that waits for other steps to complete."""
     return row.kind == "step" and row.status == "pending" and row.missing > 0
 
 
 def unfit(spec: WorkflowSpec, run: RunFact, rows: Sequence[StepFact]) -> str | None:
-    """Why a run cannot go by the definition, because `flow` became `after=` or the other way round; None where it can.
+    """Return why a run cannot follow the definition after a change from `flow` to `after=` or back; None if it can.
 
-    A run with a flow is at one step; one whose steps wait for others has been at each of its steps once.
+    With a flow, a run is at no more than one step; with `after=`, it has visited no step twice and none has failed.
     """
     if run.follows == spec.fingerprint or run.status in STOPPING:
         return None
@@ -84,10 +84,10 @@ def unfit(spec: WorkflowSpec, run: RunFact, rows: Sequence[StepFact]) -> str | N
 
 
 def adopt(tally: Tally, adoption: Adoption) -> Sequence[StepFact]:
-    """Have the run go by the definition that decides; `Reconciliation` says what follows, once all else is decided.
+    """Have the run follow the definition that decides, and return its step runs by their names there.
 
-    A run that is at a step which its flow does not declare stays with the definition that does. Answer its step runs,
-    by the names of today.
+    `Reconciliation` does what the definition calls for, after all else is decided. A run that is at a step which the
+    flow does not declare keeps following the definition that declares it.
     """
     spec, run = tally.spec, tally.run
     rows = _named_as_today(tally, adoption.rows)
@@ -106,7 +106,7 @@ def adopt(tally: Tally, adoption: Adoption) -> Sequence[StepFact]:
 
 
 def _named_as_today(tally: Tally, rows: Sequence[StepFact]) -> list[StepFact]:
-    """The rows by the names of today; one stays as it is where a visit of that name and number is there already."""
+    """Return the rows by the definition's names; a row keeps its own where the new one is taken by the same visit."""
     taken = {(row.kind, row.step, row.visit) for row in rows}
     found = []
     for row in rows:

@@ -15,7 +15,7 @@ Objection = Literal["unnamed", "starter", "again"]
 
 
 def identity(actor: object) -> str | None:
-    """What tells people apart: the text, or a mapping's "id", else all of the mapping. None for nobody."""
+    """Return what tells people apart: the text, or a mapping's "id", else all of the mapping. None for nobody."""
     if isinstance(actor, Mapping):
         return normal(str(actor["id"])) if has_id(actor) else json.dumps(actor, sort_keys=True)
     return None if actor is None else normal(str(actor))
@@ -27,7 +27,7 @@ def has_id(actor: object) -> bool:
 
 
 def objection(decision: ApproverRules, starter: object, actor: object) -> Objection | None:
-    """Why this person may not give the approval: nothing tells them apart from others, they started the run, or one
+    """Return why this person may not approve: nothing tells them apart from others, they started the run, or one
     that it replays, or have given theirs. None where they may.
     """
     person = identity(actor)
@@ -40,18 +40,18 @@ def objection(decision: ApproverRules, starter: object, actor: object) -> Object
 
 
 def starters_of(earlier: Sequence[str] | None, starter: object) -> list[str]:
-    """Who counts as a starter of a run's replay, beside whoever replays it."""
+    """Return who counts as a starter of a run's replay, beside whoever replays it."""
     person = identity(starter)
     return list(dict.fromkeys([*(earlier or ()), *([person] if person is not None else [])]))
 
 
 def given(decision: ApproverRules) -> Sequence[Approved]:
-    """The approvals that were given so far, each {actor, comment, at}."""
+    """Return the approvals given so far."""
     return decision.get("given") or ()
 
 
 def wanted(decision: ApproverRules) -> int:
-    """How many people have to approve."""
+    """Return how many people have to approve."""
     return decision.get("approvals") or 1
 
 
@@ -61,6 +61,6 @@ def is_last(decision: ApproverRules) -> bool:
 
 
 def with_approval(decision: DecisionKept, decider: Decider, now: datetime) -> DecisionKept:
-    """The decision with one more approval."""
+    """Return the decision with one more approval."""
     said = Approved(actor=decider.actor, comment=decider.comment, at=now.isoformat())
     return {**decision, "given": [*given(decision), said]}

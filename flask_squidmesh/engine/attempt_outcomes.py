@@ -1,4 +1,4 @@
-"""What comes of an attempt: completed, failed, lost, given up, or not begun."""
+"""What follows from an attempt that completed, failed, was lost, was given up, or could not begin."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ from .transitions import STOPPING, TERMINAL
 
 @dataclass(frozen=True, slots=True)
 class RetryDecision:
-    """retry: again after `delay` seconds. give_up: the failure is final. interrupt: a person has to look, because
-    the step's effect cannot be undone and nobody knows whether it happened."""
+    """What to do about a failed attempt.
+
+    retry: attempt again after `delay` seconds. give_up: the step has failed. interrupt: a person has to look, because
+    the step's effect cannot be undone and nobody knows whether it happened.
+    """
 
     kind: Literal["retry", "give_up", "interrupt"]
     delay: float = 0.0
@@ -49,13 +52,13 @@ AttemptFact = AttemptCompleted | AttemptFailed | InputRefused | AttemptAbandoned
 
 
 class AttemptOutcomes:
-    """Decides on one attempt that ended, or could not begin."""
+    """Decides what follows from one attempt that ended or could not begin."""
 
     def __init__(self, tally: Tally, consequences: Consequences, compensations: Compensations) -> None:
         self._tally, self._consequences, self._compensations = tally, consequences, compensations
 
     def decide(self, fact: AttemptFact) -> None:
-        """Decide on what came of it."""
+        """Decide what follows from the attempt."""
         match fact:
             case AttemptCompleted():
                 self._complete(fact)
@@ -111,9 +114,9 @@ class AttemptOutcomes:
             tally.set_run(current_step=visit.step, due_at=due, error=reason)
 
     def _refuse(self, fact: InputRefused) -> None:
-        """A person has to look, unless the run stops anyway, or the step is for another process to perform.
+        """Open an incident, unless the run is stopping or the step is for another process to perform.
 
-        A compensation is one that failed.
+        A compensation counts as failed.
         """
         tally = self._tally
         visit, reason = fact
@@ -136,7 +139,7 @@ class AttemptOutcomes:
             self._consequences.wait_for_a_person(visit, "incident", reason)
 
     def _lose(self, fact: AttemptAbandoned) -> None:
-        """The step is attempted again, unless its effect cannot be undone, the run stops, or it was lost too often."""
+        """Attempt the step again, unless its effect cannot be undone, the run is stopping, or it was lost too often."""
         tally = self._tally
         visit, performed, most = fact
         lost = error("WorkerLost", f"The claim of worker {performed.worker} was not renewed in time.", retryable=True)
@@ -157,7 +160,7 @@ class AttemptOutcomes:
             tally.changes.freed[visit.id] = performed.started_at
 
     def _give_up_hanging(self, fact: AttemptGivenUp) -> None:
-        """Nobody knows what the attempt did or will do, so a step that cannot be undone is interrupted."""
+        """Fail the step, or interrupt it if it cannot be undone: nobody knows what the attempt did or will still do."""
         tally = self._tally
         visit, reason, decider, performed = fact
         tally.audit_call("given_up", decider, visit)

@@ -1,4 +1,4 @@
-"""What deciding answers with: rows to write, signals to send once they are committed, and what it had to read first.
+"""What deciding returns: rows to write, signals to send after the commit, and rows that have to be read first.
 
 Columns that no decision sets stay as they are.
 """
@@ -17,8 +17,8 @@ from .kept_decisions import DecisionKept
 from .transitions import AttemptStatus, RunStatus, StepStatus
 
 RowsToRead = Literal["open", "completed", "all"]
-"""Step runs of a run that deciding may ask for: visits that have not ended, visits that completed, or all, because what
-the run counts cannot be of the definition that is deployed."""
+"""Step runs that deciding may ask for: visits that have not ended, visits that completed, or all, which it needs where
+the run's counters do not fit the deployed definition."""
 
 
 class RunColumns(TypedDict, total=False):
@@ -75,8 +75,10 @@ class StepColumns(TypedDict, total=False):
 
 @dataclass(slots=True, kw_only=True)
 class NewStepRun:
-    """A visit or a compensation to insert, due at `due_at`, or at once. delivered: whether it gets a dispatch.
-    claimed: whether the deliverer of the step before goes on with it."""
+    """A visit or a compensation to insert, due at `due_at`, or at once.
+
+    delivered: whether it gets a dispatch. claimed: whether the worker that performed the step before goes on with it.
+    """
 
     id: str
     kind: str
@@ -96,7 +98,7 @@ class NewStepRun:
 
 @dataclass(slots=True, kw_only=True)
 class NewDispatch:
-    """Work to deliver for a step run that exists already."""
+    """A dispatch to insert for a step run that exists."""
 
     step_run_id: str
     kind: str
@@ -119,7 +121,7 @@ class NewAttempt:
 
 @dataclass(slots=True, kw_only=True)
 class NewAuditEvent:
-    """A line for the audit."""
+    """An audit event to insert."""
 
     type: str
     step: str | None = None
@@ -139,12 +141,13 @@ class PendingSignal:
 
 @dataclass(slots=True)
 class Changes:
-    """Everything one decision changes. `run` holds columns of the run; `updated` columns by step run id;
-    `ended` the step runs whose dispatch goes away, `released` those whose claim ends and when they are due again,
-    `freed` those whose lost claim is taken away and their place in the queue, `left` those that ended and why what
-    follows is for a process of another version to decide.
+    """Everything one decision changes.
 
-    reads: what has to be read for the decision to be whole; until then nothing of it holds.
+    run: columns of the run. updated: columns of step runs, by id. ended: step runs whose dispatch is deleted.
+    released: step runs whose claim ends, with the time when they are due again. freed: step runs whose lost claim is
+    taken away, with their place in the queue. left: visits that ended, with the reason why what follows is for a
+    process of another version to decide. reads: rows that have to be read before this can be decided; while there are
+    any, nothing else of this is to be written.
     """
 
     run: RunColumns = field(default_factory=RunColumns)

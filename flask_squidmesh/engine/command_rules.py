@@ -38,7 +38,7 @@ from .replay_rules import unsafe_steps
 from .transitions import TERMINAL
 
 STANDSTILLS: tuple[DecisionKind, ...] = ("interrupted", "incident")
-"""Steps that do not go on by themselves: nobody knows what came of them, or they could not begin."""
+"""Decisions at steps that cannot go on: nobody knows whether they took effect, or they could not begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ class NextAction(str):
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A control call that would not succeed now, and the reason: a word with facts."""
+    """A control call that would not succeed now, with the reason as a word and details."""
 
     call: str
     action: str
@@ -135,7 +135,7 @@ _Rule = Callable[[ActionFacts], "_Possible | _No"]
 
 
 def judge(facts: ActionFacts) -> tuple[tuple[NextAction, ...], tuple[Refusal, ...]]:
-    """The calls that would succeed now, and those that would not; a call on several steps stands there for each."""
+    """Return the calls that would succeed now and the others; a call that several steps take is there for each."""
     possible: list[NextAction] = []
     refused: list[Refusal] = []
     for call, action, rule in _RULES:
@@ -148,20 +148,20 @@ def judge(facts: ActionFacts) -> tuple[tuple[NextAction, ...], tuple[Refusal, ..
 
 
 def decision_actions(facts: ActionFacts) -> tuple[NextAction, ...]:
-    """Of those that would succeed now, the calls that settle an open decision."""
+    """Return those calls that would succeed now and settle an open decision."""
     return tuple(action for action in judge(facts)[0] if action.step is not None)
 
 
 def allowed(facts: ActionFacts) -> tuple[str, ...]:
-    """The names of the calls that would succeed now, each once."""
+    """Return the names of the calls that would succeed now, each once."""
     return tuple(dict.fromkeys(str(action) for action in judge(facts)[0]))
 
 
 def decision_token(status: str, decisions: Sequence[OpenDecision], replayed_as: str | None = None) -> str:
-    """What a page showed as open: a finished run's status, the open decisions as "review#1", else "open".
+    """Return what is open as a token: a finished run's status, the open decisions as "review#1", else "open".
 
-    replayed_as: the run that a finished one was last replayed as. Whoever replays it has to have known that there is
-    one, and need not know which, as they may not be allowed to.
+    replayed_as: the run that a finished one was last replayed as. The token has to change with it, and is a digest as
+    not everybody may know of that run.
     """
     if status in TERMINAL:
         return status if replayed_as is None else f"{status}#{fingerprint(replayed_as)[:12]}"
@@ -169,7 +169,7 @@ def decision_token(status: str, decisions: Sequence[OpenDecision], replayed_as: 
 
 
 def open_decisions(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> tuple[OpenDecision, ...]:
-    """The decisions that are open now. spec: the workflow as it is now, None where it is not registered."""
+    """Return the open decisions. spec: the workflow as it is now, None if it is not registered."""
     completed = frozenset(row.step for row in step_runs if row.kind == "step" and row.status == "completed")
     return tuple(
         _opened(step_run, step_run.decision, spec, completed)
@@ -179,7 +179,7 @@ def open_decisions(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> 
 
 
 def hanging(run: RunFact, step_runs: Sequence[StepFact], patient_until: datetime) -> list[StepFact]:
-    """Visits that are executing in a run that was cancelled by then, and may be given up."""
+    """Return the visits still executing in a run that was cancelled by that time, which may be given up."""
     if run.status != "cancelling" or run.cancelled_at is None or run.cancelled_at > patient_until:
         return []
     return [row for row in step_runs if row.kind == "step" and row.status == "running"]
@@ -188,7 +188,7 @@ def hanging(run: RunFact, step_runs: Sequence[StepFact], patient_until: datetime
 def action_facts(
     run: RunFact, step_runs: Sequence[StepFact], spec: WorkflowSpec | None, patient_until: datetime | None = None
 ) -> ActionFacts:
-    """The facts of a run with all its step runs.
+    """Return the facts of a run with all its step runs.
 
     spec: the workflow as it is now, None where it is not registered. patient_until: see `hanging`; None where that
     is of no concern.
@@ -251,7 +251,7 @@ def _error_route(name: str, spec: WorkflowSpec | None) -> str | None:
 
 
 def _released(step: str, spec: WorkflowSpec, completed: frozenset[str]) -> tuple[str, ...]:
-    """The steps that wait for this one alone."""
+    """Return the steps that wait for this one alone."""
     return tuple(name for name in spec.dependents[step] if completed.issuperset({*spec.steps[name].after} - {step}))
 
 
@@ -318,7 +318,7 @@ def _targets(leads_to: LeadsTo) -> tuple[str, ...]:
 def _on(
     kinds: Sequence[DecisionKind], leading: Callable[[ActionFacts, OpenDecision], LeadsTo], otherwise: str
 ) -> _Rule:
-    """The rule of a call that settles an open decision of these kinds."""
+    """Return the rule of a call that settles open decisions of these kinds."""
 
     def rule(facts: ActionFacts) -> _Possible | _No:
         concerned = [decision for decision in facts.decisions if decision.kind in kinds]

@@ -1,4 +1,4 @@
-"""Undoing what completed: which visits, in which order, and how a run tells how far that is."""
+"""Undoing completed steps: which visits, in which order, and how far the run has come with it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .tally import Tally
 
 
 class Compensations:
-    """Plans the compensations of a run, and goes from one to the next."""
+    """Plans the compensations of a run, and starts one after the other."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
         self._rows = tally.context.compensations
 
     def plan(self, completed: Sequence[StepFact]) -> None:
-        """Undo completed steps, newest completion first, one after the other."""
+        """Plan a compensation for each completed step that has one, the last to complete first."""
         tally = self._tally
         done = {(row.step, row.visit) for row in self._rows}
         steps = [row for row in completed if row.compensate and (row.step, row.visit) not in done]
@@ -31,7 +31,7 @@ class Compensations:
             tally.set_run(compensation=None)
 
     def plan_late(self, visit: StepFact) -> None:
-        """A step that was executing when the run ended: its effect counts, so it is undone with the others."""
+        """Plan the compensation of a step that completed only after the run had ended."""
         tally = self._tally
         if not visit.compensate or (tally.status != "failed" and not tally.run.compensation):
             return
@@ -41,7 +41,7 @@ class Compensations:
         tally.set_run(compensation="running")
 
     def go_on(self, ended: StepFact, *, failed: bool) -> None:
-        """One has ended: the next one follows, whatever came of it. failed: whether it failed."""
+        """Start the next compensation, or record how they ended. failed: whether the one that has just ended failed."""
         tally = self._tally
         others = [row for row in self._rows if row.id != ended.id]
         waiting = [row for row in _in_order(others) if row.status == "pending"]
@@ -54,7 +54,7 @@ class Compensations:
             tally.set_run(compensation="completed")
 
     def try_again(self) -> None:
-        """Have those that failed attempted once more."""
+        """Attempt the failed compensations again."""
         failed = [row for row in _in_order(self._rows) if row.status == "failed"]
         for row in failed:
             self._tally.move_step(row, "pending", error=None, finished_at=None, abandoned=0)
@@ -85,5 +85,5 @@ class Compensations:
 
 
 def _in_order(rows: Sequence[StepFact]) -> list[StepFact]:
-    """Compensations in the order they run."""
+    """Return the compensations in the order they run."""
     return sorted(rows, key=lambda row: row.settings.order)

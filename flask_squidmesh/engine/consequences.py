@@ -1,4 +1,4 @@
-"""What follows when a visit ends: the next steps, an error route, the end of the run, or somebody else's decision."""
+"""What follows when a visit ends: further steps, an error route, the end of the run, or nothing until others decide."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .transitions import STOPPING, TERMINAL
 
 
 class Consequences:
-    """Ends visits, and decides what follows, or leaves that to a process of another version."""
+    """Ends visits and decides what follows, or leaves that to a process of another version."""
 
     def __init__(self, tally: Tally, successors: Successors, compensations: Compensations) -> None:
         self._tally, self._successors, self._compensations = tally, successors, compensations
         self._spec, self._left_to = tally.spec, tally.context.left_to
 
     def follow_up(self, fact: FollowUpDue) -> None:
-        """Decide what follows from a visit that ended in a process that might not."""
+        """Decide what follows from a visit that ended in a process which had to leave that to others."""
         tally, visit = self._tally, fact.visit
         tally.changes.ended.append(visit.id)
         tally.changes.update(visit.id, due_at=None)
@@ -37,7 +37,7 @@ class Consequences:
             self.advance(visit)
 
     def advance(self, visit: StepFact) -> None:
-        """The visit has completed."""
+        """Go on behind a visit that has completed."""
         tally = self._tally
         if tally.status in TERMINAL:
             self._compensations.plan_late(visit)
@@ -51,7 +51,7 @@ class Consequences:
             self._successors.follow_route(visit.step)
 
     def advance_decided(self, visit: StepFact, decision: DecisionKept) -> None:
-        """The visit has completed by what a person decided. decision: with the answer."""
+        """Go on behind a visit that a person's decision completed. decision: what was asked and how it ended."""
         if self._left_to:
             self._tally.changes.update(visit.id, decision=decision)
             self._leave_to_others(visit, self._left_to)
@@ -59,7 +59,7 @@ class Consequences:
             self.follow_decision(visit, decision)
 
     def follow_decision(self, visit: StepFact, decision: DecisionKept) -> None:
-        """Go where the decision was stored to lead."""
+        """Go where the stored decision leads."""
         target = decision.get("error") if decision.get("answered") == "rejected" else decision.get("ok")
         if self._spec.style == "dependency":
             self._successors.release_dependents(visit.step)
@@ -76,8 +76,11 @@ class Consequences:
         was_open: bool = True,
         in_full: ErrorRecord | None = None,
     ) -> None:
-        """The step run has failed for good. in_full: the error with all its details, for the step to which an error
-        route leads."""
+        """Fail the step run for good.
+
+        was_open: whether the counters of open steps include it. in_full: the error with all its details, for the step
+        that an error route leads to.
+        """
         tally = self._tally
         tally.close(visit, "failed", error=reason)
         if was_open:
@@ -108,12 +111,12 @@ class Consequences:
         self._successors.enter(route.target, failure=reason)
 
     def interrupt(self, visit: StepFact, reason: ErrorRecord) -> None:
-        """Nobody knows whether the step took effect."""
+        """Have a person look at a step of which nobody knows whether it took effect."""
         self._tally.audit("interrupted", visit, metadata={"error": in_audit(reason)})
         self.wait_for_a_person(visit, "interrupted", reason)
 
     def wait_for_a_person(self, visit: StepFact, kind: Literal["interrupted", "incident"], reason: ErrorRecord) -> None:
-        """An operator has the step attempted again, or says what came of it; the others go on."""
+        """Pause the step until an operator retries it or says how it ended; other steps of the run go on."""
         tally = self._tally
         step = self._spec.steps.get(visit.step) if self._spec.style == "flow" else None
         route = step.error if step else None
@@ -134,7 +137,7 @@ class Consequences:
         tally.need_decision(kind)
 
     def _leave_to_others(self, visit: StepFact, reason: str) -> None:
-        """The visit has ended; what follows from it is not for this process to decide."""
+        """Keep the ended visit due, for a process of another version to decide what follows."""
         changes = self._tally.changes
         if visit.id in changes.ended:
             changes.ended.remove(visit.id)

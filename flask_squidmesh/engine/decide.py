@@ -1,7 +1,7 @@
 """How a run moves on: from one thing that happened to the rows that follow from it.
 
-Every change of a run is decided here but one, that an attempt begins, which is `moves.claimed`. Nothing is read or
-written here.
+All that follows from what happens to a run is decided here, without reading or writing anything. That an attempt begins
+leads to nothing else; `moves.claimed` says how the rows change then.
 """
 
 from __future__ import annotations

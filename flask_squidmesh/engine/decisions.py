@@ -1,4 +1,4 @@
-"""What people say: of a step that waits for one, or of a run as a whole."""
+"""What follows from control calls: on a step that waits for a person, or on a run as a whole."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ RunDecision = RunCancelled | CompensationRetried | RunReplayed | FailureAcknowle
 
 
 class StepDecisions:
-    """Decides on what a person said of a step that waits for one."""
+    """Decides what follows from a control call on a step that waits for a person."""
 
     def __init__(self, tally: Tally, consequences: Consequences) -> None:
         self._tally, self._consequences = tally, consequences
 
     def decide(self, fact: StepDecision) -> None:
-        """Decide on what was said."""
+        """Decide what follows from the call."""
         match fact:
             case DecisionAnswered():
                 self._take(fact)
@@ -55,7 +55,7 @@ class StepDecisions:
                 self._try_again(fact)
 
     def _take(self, fact: DecisionAnswered) -> None:
-        """Go where the decision leads; a rejection without a route fails the run in dependency style."""
+        """Go where the decision leads; in dependency style a rejection fails the run."""
         tally = self._tally
         visit, event, decider = fact
         decision = visit.decision
@@ -73,7 +73,7 @@ class StepDecisions:
             self._consequences.advance_decided(visit, answered)
 
     def _approve_in_part(self, fact: ApprovalGiven) -> None:
-        """The decision stays open, with one approval more."""
+        """Record one more approval; the decision stays open."""
         tally = self._tally
         visit, decider = fact
         assert visit.decision is not None, "it waits for one"
@@ -82,7 +82,7 @@ class StepDecisions:
         tally.tell_of("approved", decider, visit)
 
     def _resolve(self, fact: StepResolved) -> None:
-        """The step completes by what the person says that it returned."""
+        """Complete the step with the output that the person gave."""
         tally = self._tally
         visit, output, decider = fact
         self._answer(visit, "resolved", decider)
@@ -93,12 +93,12 @@ class StepDecisions:
         self._consequences.advance(visit)
 
     def _give_up(self, fact: StepGivenUp) -> None:
-        """The step fails by what the person says."""
+        """Fail the step as the person said."""
         self._answer(fact.visit, "failed", fact.decider)
         self._consequences.give_up(fact.visit, fact.error, was_open=False)
 
     def _try_again(self, fact: StepRetried) -> None:
-        """The same visit begins anew."""
+        """Attempt the same visit again."""
         tally = self._tally
         self._answer(fact.visit, "retried", fact.decider)
         tally.move_step(fact.visit, "pending", decision=None, abandoned=0, due_at=None)
@@ -120,13 +120,13 @@ class StepDecisions:
 
 
 class RunDecisions:
-    """Decides on what a person did to a run as a whole."""
+    """Decides what follows from a control call on a run as a whole."""
 
     def __init__(self, tally: Tally, compensations: Compensations, halt: Halt) -> None:
         self._tally, self._compensations, self._halt = tally, compensations, halt
 
     def decide(self, fact: RunDecision) -> None:
-        """Decide on what was done."""
+        """Decide what follows from the call."""
         match fact:
             case RunCancelled():
                 self._cancel(fact)
@@ -138,7 +138,7 @@ class RunDecisions:
                 self._acknowledge(fact)
 
     def _cancel(self, fact: RunCancelled) -> None:
-        """What is not executing ends now."""
+        """End at once what is not executing; the run ends when what is executing has ended."""
         tally = self._tally
         self._tell("cancelled", fact.decider)
         wanted = "requested" if fact.compensate else None
@@ -146,7 +146,7 @@ class RunDecisions:
         self._halt.stop_open()
 
     def _retry_compensation(self, fact: CompensationRetried) -> None:
-        """The compensations that failed are attempted once more, one after the other."""
+        """Attempt the failed compensations again, one after the other."""
         tally = self._tally
         self._tell("compensation_retried", fact.decider)
         noted = tally.run.acknowledged_at or tally.run.replayed_as_id
@@ -156,7 +156,7 @@ class RunDecisions:
         self._compensations.try_again()
 
     def _replay(self, fact: RunReplayed) -> None:
-        """The run needs nobody to take note of its failure any more."""
+        """Record the replay; the run's failure needs nobody any more."""
         tally = self._tally
         said = {**(fact.decider.metadata or {}), "run_id": fact.run_id, **fact.begins}
         self._tell("replayed", replace(fact.decider, metadata=said))
@@ -164,7 +164,7 @@ class RunDecisions:
         tally.restate_needs(noted=True)
 
     def _acknowledge(self, fact: FailureAcknowledged) -> None:
-        """The run needs nobody to take note of its failure any more."""
+        """Record the acknowledgement; the run's failure needs nobody any more."""
         self._tell("acknowledged", fact.decider)
         self._tally.set_run(acknowledged_at=self._tally.now)
         self._tally.restate_needs(noted=True)
@@ -178,7 +178,7 @@ _OPTIONS: Final = {"approved": "approve", "rejected": "reject"}
 
 
 def decision_output(event: DecisionEvent, decision: DecisionKept, decider: Decider, now: datetime) -> JsonObject:
-    """What a decision adds to the run's state, under its key."""
+    """Return what a decision adds to the run's state, under its key."""
     output: dict[str, JsonValue] = {}
     if decision.get("kind") == "approval":
         option = _OPTIONS.get(event, event)

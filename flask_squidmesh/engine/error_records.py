@@ -1,4 +1,4 @@
-"""Errors as they are kept: our own, short forms of large ones, and what tells that two are the same."""
+"""Errors as they are stored: those of the engine itself, short forms of large ones, and fingerprints to group by."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _VARYING = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,}|\d+"
 def error(
     type: str, message: str, *, code: str | None = None, details: JsonValue = None, retryable: bool = False
 ) -> ErrorRecord:
-    """An error of our own as it is stored."""
+    """Return an error of the engine itself, as it is stored."""
     return ErrorRecord(type=type, message=message, code=code, details=details, traceback=None, retryable=retryable)
 
 
 def failed_by_operator(said: str) -> ErrorRecord:
-    """The error of a step that a person counts as failed."""
+    """Return the error of a step that a person declared failed."""
     return error("FailedByOperator", said, code=FAILED_BY_OPERATOR)
 
 
 def brief(stored: ErrorRecord, attempt: int) -> ErrorRecord:
-    """The error without bulky details, which are kept once, with the attempt that failed."""
+    """Return the error without large details, which are kept once, with the attempt that failed."""
     size = size_of(stored.get("details"))
     if size <= MOST_COPIED:
         return stored
@@ -35,12 +35,12 @@ def brief(stored: ErrorRecord, attempt: int) -> ErrorRecord:
 
 
 def fingerprint(workflow: str, step: str | None, stored: ErrorRecord) -> str:
-    """The same text for errors that differ only in numbers and ids, at the same step of the same workflow."""
+    """Return the same text for errors of the same step of a workflow that differ only in numbers and ids."""
     message = _VARYING.sub("#", str(stored.get("message") or ""))
     parts = (workflow, step or "", str(stored.get("type") or ""), str(stored.get("code") or ""), message)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def in_audit(stored: ErrorRecord) -> JsonObject:
-    """The error as the audit keeps it, by the names that it has anywhere else."""
+    """Return the part of the error that the audit keeps."""
     return {"type": stored.get("type"), "message": stored.get("message"), "code": stored.get("code")}

@@ -1,6 +1,6 @@
 """What deciding is told: the run and its step runs as they stand, what was read beside them, and what happened.
 
-What each step makes anew is a tuple, because a dataclass takes ten times as long.
+What is made for every step is a named tuple, because making a frozen dataclass takes ten times as long.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _RUN_NAMES: Final = frozenset(RunFact._fields)
 
 
 def fact_after(run: RunFact, moved: RunColumns, revision: int) -> RunFact:
-    """The run once these columns are written, and the revision it has then."""
+    """Return the run as it is once these columns and this revision are written."""
     columns: dict[str, Any] = {name: value for name, value in moved.items() if name in _RUN_NAMES}
     return run._replace(**columns, revision=revision)
 
@@ -125,10 +125,7 @@ class StepFact(NamedTuple):
 
 
 def asked_since(decision: DecisionKept | None, started_at: datetime | None) -> datetime | None:
-    """When the decision was opened.
-
-    It says so itself where the visit may have begun before; any other opened as its visit began.
-    """
+    """Return when the decision was opened: as it says itself, else when its visit began."""
     since = decision.get("since") if decision else None
     return datetime.fromisoformat(since) if since else started_at
 
@@ -137,13 +134,13 @@ _STEP_NAMES: Final = frozenset(StepFact._fields)
 
 
 def step_after(row: StepFact, columns: StepColumns) -> StepFact:
-    """The step run once these columns are written."""
+    """Return the step run as it is once these columns are written."""
     known: dict[str, Any] = {name: value for name, value in columns.items() if name in _STEP_NAMES}
     return row._replace(**known)
 
 
 def entered(run_id: str, row: NewStepRun) -> StepFact:
-    """The visit that is made."""
+    """Return the step run as it is once it is inserted."""
     return StepFact(
         id=row.id,
         run_id=run_id,
@@ -194,7 +191,7 @@ class Performed(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decider:
-    """Who took a control call, and what was said."""
+    """Who made a control call, and what they said."""
 
     actor: JsonValue
     comment: str | None = None
@@ -202,8 +199,10 @@ class Decider:
 
 
 class Adoption(NamedTuple):
-    """That the run is brought to the definition that decides. rows: all its step runs. loaded_at: when the process was
-    started that knows the definition."""
+    """Says that the run is brought to the definition that decides.
+
+    rows: all its step runs. loaded_at: when the process that knows the definition was started.
+    """
 
     rows: Sequence[StepFact]
     loaded_at: datetime
@@ -290,11 +289,11 @@ class AttemptAbandoned(NamedTuple):
 
 
 class DefinitionChanged(NamedTuple):
-    """Nothing but that the run is brought to another definition."""
+    """The run is brought to another definition, and nothing else happens."""
 
 
 class FollowUpDue(NamedTuple):
-    """A visit ended in a process that might not decide what follows. error: where it failed."""
+    """A visit ended in a process which had to leave it to others what follows. error: of one that failed."""
 
     visit: StepFact
     error: ErrorRecord | None
@@ -316,7 +315,7 @@ class ApprovalGiven(NamedTuple):
 
 
 class StepResolved(NamedTuple):
-    """A person says that a step that was interrupted, or did not begin, took effect, with this output."""
+    """A person says that a step that was interrupted, or could not begin, took effect, with this output."""
 
     visit: StepFact
     output: JsonObject
@@ -324,7 +323,7 @@ class StepResolved(NamedTuple):
 
 
 class StepGivenUp(NamedTuple):
-    """A person says that a step that was interrupted, or did not begin, has failed."""
+    """A person says that a step that was interrupted, or could not begin, has failed."""
 
     visit: StepFact
     error: ErrorRecord
@@ -332,7 +331,7 @@ class StepGivenUp(NamedTuple):
 
 
 class AttemptGivenUp(NamedTuple):
-    """A person waits no longer for the executing attempt: its claim is gone, and what it says is dropped."""
+    """A person gives up an executing attempt: its claim is gone, and whatever it still reports is dropped."""
 
     visit: StepFact
     error: ErrorRecord
@@ -341,7 +340,7 @@ class AttemptGivenUp(NamedTuple):
 
 
 class StepRetried(NamedTuple):
-    """A person has a step attempted again that was interrupted or did not begin."""
+    """A person retries a step that was interrupted or could not begin."""
 
     visit: StepFact
     decider: Decider
@@ -355,13 +354,13 @@ class RunCancelled(NamedTuple):
 
 
 class CompensationRetried(NamedTuple):
-    """A person has the failed compensations tried again."""
+    """A person retries the failed compensations."""
 
     decider: Decider
 
 
 class RunReplayed(NamedTuple):
-    """A person had the run replayed as another. begins: for the audit, where that begins."""
+    """A person replayed the run as another one. begins: where that one begins, for the audit."""
 
     decider: Decider
     run_id: str

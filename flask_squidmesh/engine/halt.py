@@ -1,4 +1,4 @@
-"""Stopping a run that ends unfinished: what is open ends with it, and what completed is undone."""
+"""Stopping a run that failed or was cancelled: its open visits end, and completed steps are compensated."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .tally import Tally
 
 
 class Halt:
-    """Ends what a failed or cancelled run leaves behind.
+    """Ends what is still open in a failed or cancelled run, and has its completed steps compensated.
 
-    rows: the run's step runs, where all of them are at hand.
+    rows: all step runs of the run, where they have been read.
     """
 
     def __init__(self, tally: Tally, compensations: Compensations, rows: Sequence[StepFact] | None) -> None:
         self._tally, self._compensations, self._rows = tally, compensations, rows
 
     def finish(self) -> None:
-        """Stop what is open, and undo what completed where that is called for, or say what has to be read for it."""
+        """End open visits, and plan compensations if the run failed or they were requested; or ask for rows to read."""
         undoes = self._tally.compensation == "requested" or self._tally.status == "failed"
         wanted: tuple[RowsToRead, ...] = ("open", "completed") if undoes else ("open",)
         rows = self._read(wanted)
@@ -31,7 +31,7 @@ class Halt:
             self._compensations.plan([row for row in self._tally.as_left(rows) if row.status == "completed"])
 
     def stop_open(self) -> None:
-        """End the visits that are not executing, or say what has to be read for it."""
+        """End every visit that is not executing; or ask for rows to read."""
         rows = self._read(("open",))
         if rows is not None:
             self._stop(rows)
@@ -46,7 +46,10 @@ class Halt:
         return [row for name in wanted for row in read[name]]
 
     def _stop(self, rows: Sequence[StepFact]) -> None:
-        """End the visits that are not executing. A failure leaves it open what became of an interrupted step."""
+        """End every visit that is not executing.
+
+        An interrupted step of a failed run stays open: a person still has to find out whether it took effect.
+        """
         tally = self._tally
         visits = [row for row in tally.as_left(rows) if row.status in ("pending", "paused")]
         made = {row.id for row in tally.changes.entered}
@@ -54,7 +57,7 @@ class Halt:
             if row.id in made:
                 tally.changes.entered = [each for each in tally.changes.entered if each.id != row.id]
             elif tally.status == "failed" and row.asks == "interrupted":
-                tally.need("interrupted")
+                tally.need_decision("interrupted")
                 continue
             else:
                 tally.close(row, "cancelled")

@@ -1,7 +1,7 @@
 """What remains of a run that was brought to another definition.
 
-What a run's rows and counts say holds for the definition that it follows. Where another is deployed, what remains to be
-done is worked out anew from that one and from the rows, whatever the counts say.
+A run's counters belong to the definition that it follows. When another one is deployed, what remains to be done is
+worked out from that one and from the step runs alone.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .transitions import STOPPING
 
 
 class Reconciliation:
-    """Does what the definition calls for that a run was brought to: from its rows and the definition alone.
+    """Does what the new definition of a run calls for.
 
-    rows: all step runs of the run, by the names of today.
+    rows: all step runs of the run, by their names in that definition.
     """
 
     def __init__(self, tally: Tally, successors: Successors, rows: Sequence[StepFact]) -> None:
@@ -28,7 +28,7 @@ class Reconciliation:
         self._spec = tally.spec
 
     def reconcile(self) -> None:
-        """Enter, open, convert and leave out visits, given the rows as this decision leaves them."""
+        """Enter, open, convert and drop visits, given the rows as the decision has left them so far."""
         if self._tally.status in STOPPING:
             return
         for row in filter(waits_for_others, self._present()):
@@ -42,7 +42,7 @@ class Reconciliation:
         self._recount()
 
     def _present(self) -> list[StepFact]:
-        """The visits as this decision leaves them."""
+        """Return the visits as the decision has left them so far."""
         return self._tally.as_left(self._rows)
 
     def _reconcile_dependencies(self) -> None:
@@ -60,7 +60,7 @@ class Reconciliation:
         self._tally.set_run(remaining=len(self._spec.steps.keys() - done))
 
     def _reconcile_visit(self, row: StepFact, waits_for: int) -> None:
-        """Have a visit that has not begun wait for as many steps as the definition says."""
+        """Have a visit that has not begun wait for the steps that the definition says."""
         if row.status == "cancelled":
             self._tally.move_step(
                 row,
@@ -82,12 +82,12 @@ class Reconciliation:
             self._tally.changes.ended.append(row.id)
 
     def _drop(self, rows: Sequence[StepFact]) -> None:
-        """Leave out visits that have not begun and that the definition does not call for."""
+        """Drop visits that have not begun and that the definition does not call for."""
         for row in rows:
             self._tally.close(row, "cancelled", missing=0)
 
     def _convert(self, row: StepFact) -> None:
-        """Have a visit that has still to be performed be what its step is today; an open decision stays as it is."""
+        """Make a visit that is still to be performed the kind that its step is now; open decisions stay as they are."""
         step = self._spec.steps.get(row.step)
         if step is None or row.status != "pending" or row.settings.kind == step.kind:
             return
@@ -113,7 +113,7 @@ class Reconciliation:
         self._successors.ask(row.step, row.visit, decision, decide_by)
 
     def _wait_instead(self, row: StepFact, due: datetime) -> None:
-        """One that has been attempted waits without being a retry."""
+        """Have the visit wait; if it was attempted before, that is no longer a retry."""
         self._tally.changes.update(row.id, due_at=None if row.attempts else due, error=None)
         self._tally.changes.released[row.id] = due
         self._tally.set_run(error=None)
@@ -135,7 +135,7 @@ def _is_due_sometime(row: StepFact) -> bool:
 
 
 def _settings(step: StepSpec, row: StepFact) -> VisitSettings:
-    """Those of the step today; where it was attempted, what it may have done stays what it was."""
+    """Return the step's settings now; if it was attempted, whether its effect can be undone stays as it was."""
     before = row.settings
     settings = step.visit_settings._replace(entered_as=before.entered_as)
     if not row.attempts:

@@ -15,7 +15,7 @@ MANUAL: Final = ("approval", "pause")
 
 
 def unsafe_steps(step_runs: Sequence[StepFact]) -> tuple[Blocking, ...]:
-    """The steps that stand in the way of a replay, each once, in the order they were first entered.
+    """Return the steps that stand in the way of a replay, each once, in the order they were first entered.
 
     That a step was compensated since does not make it safe.
     """
@@ -85,7 +85,7 @@ def asking_again(
 
 
 def _decisions_among(spec: WorkflowSpec, copied: Sequence[StepFact]) -> list[StepFact]:
-    """The last visit to each decision that the workflow still declares, in the order they were taken."""
+    """Return the last visit to each decision that the workflow still declares, in the order they were taken."""
     taken = sorted((row for row in copied if row.settings.kind in MANUAL), key=lambda row: row.position or 0)
     last = {row.step: row for row in taken if row.step in spec.steps and spec.steps[row.step].manual}
     return sorted(last.values(), key=lambda row: row.position or 0)
@@ -99,7 +99,7 @@ def _takes_several(spec: WorkflowSpec, row: StepFact) -> bool:
 
 
 def copied_steps(spec: WorkflowSpec, step_runs: Sequence[StepFact], from_step: str) -> list[StepFact] | None:
-    """The completed visits before the last visit to a step, or its ancestors' in dependency style.
+    """Return the completed visits before the last visit to a step, or its ancestors' in dependency style.
 
     None where the run never entered the step.
     """

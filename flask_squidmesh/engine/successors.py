@@ -1,4 +1,4 @@
-"""Which steps come next, and how a run ends where none does."""
+"""Which steps come next, and how a run ends if none does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .tally import Tally
 class Successors:
     """Enters steps: the first ones, those that a route leads to, and joins whose dependencies have completed.
 
-    Where the run is brought to another definition, `Reconciliation` says which joins are open, after all else.
+    If the run is brought to another definition, `Reconciliation` opens its joins, after all else is decided.
     """
 
     def __init__(self, tally: Tally) -> None:
@@ -44,7 +44,7 @@ class Successors:
                 self.enter(each.name, missing=missing)
 
     def follow_route(self, step: str) -> None:
-        """Go where the routes of a completed step lead, or complete the run where there are none."""
+        """Enter the step that a route of the completed one leads to, or complete the run if it has no routes."""
         routes = self._spec.steps[step].ok
         if not routes:
             self.finish()
@@ -61,14 +61,14 @@ class Successors:
         self.go_to(route.target)
 
     def go_to(self, target: str) -> None:
-        """Enter the step, or go on behind it where it completed for good before a deploy moved it to here."""
+        """Enter the step, or go on behind it if it completed for good before a deploy moved it here."""
         if target in self._context.lasting and target not in self._spec.revisited:
             self.follow_route(target)
         else:
             self.enter(target)
 
     def release_dependents(self, step: str) -> None:
-        """A step completed that others wait for."""
+        """Count the completed step down in all that wait for it, and open those that wait for nothing more."""
         tally = self._tally
         if self._context.adoption is not None:
             return
@@ -92,7 +92,7 @@ class Successors:
             self.open_join(row)
 
     def open_join(self, row: StepFact) -> None:
-        """Nothing that the visit waited for is left."""
+        """Dispatch, or ask, a visit that has nothing left to wait for."""
         tally, step = self._tally, self._spec.steps[row.step]
         tally.changes.update(row.id, missing=0, sees=tally.position)
         if step.manual:
@@ -107,7 +107,10 @@ class Successors:
         tally.changes.dispatched.append(NewDispatch(step_run_id=row.id, kind="step", step=row.step, due_at=due))
 
     def enter(self, name: str, *, failure: ErrorRecord | None = None, missing: int = 0) -> None:
-        """Make a visit. failure: what led there by an error route. missing: how many steps it waits for."""
+        """Make a visit to the step, or fail the run if it allows no more.
+
+        failure: the error that led there, by an error route. missing: how many steps the visit waits for.
+        """
         tally, step = self._tally, self._spec.steps[name]
         visit = self._context.visits.get(name, 0) + 1
         if visit > self._spec.visits_allowed(name):
@@ -139,7 +142,7 @@ class Successors:
                 tally.set_run(current_step=name, attempt=0, max_attempts=step.retry.max_attempts, due_at=row.due_at)
 
     def decision(self, step: StepSpec) -> tuple[DecisionKept, datetime | None]:
-        """What a manual step asks, and by when."""
+        """Return what a manual step asks, and by when."""
         tally, context = self._tally, self._context
         ok = step.ok[0].target if step.ok else None
         decision = DecisionKept(
@@ -159,7 +162,7 @@ class Successors:
         return decision, tally.now + step.within if step.within else None
 
     def ask(self, step: str, visit: int, decision: DecisionKept, decide_by: datetime | None) -> None:
-        """The run waits for a person at the visit."""
+        """Record that the visit waits for a person."""
         tally = self._tally
         tally.changes.audit.append(NewAuditEvent(type="paused", step=step, visit=visit))
         tally.changes.notice("step_started", step=step, visit=visit, attempt=1)
@@ -167,7 +170,7 @@ class Successors:
         tally.need_decision(decision["kind"], due=decide_by)
 
     def fail_run(self, step: str, reason: ErrorRecord) -> None:
-        """The run fails at the step."""
+        """Fail the run at the step."""
         tally = self._tally
         tally.move_run(
             "failed",
@@ -181,7 +184,7 @@ class Successors:
         tally.need("failed")
 
     def finish(self) -> None:
-        """The run completes."""
+        """Complete the run."""
         self._tally.move_run(
             "completed",
             current_step=None,

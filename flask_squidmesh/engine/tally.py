@@ -1,4 +1,4 @@
-"""Writing one decision down: moves, attempts, counters, what needs a person, audit and signals."""
+"""The record of one decision: moves, attempts, counters, what needs a person, audit events and signals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEEDS_BY_DECISION: Mapping[DecisionKind, Needs] = {
     "approval": "decision",
     "pause": "resume",
 }
-"""What a run needs of people for each kind of open decision, the most pressing first."""
+"""What a run needs people for, by kind of open decision, the most urgent first."""
 
 
 class Tally:
@@ -129,11 +129,11 @@ class Tally:
             self.open_steps += 1
 
     def audit(self, event: str, visit: StepFact, *, metadata: JsonObject) -> None:
-        """Audit what happened at a visit by itself."""
+        """Audit what happened at a visit without a person's doing."""
         self.changes.audit.append(NewAuditEvent(type=event, step=visit.step, visit=visit.visit, metadata=metadata))
 
     def audit_call(self, event: str, decider: Decider, visit: StepFact | None = None) -> None:
-        """Audit what a person did, to the run as a whole or at a visit, in their words."""
+        """Audit a control call on the run or on a visit, with what the person said."""
         step, number = (visit.step, visit.visit) if visit else (None, None)
         self.changes.audit.append(
             NewAuditEvent(
@@ -147,13 +147,13 @@ class Tally:
         )
 
     def tell_of(self, event: str, decider: Decider, visit: StepFact | None = None) -> None:
-        """Signal what a person did, to the run as a whole or at a visit."""
+        """Signal a control call on the run or on a visit."""
         place = {"step": visit.step, "visit": visit.visit} if visit else {}
         said = {"actor": decider.actor, "comment": decider.comment, "metadata": decider.metadata}
         self.changes.notice("manual_action_taken", action=event, **place, **said)
 
     def restate_needs(self, noted: bool = False) -> None:
-        """Work out anew what the run needs of people, once one of its decisions is closed.
+        """Work out what the run still needs people for, after a control call.
 
         noted: whether somebody has taken note of the run's failure, which then needs nobody any more.
         """
@@ -165,11 +165,11 @@ class Tally:
             self.need_decision(row.asks or "interrupted", due=row.decide_by, since=row.asked_at)
 
     def need_decision(self, kind: DecisionKind, *, due: datetime | None = None, since: datetime | None = None) -> None:
-        """The run needs a person for one open decision more."""
+        """Record one more open decision that the run needs a person for."""
         self.need(NEEDS_BY_DECISION.get(kind, "interrupted"), due=due, since=since)
 
     def need(self, kind: str, *, due: datetime | None = None, since: datetime | None = None) -> None:
-        """The run needs a person for one thing more. since: for how long, if not from now on."""
+        """Record one more thing that the run needs a person for. since: when that began; None for now."""
         run = self.changes.run
         dues = [when for when in (run.get("needs_due_at", self.run.needs_due_at), due) if when is not None]
         ranked = (*FAILURES, *NEEDS_BY_DECISION.values())
@@ -182,7 +182,7 @@ class Tally:
         run["needs_since"] = min(began, default=self.now)
 
     def clear_needs(self) -> None:
-        """The run needs nobody."""
+        """Record that the run needs nobody."""
         self.needs_count = 0
         self.set_run(needs=None, needs_count=0, needs_due_at=None, needs_since=None)
 

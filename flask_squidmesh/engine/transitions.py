@@ -1,4 +1,4 @@
-"""The words for states, and the moves between them. Runtime and pages ask the same tables."""
+"""The statuses of runs and step runs, and the moves between them: one table for the engine, runtime and pages."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ STEP_MOVES: Final[Mapping[str, Mapping[StepStatus, frozenset[StepStatus]]]] = {
 
 
 class ImpossibleMoveError(RuntimeError):
-    """A decision would have had a run or a step run go where none goes from its status: a bug of this package."""
+    """A decision would have moved a run or a step run to a status that cannot follow its own: a bug of this package."""
 
     def __init__(self, what: str, current: str, to: str) -> None:
         super().__init__(
@@ -61,10 +61,10 @@ class ImpossibleMoveError(RuntimeError):
 
 
 def may_move(current: RunStatus, to: RunStatus) -> bool:
-    """Whether a run may go from one status to the other. Staying where it is is no move."""
+    """Whether a run may go from one status to the other. Keeping its status is no move."""
     return to in RUN_MOVES[current]
 
 
 def step_may_move(kind: str, current: StepStatus, to: StepStatus) -> bool:
-    """The same of a step run. kind: "step" or "compensation"."""
+    """Whether a step run may go from one status to the other. kind: "step" or "compensation"."""
     return to in STEP_MOVES[kind][current]

@@ -1,4 +1,4 @@
-"""What reading answers with: frozen values, each with a `to_dict()` that JSON can hold."""
+"""What queries return: frozen values, each with a `to_dict()` that JSON can hold."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def settings_at(row: Row | None, step: StepSpec | None) -> VisitSettings:
 
 
 def approvals_in(decision: DecisionKept) -> tuple[Approved, ...]:
-    """Those that were given so far."""
+    """Return the approvals given so far."""
     return tuple(decision.get("given") or ())
 
 
