@@ -169,6 +169,14 @@ class Executor(ABC):
         return ()
 
 
+def may_take_over(executor: Executor) -> bool:
+    """Whether it can say yes to `takes_over` at all."""
+    if isinstance(executor, ForeignExecutor):
+        return executor.may_take_over()
+    said = (executor.continues, executor.takes_over)
+    return [getattr(method, "__func__", None) for method in said] != [Executor.continues, Executor.takes_over]
+
+
 def check_payload(payload: object) -> Payload:
     """The payload that a job brought back, with ids in their usual form.
 
@@ -295,6 +303,10 @@ class ForeignExecutor(Executor):
         """Ask the host's object, if it can say."""
         asked = getattr(self._host, "takes_over", self.continues)
         return bool(asked(run, step))
+
+    def may_take_over(self) -> bool:
+        """Whether the host's object can say."""
+        return hasattr(self._host, "takes_over") or hasattr(self._host, "continues")
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._host, name)

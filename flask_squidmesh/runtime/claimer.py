@@ -459,7 +459,7 @@ class FairClaimer:
         self._behind: datetime | None = None
         self._front_is_next = True
         self._only_front = 0
-        self._looks_for_lost = LostWorkLooks(claim_timeout)
+        self._looks_for_lost = LostWorkLooks(claim_timeout, at_once=True)
         self.left_some = True
 
     def claim(self, *, limit: int, news: bool = True) -> list[Claim]:
@@ -477,7 +477,7 @@ class FairClaimer:
 
     def _from_the_dead(self, limit: int) -> list[Claim]:
         """Where there was more than could be taken, what has expired may stand far behind it; a look now and then."""
-        if not self.left_some or not self._looks_for_lost.is_due():
+        if not self.left_some or not self._looks_for_lost.is_due(self._queue):
             return []
         return self._claimer.look_for_lost(self._queue, limit=limit)
 

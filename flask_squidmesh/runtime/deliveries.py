@@ -19,7 +19,7 @@ from ..engine.adoption import names_of
 from ..engine.facts import Failure, StepFact
 from ..engine.transitions import TERMINAL
 from ..errors import UnknownTriggerError, UnknownWorkflowError
-from ..executor import Executor, Payload, check_payload
+from ..executor import Executor, Payload, check_payload, may_take_over
 from ..storage import fact_rows, work_queue, write_batch
 from ..storage.database import Database
 from ..storage.tables import dispatches
@@ -35,6 +35,7 @@ from .outcomes import (
     StepCompleted,
     StepFailed,
     error_record,
+    is_a,
     let_ctrl_c_through,
     log_error,
     refused_by,
@@ -305,23 +306,25 @@ class JobPerformer:
         until: after which no further step is begun.
         """
         looks = self._lost_work_looks
-        if self._settings.delivery_steps == 1 or self._clock.now() >= until or not looks.is_due():
+        if self._settings.delivery_steps == 1 or self._clock.now() >= until or not looks.is_due(queue):
             return
 
         def suits(work: Work) -> bool:
             if not self._takes_over(work):
                 return False
             if not self._isolation.admits(_suspect(work)):
-                looks.hurry()
+                looks.wait_for_company(queue)
                 return False
             return True
 
         try:
-            claim = self._claimer.claim_lost(queue, suits=suits)
+            claim = self._claimer.claim_lost(queue, suits=suits) if may_take_over(self._executor()) else None
             if claim is not None:
-                looks.hurry()
+                looks.hurry(queue)
                 self._deliverer.deliver(claim, until=until)
-        except Exception as error:  # the job itself is done
+        except BaseException as error:  # the job itself is done
+            if is_a(error, KeyboardInterrupt, SystemExit):
+                raise
             log_error(logger, error, "squidmesh: what a dead worker held could not be taken over")
 
     def _takes_over(self, work: Work) -> bool:

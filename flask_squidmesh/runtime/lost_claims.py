@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection
+from math import inf
 from typing import Final
 
 from ..engine.facts import StepFact
@@ -14,24 +15,36 @@ LOOKS_FOR_LOST = 12
 """Within a claim timeout."""
 
 
+COMPANY_SECONDS: Final = 0.2
+"""Between two looks for what waits for the other threads of a process."""
+
+
 class LostWorkLooks:
-    """Says when it is time to look again for what dead workers held, which is a statement."""
+    """Says when it is time to look again for what dead workers of a queue held, which is a statement.
 
-    def __init__(self, claim_timeout: float) -> None:
+    at_once: whether the first look is; else it is due an interval from now.
+    """
+
+    def __init__(self, claim_timeout: float, *, at_once: bool) -> None:
         self._interval = claim_timeout / LOOKS_FOR_LOST
-        self._next_at = 0.0
+        self._first_at = 0.0 if at_once else time.monotonic() + self._interval
+        self._next_at: dict[str, float] = {}
 
-    def is_due(self) -> bool:
+    def is_due(self, queue: str) -> bool:
         """Whether it is; then the next look is due an interval from now. Two threads may be told so at once."""
         now = time.monotonic()
-        if now < self._next_at:
+        if now < self._next_at.get(queue, self._first_at):
             return False
-        self._next_at = now + self._interval
+        self._next_at[queue] = now + self._interval
         return True
 
-    def hurry(self) -> None:
-        """The next look is due at once: there is more, or what there is waits for other threads of this process."""
-        self._next_at = 0.0
+    def hurry(self, queue: str) -> None:
+        """The next look is due at once: there is more."""
+        self._next_at[queue] = 0.0
+
+    def wait_for_company(self, queue: str) -> None:
+        """The next look is due soon: what there is waits for other threads of this process."""
+        self._next_at[queue] = min(self._next_at.get(queue, inf), time.monotonic() + COMPANY_SECONDS)
 
 
 BEGINS_WITHIN_SECONDS: Final = 5.0

@@ -188,7 +188,7 @@ class Runtime:
             isolation=self.isolation,
             in_context=self.in_context,
         )
-        self.lost_work_looks = LostWorkLooks(self.settings.claim_timeout)
+        self.lost_work_looks = LostWorkLooks(self.settings.claim_timeout, at_once=False)
         self._jobs = JobPerformer(
             database=self.database,
             clock=self.clock,

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import Manual, Step, Workflow
+from flask_squidmesh import Executor, Manual, Step, Workflow
 from flask_squidmesh.clock import SettableClock
 from flask_squidmesh.engine.changes import Changes
 from flask_squidmesh.engine.decide import decide
 from flask_squidmesh.engine.facts import AttemptAbandoned, DecisionState, Fact
 from flask_squidmesh.runtime import lost_claims, recorder
 from flask_squidmesh.runtime.claimer import Claimer
-from flask_squidmesh.runtime.lost_claims import SuspectIsolation
+from flask_squidmesh.runtime.lost_claims import LostWorkLooks, SuspectIsolation
 from flask_squidmesh.storage import tables, work_queue
 from flask_squidmesh.storage.database import Contact
 from flask_squidmesh.testing import drain
@@ -36,6 +36,7 @@ def lost_among_many(open_shop: OpenShop, script: Script, **settings: Any) -> tup
     for _ in range(20):
         shop.start(workflow)
     shop.clock.advance(TIMEOUT + 1)
+    shop.runtime.lost_work_looks.hurry("squidmesh")
     return shop, lost
 
 
@@ -156,6 +157,19 @@ def test_a_job_takes_nothing_over_in_a_process_that_has_just_come(open_shop: Ope
     assert (shop.status(lost), shop.events(lost)) == ("running", [])
 
 
+def looks_of_jobs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The queues in which jobs look for what dead workers held, from now on."""
+    looks: list[str] = []
+    plain = Claimer.claim_lost
+
+    def look(self: Claimer, queue: str, **named: Any) -> Any:
+        looks.append(queue)
+        return plain(self, queue, **named)
+
+    monkeypatch.setattr(Claimer, "claim_lost", look)
+    return looks
+
+
 def deliver_another(shop: Shop, lost: str) -> None:
     """Have the host's queue deliver the first job of another run, of the many that it holds."""
     [another, *_] = [row.run_id for row in shop.rows(tables.dispatches) if row.run_id != lost and row.claim_id is None]
@@ -187,7 +201,7 @@ def test_a_process_that_has_just_come_goes_on_with_what_a_relay_has_settled_and_
     shop.clock.advance(TIMEOUT + 1)
     assert shop.runtime.relay.take_from_dead_workers() == 1
     shop.runtime.database.contact.lost()
-    shop.runtime.lost_work_looks.hurry()
+    shop.runtime.lost_work_looks.hurry("squidmesh")
     deliver_another(shop, lost)
     assert shop.status(lost) == "completed"
 
@@ -199,6 +213,7 @@ def test_several_that_a_dead_worker_held_follow_one_job_each(open_shop: OpenShop
     assert len(shop.claim_due(limit=3)) == 3
     others = [shop.start("single") for _ in range(4)]
     shop.clock.advance(TIMEOUT + 1)
+    shop.runtime.lost_work_looks.hurry("squidmesh")
     done = []
     for each in others:
         shop.deliver(each, "work")
@@ -279,15 +294,23 @@ def test_a_job_that_took_long_takes_over_none(
 
 
 @pytest.mark.rule("takeover-in-job")
-def test_a_lost_step_waits_for_what_its_process_is_doing_and_comes_next(open_shop: OpenShop, script: Script) -> None:
-    """It may have killed its worker, and is attempted alone."""
+def test_a_lost_step_waits_for_what_its_process_is_doing_and_comes_next(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have killed its worker, and is attempted alone. Meanwhile not every job looks for it."""
+    moment = 1_000.0
+    monkeypatch.setattr(lost_claims, "time", SimpleNamespace(monotonic=lambda: moment))
     shop, lost = lost_among_many(open_shop, script, executor=Recording(continues=True))
     [company] = shop.claim_due(take_over=False)
     shop.runtime.isolation.enter(company)
+    looks = looks_of_jobs(monkeypatch)
     deliver_another(shop, lost)
     assert (shop.status(lost), shop.events(lost)) == ("running", [])
-    shop.runtime.isolation.leave(company)
     [another, *_] = [row.run_id for row in shop.rows(tables.dispatches) if row.claim_id is None]
+    assert [shop.deliver(another, "work").outcome for _ in range(3)] == ["too_early"] * 3
+    assert len(looks) == 1
+    shop.runtime.isolation.leave(company)
+    moment += 0.21
     assert shop.deliver(another, "work").outcome == "too_early"
     assert shop.status(lost) == "completed"
 
@@ -302,6 +325,7 @@ def test_a_lost_step_that_is_not_attempted_again_keeps_no_job_waiting(
     [claim] = shop.claim_due()
     assert claim.run.id == lost
     shop.clock.advance(TIMEOUT + 1)
+    shop.runtime.lost_work_looks.hurry("squidmesh")
     shop.deliver(lost if own_job else first, "work")
     assert (shop.status(lost), shop.events(lost)) == ("paused", ["abandoned", "interrupted"])
     assert shop.deliver(second, "work").outcome == "executed"
@@ -321,26 +345,87 @@ def test_an_older_versions_job_leaves_a_lost_step_that_it_does_not_know_to_those
     older = open_shop(version("pay"), single(script), url=newer.url, clock=newer.clock, **settings)
     own = older.start("single")
     newer.clock.advance(TIMEOUT + 1)
-    older.runtime.lost_work_looks.hurry()
+    older.runtime.lost_work_looks.hurry("squidmesh")
     assert older.deliver(own, "work").status == "completed"
     with newer.app.app_context():
         assert newer.mesh.explain_run(lost).reason != "definition_mismatch"
-        newer.runtime.lost_work_looks.hurry()
+        newer.runtime.lost_work_looks.hurry("squidmesh")
         assert newer.deliver(another, "charge").status == "completed"
         assert newer.status(lost) == "completed"
 
 
 @pytest.mark.rule("takeover-in-job")
-def test_looking_for_it_costs_a_job_a_statement_now_and_then(open_shop: OpenShop, script: Script) -> None:
+def test_looking_for_it_costs_a_job_a_statement_now_and_then(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = 1_000.0
+    monkeypatch.setattr(lost_claims, "time", SimpleNamespace(monotonic=lambda: moment))
     shop = open_shop(single(script), claim_timeout=TIMEOUT, executor=Recording(continues=True))
-    runs = [shop.start("single") for _ in range(3)]
-    shop.clock.advance(TIMEOUT + 1)
+    runs = [shop.start("single") for _ in range(4)]
     counts = []
-    for run_id in runs:
+    for run_id, passed in zip(runs, (0.0, 0.0, TIMEOUT / 12 + 0.01, 0.0), strict=True):
+        moment += passed
         with shop.counted() as counted:
             shop.deliver(run_id, "work")
         counts.append(counted["statements"])
-    assert counts[1] == counts[2] < counts[0]
+    _, early, looking, late = counts
+    assert early == late < looking, "the first look of a process is due an interval after it began"
+
+
+@pytest.mark.rule("takeover-in-job")
+def test_it_is_looked_for_in_each_queue() -> None:
+    looks = LostWorkLooks(TIMEOUT, at_once=True)
+    assert [looks.is_due(queue) for queue in ("one", "one", "other", "other")] == [True, False, True, False]
+    looks.hurry("other")
+    assert [looks.is_due(queue) for queue in ("one", "other")] == [False, True]
+
+
+@pytest.mark.rule("takeover-in-job")
+def test_nothing_is_looked_for_where_the_executor_can_only_say_no(
+    open_shop: OpenShop, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Plain(Executor):
+        def enqueue(self, payload: Any, *, schedule_in: float | None = None) -> dict[str, Any]:
+            return {}
+
+    shop, lost = lost_among_many(open_shop, script, executor=Plain())
+    looks = looks_of_jobs(monkeypatch)
+    deliver_another(shop, lost)
+    assert looks == []
+
+
+def another_and_a_lost_step_that_raises(open_shop: OpenShop, script: Script, raised: BaseException) -> tuple[Shop, str]:
+    """A run to deliver, and one of a dead worker whose step raises this at its second attempt."""
+    shop = open_shop(single(script, None, raised), claim_timeout=TIMEOUT, executor=Recording(continues=True))
+    _, another = shop.start("single"), shop.start("single")
+    assert shop.claim_due()
+    shop.clock.advance(TIMEOUT + 1)
+    shop.runtime.lost_work_looks.hurry("squidmesh")
+    return shop, another
+
+
+class Gone(BaseException):
+    """Such as those that end a greenlet."""
+
+
+@pytest.mark.rule("takeover-in-job", "worker-base-exception")
+def test_a_lost_step_that_ends_its_delivery_harms_no_job(
+    open_shop: OpenShop, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop, another = another_and_a_lost_step_that_raises(open_shop, script, Gone())
+    assert shop.deliver(another, "work").outcome == "executed"
+    assert "what a dead worker held could not be taken over" in caplog.text
+
+
+@pytest.mark.rule("takeover-in-job", "worker-shutdown")
+@pytest.mark.parametrize("shutdown", [SystemExit, KeyboardInterrupt])
+def test_a_shutdown_that_hits_a_lost_step_is_let_through(
+    open_shop: OpenShop, script: Script, shutdown: type[BaseException]
+) -> None:
+    shop, another = another_and_a_lost_step_that_raises(open_shop, script, shutdown())
+    with pytest.raises(shutdown):
+        shop.deliver(another, "work")
+    assert shop.status(another) == "completed"
 
 
 @pytest.mark.rule("outage-standstill")
