@@ -125,7 +125,8 @@ def furnished(migrated_sqlite_url: str) -> tuple[Visitor, dict[str, str]]:
     app = make_app(migrated_sqlite_url)
     ids = furnish(app)
     ids["hostile"] = start(app, Checkout, "<script>alert(1)</script>")
-    app.extensions["squidmesh"].clock = Stopped(app.extensions["squidmesh"].clock.now())
+    clock = app.extensions["squidmesh"].clock
+    clock.source = Stopped(clock.now())
     return Visitor(app), ids
 
 
@@ -134,7 +135,7 @@ def _beside(visitor: Visitor, url: str, change: Callable[[Flask], None]) -> Visi
     app = make_app(url)
     mesh_of(app).register(Nightly)
     change(app)
-    app.extensions["squidmesh"].clock = visitor.app.extensions["squidmesh"].clock
+    app.extensions["squidmesh"].clock.source = visitor.app.extensions["squidmesh"].clock.source
     return Visitor(app)
 
 
