@@ -106,9 +106,9 @@ class Trial:
         done = (self._people.started - unfinished) / self._asked.runs
         if self._people.have_started_all and not unfinished:
             return True
-        if self.restarts < len(RESTARTS_AT) and done >= RESTARTS_AT[self.restarts]:
+        if not self._asked.database_stays and self.restarts < len(RESTARTS_AT) and done >= RESTARTS_AT[self.restarts]:
             self._restart()
-        elif self._troubles and done >= self._troubles[0][0]:
+        elif not self._asked.database_stays and self._troubles and done >= self._troubles[0][0]:
             self._trouble(self._troubles.pop(0)[1])
         elif self._marks and done >= self._marks[0] and time.time() - self._killed_at > self._asked.between_kills:
             self._marks.pop(0)
@@ -197,6 +197,7 @@ def _asked(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--claim-timeout", type=float, default=6.0, help="SQUIDMESH_CLAIM_TIMEOUT in seconds")
     parser.add_argument("--seconds", type=float, default=280.0, help="after which what is not done counts as hanging")
     parser.add_argument("--between-kills", type=float, default=4.0, help="seconds, at least")
+    parser.add_argument("--database-stays", action="store_true", help="only workers are killed")
     parser.add_argument("--log", help="a file for what the processes print")
     return parser.parse_args(words)
 
