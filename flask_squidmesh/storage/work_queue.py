@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import sqlalchemy as sa
+from sqlalchemy.sql.expression import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
 
 from ..definition.values import JsonObject
 from ..engine.facts import Performed, RunFact, StepFact
@@ -165,13 +167,16 @@ def _works(rows: Iterable[Sequence[object]]) -> list[Work]:
 
 @cache
 def _due_work(dialect: Dialect, which: Which, behind: bool) -> Prepared:
-    conditions = [dispatches.c.queue == sa.bindparam("queue"), dispatches.c.due_at <= now_parameter(dialect, "now")]
+    queue, due_at = _led_by(dialect, which)
+    # Somebody may settle what was lost at this moment; PostgreSQL reads only rows anew that are to be locked.
+    locked = (runs, dispatches, step_runs) if which == "lost" else (runs, dispatches)
+    conditions = [queue == sa.bindparam("queue"), due_at <= now_parameter(dialect, "now")]
     if behind:
-        conditions.append(dispatches.c.due_at > sa.bindparam("after"))
+        conditions.append(due_at > sa.bindparam("after"))
     if which == "unclaimed":
         conditions.append(dispatches.c.claim_id.is_(None))
     if which == "lost":
-        # Both are few and have an index; the order of the limit would lead through all that is due instead.
+        # Both are few and have an index; the queue or the order of the limit would lead through all that is due.
         claimed = sa.select(dispatches.c.id).where(dispatches.c.claim_id.is_not(None))
         given_up = sa.select(dispatches.c.id).where(
             dispatches.c.claim_id.is_(None), dispatches.c.claimed_at.is_not(None)
@@ -181,11 +186,26 @@ def _due_work(dialect: Dialect, which: Which, behind: bool) -> Prepared:
         sa.select(*_FACTS)
         .select_from(_joined())
         .where(*conditions)
-        .order_by(dispatches.c.due_at)
+        .order_by(due_at)
         .limit(sa.bindparam("limit", type_=sa.Integer))
-        .with_for_update(of=(runs, dispatches), skip_locked=True)
+        .with_for_update(of=locked, skip_locked=True)
     )
     return Prepared(query, dialect)
+
+
+def _led_by(dialect: Dialect, which: Which) -> tuple[sa.ColumnElement[str], sa.ColumnElement[datetime]]:
+    """The queue and the time of a dispatch, which lead to what is due; not so to what is lost, which has other indexes.
+
+    SQLite uses no index of a column that has a plus sign.
+    """
+    queue, due_at = dispatches.c.queue, dispatches.c.due_at
+    if which != "lost" or dialect != "sqlite":
+        return queue, due_at
+    plus = custom_op[Any]("+")
+    return (
+        UnaryExpression(queue, operator=plus, type_=queue.type),
+        UnaryExpression(due_at, operator=plus, type_=due_at.type),
+    )
 
 
 def work_for(
@@ -340,12 +360,14 @@ def offer(connection: sa.Connection, work: Work, now: datetime) -> None:
 
 
 def put_back(connection: sa.Connection, claims: Sequence[Claim], now: datetime) -> None:
-    """Give claims back whose attempts have not begun."""
+    """Give claims back whose attempts have not begun. What a dead worker held stays marked as given up, so that it is
+    taken before all that is due."""
     for claim in claims:
+        given_up_at = claim.started_at if claim.visit.abandoned else None
         mine = connection.execute(
             sa.update(dispatches)
             .where(dispatches.c.id == claim.dispatch_id, dispatches.c.claim_id == claim.claim_id)
-            .values(due_at=now, claim_id=None, claimed_by=None, claimed_at=None)
+            .values(due_at=now, claim_id=None, claimed_by=None, claimed_at=given_up_at)
         )
         if mine.rowcount == 1:
             connection.execute(
@@ -359,12 +381,12 @@ def put_back_unanswered(connection: sa.Connection, claims: Sequence[UnansweredCl
     """Give these claims back as far as they stand; nobody has begun what they are for."""
     for claim, performed in claims:
         found = connection.execute(
-            sa.select(dispatches.c.step_run_id, step_runs.c.attempts)
+            sa.select(dispatches.c.step_run_id, step_runs.c.attempts, step_runs.c.abandoned)
             .join_from(dispatches, step_runs, step_runs.c.id == dispatches.c.step_run_id)
             .where(dispatches.c.id == claim.dispatch_id, dispatches.c.claim_id == claim.claim_id)
         ).first()
         if found is not None and not (performed and found.step_run_id == claim.visit.id):
-            visit = claim.visit._replace(id=found.step_run_id, attempts=found.attempts)
+            visit = claim.visit._replace(id=found.step_run_id, attempts=found.attempts, abandoned=found.abandoned)
             put_back(connection, [claim._replace(visit=visit)], now)
 
 

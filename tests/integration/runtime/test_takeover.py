@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from flask_squidmesh import Executor, Manual, Step, Workflow
 from flask_squidmesh.clock import SettableClock
@@ -20,8 +21,9 @@ from flask_squidmesh.runtime.claimer import Claimer
 from flask_squidmesh.runtime.lost_claims import LostWorkLooks, SuspectIsolation
 from flask_squidmesh.storage import tables, work_queue
 from flask_squidmesh.storage.database import Contact
+from flask_squidmesh.storage.work_queue import UnansweredClaim
 from flask_squidmesh.testing import drain
-from tests.shop import Recording, Script, Shop, single
+from tests.shop import Recording, Script, Shop, shop_on, single
 
 OpenShop = Callable[..., Shop]
 TIMEOUT = 30
@@ -426,6 +428,50 @@ def test_a_shutdown_that_hits_a_lost_step_is_let_through(
     with pytest.raises(shutdown):
         shop.deliver(another, "work")
     assert shop.status(another) == "completed"
+
+
+@pytest.mark.rule("worker-frees", "claims-expired-first")
+@pytest.mark.parametrize("unanswered", [False, True], ids=["unbegun", "unanswered"])
+def test_what_a_dead_worker_held_and_another_gives_back_stays_before_all_that_is_due(
+    open_shop: OpenShop, script: Script, unanswered: bool
+) -> None:
+    shop, lost = lost_among_many(open_shop, script, executor=Recording(continues=True))
+    [claim] = shop.runtime.claimer.look_for_lost("squidmesh", limit=1)
+    shop.runtime.isolation.withdraw(claim.visit.id)
+    with shop.runtime.database.write() as connection:
+        if unanswered:
+            work_queue.put_back_unanswered(connection, [UnansweredClaim(claim, performed=False)], shop.clock.now())
+        else:
+            work_queue.put_back(connection, [claim], shop.clock.now())
+    deliver_another(shop, lost)
+    assert (shop.status(lost), script.contexts[-1].attempt) == ("completed", 2)
+
+
+def test_looking_for_what_dead_workers_held_leads_past_nothing_else_that_is_due_on_sqlite(
+    migrated_sqlite_url: str, script: Script
+) -> None:
+    asked: list[str] = []
+    with shop_on(migrated_sqlite_url, single(script)) as shop, shop.runtime.database.read() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(asked.append)
+        assert work_queue.due_work(connection, shop.runtime.database, "squidmesh", limit=5, which="lost") == []
+        driver.set_trace_callback(None)
+        plan = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[-1]}")]
+    assert [line for line in plan if "ix_squidmesh_dispatches_given_up" in line]
+    assert not [line for line in plan if "ix_squidmesh_dispatches_due" in line], plan
+
+
+def test_a_lost_step_that_somebody_settles_at_this_moment_is_left_alone_on_postgresql(
+    migrated_postgres_url: str, script: Script
+) -> None:
+    with shop_on(migrated_postgres_url, single(script)) as shop:
+        shop.start("single")
+        assert shop.claim_due()
+        shop.clock.advance(TIMEOUT + 1)
+        with shop.runtime.database.write() as other:
+            other.execute(sa.select(tables.step_runs.c.id).with_for_update())
+            assert shop.runtime.claimer.look_for_lost("squidmesh", limit=1) == []
+        assert shop.runtime.claimer.look_for_lost("squidmesh", limit=1)
 
 
 @pytest.mark.rule("outage-standstill")
