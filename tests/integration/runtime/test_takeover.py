@@ -464,7 +464,8 @@ def test_looking_for_what_dead_workers_held_leads_past_nothing_else_that_is_due_
 def test_a_lost_step_that_somebody_settles_at_this_moment_is_left_alone_on_postgresql(
     migrated_postgres_url: str, script: Script
 ) -> None:
-    with shop_on(migrated_postgres_url, single(script)) as shop:
+    brief = {"options": "-c lock_timeout=5s"}  # so that a look that waits fails
+    with shop_on(migrated_postgres_url, single(script), connect_args=brief) as shop:
         shop.start("single")
         assert shop.claim_due()
         shop.clock.advance(TIMEOUT + 1)
