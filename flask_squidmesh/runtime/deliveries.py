@@ -167,7 +167,7 @@ class Deliverer:
             failed = refused_by(error, outcome)
         except write_batch.ClaimLostError:
             raise
-        except Exception as error:  # nothing is known to bring it about, and the step has had its effect
+        except Exception as error:  # unexpected, and the step has had its effect
             message = "squidmesh: run %s: what follows step %s could not be decided"
             log_error(logger, error, message, claim.run.id, claim.visit.step)
             told = error_record(error, retryable=False, most=self._settings.max_payload_bytes)

@@ -12,7 +12,7 @@ from ..engine.facts import StepFact
 from ..storage.work_queue import Claim
 
 LOOKS_FOR_LOST = 12
-"""Within a claim timeout."""
+"""How often work that a dead worker held is looked for within a claim timeout."""
 
 
 COMPANY_SECONDS: Final = 0.2
@@ -52,7 +52,8 @@ SEEN_LATELY_SECONDS: Final = 3.0
 
 
 class SuspectIsolation:
-    """Says what this process may claim, given what it performs: other visits, for one of the same has lost its claim.
+    """Says what this process may claim, given what else it performs. An earlier attempt of the same visit counts for
+    nothing, as its claim is lost.
 
     Whatever was at work in a process that died may have killed it. Alone, only what is guilty takes a process with it,
     and only that comes to SQUIDMESH_MAX_ABANDONED.

@@ -226,7 +226,7 @@ class Runtime:
         )
 
     def _compose_upkeep(self) -> None:
-        """What keeps house."""
+        """Make what cleans up, checks and mends."""
         self.relay = Relay(
             database=self.database,
             dispatcher=self.dispatcher,

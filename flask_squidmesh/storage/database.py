@@ -269,7 +269,7 @@ class Database:
     def commit(self, batch: WriteBatch) -> bool:
         """Make the writes in a transaction of their own, which on PostgreSQL is the one statement that they have to be.
 
-        Answer whether the fence of the batch has found its row.
+        Return whether the fence of the batch has found its row.
         """
         return self._exchanged(lambda exchange: exchange.commit(batch), self._writing)
 

@@ -31,13 +31,13 @@ class Exchange(Protocol):
         ...
 
     def commit(self, batch: WriteBatch) -> bool:
-        """Make the writes. Answer whether the fence of the batch has found its row."""
+        """Make the writes. Return whether the fence of the batch has found its row."""
         ...
 
     def read_then_write(self, asked: Sequence[Asked], deciding: Deciding) -> bool:
         """Read rows and make the writes that are decided on them.
 
-        deciding: gets the rows of each query, and answers the writes; None for none. Answer whether any were made.
+        deciding: gets the rows of each query, and answers the writes; None for none. Return whether any were made.
         """
         ...
 
@@ -61,12 +61,12 @@ class OrdinaryExchange:
             return query.rows(connection, given)
 
     def commit(self, batch: WriteBatch) -> bool:
-        """Make the writes. Answer whether the fence of the batch has found its row."""
+        """Make the writes. Return whether the fence of the batch has found its row."""
         with self._write() as connection:
             return batch.execute(connection)
 
     def read_then_write(self, asked: Sequence[Asked], deciding: Deciding) -> bool:
-        """Read rows and make the writes that are decided on them. Answer whether any were made."""
+        """Read rows and make the writes that are decided on them. Return whether any were made."""
         with self._write() as connection:
             batch = deciding(*(query.rows(connection, given) for query, given in asked))
             return batch is not None and batch.execute(connection)
@@ -85,13 +85,13 @@ class DirectExchange:
         return query.loaded(libpq.rows(self._pooled, result))
 
     def commit(self, batch: WriteBatch) -> bool:
-        """Make the writes, which are one statement, in one round trip. Answer whether the fence has found its row."""
+        """Make the writes, which are one statement, in one round trip. Return whether the fence has found its row."""
         statement, values = batch.as_one()
         with ErrorsTold(statement.sql):
             return libpq.send(self._pooled, statement.sql, statement.encoded(values)).get_value(0, 0) != NONE
 
     def read_then_write(self, asked: Sequence[Asked], deciding: Deciding) -> bool:
-        """Read rows and make the writes that are decided on them, in two round trips. Answer whether any were made;
+        """Read rows and make the writes that are decided on them, in two round trips. Return whether any were made;
         not where somebody has discarded what was prepared, and the next try finds that out."""
         batch = deciding(*self._begun(asked))
         if batch is None:

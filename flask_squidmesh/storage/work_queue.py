@@ -150,7 +150,7 @@ def claim_work(
 ) -> bool:
     """Give what `due_work` answers to `claim`, and commit the writes that it answers, in two round trips (PostgreSQL).
 
-    claim: answers None where nothing is to be written. Answer whether anything was.
+    claim: answers None where nothing is to be written. Return whether anything was.
     """
     asked = _due_asked(database, queue, limit, which, after)
     return database.read_then_write([asked], lambda rows: claim(_works(rows)))

@@ -69,7 +69,7 @@ class WriteBatch:
         self._notice = (channel, text)
 
     def execute(self, connection: sa.Connection) -> bool:
-        """Make the writes in the connection's transaction. Answer whether the fence has found its row."""
+        """Make the writes in the connection's transaction. Return whether the fence has found its row."""
         if not self._parts:
             return True
         if connection.dialect.name != "postgresql":
