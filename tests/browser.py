@@ -69,6 +69,8 @@ def accessibility_problems(page: Page, *, colours_only: bool = False) -> list[st
     """
     from axe_playwright_python.base import AXE_SCRIPT
 
+    # A click that leads to another page ends before the style sheet of that is there, and without it targets are small.
+    page.wait_for_load_state("load")
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
     rules = {"type": "rule", "values": COLOUR_RULES} if colours_only else ACCESSIBILITY_RULES
