@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from typing import Protocol
 
 import sqlalchemy as sa
+from psycopg.pq.abc import PGresult
 
 from . import libpq
 from .compiled import Asked, ErrorsTold, Given, Prepared, Rows
@@ -18,9 +19,6 @@ from .libpq import GONE
 from .write_batch import WriteBatch
 
 Deciding = Callable[..., WriteBatch | None]
-
-NONE: Final = b"0"
-"""How many rows the fence of a batch has found where it found none, as PostgreSQL sends it."""
 
 
 class Exchange(Protocol):
@@ -88,7 +86,7 @@ class DirectExchange:
         """Make the writes, which are one statement, in one round trip. Return whether the fence has found its row."""
         statement, values = batch.as_one()
         with ErrorsTold(statement.sql):
-            return libpq.send(self._pooled, statement.sql, statement.encoded(values)).get_value(0, 0) != NONE
+            return _fence_found(libpq.send(self._pooled, statement.sql, statement.encoded(values)))
 
     def read_then_write(self, asked: Sequence[Asked], deciding: Deciding) -> bool:
         """Read rows and make the writes that are decided on them, in two round trips. Return whether any were made;
@@ -99,7 +97,7 @@ class DirectExchange:
         statement, values = batch.as_one()
         try:
             with ErrorsTold(statement.sql):
-                return libpq.commit(self._pooled, statement.sql, statement.encoded(values)).get_value(0, 0) != NONE
+                return _fence_found(libpq.commit(self._pooled, statement.sql, statement.encoded(values)))
         except sa.exc.DBAPIError as error:
             if not isinstance(error.orig, GONE):
                 raise
@@ -111,3 +109,8 @@ class DirectExchange:
             results = libpq.begin(self._pooled, sent)
         found = zip(asked, results, strict=True)
         return [query.loaded(libpq.rows(self._pooled, result)) for (query, _), result in found]
+
+
+def _fence_found(result: PGresult) -> bool:
+    """Whether the fence of a batch has found its row: the batch returns how many it found, which libpq has as text."""
+    return result.get_value(0, 0) != b"0"
