@@ -84,7 +84,7 @@ class Deliverer:
         finally:
             self._isolation.leave(claim)
 
-    def attempt(
+    def _attempt(
         self, spec: WorkflowSpec, claim: Claim, state: RunState, *, until: datetime | None
     ) -> tuple[str, Claim | None]:
         """Run one attempt and record it. Answer the run's status, and the claim on the next step if it goes on.
@@ -111,7 +111,7 @@ class Deliverer:
         try:
             while onward is not None:
                 steps_left -= 1
-                status, onward = self.attempt(spec, onward, state, until=until if steps_left > 0 else None)
+                status, onward = self._attempt(spec, onward, state, until=until if steps_left > 0 else None)
         finally:
             self._claims.release(claim.claim_id)
         return status
