@@ -1,7 +1,23 @@
 """The language that workflows are written in."""
 
 from .context import CompensationContext, StepContext
-from .elements import Approval, Cron, Exponential, Fixed, Log, Manual, Pause, Retry, Step, Wait
+from .elements import (
+    Approval,
+    Cron,
+    Deadline,
+    Decision,
+    End,
+    Escalate,
+    Exponential,
+    Fixed,
+    Log,
+    Manual,
+    Option,
+    Pause,
+    Retry,
+    Step,
+    Wait,
+)
 from .payloads import scheduled_day
 from .workflow import Workflow
 
@@ -9,10 +25,15 @@ __all__ = [
     "Approval",
     "CompensationContext",
     "Cron",
+    "Deadline",
+    "Decision",
+    "End",
+    "Escalate",
     "Exponential",
     "Fixed",
     "Log",
     "Manual",
+    "Option",
     "Pause",
     "Retry",
     "Step",

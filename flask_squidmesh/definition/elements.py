@@ -57,7 +57,7 @@ def delay(policy: RetryPolicy, attempt: int, *, random: Callable[[], float] = _r
     return seconds * (1 + policy.jitter * (2 * random() - 1))
 
 
-Outcome = Literal["ok", "error", "reject"]
+Outcome = Literal["ok", "error", "reject", "option", "timeout"]
 Operator = Literal["equals", "greater_than", "less_than"]
 
 
@@ -94,15 +94,26 @@ class RouteStart:
 
     source: object
     outcome: Outcome = "ok"
-    when: When | None = None
+    condition: When | None = None
     recovery: object = None
+    option: object = None
 
     @property
     def plain(self) -> bool:
         """Whether this is no more than the step itself."""
-        return self.outcome == "ok" and self.when is None and self.recovery is None
+        return self.outcome == "ok" and self.condition is None and self.recovery is None
 
-    def __rshift__(self, target: Node | Chain) -> Chain:
+    def when(
+        self, path: str, *, equals: object = _UNSET, greater_than: object = _UNSET, less_than: object = _UNSET
+    ) -> RouteStart:
+        """Follow the arrow only when a value passes one test: `review.on("approve").when("sum", less_than=3) >> pay`.
+
+        Only behind `.on(option)`. The value is looked up in the state with the answer in it. The tests are those of
+        `Step.when`.
+        """
+        return replace(self, condition=_test(path, equals, greater_than, less_than))
+
+    def __rshift__(self, target: Target) -> Chain:
         if not isinstance(target, Chain):
             return Chain((Link(self, target),))
         first = target.links[0].start
@@ -122,7 +133,7 @@ class Chain:
 
     links: tuple[Link, ...]
 
-    def __rshift__(self, target: Node | Chain) -> Chain:
+    def __rshift__(self, target: Target) -> Chain:
         end = self.links[-1].target
         start = end if isinstance(end, RouteStart) else RouteStart(end)
         return Chain((*self.links, *(start >> target).links))
@@ -131,7 +142,7 @@ class Chain:
 class Node:
     """Anything that an arrow can start from or lead to."""
 
-    def __rshift__(self, target: Node | Chain) -> Chain:
+    def __rshift__(self, target: Target) -> Chain:
         return RouteStart(self) >> target
 
     def __rrshift__(self, start: Never) -> Chain:
@@ -148,6 +159,15 @@ class Node:
         """Where the rejection of an `Approval` leads: `review.on_reject >> decline`."""
         return RouteStart(self, "reject")
 
+    @property
+    def on_timeout(self) -> RouteStart:
+        """Where a wait leads whose `within=` has passed: `review.on_timeout >> park`."""
+        return RouteStart(self, "timeout")
+
+    def on(self, option: str) -> RouteStart:
+        """Where an option of a `Decision` leads: `review.on("ask_back") >> fix`. Of an `Approval`: approve, reject."""
+        return RouteStart(self, "option", option=option)
+
     def when(
         self, path: str, *, equals: object = _UNSET, greater_than: object = _UNSET, less_than: object = _UNSET
     ) -> RouteStart:
@@ -156,8 +176,31 @@ class Node:
         path: where the value is, as "account.tier". Give exactly one of the tests; numbers are compared as decimals,
         a missing path is false. The first route that matches is taken, then the one without a condition.
         """
-        given: dict[Operator, object] = {"equals": equals, "greater_than": greater_than, "less_than": less_than}
-        return RouteStart(self, when=When(path, {name: v for name, v in given.items() if v is not _UNSET}))
+        return RouteStart(self, condition=_test(path, equals, greater_than, less_than))
+
+
+def _test(path: object, equals: object, greater_than: object, less_than: object) -> When:
+    given: dict[Operator, object] = {"equals": equals, "greater_than": greater_than, "less_than": less_than}
+    return When(path, {name: value for name, value in given.items() if value is not _UNSET})
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a run, behind an arrow: the run completes, and says how: `tell >> End("rejected")`.
+
+    outcome: the word for it, which `Run.outcome` has and lists show and filter. compensate: undo what completed.
+    """
+
+    outcome: str
+    _: KW_ONLY
+    compensate: bool = False
+
+    def __rrshift__(self, start: Never) -> Chain:
+        """What stands before the arrow is no step: kept, so that it is refused together with all other faults."""
+        return Chain((Link(RouteStart(start), self),))
+
+
+Target = Node | Chain | End
 
 
 @dataclass(eq=False)
@@ -241,9 +284,15 @@ class Step(StepElement):
 
 @dataclass(eq=False)
 class Wait(StepElement):
-    """A step that waits. duration: a timedelta or seconds."""
+    """A step that waits.
 
-    duration: timedelta | float
+    duration: a timedelta or seconds. until: instead of it, the path of a value of the state that says when the wait is
+    over, a time with its zone or a date, or for how long it is, as a duration: `Wait(until="order.ship_on")`.
+    """
+
+    duration: timedelta | float | None = None
+    _: KW_ONLY
+    until: str | None = None
 
 
 @dataclass(eq=False)
@@ -254,37 +303,110 @@ class Log(StepElement):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Escalate:
+    """Whose a wait becomes when nobody has ended it in time.
+
+    after: a timedelta or seconds from when it was opened. assignee: takes the place of whose it was. groups: join those
+    whose it is. Both are as those of the step.
+    """
+
+    after: timedelta | float
+    assignee: str | None = None
+    groups: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """How long a run may take, for `class Order(Workflow, deadline=Deadline(timedelta(days=3)))`.
+
+    after: a timedelta or seconds from the start of the run. It fails then; cancel: it is cancelled instead.
+    compensate: of one that is cancelled, undo what completed, as is always done of one that fails.
+    """
+
+    after: timedelta | float
+    _: KW_ONLY
+    cancel: bool = False
+    compensate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One answer to a `Decision`.
+
+    name: the word for it, which `.on(name)` and `decide_run` take. form: the pydantic model of what is asked with it.
+    comment_required: whether whoever takes it has to say why.
+    """
+
+    name: str
+    _: KW_ONLY
+    form: type[BaseModel] | None = None
+    comment_required: bool = False
+
+
 @dataclass(eq=False)
 class ManualStep(StepElement):
-    """A step that waits for a person."""
+    """A step that waits for a person.
+
+    prompt: what that person reads; may hold top-level names of the state. output: the key the answer is kept under.
+    permission: what the dashboard asks the host's access callback for.
+    within: when it is due, as a timedelta or seconds from when it was opened, or the path of a value of the state that
+    says when, as `Wait(until=...)`. Without a route `.on_timeout` nothing happens then but that people are told.
+    remind: when to remind whoever has to answer, as a timedelta or seconds from then, or several. escalate: whose it
+    becomes when it stays open, as one or several Escalate.
+    assignee: the id of the person whose it is, groups: the groups whose it is, as text that may hold paths into the
+    state in braces: `assignee="{manager_id}"`. On the pages only these may answer, and who has the right `assign`.
+    """
 
     prompt: str | None = None
     _: KW_ONLY
     output: str | None = None
     permission: str | None = None
-    within: timedelta | float | None = None
+    within: timedelta | float | str | None = None
+    remind: timedelta | float | Sequence[timedelta | float] = ()
+    escalate: Escalate | Sequence[Escalate] = ()
+    assignee: str | None = None
+    groups: Sequence[str] = ()
 
 
 @dataclass(eq=False)
 class Pause(ManualStep):
     """A step that waits until a person lets the run go on.
 
-    prompt: what that person reads; may hold top-level names of the state. output: the key the decision is kept under.
-    permission: what the dashboard asks the host's access callback for. within: when the decision is due, as a
-    timedelta or seconds from the start of the wait.
+    It takes what every step for people takes: see ManualStep.
     """
 
 
 @dataclass(eq=False)
-class Approval(ManualStep):
-    """A step that waits until a person approves or rejects; a rejection goes along `on_reject`.
+class Decision(ManualStep):
+    """A step that waits until a person takes one of several options; each leads along `.on(option)`.
 
-    prompt: what that person reads; may hold top-level names of the state. output: the key the decision is kept under.
-    permission: what the dashboard asks the host's access callback for. within: when the decision is due, as a
-    timedelta or seconds from the start of the wait. approvals: how many different people have to approve; one
-    rejection is enough. not_starter: whether the person who started the run may not approve.
+    options: names, or Option where there is more to say. form: the pydantic model of what is asked with those options
+    that have no form of their own. input: the paths of values that the form's fields begin with and that are not named
+    as the field is, as {"amount": "invoice.amount"}. updates: fields whose answers join the state under their names.
+    approvals: how many different people have to take the first option; each other option needs one. not_starter:
+    whether the person who started the run may not take the first option. not_by: names of decisions; who has decided
+    there may not take the first option here.
+    What was decided is kept under `output`, the step's own name if left out, as option, actor, decided_at, comment
+    and answer. The rest is what every step for people takes: see ManualStep.
     """
 
     _: KW_ONLY
+    options: Sequence[str | Option]
+    form: type[BaseModel] | None = None
+    input: Mapping[str, str | Sequence[str]] | None = None
+    updates: Sequence[str] = ()
     approvals: int = 1
     not_starter: bool = False
+    not_by: Sequence[str] = ()
+
+
+@dataclass(eq=False)
+class Approval(Decision):
+    """A Decision with the options approve and reject: `>>` leads on from an approval, `.on_reject` from a rejection.
+
+    form: what is asked of whoever approves. It takes what a Decision takes but for `options`.
+    """
+
+    _: KW_ONLY
+    options: Sequence[str | Option] = field(default=("approve", "reject"), init=False)

@@ -76,7 +76,7 @@ class _RouteReader:
         source, target = self._source(), self._target()
         possible = self._outcome_is_possible()
         self._check_recovery()
-        condition = self._condition(self.start.when) if self.start.when else None
+        condition = self._condition(self.start.condition) if self.start.condition else None
         if target is None:
             return
         flow.edges.setdefault(source, set()).add(target)
@@ -183,7 +183,7 @@ def _recovery(start: RouteStart) -> Recovery | None:
 def _start(body: Body, start: RouteStart) -> str:
     name = body.label(start.source)
     recovery = f"(recovery={start.recovery!r})" if start.recovery is not None else ""
-    condition = f".when({start.when})" if start.when else ""
+    condition = f".when({start.condition})" if start.condition else ""
     return f"{name}{_PROPERTIES.get(start.outcome, '')}{condition}{recovery}"
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from .precedence import precedence
 from .values import JsonObject, JsonValue
 
-StepKind = Literal["function", "wait", "log", "pause", "approval"]
+StepKind = Literal["function", "wait", "log", "pause", "approval", "decision"]
 Recovery = Literal["compensation", "undo"]
 Path = tuple[str, ...]
 
@@ -43,6 +43,59 @@ class ErrorRoute:
 
     target: str
     recovery: Recovery | None = None
+
+
+END: Final = "end:"
+_UNDONE: Final = "undo:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndSpec:
+    """How a run completes that a route leads here: the word for it, and whether its completed steps are undone then."""
+
+    outcome: str
+    compensate: bool = False
+
+    @property
+    def target(self) -> str:
+        """The same as the target of a route, beside names of steps, none of which holds a colon."""
+        return f"{END}{_UNDONE if self.compensate else ''}{self.outcome}"
+
+
+def end_at(target: str) -> EndSpec | None:
+    """Return the end that the target of a route is; None where it is a step."""
+    if not target.startswith(END):
+        return None
+    word = target.removeprefix(END)
+    return EndSpec(outcome=word.removeprefix(_UNDONE), compensate=word.startswith(_UNDONE))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionSpec:
+    """One answer that a person can give. routes: where it leads, none in dependency style. form: what it asks for."""
+
+    name: str
+    form: type[BaseModel] | None = None
+    comment_required: bool = False
+    routes: tuple[Route, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EscalationSpec:
+    """Whose a wait becomes when it has been open for `after`: a further assignee, further groups, as templates."""
+
+    after: timedelta
+    assignee: str | None = None
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlineSpec:
+    """How long a run may take, and what happens then: it fails, or is cancelled."""
+
+    after: timedelta
+    cancel: bool = False
+    compensate: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,10 +250,21 @@ class StepSpec:
     transaction: bool = False
     permission: str | None = None
     within: timedelta | None = None
+    within_at: Path | None = None
     duration: timedelta | None = None
+    until: Path | None = None
     prompt: str | None = None
+    options: tuple[OptionSpec, ...] = ()
+    form_input: Mapping[str, Path] = field(default_factory=dict)
+    updates: tuple[str, ...] = ()
     approvals: int = 1
     not_starter: bool = False
+    not_by: tuple[str, ...] = ()
+    assignee: str | None = None
+    groups: tuple[str, ...] = ()
+    remind: tuple[timedelta, ...] = ()
+    escalate: tuple[EscalationSpec, ...] = ()
+    timeout: str | None = None
     message: str | None = None
     level: Literal["debug", "info", "warning", "error"] = "info"
     max_visits: int | None = None
@@ -208,13 +272,29 @@ class StepSpec:
     @property
     def manual(self) -> bool:
         """Whether the step waits for a person."""
-        return self.kind in ("pause", "approval")
+        return self.kind in ("pause", "approval", "decision")
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """All routes out of the step, those without a condition behind it included."""
+        error = [Route(target=self.error.target)] if self.error else []
+        timeout = [Route(target=self.timeout)] if self.timeout else []
+        return (*self.ok, *error, *(route for option in self.options for route in option.routes), *timeout)
 
     @property
     def targets(self) -> frozenset[str]:
-        """Where the routes out of the step lead."""
-        error = [self.error.target] if self.error else []
-        return frozenset([*(route.target for route in self.ok), *error])
+        """The steps that the routes out of the step lead to."""
+        return frozenset(route.target for route in self.routes if end_at(route.target) is None)
+
+    @property
+    def ends(self) -> tuple[EndSpec, ...]:
+        """The ends that the routes out of the step lead to, each once."""
+        found = (end_at(target) for target in dict.fromkeys(route.target for route in self.routes))
+        return tuple(end for end in found if end is not None)
+
+    def option(self, name: str) -> OptionSpec | None:
+        """Return the option of this name."""
+        return next((each for each in self.options if each.name == name), None)
 
     @property
     def blocks_replay(self) -> bool:
@@ -271,6 +351,7 @@ class WorkflowSpec:
     steps: Mapping[str, StepSpec]
     entry: tuple[str, ...]
     max_visits: int = 100
+    deadline: DeadlineSpec | None = None
     fingerprint: str
 
     @property

@@ -2,37 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Literal, Required, TypedDict
+from typing import Final, Literal, NotRequired, Required, TypedDict
 
-from ..definition.values import JsonValue
+from ..definition.values import JsonObject, JsonValue
 
-DecisionKind = Literal["pause", "approval", "interrupted", "incident"]
-DecisionEvent = Literal["approved", "rejected", "resumed"]
+DecisionKind = Literal["pause", "approval", "decision", "interrupted", "incident"]
+DecisionEvent = Literal["approved", "rejected", "resumed", "decided", "timed_out"]
+WAITS: Final[tuple[DecisionKind, ...]] = ("pause", "approval", "decision")
+"""Decisions that a step was declared for; the others are asked because something went wrong."""
 
 
 class Approved(TypedDict):
-    """An approval that was given. actor: who gave it, as recorded. at: ISO 8601 text."""
+    """An approval that was given. actor: who gave it, as recorded. at: ISO 8601 text. answer: what they filled in."""
 
     actor: JsonValue
     comment: str | None
     at: str
+    answer: NotRequired[JsonObject]
 
 
 class ApproverRules(TypedDict, total=False):
-    """Who may approve. approvals, given: how many people have to, and who has. not_starter: whoever started the run may
-    not; starters: who else counts as that person, because they started a run that this one replays.
+    """Who may take the option that lets the run go on. approvals, given: how many people have to, and who has.
+    not_starter: whoever started the run may not; starters: who else counts as that person, because they started a run
+    that this one replays. not_by: ids of those who may not because of what they decided before.
     """
 
     approvals: int
     given: list[Approved]
     not_starter: bool
     starters: list[str]
+    not_by: list[str]
+
+
+class ConditionKept(TypedDict):
+    """A condition of a route. number: whether the value, as text, is to be compared as a number."""
+
+    path: list[str]
+    operator: Literal["equals", "greater_than", "less_than"]
+    value: JsonValue
+    number: bool
+
+
+class RouteKept(TypedDict):
+    """A route out of an option: a step, or an end."""
+
+    target: str
+    condition: NotRequired[ConditionKept]
+
+
+class OptionKept(TypedDict):
+    """One answer that a person can give: where it leads, and the JSON schema of what it asks for."""
+
+    name: str
+    routes: list[RouteKept]
+    form: NotRequired[JsonObject]
+    comment_required: NotRequired[bool]
+
+
+class TimerKept(TypedDict):
+    """What happens at a wait at a time, as ISO 8601 text. assignee, groups: whose it becomes by an escalation."""
+
+    kind: Literal["remind", "escalate", "time_out"]
+    at: str
+    assignee: NotRequired[str | None]
+    groups: NotRequired[list[str]]
 
 
 class DecisionKept(ApproverRules, total=False):
-    """What is asked. ok, error: where it leads. output: the key that the answer joins the state under. since: when it
-    was opened, where the visit may have begun before; see `asked_since`. answered: how, where what follows was left to
-    others.
+    """What is asked. ok, error: where it leads, of a pause or an approval. options: the answers, of an approval or a
+    decision. output: the key that the answer joins the state under; updates: fields of it that do so under their own
+    names; values: what the fields of its form begin with. since: when it was opened, where the visit may have begun
+    before; see `asked_since`. answered: how, and option: with which one, where what follows was left to others.
+    assignee, groups: whose it is. timers: what happens when, in that order. timeout: where it leads then.
     """
 
     kind: Required[DecisionKind]
@@ -40,6 +81,14 @@ class DecisionKept(ApproverRules, total=False):
     permission: str | None
     ok: str | None
     error: str | None
+    options: list[OptionKept]
     output: str | None
+    updates: list[str]
+    values: JsonObject
     since: str
     answered: DecisionEvent
+    option: str
+    assignee: str | None
+    groups: list[str]
+    timers: list[TimerKept]
+    timeout: str | None
