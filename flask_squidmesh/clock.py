@@ -97,11 +97,11 @@ class ReferenceClock:
     @property
     def is_fresh(self) -> bool:
         """Whether they were compared lately, and the machine's clock has not been set to another time since."""
-        compared, steady = self._compared, time.monotonic()
+        compared = self._compared
         return (
             compared is not None
-            and steady - compared.moment < FRESH_SECONDS
-            and -STEP_SECONDS <= self._machine().timestamp() - steady - compared.ahead <= STEP_SECONDS
+            and time.monotonic() - compared.moment < FRESH_SECONDS
+            and not _stepped(compared, self._machine())
         )
 
     def now(self) -> datetime:
@@ -110,13 +110,8 @@ class ReferenceClock:
             self._reach_again = time.monotonic() + FRESH_SECONDS
             with suppress(Exception):  # whoever works with the reference meets the same fault, and tells it
                 self._reach()
-        shown, compared = self.source.now(), self._compared
-        if compared is None:
-            return shown
-        machine = shown - self.source.offset
-        ahead = machine.timestamp() - time.monotonic() - compared.ahead
-        # As `_stepped` has it, written out because each step asks for the time several times.
-        return shown + (compared.lag if -STEP_SECONDS <= ahead <= STEP_SECONDS else _lag(compared, machine))
+        shown = self.source.now()
+        return shown + _lag(self._compared, shown - self.source.offset)
 
     def compare(self, ask: Callable[[], datetime | None]) -> None:
         """Compare the machine's clock with the reference.
@@ -148,4 +143,4 @@ def _lag(compared: _Comparison | None, machine: datetime) -> timedelta:
 def _stepped(compared: _Comparison, machine: datetime) -> float:
     """How many seconds the machine's clock was set forward since then; 0 where it only runs a little fast or slow."""
     stepped = machine.timestamp() - time.monotonic() - compared.ahead
-    return stepped if abs(stepped) > STEP_SECONDS else 0.0
+    return 0.0 if -STEP_SECONDS <= stepped <= STEP_SECONDS else stepped

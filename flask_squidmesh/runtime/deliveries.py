@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 import sqlalchemy as sa
@@ -120,10 +121,6 @@ class Deliverer:
         self, spec: WorkflowSpec, claim: Claim, state: RunState, until: datetime | None
     ) -> tuple[str, Claim | None]:
         outcome: Outcome | None = None
-
-        def goes_on() -> bool:
-            return until is not None and self._clock.now() < until
-
         try:
             if claim.visit.kind == "step" and spec.steps[claim.visit.step].transaction:
                 outcome, recorded = in_own_context(
@@ -131,13 +128,11 @@ class Deliverer:
                     spec,
                     claim,
                     state,
-                    lambda connection, outcome: self._recorder.record_in(
-                        connection, spec, claim, outcome, may_continue=goes_on()
-                    ),
+                    lambda connection, outcome: self._recorder.record_in(connection, spec, claim, outcome, until=until),
                 )
             else:
                 outcome = self._performer.perform(spec, claim, state)
-                outcome, recorded = self._recorded(spec, claim, outcome, goes_on)
+                outcome, recorded = self._recorded(spec, claim, outcome, until)
         except write_batch.ClaimLostError:
             self._dropped(claim, outcome)
             self._claims.let_go([claim], performed=True)
@@ -148,7 +143,7 @@ class Deliverer:
         return recorded.status, recorded.onward
 
     def _recorded(
-        self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, goes_on: Callable[[], bool]
+        self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, until: datetime | None
     ) -> tuple[Outcome, Recorded]:
         """Record the outcome, until the claim is known to be lost; what the database refuses for good fails the step.
 
@@ -156,7 +151,7 @@ class Deliverer:
         """
 
         def recording(outcome: Outcome) -> Callable[[], Recorded]:
-            return lambda: self._recorder.record(spec, claim, outcome, may_continue=goes_on())
+            return partial(self._recorder.record, spec, claim, outcome, until=until)
 
         try:
             return outcome, self._claims.until_lost(claim, "its outcome", recording(outcome))

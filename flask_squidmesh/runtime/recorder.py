@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple, assert_never
 
@@ -82,13 +82,16 @@ class Recorder:
         self._database, self._clock, self._dispatcher, self._publisher = database, clock, dispatcher, publisher
         self._adopter, self._claim_timeout, self._hides = adopter, claim_timeout, hides
 
-    def record(self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, may_continue: bool) -> Recorded:
-        """Write the outcome and what follows from it. Raises ClaimLostError where the claim is somebody else's now."""
-        recorded = self._record_briefly(spec, claim, outcome, may_continue=may_continue)
+    def record(self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, until: datetime | None) -> Recorded:
+        """Write the outcome and what follows from it. Raises ClaimLostError where the claim is somebody else's now.
+
+        until: the time up to which the delivery may go on with another step; None where it may not.
+        """
+        recorded = self._record_briefly(spec, claim, outcome, until=until)
         if recorded is not None:
             return recorded
         with self._database.write() as connection:
-            return self.record_in(connection, spec, claim, outcome, may_continue=may_continue)
+            return self.record_in(connection, spec, claim, outcome, until=until)
 
     def record_in(
         self,
@@ -97,7 +100,7 @@ class Recorder:
         claim: Claim,
         outcome: Outcome,
         *,
-        may_continue: bool,
+        until: datetime | None,
     ) -> Recorded:
         """The same in a transaction that goes on: the run is locked and read before anything is decided."""
         run = work_queue.run_under(connection, claim)
@@ -110,7 +113,7 @@ class Recorder:
         if run.follows != spec.fingerprint or changes.reads:
             state = self._state_anew(connection, spec, run, claim, outcome)
             changes = decided(connection, state, _fact(claim, renamed(spec, claim.visit), outcome))
-        onward = self._in_place(spec, run, claim, changes) if may_continue else None
+        onward = self._in_place(state, claim, changes, until)
         return self.write(connection, state, changes, held=self._held(claim), onward=onward, known=[claim.visit])
 
     def write(
@@ -177,7 +180,7 @@ class Recorder:
         return self._adopter.adopting(connection, spec, run, rows, claim.payload, output)
 
     def _record_briefly(
-        self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, may_continue: bool
+        self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, until: datetime | None
     ) -> Recorded | None:
         """Write the outcome as one statement, or on PostgreSQL where joins follow in two round trips.
 
@@ -193,17 +196,17 @@ class Recorder:
         )
         state = {**claim.payload, **outcome.output} if lookup.wanted else {}
         if not lookup.reads:
-            return self._record_unread(spec, claim, outcome, state, may_continue)
+            return self._record_unread(spec, claim, outcome, state, until)
         if lookup.missing or lookup.entered or self._database.dialect == "sqlite":
             return None
-        return self._record_joining(spec, claim, outcome, state, lookup.joined, may_continue)
+        return self._record_joining(spec, claim, outcome, state, lookup.joined, until)
 
     def _record_unread(
-        self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, state: JsonObject, may_continue: bool
+        self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, state: JsonObject, until: datetime | None
     ) -> Recorded | None:
         """Decide on the facts that the claim came with, and write if the run still has their revision."""
         around = DecisionContext(state=state, hides=self._hides)
-        draft = self._draft(spec, claim.run, claim, outcome, around, may_continue)
+        draft = self._draft(spec, claim.run, claim, outcome, around, until)
         if draft is None or not self._publisher.sequencer.written(
             claim.run, partial(self._database.commit, draft.batch)
         ):
@@ -217,7 +220,7 @@ class Recorder:
         outcome: Outcome,
         state: JsonObject,
         joined: Collection[str],
-        may_continue: bool,
+        until: datetime | None,
     ) -> Recorded | None:
         """Lock the run, read how many dependencies the joins wait for, and write."""
         draft: _Draft | None = None
@@ -228,7 +231,7 @@ class Recorder:
             if run is None or run.status != "running" or run.follows != spec.fingerprint:
                 return None
             around = DecisionContext(state=state, joins=fact_rows.joins_of(joins), hides=self._hides)
-            draft = self._draft(spec, run, claim, outcome, around, may_continue)
+            draft = self._draft(spec, run, claim, outcome, around, until)
             if draft is not None:
                 self._publisher.sequencer.take(run)
             return draft and draft.batch
@@ -249,7 +252,7 @@ class Recorder:
         claim: Claim,
         outcome: Outcome,
         around: DecisionContext,
-        may_continue: bool,
+        until: datetime | None,
     ) -> _Draft | None:
         """Decide. None where one batch is not enough: more has to be read, the executor enqueues in the transaction, or
         what the run counts is not of this definition."""
@@ -257,7 +260,7 @@ class Recorder:
         changes = decide(state, _fact(claim, claim.visit, outcome))
         if changes.reads:
             return None
-        onward = self._in_place(spec, run, claim, changes) if may_continue else None
+        onward = self._in_place(state, claim, changes, until)
         handed = self._dispatcher.announce_work(intents(run, changes))
         if handed.left and self._dispatcher.enqueues_within():
             return None
@@ -272,9 +275,10 @@ class Recorder:
             expires_at=self._database.from_now(self._claim_timeout),
         )
 
-    def _in_place(self, spec: WorkflowSpec, run: RunFact, claim: Claim, changes: Changes) -> Claim | None:
+    def _in_place(self, state: DecisionState, claim: Claim, changes: Changes, until: datetime | None) -> Claim | None:
         """Claim the first step that was entered and is due, and go on with it under the same claim."""
-        if changes.run.get("status", run.status) in STOPPING:
+        spec, run, now = state.spec, state.run, state.now
+        if until is None or now >= until or changes.run.get("status", run.status) in STOPPING:
             return None
         row = next((row for row in changes.entered if _may_follow(spec, row)), None)
         if row is None or claim.visit.id not in changes.ended or not self._dispatcher.continues(run, row.step):
@@ -283,7 +287,7 @@ class Recorder:
         if spec.style == "flow":
             changes.run["attempt"] = 1
         after = fact_after(run, changes.run, run.revision + 1)
-        return claim._replace(run=after, visit=entered(run.id, row), started_at=self._clock.now())
+        return claim._replace(run=after, visit=entered(run.id, row), started_at=now)
 
     def _around(
         self, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, claim: Claim, outcome: Outcome
