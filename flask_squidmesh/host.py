@@ -57,14 +57,13 @@ class HostApp:
 
     def session_here(self) -> Session | None:
         """The session of the present app context, where that is of this app and has used one."""
+        sessions = self.app.extensions["sqlalchemy"].session
         try:
-            here = current_app._get_current_object()  # type: ignore[attr-defined]
+            if not sessions.registry.has():
+                return None
         except RuntimeError:  # outside any context
             return None
-        if here is not self.app:
-            return None
-        sessions = self.app.extensions["sqlalchemy"].session
-        return sessions() if sessions.registry.has() else None
+        return sessions() if current_app._get_current_object() is self.app else None  # type: ignore[attr-defined]
 
     def share_tables(self) -> None:
         """Have the host's metadata hold our tables from the moment on that its Flask-SQLAlchemy is set up."""

@@ -215,9 +215,7 @@ class RunStarter:
         run, changes = started.run, started.changes
         if run is None or changes is None:
             return
-        begun = signalled(run)._replace(
-            status=changes.run.get("status", run.status), current_step=changes.run.get("current_step")
-        )
+        begun = signalled(run, changes.run)
 
         def tell_of_it() -> None:
             if started.replayed_from:
@@ -299,8 +297,10 @@ class RunStarter:
 
     def _schedule_of(self, spec: WorkflowSpec, trigger: TriggerSpec) -> JsonObject | None:
         """A cron trigger's steps count on the schedule's facts, also where a person starts the run."""
+        if trigger.kind != "cron":
+            return None
         now = self._clock.now()
-        return metadata(spec.name, trigger, window=now, now=now) if trigger.kind == "cron" else None
+        return metadata(spec.name, trigger, window=now, now=now)
 
 
 def _state(wanted: NewRunRequest) -> JsonObject:

@@ -49,9 +49,10 @@ class SignalledRun(NamedTuple):
     current_step: str | None
 
 
-def signalled(run: RunFact) -> SignalledRun:
-    """The run as signals tell of it."""
-    return SignalledRun(run.id, run.workflow, run.trigger, run.tenant, run.status, run.current_step)
+def signalled(run: RunFact, moved: Mapping[str, Any] = NOTHING) -> SignalledRun:
+    """The run as signals tell of it. moved: columns that a decision has set."""
+    status, current_step = moved.get("status", run.status), moved.get("current_step", run.current_step)
+    return SignalledRun(run.id, run.workflow, run.trigger, run.tenant, status, current_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +174,11 @@ class SignalPublisher:
 
         raised: what the step that failed raised. Answer what every signal says of the run.
         """
-        status = changes.run.get("status", run.status)
-        told = signalled(run)._replace(status=status, current_step=changes.run.get("current_step", run.current_step))
-        goes_on = any(notice.signal == "step_retry_scheduled" for notice in changes.notices)
+        told = signalled(run, changes.run)
         for notice in changes.notices:
-            failed = FailedAttempt(raised, goes_on) if notice.signal == "step_failed" else None
+            failed = FailedAttempt(raised, _is_tried_again(changes)) if notice.signal == "step_failed" else None
             self.send(notice.signal, told, notice.data, failed)
-        if status != run.status:
+        if told.status != run.status:
             self.send("run_transitioned", told, {"from_status": run.status})
         return told
 
@@ -205,6 +204,10 @@ class SignalPublisher:
             except BaseException as error:  # what is told has been committed, so nothing may end here
                 let_ctrl_c_through(error)
                 log_error(logger, error, "squidmesh: a subscriber to %s raised", name)
+
+
+def _is_tried_again(changes: Changes) -> bool:
+    return any(notice.signal == "step_retry_scheduled" for notice in changes.notices)
 
 
 def _keywords(receiver: Any, facts: Mapping[str, Any]) -> Mapping[str, Any]:

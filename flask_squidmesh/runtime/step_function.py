@@ -389,16 +389,16 @@ class OwnContext:
 
     def __enter__(self) -> None:
         try:
-            self._context.__enter__()
+            self._context.push()
         except BaseException:
-            safely(lambda: self._context.__exit__(None, None, None), None)
+            safely(lambda: self._context.pop(None), None)
             raise
 
     def __exit__(
-        self, _type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, _type: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         try:
-            self._context.__exit__(_type, error, trace)
+            self._context.pop(error)
         except BaseException as raised:
             if raised is error:
                 return

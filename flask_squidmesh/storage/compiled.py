@@ -64,7 +64,7 @@ def is_open(target: sa.Engine | sa.Connection) -> bool:
     """Whether the shortcut may be taken: nothing would be passed by."""
     options = target.get_execution_options()
     if options:
-        if options.get(OWN):
+        if OWN in options:
             return True
         if not options.keys() <= _WITHOUT_EFFECT:
             return False
@@ -90,7 +90,7 @@ def passes_driver_by(driver: object) -> bool:
 
 def _passed_by(target: sa.Engine | sa.Connection) -> Iterator[str]:
     options = target.get_execution_options()
-    if options.get(OWN):
+    if OWN in options:
         return
     yield from (f"the execution option {name}" for name in options if name not in _WITHOUT_EFFECT)
     found = zip((*_LISTENED, *_LISTENED_ON_DIALECT), _listeners(target), strict=True)

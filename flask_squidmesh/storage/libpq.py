@@ -45,23 +45,25 @@ def send(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult
     sql: has `$1`, `$2`, ... for the values, which are text in UTF-8. Raises what psycopg raises. Where the host has
     begun a transaction on the connection, with a listener to its pool, the statement ends it.
     """
-    if _is_within(pooled):
-        [result] = _exchange(pooled, [(sql, values)], _opening(pooled), [COMMIT])
+    driver = cast(Driver, pooled.driver_connection)
+    if _is_within(driver):
+        [result] = _exchange(pooled, driver, [(sql, values)], [SET], [COMMIT])
     elif server_of(pooled).isolation == LEVEL:
-        [result] = _exchange(pooled, [(sql, values)], again=True)
+        [result] = _exchange(pooled, driver, [(sql, values)], again=True)
     else:
-        [result] = _exchange(pooled, [(sql, values)], [BEGIN], [COMMIT], again=True)
+        [result] = _exchange(pooled, driver, [(sql, values)], [BEGIN], [COMMIT], again=True)
     return result
 
 
 def begin(pooled: sa.PoolProxiedConnection, asked: Sequence[tuple[str, Values]]) -> list[PGresult]:
     """Begin a transaction and send its first statements, in one round trip."""
-    return _exchange(pooled, asked, _opening(pooled), again=True)
+    driver = cast(Driver, pooled.driver_connection)
+    return _exchange(pooled, driver, asked, [SET] if _is_within(driver) else [BEGIN], again=True)
 
 
 def commit(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult:
     """Send a transaction's last statement and commit, in one round trip."""
-    [result] = _exchange(pooled, [(sql, values)], closing=[COMMIT])
+    [result] = _exchange(pooled, cast(Driver, pooled.driver_connection), [(sql, values)], closing=[COMMIT])
     return result
 
 
@@ -112,17 +114,14 @@ class Names:
         return name
 
 
-def _is_within(pooled: sa.PoolProxiedConnection) -> bool:
-    return cast(Driver, pooled.driver_connection).pgconn.transaction_status != TransactionStatus.IDLE
-
-
-def _opening(pooled: sa.PoolProxiedConnection) -> Sequence[Statement]:
-    """What has to come first for a transaction of ours, also where the host has begun it."""
-    return [SET] if _is_within(pooled) else [BEGIN]
+def _is_within(driver: Driver) -> bool:
+    """Whether the host has begun a transaction, which is made one of ours by what comes first in it."""
+    return driver.pgconn.transaction_status != TransactionStatus.IDLE
 
 
 def _exchange(
     pooled: sa.PoolProxiedConnection,
+    driver: Driver,
     asked: Sequence[tuple[str, Values]],
     opening: Sequence[Statement] = (),
     closing: Sequence[Statement] = (),
@@ -131,7 +130,6 @@ def _exchange(
 ) -> list[PGresult]:
     """The results of the statements. again: whether the transaction begins here, and so can begin anew where what was
     prepared is there no more."""
-    driver = cast(Driver, pooled.driver_connection)
     if driver.pgconn.parameter_status(b"client_encoding") not in TAKE_UTF8:
         asked = [(sql, _recoded(values, driver.info.encoding)) for sql, values in asked]
     names = _names_on(pooled)
