@@ -133,10 +133,6 @@ def _text(value: str) -> bytes:
     return value.encode()
 
 
-def _number(value: int) -> bytes:
-    return b"%d" % value
-
-
 def _truth(value: bool) -> bytes:
     return b"true" if value else b"false"
 
@@ -171,7 +167,7 @@ _ENCODERS: Final[tuple[tuple[type[TypeEngine[Any]] | tuple[type[TypeEngine[Any]]
     (sa.Uuid, str.encode),
     ((sa.String, NullType), _text),
     (sa.Boolean, _truth),
-    (sa.Integer, _number),
+    (sa.Integer, b"%d".__mod__),
     (Timestamp, _time),
     (sa.Interval, _duration),
     (OwnJson, _json),

@@ -6,6 +6,7 @@ nothing without a transaction around them. SQLite takes them one after the other
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,7 +35,7 @@ class WriteBatch:
 
     def __init__(self, *, fenced: bool = False) -> None:
         self._fenced = fenced
-        self._parts: dict[StatementShape, list[Sequence[Any]]] = {}
+        self._parts = defaultdict[StatementShape, list[Sequence[Any]]](list)
         self._notice: tuple[str, ...] = ()
 
     def insert(self, table: sa.Table, rows: Sequence[Row], *, unless_there: bool = False) -> None:
@@ -44,7 +45,7 @@ class WriteBatch:
         """
         if rows:
             verb: Verb = "insert unless there" if unless_there else "insert"
-            self._add(StatementShape(verb, table, tuple(rows[0])), [tuple(row.values()) for row in rows])
+            self._parts[StatementShape(verb, table, tuple(rows[0]))] += [tuple(row.values()) for row in rows]
 
     def update(self, table: sa.Table, where: Row, values: Row, *, holds: tuple[sa.Table, Row] | None = None) -> None:
         """Set columns of the row that has these values. holds: only if that table has a row with those values."""
@@ -58,11 +59,11 @@ class WriteBatch:
             other, row = holds
             there = (other, tuple(row))
             given += row.values()
-        self._add(StatementShape("update", table, tuple(values), timed, tuple(where), there), [given])
+        self._parts[StatementShape("update", table, tuple(values), timed, tuple(where), there)] += [given]
 
     def delete(self, table: sa.Table, where: Row) -> None:
         """Delete the row that has these values."""
-        self._add(StatementShape("delete", table, where=tuple(where)), [tuple(where.values())])
+        self._parts[StatementShape("delete", table, where=tuple(where))] += [tuple(where.values())]
 
     def notify(self, channel: str, text: str) -> None:
         """Send a notification with the commit (PostgreSQL)."""
@@ -100,9 +101,6 @@ class WriteBatch:
                 waiting_for_fence = False
         return True
 
-    def _add(self, shape: StatementShape, rows: Sequence[Sequence[Any]]) -> None:
-        self._parts.setdefault(shape, []).extend(rows)
-
 
 RELAY_GRACE = timedelta(seconds=60)
 ANOTHER: Final = object()
@@ -115,8 +113,8 @@ class ClaimLostError(Exception):
     """The claim under which the changes were made is gone; none of them may be kept."""
 
 
-class AffectedRows(NamedTuple):
-    """The run that changes are about, as far as its other rows repeat it."""
+class NewRun(NamedTuple):
+    """A run that is not written yet, as far as its other rows repeat it."""
 
     id: str
     tenant: str
@@ -165,7 +163,7 @@ def batch_of(
     holds = (dispatches, held.row) if held else None
     raised = {"revision": run.revision + 1, "updated_at": now}
     batch.update(runs, {"id": run.id, "revision": run.revision}, {**raised, **moved}, holds=holds)
-    _follow(batch, AffectedRows(run.id, run.tenant, run.workflow, run.queue), changes, held, now)
+    _follow(batch, run, changes, held, now)
     if notice is not None:
         batch.notify(*notice)
     return batch
@@ -177,10 +175,10 @@ def begin(
     """Add the writes of a new run: its row, step runs copied from another, its first step runs, their dispatches."""
     batch.insert(runs, [run])
     batch.insert(step_runs, copied)
-    _follow(batch, AffectedRows(run["id"], run["tenant"], run["workflow"], run["queue"]), changes, None, now)
+    _follow(batch, NewRun(run["id"], run["tenant"], run["workflow"], run["queue"]), changes, None, now)
 
 
-def _follow(batch: WriteBatch, run: AffectedRows, changes: Changes, held: HeldClaim | None, now: datetime) -> None:
+def _follow(batch: WriteBatch, run: RunFact | NewRun, changes: Changes, held: HeldClaim | None, now: datetime) -> None:
     batch.insert(step_runs, [_step_row(run.id, row, now) for row in changes.entered])
     for key, columns in changes.updated.items():
         batch.update(step_runs, {"id": key}, _step_columns(columns))
@@ -209,7 +207,7 @@ def _settle_claim(batch: WriteBatch, changes: Changes, held: HeldClaim, now: dat
 
 
 def _settle_dispatches(
-    batch: WriteBatch, run: AffectedRows, changes: Changes, held: HeldClaim | None, now: datetime
+    batch: WriteBatch, run: RunFact | NewRun, changes: Changes, held: HeldClaim | None, now: datetime
 ) -> None:
     for key in changes.ended:
         if held is None or key != held.step_run_id:
@@ -276,7 +274,7 @@ def _attempt_row(row: NewAttempt) -> dict[str, Any]:
     }
 
 
-def _audit_row(run: AffectedRows, row: NewAuditEvent, now: datetime) -> dict[str, Any]:
+def _audit_row(run: RunFact | NewRun, row: NewAuditEvent, now: datetime) -> dict[str, Any]:
     return {
         "run_id": run.id,
         "tenant": run.tenant,
