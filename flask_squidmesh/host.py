@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -87,12 +88,12 @@ class Extensions(dict[str, Any]):
 
     def __init__(self, present: Mapping[str, object]) -> None:
         super().__init__(present)
-        self.awaited: dict[str, Callable[[], None]] = {}
+        self.awaited = defaultdict[str, list[Callable[[], None]]](list)
 
     def __setitem__(self, name: str, extension: object) -> None:
         super().__setitem__(name, extension)
-        if name in self.awaited:
-            self.awaited[name]()
+        for then in self.awaited.get(name, ()):
+            then()
 
 
 def watch(app: Flask, name: str, then: Callable[[], None]) -> None:
@@ -102,6 +103,6 @@ def watch(app: Flask, name: str, then: Callable[[], None]) -> None:
     """
     if not isinstance(app.extensions, Extensions):
         app.extensions = Extensions(app.extensions)
-    app.extensions.awaited[name] = then
+    app.extensions.awaited[name].append(then)
     if name in app.extensions:
         then()

@@ -61,11 +61,11 @@ class Tally:
         if to != self.status:
             check_move(self.run, self.status, to)
             self.status = self.changes.run["status"] = to
-        self.changes.run.update(columns)
+        self.changes.run |= columns
 
     def set_run(self, **columns: Unpack[RunColumns]) -> None:
         """Set columns of the run."""
-        self.changes.run.update(columns)
+        self.changes.run |= columns
 
     def move_step(self, row: StepFact, to: StepStatus, **columns: Unpack[StepColumns]) -> None:
         """Move the step run to the status, and set the other columns.
@@ -78,7 +78,7 @@ class Tally:
         if to != current:
             check_step_move(row, current, to)
         changed["status"] = to
-        changed.update(columns)
+        changed |= columns
 
     def close(self, visit: StepFact, to: StepStatus, **columns: Unpack[StepColumns]) -> None:
         """End the step run, and remove its dispatch."""

@@ -22,7 +22,7 @@ from ..storage.database import Database
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..storage.tables import dispatches, runs, step_runs
 from .outcomes import let_ctrl_c_through, log_error, safely, storable, told, type_name
-from .signal_publisher import SignalledRun, SignalPublisher
+from .signal_publisher import SignalledRun, SignalPublisher, signalled
 from .waking import WakeSignal
 
 FIRST_RETRY = timedelta(seconds=10)
@@ -171,7 +171,7 @@ class Dispatcher:
     def _enqueue(self, run: RunSummary | None, group: Iterable[Intent]) -> None:
         if run is None:
             return
-        of_run = SignalledRun(run.id, run.workflow, run.trigger, run.tenant, run.status, run.current_step)
+        of_run = signalled(run)
         by_time: dict[tuple[str, float | None], list[str]] = {}
         for intent in group:
             by_time.setdefault((intent.kind, self._seconds(intent)), []).append(intent.step)

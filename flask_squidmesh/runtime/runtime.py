@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from flask import Flask, appcontext_pushed, current_app
+from flask import Flask, current_app, request_started
 
 from ..clock import Clock, ReferenceClock, SystemClock
 from ..config import Config
 from ..definition.workflow import Registry
 from ..errors import ConfigurationError
 from ..executor import Executor, resolve
-from ..host import HostApp
+from ..host import HostApp, watch
 from ..host_requirements import findings
 from ..secret_names import is_secret
 from ..storage import connections
@@ -87,7 +87,8 @@ class Runtime:
         self._notices, self._objection = notices, objection
         self._begin_process()
         follow(self)
-        appcontext_pushed.connect(self._look_at_process, sender=app)
+        request_started.connect(_look_at_process, sender=app)
+        watch(app, "sqlalchemy", self._look_before_sessions)
 
     def _begin_process(self) -> None:
         """Make what belongs to one process."""
@@ -278,9 +279,9 @@ class Runtime:
                     self.forked()
         return self
 
-    def _look_at_process(self, _app: Flask, **_: object) -> None:
-        """Begin anew before the host's session takes a connection of the parent's, as uWSGI tells nobody of forks."""
-        self.in_this_process()
+    def _look_before_sessions(self) -> None:
+        if self.host.db is not None:
+            sa.event.listen(self.host.db.session, "after_transaction_create", _look_at_process)
 
     @property
     def loaded_at(self) -> datetime:
@@ -392,6 +393,13 @@ class Runtime:
         if engine is None:
             raise ConfigurationError(*self.problems())
         return engine
+
+
+def _look_at_process(*_begins: object, **_: object) -> None:
+    """Begin anew before the host's session takes a connection of the parent's, as uWSGI tells nobody of forks."""
+    runtime: Runtime | None = current_app.extensions.get("squidmesh") if current_app else None
+    if runtime is not None:
+        runtime.in_this_process()
 
 
 def current_runtime() -> Runtime:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypedDict, TypeVar
 
 from flask import Flask
 
@@ -15,6 +15,7 @@ from .. import signals
 from ..engine.changes import Changes
 from ..engine.facts import RunFact
 from ..errors import FailStep
+from ..storage.summaries import RunSummary
 from .outcomes import is_a, let_ctrl_c_through, log_error, loggable
 
 logger = logging.getLogger("flask_squidmesh")
@@ -38,7 +39,7 @@ TOLD: dict[str, tuple[int, str]] = {
 NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
-class SignalledRun(NamedTuple):
+class SignalledRun(TypedDict):
     """What every signal says of its run."""
 
     run_id: str
@@ -49,10 +50,16 @@ class SignalledRun(NamedTuple):
     current_step: str | None
 
 
-def signalled(run: RunFact, moved: Mapping[str, Any] = NOTHING) -> SignalledRun:
+def signalled(run: RunFact | RunSummary, moved: Mapping[str, Any] = NOTHING) -> SignalledRun:
     """The run as signals tell of it. moved: columns that a decision has set."""
-    status, current_step = moved.get("status", run.status), moved.get("current_step", run.current_step)
-    return SignalledRun(run.id, run.workflow, run.trigger, run.tenant, status, current_step)
+    return {
+        "run_id": run.id,
+        "workflow": run.workflow,
+        "trigger": run.trigger,
+        "tenant": run.tenant,
+        "status": moved.get("status", run.status),
+        "current_step": moved.get("current_step", run.current_step),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +185,7 @@ class SignalPublisher:
         for notice in changes.notices:
             failed = FailedAttempt(raised, _is_tried_again(changes)) if notice.signal == "step_failed" else None
             self.send(notice.signal, told, notice.data, failed)
-        if told.status != run.status:
+        if told["status"] != run.status:
             self.send("run_transitioned", told, {"from_status": run.status})
         return told
 
@@ -189,7 +196,7 @@ class SignalPublisher:
 
         further: what it says beside what every signal says of its run.
         """
-        facts = {**further, **run._asdict()}
+        facts = {**further, **run}
         try:
             write(name, facts, failed)
         except BaseException as error:  # a filter or a formatter of the host's
