@@ -8,29 +8,61 @@ from typing import Literal
 
 from ..errors import DefinitionError
 from . import values
-from .class_body import Body, Settings, read_body, read_settings
+from .class_body import Body, Settings, read_body, read_deadline, read_settings
 from .definition_checks import availability_problems, dependency_problems, flow_problems, unreachable
 from .element_reader import read_dependencies, read_steps, read_triggers
 from .elements import Element
 from .flow_reader import read_flow
-from .spec import Condition, RetryPolicy, StepSpec, TriggerSpec, WorkflowSpec
+from .spec import Condition, DeadlineSpec, RetryPolicy, Route, StepSpec, TriggerSpec, WorkflowSpec
 
 
-def fingerprint(style: str, entry: Iterable[str], steps: Mapping[str, StepSpec]) -> str:
-    """The same in every process; wording, docstrings and function bodies do not count."""
-    return values.fingerprint(
-        {"style": style, "entry": sorted(entry), "steps": {name: _step(step) for name, step in steps.items()}}
-    )
+def fingerprint(
+    style: str, entry: Iterable[str], steps: Mapping[str, StepSpec], deadline: DeadlineSpec | None = None
+) -> str:
+    """The same in every process. Wording, docstrings, function bodies, forms and people do not count, nor when these
+    are told of what is late."""
+    counts: dict[str, object] = {
+        "style": style,
+        "entry": sorted(entry),
+        "steps": {name: _step(step) for name, step in steps.items()},
+    }
+    # What a workflow does not use is left out, so that its fingerprint is that of a time when nothing could use it.
+    if deadline:
+        counts["deadline"] = [deadline.after, deadline.cancel, deadline.compensate]
+    return values.fingerprint(counts)
 
 
 def _step(step: StepSpec) -> dict[str, object]:
+    return {**_ordinary(step), **_for_people(step)}
+
+
+def _for_people(step: StepSpec) -> dict[str, object]:
+    """What counts of a step for people only where it is there."""
+    options = [[each.name, _routes(each.routes)] for each in step.options]
+    rejections = [route for option in step.options[1:] for route in option.routes]
+    told_apart = step.kind == "decision" or any(route.condition for route in rejections)
+    counts: dict[str, object] = {
+        "options": options if told_apart else None,
+        "updates": sorted(step.updates),
+        "not_by": sorted(step.not_by),
+        "timeout": step.timeout,
+        "until": step.until,
+    }
+    return {name: value for name, value in counts.items() if value}
+
+
+def _routes(routes: Iterable[Route]) -> list[object]:
+    return [[route.target, _condition(route.condition)] for route in routes]
+
+
+def _ordinary(step: StepSpec) -> dict[str, object]:
     compensate = step.compensate
     return {
         "kind": step.kind,
         "aliases": sorted(step.aliases),
         "output": step.output,
         "after": sorted(step.after),
-        "ok": [[route.target, _condition(route.condition)] for route in step.ok],
+        "ok": _routes(step.ok),
         "error": [step.error.target, step.error.recovery] if step.error else None,
         "retry": _retry(step.retry),
         "irreversible": step.irreversible,
@@ -60,15 +92,18 @@ def _retry(policy: RetryPolicy) -> list[object]:
 _Style = Literal["flow", "dependency"]
 
 
-def build(workflow: type, reserved: frozenset[str]) -> WorkflowSpec:
-    """The definition of a class. `reserved` are names that no step may take. Raises DefinitionError."""
+def build(workflow: type, reserved: frozenset[str], keywords: Mapping[str, object]) -> WorkflowSpec:
+    """The definition of a class.
+
+    reserved: names that no step may take. keywords: those of the class and its bases. Raises DefinitionError.
+    """
     problems = [
         f"it extends workflow {base.__name__}, and steps cannot be inherited; derive it from Workflow"
         for base in workflow.__mro__[1:]
         if "__squidmesh__" in vars(base)
     ]
     body = read_body(workflow, reserved, problems)
-    settings = read_settings(workflow, problems)
+    settings = read_settings(workflow, keywords, problems)
     triggers = read_triggers(body.triggers, problems)
     models = [each.model for each in triggers.values() if each.model]
     steps = read_steps(body.steps, models, problems)
@@ -80,13 +115,14 @@ def build(workflow: type, reserved: frozenset[str]) -> WorkflowSpec:
     return _spec(settings, style, triggers, steps, entry)
 
 
-def check_abstract(workflow: type) -> None:
-    """Raise DefinitionError where a base for other workflows holds more than settings."""
+def check_abstract(workflow: type, keywords: Mapping[str, object]) -> None:
+    """Raise DefinitionError where a base for other workflows holds more than settings, or one that cannot be."""
     problems = [
         f"{name}: an abstract workflow holds settings only; declare triggers and steps in the classes derived from it"
         for name, each in vars(workflow).items()
         if isinstance(each, Element)
     ]
+    read_deadline(keywords.get("deadline"), problems)
     if problems:
         raise DefinitionError(workflow.__name__, problems)
 
@@ -117,10 +153,7 @@ def _joined(
     if body.flow is None:
         return _single(steps, problems)
     flow = read_flow(body, problems)
-    steps = {
-        name: replace(step, ok=tuple(flow.routes[name].ok), error=flow.routes[name].error)
-        for name, step in steps.items()
-    }
+    steps = {name: flow.routes[name].joined(step) for name, step in steps.items()}
     problems.extend(flow_problems(steps))
     if flow.entry is None:
         return steps, ()
@@ -147,6 +180,7 @@ def _spec(
         title=settings.title,
         description=settings.description,
         aliases=settings.aliases,
+        deadline=settings.deadline,
         version=settings.version,
         subject=settings.subject,
         style=style,
@@ -154,5 +188,5 @@ def _spec(
         steps=steps,
         entry=entry,
         max_visits=settings.max_visits,
-        fingerprint=fingerprint(style, entry, steps),
+        fingerprint=fingerprint(style, entry, steps, settings.deadline),
     )

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from . import state_expressions
-from .elements import Element, Step, StepElement, Trigger
+from .durations import read_duration
+from .elements import Deadline, Element, Step, StepElement, Trigger
+from .spec import DeadlineSpec
 
 _FLOW = "flow"
 
@@ -97,10 +99,14 @@ class Settings:
     version: str | None
     subject: str | None
     max_visits: int
+    deadline: DeadlineSpec | None
 
 
-def read_settings(workflow: type, problems: list[str]) -> Settings:
-    """The settings of a class. Name, aliases and docstring are its own; the others may come from an abstract base."""
+def read_settings(workflow: type, keywords: Mapping[str, object], problems: list[str]) -> Settings:
+    """The settings of a class. Name, aliases and docstring are its own; the others may come from an abstract base.
+
+    keywords: those of the class and its bases.
+    """
     own = vars(workflow)
     name = _name(workflow, own, problems)
     return Settings(
@@ -111,7 +117,36 @@ def read_settings(workflow: type, problems: list[str]) -> Settings:
         version=_text(workflow, "version", problems),
         subject=_subject(workflow, problems),
         max_visits=read_max_visits(_setting(workflow, "max_visits"), "max_visits", problems) or DEFAULT_MAX_VISITS,
+        deadline=read_deadline(keywords.get("deadline"), problems),
     )
+
+
+def read_deadline(value: object, problems: list[str]) -> DeadlineSpec | None:
+    """How long a run may take; None where nothing says."""
+    if value is None:
+        return None
+    if not isinstance(value, Deadline):
+        problems.append(f"deadline={value!r} must be a Deadline; write deadline=Deadline(timedelta(days=3))")
+        return None
+    after = read_duration(value.after)
+    if after is None:
+        problems.append(
+            f"deadline: must be a positive time of at most 100 years, found {value.after!r}; "
+            "write deadline=Deadline(timedelta(days=3))"
+        )
+    problems.extend(
+        f"deadline: {flag}={given!r} must be True or False"
+        for flag, given in (("cancel", value.cancel), ("compensate", value.compensate))
+        if not isinstance(given, bool)
+    )
+    if value.compensate is True and value.cancel is False:
+        problems.append(
+            "deadline: compensate=True is for a run that is cancelled, and one that fails is compensated anyway; "
+            "write cancel=True too, or leave out compensate="
+        )
+    if after is None:
+        return None
+    return DeadlineSpec(after=after, cancel=value.cancel is True, compensate=value.compensate is True)
 
 
 def read_max_visits(value: object, place: str, problems: list[str]) -> int | None:

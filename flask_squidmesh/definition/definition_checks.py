@@ -11,8 +11,8 @@ from pydantic import BaseModel, RootModel
 
 from .binding import members, resolved
 from .precedence import precedence
-from .spec import Condition, Parameter, StepSpec, TriggerSpec
-from .state_expressions import names
+from .spec import Parameter, Path, StepSpec, TriggerSpec
+from .state_expressions import names, paths
 
 _Edges = Mapping[str, frozenset[str]]
 
@@ -31,7 +31,7 @@ def reachable(edges: _Edges, starts: Iterable[str]) -> frozenset[str]:
 
 def flow_problems(steps: Mapping[str, StepSpec]) -> Iterator[str]:
     """What is wrong with the routes of a flow."""
-    yield from _approvals(steps)
+    yield from _options(steps)
     yield from _restless_loops(steps)
 
 
@@ -59,12 +59,24 @@ def unreachable(edges: _Edges, entry: str, excused: frozenset[str]) -> Iterator[
         yield f"{_joined(lost)} cannot be reached from {entry}; write a route ... >> {lost[0]}, or remove them"
 
 
-def _approvals(steps: Mapping[str, StepSpec]) -> Iterator[str]:
+def _options(steps: Mapping[str, StepSpec]) -> Iterator[str]:
     for name, step in steps.items():
-        if step.kind == "approval" and not step.ok:
-            yield f"step {name}: nothing says where an approval leads; write {name} >> some_step in flow"
-        if step.kind == "approval" and step.error is None:
-            yield f"step {name}: nothing says where a rejection leads; write {name}.on_reject >> some_step in flow"
+        for option in step.options:
+            what, way = _said(step, option.name)
+            if not option.routes:
+                yield f"step {name}: nothing says where {what} leads; write {way} >> some_step in flow"
+            elif all(route.condition for route in option.routes):
+                yield (
+                    f"step {name}: nothing says where {what} leads when no condition holds; "
+                    f"write {way} >> some_step in flow"
+                )
+
+
+def _said(step: StepSpec, option: str) -> tuple[str, str]:
+    """What an option is called in a sentence, and how one writes where it leads."""
+    if step.kind == "decision":
+        return f"option {option}", f'{step.name}.on("{option}")'
+    return ("an approval", step.name) if option == "approve" else ("a rejection", f"{step.name}.on_reject")
 
 
 def _restless_loops(steps: Mapping[str, StepSpec]) -> Iterator[str]:
@@ -82,7 +94,7 @@ def _restless_loops(steps: Mapping[str, StepSpec]) -> Iterator[str]:
 
 def _unconditional(step: StepSpec) -> frozenset[str]:
     if any(route.condition for route in step.ok):
-        return frozenset([step.error.target]) if step.error else frozenset()
+        return step.targets.intersection([step.error.target] if step.error else [])
     return step.targets
 
 
@@ -122,17 +134,18 @@ def availability_problems(
     for name, step in steps.items():
         # A loop leads back to the step itself, which then sees what it gave before.
         seen = begun.after(order.before[name])
-        if step.kind == "approval" and step.output == name and name in payload:
+        if step.options and step.output == name and name in payload:
             yield (
                 f"step {name}: its record would take the place of the payload field {name!r}; "
                 'name another key with output="..."'
             )
         yield from _unknown_in_text(f"step {name}: the {'prompt' if step.manual else 'message'}", _text(step), seen)
+        yield from _unknown_people(step, seen)
+        yield from _unknown_paths(step, seen)
         yield from _unknown_parameters(f"step {name}: ", step.parameters, seen)
         if step.compensate:
             yield from _unknown_parameters(f"step {name}: compensate: ", step.compensate.parameters, anywhere)
-        conditions = [route.condition for route in step.ok if route.condition]
-        yield from _unknown_conditions(name, conditions, begun.after(order.before[name] | order.bit[name]))
+        yield from _unknown_conditions(step, begun.after(order.before[name] | order.bit[name]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +214,7 @@ def _model_names(model: type[BaseModel]) -> _Names:
 def output_names(step: StepSpec) -> frozenset[str] | None:
     """The keys that a step's output has by its annotation; None where that does not say."""
     if step.output:
-        return frozenset({step.output})
+        return frozenset({step.output, *step.updates})
     if step.function is None:
         return frozenset()
     try:
@@ -238,11 +251,33 @@ def _unknown_parameters(place: str, parameters: Iterable[Parameter], known: _Kno
         yield f"{place}parameter {each.name} {taken}, {_nobody(each.path[0], known)}"
 
 
-def _unknown_conditions(step: str, conditions: Iterable[Condition], known: _Known) -> Iterator[str]:
-    for each in conditions:
-        if each.path and each.path[0] not in known:
-            path = ".".join(each.path)
-            yield f'transition {step}.when("{path}", ...): reads {path!r}, {_nobody(each.path[0], known)}'
+def _unknown_people(step: StepSpec, known: _Known) -> Iterator[str]:
+    told: list[tuple[str, str | None]] = [("the assignee", step.assignee)]
+    told += [("groups=", group) for group in step.groups]
+    for each in step.escalate:
+        told += [("the assignee of an escalation", each.assignee)]
+        told += [("groups= of an escalation", group) for group in each.groups]
+    for place, template in told:
+        for path in paths(template or ""):
+            if path[0] not in known:
+                yield f"step {step.name}: {place} names {{{'.'.join(path)}}}, {_nobody(path[0], known)}"
+
+
+def _unknown_paths(step: StepSpec, known: _Known) -> Iterator[str]:
+    read: list[tuple[str, Path | None]] = [("within=", step.within_at), ("until=", step.until)]
+    read += [(f"form field {field}", path) for field, path in step.form_input.items()]
+    for place, path in read:
+        if path and path[0] not in known:
+            yield f"step {step.name}: {place} takes {'.'.join(path)!r}, {_nobody(path[0], known)}"
+
+
+def _unknown_conditions(step: StepSpec, known: _Known) -> Iterator[str]:
+    starts = {f'{step.name}.on("{option.name}")': option.routes for option in step.options} or {step.name: step.ok}
+    for start, routes in starts.items():
+        for condition in (route.condition for route in routes if route.condition):
+            if condition.path and condition.path[0] not in known:
+                path = ".".join(condition.path)
+                yield f'transition {start}.when("{path}", ...): reads {path!r}, {_nobody(condition.path[0], known)}'
 
 
 def _nobody(name: str, known: _Known) -> str:

@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
-from typing import TypeGuard, get_args, get_type_hints
 
-from pydantic import BaseModel, RootModel, SecretBytes, SecretStr
-from pydantic.types import Secret
+from pydantic import BaseModel
 
-from ..errors import LONGEST_DELAY as LONGEST
 from . import state_expressions
 from .binding import ParametersError, name_of, parameters_of, shown, written
-from .class_body import Body, read_aliases, read_max_visits
+from .class_body import Body, read_aliases
 from .cron import check, zone
-from .elements import (
-    Approval,
-    Cron,
-    Exponential,
-    Fixed,
-    Log,
-    Manual,
-    ManualStep,
-    Pause,
-    Retry,
-    Step,
-    StepElement,
-    Trigger,
-    Wait,
-)
+from .durations import is_number, read_duration
+from .elements import Cron, Decision, Exponential, Fixed, Log, Manual, Pause, Retry, Step, StepElement, Trigger, Wait
+from .manual_step_reader import ManualStepReader, not_by_problems
+from .model_reader import PAYLOAD, read_model
 from .spec import Backoff, Compensation, Parameter, RetryPolicy, StepSpec, TriggerSpec
-
-
-def read_duration(value: object) -> timedelta | None:
-    """A timedelta, or seconds, of more than nothing and at most a hundred years; None for anything else."""
-    if isinstance(value, timedelta):
-        found = value
-    elif not is_number(value) or abs(value) > LONGEST.total_seconds():
-        return None
-    else:
-        found = timedelta(seconds=value)
-    return found if timedelta(0) < found <= LONGEST else None
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether the value is a finite number; True and False are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+from .step_reader import StepReader
 
 
 def read_retry(retry: object, place: str, problems: list[str]) -> RetryPolicy:
@@ -106,7 +74,6 @@ def _exceptions(value: object, place: str, problems: list[str]) -> tuple[type[Ba
     return ()
 
 
-MOST_APPROVALS = 20
 _LEVELS = ("debug", "info", "warning", "error")
 _Models = Sequence[type[BaseModel]]
 
@@ -116,39 +83,36 @@ def read_steps(steps: Mapping[str, StepElement], models: _Models, problems: list
     if not steps:
         problems.append("it has no step; write for instance charge = Step(charge_card)")
     aliases = read_aliases(steps, problems)
-    return {
-        name: replace(_StepReader(name, models, problems).read(each), aliases=aliases[name])
+    found = {
+        name: replace(_ElementReader(name, models, problems).read(each), aliases=aliases[name])
         for name, each in steps.items()
     }
+    problems.extend(not_by_problems(found))
+    return found
 
 
-class _StepReader:
-    """Reads one step; faults are noted under its name."""
+class _ElementReader(StepReader):
+    """Reads a step of any kind."""
 
     def __init__(self, name: str, models: _Models, problems: list[str]) -> None:
-        self.name, self.models, self.problems = name, models, problems
-
-    def fault(self, text: str) -> None:
-        self.problems.append(f"step {self.name}: {text}")
+        super().__init__(name, problems)
+        self.models = models
 
     def read(self, element: StepElement) -> StepSpec:
         match element:
             case Step():
                 return self._function(element)
             case Wait():
-                return StepSpec(
-                    name=self.name, kind="wait", duration=self._wait(element.duration), max_visits=self._visits(element)
-                )
+                return self._wait(element)
             case Log():
                 return self._log(element)
-            case Pause() | Approval():
-                return self._manual(element)
+            case Pause() | Decision():
+                return ManualStepReader(self.name, self.problems).read(element)
             case _:
-                self.fault(f"{type(element).__name__} is no kind of step; write Step, Wait, Log, Pause or Approval")
+                self.fault(
+                    f"{type(element).__name__} is no kind of step; write Step, Wait, Log, Pause, Approval or Decision"
+                )
                 return StepSpec(name=self.name)
-
-    def _visits(self, element: StepElement) -> int | None:
-        return read_max_visits(element.max_visits, f"step {self.name}: max_visits", self.problems)
 
     def _function(self, step: Step) -> StepSpec:
         if not callable(step.function) or isinstance(step.function, type):
@@ -160,13 +124,13 @@ class _StepReader:
             name=self.name,
             function=step.function,
             parameters=self._parameters(step.function, step.input),
-            output=self._output(step.output),
+            output=self.output(step.output),
             retry=read_retry(step.retry, f"step {self.name}: retry", self.problems),
             irreversible=step.irreversible is True,
             compensatable=step.compensatable is not False and step.irreversible is not True,
             compensate=self._compensation(step),
             transaction=step.transaction is True,
-            max_visits=self._visits(step),
+            max_visits=self.visits(step),
         )
 
     def _check_flags(self, step: Step) -> None:
@@ -198,12 +162,6 @@ class _StepReader:
                 self.fault(f"{place}{name_of(function)}: {problem}")
             return ()
 
-    def _output(self, output: object) -> str | None:
-        if output is None or (isinstance(output, str) and output.isidentifier()):
-            return output
-        self.fault(f'output={output!r} must be a plain name; write output="account"')
-        return None
-
     def _compensation(self, step: Step) -> Compensation | None:
         if step.compensate is None:
             if step.compensate_retry is not None:
@@ -222,17 +180,19 @@ class _StepReader:
             retry=read_retry(step.compensate_retry, f"step {self.name}: compensate_retry", self.problems),
         )
 
-    def _wait(self, duration: object) -> timedelta | None:
-        return self._positive(
-            duration,
-            f"must wait a positive time of at most 100 years, found {duration!r}; write Wait(timedelta(hours=1))",
-        )
-
-    def _positive(self, value: object, otherwise: str) -> timedelta | None:
-        found = read_duration(value)
-        if found is None:
-            self.fault(otherwise)
-        return found
+    def _wait(self, step: Wait) -> StepSpec:
+        duration, until = None, None
+        if step.until is None:
+            duration = self.positive(
+                step.duration,
+                f"must wait a positive time of at most 100 years, found {step.duration!r}; "
+                "write Wait(timedelta(hours=1))",
+            )
+        elif step.duration is not None:
+            self.fault("has a duration and until=, and only one can say when it is over; leave out one of the two")
+        else:
+            until = self.path(step.until, "until", "order.ship_on")
+        return StepSpec(name=self.name, kind="wait", duration=duration, until=until, max_visits=self.visits(step))
 
     def _log(self, step: Log) -> StepSpec:
         for fault in state_expressions.problems(step.message):
@@ -240,37 +200,7 @@ class _StepReader:
         if step.level not in _LEVELS:
             self.fault(f"level={step.level!r} is unknown; write one of {', '.join(_LEVELS)}")
         message = None if state_expressions.problems(step.message) else step.message
-        return StepSpec(name=self.name, kind="log", message=message, level=step.level, max_visits=self._visits(step))
-
-    def _manual(self, step: ManualStep) -> StepSpec:
-        faults = [] if step.prompt is None else state_expressions.problems(step.prompt)
-        for fault in faults:
-            self.fault(f"the prompt {fault}")
-        if step.permission is not None and not (isinstance(step.permission, str) and step.permission.strip()):
-            self.fault(f'permission={step.permission!r} must be non-empty text; write permission="payments.review"')
-        otherwise = (
-            f"within={step.within!r} must be a positive time of at most 100 years; write within=timedelta(hours=4)"
-        )
-        approvals, not_starter = self._approvers(step) if isinstance(step, Approval) else (1, False)
-        return StepSpec(
-            name=self.name,
-            kind="approval" if isinstance(step, Approval) else "pause",
-            prompt=None if faults else step.prompt,
-            output=self._output(step.output) or (self.name if isinstance(step, Approval) else None),
-            permission=step.permission,
-            within=None if step.within is None else self._positive(step.within, otherwise),
-            max_visits=self._visits(step),
-            approvals=approvals,
-            not_starter=not_starter,
-        )
-
-    def _approvers(self, step: Approval) -> tuple[int, bool]:
-        count, not_starter = step.approvals, step.not_starter
-        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_APPROVALS:
-            self.fault(f"approvals={count!r} must be a whole number from 1 to {MOST_APPROVALS}; write approvals=2")
-        if not isinstance(not_starter, bool):
-            self.fault(f"not_starter={not_starter!r} must be True or False; write not_starter=True")
-        return count, not_starter
+        return StepSpec(name=self.name, kind="log", message=message, level=step.level, max_visits=self.visits(step))
 
 
 def read_dependencies(body: Body, problems: list[str]) -> dict[str, tuple[str, ...]]:
@@ -303,7 +233,6 @@ def _read(body: Body, name: str, step: StepElement, problems: list[str]) -> Iter
 
 
 _IDEMPOTENCY = ("return_existing", "skip", "none")
-_SECRETS = (SecretStr, SecretBytes, Secret)
 
 
 def read_triggers(triggers: Mapping[str, Trigger], problems: list[str]) -> dict[str, TriggerSpec]:
@@ -341,25 +270,7 @@ def _read_trigger(name: str, trigger: Trigger, problems: list[str]) -> TriggerSp
 
 def _model(name: str, trigger: Trigger, problems: list[str]) -> type[BaseModel] | None:
     model = trigger.model if isinstance(trigger, (Manual, Cron)) else None
-    if model is None:
-        return None
-    if not isinstance(model, type) or not issubclass(model, BaseModel) or issubclass(model, RootModel):
-        problems.append(
-            f"trigger {name}: the payload's model must be a pydantic BaseModel class with fields, found {model!r}; "
-            "write class Order(BaseModel): ..."
-        )
-        return None
-    if model.model_rebuild(raise_errors=False) is False:
-        problems.append(
-            f"trigger {name}: the annotations of {model.__name__} cannot be resolved; import what they name"
-        )
-        return None
-    problems.extend(
-        f"trigger {name}: payload field {path} is a secret, and payloads are stored as they are; "
-        "write a reference to the secret instead"
-        for path in _secrets(model, "", frozenset())
-    )
-    return model
+    return None if model is None else read_model(model, PAYLOAD, f"trigger {name}", problems)
 
 
 def _required(name: str, model: type[BaseModel] | None) -> Iterator[str]:
@@ -381,22 +292,3 @@ def _conflicts(triggers: Mapping[str, TriggerSpec]) -> Iterator[str]:
                     f"payload field {field}: is {shown(annotation)} in trigger {other} and {shown(info.annotation)} "
                     f"in trigger {trigger.name}; give both the same type or different names"
                 )
-
-
-def _secrets(annotation: object, path: str, above: frozenset[object]) -> Iterator[str]:
-    """Where an annotation holds a secret, however deep."""
-    if isinstance(annotation, type) and issubclass(annotation, _SECRETS):
-        yield path
-    for each in get_args(annotation):
-        yield from _secrets(each, path, above)
-    if isinstance(annotation, type) and annotation not in above:
-        for name, inner in _fields(annotation).items():
-            yield from _secrets(inner, f"{path}.{name}".removeprefix("."), above | {annotation})
-
-
-def _fields(annotation: type) -> Mapping[str, object]:
-    if issubclass(annotation, BaseModel):
-        return {name: each.annotation for name, each in annotation.model_fields.items()}
-    if dataclasses.is_dataclass(annotation) or hasattr(annotation, "__total__"):
-        return get_type_hints(annotation)
-    return {}

@@ -61,12 +61,14 @@ Outcome = Literal["ok", "error", "reject", "option", "timeout"]
 Operator = Literal["equals", "greater_than", "less_than"]
 
 
-class _Unset:
+class NotGiven:
+    """What stands for an argument that was left out, where None is one that can be given."""
+
     def __repr__(self) -> str:
         return "<not given>"
 
 
-_UNSET: Final = _Unset()
+NOT_GIVEN: Final = NotGiven()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,24 +96,24 @@ class RouteStart:
 
     source: object
     outcome: Outcome = "ok"
-    condition: When | None = None
+    conditions: tuple[When, ...] = ()
     recovery: object = None
     option: object = None
 
     @property
     def plain(self) -> bool:
         """Whether this is no more than the step itself."""
-        return self.outcome == "ok" and self.condition is None and self.recovery is None
+        return self.outcome == "ok" and not self.conditions and self.recovery is None
 
     def when(
-        self, path: str, *, equals: object = _UNSET, greater_than: object = _UNSET, less_than: object = _UNSET
+        self, path: str, *, equals: object = NOT_GIVEN, greater_than: object = NOT_GIVEN, less_than: object = NOT_GIVEN
     ) -> RouteStart:
         """Follow the arrow only when a value passes one test: `review.on("approve").when("sum", less_than=3) >> pay`.
 
         Only behind `.on(option)`. The value is looked up in the state with the answer in it. The tests are those of
         `Step.when`.
         """
-        return replace(self, condition=_test(path, equals, greater_than, less_than))
+        return replace(self, conditions=(*self.conditions, _test(path, equals, greater_than, less_than)))
 
     def __rshift__(self, target: Target) -> Chain:
         if not isinstance(target, Chain):
@@ -169,19 +171,19 @@ class Node:
         return RouteStart(self, "option", option=option)
 
     def when(
-        self, path: str, *, equals: object = _UNSET, greater_than: object = _UNSET, less_than: object = _UNSET
+        self, path: str, *, equals: object = NOT_GIVEN, greater_than: object = NOT_GIVEN, less_than: object = NOT_GIVEN
     ) -> RouteStart:
         """Follow the arrow only when a value of the state passes one test: `classify.when("score", less_than=3) >> ok`.
 
         path: where the value is, as "account.tier". Give exactly one of the tests; numbers are compared as decimals,
         a missing path is false. The first route that matches is taken, then the one without a condition.
         """
-        return RouteStart(self, condition=_test(path, equals, greater_than, less_than))
+        return RouteStart(self, conditions=(_test(path, equals, greater_than, less_than),))
 
 
 def _test(path: object, equals: object, greater_than: object, less_than: object) -> When:
     given: dict[Operator, object] = {"equals": equals, "greater_than": greater_than, "less_than": less_than}
-    return When(path, {name: value for name, value in given.items() if value is not _UNSET})
+    return When(path, {name: value for name, value in given.items() if value is not NOT_GIVEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,9 @@ class End:
     outcome: str
     _: KW_ONLY
     compensate: bool = False
+
+    def __repr__(self) -> str:
+        return f"End({self.outcome!r}{', compensate=True' if self.compensate else ''})"
 
     def __rrshift__(self, start: Never) -> Chain:
         """What stands before the arrow is no step: kept, so that it is refused together with all other faults."""

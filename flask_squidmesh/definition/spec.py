@@ -297,6 +297,12 @@ class StepSpec:
         return next((each for each in self.options if each.name == name), None)
 
     @property
+    def field_sources(self) -> Mapping[str, Path]:
+        """For each field of a form where in the state the value is that it begins with."""
+        fields = (field for option in self.options if option.form for field in option.form.model_fields)
+        return {field: self.form_input.get(field, (field,)) for field in fields}
+
+    @property
     def blocks_replay(self) -> bool:
         """Whether the step's effect cannot be taken back, so that a replay asks first."""
         return self.irreversible or not self.compensatable
@@ -358,6 +364,11 @@ class WorkflowSpec:
     def default_trigger(self) -> TriggerSpec:
         """The first trigger."""
         return next(iter(self.triggers.values()))
+
+    @cached_property
+    def ends(self) -> tuple[EndSpec, ...]:
+        """The ends that routes lead to, each once, in the order of the steps that they come from."""
+        return tuple(dict.fromkeys(end for step in self.steps.values() for end in step.ends))
 
     @cached_property
     def visit_settings(self) -> Mapping[str, VisitSettings]:

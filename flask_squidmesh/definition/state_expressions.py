@@ -109,6 +109,33 @@ def _as_decimal(found: object) -> Decimal | None:
     return number if number.is_finite() else None
 
 
+LONGEST_ID: Final = 200
+
+
+def people_problems(template: object) -> list[str]:
+    """What is wrong with text that names a person or a group, with paths in braces; empty if nothing is."""
+    if not isinstance(template, str) or not template.strip():
+        return [f"must be non-empty text, found {template!r}"]
+    try:
+        fields = list(Formatter().parse(template))
+    except ValueError as error:
+        return [f"has unmatched braces ({error}); write {{name}}, or {{{{ and }}}} for braces themselves"]
+    literal = sum(len(text) for text, _, _, _ in fields)
+    found = [f"has {literal:,} characters; write at most {LONGEST_ID}"] if literal > LONGEST_ID else []
+    return found + [
+        f"holds {{{name}{_suffix(spec, conversion)}}}; only names joined by dots can be in braces, "
+        "as {order.manager_id}"
+        for _, name, spec, conversion in fields
+        if name is not None and (not all(map(str.isidentifier, name.split("."))) or spec or conversion)
+    ]
+
+
+def paths(template: str) -> tuple[Path, ...]:
+    """Where in the state the values are that a text about people names, each once."""
+    fields = (name for _, name, _, _ in Formatter().parse(template) if name)
+    return tuple(dict.fromkeys(tuple(name.split(".")) for name in fields))
+
+
 _ABSENT = "–"
 _HIDDEN = "[redacted]"
 _LONGEST = 500

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 from ..errors import ConfigurationError, UnknownWorkflowError, given
 from .builder import build, check_abstract
-from .elements import Chain, StepElement
+from .elements import NOT_GIVEN, Chain, Deadline, NotGiven, StepElement
 from .spec import WorkflowSpec
 
 
@@ -18,6 +19,9 @@ class Workflow:
     which runs may still be stored. version: a label for people. subject: what an operator reads as a run's title, with
     names of payload fields in braces. max_visits: how often a run may enter one step. flow: lines of steps joined by
     `>>`; leave it out where steps name what they wait for with `after=`. The docstring describes the workflow.
+
+    deadline: `class Order(Workflow, deadline=Deadline(timedelta(days=3)))` says how long a run may take. It holds for
+    what is derived from the class too, unless that has one of its own, or None.
 
     `class Base(Workflow, abstract=True)` makes a base that holds settings for others and is no workflow itself.
     Raises DefinitionError, with everything that is wrong, when the class is created.
@@ -30,13 +34,19 @@ class Workflow:
     max_visits: ClassVar[int] = 100
     flow: ClassVar[Sequence[Chain | StepElement] | None] = None
     __squidmesh__: ClassVar[WorkflowSpec]
+    __squidmesh_keywords__: ClassVar[Mapping[str, object]] = MappingProxyType({})
 
-    def __init_subclass__(cls, *, abstract: bool = False, **options: object) -> None:
-        super().__init_subclass__(**options)
+    def __init_subclass__(cls, *, abstract: bool = False, deadline: Deadline | NotGiven | None = NOT_GIVEN) -> None:
+        super().__init_subclass__()
+        own: dict[str, object] = {"deadline": deadline}
+        cls.__squidmesh_keywords__ = {name: value for name, value in own.items() if value is not NOT_GIVEN}
+        keywords = dict[str, object]()
+        for each in reversed(cls.__mro__):
+            keywords.update(vars(each).get("__squidmesh_keywords__", {}))
         if abstract:
-            check_abstract(cls)
+            check_abstract(cls, keywords)
         else:
-            cls.__squidmesh__ = build(cls, _RESERVED)
+            cls.__squidmesh__ = build(cls, _RESERVED, keywords)
 
 
 _RESERVED = frozenset(name for name in vars(Workflow) if not name.startswith("__"))

@@ -14,7 +14,7 @@ from ...clock import Clock, SystemClock
 from ..adapter import ToolError, ToolResult
 from .answer import error_of, facts, result_of
 from .request import NAME, HttpRequest, RequestRules, is_timeout, of_the_connection
-from .transport import AllowedHosts, Deadline, TooLarge, Undecodable, bounded, decoded
+from .transport import AllowedHosts, CallDeadline, TooLarge, Undecodable, bounded, decoded
 
 QueryValue = str | int | float | bool | None | Sequence[str | int | float | bool | None]
 _NEVER_SENT = (httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ConnectError, httpx.ProxyError)
@@ -110,13 +110,13 @@ class HttpAdapter:
     def invoke(self, request: Mapping[str, object], context: Mapping[str, object] | None = None) -> ToolResult:
         """As `request`, with method, url and options in one mapping. The context is not sent anywhere."""
         checked = self._rules.check(request)
-        with Deadline(checked.timeout) as deadline:
+        with CallDeadline(checked.timeout) as deadline:
             response, content = self._answer(checked, deadline)
         if 200 <= response.status_code < 400:
             return result_of(checked, response, content)
         raise error_of(checked, response, content, self._clock.now())
 
-    def _answer(self, request: HttpRequest, deadline: Deadline) -> tuple[httpx.Response, bytes]:
+    def _answer(self, request: HttpRequest, deadline: CallDeadline) -> tuple[httpx.Response, bytes]:
         try:
             return self._exchange(request, deadline)
         except httpx.TimeoutException as error:
@@ -128,7 +128,7 @@ class HttpAdapter:
                 raise _timed_out(request) from None
             raise _failed(request, error) from None
 
-    def _exchange(self, request: HttpRequest, deadline: Deadline) -> tuple[httpx.Response, bytes]:
+    def _exchange(self, request: HttpRequest, deadline: CallDeadline) -> tuple[httpx.Response, bytes]:
         """Send the request and read the answer, no longer and no more than allowed."""
         request.message.extensions["trace"] = deadline.watch
         with self._client() as client, closing(client.send(request.message, stream=True)) as response:
@@ -142,7 +142,7 @@ class HttpAdapter:
             raise _timed_out(request)
         return response, content
 
-    def _content(self, response: httpx.Response, deadline: Deadline) -> bytes:
+    def _content(self, response: httpx.Response, deadline: CallDeadline) -> bytes:
         """The decoded body. Raises TooLarge and Undecodable."""
         if response.is_stream_consumed:  # a transport for tests gave the body as a whole
             return bounded(response.content, self._most)

@@ -98,7 +98,7 @@ def _unreadable(entry: str) -> ValueError:
 _CONNECTED: Final = (".connect_tcp.complete", ".connect_unix_socket.complete")
 
 
-class Deadline:
+class CallDeadline:
     """Ends an exchange when its time is over.
 
     httpx limits each wait by itself, so that a server which sends one byte now and then could hold a call for ever. So
@@ -125,7 +125,7 @@ class Deadline:
             if self.passed:
                 self._shut()
 
-    def __enter__(self) -> Deadline:
+    def __enter__(self) -> CallDeadline:
         self._timer.start()
         return self
 

@@ -542,11 +542,6 @@ STEPS: dict[str, tuple[Any, tuple[str, ...]]] = {
     ),
 }
 
-NO_CONDITIONS = (
-    "the routes out of a pause or an approval are fixed when it starts to wait and have no conditions; "
-    "put a Step that decides between"
-)
-
 FLOWS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "not a list": (
         flowing(lambda a, b, c: a >> b >> c),
@@ -638,7 +633,12 @@ FLOWS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "condition out of an approval": (
         reviewed(lambda a, review, c, d: [a >> review, review.when("x", equals=1) >> c, review.on_reject >> d]),
-        (f"transition review.when('x', equals=1) >> c: {NO_CONDITIONS}",),
+        (
+            "transition review.when('x', equals=1) >> c: of an approval only what an option leads to has conditions; "
+            "write review.on(\"approve\").when('x', equals=1) >> ...",
+            "step review: nothing says where an approval leads when no condition holds; "
+            "write review >> some_step in flow",
+        ),
     ),
     "error route of an approval": (
         reviewed(lambda a, review, c, d: [a >> review >> c, review.on_reject >> d, review.on_error >> d]),

@@ -1,0 +1,61 @@
+"""What reading a step of any kind has in common."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from .class_body import read_max_visits
+from .durations import read_duration
+from .elements import StepElement
+from .spec import Path
+from .state_expressions import parse
+
+
+class StepReader:
+    """Reads one step; faults are noted under its name."""
+
+    def __init__(self, name: str, problems: list[str]) -> None:
+        self.name, self.problems = name, problems
+
+    @property
+    def place(self) -> str:
+        """What each fault begins with."""
+        return f"step {self.name}"
+
+    def fault(self, text: str) -> None:
+        """Note what is wrong with the step."""
+        self.problems.append(f"{self.place}: {text}")
+
+    def visits(self, element: StepElement) -> int | None:
+        """How often a run may enter the step."""
+        return read_max_visits(element.max_visits, f"{self.place}: max_visits", self.problems)
+
+    def output(self, output: object) -> str | None:
+        """The key that something is kept under."""
+        if output is None or (isinstance(output, str) and output.isidentifier()):
+            return output
+        self.fault(f'output={output!r} must be a plain name; write output="account"')
+        return None
+
+    def positive(self, value: object, otherwise: str) -> timedelta | None:
+        """A length of time, or None with the fault `otherwise`."""
+        found = read_duration(value)
+        if found is None:
+            self.fault(otherwise)
+        return found
+
+    def path(self, value: object, argument: str, example: str) -> Path | None:
+        """Where in the state a value is."""
+        found = parse(value)
+        if found is None:
+            self.fault(f'{argument}={value!r} is no path; write names joined by dots, as {argument}="{example}"')
+        return found
+
+    def names(self, value: object, argument: str, example: str) -> tuple[str, ...]:
+        """Several texts, each once."""
+        if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
+            self.fault(f'{argument}={value!r} must be a tuple of names; write {argument}=("{example}",)')
+            return ()
+        for each in sorted({each for each in value if value.count(each) > 1}):
+            self.fault(f"{argument}= names {each!r} twice; write it once")
+        return tuple(dict.fromkeys(value))
