@@ -33,6 +33,7 @@ def flow_problems(steps: Mapping[str, StepSpec]) -> Iterator[str]:
     """What is wrong with the routes of a flow."""
     yield from _options(steps)
     yield from _restless_loops(steps)
+    yield from _never_before(steps)
 
 
 def dependency_problems(steps: Mapping[str, StepSpec]) -> Iterator[str]:
@@ -90,6 +91,19 @@ def _restless_loops(steps: Mapping[str, StepSpec]) -> Iterator[str]:
             f"{_joined(cycle)}: a loop without a manual step, a wait or a condition; "
             f'write {cycle[0]}.when("done", equals=True) >> ... as the way out'
         )
+
+
+def _never_before(steps: Mapping[str, StepSpec]) -> Iterator[str]:
+    """Decisions whose people are kept out of one that comes before them, which would keep out nobody."""
+    order = precedence({name: step.targets for name, step in steps.items()})
+    for name, step in steps.items():
+        for other in step.not_by:
+            decides = other in steps and other != name and bool(steps[other].options)
+            if decides and not order.bit[other] & order.before[name]:
+                yield (
+                    f"step {name}: not_by= names {other}, from which no route leads here, so it would keep out nobody; "
+                    "name a decision that comes before"
+                )
 
 
 def _unconditional(step: StepSpec) -> frozenset[str]:

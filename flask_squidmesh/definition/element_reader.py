@@ -182,16 +182,18 @@ class _ElementReader(StepReader):
 
     def _wait(self, step: Wait) -> StepSpec:
         duration, until = None, None
-        if step.until is None:
+        if step.until is not None:
+            until = self.path(step.until, "until", "order.ship_on")
+            if step.duration is not None:
+                self.fault("has a duration and until=, and only one can say when it is over; leave out one of the two")
+        elif step.duration is None:
+            self.fault('must say how long it waits; write Wait(timedelta(hours=1)), or Wait(until="order.ship_on")')
+        else:
             duration = self.positive(
                 step.duration,
                 f"must wait a positive time of at most 100 years, found {step.duration!r}; "
                 "write Wait(timedelta(hours=1))",
             )
-        elif step.duration is not None:
-            self.fault("has a duration and until=, and only one can say when it is over; leave out one of the two")
-        else:
-            until = self.path(step.until, "until", "order.ship_on")
         return StepSpec(name=self.name, kind="wait", duration=duration, until=until, max_visits=self.visits(step))
 
     def _log(self, step: Log) -> StepSpec:

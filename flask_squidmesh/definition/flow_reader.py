@@ -159,7 +159,10 @@ class _RouteReader:
         if isinstance(target, End):
             return self._end(target)
         if not isinstance(target, StepElement):
-            self.fault("leads to something that is no step; a step without a route ends the run by itself")
+            self.fault(
+                "leads to something that is no step; a step without a route ends the run by itself, and "
+                'End("rejected") says how'
+            )
             return None
         return self._declared(target)
 

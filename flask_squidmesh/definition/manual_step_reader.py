@@ -39,7 +39,7 @@ def not_by_problems(steps: Mapping[str, StepSpec]) -> Iterator[str]:
         for other in step.not_by:
             known = ", ".join(each for each in decisions if each != name) or "none"
             if other == name:
-                yield f"step {name}: not_by= names the step itself; one person decides there once anyway, so remove it"
+                yield f"step {name}: not_by= names the step itself; name another decision, or leave it out"
             elif other not in steps:
                 yield f"step {name}: not_by= names {other!r}, which is no step of this class; decisions are: {known}"
             elif other not in decisions:

@@ -11,16 +11,17 @@ from pydantic.types import Secret
 
 
 class ModelUse(NamedTuple):
-    """What a model is for, in the words of a fault."""
+    """What a model is for, in the words of a fault. drawn: whether pages draw fields from its JSON schema."""
 
     model: str
     field: str
     stored: str
     example: str
+    drawn: bool = False
 
 
 PAYLOAD = ModelUse("the payload's model", "payload field", "payloads are", "Order")
-FORM = ModelUse("form=", "form field", "answers are", "Review")
+FORM = ModelUse("form=", "form field", "answers are", "Review", drawn=True)
 
 
 def read_model(value: object, use: ModelUse, place: str, problems: list[str]) -> type[BaseModel] | None:
@@ -39,7 +40,17 @@ def read_model(value: object, use: ModelUse, place: str, problems: list[str]) ->
         "write a reference to the secret instead"
         for path in _secrets(value, "", frozenset())
     )
+    if use.drawn:
+        problems.extend(f"{place}: {fault}" for fault in _undrawable(value))
     return value
+
+
+def _undrawable(model: type[BaseModel]) -> Iterator[str]:
+    try:
+        model.model_json_schema()
+    except Exception as error:  # what annotations and hooks of the host's raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        yield f"{model.__name__} has no JSON schema to draw a form from ({reason}); give its fields types of JSON"
 
 
 _SECRETS = (SecretStr, SecretBytes, Secret)

@@ -15,7 +15,11 @@ from flask_squidmesh import (
     Approval,
     CompensationContext,
     Cron,
+    Deadline,
+    Decision,
     Deny,
+    End,
+    Escalate,
     Executor,
     Explanation,
     Exponential,
@@ -23,6 +27,7 @@ from flask_squidmesh import (
     Graph,
     Log,
     Manual,
+    Option,
     Pause,
     Payload,
     Person,
@@ -100,6 +105,53 @@ class Checkout(Workflow):
         review.on_reject >> tell,
         reserve.when("amount", greater_than=1000) >> review,
         capture.on_error >> tell,
+    ]
+
+
+class Expense(BaseModel):
+    amount: Decimal
+    manager_id: str
+    due: str
+
+
+class Corrected(BaseModel):
+    amount: Decimal
+    reason: str = ""
+
+
+class Dated(Workflow, abstract=True, deadline=Deadline(timedelta(days=30))):
+    """What takes no longer than a month."""
+
+
+@mesh.register
+class Expenses(Dated, deadline=Deadline(3600, cancel=True, compensate=True)):
+    """Have it paid or sent back."""
+
+    submit = Manual(Expense)
+
+    review = Decision(
+        "Pay {amount} EUR?",
+        options=(Option("approve", form=Corrected), "ask_back", Option("reject", comment_required=True)),
+        input={"amount": "amount"},
+        updates=("amount",),
+        assignee="{manager_id}",
+        groups=["finance"],
+        within=timedelta(hours=48),
+        remind=(timedelta(hours=24), 3600),
+        escalate=Escalate(after=timedelta(hours=36), groups=("heads",)),
+    )
+    second = Approval("Second signature", form=Corrected, not_by=("review",), within="due")
+    fix = Pause("Correct it", remind=60, escalate=[Escalate(after=120, assignee="head")])
+    settle = Wait(until="due")
+    pay = Step(capture)
+    flow = [
+        review.on("approve").when("amount", greater_than=1000) >> second >> settle >> pay,
+        review.on("approve") >> pay >> End("paid"),
+        review.on("ask_back") >> fix >> review,
+        review.on("reject") >> End("rejected", compensate=True),
+        review.on_timeout >> End("timed_out"),
+        second.on("reject") >> End("rejected"),
+        pay.on_error >> End("unpaid"),
     ]
 
 

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from flask_squidmesh import Approval, Cron, Deny, Retry, RunSummary, SquidMesh, Step
+from datetime import timedelta
+
+from flask_squidmesh import (
+    Approval,
+    Cron,
+    Deadline,
+    Decision,
+    Deny,
+    End,
+    Escalate,
+    Option,
+    Pause,
+    Retry,
+    RunSummary,
+    SquidMesh,
+    Step,
+    Wait,
+    Workflow,
+)
 
 mesh = SquidMesh()
 run = mesh.start_run("checkout", {})
@@ -36,6 +54,30 @@ Step(print, retries=3)  # wrong
 Approval("Ship it?", approvers=2)  # wrong
 Cron("0 9 * * *", zone="UTC")  # wrong
 Retry(3, delay=1)  # wrong
+Wait(till="order.due")  # wrong
+Pause("Go on?", options=("yes",))  # wrong
+Decision("Pay?")  # wrong
+Decision("Pay?", options=3)  # wrong
+Decision("Pay?", options=("yes",), answers=dict)  # wrong
+Decision("Pay?", options=("yes",), form=dict)  # wrong
+Decision("Pay?", options=("yes",), assignee=7)  # wrong
+Decision("Pay?", options=("yes",), escalate="head")  # wrong
+Approval("Pay?", options=("yes",))  # wrong
+Option("yes", comment=True)  # wrong
+Escalate(assignee="head")  # wrong
+Escalate(after=60, to="head")  # wrong
+End("rejected", undo=True)  # wrong
+Deadline(60, "cancel")  # wrong
+End("rejected") >> Step(print)  # wrong
+Step(print).on_timeout(60)  # wrong
+
+
+class Late(Workflow, deadline=timedelta(days=3)):  # wrong
+    pass
+
+
+class Misspelt(Workflow, dead_line=Deadline(timedelta(days=3))):  # wrong
+    pass
 
 
 @mesh.authorize  # wrong

@@ -563,7 +563,7 @@ FLOWS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         flowing(lambda a, b, c: [a >> b >> c >> "complete"]),
         (
             "transition c >> 'complete': leads to something that is no step; "
-            "a step without a route ends the run by itself",
+            'a step without a route ends the run by itself, and End("rejected") says how',
         ),
     ),
     "foreign step": (
