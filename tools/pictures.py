@@ -67,7 +67,7 @@ PICTURES: Final = (
     Picture(name="workflow", address="/workflows/checkout"),
     Picture(name="start", address="/workflows/local_ledger_checkout/start"),
     Picture(name="schedules", address="/schedules"),
-    Picture(name="workers", address="/workers"),
+    Picture(name="workers", address="/system"),
     Picture(name="audit", address="/audit"),
     Picture(name="bulk", address="/bulk?word=failed&action=acknowledge"),
     Picture(name="state-filtered-empty", address="/runs?word=failed&q=nothing", size=STATE),

@@ -22,7 +22,7 @@ from .views import (
     runs,
     schedules,
     start,
-    workers,
+    system,
     workflows,
 )
 from .views import failures as failing
@@ -47,7 +47,8 @@ ADDRESSES: tuple[Address, ...] = (
     Page("/failures", "failures", failing.show),
     Page("/schedules", "schedules", schedules.show),
     Form("/schedules/<workflow>/<trigger>/<verb>", "schedule", schedules.enter, schedules.act, schedules.ask),
-    Page("/workers", "workers", workers.show),
+    Page("/system", "system", system.show),
+    Page("/workers", "workers", system.moved),
     Page("/audit", "audit", audit.show),
     Page("/audit.csv", "audit_csv", audit.as_csv),
     Page("/help", "help", preferences.show),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
     from flask_wtf.csrf import CSRFProtect
 
+    from ..queries.frame_counts import FrameCounts
     from ..storage.scope import Scope
     from .host_hooks import Deny
 
@@ -346,24 +347,20 @@ _PLACE = "squidmesh.memory"
 class RequestMemory:
     """What has been found out for one request.
 
-    scope: which runs the person may know of. views: whether they may view a run, by its id. needs: how many runs need a
-    person, None where that cannot be told. connection: over which all is read. next_change: when words on the page will
-    not be right any more. nonce: of the host's policy. host_names: what the host's templates may use.
+    scope: which runs the person may know of. views: whether they may view a run, by its id. counts: what every
+    page tells. is_uncounted: whether that cannot be told. connection: over which all is read. next_change: when words
+    on the page will not be right any more. nonce: of the host's policy. host_names: what the host's templates may use.
     """
 
     scope: Scope | None = None
     views: dict[str, Deny | None] = field(default_factory=dict)
-    needs: int | None = None
-    has_counted: bool = False
+    counts: FrameCounts | None = None
+    is_uncounted: bool = False
     connection: sa.Connection | None = None
     next_change: datetime | None = None
     nonce: str | None = None
     has_nonce: bool = False
     host_names: Mapping[str, object] | None = None
-
-    def count(self, needs: int | None) -> None:
-        """Keep how many runs need a person."""
-        self.needs, self.has_counted = needs, True
 
 
 def memory() -> RequestMemory:

@@ -34,6 +34,7 @@ from werkzeug.local import LocalProxy
 
 from ..definition.tenants import NO_TENANT
 from ..errors import SquidMeshError
+from ..queries.frame_counts import FrameCounts
 from ..queries.inbox import is_overdue
 from ..queries.results import Count
 from ..runtime.runtime import current_runtime
@@ -46,17 +47,29 @@ from .text import times
 from .text.explanation_text import name_of
 from .text.language import N_, _, current_language, in_english, number, plural
 
-PAGES = (
-    (".inbox", N_("Needs you"), "n", "list"),
-    (".runs", N_("Runs"), "r", "list"),
-    (".failures", N_("Failures"), "f", "list"),
-    (".workflows", N_("Workflows"), "w", "list"),
-    (".schedules", N_("Schedules"), "s", "list"),
-    (".workers", N_("Workers"), "k", "list"),
-    (".audit", N_("Audit"), "a", "audit"),
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the dashboard: its first page, the others in it, the letter behind `g` that leads there, and the right
+    to see it.
+    """
+
+    endpoint: str
+    label: str
+    key: str
+    others: tuple[str, ...] = ()
+    right: str = "list"
+
+
+SECTIONS = (
+    Section("inbox", N_("Needs you"), "n"),
+    Section("runs", N_("Runs"), "r", ("failures", "run", "act", "payload", "reveal", "bulk", "bulk_job")),
+    Section("workflows", N_("Workflows"), "w", ("workflow", "start", "schedules", "schedule")),
+    Section("system", N_("System"), "s"),
+    Section("audit", N_("Audit"), "a", right="audit"),
 )
 OF_ONE = ("run", "bulk")
-SLOWER = {"workers": 10.0, "failures": 30.0, "workflows": 30.0, "workflow": 30.0, "schedules": 30.0}
+SLOWER = {"system": 10.0, "failures": 30.0, "workflows": 30.0, "workflow": 30.0, "schedules": 30.0}
 THEMES = ("system", "light", "dark")
 THEME_COOKIE, LIVE_COOKIE, ZONE_COOKIE = "squidmesh_theme", "squidmesh_live", "squidmesh_zone"
 ZONES = ("own", "utc")
@@ -69,6 +82,7 @@ HTMX = {
     "historyRestoreAsHxRequest": False,
     "refreshOnHistoryMiss": True,
     "timeout": 8000,
+    "ignoreTitle": True,
     "disableInheritance": True,
     "scrollBehavior": "auto",
     "responseHandling": [
@@ -83,13 +97,25 @@ HTMX = {
 
 @dataclass(frozen=True, slots=True)
 class NavigationItem:
-    """One link of the main navigation. key: what `g` and this letter lead to."""
+    """One link of the main navigation. current: "page" where it is the page that is shown, "true" where that is of the
+    same section. key: what `g` and this letter lead to.
+    """
+
+    label: Markup
+    address: str
+    endpoint: str
+    current: str | None
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """One of the pages of a section, or one part of a page. count: how much there is, None where that is not told."""
 
     label: Markup
     address: str
     current: bool
-    key: str
-    counts: bool = False
+    count: Count | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +151,10 @@ def frame() -> dict[str, object]:
         "htmx_config": HTMX,
         "flashes": partial(get_flashed_messages, with_categories=True),
         "nav": _navigation(),
+        "run_tabs": run_tabs,
+        "workflow_tabs": workflow_tabs,
         "needs": needs(),
+        "idle": nobody_works(),
         "live": is_live(),
         "zone": zone().key,
         "other_zone": _other_zone(),
@@ -185,27 +214,63 @@ def pulse(view: str, version: str, /, **values: object) -> Pulse:
     """The poll of a page. version: what the page shows; the answer is empty as long as it and the title hold."""
     path, toggled = request.view_args or {}, {**request.args.to_dict(), "live": "0" if is_live() else "1"}
     return Pulse(
-        query={**values, "view": view, "v": f"{version}-{needs()}"},
+        query={**values, "view": view, "v": f"{version}-{frame_version()}"},
         seconds=_seconds(view),
         toggle=endpoints.address(request.endpoint or ".inbox", path, toggled),
     )
 
 
 def needs() -> int | None:
-    """How many runs need a person, counted once a request; None where that can't be told, as on the page that says
-    why."""
+    """How many runs need a person; None where that can't be told, as on the page that says why."""
+    counts = _counts()
+    return counts.needing if counts else None
+
+
+@dataclass(frozen=True, slots=True)
+class NobodyWorks:
+    """That no worker lives. due: how much work is due. command: what starts a worker."""
+
+    due: Count
+    command: str
+
+
+def nobody_works() -> NobodyWorks | None:
+    """What is told where no worker lives; None where one does, or where a queue of the host's own delivers the work,
+    whose workers do not tell of themselves.
+    """
+    counts = _counts()
+    if counts is None or counts.workers:
+        return None
+    command = configured_command()
+    return NobodyWorks(counts.due, command) if command else None
+
+
+def configured_command() -> str | None:
+    """What starts a worker; None where that is the host's to know, or where the configuration lacks an executor."""
+    try:
+        return current_runtime().executor.worker_command
+    except SquidMeshError:
+        return None
+
+
+def frame_version() -> str:
+    """What the frame shows, in short: pages refresh once it changes."""
+    idle = nobody_works()
+    return f"{needs()}.{idle.due.value}" if idle else f"{needs()}"
+
+
+def _counts() -> FrameCounts | None:
+    """What every page tells; None where it can't be told, which is found out once."""
     known = memory()
-    if not known.has_counted:
-        try:
-            known.count(page_data.needs_count() if authorization.may("list") else None)
-        except (SQLAlchemyError, SquidMeshError, HTTPException):
-            known.count(None)
-    return known.needs
-
-
-def note_needs(counts: Mapping[str, Count]) -> None:
-    """Keep for this request how many runs need a person, where a page has counted them anyway."""
-    memory().count(sum(count.value for count in counts.values()))
+    if known.is_uncounted:
+        return None
+    try:
+        if authorization.may("list"):
+            return page_data.counts_for_frame()
+    except (SQLAlchemyError, SquidMeshError, HTTPException):
+        pass
+    known.is_uncounted = True
+    return None
 
 
 def _seconds(view: str) -> float:
@@ -232,10 +297,33 @@ def local_path(target: str | None) -> str | None:
 
 
 def _navigation() -> list[NavigationItem]:
+    here = (request.endpoint or "").rpartition(".")[2]
     return [
-        NavigationItem(_(label), url_for(endpoint), _is_here(endpoint), key, counts=endpoint == ".inbox")
-        for endpoint, label, key, right in PAGES
-        if right == "list" or authorization.may(right)
+        NavigationItem(
+            label=_(each.label),
+            address=url_for(f".{each.endpoint}"),
+            endpoint=each.endpoint,
+            current="page" if here == each.endpoint else "true" if here in each.others else None,
+            key=each.key,
+        )
+        for each in SECTIONS
+        if each.right == "list" or authorization.may(each.right)
+    ]
+
+
+def run_tabs() -> list[Tab]:
+    """The pages about many runs."""
+    return [
+        Tab(_("All"), url_for(".runs"), _is_here(".runs")),
+        Tab(_("Failures"), url_for(".failures"), _is_here(".failures")),
+    ]
+
+
+def workflow_tabs() -> list[Tab]:
+    """The pages about all workflows."""
+    return [
+        Tab(_("List"), url_for(".workflows"), _is_here(".workflows")),
+        Tab(_("Schedules"), url_for(".schedules"), _is_here(".schedules")),
     ]
 
 

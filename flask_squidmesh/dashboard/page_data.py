@@ -23,14 +23,15 @@ from ..queries import figures, run_list, run_snapshot
 from ..queries.audit_log import events
 from ..queries.figures import EndedRun, Failures, Version, failures
 from ..queries.fleet import Fleet, fleet
-from ..queries.inbox import glance, inbox, inbox_counts
+from ..queries.frame_counts import FrameCounts, frame_counts
+from ..queries.inbox import first_items, with_decisions
 from ..queries.operator_status import stuck_among, word_of
 from ..queries.results import AuditEventView, AuditPage, Count, Inbox, Run, RunHistory
 from ..queries.run_filters import Filters as Selection
 from ..queries.run_list import ListTotals, RunCommands
 from ..queries.run_snapshot import RunSnapshot
 from ..runtime import bulk_jobs
-from ..runtime.app_check import WORKER_SILENCE
+from ..runtime.app_check import RELAY_SILENCE
 from ..runtime.runtime import current_runtime
 from ..runtime.scheduler import ScheduleView
 from ..storage import fact_rows
@@ -39,6 +40,7 @@ from . import endpoints
 from .authorization import current_scope, current_tenant, may, require
 from .endpoints import memory
 
+SHORTEST_SILENCE = timedelta(seconds=15)
 TIES = ("parent_run_id", "replayed_from_id", "replayed_as_id")
 Tied = TypeVar("Tied", bound=RunSummary)
 
@@ -113,30 +115,36 @@ class RunPageWithStatus:
     next: str | None
 
 
-def needs_count() -> int:
-    """How many runs need a person."""
-    with _connected() as connection:
-        counts = inbox_counts(connection, current_scope(), now=current_runtime().clock.now())
-    return sum(count.value for count in counts.values())
+def counts_for_frame() -> FrameCounts:
+    """What every page tells of how much needs a person, and of whether anybody works; read once a request."""
+    known = memory()
+    if known.counts is None:
+        with _connected() as connection:
+            now, silence = current_runtime().clock.now(), _silences()["worker"]
+            known.counts = frame_counts(connection, current_scope(), now=now, silence=silence)
+    return known.counts
+
+
+def _silences() -> dict[str, timedelta]:
+    """After how long without a beat a process counts as gone: a worker once others take over what it held."""
+    claim = timedelta(seconds=current_runtime().settings.claim_timeout)
+    return {"worker": max(SHORTEST_SILENCE, claim), "relay": RELAY_SILENCE}
 
 
 def inbox_of(kinds: Collection[str], most: int) -> Inbox:
     """What needs a person, of these kinds."""
-    runtime = current_runtime()
+    runtime, found = current_runtime(), inbox_glance(kinds, most)
     with _connected() as connection:
-        now, scope = runtime.clock.now(), current_scope()
-        return _seen(inbox(connection, runtime.registry, scope, now=now, kinds=kinds, limit=most))
+        items = with_decisions(connection, runtime.registry, found.items, runtime.clock.now())
+    return replace(found, items=items)
 
 
 def inbox_glance(kinds: Collection[str], most: int) -> Inbox:
     """The same but for what the runs ask."""
     with _connected() as connection:
-        now = current_runtime().clock.now()
-        return _seen(glance(connection, current_scope(), now=now, kinds=kinds, limit=most))
-
-
-def _seen(inbox: Inbox) -> Inbox:
-    return replace(inbox, items=tuple(item for item in inbox.items if may("view", item.run)))
+        now, counts = current_runtime().clock.now(), counts_for_frame().needs
+        items = first_items(connection, current_scope(), now=now, kinds=kinds, limit=most)
+    return Inbox(items=tuple(item for item in items if may("view", item.run)), counts=counts)
 
 
 def unfinished_count() -> int:
@@ -288,12 +296,10 @@ def has_schedule(spec: WorkflowSpec, trigger: str) -> bool:
 
 def fleet_now() -> Fleet:
     """Queues and processes."""
-    settings = current_runtime().settings
-    silence = max(WORKER_SILENCE, timedelta(seconds=settings.claim_timeout))
+    queues = [current_runtime().settings.queue]
     with _connected() as connection:
-        return fleet(
-            connection, current_scope(), now=current_runtime().clock.now(), silence=silence, queues=[settings.queue]
-        )
+        now = current_runtime().clock.now()
+        return fleet(connection, current_scope(), now=now, silences=_silences(), queues=queues)
 
 
 class AuditFilters(TypedDict):
@@ -330,6 +336,14 @@ def spec_named(name: str) -> WorkflowSpec | None:
     except UnknownWorkflowError:
         return None
     return spec if _admits(spec) else None
+
+
+def title_of_workflow(name: str) -> str:
+    """What people call the workflow; its name where no workflow of that name is registered any more."""
+    try:
+        return current_runtime().registry.get(name).title
+    except UnknownWorkflowError:
+        return name
 
 
 def _admits(spec: WorkflowSpec) -> bool:

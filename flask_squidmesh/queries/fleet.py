@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -65,14 +65,19 @@ class Fleet(View):
 
 
 def fleet(
-    connection: sa.Connection, scope: Scope, *, now: datetime, silence: timedelta, queues: Sequence[str] = ()
+    connection: sa.Connection,
+    scope: Scope,
+    *,
+    now: datetime,
+    silences: Mapping[str, timedelta],
+    queues: Sequence[str] = (),
 ) -> Fleet:
-    """The fleet in four queries. silence: after how long without a beat a process counts as gone.
+    """The fleet in four queries. silences: after how long without a beat a process of each kind counts as gone.
 
     queues: names that are shown even where nothing is known of them. Work is counted, and a queue that nobody serves is
     named, as far as the scope has work in it.
     """
-    processes = _processes(connection, scope, now - silence)
+    processes = _processes(connection, scope, {kind: now - silence for kind, silence in silences.items()})
     known = {*queues, *(each.queue for each in processes)}
     names = sorted({*known, *_queues_with_work(connection)})
     found = [_queue(row, processes) for row in connection.execute(_counted(scope, names, now)).mappings()]
@@ -80,13 +85,16 @@ def fleet(
     return Fleet(queues=tuple(sorted(views, key=lambda each: (not each.is_deserted, each.name))), processes=processes)
 
 
-def _processes(connection: sa.Connection, scope: Scope, since: datetime) -> tuple[ProcessView, ...]:
-    claims = sa.select(Dispatch.claimed_by, sa.func.count()).where(Dispatch.claim_id.is_not(None), *_within(scope))
+def _processes(connection: sa.Connection, scope: Scope, since: Mapping[str, datetime]) -> tuple[ProcessView, ...]:
+    claims = sa.select(Dispatch.claimed_by, sa.func.count()).where(Dispatch.claim_id.is_not(None), *within(scope))
     working: dict[str, int] = {
         name: count for name, count in connection.execute(claims.group_by(Dispatch.claimed_by)).all() if name
     }
     rows = connection.execute(sa.select(Process.__table__).order_by(Process.kind.desc(), Process.id)).mappings()
-    return tuple(ProcessView(**row, alive=row["seen_at"] >= since, working=working.get(row["id"], 0)) for row in rows)
+    return tuple(
+        ProcessView(**row, alive=row["seen_at"] >= since[row["kind"]], working=working.get(row["id"], 0))
+        for row in rows
+    )
 
 
 def _queues_with_work(connection: sa.Connection) -> list[str]:
@@ -102,7 +110,7 @@ def _counted(scope: Scope, names: Sequence[str], now: datetime) -> UnionQuery:
 
 
 def _counted_one(scope: Scope, name: str, now: datetime) -> sa.Select[str, int, datetime, int, int]:
-    mine = sa.and_(Dispatch.queue == name, *_within(scope))
+    mine = sa.and_(Dispatch.queue == name, *within(scope))
     free = Dispatch.claim_id.is_(None)
     oldest = sa.select(Dispatch.due_at).where(mine, free, Dispatch.due_at <= now).order_by(Dispatch.due_at).limit(1)
     return sa.select(
@@ -114,8 +122,8 @@ def _counted_one(scope: Scope, name: str, now: datetime) -> sa.Select[str, int, 
     )
 
 
-def _within(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
-    """A cron activation has no run yet; it is of no tenant."""
+def within(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
+    """What keeps dispatches to the scope. A cron activation has no run yet; it is of no tenant."""
     if scope.is_all:
         return ()
     of_runs = sa.exists().where(WorkflowRun.id == Dispatch.run_id, *scope.within(WorkflowRun))

@@ -62,7 +62,7 @@ def inbox(
     stuck. Three queries. Raises FilterError.
     """
     found = glance(connection, scope, now=now, kinds=kinds, limit=limit, stuck_after=stuck_after)
-    return replace(found, items=tuple(_with_step_runs(connection, registry, found.items, now)))
+    return replace(found, items=with_decisions(connection, registry, found.items, now))
 
 
 def glance(
@@ -75,14 +75,27 @@ def glance(
     stuck_after: float = STUCK_AFTER,
 ) -> Inbox:
     """The same without decisions, actions and what could not be undone. Two queries. Raises FilterError."""
+    items = first_items(connection, scope, now=now, kinds=kinds, limit=limit, stuck_after=stuck_after)
+    return Inbox(items=items, counts=inbox_counts(connection, scope, now=now, stuck_after=stuck_after))
+
+
+def first_items(
+    connection: sa.Connection,
+    scope: Scope,
+    *,
+    now: datetime,
+    kinds: Collection[str] = KINDS,
+    limit: int = 100,
+    stuck_after: float = STUCK_AFTER,
+) -> tuple[InboxItem, ...]:
+    """The items alone. One query. Raises FilterError."""
     check_limit(limit)
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise FilterError("kinds", f"There is no kind {unknown[0]!r}. The kinds are {', '.join(KINDS)}.")
     first = _first(scope, tuple(kinds), limit) if kinds else None
     rows = () if first is None else connection.execute(first, moments(now, stuck_after)).mappings()
-    items = tuple(_item(row, now) for row in rows)
-    return Inbox(items=items, counts=inbox_counts(connection, scope, now=now, stuck_after=stuck_after))
+    return tuple(_item(row, now) for row in rows)
 
 
 def marks(inbox: Inbox) -> tuple[object, ...]:
@@ -225,15 +238,15 @@ _TELLING: Final = sa.select(*(StepRun.__table__.c[name] for name in _TOLD_COLUMN
 )
 
 
-def _with_step_runs(
+def with_decisions(
     connection: sa.Connection, registry: Registry, items: Sequence[InboxItem], now: datetime
-) -> Iterable[InboxItem]:
+) -> tuple[InboxItem, ...]:
     """The items with the decisions that are open in their runs, and what could not be undone; one query."""
     ids = [item.run.id for item in items if item.kind not in ("failed", "stuck")]
     rows: dict[str, list[Row]] = {id: [] for id in ids}
     for row in connection.execute(_TELLING, {"ids": ids}).mappings() if ids else ():
         rows[row["run_id"]].append(row)
-    return [_told(item, registry, rows[item.run.id], now) if item.run.id in rows else item for item in items]
+    return tuple(_told(item, registry, rows[item.run.id], now) if item.run.id in rows else item for item in items)
 
 
 def _told(item: InboxItem, registry: Registry, rows: Sequence[Row], now: datetime) -> InboxItem:
@@ -313,10 +326,14 @@ def inbox_counts(
 
 @lru_cache(QUERIES_KEPT)
 def _counted(scope: Scope) -> UnionQuery:
-    return sa.union_all(
-        sa.select(sa.literal("stuck").label("kind"), sa.func.count(sa.distinct(Dispatch.run_id)).label("number"))
-        .join(WorkflowRun, WorkflowRun.id == Dispatch.run_id)
-        .where(_IS_STUCK, *scope.within(WorkflowRun)),
+    return sa.union_all(*counting(scope))
+
+
+def counting(scope: Scope) -> list[Query]:
+    """One query for each kind, which says how much of it there is; they take the parameters of `moments`."""
+    stuck = sa.select(sa.literal("stuck").label("kind"), sa.func.count(sa.distinct(Dispatch.run_id)).label("number"))
+    return [
+        stuck.join(WorkflowRun, WorkflowRun.id == Dispatch.run_id).where(_IS_STUCK, *scope.within(WorkflowRun)),
         *(
             sa.select(sa.literal(kind), sa.func.count())
             .select_from(WorkflowRun)
@@ -324,4 +341,4 @@ def _counted(scope: Scope) -> UnionQuery:
             for kind in KINDS
             if kind != "stuck"
         ),
-    )
+    ]

@@ -345,7 +345,7 @@ def test_a_queue_that_holds_work_of_others_alone_is_not_named(house: House) -> N
     with house.app.app_context(), house.app.extensions["squidmesh"].database.write() as connection:
         moved = sa.update(Dispatch).where(Dispatch.run_id.in_(others)).values(queue="globex-premium")
         assert connection.execute(moved).rowcount > 0
-    pages = {name: house.client(name).get("/squidmesh/workers").text for name in ("anna", "otto", "vera")}
+    pages = {name: house.client(name).get("/squidmesh/system").text for name in ("anna", "otto", "vera")}
     assert {name: "globex-premium" in page for name, page in pages.items()} == {
         "anna": False,
         "otto": True,

@@ -115,7 +115,7 @@ def test_a_run_page_follows_its_run_to_the_end_and_then_rests(quick: Flask, live
     page.get_by_role("heading", name="It is completed").wait_for()
     page.get_by_role("cell", name="approved review").wait_for()
     page.locator("#pulse").wait_for(state="detached")
-    expect(page.get_by_text("Live, every")).to_have_count(0)
+    expect(page.get_by_text("Refreshes every")).to_have_count(0)
 
 
 @pytest.mark.rule("pages-refresh")
@@ -149,15 +149,15 @@ def test_a_page_that_nobody_looks_at_does_not_ask_and_catches_up_at_once(
 
 def test_refreshing_is_paused_in_the_bar_for_every_page(quick: Flask, live_server: Serve, page: Page) -> None:
     page.goto(live_server(quick) + "/squidmesh/")
-    page.get_by_role("link", name="Pause").click()
-    page.get_by_role("link", name="Go live").wait_for()
+    page.get_by_role("link", name="Stop refreshing").click()
+    page.get_by_role("link", name="Refresh", exact=True).wait_for()
     page.get_by_role("link", name="Runs", exact=True).click()
     page.wait_for_load_state("networkidle")
     asked = polls(page)
     page.wait_for_timeout(FEW_POLLS)
     assert asked == []
     with page.expect_request(is_poll):
-        page.get_by_role("link", name="Go live").click()
+        page.get_by_role("link", name="Refresh", exact=True).click()
 
 
 def test_a_lost_connection_is_said_and_taken_back(quick: Flask, live_server: Serve, page: Page) -> None:
@@ -166,7 +166,7 @@ def test_a_lost_connection_is_said_and_taken_back(quick: Flask, live_server: Ser
     page.context.set_offline(True)
     page.get_by_text("Connection lost").wait_for()
     page.context.set_offline(False)
-    page.get_by_text("Live, every").wait_for()
+    page.get_by_text("Refreshes every").wait_for()
 
 
 def test_filtering_while_typing_keeps_the_focus_and_the_address(app: Flask, live_server: Serve, page: Page) -> None:

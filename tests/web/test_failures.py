@@ -101,7 +101,7 @@ def slow(connection: sa.Connection, *_: object, **__: object) -> None:
         ("/failures", "failures"),
         ("/workflows", "figures.word_counts_of"),
         ("/workflows/checkout", "figures.versions"),
-        ("/workers", "fleet"),
+        ("/system", "fleet"),
         ("/audit", "events"),
         ("/bulk?word=failed", "run_list.list_runs"),
     ],

@@ -10,7 +10,7 @@ import pytest
 from flask_squidmesh import Cron, Manual, Retry, Step, Wait, Workflow
 from flask_squidmesh.config import READING_ACTIONS
 from tests.web.shop import Checkout, Labels, Order, advance, broken, make_app, mesh_of, start, work
-from tests.web.visiting import Visitor, text_of
+from tests.web.visiting import Visitor, pulse_of, text_of
 
 
 def note() -> None:
@@ -99,8 +99,9 @@ def test_a_comment_for_a_schedule_may_be_required(make) -> None:
 def test_a_queue_with_work_and_no_worker_comes_first(visitor: Visitor) -> None:
     with visitor.app.app_context():
         mesh_of(visitor.app).start_run(Checkout, {"order_id": "7"}, actor="kim")
-    page = visitor.read("/workers")
-    assert "squidmesh No worker 1 step is due and no live worker takes it from this queue." in page
+    page = visitor.read("/system")
+    assert "squidmesh No worker 1" in page
+    assert "1 step is due and no live worker takes it from squidmesh." in page
     assert "No worker has told of itself." in page
 
 
@@ -108,10 +109,10 @@ def test_a_silent_worker_is_told_from_a_live_one(visitor: Visitor) -> None:
     runtime = visitor.app.extensions["squidmesh"]
     with visitor.app.app_context():
         runtime.heartbeats.record("worker", "host:1:a", queue="squidmesh", threads=4)
-    assert "Live host:1:a squidmesh 4" in visitor.read("/workers")
+    assert "host:1:a Live squidmesh 4" in visitor.read("/system")
     runtime.clock.source.advance(timedelta(minutes=5))
-    page = visitor.read("/workers")
-    assert "Silent host:1:a" in page
+    page = visitor.read("/system")
+    assert "host:1:a Silent" in page
     assert "none; last seen" in page
 
 
@@ -213,3 +214,46 @@ def test_a_run_that_began_long_ago_and_failed_now_is_among_the_failures(migrated
     assert "1 failure in seven days, by day: 1, 0, 0, 0, 0, 0, 0" in visitor.get("/failures").text
     advance(visitor.app, timedelta(hours=2))
     assert "Nothing has failed in the last seven days." in visitor.read("/failures")
+
+
+@pytest.mark.parametrize("path", ["/", "/runs", "/workflows", "/system", "/audit"])
+def test_every_page_says_when_no_worker_lives(make, path: str) -> None:
+    visitor = make(SQUIDMESH_EXECUTOR="database")
+    with visitor.app.app_context():
+        mesh_of(visitor.app).start_run(Checkout, {"order_id": "7"}, actor="kim")
+    page = visitor.read(path)
+    assert "System ! No worker is alive" in page
+    assert "No worker is alive: 1 step is due and nothing runs" in page
+    assert "once a worker starts: flask squidmesh worker" in page
+    _live(visitor)
+    assert "No worker is alive" not in visitor.read(path)
+    visitor.app.extensions["squidmesh"].clock.source.advance(timedelta(seconds=31))
+    assert "No worker is alive" in visitor.read(path)
+
+
+def test_a_page_that_is_open_learns_that_the_last_worker_died(make) -> None:
+    visitor = make(SQUIDMESH_EXECUTOR="database")
+    _live(visitor)
+    poll = pulse_of(visitor.get("/schedules").text)
+    assert visitor.get(poll).status_code == 204
+    visitor.app.extensions["squidmesh"].clock.source.advance(timedelta(seconds=31))
+    answer = visitor.get(poll)
+    assert "No worker is alive, so nothing will run" in text_of(answer.text)
+    assert '<div id="idle" hx-swap-oob="true">' in answer.text
+    assert visitor.get(pulse_of(answer.text)).status_code == 204
+
+
+def test_workers_of_a_queue_of_the_hosts_own_are_not_missed(visitor: Visitor) -> None:
+    start(visitor.app, Checkout, "7")
+    assert "No worker is alive" not in visitor.read("/")
+
+
+def _live(visitor: Visitor) -> None:
+    with visitor.app.app_context():
+        visitor.app.extensions["squidmesh"].heartbeats.record("worker", "host:1:a", queue="squidmesh", threads=4)
+
+
+@pytest.mark.parametrize("query", ["", "?live=0"])
+def test_the_page_of_workers_is_found_under_its_former_address(visitor: Visitor, query: str) -> None:
+    answer = visitor.get(f"/workers{query}")
+    assert (answer.status_code, answer.location) == (308, f"/squidmesh/system{query}")

@@ -33,14 +33,14 @@ def test_a_server_that_is_down_is_told_with_its_own_time_until_it_is_back(
     quick: Flask, live_server: Serve, page: Page
 ) -> None:
     page.goto(live_server(quick) + "/squidmesh/schedules")
-    page.get_by_text("Live, every").wait_for()
+    page.get_by_text("Refreshes every").wait_for()
     page.route("**/pulse*", lambda route: route.abort())
     lost = page.get_by_role("status").filter(has_text="Connection lost; this page is from")
     lost.wait_for()
     assert lost.inner_text().endswith(" JST")
-    expect(page.get_by_text("Live, every")).to_be_hidden()
+    expect(page.get_by_text("Refreshes every")).to_be_hidden()
     page.unroute("**/pulse*")
-    page.get_by_text("Live, every").wait_for()
+    page.get_by_text("Refreshes every").wait_for()
     expect(page.get_by_role("status")).to_have_text("")
 
 
@@ -70,7 +70,7 @@ def test_a_row_that_changes_keeps_the_focus(quick: Flask, live_server: Serve, pa
 def test_a_refresh_waits_while_text_is_selected(quick: Flask, live_server: Serve, page: Page) -> None:
     start(quick, Packing, "7")
     page.goto(live_server(quick) + "/squidmesh/")
-    page.evaluate("getSelection().selectAllChildren(document.querySelector('.card .why'))")
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('.task .why'))")
     start(quick, Packing, "8")
     page.get_by_role("link", name="Something has changed. Show it").wait_for()
     assert "Is parcel 7 sealed?" in page.evaluate("getSelection().toString()")
@@ -159,21 +159,21 @@ def test_no_page_says_live_over_data_that_it_may_not_renew(
     quick: Flask, door: Door, live_server: Serve, page: Page, answer: int, told: str
 ) -> None:
     page.goto(live_server(quick) + "/squidmesh/schedules")
-    page.get_by_text("Live, every").wait_for()
+    page.get_by_text("Refreshes every").wait_for()
     door.answer = answer
     page.locator(".live.lost [role=status]").filter(has_text=told).wait_for()
-    expect(page.get_by_text("Live, every")).to_be_hidden()
+    expect(page.get_by_text("Refreshes every")).to_be_hidden()
     expect(page.get_by_role("link", name="Open the page again")).to_be_visible(visible=answer in (401, 403, 404))
     door.answer = None
     if answer != 429:  # which rests for a while
-        page.get_by_text("Live, every").wait_for()
+        page.get_by_text("Refreshes every").wait_for()
         expect(page.get_by_role("link", name="Open the page again")).to_be_hidden()
 
 
 def test_rights_that_are_withdrawn_are_told(quick: Flask, live_server: Serve, page: Page) -> None:
     run_id = start(quick, Packing, "7")
     page.goto(f"{live_server(quick)}/squidmesh/runs/{run_id}")
-    page.get_by_text("Live, every").wait_for()
+    page.get_by_text("Refreshes every").wait_for()
     mesh_of(quick).authorize(lambda action, run, permission: False)
     page.locator(".live.lost [role=status]").filter(has_text="may not see this any more").wait_for()
 
@@ -195,14 +195,14 @@ def test_a_page_that_was_come_back_to_tells_of_a_server_that_stops(
     page.wait_for_url("**/runs?workflow=packing")
     page.go_back()
     page.wait_for_url("**/runs")
-    page.get_by_text("Live, every").wait_for()
+    page.get_by_text("Refreshes every").wait_for()
     page.get_by_role("link", name="Parcel 7").click()
     page.get_by_role("heading", name="Parcel 7").wait_for()
     page.go_back()
-    page.get_by_text("Live, every").wait_for()
+    page.get_by_text("Refreshes every").wait_for()
     page.route("**/pulse*", lambda route: route.abort())
     page.get_by_role("status").filter(has_text="Connection lost; this page is from").wait_for()
-    expect(page.get_by_text("Live, every")).to_be_hidden()
+    expect(page.get_by_text("Refreshes every")).to_be_hidden()
 
 
 def test_what_the_script_holds_is_found_again_after_the_page_was_put_in_its_place_anew(
@@ -211,7 +211,7 @@ def test_what_the_script_holds_is_found_again_after_the_page_was_put_in_its_plac
     start(quick, Packing, "7")
     page.goto(live_server(quick) + "/squidmesh/")
     page.evaluate("htmx.swap('body', document.body.innerHTML, {swapStyle: 'innerHTML'})")
-    page.get_by_text("Live, every").wait_for()
+    page.get_by_text("Refreshes every").wait_for()
     page.get_by_role("link", name="Resume…").click()
     page.get_by_role("dialog").get_by_label("Comment").wait_for()
     page.get_by_role("dialog").get_by_role("link", name="Back").click()

@@ -28,7 +28,7 @@ def test_below_a_script_name_every_link_leads_there(visitor: Visitor) -> None:
     start(visitor.app, Labels, "8")
     for path in (
         *("/", "/runs", f"/runs/{run_id}", f"/runs/{run_id}/approve", "/nowhere", "/failures", "/workflows"),
-        *("/workflows/checkout", "/workflows/checkout/start", "/schedules", "/workers", "/audit", "/help"),
+        *("/workflows/checkout", "/workflows/checkout/start", "/schedules", "/system", "/audit", "/help"),
         *("/bulk?word=decision", "/bulk?word=decision&action=cancel"),
     ):
         page = outer.get(f"/shop/squidmesh{path}").text
@@ -38,10 +38,10 @@ def test_below_a_script_name_every_link_leads_there(visitor: Visitor) -> None:
 
 def test_cookies_and_polls_below_a_script_name_stay_there(visitor: Visitor) -> None:
     outer = Client(DispatcherMiddleware(Flask("outer"), {"/shop": visitor.app.wsgi_app}))
-    answer = outer.get("/shop/squidmesh/workers?live=0")
+    answer = outer.get("/shop/squidmesh/system?live=0")
     assert "Path=/shop/squidmesh/" in answer.headers["Set-Cookie"]
-    assert "Go live" in answer.text
-    address = f"/shop/squidmesh{pulse_of(outer.get('/shop/squidmesh/workers?live=1').text, '/shop/squidmesh')}"
+    assert "Does not refresh by itself." in answer.text
+    address = f"/shop/squidmesh{pulse_of(outer.get('/shop/squidmesh/system?live=1').text, '/shop/squidmesh')}"
     assert outer.get(address).status_code == 204
 
 
@@ -66,9 +66,9 @@ def test_what_the_host_adds_to_every_address_stands_beside_our_queries(visitor: 
         links = _links(visitor.get(path).text)
         assert len(links) > 10
         assert [link for link in links if link.partition("?")[2].partition("&")[0].count("?")] == []
-    page = visitor.get("/workers?live=0")
+    page = visitor.get("/system?live=0")
     assert "Path=/squidmesh/;" in page.headers["Set-Cookie"]
-    poll = pulse_of(visitor.get("/workers?live=1").text)
+    poll = pulse_of(visitor.get("/system?live=1").text)
     assert poll.startswith("/pulse?lang=en&")
     assert visitor.get(poll).status_code == 204
     moved = visitor.get(f"/runs/{run_id.upper()}?view=graph")

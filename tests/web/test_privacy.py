@@ -129,7 +129,7 @@ def test_the_host_hides_what_it_likes(make) -> None:
 
 def test_pages_with_data_are_kept_nowhere(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
-    lists = ("/", "/runs", "/failures", "/audit", "/workflows", "/schedules", "/workers", "/bulk?word=decision")
+    lists = ("/", "/runs", "/failures", "/audit", "/workflows", "/schedules", "/system", "/bulk?word=decision")
     polls = (f"/pulse?view=run&run_id={run_id}", "/pulse?view=inbox", "/pulse?view=runs")
     for path in (*lists, *polls, f"/runs/{run_id}", f"/runs/{run_id}.json", f"/runs/{run_id}/approve", "/nowhere"):
         assert visitor.get(path).headers["Cache-Control"] == "no-store", path

@@ -22,7 +22,7 @@ def test_every_page_asks_few_queries(visitor: Visitor) -> None:
 
 def test_a_poll_that_brings_the_whole_page_asks_few_queries(visitor: Visitor) -> None:
     ids = tour.furnish(visitor.app)
-    for path in ("/", "/runs", "/failures", "/workflows", "/workflows/checkout", "/schedules", "/workers"):
+    for path in ("/", "/runs", "/failures", "/workflows", "/workflows/checkout", "/schedules", "/system"):
         older = re.sub(r"\bv=[^&]*", "v=older-0", pulse_of(visitor.get(path).text))
         assert len(queries(visitor, older)) <= MOST, path
     older = re.sub(r"\bv=[^&]*", "v=older-0", pulse_of(visitor.get(f"/runs/{ids['decision']}").text))

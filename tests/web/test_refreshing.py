@@ -39,7 +39,7 @@ def test_an_unchanged_page_gets_an_empty_answer_from_few_queries(everywhere: Vis
     start(everywhere.app, Labels, "8")
     for path, most in (
         *(("/", 2), ("/runs", 2), ("/runs?word=decision", 2), (f"/runs/{run_id}", 2), ("/failures", 2)),
-        *(("/schedules", 2), ("/workflows", 3), ("/workflows/checkout", 3), ("/workers", 5)),
+        *(("/schedules", 2), ("/workflows", 3), ("/workflows/checkout", 3), ("/system", 5)),
     ):
         address = pulse_of(everywhere.get(path).text)
         answer = everywhere.get(address)
@@ -78,7 +78,7 @@ def _approve(app: Flask) -> None:
         ("/workflows", lambda app: start(app, Reminder, "9")),
         ("/workflows/reminder", lambda app: start(app, Reminder, "9")),
         ("/schedules", _pause_schedule),
-        ("/workers", _beat),
+        ("/system", _beat),
     ],
 )
 def test_no_change_is_missed(everywhere: Visitor, path: str, change: Callable[[Flask], Any]) -> None:
@@ -209,7 +209,7 @@ def test_pausing_is_remembered_without_a_script(visitor: Visitor) -> None:
     assert 'id="pulse"' in visitor.get("/runs").text
     page = visitor.get("/runs?live=0")
     assert 'id="pulse"' not in page.text
-    assert "Go live" in text_of(page.text)
+    assert "Does not refresh by itself. Refresh" in text_of(page.text)
     assert 'id="pulse"' not in visitor.get("/").text
     visitor.get("/runs?live=1")
     assert 'id="pulse"' in visitor.get("/").text

@@ -43,7 +43,7 @@ def show() -> str:
         older=_address(".audit", filters, after=page.next) if page.next else None,
         newest=_address(".audit", filters),
         first_page=not request.args.get("after"),
-        export=_address(".audit_csv", filters),
+        exports=[("CSV", _address(".audit_csv", filters))] if page.events else [],
     )
 
 

@@ -44,6 +44,7 @@ class Card:
 
     run: RunSummary
     title: str
+    workflow: str
     address: str
     mark: Badge
     why: Markup
@@ -68,7 +69,7 @@ class InboxPage(TemplateContext):
     chips: list[Chip]
     most: int | None
     last_decision: AuditEventView | None
-    in_progress: Markup
+    in_progress: Markup | None
     pulse: Pulse
 
 
@@ -96,7 +97,6 @@ def _kinds() -> list[str]:
 
 
 def _version(inbox: Inbox) -> str:
-    layout.note_needs(inbox.counts)
     return layout.version(marks(inbox))
 
 
@@ -105,7 +105,7 @@ def _content() -> InboxPage:
     with page_data.at_once():
         inbox = page_data.inbox_of(_kinds(), MOST)
         last_decision = page_data.last_decision() if not inbox.items else None
-        in_progress = _in_progress()
+        in_progress = _in_progress() if not inbox.items else None
     return InboxPage(
         word=word,
         cards=[_card(item, each, word, now) for item in inbox.items for each in item.decisions or (None,)],
@@ -124,6 +124,7 @@ def _card(item: InboxItem, decision: DecisionView | None, word: str | None, now:
     return Card(
         run=run,
         title=run.subject or run.workflow,
+        workflow=page_data.title_of_workflow(run.workflow),
         address=url_for(".run", run_id=run.id),
         mark=badge_of_decision(decision.kind) if decision else badge_of(WORDS[item.kind]),
         why=reason(item, decision, now, lambda value, path: visible(run, value, path)),

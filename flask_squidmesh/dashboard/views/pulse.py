@@ -11,7 +11,7 @@ from .. import layout
 from ..endpoints import whole
 from ..layout import render
 from ..text import times
-from . import bulk, failures, needs_you, run, runs, schedules, workers, workflows
+from . import bulk, failures, needs_you, run, runs, schedules, system, workflows
 
 UNCHANGED, LAST_TIME = 204, 286
 OF_LISTS: Mapping[str, Callable[[str], str | None]] = {
@@ -20,7 +20,7 @@ OF_LISTS: Mapping[str, Callable[[str], str | None]] = {
     "failures": failures.refreshed,
     "workflows": workflows.refreshed,
     "schedules": schedules.refreshed,
-    "workers": workers.refreshed,
+    "system": system.refreshed,
 }
 OF_ONE: Mapping[str, tuple[str, Callable[[str, str], tuple[str, bool] | None]]] = {
     "run": ("run_id", run.refreshed),
@@ -30,13 +30,13 @@ OF_ONE: Mapping[str, tuple[str, Callable[[str, str], tuple[str, bool] | None]]] 
 
 
 def answer() -> Response:
-    """The changed parts of the page that asks, at least the number in its title; and what time it is here."""
-    version, _, needing = request.args.get("v", "").rpartition("-")
+    """The changed parts of the page that asks, at least what its frame tells; and what time it is here."""
+    version, _, frame = request.args.get("v", "").rpartition("-")
     if _words_have_passed():
         version = ""
     markup, last = _refreshed(request.args.get("view", ""), version)
-    if markup is None and needing != str(layout.needs()):
-        markup = render("_pulse_needs.html", swapped=True, pulse=_same_again(version))
+    if markup is None and frame != layout.frame_version():
+        markup = render("_pulse_frame.html", swapped=True, pulse=_same_again(version))
     status = UNCHANGED if markup is None else LAST_TIME if last else 200
     response = make_response(markup or "", status)
     now = current_runtime().clock.now()

@@ -1,21 +1,24 @@
-"""Workers: which queues have work, who takes it, and who has fallen silent."""
+"""System: which queues have work, who takes it, and who has fallen silent."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flask import redirect, request
+from werkzeug.wrappers import Response
+
 from ...queries.fleet import Fleet
-from ...runtime.runtime import current_runtime
 from .. import layout, page_data
 from ..authorization import require
+from ..endpoints import url_of
 from ..layout import Pulse, TemplateContext, render
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkersPage(TemplateContext):
+class SystemPage(TemplateContext):
     """command: what starts a worker."""
 
-    part: str = "squidmesh/_workers.html"
+    part: str = "squidmesh/_system.html"
     fleet: Fleet
     command: str | None
     pulse: Pulse
@@ -24,7 +27,7 @@ class WorkersPage(TemplateContext):
 def show() -> str:
     """The page."""
     require("list")
-    return render("workers.html", _content(page_data.fleet_now()))
+    return render("system.html", _content(page_data.fleet_now()))
 
 
 def refreshed(version: str) -> str | None:
@@ -36,9 +39,15 @@ def refreshed(version: str) -> str | None:
     return render("_pulse_fresh.html", _content(fleet), swapped=True)
 
 
-def _content(fleet: Fleet) -> WorkersPage:
-    return WorkersPage(
+def _content(fleet: Fleet) -> SystemPage:
+    return SystemPage(
         fleet=fleet,
-        command=current_runtime().executor.worker_command,
-        pulse=layout.pulse("workers", layout.version(fleet)),
+        command=layout.configured_command(),
+        pulse=layout.pulse("system", layout.version(fleet)),
     )
+
+
+def moved() -> Response:
+    """Lead from the page's former address to the one that it has."""
+    require("list")
+    return redirect(url_of(".system", request.args.to_dict()), page_data.PERMANENT)
