@@ -244,6 +244,31 @@ def test_the_hosts_session_takes_no_connection_of_the_parents_however_the_server
     assert shop.status(start(shop)) == "pending"
 
 
+@pytest.mark.parametrize("fork", [fork_without_a_word, fork_and_tell_the_child])
+def test_a_request_takes_no_connection_of_the_parents_even_past_the_session(
+    shop: Shop, fork: Callable[[], int]
+) -> None:
+    drivers: list[Any] = []
+
+    def view() -> str:
+        with shop.db.engine.connect() as connection:
+            drivers.append(connection.connection.driver_connection)
+        return ""
+
+    shop.app.add_url_rule("/", view_func=view)
+
+    def asked() -> Any:
+        assert shop.app.test_client().get("/").status_code == 200
+        return drivers[-1]
+
+    parents = asked()
+    assert asked() is parents
+
+    with child(lambda: iter([asked() is parents]), fork) as forked:
+        assert forked.turn() is False
+    assert asked() is parents
+
+
 @pytest.mark.rule("fork-anew")
 def test_claims_are_kept_in_a_process_that_was_forked_while_its_parent_kept_some(
     open_shop: Callable[..., Shop],
