@@ -97,11 +97,11 @@ class ReferenceClock:
     @property
     def is_fresh(self) -> bool:
         """Whether they were compared lately, and the machine's clock has not been set to another time since."""
-        compared = self._compared
+        compared, steady = self._compared, time.monotonic()
         return (
             compared is not None
-            and time.monotonic() - compared.moment < FRESH_SECONDS
-            and not _stepped(compared, self._machine())
+            and steady - compared.moment < FRESH_SECONDS
+            and not _stepped(compared, self._machine(), steady)
         )
 
     def now(self) -> datetime:
@@ -136,11 +136,11 @@ def _lag(compared: _Comparison | None, machine: datetime) -> timedelta:
     """How far the reference is ahead of the machine's clock, which shows this now."""
     if compared is None:
         return timedelta(0)
-    stepped = _stepped(compared, machine)
+    stepped = _stepped(compared, machine, time.monotonic())
     return compared.lag - timedelta(seconds=stepped) if stepped else compared.lag
 
 
-def _stepped(compared: _Comparison, machine: datetime) -> float:
+def _stepped(compared: _Comparison, machine: datetime, steady: float) -> float:
     """How many seconds the machine's clock was set forward since then; 0 where it only runs a little fast or slow."""
-    stepped = machine.timestamp() - time.monotonic() - compared.ahead
+    stepped = machine.timestamp() - steady - compared.ahead
     return 0.0 if -STEP_SECONDS <= stepped <= STEP_SECONDS else stepped

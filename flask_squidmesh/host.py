@@ -59,6 +59,8 @@ class HostApp:
     def session_here(self) -> Session | None:
         """The session of the present app context, where that is of this app and has used one."""
         sessions = self.app.extensions["sqlalchemy"].session
+        if not sessions.registry.registry:  # nobody has used one, which is quicker to see than whose context this is
+            return None
         try:
             if not sessions.registry.has():
                 return None

@@ -114,7 +114,9 @@ class Recorder:
             state = self._state_anew(connection, spec, run, claim, outcome)
             changes = decided(connection, state, _fact(claim, renamed(spec, claim.visit), outcome))
         onward = self._in_place(state, claim, changes, until)
-        return self.write(connection, state, changes, held=self._held(claim), onward=onward, known=[claim.visit])
+        return self.write(
+            connection, state, changes, held=self._held(claim, state.now), onward=onward, known=[claim.visit]
+        )
 
     def write(
         self,
@@ -264,15 +266,15 @@ class Recorder:
         handed = self._dispatcher.announce_work(intents(run, changes))
         if handed.left and self._dispatcher.enqueues_within():
             return None
-        batch = _batch(state, changes, handed, self._held(claim))
+        batch = _batch(state, changes, handed, self._held(claim, state.now))
         return _Draft(Recorded(run=run, changes=changes, handed=handed, onward=onward), batch)
 
-    def _held(self, claim: Claim) -> write_batch.HeldClaim:
+    def _held(self, claim: Claim, now: datetime) -> write_batch.HeldClaim:
         return write_batch.HeldClaim(
             dispatch_id=claim.dispatch_id,
             claim_id=claim.claim_id,
             step_run_id=claim.visit.id,
-            expires_at=self._database.from_now(self._claim_timeout),
+            expires_at=self._database.from_now(self._claim_timeout, now),
         )
 
     def _in_place(self, state: DecisionState, claim: Claim, changes: Changes, until: datetime | None) -> Claim | None:

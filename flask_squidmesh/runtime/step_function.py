@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from ..definition.binding import bind, needed_by, needed_keys
 from ..definition.context import CompensationContext, StepContext
-from ..definition.spec import Compensation, Parameter, RetryPolicy, StepSpec, WorkflowSpec
+from ..definition.spec import Compensation, StepSpec, WorkflowSpec
 from ..definition.state_expressions import render
 from ..definition.values import JsonObject, JsonValue, ValueNotJsonError, size_of, step_output
 from ..engine.adoption import entered_as, names_of
@@ -208,9 +208,7 @@ class StepPerformer:
         return outcome
 
     def _call(self, spec: WorkflowSpec, claim: Claim, state: RunState, step: StepSpec) -> Outcome:
-        assert step.function is not None
-        called = _Callee(function=step.function, parameters=step.parameters, retry=step.retry, key=step.output)
-        return self._invoke(spec, claim, state, called, self._context(claim, state))
+        return self._invoke(spec, claim, state, step, self._context(claim, state), key=step.output)
 
     def _compensate(self, spec: WorkflowSpec, claim: Claim, state: RunState, undo: Compensation | None) -> Outcome:
         if undo is None:
@@ -218,37 +216,47 @@ class StepPerformer:
                 LookupError(f"Step {claim.visit.step} no longer declares how it is undone."),
                 self._settings.max_payload_bytes,
             )
-        called = _Callee(function=undo.function, parameters=undo.parameters, retry=undo.retry)
         given, returned = self._undone(claim)
         context = CompensationContext(**vars(self._context(claim, state)), input=given, output=returned)
-        return self._invoke(spec, claim, state, called, context)
+        return self._invoke(spec, claim, state, undo, context)
 
     def _invoke(
-        self, spec: WorkflowSpec, claim: Claim, state: RunState, called: _Callee, context: StepContext
+        self,
+        spec: WorkflowSpec,
+        claim: Claim,
+        state: RunState,
+        declared: StepSpec | Compensation,
+        context: StepContext,
+        *,
+        key: str | None = None,
     ) -> Outcome:
-        """Bind, call and catch. The state is read before, because a database that is away is no failure of the step."""
-        seen = state.seen(claim, needed_by(called.parameters))
+        """Bind, call and catch. The state is read before, because a database that is away is no failure of the step.
+
+        key: under which the output is kept.
+        """
+        assert declared.function is not None
+        seen = state.seen(claim, needed_by(declared.parameters))
         try:
             model = _model(spec, claim)
             bound = bind(
-                called.parameters,
+                declared.parameters,
                 payload=claim.payload,
                 state=seen.state,
                 context=context,
                 payload_model=model,
                 disputed=seen.disputed,
             )
-            call = self._callable(called.function)
+            call = self._callable(declared.function)
         except Exception as exception:  # models and validators are the host's, and raise what they like
             return blocked_by(exception, self._settings.max_payload_bytes)
         self._began(claim)
         try:
             output = step_output(_called(call, bound.arguments))
             _check_size(output, self._settings.max_payload_bytes)
-            return StepCompleted(output={called.key: output} if called.key else output, input=bound.input)
+            return StepCompleted(output={key: output} if key else output, input=bound.input)
         except BaseException as exception:
             let_shutdown_through(exception)
-            failure = failure_of(exception, called.retry, self._settings.max_payload_bytes)
+            failure = failure_of(exception, declared.retry, self._settings.max_payload_bytes)
             return StepFailed(failure=failure, input=bound.input, cause=exception)
 
     def _began(self, claim: Claim) -> None:
@@ -314,16 +322,6 @@ class StepPerformer:
         with self._database.read() as connection:
             status = connection.scalar(sa.select(runs.c.status).where(runs.c.id == run_id))
         return status in ("cancelling", "cancelled")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Callee:
-    """A function of the host's, and under which key its output is kept."""
-
-    function: Callable[..., Any]
-    parameters: tuple[Parameter, ...]
-    retry: RetryPolicy
-    key: str | None = None
 
 
 def _called(call: Callable[..., Any], arguments: Mapping[str, object]) -> object:

@@ -279,7 +279,7 @@ class ErrorsTold:
         pass
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, DRIVERS):
+        if error is not None and isinstance(error, DRIVERS):
             raise told(error, self._sql) from error
 
 

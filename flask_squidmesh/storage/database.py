@@ -256,9 +256,11 @@ class Database:
         """The value of the parameter of `now_parameter`."""
         return self._clock.now() if self.dialect == "sqlite" else self._clock.offset
 
-    def from_now(self, later: timedelta) -> datetime | FromNow:
-        """The same as a value that `WriteBatch` writes."""
-        return self._clock.now() + later if self.dialect == "sqlite" else FromNow(self._clock.offset + later)
+    def from_now(self, later: timedelta, now: datetime | None = None) -> datetime | FromNow:
+        """The same as a value that `WriteBatch` writes. now: the clock's time, where it has just been asked for."""
+        if self.dialect == "sqlite":
+            return (now or self._clock.now()) + later
+        return FromNow(self._clock.offset + later)
 
     def ask(self, query: Prepared, given: Given) -> Rows:
         """The rows of one SELECT, in one round trip."""

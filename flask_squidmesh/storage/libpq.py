@@ -161,7 +161,8 @@ def _execute(
 ) -> list[PGresult]:
     statements = [*opening, *asked, *closing]
     results = _in_pipeline(driver, statements) if len(statements) > 1 and PIPELINES else _in_turn(driver, statements)
-    return results[len(opening) : len(opening) + len(asked)]
+    first = len(opening)
+    return results[first : first + len(asked)]
 
 
 def _in_turn(driver: Driver, statements: Sequence[Statement]) -> list[PGresult]:

@@ -82,12 +82,12 @@ class WriteBatch:
 
     def as_one(self) -> tuple[Prepared, Sequence[Any]]:
         """The statement and its values that all writes are on PostgreSQL; it answers how many rows the fence found."""
-        parts = self._parts.items()
-        shapes = tuple([shape if len(rows) == 1 else shape._replace(many=True) for shape, rows in parts])
-        statement, in_order = together(shapes, self._fenced, bool(self._notice))
+        shapes: list[StatementShape] = []
         given: list[Any] = []
-        for rows in self._parts.values():
-            given += rows[0] if len(rows) == 1 else map(list, zip(*rows, strict=True))
+        for shape, [row, *further] in self._parts.items():
+            shapes.append(shape._replace(many=True) if further else shape)
+            given += map(list, zip(row, *further, strict=True)) if further else row
+        statement, in_order = together(tuple(shapes), self._fenced, bool(self._notice))
         return statement, in_order([*given, *self._notice])
 
     def _one_by_one(self, connection: sa.Connection) -> bool:
