@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from math import inf
@@ -99,6 +99,7 @@ ASK_TIME = b"SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LOCK_WAIT_MS = 30_000
 BRIEF_LOCK_WAIT_MS = 300
+BEGINS_IN = "squidmesh_begins"
 
 
 def in_memory(url: sa.URL) -> bool:
@@ -116,7 +117,8 @@ def open_engine(host: sa.Engine) -> sa.Engine:
         return host
     engine = sa.create_engine(host.url, execution_options={compiled.OWN: True})
     sa.event.listen(engine, "connect", _prepare_sqlite)
-    sa.event.listen(engine, "begin", _begin_sqlite)
+    # Not as a listener to "begin", for which SQLAlchemy would look for all other listeners at each turn too.
+    engine.dialect.do_begin = partial(_begin_sqlite, engine.dialect)  # type: ignore[method-assign]
     return engine
 
 
@@ -129,8 +131,9 @@ def _prepare_sqlite(dbapi: sqlite3.Connection, _record: object) -> None:
         dbapi.execute(f"PRAGMA {pragma}")
 
 
-def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN " + connection.get_execution_options().get("sqlite_begin", "DEFERRED"))
+def _begin_sqlite(dialect: sa.Dialect, pooled: sa.PoolProxiedConnection) -> None:
+    with closing(pooled.cursor()) as cursor:
+        dialect.do_execute(cursor, f"BEGIN {pooled.info.pop(BEGINS_IN, 'DEFERRED')}", ())
 
 
 def _is_sound(driver: Driver) -> bool:
@@ -538,7 +541,8 @@ class Database:
         if blocked_by_host:
             raw.execute(f"PRAGMA busy_timeout={BRIEF_LOCK_WAIT_MS}")
         try:
-            connection.execution_options(sqlite_begin="IMMEDIATE").begin()
+            connection.connection.info[BEGINS_IN] = "IMMEDIATE"
+            connection.begin()
         except sa.exc.OperationalError as error:
             if blocked_by_host and "locked" in str(error.orig):
                 raise ConflictError(_PASS_SESSION) from error
