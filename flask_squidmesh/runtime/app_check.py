@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
@@ -16,7 +16,7 @@ from ..errors import PayloadError
 from ..executor import Executor
 from ..host import HostApp
 from ..storage import migrations
-from ..storage.connections import Driver, server_of
+from ..storage.connections import driver_of, server_of
 from ..storage.database import Database
 from ..storage.outages import reason_of, refuses_transactions
 from ..storage.retained_rows import runs_per_day, table_sizes
@@ -141,7 +141,7 @@ class AppCheck:
         if self._database.dialect != "postgresql":
             return
         with self._database.engine.connect() as connection:
-            driver = cast(Driver, connection.connection.driver_connection)
+            driver = driver_of(connection.connection)
             direct, prepares = server_of(connection.connection).direct, driver.prepare_threshold is not None
         if not direct:
             waking = f"workers are not woken, and look for work every {self._settings.poll_interval:g} s"

@@ -23,6 +23,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import NullType, TypeEngine
 
 from ..definition.values import JsonValue
+from .connections import driver_of
 from .outages import DRIVERS, told
 from .tables import OwnJson, Timestamp
 
@@ -246,9 +247,9 @@ class Prepared:
         """A cursor of the driver's, or a result of SQLAlchemy's, to be closed."""
         if not is_open(connection):
             return closing(connection.execute(self._statement, self._named(values), execution_options=_COUNTED))
-        driver: Any = connection.connection.driver_connection
-        dialect = connection.dialect
-        cursor: Any = psycopg.RawCursor(driver) if dialect.name == "postgresql" else driver.cursor()
+        pooled, dialect = connection.connection, connection.dialect
+        on_postgresql = dialect.name == "postgresql"
+        cursor: Any = psycopg.RawCursor(driver_of(pooled)) if on_postgresql else pooled.cursor()
         try:
             with ErrorsTold(self.sql):
                 dialect.do_execute(cursor, self.sql, self._changed(values))

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import unquote
 
 import psycopg
@@ -46,6 +46,13 @@ class Server:
     direct: bool | None
 
 
+def driver_of(pooled: sa.PoolProxiedConnection) -> Driver:
+    """The connection of psycopg's that this one of the pool stands for."""
+    driver: Driver | None = pooled.driver_connection
+    assert driver is not None
+    return driver
+
+
 def server_of(pooled: sa.PoolProxiedConnection) -> Server:
     """What is behind this connection; it is asked once. A pooler is known by the process number that it makes up.
 
@@ -54,7 +61,7 @@ def server_of(pooled: sa.PoolProxiedConnection) -> Server:
     known: Server | None = pooled.info.get(_KNOWN_IN)
     if known is not None and known.direct is not None:
         return known
-    driver = cast(Driver, pooled.driver_connection)
+    driver = driver_of(pooled)
     within = driver.pgconn.transaction_status != TransactionStatus.IDLE
     if known is None or not within:
         isolation, *pid = _answers(driver, _ASK_ISOLATION if within else _ASK_BOTH)
@@ -76,7 +83,7 @@ def _answers(driver: Driver, asked: bytes) -> list[str]:
 
 def begins_read_committed(pooled: sa.PoolProxiedConnection) -> bool:
     """Whether transactions that psycopg begins on the connection are READ COMMITTED by themselves."""
-    level = cast(Driver, pooled.driver_connection).isolation_level
+    level = driver_of(pooled).isolation_level
     if level is None:
         return server_of(pooled).isolation == LEVEL
     return level == IsolationLevel.READ_COMMITTED
@@ -89,7 +96,7 @@ def read_committed(connection: sa.Connection) -> Iterator[None]:
 
     Raises ConfigurationError where a listener of the host's has begun a transaction that cannot be.
     """
-    driver = cast(Driver, connection.connection.driver_connection)
+    driver = driver_of(connection.connection)
     if driver.pgconn.transaction_status != TransactionStatus.IDLE:
         _set_within(driver)
         yield

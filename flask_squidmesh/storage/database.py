@@ -22,7 +22,16 @@ from ..clock import Clock, ReferenceClock
 from ..errors import ConfigurationError, ConflictError, SchemaError
 from . import compiled
 from .compiled import Asked, Dialect, Given, Prepared, Rows
-from .connections import AnySession, Driver, Gate, after_commit, begins_read_committed, is_of_parent, read_committed
+from .connections import (
+    AnySession,
+    Driver,
+    Gate,
+    after_commit,
+    begins_read_committed,
+    driver_of,
+    is_of_parent,
+    read_committed,
+)
 from .exchange import Deciding, DirectExchange, Exchange, OrdinaryExchange
 from .libpq import PIPELINES
 from .outages import DRIVERS, means_outage, reason_of, told
@@ -416,7 +425,7 @@ class Database:
     def _keep_time(self, pooled: sa.PoolProxiedConnection) -> None:
         """Compare the clocks where that was not done for a while, with a statement beside the caller's."""
         if self.dialect == "postgresql" and not self._clock.is_fresh:
-            driver = cast(Driver, pooled.driver_connection)
+            driver = driver_of(pooled)
             self._clock.compare(lambda: time_of(driver))
 
     def dispose(self) -> None:
@@ -445,7 +454,7 @@ class Database:
             return use(self._ordinary)
         with watched:
             pooled = engine.raw_connection()
-            driver = cast(Driver, pooled.driver_connection)
+            driver = driver_of(pooled)
             if compiled.passes_driver_by(driver):
                 pooled.close()
                 return use(self._ordinary)
@@ -522,7 +531,7 @@ class Database:
             return None
         if connection.engine.pool is not self.engine.pool:
             return None
-        driver = cast(Driver, connection.connection.driver_connection)
+        driver = driver_of(connection.connection)
         well = driver.pgconn.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS)
         return connection if well and begins_read_committed(connection.connection) else None
 
@@ -588,7 +597,7 @@ def _leaving_what_is_lost(connection: sa.Connection) -> Iterator[None]:
 def _left_sound(engine: sa.Engine, pooled: sa.PoolProxiedConnection, error: BaseException) -> None:
     """Roll back, or throw the connection away; where it is gone so are probably those that are as old, as SQLAlchemy
     assumes too."""
-    driver = cast(Driver, pooled.driver_connection)
+    driver = driver_of(pooled)
     if driver.closed:
         engine.pool._invalidate(pooled, error)
     elif _is_sound(driver):

@@ -10,7 +10,7 @@ import secrets
 from collections import Counter
 from collections.abc import Generator, Sequence
 from itertools import count
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import sqlalchemy as sa
 from psycopg import generators, pq
@@ -19,7 +19,7 @@ from psycopg.errors import FeatureNotSupported, InvalidSqlStatementName, error_f
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from .connections import LEVEL, SET_LEVEL, Driver, server_of
+from .connections import LEVEL, SET_LEVEL, Driver, driver_of, server_of
 
 # Lists, because psycopg's compiled implementation took no other sequence before 3.3.
 Values = list[bytes | None]
@@ -45,7 +45,7 @@ def send(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult
     sql: has `$1`, `$2`, ... for the values, which are text in UTF-8. Raises what psycopg raises. Where the host has
     begun a transaction on the connection, with a listener to its pool, the statement ends it.
     """
-    driver = cast(Driver, pooled.driver_connection)
+    driver = driver_of(pooled)
     if _is_within(driver):
         [result] = _exchange(pooled, driver, [(sql, values)], [SET], [COMMIT])
     elif server_of(pooled).isolation == LEVEL:
@@ -57,19 +57,19 @@ def send(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult
 
 def begin(pooled: sa.PoolProxiedConnection, asked: Sequence[tuple[str, Values]]) -> list[PGresult]:
     """Begin a transaction and send its first statements, in one round trip."""
-    driver = cast(Driver, pooled.driver_connection)
+    driver = driver_of(pooled)
     return _exchange(pooled, driver, asked, [SET] if _is_within(driver) else [BEGIN], again=True)
 
 
 def commit(pooled: sa.PoolProxiedConnection, sql: str, values: Values) -> PGresult:
     """Send a transaction's last statement and commit, in one round trip."""
-    [result] = _exchange(pooled, cast(Driver, pooled.driver_connection), [(sql, values)], closing=[COMMIT])
+    [result] = _exchange(pooled, driver_of(pooled), [(sql, values)], closing=[COMMIT])
     return result
 
 
 def rows(pooled: sa.PoolProxiedConnection, result: PGresult) -> list[list[Any]]:
     """The rows of a result as psycopg loads them."""
-    transformer = Transformer(cast(Driver, pooled.driver_connection))
+    transformer = Transformer(driver_of(pooled))
     transformer.set_pgresult(result)
     return transformer.load_rows(0, result.ntuples, list)
 
