@@ -21,6 +21,7 @@ from ..executor import Executor, Metadata, Notice, Payload, Wake
 from ..storage.database import Database
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..storage.tables import dispatches, runs, step_runs
+from .backoff import doubled
 from .outcomes import let_ctrl_c_through, log_error, safely, storable, told, type_name
 from .signal_publisher import SignalledRun, SignalPublisher, signalled
 from .waking import WakeSignal
@@ -222,8 +223,8 @@ class Dispatcher:
         mine = _unclaimed(run_id, steps)
         with self._database.write() as connection:
             tries: int = connection.scalar(sa.select(sa.func.max(dispatches.c.hand_overs)).where(mine)) or 0
-            before = tries - 1 if counted else tries
-            after = min(FIRST_RETRY * 2 ** max(0, min(before, 10)), LONGEST_RETRY)
+            before = max(tries - 1, 0) if counted else tries
+            after = doubled(FIRST_RETRY, before, longest=LONGEST_RETRY)
             connection.execute(
                 sa.update(dispatches)
                 .where(mine)

@@ -11,6 +11,7 @@ from ..storage import queues, work_queue
 from ..storage.database import Database
 from ..storage.tables import dispatches
 from ..storage.work_queue import Work
+from .backoff import doubled
 from .claimer import Claimer, one_a_run
 from .dispatcher import Dispatcher, Intent
 from .recorder import Recorded, Recorder
@@ -67,7 +68,7 @@ class Relay:
         with self._database.write() as connection:
             untaken = queues.to_hand_over_again(connection, self._database, limit=BATCH)
             for row in untaken:
-                interval = min(FIRST_INTERVAL * 2 ** min(row.hand_overs, 10), LONGEST_INTERVAL)
+                interval = doubled(FIRST_INTERVAL, row.hand_overs, longest=LONGEST_INTERVAL)
                 connection.execute(
                     sa.update(dispatches)
                     .where(dispatches.c.id == row.id)

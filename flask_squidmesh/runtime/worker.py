@@ -19,6 +19,7 @@ from ..config import Config
 from ..storage import work_queue
 from ..storage.database import Database
 from ..storage.work_queue import Claim
+from .backoff import doubled
 from .claimer import Claimer
 from .deliveries import Deliverer
 from .maintenance.upkeep import Maintenance
@@ -172,7 +173,7 @@ class Worker:
 
         looked: in vain, so that what is due already is not to be had for a moment, because others are at its run.
         """
-        wait = min(SHORTEST_WAIT_SECONDS * 2 ** min(self._in_vain, 10), OUTAGE_SECONDS)
+        wait = doubled(SHORTEST_WAIT_SECONDS, self._in_vain, longest=OUTAGE_SECONDS)
         on_postgresql = self._database.dialect == "postgresql"
         poll = self._settings.poll_interval
         notified = on_postgresql and self._watch is not None and self._watch.hears

@@ -16,6 +16,7 @@ from ...clock import Clock
 from ...storage.database import Database
 from ..bulk_jobs import BulkRunner
 from ..claim_renewal import ClaimKeeper
+from ..lost_claims import LOOKS_FOR_LOST
 from ..outcomes import let_ctrl_c_through, type_name
 from ..relay import Relay
 from ..scheduler import Scheduler
@@ -25,8 +26,6 @@ from .pruning import Retention
 LONGEST_INTERVAL_SECONDS = 15.0
 BULK_SECONDS = 5.0
 UPKEEP = "upkeep"
-TAKEOVER_LOOKS = 10
-"""Within a claim timeout, for an executor whose workers do not look into the database by themselves."""
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -112,7 +111,7 @@ class Maintenance:
         the executor's workers do not look into the database by themselves."""
         until, timeout = time.monotonic() + seconds, self._claim_timeout
         while (left := until - time.monotonic()) > 0:
-            if self._ended.wait(left if self._looks_itself else min(left, timeout / TAKEOVER_LOOKS)):
+            if self._ended.wait(left if self._looks_itself else min(left, timeout / LOOKS_FOR_LOST)):
                 return True
             if not self._looks_itself:
                 self._attend(self._take_over)
