@@ -73,7 +73,12 @@ a = Approval(); b = Step(f); flow = [a >> b]
 a = Step(f); b = Step(f); flow = [a >> b >> a]
 a = Step(f); b = Step(f); c = Step(f); flow = [a >> b]
 a = Step(f); flow = [a >> "end"]
+a = Step(f); b = Step(f); flow = [a >> End("shipped") >> b]
 a = Wait(5); b = Step(f); flow = [a.on_error >> b]
+a = Decision(options=("yes",)); b = Step(f); flow = [a >> b]
+a = Decision(options=("yes",)); b = Step(f); flow = [a.on("yes") >> b, a.on("no") >> b]
+a = Pause(); b = Step(f); flow = [a >> b, a.on_timeout >> b]
+a = Pause(within=3600, remind=7200)
 a = Step(f); b = a
 version = Step(f)
 start = None; a = Step(f)

@@ -95,6 +95,8 @@ def _restless_loops(steps: Mapping[str, StepSpec]) -> Iterator[str]:
 
 def _never_before(steps: Mapping[str, StepSpec]) -> Iterator[str]:
     """Decisions whose people are kept out of one that comes before them, which would keep out nobody."""
+    if not any(step.not_by for step in steps.values()):
+        return
     order = precedence({name: step.targets for name, step in steps.items()})
     for name, step in steps.items():
         for other in step.not_by:

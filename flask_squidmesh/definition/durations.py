@@ -22,4 +22,6 @@ def read_duration(value: object) -> timedelta | None:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether the value is a finite number; True and False are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)

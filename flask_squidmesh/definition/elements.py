@@ -190,7 +190,8 @@ def _test(path: object, equals: object, greater_than: object, less_than: object)
 class End:
     """The end of a run, behind an arrow: the run completes, and says how: `tell >> End("rejected")`.
 
-    outcome: the word for it, which `Run.outcome` has and lists show and filter. compensate: undo what completed.
+    outcome: the word for it, which `Run.outcome` has and lists show and filter: at most 40 letters, digits, underscores
+    and hyphens, and no status of a run. compensate: undo what completed.
     """
 
     outcome: str
@@ -312,8 +313,8 @@ class Log(StepElement):
 class Escalate:
     """Whose a wait becomes when nobody has ended it in time.
 
-    after: a timedelta or seconds from when it was opened. assignee: takes the place of whose it was. groups: join those
-    whose it is. Both are as those of the step.
+    after: a timedelta or seconds from when it was opened, less than `within=`. assignee: takes the place of whose it
+    was. groups: join those whose it is. Both are as those of the step, and at least one of them is there.
     """
 
     after: timedelta | float
@@ -339,8 +340,8 @@ class Deadline:
 class Option:
     """One answer to a `Decision`.
 
-    name: the word for it, which `.on(name)` and `decide_run` take. form: the pydantic model of what is asked with it.
-    comment_required: whether whoever takes it has to say why.
+    name: the word for it, which `.on(name)` and `decide_run` take: a plain name of at most 60 characters. form: the
+    pydantic model of what is asked with it. comment_required: whether whoever takes it has to say why.
     """
 
     name: str
@@ -357,8 +358,8 @@ class ManualStep(StepElement):
     permission: what the dashboard asks the host's access callback for.
     within: when it is due, as a timedelta or seconds from when it was opened, or the path of a value of the state that
     says when, as `Wait(until=...)`. Without a route `.on_timeout` nothing happens then but that people are told.
-    remind: when to remind whoever has to answer, as a timedelta or seconds from then, or several. escalate: whose it
-    becomes when it stays open, as one or several Escalate.
+    remind: when to remind whoever has to answer, as a timedelta or seconds from when it was opened, or several, each
+    less than `within=`. escalate: whose it becomes when it stays open, as one or several Escalate.
     assignee: the id of the person whose it is, groups: the groups whose it is, as text that may hold paths into the
     state in braces: `assignee="{manager_id}"`. On the pages only these may answer, and who has the right `assign`.
     """

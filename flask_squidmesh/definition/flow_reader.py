@@ -234,9 +234,9 @@ class _RouteReader:
                 f"only a Decision or an Approval has options, and {name} is declared as {declared}; write {name} >> ..."
             )
         known = option_names(self.source)
-        if option in known:
+        if isinstance(option, str) and option in known:
             return None
-        return f"{name} has no option {option!r}; it has {', '.join(map(str, known)) or 'none'}"
+        return f"{name} has no option {option!r}; it has {', '.join(known) or 'none'}"
 
     def _any_option(self) -> str:
         known = option_names(self.source) if isinstance(self.source, Decision) else ()

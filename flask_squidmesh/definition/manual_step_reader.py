@@ -24,12 +24,11 @@ RESERVED_OPTIONS: Final = frozenset(
 )
 
 
-def option_names(decision: Decision) -> tuple[object, ...]:
-    """What the options are called, whether they can be or not."""
-    options = decision.options
-    if not isinstance(options, (list, tuple)):
-        return ()
-    return tuple(each.name if isinstance(each, Option) else each for each in options)
+def option_names(decision: Decision) -> tuple[str, ...]:
+    """What the options are called, whether they can be called so or not."""
+    options = decision.options if isinstance(decision.options, (list, tuple)) else ()
+    names = (each.name if isinstance(each, Option) else each for each in options)
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def not_by_problems(steps: Mapping[str, StepSpec]) -> Iterator[str]:
@@ -200,8 +199,9 @@ class _AnswerReader(StepReader):
         return tuple(found.values())
 
     def _is_name(self, name: object) -> bool:
-        is_word = isinstance(name, str) and name.isidentifier() and len(name) <= LONGEST_OPTION
-        return is_word and name not in RESERVED_OPTIONS
+        if not isinstance(name, str) or name in RESERVED_OPTIONS:
+            return False
+        return name.isidentifier() and len(name) <= LONGEST_OPTION
 
     def _refuse(self, name: object) -> None:
         if isinstance(name, str) and name in RESERVED_OPTIONS:

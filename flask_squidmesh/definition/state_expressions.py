@@ -9,7 +9,7 @@ from string import Formatter
 from typing import Final
 
 from .spec import Condition, Path, Route
-from .values import JsonObject, kind
+from .values import JsonObject, fault, is_storable, kind
 
 MISSING: Final = object()
 
@@ -19,7 +19,7 @@ def parse(path: object) -> Path | None:
     parts = tuple(path.split(".")) if isinstance(path, str) else path
     if not isinstance(parts, (tuple, list)) or not parts:
         return None
-    return tuple(parts) if all(isinstance(part, str) and part.strip() for part in parts) else None
+    return tuple(parts) if all(isinstance(part, str) and part.strip() and is_storable(part) for part in parts) else None
 
 
 def lookup(state: JsonObject, path: Path) -> object:
@@ -116,6 +116,8 @@ def people_problems(template: object) -> list[str]:
     """What is wrong with text that names a person or a group, with paths in braces; empty if nothing is."""
     if not isinstance(template, str) or not template.strip():
         return [f"must be non-empty text, found {template!r}"]
+    if unstorable := fault(template):
+        return [f"cannot be stored: {unstorable}"]
     try:
         fields = list(Formatter().parse(template))
     except ValueError as error:
@@ -145,6 +147,8 @@ def problems(template: object) -> list[str]:
     """What is wrong with a template, one clause each; empty if nothing is."""
     if not isinstance(template, str) or not template.strip():
         return [f"must be non-empty text, found {template!r}"]
+    if unstorable := fault(template):
+        return [f"cannot be stored: {unstorable}"]
     try:
         fields = list(Formatter().parse(template))
     except ValueError as error:

@@ -280,6 +280,13 @@ STEPS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"assignee": "x" * 10_000},
         ("the assignee has 10,000 characters; write at most 200",),
     ),
+    "people that no database stores": (
+        {"assignee": "a\0", "groups": ("\ud800",)},
+        (
+            "the assignee cannot be stored: text must not hold the character U+0000",
+            "the group '\\ud800' of groups= cannot be stored: text must not hold a lone surrogate",
+        ),
+    ),
     "one text for groups": (
         {"groups": "finance"},
         ("groups='finance' must be a tuple of names; write groups=(\"finance\",)",),
@@ -296,6 +303,10 @@ STEPS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "within": (
         {"within": 0},
         ("within=0 must be a positive time of at most 100 years; write within=timedelta(hours=4)",),
+    ),
+    "endless within": (
+        {"within": 10**400},
+        (f"within={10**400} must be a positive time of at most 100 years; write within=timedelta(hours=4)",),
     ),
     "path of within": (
         {"within": "order..due"},
@@ -384,8 +395,38 @@ WAITS: dict[str, tuple[Wait, str]] = {
         Wait(3, until="order.ship_on"),
         "has a duration and until=, and only one can say when it is over; leave out one of the two",
     ),
+    "path that no database stores": (
+        Wait(until="a\0"),
+        "until='a\\x00' is no path; write names joined by dots, as until=\"order.ship_on\"",
+    ),
     "no path": (Wait(until="a..b"), "until='a..b' is no path; write names joined by dots, as until=\"order.ship_on\""),
 }
+
+
+class Odd:
+    """What cannot be compared or hashed."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("no")
+
+    def __repr__(self) -> str:
+        return "odd"
+
+
+@pytest.mark.rule("declaring-all-at-once")
+def test_whatever_stands_in_place_of_an_option_is_told() -> None:
+    review, odd = Decision(options=(Option(Odd()), Odd(), "yes")), Odd()  # type: ignore[arg-type]
+    flow = [review.on("yes") >> End("yes"), review.on(odd) >> End("no")]  # type: ignore[arg-type]
+    is_no_name = (
+        "step review: the option odd is no name; write letters, digits and underscores, at most 60, "
+        'as options=("approve", "ask_back")'
+    )
+    assert problems_of({"review": review, "flow": flow}) == (
+        is_no_name,
+        "transition review.on(odd) >> End('no'): review has no option odd; it has yes",
+    )
 
 
 @pytest.mark.rule("declaring-steps")
@@ -662,6 +703,14 @@ ENDS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 @pytest.mark.parametrize(("body", "expected"), ENDS.values(), ids=ENDS)
 def test_rules_of_an_end(body: dict[str, Any], expected: tuple[str, ...]) -> None:
     assert problems_of(body) == expected
+
+
+def test_options_and_time_outs_belong_to_a_flow() -> None:
+    first = Decision(options=("go",), within=HOUR, after=[])
+    body = {"first": first, "b": Step(work), "flow": [first.on("go") >> End("gone"), first.on_timeout >> End("late")]}
+    assert problems_of(body)[0] == (
+        "it has both flow and after= (step first); write flow = [...], or after= at each step, not both"
+    )
 
 
 DEADLINES: dict[str, tuple[Any, tuple[str, ...]]] = {

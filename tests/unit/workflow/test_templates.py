@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_squidmesh.definition.state_expressions import names, problems, render
+from flask_squidmesh.definition.state_expressions import names, paths, people_problems, problems, render
 
 
 class Strange:
@@ -42,6 +42,22 @@ def test_a_long_text_is_cut() -> None:
 
 def test_names() -> None:
     assert names("{a} {{b}} {c}{a}") == {"a", "c"}
+
+
+def test_names_of_people_are_paths() -> None:
+    assert paths("{a.b} {{c}} {d}{a.b}") == (("a", "b"), ("d",))
+    assert people_problems("{a.b} {{c}} {d}") == []
+
+
+def test_a_text_that_cannot_be_stored_is_refused() -> None:
+    refused = ["cannot be stored: text must not hold the character U+0000"]
+    assert problems("Order \0 {a}") == people_problems("\0") == refused
+
+
+@given(st.text())
+def test_what_names_people_without_problems_can_be_read(template: str) -> None:
+    if not people_problems(template):
+        assert all(all(part.isidentifier() for part in path) for path in paths(template))
 
 
 @given(st.text())
