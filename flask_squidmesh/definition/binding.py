@@ -220,6 +220,19 @@ def needed_keys(step: StepSpec) -> frozenset[str] | None:
     return names(template) if template else frozenset()
 
 
+def opening_keys(step: StepSpec) -> frozenset[str]:
+    """The top-level names of the state that a step reads when its wait opens; none of a step that does not wait."""
+    people = [step.assignee, *step.groups]
+    for each in step.escalate:
+        people += [each.assignee, *each.groups]
+    forms = [option.form for option in step.options if option.form is not None]
+    fields = {name: step.form_input.get(name, (name,)) for form in forms for name in form.model_fields}
+    paths = [path for path in (step.within_at, step.until, *fields.values()) if path]
+    texts = [text for text in (step.prompt, *people) if text]
+    found = {name.partition(".")[0] for text in texts for name in names(text)}
+    return frozenset(found.union(path[0] for path in paths))
+
+
 def needed_by(parameters: Iterable[Parameter]) -> frozenset[str] | None:
     """The top-level names of the state that these parameters read; None where one takes everything."""
     paths = [parameter.path for parameter in parameters if parameter.source == "state"]

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..errors import DefinitionError
 from . import values
+from .binding import opening_keys
 from .class_body import Body, Settings, read_body, read_deadline, read_settings
 from .definition_checks import availability_problems, dependency_problems, flow_problems, unreachable
 from .element_reader import read_dependencies, read_steps, read_triggers
@@ -188,5 +189,6 @@ def _spec(
         steps=steps,
         entry=entry,
         max_visits=settings.max_visits,
+        opening_keys={name: keys for name, step in steps.items() if (keys := opening_keys(step))},
         fingerprint=fingerprint(style, entry, steps, settings.deadline),
     )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, date, datetime, tzinfo
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -28,6 +28,19 @@ CHANGED: Final = (
 )
 
 Place = tuple[int | str, ...]
+
+
+class _Taken(NamedTuple):
+    """What takes data. what: the data, where: what it is for, as errors call them."""
+
+    what: str
+    where: str
+    model: type[BaseModel] | None
+    timezone: str | None = None
+
+
+def _taken_by(trigger: TriggerSpec) -> _Taken:
+    return _Taken("The payload", f"trigger {trigger.name}", trigger.model, trigger.timezone)
 
 
 def changes_when_read(model: type[BaseModel], instance: BaseModel, stored: JsonObject) -> dict[str, str]:
@@ -112,22 +125,58 @@ def validate(
     payload: a mapping, an instance of the trigger's model, or None for an empty one. window: the cron window that
     `scheduled_day` names; now: the time for it where there is no window. Raises PayloadError.
     """
-    found = _mapping(trigger, payload)
+    taken = _taken_by(trigger)
+    found = _mapping(taken, payload)
     if trigger.model is None:
-        _refuse(trigger, unknown=sorted(map(str, found)))
+        _refuse(taken, unknown=sorted(map(str, found)))
         return {}
     unknown = sorted(_unknown(trigger.model, found, ""))
-    with _schedule(trigger, window or now):
+    with _schedule(taken, window or now):
         try:
             instance = payload if isinstance(payload, trigger.model) else _build(trigger.model, found)
         except ValidationError as error:
-            _refuse(trigger, unknown=unknown, error=error)
+            _refuse(taken, unknown=unknown, error=error)
             raise
-        _refuse(trigger, unknown=unknown)
-        stored = _resolved(trigger, instance)
+        _refuse(taken, unknown=unknown)
+        stored = _resolved(taken, instance)
         if changed := changes_when_read(trigger.model, instance, stored):
-            _refuse(trigger, unknown=[], changed=changed)
+            _refuse(taken, unknown=[], changed=changed)
     return stored
+
+
+def validate_answer(
+    where: str, model: type[BaseModel] | None, answer: object, values: JsonObject = MappingProxyType({})
+) -> dict[str, JsonValue]:
+    """What a person filled into a form, as JSON data, with what its fields began with where they left it.
+
+    where: what the form is for, as errors call it. model: None where there is no form. answer: a mapping, an instance
+    of the model, or None for nothing. Raises PayloadError.
+    """
+    taken = _Taken("The answer", where, model)
+    found = _mapping(taken, answer)
+    if model is None:
+        _refuse(taken, unknown=sorted(map(str, found)))
+        return {}
+    if isinstance(answer, model):
+        found = {name: getattr(answer, name) for name in answer.model_fields_set}
+    unknown = sorted(_unknown(model, found, ""))
+    try:
+        given = {name: to_json(value) for name, value in found.items() if isinstance(name, str)}
+    except ValueNotJsonError as error:
+        raise PayloadError(f"The answer does not fit {where}: {error}", invalid_types={_WHOLE: str(error)}) from error
+    names = _names(model)
+    answered = {names.get(name, name) for name in given}
+    kept = {name: value for name, value in values.items() if name not in answered and name in model.model_fields}
+    try:
+        instance = model.model_validate_json(json.dumps({**kept, **given}), by_alias=True, by_name=True)
+    except ValidationError as error:
+        _refuse(taken, unknown=unknown, error=error)
+        raise
+    except Exception as raised:  # validators are the host's, and raise what they like
+        text = f"reading it raised {type(raised).__name__}"
+        raise PayloadError(f"The answer does not fit {where}: {text}.", invalid_types={_WHOLE: text}) from raised
+    _refuse(taken, unknown=unknown)
+    return _resolved(taken, instance)
 
 
 def validate_again(
@@ -138,16 +187,16 @@ def validate_again(
     What is stored stays as it is. window, now: as for `validate`. Raises PayloadError where the model, as it is now,
     does not take the payload.
     """
-    model = trigger.model
+    model, taken = trigger.model, _taken_by(trigger)
     if model is None:
         return dict(stored)
     given = {key: value for key, value in stored.items() if key not in model.model_computed_fields}
     try:
-        with _schedule(trigger, window or now):
+        with _schedule(taken, window or now):
             instance = model.model_validate_json(json.dumps(given), by_alias=True, by_name=True)
-        return {**_resolved(trigger, instance), **stored}
+        return {**_resolved(taken, instance), **stored}
     except ValidationError as error:
-        _refuse(trigger, unknown=[], error=error)
+        _refuse(taken, unknown=[], error=error)
         raise
     except PayloadError:
         raise
@@ -165,23 +214,21 @@ def without_generated(trigger: TriggerSpec, payload: object, resolved: JsonObjec
         given = payload.model_fields_set
     else:
         names = _names(trigger.model)
-        given = {names[key] for key in _mapping(trigger, payload) if key in names}
+        given = {names[key] for key in _mapping(_taken_by(trigger), payload) if key in names}
     made = {name for name, each in trigger.model.model_fields.items() if each.default_factory is not None}
     left_out = made - given | trigger.model.model_computed_fields.keys()
     return {key: value for key, value in resolved.items() if key not in left_out}
 
 
-def _mapping(trigger: TriggerSpec, payload: object) -> Mapping[Any, object]:
+def _mapping(taken: _Taken, payload: object) -> Mapping[Any, object]:
     if payload is None:
         return {}
     if isinstance(payload, BaseModel):
-        return {} if trigger.model and isinstance(payload, trigger.model) else payload.model_dump()
+        return {} if taken.model and isinstance(payload, taken.model) else payload.model_dump()
     if isinstance(payload, Mapping):
         return payload
-    text = f"must be a mapping or an instance of {trigger.model.__name__}" if trigger.model else "must be empty"
-    raise PayloadError(
-        f"The payload of trigger {trigger.name} {text}, found {kind(payload)}.", invalid_types={_WHOLE: text}
-    )
+    text = f"must be a mapping or an instance of {taken.model.__name__}" if taken.model else "must be empty"
+    raise PayloadError(f"{taken.what} of {taken.where} {text}, found {kind(payload)}.", invalid_types={_WHOLE: text})
 
 
 def _build(model: type[BaseModel], payload: Mapping[object, object]) -> BaseModel:
@@ -190,8 +237,8 @@ def _build(model: type[BaseModel], payload: Mapping[object, object]) -> BaseMode
 
 
 @contextmanager
-def _schedule(trigger: TriggerSpec, moment: datetime | None) -> Iterator[None]:
-    place = zone(trigger.timezone) if trigger.timezone else UTC
+def _schedule(taken: _Taken, moment: datetime | None) -> Iterator[None]:
+    place = zone(taken.timezone) if taken.timezone else UTC
     token = _scheduled.set((moment or SystemClock().now(), place))
     try:
         yield
@@ -233,33 +280,33 @@ def _nested(annotation: object) -> type[BaseModel] | None:
 
 
 def _refuse(
-    trigger: TriggerSpec,
+    taken: _Taken,
     *,
     unknown: list[str],
     error: ValidationError | None = None,
     changed: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    missing, invalid = _sorted_out(trigger, error, unknown) if error and trigger.model else ([], dict(changed))
+    missing, invalid = _sorted_out(taken, error, unknown) if error and taken.model else ([], dict(changed))
     if not (missing or unknown or invalid):
         return
     clauses = [f"missing {', '.join(missing)}"] if missing else []
     clauses += [f"unknown {', '.join(unknown)}"] if unknown else []
     clauses += [f"{name}: {text}" for name, text in invalid.items()]
     raise PayloadError(
-        f"The payload does not fit trigger {trigger.name}, which takes {_expected(trigger)}: {'; '.join(clauses)}.",
+        f"{taken.what} does not fit {taken.where}, which takes {_expected(taken)}: {'; '.join(clauses)}.",
         missing_fields=missing,
         unknown_fields=unknown,
         invalid_types=invalid,
     )
 
 
-def _expected(trigger: TriggerSpec) -> str:
-    return ", ".join(trigger.model.model_fields) if trigger.model else "no payload"
+def _expected(taken: _Taken) -> str:
+    return ", ".join(taken.model.model_fields) if taken.model else f"no {taken.what.split()[-1]}"
 
 
-def _sorted_out(trigger: TriggerSpec, error: ValidationError, unknown: list[str]) -> tuple[list[str], dict[str, str]]:
-    assert trigger.model is not None
-    names = _names(trigger.model)
+def _sorted_out(taken: _Taken, error: ValidationError, unknown: list[str]) -> tuple[list[str], dict[str, str]]:
+    assert taken.model is not None
+    names = _names(taken.model)
     missing: set[str] = set()
     invalid: dict[str, list[str]] = {}
     for each in error.errors(include_url=False, include_context=False):
@@ -270,7 +317,7 @@ def _sorted_out(trigger: TriggerSpec, error: ValidationError, unknown: list[str]
             unknown[:] = sorted({*unknown, _dotted(each)})
         else:
             invalid.setdefault(name, []).append(sentence(each, skip=1))
-    ordered = [name for name in trigger.model.model_fields if name in missing]
+    ordered = [name for name in taken.model.model_fields if name in missing]
     return ordered, {name: "; ".join(texts) for name, texts in invalid.items()}
 
 
@@ -278,14 +325,14 @@ def _dotted(error: ErrorDetails) -> str:
     return ".".join(map(str, error["loc"]))
 
 
-def _resolved(trigger: TriggerSpec, instance: BaseModel) -> dict[str, JsonValue]:
+def _resolved(taken: _Taken, instance: BaseModel) -> dict[str, JsonValue]:
     try:
         plain = to_json(instance)
     except ValueNotJsonError as error:
         name, rest = _field_of(error.path)
         text = f"{rest}: {error.reason}" if rest else error.reason
         raise PayloadError(
-            f"The payload does not fit trigger {trigger.name}: {name}: {text}.", invalid_types={name or _WHOLE: text}
+            f"{taken.what} does not fit {taken.where}: {name}: {text}.", invalid_types={name or _WHOLE: text}
         ) from error
     assert isinstance(plain, dict), "a model is a mapping in JSON"
     return plain

@@ -344,7 +344,10 @@ class TriggerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkflowSpec:
-    """One declared workflow. `steps` and `triggers` keep the order of declaration."""
+    """One declared workflow. `steps` and `triggers` keep the order of declaration.
+
+    opening_keys: by step, the top-level names of the state that are read when its wait opens.
+    """
 
     name: str
     title: str
@@ -358,6 +361,7 @@ class WorkflowSpec:
     entry: tuple[str, ...]
     max_visits: int = 100
     deadline: DeadlineSpec | None = None
+    opening_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
     fingerprint: str
 
     @property

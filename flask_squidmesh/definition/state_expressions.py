@@ -181,6 +181,22 @@ def render(template: str, values: JsonObject, hides: Callable[[str], bool] = lam
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
+def resolve(template: str, values: JsonObject) -> str | None:
+    """The template with its paths replaced by exactly what they hold; None where one holds no text and no number.
+
+    Text in braces may be a path, as "{order.customer_id}". Nothing is hidden or cut.
+    """
+    parts: list[str] = []
+    for literal, name, _, _ in Formatter().parse(template):
+        parts.append(literal)
+        if name is not None:
+            found = lookup(values, tuple(name.split(".")))
+            if isinstance(found, bool) or not isinstance(found, (str, int, float)):
+                return None
+            parts.append(str(found))
+    return "".join(parts)
+
+
 def _revealed(name: str, value: object, hides: Callable[[str], bool]) -> object:
     if value is None:
         return None

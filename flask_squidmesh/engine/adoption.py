@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from ..definition.spec import VisitSettings, WorkflowSpec
 from .facts import Adoption, RunFact, StepFact
-from .kept_decisions import DecisionKept
 from .tally import Tally
 from .transitions import STOPPING
+from .waits import retargeted
 
 
 def name_in(spec: WorkflowSpec, step: str, settings: VisitSettings) -> str | None:
@@ -38,17 +38,7 @@ def renamed(spec: WorkflowSpec, row: StepFact) -> StepFact:
     name = name_in(spec, row.step, row.settings)
     if name is not None and name != row.step:
         row = row._replace(step=name, settings=row.settings._replace(entered_as=entered_as(row.step, row.settings)))
-    return row._replace(decision=leading(spec, row.decision)) if row.decision else row
-
-
-def leading(spec: WorkflowSpec, decision: DecisionKept) -> DecisionKept:
-    """Return the decision with the definition's names for the steps that it leads to."""
-    named = decision.copy()
-    if (ok := spec.step_names.get(decision.get("ok") or "")) is not None:
-        named["ok"] = ok
-    if (error := spec.step_names.get(decision.get("error") or "")) is not None:
-        named["error"] = error
-    return named
+    return row._replace(decision=retargeted(row.decision, spec.step_names)) if row.decision else row
 
 
 OPEN = ("pending", "running", "paused")

@@ -13,7 +13,7 @@ from typing import Literal, TypedDict, Unpack
 from ..definition.spec import VisitSettings
 from ..definition.values import JsonObject, JsonValue
 from ..errors import ErrorRecord
-from .kept_decisions import DecisionKept
+from .kept_decisions import DecisionKept, DecisionKind
 from .transitions import AttemptStatus, RunStatus, StepStatus
 
 RowsToRead = Literal["open", "completed", "all"]
@@ -25,6 +25,8 @@ class RunColumns(TypedDict, total=False):
     """Columns of a run that a decision sets."""
 
     status: RunStatus
+    outcome: str | None
+    diversion: str | None
     current_step: str | None
     position: int
     remaining: int
@@ -89,6 +91,7 @@ class NewStepRun:
     settings: VisitSettings
     missing: int = 0
     failure: ErrorRecord | None = None
+    error: ErrorRecord | None = None
     decision: DecisionKept | None = None
     decide_by: datetime | None = None
     due_at: datetime | None = None
@@ -104,6 +107,28 @@ class NewDispatch:
     kind: str
     step: str
     due_at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class NewWait:
+    """A wait for people that opens at a visit: whose it is, by when they have to answer, and when something happens
+    at it by itself."""
+
+    step_run_id: str
+    step: str
+    kind: DecisionKind
+    assignee: str | None
+    groups: Sequence[str]
+    due_at: datetime | None
+    timer_at: datetime | None
+
+
+@dataclass(slots=True, kw_only=True)
+class WaitHandedOn:
+    """Whose an open wait becomes. further: the groups that join those whose it is."""
+
+    assignee: str | None
+    further: Sequence[str] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,8 +171,9 @@ class Changes:
     run: columns of the run. updated: columns of step runs, by id. ended: step runs whose dispatch is deleted.
     released: step runs whose claim ends, with the time when they are due again. freed: step runs whose lost claim is
     taken away, with their place in the queue. left: visits that ended, with the reason why what follows is for a
-    process of another version to decide. reads: rows that have to be read before this can be decided; while there are
-    any, nothing else of this is to be written.
+    process of another version to decide. opened, handed_on, settled: waits for people, by visit, that open, become
+    somebody else's, or end. timed: waits with the time when something happens next at them by itself. reads: rows that
+    have to be read before this can be decided; while there are any, nothing else of this is to be written.
     """
 
     run: RunColumns = field(default_factory=RunColumns)
@@ -159,6 +185,10 @@ class Changes:
     released: dict[str, datetime] = field(default_factory=dict)
     freed: dict[str, datetime] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
+    opened: list[NewWait] = field(default_factory=list)
+    handed_on: dict[str, WaitHandedOn] = field(default_factory=dict)
+    settled: list[str] = field(default_factory=list)
+    timed: dict[str, datetime] = field(default_factory=dict)
     audit: list[NewAuditEvent] = field(default_factory=list)
     notices: list[PendingSignal] = field(default_factory=list)
     reads: Sequence[RowsToRead] = ()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..definition.spec import ErrorRoute
+from ..definition.spec import ErrorRoute, Route, end_at
 from ..errors import ErrorRecord
 from .compensations import Compensations
 from .error_records import error, in_audit
 from .facts import FollowUpDue, StepFact
-from .kept_decisions import DecisionKept
+from .kept_decisions import OPTIONS, DecisionKept
 from .successors import Successors
 from .tally import Tally
 from .transitions import STOPPING, TERMINAL
+from .waits import REJECT, routes_behind
 
 
 class Consequences:
@@ -39,6 +40,8 @@ class Consequences:
     def advance(self, visit: StepFact) -> None:
         """Go on behind a visit that has completed."""
         tally = self._tally
+        if tally.run.diversion is not None:
+            tally.end_diversion(visit.step)
         if tally.status in TERMINAL:
             self._compensations.plan_late(visit)
         elif tally.status == "cancelling":
@@ -59,14 +62,23 @@ class Consequences:
             self.follow_decision(visit, decision)
 
     def follow_decision(self, visit: StepFact, decision: DecisionKept) -> None:
-        """Go where the stored decision leads."""
-        target = decision.get("error") if decision.get("answered") == "rejected" else decision.get("ok")
+        """Go where the stored decision leads: the answer's routes, or that of the deadline."""
         if self._spec.style == "dependency":
             self._successors.release_dependents(visit.step)
-        elif target is None:
-            self._successors.finish()
+            return
+        answered = decision.get("answered")
+        option = decision.get("option") or OPTIONS.get(answered or "")
+        if answered == "timed_out":
+            self._tally.divert("timed_out", visit.step)
+            timeout = decision.get("timeout")
+            routes = [Route(target=timeout)] if timeout else []
         else:
-            self._successors.go_to(target)
+            if option == REJECT:
+                self._tally.divert("rejected", visit.step)
+            elif self._tally.run.diversion is not None:
+                self._tally.end_diversion(visit.step)
+            routes = routes_behind(decision, option)
+        self._successors.follow(visit.step, routes)
 
     def give_up(
         self,
@@ -108,7 +120,12 @@ class Consequences:
             tally.changes.update(visit.id, recovery=route.recovery)
             tally.audit(f"{route.recovery}_routed", visit, metadata={"target": route.target})
         tally.set_run(error=None)
-        self._successors.enter(route.target, failure=reason)
+        tally.divert("error_route", visit.step)
+        end = end_at(route.target)
+        if end is not None:
+            self._successors.finish(end)
+        else:
+            self._successors.enter(route.target, failure=reason)
 
     def interrupt(self, visit: StepFact, reason: ErrorRecord) -> None:
         """Have a person look at a step of which nobody knows whether it took effect."""
@@ -118,17 +135,7 @@ class Consequences:
     def wait_for_a_person(self, visit: StepFact, kind: Literal["interrupted", "incident"], reason: ErrorRecord) -> None:
         """Pause the step until an operator retries it or says how it ended; other steps of the run go on."""
         tally = self._tally
-        step = self._spec.steps.get(visit.step) if self._spec.style == "flow" else None
-        route = step.error if step else None
-        decision: DecisionKept = {
-            "kind": kind,
-            "since": tally.now.isoformat(),
-            "prompt": None,
-            "permission": visit.settings.permission,
-            "ok": None,
-            "error": route.target if route else None,
-            "output": visit.settings.output,
-        }
+        decision = self._successors.standstill(visit.step, kind, visit.settings)
         tally.move_step(visit, "paused", decision=decision, error=reason, due_at=None)
         tally.changes.ended.append(visit.id)
         tally.leave(visit)

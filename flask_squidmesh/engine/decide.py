@@ -29,16 +29,21 @@ from .facts import (
     FollowUpDue,
     InputRefused,
     RunCancelled,
+    RunDeadlinePassed,
+    RunNoted,
     RunReplayed,
     RunStarted,
     StepGivenUp,
     StepResolved,
     StepRetried,
+    TimerDue,
+    WaitAssigned,
 )
 from .halt import Halt
 from .reconciliation import Reconciliation
 from .successors import Successors
 from .tally import Tally
+from .timers import Timers
 
 
 def decide(state: DecisionState, fact: Fact) -> Changes:
@@ -62,10 +67,12 @@ def decide(state: DecisionState, fact: Fact) -> Changes:
             successors.begin(fact)
         case FollowUpDue():
             consequences.follow_up(fact)
-        case DecisionAnswered() | ApprovalGiven() | StepResolved() | StepGivenUp() | StepRetried():
-            StepDecisions(tally, consequences).decide(fact)
-        case RunCancelled() | CompensationRetried() | RunReplayed() | FailureAcknowledged():
+        case DecisionAnswered() | ApprovalGiven() | WaitAssigned() | StepResolved() | StepGivenUp() | StepRetried():
+            StepDecisions(tally, consequences, successors).decide(fact)
+        case RunCancelled() | CompensationRetried() | RunReplayed() | FailureAcknowledged() | RunNoted():
             RunDecisions(tally, compensations, halt).decide(fact)
+        case TimerDue() | RunDeadlinePassed():
+            Timers(tally, consequences, successors, halt).decide(fact)
         case DefinitionChanged():
             pass
         case _:
@@ -73,6 +80,6 @@ def decide(state: DecisionState, fact: Fact) -> Changes:
     if rows is not None:
         Reconciliation(tally, successors, rows).reconcile()
     tally.settle()
-    if tally.ends_unfinished:
+    if tally.halts:
         halt.finish()
     return tally.changes

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from ..definition.values import JsonObject, JsonValue
-from .approvals import given, wanted, with_approval
+from .approvals import begins_again, given, wanted, with_approval
+from .changes import WaitHandedOn
 from .compensations import Compensations
 from .consequences import Consequences
 from .error_records import error
@@ -17,28 +19,31 @@ from .facts import (
     Decider,
     DecisionAnswered,
     FailureAcknowledged,
-    Performed,
     RunCancelled,
+    RunNoted,
     RunReplayed,
     StepFact,
     StepGivenUp,
     StepResolved,
     StepRetried,
+    WaitAssigned,
 )
 from .halt import Halt
-from .kept_decisions import Approved, DecisionEvent, DecisionKept
+from .kept_decisions import OPTIONS, WAITS, Approved, DecisionEvent, DecisionKept
+from .successors import Successors
 from .tally import Tally
 from .transitions import TERMINAL
+from .waits import is_first
 
-StepDecision = DecisionAnswered | ApprovalGiven | StepResolved | StepGivenUp | StepRetried
-RunDecision = RunCancelled | CompensationRetried | RunReplayed | FailureAcknowledged
+StepDecision = DecisionAnswered | ApprovalGiven | WaitAssigned | StepResolved | StepGivenUp | StepRetried
+RunDecision = RunCancelled | CompensationRetried | RunReplayed | FailureAcknowledged | RunNoted
 
 
 class StepDecisions:
     """Decides what follows from a control call on a step that waits for a person."""
 
-    def __init__(self, tally: Tally, consequences: Consequences) -> None:
-        self._tally, self._consequences = tally, consequences
+    def __init__(self, tally: Tally, consequences: Consequences, successors: Successors) -> None:
+        self._tally, self._consequences, self._successors = tally, consequences, successors
 
     def decide(self, fact: StepDecision) -> None:
         """Decide what follows from the call."""
@@ -47,6 +52,8 @@ class StepDecisions:
                 self._take(fact)
             case ApprovalGiven():
                 self._approve_in_part(fact)
+            case WaitAssigned():
+                self._assign(fact)
             case StepResolved():
                 self._resolve(fact)
             case StepGivenUp():
@@ -55,29 +62,47 @@ class StepDecisions:
                 self._try_again(fact)
 
     def _take(self, fact: DecisionAnswered) -> None:
-        """Go where the decision leads; in dependency style a rejection fails the run."""
+        """Go where the decision leads; in dependency style every option but the first fails the run."""
         tally = self._tally
-        visit, event, decider = fact
+        visit, event, decider, option, _ = fact
         decision = visit.decision
         assert decision is not None, "it waits for one"
-        self._answer(visit, event, decider)
-        if event == "rejected" and tally.spec.style == "dependency":
-            reason = error("Rejected", decider.comment or f"Step {visit.step} was rejected.", code="rejected")
+        option = option or OPTIONS.get(event)
+        self._answer(visit, event, _with_option(decider, event, option))
+        if tally.spec.style == "dependency" and option is not None and not is_first(decision, option):
+            said = decider.comment or f"Step {visit.step} was {_TOLD.get(event) or f'answered with {option}'}."
+            reason = error("Rejected", said, code=event if event == "rejected" else option)
             self._consequences.give_up(visit, reason, was_open=False)
         else:
-            output = decision_output(event, decision, decider, tally.now)
+            output = decision_output(decision, fact, tally.now)
             tally.close(visit, "completed", output=output, error=None)
             tally.record_output(visit)
             answered = decision.copy()
             answered["answered"] = event
+            if option is not None:
+                answered["option"] = option
             self._consequences.advance_decided(visit, answered)
 
-    def _approve_in_part(self, fact: ApprovalGiven) -> None:
-        """Record one more approval; the decision stays open."""
+    def _assign(self, fact: WaitAssigned) -> None:
+        """Make the wait somebody's; what it waits for stays as it is."""
         tally = self._tally
-        visit, decider = fact
+        visit, assignee, decider = fact
+        assert visit.decision is not None, "it is open"
+        before = visit.decision.get("assignee")
+        tally.changes.update(visit.id, decision={**visit.decision, "assignee": assignee})
+        tally.changes.handed_on[visit.id] = WaitHandedOn(assignee=assignee)
+        said = {**(decider.metadata or {}), "from": before, "to": assignee}
+        tally.audit_call("assigned", replace(decider, metadata=said), visit)
+        tally.tell_of("assigned", replace(decider, metadata=said), visit)
+
+    def _approve_in_part(self, fact: ApprovalGiven) -> None:
+        """Record one more approval; the decision stays open. An approval of another answer is the first one again."""
+        tally = self._tally
+        visit, decider, answer = fact
         assert visit.decision is not None, "it waits for one"
-        tally.changes.update(visit.id, decision=with_approval(visit.decision, decider, tally.now))
+        if begins_again(visit.decision, answer):
+            decider = replace(decider, metadata={**(decider.metadata or {}), "count_begins_again": True})
+        tally.changes.update(visit.id, decision=with_approval(visit.decision, decider, answer, tally.now))
         tally.audit_call("approved", decider, visit)
         tally.tell_of("approved", decider, visit)
 
@@ -101,8 +126,12 @@ class StepDecisions:
         """Attempt the same visit again."""
         tally = self._tally
         self._answer(fact.visit, "retried", fact.decider)
+        step = tally.spec.steps.get(fact.visit.step)
         tally.move_step(fact.visit, "pending", decision=None, abandoned=0, due_at=None)
-        tally.dispatch(fact.visit)
+        if step is not None and fact.visit.kind == "step" and step.kind in ("wait", "pause", "approval", "decision"):
+            self._successors.open_again(fact.visit, step)
+        else:
+            tally.dispatch(fact.visit)
 
     def _answer(self, visit: StepFact, event: str, decider: Decider) -> None:
         tally = self._tally
@@ -111,12 +140,10 @@ class StepDecisions:
         tally.changes.update(visit.id, manual={"event": event, "at": tally.now.isoformat(), **kept})
         tally.audit_call("failed_by_operator" if event == "failed" else event, decider, visit)
         tally.tell_of(event, decider, visit)
-        if visit.kind == "step" and visit.asks in ("pause", "approval"):
-            began = visit.asked_at or tally.now
-            tally.end_attempt(visit, Performed(number=visit.attempts + 1, worker=None, started_at=began), "completed")
-            if visit.attempts:
-                tally.changes.update(visit.id, attempts=visit.attempts + 1)
-        tally.restate_needs()
+        if visit.kind == "step" and visit.asks in WAITS:
+            tally.end_wait(visit)
+        else:
+            tally.restate_needs()
 
 
 class RunDecisions:
@@ -136,6 +163,8 @@ class RunDecisions:
                 self._replay(fact)
             case FailureAcknowledged():
                 self._acknowledge(fact)
+            case RunNoted():
+                self._tell("noted", fact.decider)
 
     def _cancel(self, fact: RunCancelled) -> None:
         """End at once what is not executing; the run ends when what is executing has ended."""
@@ -174,20 +203,30 @@ class RunDecisions:
         self._tally.tell_of(event, decider)
 
 
-_OPTIONS: Final = {"approved": "approve", "rejected": "reject"}
+_TOLD: Final[Mapping[str, str]] = {"rejected": "rejected"}
 
 
-def decision_output(event: DecisionEvent, decision: DecisionKept, decider: Decider, now: datetime) -> JsonObject:
-    """Return what a decision adds to the run's state, under its key."""
+def _with_option(decider: Decider, event: DecisionEvent, option: str | None) -> Decider:
+    """Have the audit say which option of a decision was taken; of an approval its event says so."""
+    if event != "decided":
+        return decider
+    return replace(decider, metadata={**(decider.metadata or {}), "option": option})
+
+
+def decision_output(decision: DecisionKept, answered: DecisionAnswered, now: datetime) -> JsonObject:
+    """Return what a decision adds to the run's state: its record under its key, and the answers that update it."""
+    _, event, decider, option, answer = answered
     output: dict[str, JsonValue] = {}
-    if decision.get("kind") == "approval":
-        option = _OPTIONS.get(event, event)
-        output = {"option": option, "decision": event, "actor": decider.actor, "decided_at": now.isoformat()}
+    if decision["kind"] in ("approval", "decision"):
+        output = {"option": option or OPTIONS.get(event, event), "actor": decider.actor, "decided_at": now.isoformat()}
+        output |= {"decision": event} if decision["kind"] == "approval" else {}
         output |= {"comment": decider.comment} if decider.comment is not None else {}
         output |= {"metadata": dict(decider.metadata)} if decider.metadata is not None else {}
+        output |= {"answer": answer} if answer is not None else {}
         output |= {"approved_before": [_as_json(each) for each in given(decision)]} if wanted(decision) > 1 else {}
     key = decision.get("output")
-    return {key: output} if key else output
+    updates = {name: answer[name] for name in decision.get("updates") or () if answer and name in answer}
+    return {**updates, key: output} if key else {**updates, **output}
 
 
 def _as_json(approved: Approved) -> JsonObject:

@@ -25,7 +25,8 @@ class RunFact(NamedTuple):
     """The run row, as far as deciding reads it.
 
     follows: the fingerprint of the definition that its rows and counts go by. redefined: how often that has changed.
-    starters: who started the runs that it replays, who count as its starters beside its actor.
+    starters: who started the runs that it replays, who count as its starters beside its actor. diversion: see
+    `diversions`. deadline_at: when its own deadline ends it.
     """
 
     id: str
@@ -57,6 +58,8 @@ class RunFact(NamedTuple):
     starters: Sequence[str] | None = None
     tenant: str = ""
     queue: str = ""
+    diversion: str | None = None
+    deadline_at: datetime | None = None
 
 
 _RUN_NAMES: Final = frozenset(RunFact._fields)
@@ -300,18 +303,48 @@ class FollowUpDue(NamedTuple):
 
 
 class DecisionAnswered(NamedTuple):
-    """A person approved, rejected or resumed a manual step."""
+    """A person resumed a manual step, or took one of its options. answer: what they filled into its form."""
 
     visit: StepFact
     event: DecisionEvent
     decider: Decider
+    option: str | None = None
+    answer: JsonObject | None = None
 
 
 class ApprovalGiven(NamedTuple):
-    """A person approved, and others have to approve too."""
+    """A person took the option that lets the run go on, and others have to take it too."""
 
     visit: StepFact
     decider: Decider
+    answer: JsonObject | None = None
+
+
+class TimerDue(NamedTuple):
+    """The time has come for what happens next at an open wait by itself: a reminder, an escalation, its end."""
+
+    visit: StepFact
+
+
+class WaitAssigned(NamedTuple):
+    """A person made an open wait somebody's, or nobody's: None."""
+
+    visit: StepFact
+    assignee: str | None
+    decider: Decider
+
+
+class RunNoted(NamedTuple):
+    """A person wrote a note, and nothing else happens."""
+
+    decider: Decider
+
+
+class RunDeadlinePassed(NamedTuple):
+    """The run has taken longer than it may. cancel: it is cancelled instead of failing; compensate: and undone."""
+
+    cancel: bool
+    compensate: bool
 
 
 class StepResolved(NamedTuple):
@@ -383,6 +416,10 @@ Fact = (
     | FollowUpDue
     | DecisionAnswered
     | ApprovalGiven
+    | TimerDue
+    | WaitAssigned
+    | RunNoted
+    | RunDeadlinePassed
     | StepResolved
     | StepGivenUp
     | AttemptGivenUp

@@ -11,7 +11,7 @@ from .tally import Tally
 
 
 class Halt:
-    """Ends what is still open in a failed or cancelled run, and has its completed steps compensated.
+    """Ends what is still open in a run that stops, and has its completed steps compensated.
 
     rows: all step runs of the run, where they have been read.
     """
@@ -30,11 +30,14 @@ class Halt:
         if undoes:
             self._compensations.plan([row for row in self._tally.as_left(rows) if row.status == "completed"])
 
-    def stop_open(self) -> None:
-        """End every visit that is not executing; or ask for rows to read."""
+    def stop_open(self, *, by_program: bool = False) -> None:
+        """End every visit that is not executing; or ask for rows to read.
+
+        by_program: whether no person has said so, so that interrupted steps stay open for one.
+        """
         rows = self._read(("open",))
         if rows is not None:
-            self._stop(rows)
+            self._stop(rows, keep_interrupted=by_program)
 
     def _read(self, wanted: tuple[RowsToRead, ...]) -> Sequence[StepFact] | None:
         if self._rows is not None:
@@ -45,18 +48,21 @@ class Halt:
             return None
         return [row for name in wanted for row in read[name]]
 
-    def _stop(self, rows: Sequence[StepFact]) -> None:
+    def _stop(self, rows: Sequence[StepFact], *, keep_interrupted: bool = False) -> None:
         """End every visit that is not executing.
 
         An interrupted step of a failed run stays open: a person still has to find out whether it took effect.
         """
         tally = self._tally
+        keeps = keep_interrupted or tally.status == "failed"
+        if tally.status != "failed":
+            tally.clear_needs()
         visits = [row for row in tally.as_left(rows) if row.status in ("pending", "paused")]
         made = {row.id for row in tally.changes.entered}
         for row in visits:
             if row.id in made:
-                tally.changes.entered = [each for each in tally.changes.entered if each.id != row.id]
-            elif tally.status == "failed" and row.asks == "interrupted":
+                tally.drop(row.id)
+            elif keeps and row.asks == "interrupted":
                 tally.need_decision("interrupted")
                 continue
             else:
@@ -65,6 +71,4 @@ class Halt:
                 tally.changes.released.pop(row.id, None)
             if row.status == "pending" and not row.missing:
                 tally.leave(row)
-        if tally.status != "failed":
-            tally.clear_needs()
         tally.write_counters()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, NotRequired, Required, TypedDict
 
 from ..definition.values import JsonObject, JsonValue
 
 DecisionKind = Literal["pause", "approval", "decision", "interrupted", "incident"]
 DecisionEvent = Literal["approved", "rejected", "resumed", "decided", "timed_out"]
+OPTIONS: Final[Mapping[str, str]] = {"approved": "approve", "rejected": "reject"}
+"""The options that an approval was answered with."""
+
 WAITS: Final[tuple[DecisionKind, ...]] = ("pause", "approval", "decision")
 """Decisions that a step was declared for; the others are asked because something went wrong."""
 
@@ -24,7 +28,7 @@ class Approved(TypedDict):
 class ApproverRules(TypedDict, total=False):
     """Who may take the option that lets the run go on. approvals, given: how many people have to, and who has.
     not_starter: whoever started the run may not; starters: who else counts as that person, because they started a run
-    that this one replays. not_by: ids of those who may not because of what they decided before.
+    that this one replays. not_by: steps at which whoever decided may not.
     """
 
     approvals: int

@@ -7,7 +7,6 @@ worked out from that one and from the step runs alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from ..definition.spec import StepSpec, VisitSettings
 from .adoption import waits_for_others
@@ -15,6 +14,7 @@ from .facts import StepFact
 from .successors import Successors
 from .tally import Tally
 from .transitions import STOPPING
+from .waits import UnresolvedError
 
 
 class Reconciliation:
@@ -98,27 +98,31 @@ class Reconciliation:
             self._tally.set_run(max_attempts=step.retry.max_attempts)
         if step.manual:
             self._ask_instead(row, step)
-        elif step.duration:
-            self._wait_instead(row, self._tally.now + step.duration)
+        elif step.kind == "wait":
+            self._wait_instead(row, step)
 
     def _ask_instead(self, row: StepFact, step: StepSpec) -> None:
-        decision, decide_by = self._successors.decision(step)
-        if row.started_at is not None:
-            decision["since"] = self._tally.now.isoformat()
-        self._tally.move_step(row, "paused", decision=decision, decide_by=decide_by, due_at=None, error=None)
-        self._tally.changes.update(row.id, started_at=row.started_at or self._tally.now)
-        self._tally.changes.released.pop(row.id, None)
-        self._tally.changes.ended.append(row.id)
-        self._tally.set_run(error=None)
-        self._successors.ask(row.step, row.visit, decision, decide_by)
+        self._leave_queue(row)
+        self._successors.ask(row, step)
 
-    def _wait_instead(self, row: StepFact, due: datetime) -> None:
+    def _wait_instead(self, row: StepFact, step: StepSpec) -> None:
         """Have the visit wait; if it was attempted before, that is no longer a retry."""
+        try:
+            due = self._successors.over_at(step)
+        except UnresolvedError as unfit:
+            self._leave_queue(row)
+            self._successors.stand_still(row, str(unfit))
+            return
         self._tally.changes.update(row.id, due_at=None if row.attempts else due, error=None)
         self._tally.changes.released[row.id] = due
         self._tally.set_run(error=None)
         if self._spec.style == "flow":
             self._tally.set_run(due_at=due)
+
+    def _leave_queue(self, row: StepFact) -> None:
+        self._tally.changes.released.pop(row.id, None)
+        self._tally.changes.ended.append(row.id)
+        self._tally.set_run(error=None)
 
     def _recount(self) -> None:
         going = [row for row in self._present() if row.status == "running" or _is_due_sometime(row)]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 from ..definition import state_expressions
-from ..definition.spec import StepSpec
+from ..definition.spec import EndSpec, Route, StepSpec, VisitSettings, end_at
 from ..errors import ErrorRecord
 from .changes import NewAuditEvent, NewDispatch, NewStepRun
-from .error_records import error, fingerprint
+from .diversions import diverted_by
+from .error_records import error, fingerprint, in_audit
 from .facts import RunStarted, StepFact
 from .kept_decisions import DecisionKept
 from .tally import Tally
+from .waits import Asked, UnresolvedError, asked_by, moment
 
 
 class Successors:
@@ -45,7 +49,10 @@ class Successors:
 
     def follow_route(self, step: str) -> None:
         """Enter the step that a route of the completed one leads to, or complete the run if it has no routes."""
-        routes = self._spec.steps[step].ok
+        self.follow(step, self._spec.steps[step].ok)
+
+    def follow(self, step: str, routes: Sequence[Route]) -> None:
+        """Enter the step that the route leads to whose condition holds, or complete the run if there are no routes."""
         if not routes:
             self.finish()
             return
@@ -61,8 +68,11 @@ class Successors:
         self.go_to(route.target)
 
     def go_to(self, target: str) -> None:
-        """Enter the step, or go on behind it if it completed for good before a deploy moved it here."""
-        if target in self._context.lasting and target not in self._spec.revisited:
+        """Enter the step, or go on behind it if it completed for good before a deploy moved it here; or end the run."""
+        end = end_at(target)
+        if end is not None:
+            self.finish(end)
+        elif target in self._context.lasting and target not in self._spec.revisited:
             self.follow_route(target)
         else:
             self.enter(target)
@@ -96,12 +106,15 @@ class Successors:
         tally, step = self._tally, self._spec.steps[row.step]
         tally.changes.update(row.id, missing=0, sees=tally.position)
         if step.manual:
-            decision, decide_by = self.decision(step)
-            tally.move_step(row, "paused", decision=decision, decide_by=decide_by, started_at=tally.now)
-            self.ask(row.step, row.visit, decision, decide_by)
+            self.ask(row, step)
             return
-        due = tally.now + step.duration if step.duration else tally.now
-        if step.duration:
+        due = tally.now
+        if step.kind == "wait":
+            try:
+                due = self.over_at(step)
+            except UnresolvedError as unfit:
+                self.stand_still(row, str(unfit))
+                return
             tally.changes.update(row.id, due_at=due)
         tally.open_steps += 1
         tally.changes.dispatched.append(NewDispatch(step_run_id=row.id, kind="step", step=row.step, due_at=due))
@@ -132,45 +145,126 @@ class Successors:
         if missing:
             row.delivered = False
         elif step.manual:
-            row.status, row.delivered = "paused", False
-            row.decision, row.decide_by = self.decision(step)
-            self.ask(name, visit, row.decision, row.decide_by)
+            self._open(row, step)
         else:
-            tally.open_steps += 1
-            row.due_at = tally.now + step.duration if step.duration else None
-            if self._spec.style == "flow":
-                tally.set_run(current_step=name, attempt=0, max_attempts=step.retry.max_attempts, due_at=row.due_at)
+            self._make_due(row, step)
 
-    def decision(self, step: StepSpec) -> tuple[DecisionKept, datetime | None]:
-        """Return what a manual step asks, and by when."""
-        tally, context = self._tally, self._context
-        ok = step.ok[0].target if step.ok else None
-        decision = DecisionKept(
-            kind="approval" if step.kind == "approval" else "pause",
-            prompt=state_expressions.render(step.prompt, context.state, context.hides) if step.prompt else None,
-            permission=step.permission,
-            ok=ok,
-            error=step.error.target if step.error else None,
-            output=step.output,
-        )
-        if step.approvals > 1:
-            decision["approvals"] = step.approvals
-        if step.not_starter:
-            decision["not_starter"] = True
-            if tally.run.starters:
-                decision["starters"] = [*tally.run.starters]
-        return decision, tally.now + step.within if step.within else None
-
-    def ask(self, step: str, visit: int, decision: DecisionKept, decide_by: datetime | None) -> None:
-        """Record that the visit waits for a person."""
+    def _make_due(self, row: NewStepRun, step: StepSpec) -> None:
         tally = self._tally
+        if step.kind == "wait":
+            try:
+                row.due_at = self.over_at(step)
+            except UnresolvedError as unfit:
+                self._open_incident(row, str(unfit))
+                return
+        tally.open_steps += 1
+        if self._spec.style == "flow":
+            tally.set_run(current_step=row.step, attempt=0, max_attempts=step.retry.max_attempts, due_at=row.due_at)
+
+    def over_at(self, step: StepSpec) -> datetime:
+        """Return when a step that waits is over.
+
+        Raises:
+            UnresolvedError: The state does not hold the time that it takes from there.
+        """
+        now = self._tally.now
+        if step.until is None:
+            return now + step.duration if step.duration else now
+        return max(moment(self._context.state, step.until, now, f"until={'.'.join(step.until)!r}"), now)
+
+    def _open(self, row: NewStepRun, step: StepSpec) -> None:
+        """Have a visit that is being made wait for a person."""
+        try:
+            row.decision, row.decide_by = self._asked(step)
+        except UnresolvedError as unfit:
+            self._open_incident(row, str(unfit))
+            return
+        row.status, row.delivered = "paused", False
+        self._tell_of(row.id, row.step, row.visit, row.decision, row.decide_by)
+
+    def _open_incident(self, row: NewStepRun, why: str) -> None:
+        row.status, row.delivered = "paused", False
+        row.error = error("InputError", why)
+        row.decision = self.standstill(row.step, "incident", row.settings)
+        self._tell_of_incident(row.step, row.visit, row.error)
+
+    def ask(self, row: StepFact, step: StepSpec) -> None:
+        """Have a visit that exists wait for a person."""
+        tally = self._tally
+        try:
+            decision, decide_by = self._asked(step)
+        except UnresolvedError as unfit:
+            self.stand_still(row, str(unfit))
+            return
+        if row.started_at is not None:
+            decision["since"] = tally.now.isoformat()
+        tally.move_step(row, "paused", decision=decision, decide_by=decide_by, due_at=None, error=None)
+        tally.changes.update(row.id, started_at=row.started_at or tally.now)
+        self._tell_of(row.id, row.step, row.visit, decision, decide_by)
+
+    def open_again(self, row: StepFact, step: StepSpec) -> None:
+        """Have a visit wait that could not begin before."""
+        if step.manual:
+            self.ask(row, step)
+            return
+        try:
+            due = self.over_at(step)
+        except UnresolvedError as unfit:
+            self.stand_still(row, str(unfit))
+            return
+        tally = self._tally
+        tally.changes.update(row.id, due_at=due)
+        tally.changes.dispatched.append(NewDispatch(step_run_id=row.id, kind="step", step=row.step, due_at=due))
+        tally.open_steps += 1
+
+    def stand_still(self, row: StepFact, why: str) -> None:
+        """Have a person look at a visit that cannot begin, because the state lacks what it needs."""
+        tally = self._tally
+        reason = error("InputError", why)
+        decision = self.standstill(row.step, "incident", row.settings)
+        tally.move_step(row, "paused", decision=decision, error=reason, due_at=None)
+        self._tell_of_incident(row.step, row.visit, reason)
+
+    def standstill(self, step: str, kind: Literal["interrupted", "incident"], settings: VisitSettings) -> DecisionKept:
+        """Return what is asked at a step that cannot go on."""
+        declared = self._spec.steps.get(step) if self._spec.style == "flow" else None
+        return DecisionKept(
+            kind=kind,
+            since=self._tally.now.isoformat(),
+            prompt=None,
+            permission=settings.permission,
+            ok=None,
+            error=declared.error.target if declared and declared.error else None,
+            output=settings.output,
+        )
+
+    def _asked(self, step: StepSpec) -> Asked:
+        asked = asked_by(step, self._context.state, self._tally.now, self._context.hides)
+        if step.not_starter and self._tally.run.starters:
+            asked.decision["starters"] = [*self._tally.run.starters]
+        return asked
+
+    def _tell_of(
+        self, step_run_id: str, step: str, visit: int, decision: DecisionKept, decide_by: datetime | None
+    ) -> None:
+        """Record that a visit waits for a person."""
+        tally = self._tally
+        tally.open_wait(step_run_id, step, decision, decide_by)
         tally.changes.audit.append(NewAuditEvent(type="paused", step=step, visit=visit))
         tally.changes.notice("step_started", step=step, visit=visit, attempt=1)
         tally.set_run(current_step=step, attempt=0, max_attempts=0, due_at=None)
         tally.need_decision(decision["kind"], due=decide_by)
 
-    def fail_run(self, step: str, reason: ErrorRecord) -> None:
-        """Fail the run at the step."""
+    def _tell_of_incident(self, step: str, visit: int, reason: ErrorRecord) -> None:
+        tally = self._tally
+        tally.changes.audit.append(
+            NewAuditEvent(type="incident", step=step, visit=visit, metadata={"error": in_audit(reason)})
+        )
+        tally.set_run(current_step=step, attempt=0, max_attempts=0, due_at=None, error=reason)
+        tally.need_decision("incident")
+
+    def fail_run(self, step: str | None, reason: ErrorRecord) -> None:
+        """Fail the run at the step; None where it is at none."""
         tally = self._tally
         tally.move_run(
             "failed",
@@ -183,14 +277,20 @@ class Successors:
         tally.clear_needs()
         tally.need("failed")
 
-    def finish(self) -> None:
-        """Complete the run."""
-        self._tally.move_run(
+    def finish(self, end: EndSpec | None = None) -> None:
+        """Complete the run. end: how it says to have ended; without one by what led it off its way, if anything did."""
+        tally = self._tally
+        tally.move_run(
             "completed",
             current_step=None,
             error=None,
-            finished_at=self._tally.now,
+            finished_at=tally.now,
             due_at=None,
             attempt=0,
             max_attempts=0,
         )
+        outcome = end.outcome if end else diverted_by(tally.diversion)
+        if outcome is not None:
+            tally.set_run(outcome=outcome)
+        if end is not None and end.compensate:
+            tally.set_run(compensation="requested")

@@ -8,17 +8,20 @@ from typing import Final, Unpack
 
 from ..definition.values import JsonObject
 from ..errors import ErrorRecord
-from .changes import Changes, NewAttempt, NewAuditEvent, NewDispatch, RunColumns, StepColumns
+from .changes import Changes, NewAttempt, NewAuditEvent, NewDispatch, NewWait, RunColumns, StepColumns
+from .diversions import Diversion, diverted, is_of
 from .facts import Decider, DecisionState, Performed, StepFact, entered, step_after
-from .kept_decisions import DecisionKind
+from .kept_decisions import WAITS, DecisionKept, DecisionKind
 from .moves import check_move, check_step_move
 from .transitions import TERMINAL, AttemptStatus, Needs, RunStatus, StepStatus
+from .waits import next_timer
 
 FAILURES: Final = ("compensation_failed", "failed")
 NEEDS_BY_DECISION: Mapping[DecisionKind, Needs] = {
     "interrupted": "interrupted",
     "incident": "incident",
     "approval": "decision",
+    "decision": "decision",
     "pause": "resume",
 }
 """What a run needs people for, by kind of open decision, the most urgent first."""
@@ -38,9 +41,12 @@ class Tally:
         self.needs_count = self.run.needs_count
 
     @property
-    def ends_unfinished(self) -> bool:
-        """Whether this decision fails or cancels the run."""
-        return self.status in ("failed", "cancelled") and self.run.status not in TERMINAL
+    def halts(self) -> bool:
+        """Whether this decision fails or cancels the run, or completes it and has its steps undone."""
+        if self.run.status in TERMINAL:
+            return False
+        undone = self.status == "completed" and self.compensation == "requested"
+        return undone or self.status in ("failed", "cancelled")
 
     @property
     def position(self) -> int:
@@ -51,6 +57,20 @@ class Tally:
     def compensation(self) -> str | None:
         """How far compensating the run has come, as decided so far."""
         return self.changes.run.get("compensation", self.run.compensation)
+
+    @property
+    def diversion(self) -> str | None:
+        """What led the run off its way, as decided so far."""
+        return self.changes.run.get("diversion", self.run.diversion)
+
+    def divert(self, how: Diversion, step: str) -> None:
+        """Record that a rejection, a time-out or an error route leads on."""
+        self.set_run(diversion=diverted(how, step))
+
+    def end_diversion(self, step: str) -> None:
+        """Record that the step has ended well."""
+        if is_of(self.diversion, step):
+            self.set_run(diversion=None)
 
     def move_run(self, to: RunStatus, **columns: Unpack[RunColumns]) -> None:
         """Move the run to the status, and set the other columns.
@@ -86,6 +106,36 @@ class Tally:
         changed = self.changes.updated[visit.id]
         changed["finished_at"], changed["due_at"] = self.now, None
         self.changes.ended.append(visit.id)
+        if visit.decision is not None and visit.asks in WAITS:
+            self.changes.settled.append(visit.id)
+
+    def open_wait(self, step_run_id: str, step: str, decision: DecisionKept, decide_by: datetime | None) -> None:
+        """Record whose the wait of a visit is, and when something happens at it by itself."""
+        self.changes.opened.append(
+            NewWait(
+                step_run_id=step_run_id,
+                step=step,
+                kind=decision["kind"],
+                assignee=decision.get("assignee"),
+                groups=decision.get("groups") or (),
+                due_at=decide_by,
+                timer_at=next_timer(decision),
+            )
+        )
+
+    def end_wait(self, visit: StepFact, by: str | None = None) -> None:
+        """Record how long people were waited for, as an attempt. by: what ended the wait, where nobody did."""
+        began = visit.asked_at or self.now
+        self.end_attempt(visit, Performed(number=visit.attempts + 1, worker=by, started_at=began), "completed")
+        if visit.attempts:
+            self.changes.update(visit.id, attempts=visit.attempts + 1)
+        self.restate_needs()
+
+    def drop(self, step_run_id: str) -> None:
+        """Take back a visit that this decision has made."""
+        changes = self.changes
+        changes.entered = [each for each in changes.entered if each.id != step_run_id]
+        changes.opened = [each for each in changes.opened if each.step_run_id != step_run_id]
 
     def leave(self, visit: StepFact) -> None:
         """Take the step run off the counters of open steps, as it has ended or waits for a person."""

@@ -14,9 +14,10 @@ from ..definition.binding import BindingError, bind
 from ..definition.spec import StepSpec, VisitSettings, WorkflowSpec
 from ..definition.values import JsonObject, JsonValue
 from ..definition.workflow import Registry
-from ..engine.adoption import leading, name_in
+from ..engine.adoption import name_in
 from ..engine.facts import RunFact, StepFact
 from ..engine.kept_decisions import Approved, DecisionKept
+from ..engine.waits import retargeted
 from ..errors import RunNotFoundError, UnknownWorkflowError
 from ..storage.fact_rows import step_fact
 from ..storage.scope import Scope
@@ -84,7 +85,7 @@ def read_record(connection: sa.Connection, registry: Registry, scope: Scope, run
 
 def _named(spec: WorkflowSpec, row: Row) -> Row:
     name = name_in(spec, row["step"], settings_at(row, None)) or row["step"]
-    decision = leading(spec, row["decision"]) if row["decision"] else row["decision"]
+    decision = retargeted(row["decision"], spec.step_names) if row["decision"] else row["decision"]
     return {**row, "step": name, "decision": decision} if (name, decision) != (row["step"], row["decision"]) else row
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from ..definition import values
 from ..definition.tenants import tenant_id
 from ..definition.values import JsonObject, JsonValue
 from ..engine.facts import Decider
 from ..errors import ConflictError, ManualActionError
-from ..people import Person, recorded
+from ..people import Person, normal, recorded
 
 LONGEST_KEY = 200
 LONGEST_COMMENT = 10_000
@@ -38,6 +39,26 @@ def actor_of(actor: object, most: int) -> JsonValue:
     if nameless or isinstance(id, bool) or not isinstance(id, str | int | None):
         raise ManualActionError("actor", f"actor needs an id that is text or a whole number, not {_kind(id)}.")
     return kept
+
+
+class NotGiven:
+    """Stands where a caller has said nothing, and None would say something."""
+
+
+NOT_GIVEN: Final = NotGiven()
+LONGEST_PERSON: Final = 200
+
+
+def assignee_of(to: object, name: str = "to") -> str | None:
+    """The id of the person whose a wait becomes, None for nobody's. Raises ManualActionError."""
+    if to is None:
+        return None
+    id = to.id if isinstance(to, Person) else to
+    if not isinstance(id, str) or not normal(id):
+        raise ManualActionError(name, f"{name} must be the id of a person, or None for nobody, not {_kind(to)}.")
+    if len(normal(id)) > LONGEST_PERSON:
+        raise ManualActionError(name, f"{name} has {len(id):,} characters; an id has {LONGEST_PERSON} at most.")
+    return str(_stored(name, normal(id)))
 
 
 def comment_of(comment: object, name: str = "comment") -> str | None:

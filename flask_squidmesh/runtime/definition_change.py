@@ -61,6 +61,7 @@ class Adopter:
         output: JsonObject,
         *,
         decisions: Sequence[StepFact] = (),
+        keys: frozenset[str] = frozenset(),
         regardless: bool = False,
     ) -> DecisionState:
         """For a decision that brings the run to the definition, or leaves to others what follows where it may not.
@@ -69,11 +70,12 @@ class Adopter:
         is.
 
         rows: all step runs of the run. output: what has just been added to its state. decisions: the other open
-        decisions. regardless: although a newer definition is known, as nobody has it.
+        decisions. keys: further names of the state to look at. regardless: although a newer definition is known, as
+        nobody has it.
         """
         reason = None if regardless else self.why_not_adopted(connection, spec, run, rows)
         context = DecisionContext(
-            state={} if reason else _state(connection, spec, run, payload, output),
+            state={} if reason else _state(connection, spec, run, payload, output, keys),
             decisions=decisions,
             compensations=[row for row in rows if row.kind == "compensation"],
             hides=self._hides,
@@ -89,10 +91,11 @@ def _state(
     run: RunFact,
     payload: JsonObject,
     output: JsonObject,
+    keys: frozenset[str],
 ) -> JsonObject:
-    """The values that prompts and conditions may speak of."""
-    prompts = (state_expressions.names(each.prompt) for each in spec.steps.values() if each.prompt)
-    wanted = frozenset[str]().union(*(state_expressions.keys(each.ok) for each in spec.steps.values()), *prompts)
+    """The values that waits and conditions may speak of."""
+    steps = spec.steps.values()
+    wanted = keys.union(*(state_expressions.keys(each.ok) for each in steps), *spec.opening_keys.values())
     if not wanted:
         return {}
     return {**payload, **fact_rows.outputs(connection, run.id, sees=run.position, keys=wanted), **output}

@@ -357,6 +357,9 @@ def _may_follow(spec: WorkflowSpec, row: NewStepRun) -> bool:
     return row.kind == "step" and row.delivered and row.due_at is None and step is not None and not step.manual
 
 
+NO_KEYS: Final = frozenset[str]()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Lookup:
     """What deciding about the steps that may follow needs of the run's past.
@@ -387,7 +390,7 @@ def _lookup(
     if redeployed and spec.style == "flow":  # of which any may follow, as what a deploy moved is not done twice
         following, keys = spec.steps, keys.union(*(state_expressions.keys(step.ok) for step in spec.steps.values()))
     steps = [spec.steps[name] for name in following if name in spec.steps]
-    wanted = keys.union(*(state_expressions.names(step.prompt) for step in steps if step.prompt))
+    wanted = keys.union(*(spec.opening_keys.get(step.name, NO_KEYS) for step in steps))
     return _Lookup(
         wanted=wanted,
         missing=wanted - output.keys(),

@@ -14,6 +14,7 @@ from ..storage.work_queue import Work
 from .backoff import doubled
 from .claimer import Claimer, one_a_run
 from .dispatcher import Dispatcher, Intent
+from .internal_work import InternalWork
 from .recorder import Recorded, Recorder
 
 FIRST_INTERVAL = timedelta(seconds=60)
@@ -24,18 +25,28 @@ BATCH = 100
 class Relay:
     """Hands work over again that got lost on its way."""
 
-    def __init__(self, *, database: Database, dispatcher: Dispatcher, claimer: Claimer, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        dispatcher: Dispatcher,
+        claimer: Claimer,
+        recorder: Recorder,
+        internal_work: InternalWork,
+    ) -> None:
         self._database, self._dispatcher = database, dispatcher
-        self._claimer, self._recorder = claimer, recorder
+        self._claimer, self._recorder, self._internal_work = claimer, recorder, internal_work
 
     def once(self) -> int:
-        """Hand over again what a queue has lost, and what dead workers held; return how many there were.
+        """Hand over again what a queue has lost, and what dead workers held; return how many there were. Do what is due
+        of internal work.
 
         What merely waits in a long queue is left there. The intervals between repeats grow.
 
         Two relays at once are harmless: each takes the rows that the other does not, and a delivery too many does
         nothing.
         """
+        self._internal_work.perform_due()
         return self.take_from_dead_workers() + self._hand_over_held() + self._hand_over_again()
 
     def take_from_dead_workers(self) -> int:

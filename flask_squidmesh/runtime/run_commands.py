@@ -7,16 +7,18 @@ stored, checks the decision token, decides and writes, all in one transaction.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, Final, Unpack
 
 import sqlalchemy as sa
 
 from ..definition import state_expressions
 from ..definition.definition_checks import output_names
-from ..definition.payloads import validate_again
-from ..definition.values import JsonObject
+from ..definition.payloads import validate_again, validate_answer
+from ..definition.spec import end_at
+from ..definition.values import JsonObject, size_of
 from ..engine.adoption import unfit
 from ..engine.approvals import identity, is_last, objection, starters_of, wanted
 from ..engine.command_rules import STANDSTILLS, hanging
@@ -33,22 +35,25 @@ from ..engine.facts import (
     FailureAcknowledged,
     Performed,
     RunCancelled,
+    RunNoted,
     RunReplayed,
     StepFact,
     StepGivenUp,
     StepResolved,
     StepRetried,
+    WaitAssigned,
 )
-from ..engine.kept_decisions import DecisionEvent, DecisionKept
+from ..engine.kept_decisions import OPTIONS, WAITS, DecisionEvent, DecisionKept, OptionKept
 from ..engine.replay_rules import Resumption, asking_again, copied_steps, unsafe_steps
 from ..engine.transitions import STOPPING, TERMINAL
-from ..errors import ErrorRecord, ManualActionError, UnsafeReplayError
+from ..engine.waits import APPROVE, REJECT, condition_keys, is_first, option_of, options_of, routes_behind
+from ..errors import ConflictError, ErrorRecord, ManualActionError, PayloadError, UnsafeReplayError
 from ..storage import fact_rows, work_queue
 from ..storage.summaries import RunId, RunSummary, new_id
 from ..storage.tables import runs, step_runs
-from .command_arguments import comment_of, output_of
+from .command_arguments import NOT_GIVEN, NotGiven, assignee_of, comment_of, output_of
 from .command_transaction import CommandContext, CommandOptions, CommandRule, CommandTransaction, Decided
-from .definition_change import Adopter
+from .decision_states import DecisionStates
 from .recorder import Recorded, Recorder, decided
 from .run_starter import NewRunRequest, RunStarter
 
@@ -57,38 +62,76 @@ class CommandHandler:
     """What people do with runs. most: bytes of JSON that an output may take."""
 
     def __init__(
-        self, *, transaction: CommandTransaction, recorder: Recorder, starter: RunStarter, adopter: Adopter, most: int
+        self,
+        *,
+        transaction: CommandTransaction,
+        recorder: Recorder,
+        starter: RunStarter,
+        states: DecisionStates,
+        most: int,
     ) -> None:
-        self._transaction, self._recorder, self._starter, self._adopter = transaction, recorder, starter, adopter
+        self._transaction, self._recorder, self._starter, self._states = transaction, recorder, starter, states
         self._most = most
 
-    def approve(self, run_id: RunId, *, step: str | None = None, **said: Unpack[CommandOptions]) -> RunSummary:
-        """Approve the open approval."""
-        return self._act(
-            "approve_run",
-            run_id,
-            {"step": step},
-            partial(self._decide, "approved", ("approval",), step),
-            actor_required=True,
-            **said,
-        )
+    def approve(
+        self, run_id: RunId, *, answer: object = None, step: str | None = None, **said: Unpack[CommandOptions]
+    ) -> RunSummary:
+        """Take the option approve."""
+        return self._take("approve_run", run_id, APPROVE, answer, step, **said)
 
-    def reject(self, run_id: RunId, *, step: str | None = None, **said: Unpack[CommandOptions]) -> RunSummary:
-        """Reject the open approval."""
-        return self._act(
-            "reject_run",
-            run_id,
-            {"step": step},
-            partial(self._decide, "rejected", ("approval",), step),
-            actor_required=True,
-            **said,
-        )
+    def reject(
+        self, run_id: RunId, *, answer: object = None, step: str | None = None, **said: Unpack[CommandOptions]
+    ) -> RunSummary:
+        """Take the option reject."""
+        return self._take("reject_run", run_id, REJECT, answer, step, **said)
+
+    def decide(
+        self,
+        run_id: RunId,
+        option: str,
+        *,
+        answer: object = None,
+        step: str | None = None,
+        **said: Unpack[CommandOptions],
+    ) -> RunSummary:
+        """Take an option of the open decision."""
+        return self._take("decide_run", run_id, option, answer, step, **said)
+
+    def _take(
+        self,
+        name: str,
+        run_id: RunId,
+        option: str,
+        answer: object,
+        step: str | None,
+        **said: Unpack[CommandOptions],
+    ) -> RunSummary:
+        arguments = {"step": step, "option": option, "answer": answer}
+        rule = partial(self._decide, option, answer, step)
+        return self._act(name, run_id, arguments, rule, actor_required=True, **said)
+
+    def assign(
+        self,
+        run_id: RunId,
+        *,
+        to: str | None,
+        step: str | None = None,
+        expected_assignee: str | NotGiven | None = NOT_GIVEN,
+        **said: Unpack[CommandOptions],
+    ) -> RunSummary:
+        """Make an open wait somebody's, or nobody's."""
+        expected = None if expected_assignee is NOT_GIVEN else [expected_assignee]
+        arguments = {"to": to, "step": step, "expected_assignee": expected}
+        rule = partial(self._assign, to, step, expected_assignee)
+        return self._act("assign_run", run_id, arguments, rule, **said)
+
+    def note(self, run_id: RunId, text: str, **said: Unpack[CommandOptions]) -> RunSummary:
+        """Write words on a run."""
+        return self._act("note_run", run_id, {"text": text}, partial(self._note, text), **said)
 
     def unblock(self, run_id: RunId, *, step: str | None = None, **said: Unpack[CommandOptions]) -> RunSummary:
         """Resume after a pause."""
-        return self._act(
-            "unblock_run", run_id, {"step": step}, partial(self._decide, "resumed", ("pause",), step), **said
-        )
+        return self._act("unblock_run", run_id, {"step": step}, partial(self._resume, step), **said)
 
     def retry_step(self, run_id: RunId, *, step: str | None = None, **said: Unpack[CommandOptions]) -> RunSummary:
         """Attempt a step again that was interrupted or did not begin."""
@@ -164,33 +207,104 @@ class CommandHandler:
         written: Recorded = self._recorder.write(acting.connection, state, changes, known=acting.rows)
         return acting.run.id, [partial(self._recorder.after_commit, written)]
 
-    def _decide(self, event: DecisionEvent, kinds: Sequence[str], step: str | None, acting: CommandContext) -> Decided:
-        visit, others = _open_decision(acting, kinds, step)
+    def _decide(self, option: str, answer: object, step: str | None, acting: CommandContext) -> Decided:
+        visit, others = _open_decision(acting, ("approval", "decision"), step, option)
         decision = visit.decision
         assert decision is not None, "it is open"
-        if event == "approved":
-            _check_approver(acting, visit.step, decision)
-            if not is_last(decision):
-                state = acting.state(DecisionContext())
-                return self._recorded(acting, state, ApprovalGiven(visit, acting.call.decider))
-        spec, target = acting.known, decision.get("error") if event == "rejected" else decision.get("ok")
-        if target is not None and target not in spec.steps:
-            raise acting.refuse(
-                f"it would continue at step {target}, which workflow {spec.name} does not declare any more."
+        kept = option_of(decision, option)
+        if kept is None:
+            names = ", ".join(each["name"] for each in options_of(decision))
+            raise ManualActionError(
+                "option", f"{acting.call.name}: step {visit.step} has no option {option!r}; it has {names}."
             )
-        if spec.style == "dependency" and event != "rejected":
+        if kept.get("comment_required") and acting.call.decider.comment is None:
+            raise ManualActionError("comment", f"{acting.call.name}: option {option} takes a comment that says why.")
+        filled = self._answer(acting, visit, decision, kept, answer)
+        first = is_first(decision, option)
+        if first:
+            _check_approver(acting, visit.step, decision)
+        if first and not is_last(decision, filled):
+            state = acting.state(DecisionContext())
+            return self._recorded(acting, state, ApprovalGiven(visit, acting.call.decider, filled))
+        event = _EVENTS.get(option, "decided") if decision["kind"] == "approval" else "decided"
+        return self._end_wait(acting, others, DecisionAnswered(visit, event, acting.call.decider, option, filled))
+
+    def _resume(self, step: str | None, acting: CommandContext) -> Decided:
+        visit, others = _open_decision(acting, ("pause",), step)
+        return self._end_wait(acting, others, DecisionAnswered(visit, "resumed", acting.call.decider))
+
+    def _end_wait(self, acting: CommandContext, others: Sequence[StepFact], fact: DecisionAnswered) -> Decided:
+        visit, spec, decision = fact.visit, acting.known, fact.visit.decision
+        assert decision is not None, "it is open"
+        routes = routes_behind(decision, fact.option)
+        for route in routes:
+            if end_at(route.target) is None and route.target not in spec.steps:
+                raise acting.refuse(
+                    f"it would continue at step {route.target}, which workflow {spec.name} does not declare any more."
+                )
+        if spec.style == "dependency" and fact.event != "rejected":
             _check_declared(acting, visit)
-        following = {target} if target else set(spec.dependents.get(visit.step, ()))
-        output = decision_output(event, decision, acting.call.decider, acting.now)
-        state = self._state(acting, following, others, output)
-        return self._recorded(acting, state, DecisionAnswered(visit, event, acting.call.decider))
+        following = {route.target for route in routes} or {*spec.dependents.get(visit.step, ())}
+        output = decision_output(decision, fact, acting.now)
+        state = self._state(acting, following, others, output, keys=condition_keys(decision))
+        return self._recorded(acting, state, fact)
+
+    def _answer(
+        self, acting: CommandContext, visit: StepFact, decision: DecisionKept, option: OptionKept, answer: object
+    ) -> JsonObject | None:
+        """What was filled in, as the deployed form takes it; None where neither form nor answer is there."""
+        where = f"option {option['name']} of step {visit.step}"
+        declared = acting.known.steps.get(visit.step)
+        asked = declared.option(option["name"]) if declared else None
+        form = asked.form if asked else None
+        if form is None and "form" not in option and answer is None:
+            return None
+        filled = validate_answer(where, form, answer, decision.get("values") or {})
+        if (size := size_of(filled)) > self._most:
+            said = f"it is {size} bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows {self._most}"
+            raise PayloadError(f"The answer does not fit {where}: {said}.", invalid_types={"answer": said})
+        return filled
+
+    def _assign(
+        self,
+        to: str | None,
+        step: str | None,
+        expected: str | NotGiven | None,
+        acting: CommandContext,
+    ) -> Decided:
+        visit, _ = _open_decision(acting, WAITS, step)
+        assert visit.decision is not None, "it is open"
+        assignee = assignee_of(to)
+        before = visit.decision.get("assignee")
+        if not isinstance(expected, NotGiven) and before != assignee_of(expected, "expected_assignee"):
+            whose = f"It is {before}'s now" if before else "It is nobody's now"
+            raise ConflictError(
+                f"assign_run: step {visit.step} has become somebody else's; nothing was done. {whose}.",
+                current={"assignee": before},
+            )
+        if before == assignee:
+            whose = f"{assignee}'s" if assignee else "nobody's"
+            raise acting.refuse(f"step {visit.step} is {whose} already.")
+        return self._recorded(
+            acting, acting.state(DecisionContext()), WaitAssigned(visit, assignee, acting.call.decider)
+        )
+
+    def _note(self, text: str, acting: CommandContext) -> Decided:
+        said = comment_of(text, "text")
+        if said is None:
+            raise ManualActionError("text", "note_run: a note is text that is not blank.")
+        return self._recorded(
+            acting, acting.state(DecisionContext()), RunNoted(replace(acting.call.decider, comment=said))
+        )
 
     def _retry_step(self, step: str | None, acting: CommandContext) -> Decided:
         visit, others = _open_decision(acting, STANDSTILLS, step)
         if acting.run.status in STOPPING:
             raise acting.refuse(f"the run is {acting.run.status}, so its step is not attempted again.")
         _check_declared(acting, visit)
-        return self._recorded(acting, self._state(acting, (), others), StepRetried(visit, acting.call.decider))
+        waits = acting.known.steps[visit.step].kind != "function"
+        state = self._state(acting, {visit.step} if waits else (), others)
+        return self._recorded(acting, state, StepRetried(visit, acting.call.decider))
 
     def _resolve_step(self, step: str | None, output: object, allow_new_keys: bool, acting: CommandContext) -> Decided:
         kept = output_of(output, self._most)
@@ -250,36 +364,20 @@ class CommandHandler:
         others: Sequence[StepFact],
         output: JsonObject | None = None,
         leaving: str | None = None,
+        keys: frozenset[str] = frozenset(),
     ) -> DecisionState:
-        """What a decision is taken on that knows what may follow.
-
-        As all rows are at hand, what waits for others is worked out from them.
-        """
-        spec, run = acting.known, acting.run
-        payload = fact_rows.payload_of(acting.connection, run.id)
-        if run.status not in STOPPING and (spec.style == "dependency" or run.follows != spec.fingerprint):
-            return self._adopter.adopting(
-                acting.connection,
-                spec,
-                run,
-                acting.stored,
-                payload,
-                output or {},
-                decisions=others,
-            )
-        step = spec.steps.get(leaving) if leaving else None
-        context = self._recorder.surroundings(
+        """What a decision is taken on that knows what may follow."""
+        step = acting.known.steps.get(leaving) if leaving else None
+        return self._states.following(
             acting.connection,
-            spec,
-            run,
-            following,
-            payload=payload,
+            acting.known,
+            acting.run,
+            acting.stored,
+            following=following,
+            others=others,
             output=output or {},
-            keys=state_expressions.keys(step.ok) if step else frozenset(),
-            decisions=others,
+            keys=keys | (state_expressions.keys(step.ok) if step else frozenset()),
         )
-        compensations = [row for row in acting.rows if row.kind == "compensation"]
-        return acting.state(context._replace(compensations=compensations))
 
     def _replay(
         self, allow_irreversible: bool, from_step: str | None, undecided: Collection[str], acting: CommandContext
@@ -302,16 +400,20 @@ class CommandHandler:
 def _check_approver(acting: CommandContext, step: str, decision: DecisionKept) -> None:
     """Raise ManualActionError where the approval has to be another person's."""
     person = identity(acting.call.decider.actor)
-    match objection(decision, acting.run.actor, acting.call.decider.actor):
+    names = decision.get("not_by") or ()
+    deciders = fact_rows.deciders(acting.connection, acting.run.id, names) if names else ()
+    match objection(decision, acting.run.actor, acting.call.decider.actor, deciders):
         case "unnamed":
             why = f'step {step} takes people who can be told apart, so that the actor needs an "id"'
         case "starter":
             why = f"{person} started this run, and step {step} takes the approval of somebody else"
+        case "decided_before":
+            why = f"{person} has decided at {', '.join(names)}, and step {step} takes somebody else"
         case "again":
             why = f"{person} has approved step {step} already, and it takes {wanted(decision)} different people"
         case _:
             return
-    raise ManualActionError("actor", f"approve_run: {why}. Nothing was done.")
+    raise ManualActionError("actor", f"{acting.call.name}: {why}. Nothing was done.")
 
 
 def _check_keys(acting: CommandContext, visit: StepFact, output: JsonObject) -> None:
@@ -342,23 +444,44 @@ def _hanging(acting: CommandContext, step: str | None) -> StepFact | None:
     return next((row for row in hung if step in (None, row.step)), None)
 
 
-def _open_decision(acting: CommandContext, kinds: Sequence[str], step: str | None) -> tuple[StepFact, list[StepFact]]:
-    """The decision that is meant, and the others that are open."""
+_EVENTS: Final[Mapping[str, DecisionEvent]] = {option: event for event, option in OPTIONS.items()}  # type: ignore[misc]
+_ASKED: Final[Mapping[str, str]] = {
+    "approve_run": "approval",
+    "reject_run": "approval",
+    "decide_run": "decision",
+    "unblock_run": "pause",
+    "assign_run": "wait for people",
+}
+
+
+def _open_decision(
+    acting: CommandContext, kinds: Sequence[str], step: str | None, option: str | None = None
+) -> tuple[StepFact, list[StepFact]]:
+    """The decision that is meant, and the others that are open. option: preferred is one that offers it."""
     if acting.spec is not None and (reason := unfit(acting.spec, acting.run, acting.stored)):
         raise acting.refuse(reason)
     opened = fact_rows.decisions(acting.rows)
     name = acting.name_of(step)
-    fitting = [row for row in opened if row.asks in kinds and name in (None, row.step)]
+    asking = [row for row in opened if row.asks in kinds]
+    if acting.call.name in ("approve_run", "reject_run"):
+        asking = [row for row in asking if _offers(row, option)]
+    fitting = [row for row in asking if name in (None, row.step)]
+    if len(fitting) > 1 and option is not None:
+        fitting = [row for row in fitting if _offers(row, option)] or fitting
     if not fitting:
-        wanted = {"approval": "approval", "pause": "pause", "interrupted": "interrupted or blocked step"}[kinds[0]]
+        wanted = _ASKED.get(acting.call.name, "interrupted or blocked step")
         where = f" at step {step}" if step else ""
-        elsewhere = [row.step for row in opened if row.asks in kinds]
+        elsewhere = [row.step for row in asking]
         where += f"; it has at: {', '.join(elsewhere)}" if elsewhere else ""
         raise acting.refuse(f"the run is {acting.run.status} and has no {wanted} open{where}.")
     if len(fitting) > 1:
         names = ", ".join(row.step for row in fitting)
         raise ManualActionError("step", f"{acting.call.name}: several steps wait ({names}). Pass step= to say which.")
     return fitting[0], [row for row in opened if row.id != fitting[0].id]
+
+
+def _offers(row: StepFact, option: str | None) -> bool:
+    return row.decision is not None and option is not None and option_of(row.decision, option) is not None
 
 
 def _check_declared(acting: CommandContext, visit: StepFact) -> None:

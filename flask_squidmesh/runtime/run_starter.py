@@ -245,7 +245,7 @@ class RunStarter:
     def _new(self, batch: WriteBatch, wanted: NewRunRequest, run_id: str) -> StartedRun:
         """Decide how the run begins, and add the writes of it to the batch."""
         now = self._clock.now()
-        run = _new_fact(wanted, run_id, self._settings.queue)
+        run = _new_fact(wanted, run_id, self._settings.queue, now)
         state = {
             **wanted.payload,
             **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()},
@@ -256,7 +256,7 @@ class RunStarter:
         changes = decide(DecisionState(wanted.spec, run, now, new_id, context), started)
         row = {**_row(wanted, run, now, self._loaded_at(), self._hides), **changes.run}
         copied = [{**each, "run_id": run_id} for each in wanted.copied]
-        write_batch.begin(batch, row, changes, now=now, copied=copied)
+        write_batch.begin(batch, row, changes, now=now, copied=copied, deadline=wanted.spec.deadline)
         handed = self._dispatcher.announce_work(intents(run, changes))
         if handed.notice is not None:
             batch.notify(*handed.notice)
@@ -315,7 +315,7 @@ def _copied_visits(wanted: NewRunRequest) -> dict[str, int]:
     return visits
 
 
-def _new_fact(wanted: NewRunRequest, run_id: str, own_queue: str) -> RunFact:
+def _new_fact(wanted: NewRunRequest, run_id: str, own_queue: str, now: datetime) -> RunFact:
     return _UNBEGUN._replace(
         id=run_id,
         workflow=wanted.spec.name,
@@ -326,6 +326,7 @@ def _new_fact(wanted: NewRunRequest, run_id: str, own_queue: str) -> RunFact:
         actor=wanted.actor,
         starters=wanted.starters or None,
         follows=wanted.spec.fingerprint,
+        deadline_at=now + wanted.spec.deadline.after if wanted.spec.deadline else None,
     )
 
 
@@ -347,6 +348,7 @@ def _row(
         "follows_since": loaded_at,
         "subject": title,
         "status": run.status,
+        "deadline_at": run.deadline_at,
         "payload": wanted.payload,
         "schedule": wanted.schedule,
         "actor": wanted.actor,

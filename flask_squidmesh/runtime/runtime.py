@@ -29,11 +29,13 @@ from .bulk_jobs import BulkRunner, Objection, no_objection
 from .claim_renewal import ClaimKeeper
 from .claimer import Claimer
 from .command_transaction import CommandTransaction
+from .decision_states import DecisionStates
 from .definition_change import Adopter
 from .deliveries import Deliverer, Delivery, JobPerformer
 from .dispatcher import Dispatcher
 from .doctor import Doctor
 from .forking import follow
+from .internal_work import InternalWork
 from .lost_claims import LostWorkLooks, SuspectIsolation
 from .maintenance.heartbeats import Heartbeats
 from .maintenance.pruning import Pruner, Retention
@@ -134,6 +136,7 @@ class Runtime:
             hides=self.hides,
             loaded_at=lambda: self.loaded_at,
         )
+        self._states = DecisionStates(clock=self.clock, recorder=self.recorder, adopter=self.adopter)
         self.scheduler = Scheduler(
             database=self.database, clock=self.clock, registry=self.registry, starter=self.starter
         )
@@ -217,7 +220,7 @@ class Runtime:
             most=most,
         )
         self.commands = CommandHandler(
-            transaction=transaction, recorder=self.recorder, starter=self.starter, adopter=self.adopter, most=most
+            transaction=transaction, recorder=self.recorder, starter=self.starter, states=self._states, most=most
         )
         self.schedule_commands = ScheduleCommands(
             database=self.database, clock=self.clock, scheduler=self.scheduler, starter=self.starter, most=most
@@ -228,11 +231,19 @@ class Runtime:
 
     def _compose_upkeep(self) -> None:
         """Make what cleans up, checks and mends."""
+        self.internal_work = InternalWork(
+            database=self.database,
+            clock=self.clock,
+            registry=self.registry,
+            recorder=self.recorder,
+            states=self._states,
+        )
         self.relay = Relay(
             database=self.database,
             dispatcher=self.dispatcher,
             claimer=self.claimer,
             recorder=self.recorder,
+            internal_work=self.internal_work,
         )
         self.heartbeats = Heartbeats(self.database, self.clock)
         self.pruner = Pruner(database=self.database, clock=self.clock, registry=self.registry, settings=self.settings)
@@ -378,6 +389,7 @@ class Runtime:
             claimer=self.claimer,
             deliverer=self.deliverer,
             scheduler=self.scheduler,
+            internal_work=self.internal_work,
             maintenance=self.upkeep(threads=threads, queue=queue),
             in_context=self.in_context,
         )

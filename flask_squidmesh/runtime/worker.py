@@ -22,6 +22,7 @@ from ..storage.work_queue import Claim
 from .backoff import doubled
 from .claimer import Claimer
 from .deliveries import Deliverer
+from .internal_work import InternalWork
 from .maintenance.upkeep import Maintenance
 from .outcomes import log_error
 from .scheduler import Scheduler
@@ -62,13 +63,14 @@ class Worker:
         claimer: Claimer,
         deliverer: Deliverer,
         scheduler: Scheduler,
+        internal_work: InternalWork,
         maintenance: Maintenance,
         in_context: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._threads, self._queue, self._settings = threads, queue, settings
         self._database, self._clock, self._wake_signal = database, clock, wake_signal
         self._deliverer, self._scheduler, self._maintenance = deliverer, scheduler, maintenance
-        self._in_context = in_context
+        self._in_context, self._internal_work = in_context, internal_work
         self._stopping = threading.Event()
         self._watch: Watch | None = None
         self._turn = threading.Lock()
@@ -180,6 +182,11 @@ class Worker:
         poll = max(poll, NOTIFIED_POLL_SECONDS) if notified else poll
         while not self._stopping.is_set():
             due = self._next_due()
+            if due.get(work_queue.INTERNAL, 1.0) <= 0:
+                done = self._internal_work.perform_due()
+                if not done:  # others are at it, or it has to wait for another version
+                    self._wake_signal.wait(min(poll, OUTAGE_SECONDS))
+                return
             if due.get("cron", 1.0) <= 0:
                 self._scheduler.activate_next(self._queue)
                 return

@@ -24,12 +24,18 @@ STEP_COLUMNS = [step_runs.c[name] for name in StepFact._fields]
 
 
 def run_fact(
-    connection: sa.Connection, run_id: str, *conditions: sa.ColumnElement[bool], lock: bool = False
+    connection: sa.Connection,
+    run_id: str,
+    *conditions: sa.ColumnElement[bool],
+    lock: bool = False,
+    unless_locked: bool = False,
 ) -> RunFact | None:
     """The run, if it meets the conditions; with `lock` held until the transaction ends, so that one decision about it
-    is taken at a time."""
+    is taken at a time. unless_locked: None where another transaction holds it."""
     query = sa.select(*RUN_COLUMNS).where(runs.c.id == run_id, *conditions)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
+    if lock:
+        query = query.with_for_update(skip_locked=unless_locked)
+    row = connection.execute(query).mappings().first()
     return RunFact(**row) if row else None
 
 
@@ -177,6 +183,15 @@ def was_given_up(connection: sa.Connection, step_run_id: str, number: int) -> bo
     of_attempt = sa.and_(attempts.c.step_run_id == step_run_id, attempts.c.number == number)
     row = connection.execute(sa.select(attempts.c.status, attempts.c.error).where(of_attempt)).first()
     return row is not None and row.status == "abandoned" and (row.error or {}).get("code") == FAILED_BY_OPERATOR
+
+
+def deciders(connection: sa.Connection, run_id: str, steps: Collection[str]) -> frozenset[str]:
+    """The ids of the people who have decided at these steps of the run."""
+    query = sa.select(step_runs.c.manual).where(
+        step_runs.c.run_id == run_id, step_runs.c.step.in_(steps), step_runs.c.manual.is_not(None)
+    )
+    found = (identity(manual.get("actor")) for manual in connection.scalars(query))
+    return frozenset(person for person in found if person is not None)
 
 
 def returned_keys(connection: sa.Connection, step_run_ids: Collection[str]) -> frozenset[str]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from .database import Database
 from .tables import dispatches, queues, step_runs
-from .write_batch import RELAY_GRACE
+from .write_batch import NO_QUEUE, RELAY_GRACE
 from .write_statements import INSERTS
 
 STANDSTILL: Final = timedelta(minutes=3)
@@ -90,7 +90,7 @@ def _query(condition: sa.ColumnElement[bool], limit: int) -> sa.Select[tuple[str
 def _names(connection: sa.Connection) -> Sequence[str]:
     """The queues that have dispatches: one look into the index for each, however many dispatches there are."""
     names: list[str] = []
-    after = sa.select(sa.func.min(dispatches.c.queue))
+    after = sa.select(sa.func.min(dispatches.c.queue)).where(dispatches.c.queue > NO_QUEUE)
     while (name := connection.scalar(after)) is not None:
         names.append(name)
         after = sa.select(sa.func.min(dispatches.c.queue)).where(dispatches.c.queue > name)

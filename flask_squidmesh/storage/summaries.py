@@ -56,7 +56,8 @@ class RunSummary:
     """One run as lists show it.
 
     due_at: until when it waits, or when its next attempt is due. attempt, max_attempts: of the current step.
-    compensation: None, running, completed or failed. tenant: '' where there is none. queue: whose
+    outcome: how a completed run ended: None as its way was meant, the word of an `End`, else rejected, timed_out or
+    error_route. compensation: None, running, completed or failed. tenant: '' where there is none. queue: whose
     workers perform its steps.
     """
 
@@ -86,6 +87,7 @@ class RunSummary:
     acknowledged_at: datetime | None
     tenant: str = ""
     queue: str = ""
+    outcome: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""

@@ -129,6 +129,7 @@ class WorkflowRun(Base):
 
     `position` counts the outputs recorded, `remaining` the steps of a dependency workflow that have not completed,
     `open_steps` the step runs that can go on by themselves, `retrying_steps` those of them that wait for a retry.
+    `outcome` is how a completed run says to have ended, `diversion` what led one off its way; see `engine/diversions`.
     `fingerprint` is of the definition it was started with, `follows` of the one that its rows and counts go by,
     `follows_since` when the process was started that had it go by that one, `redefined` how often that happened.
     """
@@ -147,6 +148,9 @@ class WorkflowRun(Base):
     redefined: Mapped[int] = mapped_column(server_default=sa.text("0"))
     subject: Mapped[str] = mapped_column(sa.String(500))
     status: Mapped[str] = mapped_column(Word)
+    outcome: Mapped[str | None] = mapped_column(sa.String(40))
+    diversion: Mapped[str | None] = mapped_column(sa.String(250))
+    deadline_at: Mapped[datetime | None] = mapped_column(Timestamp)
     payload: Mapped[JsonObject] = mapped_column(Json)
     schedule: Mapped[JsonObject | None] = mapped_column(Json)
     actor: Mapped[JsonValue] = mapped_column(Json)
@@ -226,6 +230,15 @@ class WorkflowRun(Base):
             "tenant",
             **_where("status = 'failed'"),
         ),
+        sa.Index(
+            "ix_squidmesh_runs_outcome",
+            "outcome",
+            "created_at",
+            "id",
+            "workflow",
+            "tenant",
+            **_where("outcome IS NOT NULL"),
+        ),
         sa.Index("ix_squidmesh_runs_replayed_from", "replayed_from_id", **_where("replayed_from_id IS NOT NULL")),
         sa.Index(
             "ix_squidmesh_runs_tenant",
@@ -299,6 +312,75 @@ class StepRun(Base):
     )
 
 
+class Wait(Base):
+    """One open wait for people, at a visit: what lists are read from. It goes when the wait ends.
+
+    What is asked stands with the visit. `for_all` says that it is nobody's and of no group, so that everybody is asked.
+    """
+
+    __tablename__ = "squidmesh_waits"
+
+    step_run_id: Mapped[str] = mapped_column(Id)
+    run_id: Mapped[str] = mapped_column(Id)
+    tenant: Mapped[str] = _tenant()
+    workflow: Mapped[str] = mapped_column(Name)
+    step: Mapped[str] = mapped_column(Name)
+    kind: Mapped[str] = mapped_column(Word)
+    assignee: Mapped[str | None] = mapped_column(Name)
+    for_all: Mapped[bool] = mapped_column()
+    due_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    opened_at: Mapped[datetime] = mapped_column(Timestamp)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("step_run_id", name=conv("pk_squidmesh_waits")),
+        _run_id("squidmesh_waits"),
+        sa.ForeignKeyConstraint(
+            ["step_run_id"], ["squidmesh_step_runs.id"], name=conv("fk_squidmesh_waits_step_run_id"), ondelete="CASCADE"
+        ),
+        sa.Index(
+            "ix_squidmesh_waits_assignee",
+            "assignee",
+            "due_at",
+            "opened_at",
+            "step_run_id",
+            "tenant",
+            "workflow",
+            **_where("assignee IS NOT NULL"),
+        ),
+        sa.Index(
+            "ix_squidmesh_waits_for_all",
+            "due_at",
+            "opened_at",
+            "step_run_id",
+            "tenant",
+            "workflow",
+            **_where("for_all AND assignee IS NULL"),
+        ),
+        sa.Index("ix_squidmesh_waits_due", "due_at", "opened_at", "step_run_id", "tenant", "workflow"),
+        sa.Index("ix_squidmesh_waits_run", "run_id"),
+    )
+
+
+class WaitGroup(Base):
+    """One group whose an open wait is."""
+
+    __tablename__ = "squidmesh_wait_groups"
+
+    step_run_id: Mapped[str] = mapped_column(Id)
+    name: Mapped[str] = mapped_column(Name)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("step_run_id", "name", name=conv("pk_squidmesh_wait_groups")),
+        sa.ForeignKeyConstraint(
+            ["step_run_id"],
+            ["squidmesh_waits.step_run_id"],
+            name=conv("fk_squidmesh_wait_groups_step_run_id"),
+            ondelete="CASCADE",
+        ),
+        sa.Index("ix_squidmesh_wait_groups_name", "name", "step_run_id"),
+    )
+
+
 class Attempt(Base):
     """One ended attempt. An attempt that is still running is the claim on its dispatch."""
 
@@ -324,8 +406,10 @@ class Attempt(Base):
 
 
 class Dispatch(Base):
-    """The intent to deliver a step, a compensation or a cron activation; see the top of the file.
+    """The intent to deliver a step, a compensation or a cron activation, or to do internal work; see the file's top.
 
+    Internal work is of the kinds `timer`, which is of a wait, and `deadline`, which is of a run. It is in no queue ('')
+    and is handed over to nobody: every worker and every relay does what is due of it. It runs no step.
     Only a cron activation keeps its payload here; that of the others follows from the step run. What was taken from a
     dead worker keeps `claimed_at` until it is claimed again, by which it is found.
     """
@@ -357,7 +441,7 @@ class Dispatch(Base):
             name=conv("fk_squidmesh_dispatches_step_run_id"),
             ondelete="CASCADE",
         ),
-        sa.UniqueConstraint("step_run_id", name=conv("uq_squidmesh_dispatches_step_run_id")),
+        sa.UniqueConstraint("step_run_id", "kind", name=conv("uq_squidmesh_dispatches_step_run_id")),
         sa.Index("ix_squidmesh_dispatches_due", "queue", "due_at"),
         sa.Index("ix_squidmesh_dispatches_relay", "queue", "relay_at"),
         sa.Index(
@@ -542,6 +626,8 @@ def _table(owner: type[Base]) -> sa.Table:
 
 runs = _table(WorkflowRun)
 step_runs = _table(StepRun)
+waits = _table(Wait)
+wait_groups = _table(WaitGroup)
 attempts = _table(Attempt)
 dispatches = _table(Dispatch)
 audit_events = _table(AuditEvent)

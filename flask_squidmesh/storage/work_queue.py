@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import sqlalchemy as sa
 from sqlalchemy.sql.expression import UnaryExpression
@@ -18,7 +18,7 @@ from .database import Database, now_parameter
 from .fact_rows import RUN_COLUMNS, STEP_COLUMNS, step_fact
 from .queues import IN_NO_QUEUE
 from .tables import dispatches, runs, step_runs
-from .write_batch import RELAY_GRACE, WriteBatch
+from .write_batch import NO_QUEUE, RELAY_GRACE, WriteBatch
 
 _OF_DISPATCH = ("id", "queue", "due_at", "created_at", "claim_id", "claimed_by", "claimed_at")
 _OF_RUN = ("payload", "schedule")
@@ -33,6 +33,8 @@ _STEP_AT = _RUN_AT + len(RUN_COLUMNS)
 
 
 Which = Literal["unclaimed", "lost", "all"]
+INTERNAL: Final = "internal"
+"""Internal work of all kinds, which is in no queue."""
 
 
 class Work(NamedTuple):
@@ -270,20 +272,26 @@ def put_off(connection: sa.Connection, dispatch_id: str, reason: str, until: dat
 
 
 def next_due(database: Database, queue: str) -> dict[str, float]:
-    """Seconds until the first dispatch of each kind is due, negative where it is overdue."""
+    """Seconds until the first dispatch of each kind is due, negative where it is overdue; INTERNAL stands for those in
+    no queue."""
     rows = database.ask(_next_due(database.dialect), {"queue": queue, "now": database.value_of_now()})
-    return {kind: (due - at).total_seconds() for kind, due, at in rows}
+    return {kind: (due - at).total_seconds() for kind, due, at in rows if due is not None}
 
 
 @cache
 def _next_due(dialect: Dialect) -> Prepared:
     first = sa.func.min(dispatches.c.due_at, type_=dispatches.c.due_at.type)
-    query = (
-        sa.select(dispatches.c.kind, first, now_parameter(dialect, "now").label("now"))
+    now = now_parameter(dialect, "now").label("now")
+    in_queue = (
+        sa.select(dispatches.c.kind, first, now)
         .where(dispatches.c.queue == sa.bindparam("queue"))
         .group_by(dispatches.c.kind)
     )
-    return Prepared(query, dialect)
+    # Not by kind: so it is one look into the index, however many timers there are.
+    internal = sa.select(sa.literal_column(f"'{INTERNAL}'", type_=dispatches.c.kind.type), first, now).where(
+        dispatches.c.queue == sa.literal_column(f"'{NO_QUEUE}'")
+    )
+    return Prepared(in_queue.union_all(internal), dialect)
 
 
 def renew(connection: sa.Connection, database: Database, claim_ids: Collection[str], timeout: timedelta) -> set[str]:

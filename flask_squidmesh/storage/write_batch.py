@@ -14,12 +14,14 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from ..engine.changes import Changes, NewAttempt, NewAuditEvent, NewStepRun, StepColumns
+from ..definition.spec import DeadlineSpec
+from ..engine.changes import Changes, NewAttempt, NewAuditEvent, NewStepRun, NewWait, StepColumns
 from ..engine.facts import RunFact
+from ..engine.transitions import TERMINAL
 from .compiled import Prepared
 from .fact_rows import actor_key
 from .summaries import new_id
-from .tables import attempts, audit_events, dispatches, runs, step_runs
+from .tables import attempts, audit_events, dispatches, runs, step_runs, wait_groups, waits
 from .write_statements import FromNow, StatementShape, Verb, alone, together
 
 Row = Mapping[str, Any]
@@ -103,6 +105,8 @@ class WriteBatch:
 
 
 RELAY_GRACE = timedelta(seconds=60)
+NO_QUEUE: Final = ""
+"""Where internal work is, which is handed over to nobody."""
 ANOTHER: Final = object()
 FREED: Final = {"claim_id": None, "claimed_by": None, "claimed_at": None}
 
@@ -164,18 +168,29 @@ def batch_of(
     raised = {"revision": run.revision + 1, "updated_at": now}
     batch.update(runs, {"id": run.id, "revision": run.revision}, {**raised, **moved}, holds=holds)
     _follow(batch, run, changes, held, now)
+    if run.deadline_at is not None and changes.run.get("status") in TERMINAL:
+        batch.delete(dispatches, {"run_id": run.id, "kind": "deadline"})
     if notice is not None:
         batch.notify(*notice)
     return batch
 
 
 def begin(
-    batch: WriteBatch, run: Mapping[str, Any], changes: Changes, *, now: datetime, copied: Sequence[Any] = ()
+    batch: WriteBatch,
+    run: Mapping[str, Any],
+    changes: Changes,
+    *,
+    now: datetime,
+    copied: Sequence[Any] = (),
+    deadline: DeadlineSpec | None = None,
 ) -> None:
     """Add the writes of a new run: its row, step runs copied from another, its first step runs, their dispatches."""
     batch.insert(runs, [run])
     batch.insert(step_runs, copied)
     _follow(batch, NewRun(run["id"], run["tenant"], run["workflow"], run["queue"]), changes, None, now)
+    if deadline is not None and run["status"] not in TERMINAL:
+        held = {"cancel": deadline.cancel, "compensate": deadline.compensate}
+        batch.insert(dispatches, [dispatch_row(run["id"], None, "deadline", run["deadline_at"], NO_QUEUE, now, held)])
 
 
 def _follow(batch: WriteBatch, run: RunFact | NewRun, changes: Changes, held: HeldClaim | None, now: datetime) -> None:
@@ -187,6 +202,8 @@ def _follow(batch: WriteBatch, run: RunFact | NewRun, changes: Changes, held: He
     if held is not None:
         _settle_claim(batch, changes, held, now)
     _settle_dispatches(batch, run, changes, held, now)
+    if changes.opened or changes.handed_on or changes.settled or changes.timed:
+        _settle_waits(batch, run, changes, now)
 
 
 def _settle_claim(batch: WriteBatch, changes: Changes, held: HeldClaim, now: datetime) -> None:
@@ -234,6 +251,39 @@ def _settle_dispatches(
     batch.insert(dispatches, [{**row, "held": left[row["step_run_id"]]} for row in rows])
 
 
+def _settle_waits(batch: WriteBatch, run: RunFact | NewRun, changes: Changes, now: datetime) -> None:
+    for key in changes.settled:
+        batch.delete(wait_groups, {"step_run_id": key})
+        batch.delete(waits, {"step_run_id": key})
+    batch.insert(waits, [_wait_row(run, row, now) for row in changes.opened])
+    of_groups = [(row.step_run_id, group) for row in changes.opened for group in dict.fromkeys(row.groups)]
+    of_groups += [(key, group) for key, moved in changes.handed_on.items() for group in dict.fromkeys(moved.further)]
+    batch.insert(wait_groups, [{"step_run_id": key, "name": group} for key, group in of_groups])
+    for key, moved in changes.handed_on.items():
+        theirs = {"assignee": moved.assignee, **({"for_all": False} if moved.further else {})}
+        batch.update(waits, {"step_run_id": key}, theirs)
+    timed = [(row.step_run_id, row.timer_at) for row in changes.opened if row.timer_at is not None]
+    batch.insert(dispatches, [dispatch_row(run.id, key, "timer", due, NO_QUEUE, now) for key, due in timed])
+    for key, due in changes.timed.items():
+        due_again = {"due_at": due, "relay_at": due + RELAY_GRACE}
+        batch.update(dispatches, {"step_run_id": key, "kind": "timer"}, due_again)
+
+
+def _wait_row(run: RunFact | NewRun, row: NewWait, now: datetime) -> dict[str, Any]:
+    return {
+        "step_run_id": row.step_run_id,
+        "run_id": run.id,
+        "tenant": run.tenant,
+        "workflow": run.workflow,
+        "step": row.step,
+        "kind": row.kind,
+        "assignee": row.assignee,
+        "for_all": not row.groups,
+        "due_at": row.due_at,
+        "opened_at": now,
+    }
+
+
 def _step_columns(columns: StepColumns) -> Row:
     if "settings" in columns:
         return {**columns, "settings": columns["settings"].stored()}
@@ -254,6 +304,7 @@ def _step_row(run_id: str, row: NewStepRun, now: datetime) -> dict[str, Any]:
         "abandoned": 0,
         "settings": row.settings.stored(),
         "failure": row.failure,
+        "error": row.error,
         "decision": row.decision,
         "decide_by": row.decide_by,
         "due_at": row.due_at,

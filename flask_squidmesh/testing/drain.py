@@ -56,6 +56,8 @@ def work_through(*, limit: int = 1_000) -> int:
 
 def _performed_one(runtime: Runtime) -> bool:
     queue = runtime.config.queue
+    if runtime.internal_work.perform_due():
+        return True
     for claim in runtime.claimer.claim_due(queue, limit=1, take_over=True, left_to_others=timedelta(0)):
         runtime.deliverer.deliver(claim)
         return True

@@ -1,0 +1,97 @@
+"""What happens by itself when its time has come: reminders, escalations, the end of a wait, the deadline of a run."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..definition.values import JsonObject
+from .changes import WaitHandedOn
+from .consequences import Consequences
+from .error_records import error
+from .facts import Decider, RunDeadlinePassed, StepFact, TimerDue
+from .halt import Halt
+from .kept_decisions import DecisionKept, TimerKept
+from .successors import Successors
+from .tally import Tally
+from .waits import next_timer
+
+DEADLINE: Final = "the deadline"
+"""Who ends a wait whose time is over, as an actor."""
+
+
+class Timers:
+    """Decides what follows when the time of a wait, or of a run, has come."""
+
+    def __init__(self, tally: Tally, consequences: Consequences, successors: Successors, halt: Halt) -> None:
+        self._tally, self._consequences, self._successors, self._halt = tally, consequences, successors, halt
+
+    def decide(self, fact: TimerDue | RunDeadlinePassed) -> None:
+        """Decide what follows."""
+        match fact:
+            case TimerDue():
+                self._go_off(fact.visit)
+            case RunDeadlinePassed():
+                self._end_run(fact)
+
+    def _go_off(self, visit: StepFact) -> None:
+        decision = visit.decision
+        assert decision is not None, "it is open"
+        first, *rest = decision["timers"]
+        after: DecisionKept = {**decision, "timers": rest}
+        match first["kind"]:
+            case "remind":
+                self._tell("reminded", visit, {"assignee": after.get("assignee"), "groups": after.get("groups")})
+            case "escalate":
+                after = self._escalate(visit, after, first)
+            case "time_out":
+                self._time_out(visit, after)
+                return
+        self._tally.changes.update(visit.id, decision=after)
+        due = next_timer(after)
+        if due is None:
+            self._tally.changes.ended.append(visit.id)
+        else:
+            self._tally.changes.timed[visit.id] = due
+
+    def _escalate(self, visit: StepFact, decision: DecisionKept, timer: TimerKept) -> DecisionKept:
+        before = decision.get("groups") or []
+        further = [group for group in timer.get("groups") or () if group not in before]
+        assignee = timer.get("assignee") or decision.get("assignee")
+        self._tally.changes.handed_on[visit.id] = WaitHandedOn(assignee=assignee, further=further)
+        said = {"from": decision.get("assignee"), "to": assignee, "groups": further}
+        self._tell("escalated", visit, {name: value for name, value in said.items() if value})
+        return {**decision, "assignee": assignee, "groups": [*before, *further]}
+
+    def _time_out(self, visit: StepFact, decision: DecisionKept) -> None:
+        """End the wait as the deadline's doing, and go where its route leads."""
+        tally = self._tally
+        self._tell("timed_out", visit, {})
+        tally.changes.update(
+            visit.id, manual={"event": "timed_out", "at": tally.now.isoformat(), "actor": DEADLINE}, decision=decision
+        )
+        tally.end_wait(visit, DEADLINE)
+        record: JsonObject = {"option": "timed_out", "actor": DEADLINE, "decided_at": tally.now.isoformat()}
+        if decision["kind"] == "approval":
+            record = {**record, "decision": "timed_out"}
+        key = decision.get("output")
+        kept: JsonObject = {key: record} if key else {}
+        tally.close(visit, "completed", output=kept, error=None)
+        tally.record_output(visit)
+        self._consequences.advance_decided(visit, {**decision, "answered": "timed_out"})
+
+    def _end_run(self, fact: RunDeadlinePassed) -> None:
+        """Fail the run, or cancel it as a person would."""
+        tally = self._tally
+        tally.audit_call("deadline_passed", Decider(actor=DEADLINE))
+        if fact.cancel:
+            wanted = "requested" if fact.compensate else None
+            tally.move_run("cancelling", cancelled_at=tally.now, due_at=None, compensation=wanted)
+            self._halt.stop_open(by_program=True)
+            return
+        reason = error("DeadlinePassed", "The run took longer than its deadline allows.", code="deadline")
+        self._successors.fail_run(tally.run.current_step, reason)
+
+    def _tell(self, event: str, visit: StepFact, said: JsonObject) -> None:
+        told = {name: value for name, value in said.items() if value}
+        self._tally.audit_call(event, Decider(actor=DEADLINE, metadata=told or None), visit)
+        self._tally.changes.notice(f"decision_{event}", step=visit.step, visit=visit.visit, attempt=1, **told)
