@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .people import Actor
+from pydantic import BaseModel
+
+from .people import Actor, Person
+from .runtime.command_arguments import NOT_GIVEN, NotGiven
 from .runtime.runtime import configured_runtime
 from .storage.connections import AnySession
 from .storage.scope import scope_of_tenant
@@ -29,10 +32,50 @@ class Commands:
     the key was used otherwise, and ManualActionError where an actor, a comment or metadata cannot be recorded.
     """
 
+    def decide_run(
+        self,
+        run_id: RunId,
+        option: str,
+        *,
+        answer: BaseModel | Mapping[str, object] | None = None,
+        step: str | None = None,
+        actor: Actor | None = None,
+        comment: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        tenant: str | None = None,
+        session: AnySession | None = None,
+        expected: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> RunSummary:
+        """Take an option of what waits for a decision; the run goes on where its route leads.
+
+        option: its name; approve and reject where an Approval waits. answer: what is filled into the option's form, as a
+        mapping or an instance of its model; fields left out keep what they begin with. step: which decision, where
+        several are open. The other keywords stand with this class.
+
+        Returns the run afterwards. Raises PayloadError for an answer that does not fit the form, ManualActionError for
+        an option that is not offered, where the actor or a comment that the option takes is missing, and where the
+        actor may not take it, and what all commands raise.
+        """
+        return configured_runtime().commands.decide(
+            run_id,
+            option,
+            answer=answer,
+            step=step,
+            actor=actor,
+            comment=comment,
+            metadata=metadata,
+            scope=scope_of_tenant(tenant),
+            session=session,
+            expected=expected,
+            idempotency_key=idempotency_key,
+        )
+
     def approve_run(
         self,
         run_id: RunId,
         *,
+        answer: BaseModel | Mapping[str, object] | None = None,
         step: str | None = None,
         actor: Actor | None = None,
         comment: str | None = None,
@@ -44,13 +87,13 @@ class Commands:
     ) -> RunSummary:
         """Approve what waits for approval; the run goes on once as many people as the step asks for have approved.
 
-        step: which approval, where several are open. The other keywords stand with this class.
+        It is short for decide_run(run_id, "approve"). answer, step: as there. The other keywords stand with this class.
 
-        Returns the run afterwards. Raises ManualActionError where the actor is missing or may not approve this, and
-        what all commands raise.
+        Returns the run afterwards. Raises what decide_run raises.
         """
         return configured_runtime().commands.approve(
             run_id,
+            answer=answer,
             step=step,
             actor=actor,
             comment=comment,
@@ -65,6 +108,7 @@ class Commands:
         self,
         run_id: RunId,
         *,
+        answer: BaseModel | Mapping[str, object] | None = None,
         step: str | None = None,
         actor: Actor | None = None,
         comment: str | None = None,
@@ -74,14 +118,15 @@ class Commands:
         expected: str | None = None,
         idempotency_key: str | None = None,
     ) -> RunSummary:
-        """Reject what waits for approval; the run goes along `on_reject`, or fails in dependency style.
+        """Reject what waits for approval; the run goes on along `on_reject`, or fails where there is no such route.
 
-        step: which approval, where several are open. The other keywords stand with this class.
+        It is short for decide_run(run_id, "reject"). answer, step: as there. The other keywords stand with this class.
 
-        Returns the run afterwards. Raises ManualActionError where the actor is missing, and what all commands raise.
+        Returns the run afterwards. Raises what decide_run raises.
         """
         return configured_runtime().commands.reject(
             run_id,
+            answer=answer,
             step=step,
             actor=actor,
             comment=comment,
@@ -89,6 +134,72 @@ class Commands:
             scope=scope_of_tenant(tenant),
             session=session,
             expected=expected,
+            idempotency_key=idempotency_key,
+        )
+
+    def assign_run(
+        self,
+        run_id: RunId,
+        *,
+        to: str | Person | None,
+        step: str | None = None,
+        expected_assignee: str | NotGiven | None = NOT_GIVEN,
+        actor: Actor | None = None,
+        comment: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        tenant: str | None = None,
+        session: AnySession | None = None,
+        expected: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> RunSummary:
+        """Make what waits for people somebody's: taking it, handing it on, or giving it back.
+
+        to: the id of the person whose it becomes, None for nobody's. step: which wait, where several are open.
+        expected_assignee: whose it was when that was decided, None for nobody's; where it is another's by now nothing
+        is done. The decision token stays as it is. The other keywords stand with this class.
+
+        Returns the run afterwards. Raises ManualActionError for somebody who is none, TransitionError where it is that
+        person's already, ConflictError where `expected_assignee` does not hold, and what all commands raise.
+        """
+        return configured_runtime().commands.assign(
+            run_id,
+            to=to,
+            step=step,
+            expected_assignee=expected_assignee,
+            actor=actor,
+            comment=comment,
+            metadata=metadata,
+            scope=scope_of_tenant(tenant),
+            session=session,
+            expected=expected,
+            idempotency_key=idempotency_key,
+        )
+
+    def note_run(
+        self,
+        run_id: RunId,
+        text: str,
+        *,
+        actor: Actor | None = None,
+        metadata: Mapping[str, object] | None = None,
+        tenant: str | None = None,
+        session: AnySession | None = None,
+        idempotency_key: str | None = None,
+    ) -> RunSummary:
+        """Write words on a run, for everybody who reads it. Nothing else happens.
+
+        text: at most 10,000 characters. The other keywords stand with this class.
+
+        Returns the run afterwards. Raises ManualActionError for a text that is blank or too long, and what all commands
+        raise.
+        """
+        return configured_runtime().commands.note(
+            run_id,
+            text,
+            actor=actor,
+            metadata=metadata,
+            scope=scope_of_tenant(tenant),
+            session=session,
             idempotency_key=idempotency_key,
         )
 

@@ -48,6 +48,7 @@ from ..engine.replay_rules import Resumption, asking_again, copied_steps, unsafe
 from ..engine.transitions import STOPPING, TERMINAL
 from ..engine.waits import APPROVE, REJECT, condition_keys, is_first, option_of, options_of, routes_behind
 from ..errors import ConflictError, ErrorRecord, ManualActionError, PayloadError, UnsafeReplayError
+from ..people import Person
 from ..storage import fact_rows, work_queue
 from ..storage.summaries import RunId, RunSummary, new_id
 from ..storage.tables import runs, step_runs
@@ -114,15 +115,16 @@ class CommandHandler:
         self,
         run_id: RunId,
         *,
-        to: str | None,
+        to: str | Person | None,
         step: str | None = None,
         expected_assignee: str | NotGiven | None = NOT_GIVEN,
         **said: Unpack[CommandOptions],
     ) -> RunSummary:
         """Make an open wait somebody's, or nobody's."""
         expected = None if expected_assignee is NOT_GIVEN else [expected_assignee]
-        arguments = {"to": to, "step": step, "expected_assignee": expected}
-        rule = partial(self._assign, to, step, expected_assignee)
+        assignee = assignee_of(to)
+        arguments = {"to": assignee, "step": step, "expected_assignee": expected}
+        rule = partial(self._assign, assignee, step, expected_assignee)
         return self._act("assign_run", run_id, arguments, rule, **said)
 
     def note(self, run_id: RunId, text: str, **said: Unpack[CommandOptions]) -> RunSummary:
@@ -267,14 +269,13 @@ class CommandHandler:
 
     def _assign(
         self,
-        to: str | None,
+        assignee: str | None,
         step: str | None,
         expected: str | NotGiven | None,
         acting: CommandContext,
     ) -> Decided:
         visit, _ = _open_decision(acting, WAITS, step)
         assert visit.decision is not None, "it is open"
-        assignee = assignee_of(to)
         before = visit.decision.get("assignee")
         if not isinstance(expected, NotGiven) and before != assignee_of(expected, "expected_assignee"):
             whose = f"It is {before}'s now" if before else "It is nobody's now"
