@@ -49,8 +49,8 @@ class Commands:
     ) -> RunSummary:
         """Take an option of what waits for a decision; the run goes on where its route leads.
 
-        option: its name; approve and reject where an Approval waits. answer: what is filled into the option's form, as a
-        mapping or an instance of its model; fields left out keep what they begin with. step: which decision, where
+        option: its name; approve and reject where an Approval waits. answer: what is filled into the option's form, as
+        a mapping or an instance of its model; fields left out keep what they begin with. step: which decision, where
         several are open. The other keywords stand with this class.
 
         Returns the run afterwards. Raises PayloadError for an answer that does not fit the form, ManualActionError for
