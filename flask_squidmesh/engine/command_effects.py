@@ -66,17 +66,23 @@ class OneStep(LeadsTo):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SeveralSteps(LeadsTo):
-    """To one or all of several steps. irreversible: the effect of one of them cannot be undone."""
+    """To one or all of several steps. irreversible: the effect of one of them cannot be undone. ends: how the run may
+    end instead, by the word for it.
+    """
 
     targets: tuple[str, ...]
     irreversible: bool
+    ends: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunEnds(LeadsTo):
-    """To the end of the run. compensates: the steps that are undone then, None where that is not the matter."""
+    """To the end of the run. outcome: how it says to have ended, where it does. compensates: the steps that are undone
+    then, None where that is not the matter.
+    """
 
     status: str
+    outcome: str | None = None
     compensates: tuple[str, ...] | None = None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ..definition.spec import WorkflowSpec
+from ..definition.spec import WorkflowSpec, end_at
 from ..definition.values import fingerprint
 from .adoption import unfit
 from .approvals import given, wanted
@@ -36,17 +36,30 @@ from .facts import RunFact, StepFact
 from .kept_decisions import DecisionKept, DecisionKind
 from .replay_rules import unsafe_steps
 from .transitions import TERMINAL
+from .waits import options_of
 
 STANDSTILLS: tuple[DecisionKind, ...] = ("interrupted", "incident")
 """Decisions at steps that cannot go on: nobody knows whether they took effect, or they could not begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOption:
+    """One answer to an open decision. targets: the steps and ends that it may lead to; none where the run completes, or
+    in dependency style. fails: whether it fails the run. first: whether it is the one that lets the run go on."""
+
+    name: str
+    targets: tuple[str, ...] = ()
+    fails: bool = False
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDecision:
     """A step, or a compensation, that waits for a person.
 
-    ok: the steps that may follow a good outcome. final: whether the run completes then. error: the step that follows
-    a bad one, None where the run fails. further: how many people have to approve after the next one.
+    ok: the steps, or ends, that may follow a good outcome. final: whether the run completes then. error: the step that
+    follows a bad one, None where the run fails. further: how many people have to take the first option after the next
+    one. options: of a decision, each with where it may lead.
     """
 
     step: str
@@ -58,6 +71,7 @@ class OpenDecision:
     error: str | None = None
     permission: str | None = None
     further: int = 0
+    options: tuple[OpenOption, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,26 +102,40 @@ class ActionFacts:
 class NextAction(str):
     """The name of a control call that would succeed now, as text, with what it leads to.
 
-    action: the word for `authorize`. step: the step it concerns. leads_to: facts for a sentence, as attributes and as
-    a mapping, e.g. {"target": "capture", "irreversible": True}, {"status": "cancelled", "compensates": ["reserve"]}.
+    action: the word for `authorize`. step: the step it concerns. option: what decide_run takes. leads_to: facts for a
+    sentence, as attributes and as a mapping, e.g. {"target": "capture", "irreversible": True},
+    {"status": "cancelled", "compensates": ["reserve"]}.
     """
 
-    __slots__ = ("action", "leads_to", "step")
+    __slots__ = ("action", "leads_to", "option", "step")
     action: str
     step: str | None
+    option: str | None
     leads_to: LeadsTo
 
-    def __new__(cls, call: str, *, action: str, step: str | None = None, leads_to: LeadsTo | None = None) -> NextAction:
+    def __new__(
+        cls,
+        call: str,
+        *,
+        action: str,
+        step: str | None = None,
+        option: str | None = None,
+        leads_to: LeadsTo | None = None,
+    ) -> NextAction:
         self = super().__new__(cls, call)
-        self.action, self.step, self.leads_to = action, step, leads_to if leads_to is not None else Nowhere()
+        self.action, self.step, self.option = action, step, option
+        self.leads_to = leads_to if leads_to is not None else Nowhere()
         return self
 
     def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]:
-        return (str(self),), {"action": self.action, "step": self.step, "leads_to": self.leads_to}
+        named = {"action": self.action, "step": self.step, "option": self.option, "leads_to": self.leads_to}
+        return (str(self),), named
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""
-        return {"call": str(self), "action": self.action, "step": self.step, "leads_to": as_data(self.leads_to)}
+        option = {"option": self.option} if self.option is not None else {}
+        said = {"call": str(self), "action": self.action, "step": self.step, **option}
+        return {**said, "leads_to": as_data(self.leads_to)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +172,11 @@ def judge(facts: ActionFacts) -> tuple[tuple[NextAction, ...], tuple[Refusal, ..
             refused.append(Refusal(call=call, action=action, reason=answer.reason, details=answer.details))
         else:
             possible += [NextAction(call, action=action, step=step, leads_to=leads) for step, leads in answer]
-    return tuple(possible), tuple(refused)
+    options = _options(facts)
+    if isinstance(options, _No):
+        refusal = Refusal(call="decide_run", action="decide", reason=options.reason, details=options.details)
+        return tuple(possible), (*refused, refusal)
+    return (*options, *possible), tuple(refused)
 
 
 def decision_actions(facts: ActionFacts) -> tuple[NextAction, ...]:
@@ -228,12 +260,29 @@ def _opened(
         error=_error_route(step_run.step, spec) if stands else decision.get("error"),
         permission=decision.get("permission"),
         further=max(wanted(decision) - len(given(decision)) - 1, 0),
+        options=_open_options(step_run, decision, spec, completed) if decision["kind"] == "decision" else (),
     )
+
+
+def _open_options(
+    step_run: StepFact, decision: DecisionKept, spec: WorkflowSpec | None, completed: frozenset[str]
+) -> tuple[OpenOption, ...]:
+    dependency = spec is not None and spec.style == "dependency"
+    found = []
+    for number, option in enumerate(options_of(decision)):
+        targets = tuple(dict.fromkeys(route["target"] for route in option["routes"]))
+        if dependency and number == 0:
+            targets = _followers(step_run, decision, spec, completed)
+        fails = dependency and number > 0
+        found.append(OpenOption(name=option["name"], targets=targets, fails=fails, first=number == 0))
+    return tuple(found)
 
 
 def _followers(
     step_run: StepFact, decision: DecisionKept, spec: WorkflowSpec | None, completed: frozenset[str]
 ) -> tuple[str, ...]:
+    if (options := decision.get("options")) and decision["kind"] == "approval" and options[0]["routes"]:
+        return tuple(dict.fromkeys(route["target"] for route in options[0]["routes"]))
     if (ok := decision.get("ok")) is not None:
         return (ok,)
     if spec is None or (spec.style == "flow" and decision["kind"] not in STANDSTILLS):
@@ -285,12 +334,7 @@ def _continuing(facts: ActionFacts, decision: OpenDecision) -> LeadsTo:
         return _ENDING[facts.status]
     if decision.further:
         return MoreApprovals(further_approvals=decision.further)
-    if not decision.ok:
-        return RunEnds(status="completed") if decision.final else Nowhere()
-    irreversible = not facts.irreversible.isdisjoint(decision.ok)
-    if len(decision.ok) == 1:
-        return OneStep(target=decision.ok[0], irreversible=irreversible)
-    return SeveralSteps(targets=decision.ok, irreversible=irreversible)
+    return _to(facts, decision.ok, final=decision.final)
 
 
 def _diverting(facts: ActionFacts, decision: OpenDecision) -> LeadsTo:
@@ -298,7 +342,7 @@ def _diverting(facts: ActionFacts, decision: OpenDecision) -> LeadsTo:
         return _ENDING[facts.status]
     if decision.error is None:
         return RunEnds(status="failed", compensates=facts.undoes)
-    return OneStep(target=decision.error, irreversible=decision.error in facts.irreversible)
+    return _to(facts, (decision.error,), final=False)
 
 
 def _repeating(facts: ActionFacts, decision: OpenDecision) -> LeadsTo:
@@ -333,6 +377,69 @@ def _on(
         return reachable or _No("target_unavailable", TargetsGone(targets=tuple(gone)))
 
     return rule
+
+
+RIGHTS: Mapping[str, str] = {"approve": "approve", "reject": "reject"}
+"""What `authorize` is asked for an option; for all others it is asked for `decide`."""
+
+
+def right_of(option: str) -> str:
+    """Return what `authorize` is asked for who takes this option."""
+    return RIGHTS.get(option, "decide")
+
+
+def _options(facts: ActionFacts) -> list[NextAction] | _No:
+    """Return the options of the open decisions that can be taken now, each with what it leads to."""
+    concerned = [decision for decision in facts.decisions if decision.kind == "decision"]
+    if not concerned:
+        return _No(
+            "already_finished" if facts.status in TERMINAL else "no_open_decision", RunStatus(status=facts.status)
+        )
+    if facts.declared is None:
+        return _No("workflow_unavailable")
+    answers, gone = list[NextAction](), set[str]()
+    for decision in concerned:
+        for option in decision.options:
+            missing = {target for target in option.targets if end_at(target) is None} - facts.declared
+            gone |= missing
+            if not missing:
+                leads = _leading(facts, decision, option)
+                answers.append(
+                    NextAction(
+                        "decide_run",
+                        action=right_of(option.name),
+                        step=decision.step,
+                        option=option.name,
+                        leads_to=leads,
+                    )
+                )
+    return answers or _No("target_unavailable", TargetsGone(targets=tuple(sorted(gone))))
+
+
+def _leading(facts: ActionFacts, decision: OpenDecision, option: OpenOption) -> LeadsTo:
+    if facts.status in _ENDING:
+        return _ENDING[facts.status]
+    if option.first and decision.further:
+        return MoreApprovals(further_approvals=decision.further)
+    if option.fails:
+        return RunEnds(status="failed", compensates=facts.undoes)
+    return _to(facts, option.targets, final=decision.final)
+
+
+def _to(facts: ActionFacts, targets: Sequence[str], *, final: bool) -> LeadsTo:
+    """Return what leads to one of these steps and ends. final: whether the run completes where there are none."""
+    ends = [end for end in map(end_at, targets) if end is not None]
+    steps = tuple(target for target in targets if end_at(target) is None)
+    if not targets:
+        return RunEnds(status="completed") if final else Nowhere()
+    if not steps and len(ends) == 1:
+        undone = facts.undoes if ends[0].compensate else None
+        return RunEnds(status="completed", outcome=ends[0].outcome, compensates=undone)
+    irreversible = not facts.irreversible.isdisjoint(steps)
+    if len(steps) == 1 and not ends:
+        return OneStep(target=steps[0], irreversible=irreversible)
+    words = tuple(end.outcome for end in ends) or None
+    return SeveralSteps(targets=steps, irreversible=irreversible, ends=words)
 
 
 _settle_by_retrying = _on(STANDSTILLS, _repeating, "not_interrupted")

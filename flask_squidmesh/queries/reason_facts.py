@@ -51,17 +51,24 @@ class Targets(Details):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WaitingForPerson(ReasonFacts):
-    """A pause or an approval is open. approvals: how many people have to approve, and given: who has, where several
-    have to. not_starter: whether it has to be somebody else than who started the run. deadline: see deadlines.
+    """A pause, an approval or a decision is open. options: those of a decision, each with where it may lead. approvals:
+    how many people have to approve, and given: who has, where several have to. not_starter: whether it has to be
+    somebody else than who started the run; not_by: than who decided at these steps. assignee, groups: whose it is.
+    timeout: where it leads when its time is over. deadline: see deadlines.
     """
 
     approval_targets: Targets | None = None
+    options: Mapping[str, tuple[str, ...]] | None = None
     resume_target: str | None = None
     prompt: str | None = None
     permission: str | None = None
     approvals: int | None = None
     given: tuple[Approved, ...] | None = None
     not_starter: bool | None = None
+    not_by: tuple[str, ...] | None = None
+    assignee: str | None = None
+    groups: tuple[str, ...] | None = None
+    timeout: str | None = None
     decide_by: datetime | None = None
     deadline: str | None = None
 

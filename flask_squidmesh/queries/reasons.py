@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
+from ..definition.spec import end_at
 from ..engine.approvals import wanted
 from ..engine.command_rules import STANDSTILLS
 from ..engine.kept_decisions import DecisionKept
 from ..engine.transitions import TERMINAL
+from ..engine.waits import every_target, options_of
 from ..errors import ErrorRecord
 from .inbox import deadline_of
 from .reason_facts import (
@@ -142,6 +145,13 @@ def incident(situation: Situation) -> Reason | None:
     return about(row, "incident", facts)
 
 
+_PAUSED: Final[Mapping[str, str]] = {
+    "approval": "paused_for_approval",
+    "decision": "paused_for_decision",
+    "pause": "paused_for_manual_action",
+}
+
+
 def paused(situation: Situation) -> Reason | None:
     """A pause or an approval is open, or should be."""
     if situation.status != "paused":
@@ -153,9 +163,9 @@ def paused(situation: Situation) -> Reason | None:
     if spec is None:
         facts = replace(_leading(decision), workflow_definition="unavailable")
         return about(row, "paused_with_unavailable_workflow", facts)
-    if not {decision.get("ok"), decision.get("error")} - {None} <= spec.steps.keys():
+    if not {target for target in every_target(decision) if end_at(target) is None} <= spec.steps.keys():
         return about(row, "paused_with_invalid_resume_target", _leading(decision))
-    word = "paused_for_approval" if decision["kind"] == "approval" else "paused_for_manual_action"
+    word = _PAUSED[decision["kind"]]
     return about(row, word, _asked(situation, row))
 
 
@@ -171,6 +181,9 @@ def _undecidable(situation: Situation) -> Reason:
 
 def _leading(decision: DecisionKept) -> WaitingForPerson:
     """Where the decision leads; null is the end of the run."""
+    if decision["kind"] == "decision":
+        leading = {each["name"]: tuple(route["target"] for route in each["routes"]) for each in options_of(decision)}
+        return WaitingForPerson(options=leading)
     if decision["kind"] == "approval":
         return WaitingForPerson(approval_targets=Targets(ok=decision.get("ok"), error=decision.get("error")))
     return WaitingForPerson(resume_target=decision.get("ok"))
@@ -186,7 +199,11 @@ def _asked(situation: Situation, row: Row) -> WaitingForPerson:
         approvals=wanted(decision) if several else None,
         given=approvals_in(decision) if several else None,
         not_starter=bool(decision.get("not_starter")) or None,
+        not_by=tuple(decision.get("not_by") or ()) or None,
+        assignee=decision.get("assignee"),
+        groups=tuple(decision.get("groups") or ()) or None,
         decide_by=row["decide_by"],
+        timeout=decision.get("timeout"),
         deadline=deadline_of(row, situation.now),
     )
 

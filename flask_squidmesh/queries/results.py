@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NotRequired, TypedDict
 
 from ..definition.values import JsonObject
 from ..engine.command_rules import NextAction, Refusal
-from ..engine.kept_decisions import Approved, ApproverRules
+from ..engine.kept_decisions import Approved, ApproverRules, OptionKept, TimerKept
 from ..errors import ErrorRecord
 from ..storage.summaries import RunSummary, document_of, plain
 from .reason_facts import Evidence, ReasonFacts, StuckWork, UndoFailure
@@ -22,9 +22,22 @@ class DecisionTargets(TypedDict):
     error: str | None
 
 
-class DecisionAsked(ApproverRules):
-    """What is, or was, asked at a manual step. kind: pause, approval, interrupted or incident. approvals and given are
-    there where one approval is not enough.
+class Asked(TypedDict, total=False):
+    """The part of what is asked that not every decision has; see DecisionAsked."""
+
+    options: Sequence[OptionKept]
+    values: Mapping[str, Any]
+    assignee: str | None
+    groups: Sequence[str]
+    timeout: str | None
+    timers: Sequence[TimerKept]
+
+
+class DecisionAsked(ApproverRules, Asked):
+    """What is, or was, asked at a manual step. kind: pause, approval, decision, interrupted or incident. approvals and
+    given are there where one approval is not enough. options: the answers of an approval or a decision, with the JSON
+    schema of their forms; values: what the fields of these begin with. assignee, groups: whose it is. timeout: where it
+    leads when its time is over. timers: what happens at it by itself, and when.
     """
 
     kind: str
@@ -35,7 +48,8 @@ class DecisionAsked(ApproverRules):
 
 
 class DecisionTaken(TypedDict):
-    """Who decided a step run and how. event: approved, rejected, resumed, retried, resolved, failed or given_up."""
+    """Who decided a step run and how. event: approved, rejected, decided, timed_out, resumed, retried, resolved, failed
+    or given_up."""
 
     event: str
     at: str

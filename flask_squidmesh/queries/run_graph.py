@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from ..definition.spec import Condition, StepSpec, WorkflowSpec
+from ..definition.spec import Condition, Route, StepSpec, WorkflowSpec
 from ..definition.workflow import Registry
 from ..engine.transitions import TERMINAL
 from ..storage.scope import Scope
@@ -122,13 +122,22 @@ def _edges(record: RunRecord, spec: WorkflowSpec) -> Iterator[GraphEdge]:
 
 
 def _moves(step: StepSpec) -> Iterator[tuple[Move, Condition | None, str]]:
-    conditions = 0
-    for route in step.ok:
-        suffix = "" if route.condition is None else f":condition:{conditions}"
-        conditions += route.condition is not None
-        yield (step.name, "ok", route.target), route.condition, suffix
+    yield from _routes(step.name, "ok", step.ok)
     if step.error:
         yield (step.name, "reject" if step.kind == "approval" else "error", step.error.target), None, ""
+    if step.kind == "decision":
+        for option in step.options:
+            yield from _routes(step.name, option.name, option.routes)
+    if step.timeout:
+        yield (step.name, "timed_out", step.timeout), None, ""
+
+
+def _routes(step: str, outcome: str, routes: Sequence[Route]) -> Iterator[tuple[Move, Condition | None, str]]:
+    conditions = 0
+    for route in routes:
+        suffix = "" if route.condition is None else f":condition:{conditions}"
+        conditions += route.condition is not None
+        yield (step, outcome, route.target), route.condition, suffix
 
 
 def _edge(move: Move, condition: Condition | None, suffix: str, status: str) -> GraphEdge:
@@ -151,7 +160,16 @@ def _taken(record: RunRecord) -> frozenset[Move]:
 def _outcome(row: Row) -> str:
     if row["status"] == "failed":
         return "error"
-    return "reject" if (row["manual"] or {}).get("event") == "rejected" else "ok"
+    manual = row["manual"] or {}
+    match manual.get("event"):
+        case "rejected":
+            return "reject"
+        case "timed_out":
+            return "timed_out"
+        case "decided":
+            return str((manual.get("metadata") or {}).get("option"))
+        case _:
+            return "ok"
 
 
 def _move_status(record: RunRecord, source: Row | None, move: Move, taken: frozenset[Move]) -> str:

@@ -23,6 +23,7 @@ from ..storage.fact_rows import step_fact
 from ..storage.scope import Scope
 from ..storage.summaries import read_id
 from ..storage.tables import Attempt, Dispatch, StepRun, WorkflowRun
+from ..storage.write_batch import NO_QUEUE
 from .operator_status import Query
 
 Row = sa.RowMapping | dict[str, Any]
@@ -76,11 +77,13 @@ def read_record(connection: sa.Connection, registry: Registry, scope: Scope, run
         spec=spec,
         step_runs=in_order(tuple(_named(spec, row) for row in found) if spec else found, spec),
         attempts=_attempts(connection, run["id"]),
-        dispatches={
-            row["step_run_id"]: row
-            for row in _rows(connection, sa.select(Dispatch.__table__).where(Dispatch.run_id == run["id"]))
-        },
+        dispatches={row["step_run_id"]: row for row in _rows(connection, _outstanding(run["id"]))},
     )
+
+
+def _outstanding(run_id: str) -> sa.Select[Any]:
+    """What is outstanding of steps and compensations; a timer is no work of its step."""
+    return sa.select(Dispatch.__table__).where(Dispatch.run_id == run_id, Dispatch.queue != NO_QUEUE)
 
 
 def _named(spec: WorkflowSpec, row: Row) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..definition.spec import StepSpec, WorkflowSpec
 from ..engine.approvals import wanted
 from ..engine.kept_decisions import ApproverRules, DecisionKept
-from .results import AttemptView, CompensationState, DecisionAsked, Recovery, StepRunView, StepView
+from .results import Asked, AttemptView, CompensationState, DecisionAsked, Recovery, StepRunView, StepView
 from .run_record import Row, RunRecord, approvals_in, input_of, settings_at
 
 
@@ -114,7 +114,26 @@ def decision_view(row: Row) -> DecisionAsked | None:
         "targets": {"ok": decision.get("ok"), "error": decision.get("error")},
         "output_key": decision.get("output"),
         **approvers(decision),
+        **_people(decision),
     }
+
+
+def _people(decision: DecisionKept) -> Asked:
+    """What is asked of whom, as far as the decision says."""
+    asked = Asked()
+    if options := decision.get("options"):
+        asked["options"] = options
+    if values := decision.get("values"):
+        asked["values"] = values
+    if assignee := decision.get("assignee"):
+        asked["assignee"] = assignee
+    if groups := decision.get("groups"):
+        asked["groups"] = groups
+    if timeout := decision.get("timeout"):
+        asked["timeout"] = timeout
+    if timers := decision.get("timers"):
+        asked["timers"] = timers
+    return asked
 
 
 def approvers(decision: DecisionKept) -> ApproverRules:
@@ -126,6 +145,8 @@ def approvers(decision: DecisionKept) -> ApproverRules:
         asked["not_starter"] = True
         if decision.get("starters"):
             asked["starters"] = list(decision["starters"])
+    if decision.get("not_by"):
+        asked["not_by"] = list(decision["not_by"])
     return asked
 
 
