@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
+from .definition.elements import NOT_GIVEN, NotGiven
 from .people import Actor, Person
-from .runtime.command_arguments import NOT_GIVEN, NotGiven
 from .runtime.runtime import configured_runtime
 from .storage.connections import AnySession
 from .storage.scope import scope_of_tenant

@@ -81,8 +81,8 @@ class ActionFacts:
     executing: steps an attempt is at. unsafe: what blocks a replay. undoes: steps that have a compensation and would
     be compensated, in that order. irreversible: steps that cannot be undone. declared: the steps the workflow has
     now, None where it is not registered here. payload_unfit: what keeps the payload from starting another run, where it
-    was looked at. hanging: steps that are still executing although the run was cancelled some time ago. decides: whether
-    the workflow, or what is open, has a Decision.
+    was looked at. hanging: steps that are still executing although the run was cancelled some time ago. decides:
+    whether the workflow has a Decision.
     """
 
     status: str
@@ -174,7 +174,8 @@ def judge(facts: ActionFacts) -> tuple[tuple[NextAction, ...], tuple[Refusal, ..
             refused.append(Refusal(call=call, action=action, reason=answer.reason, details=answer.details))
         else:
             possible += [NextAction(call, action=action, step=step, leads_to=leads) for step, leads in answer]
-    options = _options(facts) if facts.decides else []
+    asks = facts.decides or any(decision.kind == "decision" for decision in facts.decisions)
+    options = _options(facts) if asks else []
     if isinstance(options, _No):
         refusal = Refusal(call="decide_run", action="decide", reason=options.reason, details=options.details)
         return tuple(possible), (*refused, refusal)
@@ -230,12 +231,10 @@ def action_facts(
     hung = hanging(run, step_runs, patient_until) if patient_until else []
     if spec is not None and unfit(spec, run, step_runs):
         spec = None
-    decisions = open_decisions(step_runs, spec)
-    asking = any(step.kind == "decision" for step in spec.steps.values()) if spec else False
     return ActionFacts(
         status=run.status,
-        decisions=decisions,
-        decides=asking or any(decision.kind == "decision" for decision in decisions),
+        decisions=open_decisions(step_runs, spec),
+        decides=spec is not None and any(step.kind == "decision" for step in spec.steps.values()),
         executing=tuple(row.step for row in step_runs if row.kind == "step" and row.status == "running"),
         compensation=run.compensation,
         failed_compensations=_failed_compensations(step_runs),

@@ -15,6 +15,7 @@ from ..engine.approvals import wanted
 from ..engine.command_rules import STANDSTILLS, ActionFacts, decision_actions, open_decisions
 from ..engine.facts import StepFact, asked_since
 from ..engine.kept_decisions import DecisionKept
+from ..engine.waits import options_of
 from ..errors import FilterError
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, summary_of
@@ -298,7 +299,11 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
         given=approvals_in(decision),
         not_starter=bool(decision.get("not_starter")),
         starters=tuple(decision.get("starters") or ()),
+        not_by=tuple(decision.get("not_by") or ()),
         targets={"ok": decision.get("ok"), "error": decision.get("error")},
+        options=tuple(option["name"] for option in options_of(decision)),
+        assignee=decision.get("assignee"),
+        groups=tuple(decision.get("groups") or ()),
         asked_at=_asked_at(row),
         decide_by=row["decide_by"],
         deadline=deadline_of(row, now),

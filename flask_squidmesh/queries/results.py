@@ -22,7 +22,7 @@ class DecisionTargets(TypedDict):
     error: str | None
 
 
-class Asked(TypedDict, total=False):
+class AskedOfPeople(TypedDict, total=False):
     """The part of what is asked that not every decision has; see DecisionAsked."""
 
     options: Sequence[OptionKept]
@@ -33,7 +33,7 @@ class Asked(TypedDict, total=False):
     timers: Sequence[TimerKept]
 
 
-class DecisionAsked(ApproverRules, Asked):
+class DecisionAsked(ApproverRules, AskedOfPeople):
     """What is, or was, asked at a manual step. kind: pause, approval, decision, interrupted or incident. approvals and
     given are there where one approval is not enough. options: the answers of an approval or a decision, with the JSON
     schema of their forms; values: what the fields of these begin with. assignee, groups: whose it is. timeout: where it
@@ -357,12 +357,13 @@ class AuditPage(View):
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionView(View):
-    """An open decision. kind: pause, approval, interrupted or incident. targets: {ok, error}, None for the run's end.
+    """An open decision. kind: pause, approval, decision, interrupted or incident. targets: {ok, error}, None: the end.
 
     deadline: on_time, due_soon or overdue; None where none is set. approvals: how many people have to approve. given:
     their approvals so far, each {actor, comment, at}. not_starter: whether the person who started the run may not.
     starters: who else counts as that person, because they started a run that this one replays.
-    error: what stopped the step, of one that was interrupted or cannot begin.
+    error: what stopped the step, of one that was interrupted or cannot begin. options: the answers to an approval or a
+    decision. not_by: where whoever decided may not take the first one. assignee, groups: whose it is.
     """
 
     step: str
@@ -379,6 +380,10 @@ class DecisionView(View):
     decide_by: datetime | None
     deadline: str | None
     error: ErrorRecord | None = None
+    options: tuple[str, ...] = ()
+    not_by: tuple[str, ...] = ()
+    assignee: str | None = None
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

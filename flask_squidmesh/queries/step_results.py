@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..definition.spec import StepSpec, WorkflowSpec
 from ..engine.approvals import wanted
 from ..engine.kept_decisions import ApproverRules, DecisionKept
-from .results import Asked, AttemptView, CompensationState, DecisionAsked, Recovery, StepRunView, StepView
+from .results import AskedOfPeople, AttemptView, CompensationState, DecisionAsked, Recovery, StepRunView, StepView
 from .run_record import Row, RunRecord, approvals_in, input_of, settings_at
 
 
@@ -118,9 +118,9 @@ def decision_view(row: Row) -> DecisionAsked | None:
     }
 
 
-def _people(decision: DecisionKept) -> Asked:
+def _people(decision: DecisionKept) -> AskedOfPeople:
     """What is asked of whom, as far as the decision says."""
-    asked = Asked()
+    asked = AskedOfPeople()
     if options := decision.get("options"):
         asked["options"] = options
     if values := decision.get("values"):

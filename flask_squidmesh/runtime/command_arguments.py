@@ -41,11 +41,6 @@ def actor_of(actor: object, most: int) -> JsonValue:
     return kept
 
 
-class NotGiven:
-    """Stands where a caller has said nothing, and None would say something."""
-
-
-NOT_GIVEN: Final = NotGiven()
 LONGEST_PERSON: Final = 200
 
 

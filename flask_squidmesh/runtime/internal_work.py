@@ -20,9 +20,9 @@ from ..engine.facts import Fact, RunDeadlinePassed, RunFact, StepFact, TimerDue
 from ..engine.transitions import STOPPING
 from ..engine.waits import next_timer
 from ..errors import UnknownWorkflowError
-from ..storage import fact_rows, internal_work
+from ..storage import fact_rows, internal_dispatches
 from ..storage.database import Database
-from ..storage.internal_work import InternalDispatch
+from ..storage.internal_dispatches import InternalDispatch
 from ..storage.tables import step_runs
 from .decision_states import DecisionStates
 from .outcomes import log_error
@@ -48,7 +48,7 @@ class InternalWork:
         """Do what is due, and return how much that was. What somebody else is at is left to them."""
         done = 0
         with self._database.read() as connection:
-            found = internal_work.due(connection, self._database, limit=BATCH)
+            found = internal_dispatches.due(connection, self._database, limit=BATCH)
         for work in found:
             try:
                 done += self._perform(work)
@@ -62,7 +62,7 @@ class InternalWork:
         recorded: Recorded | None = None
         with self._database.write() as connection:
             run = fact_rows.run_fact(connection, work.run_id, lock=True, unless_locked=True)
-            if run is None or not internal_work.still_due(connection, self._database, work):
+            if run is None or not internal_dispatches.still_due(connection, self._database, work):
                 return False
             rows = fact_rows.step_facts(connection, step_runs.c.run_id == run.id)
             try:
@@ -81,7 +81,7 @@ class InternalWork:
     def _end_run(
         self, connection: sa.Connection, work: InternalDispatch, spec: WorkflowSpec, run: RunFact, rows: list[StepFact]
     ) -> Recorded | None:
-        internal_work.forget(connection, work)
+        internal_dispatches.forget(connection, work)
         if run.status in STOPPING:
             return None
         said = work.payload or {}
@@ -94,10 +94,10 @@ class InternalWork:
         visit = next((renamed(spec, row) for row in rows if row.id == work.step_run_id), None)
         due = next_timer(visit.decision) if visit is not None and visit.decision is not None else None
         if visit is None or visit.decision is None or visit.status != "paused" or due is None:
-            internal_work.forget(connection, work)
+            internal_dispatches.forget(connection, work)
             return None
         if due > self._clock.now():
-            internal_work.put_off(connection, work, None, due)
+            internal_dispatches.put_off(connection, work, None, due)
             return None
         if visit.decision["timers"][0]["kind"] != "time_out":
             return self._recorded(connection, spec, run, rows, TimerDue(visit))
@@ -126,4 +126,4 @@ class InternalWork:
         return self._recorder.write(connection, state, decided(connection, state, fact), known=rows)
 
     def _put_off(self, connection: sa.Connection, work: InternalDispatch, reason: str) -> None:
-        internal_work.put_off(connection, work, reason, self._clock.now() + LATER)
+        internal_dispatches.put_off(connection, work, reason, self._clock.now() + LATER)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from ..definition import state_expressions
 from ..definition.definition_checks import output_names
+from ..definition.elements import NOT_GIVEN, NotGiven
 from ..definition.payloads import validate_again, validate_answer
 from ..definition.spec import end_at
 from ..definition.values import JsonObject, size_of
@@ -52,7 +53,7 @@ from ..people import Person
 from ..storage import fact_rows, work_queue
 from ..storage.summaries import RunId, RunSummary, new_id
 from ..storage.tables import runs, step_runs
-from .command_arguments import NOT_GIVEN, NotGiven, assignee_of, comment_of, output_of
+from .command_arguments import assignee_of, comment_of, output_of
 from .command_transaction import CommandContext, CommandOptions, CommandRule, CommandTransaction, Decided
 from .decision_states import DecisionStates
 from .recorder import Recorded, Recorder, decided

@@ -312,7 +312,7 @@ class StepRun(Base):
     )
 
 
-class Wait(Base):
+class OpenWait(Base):
     """One open wait for people, at a visit: what lists are read from. It goes when the wait ends.
 
     What is asked stands with the visit. `for_all` says that it is nobody's and of no group, so that everybody is asked.
@@ -626,7 +626,7 @@ def _table(owner: type[Base]) -> sa.Table:
 
 runs = _table(WorkflowRun)
 step_runs = _table(StepRun)
-waits = _table(Wait)
+waits = _table(OpenWait)
 wait_groups = _table(WaitGroup)
 attempts = _table(Attempt)
 dispatches = _table(Dispatch)

@@ -117,7 +117,7 @@ class ClaimLostError(Exception):
     """The claim under which the changes were made is gone; none of them may be kept."""
 
 
-class NewRun(NamedTuple):
+class BegunRun(NamedTuple):
     """A run that is not written yet, as far as its other rows repeat it."""
 
     id: str
@@ -187,13 +187,15 @@ def begin(
     """Add the writes of a new run: its row, step runs copied from another, its first step runs, their dispatches."""
     batch.insert(runs, [run])
     batch.insert(step_runs, copied)
-    _follow(batch, NewRun(run["id"], run["tenant"], run["workflow"], run["queue"]), changes, None, now)
+    _follow(batch, BegunRun(run["id"], run["tenant"], run["workflow"], run["queue"]), changes, None, now)
     if deadline is not None and run["status"] not in TERMINAL:
         held = {"cancel": deadline.cancel, "compensate": deadline.compensate}
         batch.insert(dispatches, [dispatch_row(run["id"], None, "deadline", run["deadline_at"], NO_QUEUE, now, held)])
 
 
-def _follow(batch: WriteBatch, run: RunFact | NewRun, changes: Changes, held: HeldClaim | None, now: datetime) -> None:
+def _follow(
+    batch: WriteBatch, run: RunFact | BegunRun, changes: Changes, held: HeldClaim | None, now: datetime
+) -> None:
     batch.insert(step_runs, [_step_row(run.id, row, now) for row in changes.entered])
     for key, columns in changes.updated.items():
         batch.update(step_runs, {"id": key}, _step_columns(columns))
@@ -224,7 +226,7 @@ def _settle_claim(batch: WriteBatch, changes: Changes, held: HeldClaim, now: dat
 
 
 def _settle_dispatches(
-    batch: WriteBatch, run: RunFact | NewRun, changes: Changes, held: HeldClaim | None, now: datetime
+    batch: WriteBatch, run: RunFact | BegunRun, changes: Changes, held: HeldClaim | None, now: datetime
 ) -> None:
     for key in changes.ended:
         if held is None or key != held.step_run_id:
@@ -251,7 +253,7 @@ def _settle_dispatches(
     batch.insert(dispatches, [{**row, "held": left[row["step_run_id"]]} for row in rows])
 
 
-def _settle_waits(batch: WriteBatch, run: RunFact | NewRun, changes: Changes, now: datetime) -> None:
+def _settle_waits(batch: WriteBatch, run: RunFact | BegunRun, changes: Changes, now: datetime) -> None:
     for key in changes.settled:
         batch.delete(wait_groups, {"step_run_id": key})
         batch.delete(waits, {"step_run_id": key})
@@ -269,7 +271,7 @@ def _settle_waits(batch: WriteBatch, run: RunFact | NewRun, changes: Changes, no
         batch.update(dispatches, {"step_run_id": key, "kind": "timer"}, due_again)
 
 
-def _wait_row(run: RunFact | NewRun, row: NewWait, now: datetime) -> dict[str, Any]:
+def _wait_row(run: RunFact | BegunRun, row: NewWait, now: datetime) -> dict[str, Any]:
     return {
         "step_run_id": row.step_run_id,
         "run_id": run.id,
@@ -325,7 +327,7 @@ def _attempt_row(row: NewAttempt) -> dict[str, Any]:
     }
 
 
-def _audit_row(run: RunFact | NewRun, row: NewAuditEvent, now: datetime) -> dict[str, Any]:
+def _audit_row(run: RunFact | BegunRun, row: NewAuditEvent, now: datetime) -> dict[str, Any]:
     return {
         "run_id": run.id,
         "tenant": run.tenant,
