@@ -411,9 +411,11 @@ class WorkflowSpec:
 
     def following(self, step: str) -> frozenset[str]:
         """The steps that may be entered when this one ends; none where it is not declared."""
-        if step not in self.steps:
-            return frozenset()
-        return self.steps[step].targets.union(self.dependents[step])
+        return self._following.get(step, frozenset())
+
+    @cached_property
+    def _following(self) -> Mapping[str, frozenset[str]]:
+        return {name: step.targets.union(self.dependents[name]) for name, step in self.steps.items()}
 
     def visits_allowed(self, step: str) -> int:
         """How often a run may enter the step."""

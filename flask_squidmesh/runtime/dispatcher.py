@@ -11,6 +11,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, zip_longest
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -54,16 +55,15 @@ class Intent:
 
 def intents(run: RunFact, changes: Changes, known: Sequence[StepFact] = ()) -> list[Intent]:
     """What these changes call for. known: the step runs whose work may be due once more, or later."""
-    new = [(row.kind, row.step, row.due_at) for row in changes.entered if row.delivered and not row.claimed]
-    again = [(row.kind, row.step, row.due_at) for row in changes.dispatched]
-    put_off: dict[str, datetime | None] = {**changes.released, **dict.fromkeys(changes.left)}
-    later = [(row.kind, row.step, put_off[row.id]) for row in known if row.id in put_off]
-    wanted = [*new, *again, *later]
+    wanted = [(row.kind, row.step, row.due_at) for row in changes.entered if row.delivered and not row.claimed]
+    wanted += [(row.kind, row.step, row.due_at) for row in changes.dispatched]
+    if known:
+        put_off: dict[str, datetime | None] = {**changes.released, **dict.fromkeys(changes.left)}
+        wanted += [(row.kind, row.step, put_off[row.id]) for row in known if row.id in put_off]
     return [Intent(run_id=run.id, kind=kind, step=step, due_at=due, queue=run.queue) for kind, step, due in wanted]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandOver:
+class HandOver(NamedTuple):
     """What the executor took with the transaction, with its metadata, and what is left for after the commit.
 
     notice: what is to be sent with the commit.

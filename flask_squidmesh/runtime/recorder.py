@@ -7,7 +7,6 @@ nothing has to be read for it, which the run's revision tells, it is one stateme
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple, assert_never
@@ -46,8 +45,7 @@ from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed
 from .signal_publisher import SignalPublisher
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class Recorded(NamedTuple):
     """What a transaction recorded: the run before it, the changes, the work to hand over, the claim to go on with."""
 
     run: RunFact
@@ -360,8 +358,7 @@ def _may_follow(spec: WorkflowSpec, row: NewStepRun) -> bool:
 NO_KEYS: Final = frozenset[str]()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Lookup:
+class _Lookup(NamedTuple):
     """What deciding about the steps that may follow needs of the run's past.
 
     wanted: keys of the state, missing: those of them that the step itself has not just returned. entered: steps whose

@@ -9,10 +9,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from types import FunctionType, TracebackType
-from typing import Any, Final, NoReturn, TypeVar
+from types import FunctionType, MappingProxyType, TracebackType
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 import sqlalchemy as sa
 from flask import Flask
@@ -51,15 +50,14 @@ from .uncommitted_rows import left_in
 Outputs = list[tuple[str, JsonObject]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VisibleState:
+class VisibleState(NamedTuple):
     """Payload and outputs, merged, the newest winning.
 
     disputed: keys that two steps returned which ran side by side, with both steps.
     """
 
     state: JsonObject
-    disputed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    disputed: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 
 class RunState:

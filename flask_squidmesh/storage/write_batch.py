@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -37,7 +36,7 @@ class WriteBatch:
 
     def __init__(self, *, fenced: bool = False) -> None:
         self._fenced = fenced
-        self._parts = defaultdict[StatementShape, list[Sequence[Any]]](list)
+        self._parts: dict[StatementShape, list[Sequence[Any]]] = defaultdict(list)
         self._notice: tuple[str, ...] = ()
 
     def insert(self, table: sa.Table, rows: Sequence[Row], *, unless_there: bool = False) -> None:
@@ -126,8 +125,7 @@ class BegunRun(NamedTuple):
     queue: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldClaim:
+class HeldClaim(NamedTuple):
     """A claim that the changes were made under: which dispatch, which claim, for which step run, until when.
 
     expires_at: when the claim expires where the deliverer goes on with the next step.
@@ -231,15 +229,11 @@ def _settle_dispatches(
     for key in changes.ended:
         if held is None or key != held.step_run_id:
             batch.delete(dispatches, {"step_run_id": key})
-    entered = [
-        dispatch_row(run.id, row.id, row.kind, row.due_at or now, run.queue, now)
-        for row in changes.entered
-        if row.delivered and not row.claimed
+    wanted: list[tuple[str, str, datetime]] = [
+        (row.id, row.kind, row.due_at or now) for row in changes.entered if row.delivered and not row.claimed
     ]
-    once_more = [
-        dispatch_row(run.id, row.step_run_id, row.kind, row.due_at, run.queue, now) for row in changes.dispatched
-    ]
-    batch.insert(dispatches, entered + once_more)
+    wanted += [(row.step_run_id, row.kind, row.due_at) for row in changes.dispatched]
+    batch.insert(dispatches, [dispatch_row(run.id, key, kind, at, run.queue, now) for key, kind, at in wanted])
     mine = held and held.step_run_id
     for key, due in changes.released.items():
         if key != mine:
@@ -248,9 +242,9 @@ def _settle_dispatches(
         # claimed_at stays, which tells that it is to be taken before all that is due.
         again = {**FREED, "claimed_at": since, "due_at": since, "relay_at": now + RELAY_GRACE}
         batch.update(dispatches, {"step_run_id": key}, again)
-    left = {key: reason for key, reason in changes.left.items() if key != mine}
-    rows = [dispatch_row(run.id, key, "step", now, run.queue, now) for key in left]
-    batch.insert(dispatches, [{**row, "held": left[row["step_run_id"]]} for row in rows])
+    left = [(key, reason) for key, reason in changes.left.items() if key != mine]
+    rows = [{**dispatch_row(run.id, key, "step", now, run.queue, now), "held": reason} for key, reason in left]
+    batch.insert(dispatches, rows)
 
 
 def _settle_waits(batch: WriteBatch, run: RunFact | BegunRun, changes: Changes, now: datetime) -> None:
