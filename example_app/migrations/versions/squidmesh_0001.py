@@ -58,6 +58,9 @@ def upgrade() -> None:
     sa.Column('redefined', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('subject', sa.String(length=500), nullable=False),
     sa.Column('status', sa.String(length=20), nullable=False),
+    sa.Column('outcome', sa.String(length=40), nullable=True),
+    sa.Column('diversion', sa.String(length=250), nullable=True),
+    sa.Column('deadline_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('payload', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=False),
     sa.Column('schedule', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
     sa.Column('actor', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
@@ -201,7 +204,28 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['run_id'], ['squidmesh_runs.id'], name=op.f('fk_squidmesh_dispatches_run_id'), ondelete='CASCADE'),
     sa.ForeignKeyConstraint(['step_run_id'], ['squidmesh_step_runs.id'], name=op.f('fk_squidmesh_dispatches_step_run_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_dispatches')),
-    sa.UniqueConstraint('step_run_id', name=op.f('uq_squidmesh_dispatches_step_run_id'))
+    sa.UniqueConstraint('step_run_id', 'kind', name=op.f('uq_squidmesh_dispatches_step_run_id'))
+    )
+    op.create_table('squidmesh_waits',
+    sa.Column('step_run_id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('run_id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('tenant', sa.String(length=200), server_default=sa.text("''"), nullable=False),
+    sa.Column('workflow', sa.String(length=200), nullable=False),
+    sa.Column('step', sa.String(length=200), nullable=False),
+    sa.Column('kind', sa.String(length=20), nullable=False),
+    sa.Column('assignee', sa.String(length=200), nullable=True),
+    sa.Column('for_all', sa.Boolean(), nullable=False),
+    sa.Column('due_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('opened_at', sa.DateTime(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['run_id'], ['squidmesh_runs.id'], name=op.f('fk_squidmesh_waits_run_id'), ondelete='CASCADE'),
+    sa.ForeignKeyConstraint(['step_run_id'], ['squidmesh_step_runs.id'], name=op.f('fk_squidmesh_waits_step_run_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('step_run_id', name=op.f('pk_squidmesh_waits'))
+    )
+    op.create_table('squidmesh_wait_groups',
+    sa.Column('step_run_id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('name', sa.String(length=200), nullable=False),
+    sa.ForeignKeyConstraint(['step_run_id'], ['squidmesh_waits.step_run_id'], name=op.f('fk_squidmesh_wait_groups_step_run_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('step_run_id', 'name', name=op.f('pk_squidmesh_wait_groups'))
     )
     op.create_index('ix_squidmesh_bulk_jobs_created', 'squidmesh_bulk_jobs', ['created_at', 'id'], unique=False)
     op.create_index('ix_squidmesh_processes_seen', 'squidmesh_processes', ['seen_at'], unique=False)
@@ -212,6 +236,7 @@ def upgrade() -> None:
     op.create_index('ix_squidmesh_runs_failures', 'squidmesh_runs', ['finished_at', 'id', 'error_fingerprint', 'needs', 'workflow', 'tenant'], unique=False, postgresql_where=sa.text("status = 'failed'"), sqlite_where=sa.text("status = 'failed'"))
     op.create_index('ix_squidmesh_runs_finished', 'squidmesh_runs', ['workflow', 'status', 'finished_at', 'id'], unique=False, postgresql_where=sa.text('finished_at IS NOT NULL'), sqlite_where=sa.text('finished_at IS NOT NULL'))
     op.create_index('ix_squidmesh_runs_needs', 'squidmesh_runs', ['needs', 'needs_since', 'id', 'status', 'workflow', 'needs_due_at', 'created_at', 'tenant'], unique=False, postgresql_where=sa.text('needs IS NOT NULL'), sqlite_where=sa.text('needs IS NOT NULL'))
+    op.create_index('ix_squidmesh_runs_outcome', 'squidmesh_runs', ['outcome', 'created_at', 'id', 'workflow', 'tenant'], unique=False, postgresql_where=sa.text('outcome IS NOT NULL'), sqlite_where=sa.text('outcome IS NOT NULL'))
     op.create_index('ix_squidmesh_runs_replayed_from', 'squidmesh_runs', ['replayed_from_id'], unique=False, postgresql_where=sa.text('replayed_from_id IS NOT NULL'), sqlite_where=sa.text('replayed_from_id IS NOT NULL'))
     op.create_index('ix_squidmesh_runs_status', 'squidmesh_runs', ['status', 'created_at', 'id', 'needs'], unique=False)
     op.create_index('ix_squidmesh_runs_subject', 'squidmesh_runs', ['subject'], unique=False, postgresql_ops={'subject': 'varchar_pattern_ops'})
@@ -232,9 +257,19 @@ def upgrade() -> None:
     op.create_index('ix_squidmesh_dispatches_obstructed', 'squidmesh_dispatches', ['relay_at'], unique=False, postgresql_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'), sqlite_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'))
     op.create_index('ix_squidmesh_dispatches_relay', 'squidmesh_dispatches', ['queue', 'relay_at'], unique=False)
     op.create_index('ix_squidmesh_dispatches_run', 'squidmesh_dispatches', ['run_id'], unique=False)
+    op.create_index('ix_squidmesh_waits_assignee', 'squidmesh_waits', ['assignee', 'due_at', 'opened_at', 'step_run_id', 'tenant', 'workflow'], unique=False, postgresql_where=sa.text('assignee IS NOT NULL'), sqlite_where=sa.text('assignee IS NOT NULL'))
+    op.create_index('ix_squidmesh_waits_due', 'squidmesh_waits', ['due_at', 'opened_at', 'step_run_id', 'tenant', 'workflow'], unique=False)
+    op.create_index('ix_squidmesh_waits_for_all', 'squidmesh_waits', ['due_at', 'opened_at', 'step_run_id', 'tenant', 'workflow'], unique=False, postgresql_where=sa.text('for_all AND assignee IS NULL'), sqlite_where=sa.text('for_all AND assignee IS NULL'))
+    op.create_index('ix_squidmesh_waits_run', 'squidmesh_waits', ['run_id'], unique=False)
+    op.create_index('ix_squidmesh_wait_groups_name', 'squidmesh_wait_groups', ['name', 'step_run_id'], unique=False)
 
 
 def downgrade() -> None:
+    op.drop_index('ix_squidmesh_wait_groups_name', table_name='squidmesh_wait_groups')
+    op.drop_index('ix_squidmesh_waits_run', table_name='squidmesh_waits')
+    op.drop_index('ix_squidmesh_waits_for_all', table_name='squidmesh_waits', postgresql_where=sa.text('for_all AND assignee IS NULL'), sqlite_where=sa.text('for_all AND assignee IS NULL'))
+    op.drop_index('ix_squidmesh_waits_due', table_name='squidmesh_waits')
+    op.drop_index('ix_squidmesh_waits_assignee', table_name='squidmesh_waits', postgresql_where=sa.text('assignee IS NOT NULL'), sqlite_where=sa.text('assignee IS NOT NULL'))
     op.drop_index('ix_squidmesh_dispatches_run', table_name='squidmesh_dispatches')
     op.drop_index('ix_squidmesh_dispatches_relay', table_name='squidmesh_dispatches')
     op.drop_index('ix_squidmesh_dispatches_obstructed', table_name='squidmesh_dispatches', postgresql_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'), sqlite_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'))
@@ -255,6 +290,7 @@ def downgrade() -> None:
     op.drop_index('ix_squidmesh_runs_subject', table_name='squidmesh_runs', postgresql_ops={'subject': 'varchar_pattern_ops'})
     op.drop_index('ix_squidmesh_runs_status', table_name='squidmesh_runs')
     op.drop_index('ix_squidmesh_runs_replayed_from', table_name='squidmesh_runs', postgresql_where=sa.text('replayed_from_id IS NOT NULL'), sqlite_where=sa.text('replayed_from_id IS NOT NULL'))
+    op.drop_index('ix_squidmesh_runs_outcome', table_name='squidmesh_runs', postgresql_where=sa.text('outcome IS NOT NULL'), sqlite_where=sa.text('outcome IS NOT NULL'))
     op.drop_index('ix_squidmesh_runs_needs', table_name='squidmesh_runs', postgresql_where=sa.text('needs IS NOT NULL'), sqlite_where=sa.text('needs IS NOT NULL'))
     op.drop_index('ix_squidmesh_runs_finished', table_name='squidmesh_runs', postgresql_where=sa.text('finished_at IS NOT NULL'), sqlite_where=sa.text('finished_at IS NOT NULL'))
     op.drop_index('ix_squidmesh_runs_failures', table_name='squidmesh_runs', postgresql_where=sa.text("status = 'failed'"), sqlite_where=sa.text("status = 'failed'"))
@@ -264,6 +300,8 @@ def downgrade() -> None:
     op.drop_index('ix_squidmesh_runs_child', table_name='squidmesh_runs', postgresql_where=sa.text('parent_run_id IS NOT NULL'), sqlite_where=sa.text('parent_run_id IS NOT NULL'))
     op.drop_index('ix_squidmesh_processes_seen', table_name='squidmesh_processes')
     op.drop_index('ix_squidmesh_bulk_jobs_created', table_name='squidmesh_bulk_jobs')
+    op.drop_table('squidmesh_wait_groups')
+    op.drop_table('squidmesh_waits')
     op.drop_table('squidmesh_dispatches')
     op.drop_table('squidmesh_attempts')
     op.drop_table('squidmesh_step_runs')
