@@ -211,7 +211,14 @@ def test_a_session_that_was_open_before_the_fork_is_refused(shop: Shop) -> None:
 
 def fork_without_a_word() -> int:
     """Fork as uWSGI does, which calls none of Python's functions for it."""
-    return int(ctypes.PyDLL(None).fork())
+    interval = sys.getswitchinterval()
+    # uWSGI has no other thread; the one that pytest-xdist has must not be asking for the interpreter just now, as the
+    # child would hand it over and wait for a thread that it does not have.
+    sys.setswitchinterval(1_000)
+    try:
+        return int(ctypes.PyDLL(None).fork())
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def fork_and_tell_the_child() -> int:
