@@ -33,8 +33,8 @@ def run_fact(
     """The run, if it meets the conditions; with `lock` held until the transaction ends, so that one decision about it
     is taken at a time. unless_locked: None where another transaction holds it."""
     query = sa.select(*RUN_COLUMNS).where(runs.c.id == run_id, *conditions)
-    if lock:
-        query = query.with_for_update(skip_locked=unless_locked)
+    if lock:  # for no key update: rows of others that refer to the run, as audit events do, are not kept waiting
+        query = query.with_for_update(key_share=True, skip_locked=unless_locked)
     row = connection.execute(query).mappings().first()
     return RunFact(**row) if row else None
 

@@ -118,7 +118,7 @@ def _run_under(dialect: Dialect) -> Prepared:
             dispatches.c.claim_id == sa.bindparam("claim"),
             dispatches.c.step_run_id == sa.bindparam("step_run"),
         )
-        .with_for_update(of=(runs, dispatches))
+        .with_for_update(key_share=True, of=(runs, dispatches))
     )
     return Prepared(query, dialect)
 
@@ -190,7 +190,7 @@ def _due_work(dialect: Dialect, which: Which, behind: bool) -> Prepared:
         .where(*conditions)
         .order_by(due_at)
         .limit(sa.bindparam("limit", type_=sa.Integer))
-        .with_for_update(of=locked, skip_locked=True)
+        .with_for_update(key_share=True, of=locked, skip_locked=True)
     )
     return Prepared(query, dialect)
 
@@ -331,7 +331,7 @@ def lost_work(connection: sa.Connection, database: Database, *, limit: int) -> l
         .where(dispatches.c.claim_id.is_not(None), dispatches.c.due_at <= database.now())
         .order_by(dispatches.c.due_at)
         .limit(limit)
-        .with_for_update(of=(runs, dispatches), skip_locked=True)
+        .with_for_update(key_share=True, of=(runs, dispatches), skip_locked=True)
     )
     return _works(connection.execute(query))
 
@@ -353,7 +353,7 @@ def held_work(connection: sa.Connection, workflows: Collection[str], *, limit: i
         .where(IN_NO_QUEUE, dispatches.c.held.is_not(None), runs.c.workflow.in_(workflows))
         .order_by(dispatches.c.relay_at)
         .limit(limit)
-        .with_for_update(of=(runs, dispatches), skip_locked=True)
+        .with_for_update(key_share=True, of=(runs, dispatches), skip_locked=True)
     )
     return _works(connection.execute(query))
 
