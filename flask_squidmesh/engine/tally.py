@@ -238,7 +238,8 @@ class Tally:
 
     def write_counters(self) -> None:
         """Set the columns of the run that count its steps."""
-        self.set_run(open_steps=self.open_steps, retrying_steps=self.retrying_steps)
+        run = self.changes.run
+        run["open_steps"], run["retrying_steps"] = self.open_steps, self.retrying_steps
 
     def settle(self) -> None:
         """Set the counters of the run and the status that follows from them, where the run has not ended."""

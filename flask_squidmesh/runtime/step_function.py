@@ -200,7 +200,7 @@ class StepPerformer:
             if has_begun:
                 raise
             return self.without_context(exception)
-        if isinstance(outcome, StepCompleted) and left is not None and left.is_lost:
+        if left is not None and left.is_lost and isinstance(outcome, StepCompleted):
             error = error_record(left.error(claim.visit.step), retryable=False, most=MOST_DETAILS)
             return StepFailed(failure=Failure(error=error, final=True), input=outcome.input)
         return outcome
