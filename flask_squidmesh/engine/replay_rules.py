@@ -11,7 +11,7 @@ from .approvals import wanted
 from .command_effects import Blocking
 from .facts import StepFact
 
-MANUAL: Final = ("approval", "pause")
+MANUAL: Final = ("approval", "decision", "pause")
 
 
 def unsafe_steps(step_runs: Sequence[StepFact]) -> tuple[Blocking, ...]:
@@ -94,8 +94,10 @@ def _decisions_among(spec: WorkflowSpec, copied: Sequence[StepFact]) -> list[Ste
 def _takes_several(spec: WorkflowSpec, row: StepFact) -> bool:
     """Whether it took, or takes by the definition of now, several people or somebody other than who started the run."""
     step, decision = spec.steps[row.step], row.decision
-    took_several = decision is not None and (wanted(decision) > 1 or decision.get("not_starter", False))
-    return took_several or step.approvals > 1 or step.not_starter
+    took_several = decision is not None and bool(
+        wanted(decision) > 1 or decision.get("not_starter") or decision.get("not_by")
+    )
+    return took_several or step.approvals > 1 or step.not_starter or bool(step.not_by)
 
 
 def copied_steps(spec: WorkflowSpec, step_runs: Sequence[StepFact], from_step: str) -> list[StepFact] | None:
