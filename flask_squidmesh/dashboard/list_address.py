@@ -22,6 +22,14 @@ PERIODS: Mapping[str, tuple[timedelta | None, str]] = {
     "7d": (timedelta(days=7), N_("7 days")),
     "30d": (timedelta(days=30), N_("30 days")),
 }
+NEEDS: Mapping[str, str] = {
+    "decision": N_("a decision"),
+    "resume": N_("somebody to resume it"),
+    "interrupted": N_("somebody to say what happened"),
+    "incident": N_("somebody to put it right"),
+    "failed": N_("somebody to look after the failure"),
+    "compensation_failed": N_("somebody to look after what could not be undone"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,7 @@ class FilterBar:
     since: str = ""
     step: str = ""
     error: str = ""
+    needs: str = ""
     size: int | None = None
 
     @classmethod
@@ -50,11 +59,12 @@ class FilterBar:
         """The filters in a query; what is unknown there is left out."""
         names = ("word", "workflow", "q", "step", "error")
         texts = {name: given.get(name, "").strip()[:LONGEST_NAME] for name in names}
-        since = given.get("since", "")
+        since, needs = given.get("since", ""), given.get("needs", "")
         size = whole(given.get("size"))
         return cls(
             **texts,
             since=since if since in PERIODS else "",
+            needs=needs if needs in NEEDS else "",
             size=size if size in sizes else None,
         )
 
@@ -97,12 +107,15 @@ _NAMES: Mapping[str, str] = {
     "since": N_("started within"),
     "step": N_("step"),
     "error": N_("error"),
+    "needs": N_("needs somebody"),
 }
 
 
 def _said(name: str, value: str) -> str:
     if name == "word":
         return badge_of(value).label
+    if name == "needs":
+        return _(NEEDS[value])
     return _(PERIODS[value][1]) if name == "since" else value
 
 
@@ -152,6 +165,8 @@ def selection(filters: FilterBar) -> Selection:
         chosen |= {"step": filters.step}
     if filters.error:
         chosen |= {"error": filters.error}
+    if filters.needs:
+        chosen |= {"needs": filters.needs}
     if filters.since:
         chosen |= {"since": filters.started_after(now)}
     return chosen

@@ -24,9 +24,10 @@ from ..queries.audit_log import events
 from ..queries.figures import EndedRun, Failures, Version, failures
 from ..queries.fleet import Fleet, fleet
 from ..queries.frame_counts import FrameCounts, frame_counts
-from ..queries.inbox import first_items, with_decisions
+from ..queries.inbox import with_decisions
+from ..queries.needs_pages import AskingPage, TroubleGroup, TroublePage, asking, trouble, trouble_groups
 from ..queries.operator_status import stuck_among, word_of
-from ..queries.results import AuditEventView, AuditPage, Count, Inbox, Run, RunHistory
+from ..queries.results import AuditEventView, AuditPage, Count, InboxItem, Run, RunHistory
 from ..queries.run_filters import Filters as Selection
 from ..queries.run_list import ListTotals, RunCommands
 from ..queries.run_snapshot import RunSnapshot
@@ -131,20 +132,37 @@ def _silences() -> dict[str, timedelta]:
     return {"worker": max(SHORTEST_SILENCE, claim), "relay": RELAY_SILENCE}
 
 
-def inbox_of(kinds: Collection[str], most: int) -> Inbox:
-    """What needs a person, of these kinds."""
-    runtime, found = current_runtime(), inbox_glance(kinds, most)
+def asking_page(kinds: Collection[str], workflow: str | None, size: int, after: str | None) -> AskingPage:
+    """One page of the runs that ask people something. Raises FilterError."""
     with _connected() as connection:
-        items = with_decisions(connection, runtime.registry, found.items, runtime.clock.now())
-    return replace(found, items=items)
+        now, scope = current_runtime().clock.now(), current_scope()
+        page = asking(connection, scope, now=now, kinds=kinds, workflow=workflow, limit=size, after=after)
+    return replace(page, items=_viewable(page.items))
 
 
-def inbox_glance(kinds: Collection[str], most: int) -> Inbox:
-    """The same but for what the runs ask."""
+def trouble_page(kinds: Collection[str], workflow: str | None, size: int, after: str | None) -> TroublePage:
+    """One page of the runs that went wrong in a way of their own. Raises FilterError."""
     with _connected() as connection:
-        now, counts = current_runtime().clock.now(), counts_for_frame().needs
-        items = first_items(connection, current_scope(), now=now, kinds=kinds, limit=most)
-    return Inbox(items=tuple(item for item in items if may("view", item.run)), counts=counts)
+        now, scope = current_runtime().clock.now(), current_scope()
+        page = trouble(connection, scope, now=now, kinds=kinds, workflow=workflow, limit=size, after=after)
+    return replace(page, items=_viewable(page.items))
+
+
+def trouble_groups_of(kinds: Collection[str], workflow: str | None) -> tuple[TroubleGroup, ...]:
+    """The runs that failed the same way, as far as the oldest of them may be viewed."""
+    with _connected() as connection:
+        found = trouble_groups(connection, current_scope(), kinds=kinds, workflow=workflow)
+    return tuple(group for group in found if may("view", group.example))
+
+
+def with_what_is_asked(items: Sequence[InboxItem]) -> Sequence[InboxItem]:
+    """The items with their open decisions and what can be done about them."""
+    with _connected() as connection:
+        return with_decisions(connection, current_runtime().registry, items, current_runtime().clock.now())
+
+
+def _viewable(items: Sequence[InboxItem]) -> tuple[InboxItem, ...]:
+    return tuple(item for item in items if may("view", item.run))
 
 
 def unfinished_count() -> int:
@@ -389,6 +407,9 @@ def _worded(connection: sa.Connection, runs: list[RunSummary]) -> tuple[RunWithS
 @contextmanager
 def at_once() -> Iterator[None]:
     """Whatever is read in this block is read over one connection, which costs its round trips once."""
+    if memory().connection is not None:
+        yield
+        return
     with _opened() as connection:
         memory().connection = connection
         try:

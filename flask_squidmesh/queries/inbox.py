@@ -44,7 +44,7 @@ def deadline(since: datetime, decide_by: datetime | None, now: datetime) -> str 
 
 
 KINDS: Final = ("decision", "resume", "interrupted", "incident", "failed", "stuck", "compensation_failed")
-_GROUPED: Final = 10_000
+MOST_GROUPED: Final = 10_000
 
 
 def inbox(
@@ -96,7 +96,7 @@ def first_items(
         raise FilterError("kinds", f"There is no kind {unknown[0]!r}. The kinds are {', '.join(KINDS)}.")
     first = _first(scope, tuple(kinds), limit) if kinds else None
     rows = () if first is None else connection.execute(first, moments(now, stuck_after)).mappings()
-    return tuple(_item(row, now) for row in rows)
+    return tuple(item_of(row, now) for row in rows)
 
 
 def marks(inbox: Inbox) -> tuple[object, ...]:
@@ -108,10 +108,10 @@ def marks(inbox: Inbox) -> tuple[object, ...]:
     return (items, inbox.counts)
 
 
-_IS_STUCK: Final = sa.and_(WorkflowRun.needs.is_(None), UNTAKEN)
+IS_STUCK: Final = sa.and_(WorkflowRun.needs.is_(None), UNTAKEN)
 
 # No parameter, so that a planner knows that the index of failed runs holds them all.
-_IS_FAILED: Final = WorkflowRun.needs == sa.literal_column("'failed'")
+IS_FAILED: Final = WorkflowRun.needs == sa.literal_column("'failed'")
 
 
 @lru_cache(QUERIES_KEPT)
@@ -126,7 +126,7 @@ def _first(scope: Scope, kinds: tuple[str, ...], limit: int) -> Query:
     found = sa.union_all(*(sa.select(source.subquery()) for source in sources)).subquery()
     first = sa.select(found).order_by(found.c.late, found.c.since, found.c.run_id).limit(limit).subquery()
     return (
-        sa.select(*SUMMARY_COLUMNS, WorkflowRun.error, first.c.alike, first.c.dispatch_id, *_STUCK_COLUMNS)
+        sa.select(*SUMMARY_COLUMNS, WorkflowRun.error, first.c.alike, first.c.dispatch_id, *STUCK_COLUMNS)
         .join(first, first.c.run_id == WorkflowRun.id)
         .outerjoin(Dispatch, Dispatch.id == first.c.dispatch_id)
         .outerjoin(StepRun, StepRun.id == Dispatch.step_run_id)
@@ -164,9 +164,9 @@ def _needing(scope: Scope, kinds: Collection[str], limit: int) -> Query:
 def _failed(scope: Scope, limit: int) -> Query:
     """The oldest of each group of failures with one fingerprint, and how many there are."""
     group = sa.func.coalesce(WorkflowRun.error_fingerprint, sa.cast(WorkflowRun.id, sa.String))
-    is_failed = (_IS_FAILED, *scope.within(WorkflowRun))
+    is_failed = (IS_FAILED, *scope.within(WorkflowRun))
     failed = sa.select(WorkflowRun.needs_since, group.label("group")).where(*is_failed)
-    recent = failed.order_by(WorkflowRun.needs_since.desc()).limit(_GROUPED).subquery()
+    recent = failed.order_by(WorkflowRun.needs_since.desc()).limit(MOST_GROUPED).subquery()
     since, alike = sa.func.min(recent.c.needs_since), sa.func.count() - 1
     grouped = sa.select(recent.c.group, since.label("since"), alike.label("alike")).group_by(recent.c.group)
     first = grouped.order_by(sa.literal_column("since")).limit(limit).subquery()
@@ -181,7 +181,7 @@ def _stuck(scope: Scope, limit: int) -> Query:
     late = (
         sa.select(Dispatch.id, Dispatch.run_id, Dispatch.due_at)
         .join(WorkflowRun, WorkflowRun.id == Dispatch.run_id)
-        .where(_IS_STUCK, *scope.within(WorkflowRun))
+        .where(IS_STUCK, *scope.within(WorkflowRun))
         .order_by(Dispatch.due_at, Dispatch.id)
         .limit(limit)
         .subquery()
@@ -191,7 +191,7 @@ def _stuck(scope: Scope, limit: int) -> Query:
     return _place(placed.c.run_id, since=placed.c.due_at, dispatch_id=placed.c.id).where(placed.c.place == 1)
 
 
-_STUCK_COLUMNS: Columns = [
+STUCK_COLUMNS: Columns = [
     StepRun.__table__.c.step.label("stuck_step"),
     *(
         Dispatch.__table__.c[name].label(f"stuck_{name}")
@@ -200,7 +200,8 @@ _STUCK_COLUMNS: Columns = [
 ]
 
 
-def _item(row: Row, now: datetime) -> InboxItem:
+def item_of(row: Row, now: datetime) -> InboxItem:
+    """An item without its decisions, of a run's summary and error with `alike`, `dispatch_id` and `STUCK_COLUMNS`."""
     run, is_stuck = summary_of(row), row["dispatch_id"] is not None
     needs = run.needs
     return InboxItem(
@@ -338,7 +339,7 @@ def counting(scope: Scope) -> list[Query]:
     """One query for each kind, which says how much of it there is; they take the parameters of `moments`."""
     stuck = sa.select(sa.literal("stuck").label("kind"), sa.func.count(sa.distinct(Dispatch.run_id)).label("number"))
     return [
-        stuck.join(WorkflowRun, WorkflowRun.id == Dispatch.run_id).where(_IS_STUCK, *scope.within(WorkflowRun)),
+        stuck.join(WorkflowRun, WorkflowRun.id == Dispatch.run_id).where(IS_STUCK, *scope.within(WorkflowRun)),
         *(
             sa.select(sa.literal(kind), sa.func.count())
             .select_from(WorkflowRun)

@@ -111,8 +111,8 @@ def _queries(endpoint: str, filled: Filled) -> list[str]:
     run, failed = filled.runs["decision"], filled.runs["failed"]
     one = {"run_id": run, "job_id": filled.job, "name": "invoice"}
     return {
-        "inbox": ["?word=failed", "?word=decision"],
-        "next": [f"?after={run}", "?among=failed"],
+        "inbox": ["?word=failed", "?word=decision", "?tab=problems", "?tab=problems&workflow=invoice"],
+        "next": ["?among=decisions", "?among=problems", "?among=failed"],
         "runs": [
             "?word=completed",
             f"?q={run}",

@@ -83,13 +83,13 @@ def test_what_may_not_be_viewed_is_left_out(visitor: Visitor, asked: Counter[str
 
 @pytest.mark.rule("scope-view")
 def test_the_next_run_is_one_that_may_be_viewed(visitor: Visitor) -> None:
-    hidden, after, seen = secrets(visitor), None, []
-    while True:
-        answer = visitor.get(f"/next?after={after}" if after else "/next")
-        after = answer.location.partition("/runs/")[2].partition("?")[0]
-        if not after:
-            break
-        seen.append(after)
+    hidden, seen = secrets(visitor), []
+    for among in ("decisions", "problems"):
+        place = f"among={among}"
+        while "/runs/" in (address := visitor.get(f"/next?{place}").location):
+            id, _, place = address.partition("/runs/")[2].partition("?")
+            assert id not in seen
+            seen.append(id)
     assert len(seen) > 3
     assert not set(seen) & set(hidden)
 

@@ -66,7 +66,14 @@ def pages(ids: dict[str, str]) -> list[str]:
     }
     return [
         *LISTS,
-        *("/?word=stuck", "/runs?q=nothing&word=failed", "/runs?after=nonsense", "/audit?actor=nobody", "/help"),
+        *(
+            "/?word=stuck",
+            "/?tab=problems",
+            "/runs?q=nothing&word=failed",
+            "/runs?after=nonsense",
+            "/audit?actor=nobody",
+            "/help",
+        ),
         *run.values(),
         *(
             f"{run['decision']}?view=graph",

@@ -19,8 +19,8 @@ from .times import elapsed
 Seen = Callable[[object, Path], object]
 
 
-def reason(item: InboxItem, decision: DecisionView | None, now: datetime, seen: Seen) -> Markup:
-    """What the run asks of a person, and where each answer leads.
+def question(item: InboxItem, decision: DecisionView | None, now: datetime, seen: Seen) -> Markup:
+    """What the run asks of a person.
 
     decision: the one of its open decisions that it is about. seen(value, path): what may be seen of a value of the run.
     """
@@ -29,20 +29,22 @@ def reason(item: InboxItem, decision: DecisionView | None, now: datetime, seen: 
     return _OF_RUNS[item.kind](item, now, seen)
 
 
-def _approval(item: InboxItem, decision: DecisionView, seen: Seen) -> Markup:
-    return _asking(item, decision, N_("{step} asks for a decision."))
-
-
-def _pause(item: InboxItem, decision: DecisionView, seen: Seen) -> Markup:
-    return _asking(item, decision, N_("It is paused at {step}."))
-
-
-def _asking(item: InboxItem, decision: DecisionView, without_prompt: str) -> Markup:
-    step = code(decision.step)
-    asked = _("{step} asks: “{prompt}”", step=step, prompt=decision.prompt) if decision.prompt else None
+def leads(item: InboxItem, decision: DecisionView | None) -> Markup | None:
+    """Where each answer to the question leads; None where nothing can be answered, or the question says it."""
+    if decision is None or decision.kind not in _QUESTIONS:
+        return None
     told = [_told(action) for action in item.next_actions if action.step == decision.step]
-    leading = [Markup("{}.").format(Markup("; ").join(told))] if told else []
-    return Markup(" ").join([asked or _(without_prompt, step=step), *leading])
+    return Markup("{}.").format(Markup("; ").join(told)) if told else None
+
+
+_QUESTIONS: Mapping[str, str] = {
+    "approval": N_("{step} asks for a decision."),
+    "pause": N_("It is paused at {step}."),
+}
+
+
+def _asking(item: InboxItem, decision: DecisionView, seen: Seen) -> Markup:
+    return Markup.escape(decision.prompt or _(_QUESTIONS[decision.kind], step=code(decision.step)))
 
 
 def _told(command: NextAction) -> Markup:
@@ -101,8 +103,7 @@ _STUCK: Mapping[str, str] = {
 }
 
 _OF_DECISIONS: Mapping[str, Callable[[InboxItem, DecisionView, Seen], Markup]] = {
-    "approval": _approval,
-    "pause": _pause,
+    **dict.fromkeys(_QUESTIONS, _asking),
     "interrupted": _interrupted,
     "incident": _incident,
 }

@@ -12,6 +12,7 @@ from .language import N_, _, number
 
 _UNITS = ((N_("{count} d"), 86400), (N_("{count} h"), 3600), (N_("{count} min"), 60), (N_("{count} s"), 1))
 JUST_NOW = 3
+_DAYS = {-1: N_("yesterday"), 1: N_("tomorrow")}
 OFTENEST = timedelta(minutes=1)
 MONTHS = (
     *(N_("Jan"), N_("Feb"), N_("Mar"), N_("Apr"), N_("May"), N_("Jun")),
@@ -50,6 +51,16 @@ def exact(at: datetime, zone: tzinfo, now: datetime) -> str:
     day = _("{day} {month}", day=local.day, month=_(MONTHS[local.month - 1]))
     year = "" if local.year == now.astimezone(zone).year else f" {local.year}"
     return f"{day}{year} {local:%H:%M:%S %Z}"
+
+
+def moment(at: datetime, zone: tzinfo, now: datetime, *, today: str = N_("today")) -> Markup:
+    """A `<time>` as people name one that is near: "today 20:50", "tomorrow 09:00", "2 Dec 12:00". today: the word."""
+    local, here = at.astimezone(zone), now.astimezone(zone).date()
+    near = {**_DAYS, 0: today}.get((local.date() - here).days)
+    day = _(near) if near else "" if near == "" else _("{day} {month}", day=local.day, month=_(MONTHS[local.month - 1]))
+    year = "" if local.year == here.year else str(local.year)
+    said = " ".join(filter(None, (day, year, f"{local:%H:%M}")))
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(_iso(at), exact(at, zone, now), said)
 
 
 def clock(at: datetime, zone: tzinfo) -> str:

@@ -26,7 +26,7 @@ from ..text.command_text import why_not
 from ..text.language import _, in_english, plural
 
 SLICE_SECONDS, SHOWN = 2.0, 20
-MANY_KEYS = ("word", "workflow", "q", "since", "step", "error")
+MANY_KEYS = ("word", "workflow", "q", "since", "step", "error", "needs")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,30 +1,33 @@
-"""Needs you: the runs that wait for a person, and going through them one after the other."""
+"""Needs you: what people are asked, what went wrong, and going through either one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from flask import redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from ...queries.inbox import is_overdue, marks
-from ...queries.results import AuditEventView, Count, DecisionView, Inbox, InboxItem
+from ...errors import FilterError
+from ...queries.inbox import is_overdue
+from ...queries.needs_pages import ASKING, SOON, AskingPage, TroubleGroup, TroublePage, cursor_behind
+from ...queries.results import AuditEventView, Count, DecisionView, InboxItem
 from ...runtime.runtime import current_runtime
 from ...storage.summaries import RunSummary
 from .. import layout, page_data
-from ..authorization import require
-from ..available_commands import Button, inbox_buttons
-from ..endpoints import url_of
-from ..layout import Pulse, TemplateContext, render
+from ..authorization import may, require
+from ..available_commands import COMMANDS, Button, inbox_buttons
+from ..endpoints import LONGEST_NAME, url_of, whole
+from ..layout import Pulse, Tab, TemplateContext, render
 from ..redacted_documents import visible
 from ..text import times
-from ..text.badges import Badge, Chip, badge_of, badge_of_decision
-from ..text.explanation_text import who_decides
-from ..text.inbox_text import reason
-from ..text.language import _, plural
+from ..text.badges import Badge, badge_of, badge_of_decision
+from ..text.explanation_text import error_text, who_decides
+from ..text.inbox_text import leads, question
+from ..text.language import N_, _, plural
 
 WORDS: Mapping[str, str] = {
     "decision": "decision",
@@ -36,38 +39,99 @@ WORDS: Mapping[str, str] = {
     "compensation_failed": "failed",
 }
 MOST = 30
+MOST_PASSED = 10  # pages of which the person may view nothing
+DECISIONS: Final = "decisions"
+PROBLEMS: Final = "problems"
+LABELS: Mapping[str, str] = {DECISIONS: N_("Decisions"), PROBLEMS: N_("Problems")}
+GROUP_COMMANDS: Mapping[str, Sequence[str]] = {
+    "failed": ("replay", "acknowledge"),
+    "compensation_failed": ("retry_compensation", "replay", "acknowledge"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What the list is narrowed to. word: one of the operator words, None for all. after: the cursor of the page."""
+
+    tab: str
+    word: str | None
+    workflow: str | None
+    after: str | None = None
+
+    @property
+    def kinds(self) -> list[str]:
+        """What is listed."""
+        return [kind for kind, word in WORDS.items() if _tab_of(kind) == self.tab and self.word in (None, word)]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What an address says of it."""
+        said = {"tab": self.tab, "word": self.word, "workflow": self.workflow}
+        return {name: value for name, value in said.items() if value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One run that needs a person, or one of the decisions that are open in it."""
+    """One run that needs a person, or one of the decisions that are open in it. when: how long it is until it is due or
+    how long it has stood so; moment: the same as a time. part: of the list, by when it is due. leads: where each
+    answer leads.
+    """
 
     run: RunSummary
     title: str
     workflow: str
+    step: str | None
     address: str
     mark: Badge
     why: Markup
+    leads: Markup | None
     who: list[Markup]
-    since: Markup
-    due: Markup | None
-    overdue: bool
+    when: Markup
+    moment: Markup
+    part: str
     buttons: list[Button]
-    alike: str | None
-    alike_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InboxPage(TemplateContext):
-    """word: the one that the cards are narrowed to. several: whether there is more than one to go through. most: how
-    many there are where some are left out. last_decision, in_progress: what is told where nothing needs anybody.
+class GroupCard:
+    """Runs that failed the same way. buttons: what acts on all of them."""
+
+    group: TroubleGroup
+    title: Markup
+    mark: Badge
+    error: Markup
+    address: str
+    buttons: list[Button]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Cards under one heading. count: how many there are on all pages, None where that is not told."""
+
+    heading: Markup
+    count: int | None
+    cards: Sequence[Card]
+    overdue: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsPage(TemplateContext):
+    """choice: what is listed. lead: what there is, in a sentence. kinds: what it can be narrowed to: words with their
+    names and counts. one_by_one: the address that leads through all of it. place: which of the list this page shows.
+    last_decision, in_progress: what is told where nothing needs anybody.
     """
 
-    word: str | None
-    cards: list[Card]
-    several: bool
-    chips: list[Chip]
-    most: int | None
+    choice: Choice
+    lead: Markup
+    tabs: list[Tab]
+    kinds: list[tuple[str, Markup, int]]
+    workflows: list[str]
+    groups: list[GroupCard]
+    parts: list[Part]
+    one_by_one: str | None
+    place: Markup | None
+    first: str | None
+    older: str | None
     last_decision: AuditEventView | None
     in_progress: Markup | None
     pulse: Pulse
@@ -82,74 +146,238 @@ def show() -> str:
 def refreshed(version: str) -> str | None:
     """The parts of the page that have changed since this version, None where nothing has."""
     require("list")
-    if _version(page_data.inbox_glance(_kinds(), MOST)) == version:
+    choice = _choice()
+    if _version(choice, _read(choice)) == version:
         return None
     return render("_pulse_inbox.html", _content(), swapped=True)
 
 
-def _word() -> str | None:
-    return request.args.get("word") if request.args.get("word") in WORDS.values() else None
-
-
-def _kinds() -> list[str]:
-    asked = _word()
-    return [kind for kind, word in WORDS.items() if asked in (None, word)]
-
-
-def _version(inbox: Inbox) -> str:
-    return layout.version(marks(inbox))
-
-
-def _content() -> InboxPage:
-    word, now = _word(), current_runtime().clock.now()
-    with page_data.at_once():
-        inbox = page_data.inbox_of(_kinds(), MOST)
-        last_decision = page_data.last_decision() if not inbox.items else None
-        in_progress = _in_progress() if not inbox.items else None
-    return InboxPage(
+def _choice() -> Choice:
+    """What the address asks for; where it does not say, the list in which there is something."""
+    word = request.args.get("word") if request.args.get("word") in WORDS.values() else None
+    tab = request.args.get("tab", "")
+    if tab not in LABELS:
+        tab = next(_tab_of(kind) for kind in WORDS if WORDS[kind] == word) if word else _fullest()
+    return Choice(
+        tab=tab,
         word=word,
-        cards=[_card(item, each, word, now) for item in inbox.items for each in item.decisions or (None,)],
-        several=sum(len(item.decisions or (None,)) for item in inbox.items) > 1,
-        chips=_chips(inbox, word),
-        most=MOST if len(inbox.items) == MOST else None,
-        last_decision=last_decision,
-        in_progress=in_progress,
-        pulse=layout.pulse("inbox", _version(inbox), word=word),
+        workflow=request.args.get("workflow", "")[:LONGEST_NAME] or None,
+        after=request.args.get("after") or None,
     )
 
 
-def _card(item: InboxItem, decision: DecisionView | None, word: str | None, now: datetime) -> Card:
+def _tab_of(kind: str) -> str:
+    return DECISIONS if kind in ASKING else PROBLEMS
+
+
+def _fullest() -> str:
+    return DECISIONS if _counts()[DECISIONS] or not _counts()[PROBLEMS] else PROBLEMS
+
+
+def _counts() -> dict[str, int]:
+    counted = page_data.counts_for_frame().needs
+    return {tab: sum(counted[kind].value for kind in WORDS if _tab_of(kind) == tab) for tab in LABELS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was read for a page, without what the runs ask."""
+
+    asking: AskingPage | None = None
+    trouble: TroublePage | None = None
+    groups: Sequence[TroubleGroup] = ()
+
+    @property
+    def items(self) -> Sequence[InboxItem]:
+        """The runs, one by one."""
+        return self.asking.items if self.asking else self.trouble.items if self.trouble else ()
+
+    @property
+    def next(self) -> str | None:
+        """The cursor of the next page."""
+        return self.asking.next if self.asking else self.trouble.next if self.trouble else None
+
+
+def _read(choice: Choice) -> Found:
+    """One query, or two for what went wrong. What is no cursor stands for the first page."""
+    with page_data.at_once():
+        try:
+            return _read_from(choice)
+        except FilterError:
+            return _read_from(replace(choice, after=None))
+
+
+def _read_from(choice: Choice) -> Found:
+    if choice.tab == DECISIONS:
+        return Found(asking=page_data.asking_page(choice.kinds, choice.workflow, MOST, choice.after))
+    groups = page_data.trouble_groups_of(choice.kinds, choice.workflow) if choice.after is None else ()
+    return Found(trouble=page_data.trouble_page(choice.kinds, choice.workflow, MOST, choice.after), groups=groups)
+
+
+def _version(choice: Choice, found: Found) -> str:
+    """What the page shows, in short: equal for as long as it shows the same, as every change of a run counts as one."""
+    items = [(item.run.id, item.run.revision, item.kind, item.since, item.overdue, item.stuck) for item in found.items]
+    groups = [(group.fingerprint, group.kind, group.count, group.last_since) for group in found.groups]
+    asked = found.asking
+    totals = (asked.overdue, asked.soon, asked.later) if asked else ()
+    return layout.version(items, groups, totals, found.next, page_data.counts_for_frame().needs)
+
+
+def _content() -> NeedsPage:
+    now = current_runtime().clock.now()
+    with page_data.at_once():
+        choice = _choice()
+        found = _read(choice)
+        items = page_data.with_what_is_asked(found.items)
+        is_empty = not items and not found.groups
+        last_decision = page_data.last_decision() if is_empty else None
+        in_progress = _in_progress() if is_empty else None
+        counts = _counts()
+    cards = [_card(item, each, choice, now) for item in items for each in item.decisions or (None,)]
+    return NeedsPage(
+        choice=choice,
+        lead=_lead(choice, found, counts),
+        tabs=[
+            Tab(_(label), _address(tab), tab == choice.tab, Count(value=counts[tab])) for tab, label in LABELS.items()
+        ],
+        kinds=_kinds(choice),
+        workflows=page_data.workflows(),
+        groups=[_group(each) for each in found.groups],
+        parts=list(_parts(found, cards)),
+        one_by_one=url_of(".next", _among(choice)) if len(items) > 1 else None,
+        place=_place(items),
+        first=url_of(".inbox", choice.query) if choice.after else None,
+        older=_older(choice, found),
+        last_decision=last_decision,
+        in_progress=in_progress,
+        pulse=layout.pulse("inbox", _version(choice, found), **choice.query, after=choice.after),
+    )
+
+
+def _address(tab: str) -> str:
+    return url_for(".inbox", tab=tab)
+
+
+def _lead(choice: Choice, found: Found, counts: Mapping[str, int]) -> Markup:
+    if choice.tab == PROBLEMS:
+        return plural(
+            counts[PROBLEMS],
+            "1 run went wrong and waits for somebody to look after it.",
+            "{count} runs went wrong and wait for somebody to look after them.",
+        )
+    waiting = plural(counts[DECISIONS], "1 run waits for a decision", "{count} runs wait for a decision")
+    late = found.asking.overdue if found.asking else 0
+    if not late:
+        return Markup("{}.").format(waiting)
+    overdue = plural(late, "1 of them is overdue", "{count} of them are overdue")
+    return Markup("{}, {}.").format(waiting, overdue)
+
+
+def _kinds(choice: Choice) -> list[tuple[str, Markup, int]]:
+    counted = page_data.counts_for_frame().needs
+    words = dict.fromkeys(word for kind, word in WORDS.items() if _tab_of(kind) == choice.tab)
+    numbers = {word: sum(counted[kind].value for kind in WORDS if WORDS[kind] == word) for word in words}
+    return [(word, badge_of(word).label, number) for word, number in numbers.items() if number or word == choice.word]
+
+
+def _parts(found: Found, cards: Sequence[Card]) -> Iterator[Part]:
+    if found.asking is None:
+        if cards:
+            heading = _("One by one") if found.groups else _("Longest waiting first")
+            yield Part(heading=heading, count=None, cards=cards)
+        return
+    by_due: dict[str, list[Card]] = {"overdue": [], "soon": [], "later": []}
+    for card in cards:
+        by_due[card.part].append(card)
+    totals = {"overdue": found.asking.overdue, "soon": found.asking.soon, "later": found.asking.later}
+    for name, heading in (
+        ("overdue", _("Overdue")),
+        ("soon", _("Due within a day")),
+        ("later", _("Later, or at no set time")),
+    ):
+        if by_due[name]:
+            yield Part(heading=heading, count=totals[name], cards=by_due[name], overdue=name == "overdue")
+
+
+def _card(item: InboxItem, decision: DecisionView | None, choice: Choice, now: datetime) -> Card:
     run = item.run
     due_at = decision.decide_by if decision else item.due_at
+    since = decision.asked_at if decision else item.since
+    when, moment, part = _when(due_at, since, choice, now)
     return Card(
         run=run,
         title=run.subject or run.workflow,
         workflow=page_data.title_of_workflow(run.workflow),
+        step=decision.step if decision else None,
         address=url_for(".run", run_id=run.id),
         mark=badge_of_decision(decision.kind) if decision else badge_of(WORDS[item.kind]),
-        why=reason(item, decision, now, lambda value, path: visible(run, value, path)),
+        why=question(item, decision, now, lambda value, path: visible(run, value, path)),
+        leads=leads(item, decision),
         who=who_decides(decision) if decision else [],
-        since=_since(decision.asked_at if decision else item.since, now),
-        due=layout.due(due_at, now) if due_at else None,
-        overdue=is_overdue(due_at, now),
-        buttons=inbox_buttons(item, decision, back=url_for(".inbox", word=word)),
-        alike=url_for(".runs", error=run.error_fingerprint) if item.alike else None,
-        alike_count=item.alike + 1,
+        when=when,
+        moment=moment,
+        part=part,
+        buttons=_plain(inbox_buttons(item, decision, back=url_of(".inbox", choice.query))),
     )
 
 
-def _since(since: datetime, now: datetime) -> Markup:
-    return _("waiting {length}", length=times.elapsed(since, now))
+def _when(due_at: datetime | None, since: datetime, choice: Choice, now: datetime) -> tuple[Markup, Markup, str]:
+    """How long, the same as a time, and the part of the list."""
+    zone = layout.zone()
+    if due_at and is_overdue(due_at, now):
+        late = _("{length} overdue", length=times.elapsed(due_at, now))
+        return late, _("since {time}", time=times.moment(due_at, zone, now, today="")), "overdue"
+    if due_at:
+        moment = times.moment(due_at, zone, now)
+        return times.stamp(due_at, zone, now), moment, "soon" if due_at <= now + SOON else "later"
+    standing = times.moment(since, zone, now, today="")
+    if choice.tab == PROBLEMS:
+        return times.elapsed(since, now), _("since {time}", time=standing), "later"
+    return _("No due time"), _("waits since {time}", time=standing), "later"
 
 
-def _chips(inbox: Inbox, word: str | None) -> list[Chip]:
-    every = Count(value=sum(count.value for count in inbox.counts.values()))
-    chips = [Chip(None, every, url_for(".inbox"), word is None)]
-    for each in dict.fromkeys(WORDS.values()):
-        count = Count(value=sum(inbox.counts[kind].value for kind in WORDS if WORDS[kind] == each))
-        if count.value or each == word:
-            chips.append(Chip(badge_of(each), count, url_for(".inbox", word=each), each == word))
-    return chips
+def _plain(buttons: Sequence[Button]) -> list[Button]:
+    """The buttons as they stand in a list, where nothing is decided: the first is outlined, none is filled."""
+    return [replace(button, tone="" if place else "soft") for place, button in enumerate(buttons)]
+
+
+def _group(group: TroubleGroup) -> GroupCard:
+    run = group.example
+    workflow, step = page_data.title_of_workflow(run.workflow), run.current_step or ""
+    title = _("{workflow}: {step}", workflow=workflow, step=step) if step else Markup.escape(workflow)
+    narrowed = {"error": group.fingerprint, "needs": group.kind}
+    return GroupCard(
+        group=group,
+        title=title,
+        mark=badge_of(WORDS[group.kind]),
+        error=error_text(visible(run, group.error, ("last_error",))),
+        address=url_of(".runs", narrowed),
+        buttons=_plain(list(_group_buttons(group, narrowed))),
+    )
+
+
+def _group_buttons(group: TroubleGroup, narrowed: Mapping[str, str]) -> Iterator[Button]:
+    if not may("bulk"):
+        return
+    for name in GROUP_COMMANDS[group.kind]:
+        if may(name, group.example):
+            command = COMMANDS[name]
+            label = _("{action}: all {count}", action=command.label, count=group.count).striptags()
+            yield Button(label, url_of(".bulk", {**narrowed, "action": name}), "", "")
+
+
+def _older(choice: Choice, found: Found) -> str | None:
+    if found.next is None:
+        return None
+    before = whole(request.args.get("before")) or 0
+    return url_of(".inbox", {**choice.query, "after": found.next, "before": str(before + len(found.items))})
+
+
+def _place(items: Sequence[InboxItem]) -> Markup | None:
+    before = (whole(request.args.get("before")) or 0) if request.args.get("after") else 0
+    if not items:
+        return None
+    return _("{first} to {last}", first=before + 1, last=before + len(items))
 
 
 def _in_progress() -> Markup:
@@ -157,36 +385,48 @@ def _in_progress() -> Markup:
     return plural(count, "1 run is in progress.", "{count} runs are in progress.")
 
 
-ALL = "all"
-
-
 def lead_on() -> Response:
-    """Lead to the most urgent run, or to the one behind that which `after` names; behind the last, to the inbox."""
+    """Lead to the list's first run, or to the one behind the place that `at` names; behind the last, to the list."""
     require("list")
-    word = request.args.get("among", ALL)
-    ids = [id for id in _ids(word) if id != request.args.get("done")]
-    after = request.args.get("after")
-    behind = ids[ids.index(after) + 1 :] if after in ids else ids
-    if not behind:
-        return redirect(url_for(".inbox", word=None if word == ALL else word), 303)
-    return redirect(url_for(".run", run_id=behind[0], among=word, after=after), 303)
+    choice = replace(_asked_among(), after=request.args.get("at") or None)
+    found = _read(choice)
+    for _page in range(MOST_PASSED):
+        if found.items or found.next is None:
+            break
+        found = _read(choice := replace(choice, after=found.next))
+    items = found.items
+    if not items:
+        return redirect(url_of(".inbox", choice.query), 303)
+    return redirect(url_of(".run", {"run_id": items[0].run.id, **_among(choice), "at": cursor_behind(items[0])}), 303)
+
+
+def _asked_among() -> Choice:
+    """The list that one goes through: a tab or one of its words, and a workflow."""
+    among = request.args.get("among", "")
+    word = among if among in WORDS.values() else None
+    tab = next(_tab_of(kind) for kind in WORDS if WORDS[kind] == word) if word else among
+    workflow = request.args.get("workflow", "")[:LONGEST_NAME] or None
+    return Choice(tab=tab if tab in LABELS else _fullest(), word=word, workflow=workflow)
+
+
+def _among(choice: Choice) -> dict[str, str]:
+    """What addresses say of the list that one goes through."""
+    said = {"among": choice.word or choice.tab, "workflow": choice.workflow}
+    return {name: value for name, value in said.items() if value}
 
 
 def turn() -> dict[str, str]:
-    """What the address of a run's page says of it: among which runs, and behind which of them."""
-    return {name: request.args[name] for name in ("among", "after") if "among" in request.args and name in request.args}
+    """What the address of a run's page says of it: among which runs, and what comes behind it."""
+    if "among" not in request.args:
+        return {}
+    return {name: request.args[name] for name in ("among", "workflow", "at") if name in request.args}
 
 
 def after_acting(run: RunSummary) -> str | None:
     """Where an action leads on to; None where the run is not one of many."""
-    return url_of(".next", {"done": run.id, **turn()}) if turn() else None
+    return url_of(".next", turn()) if turn() else None
 
 
 def skipping(run: RunSummary) -> str | None:
     """Where the run is left as it is; None where it is not one of many."""
-    return url_for(".next", among=turn()["among"], after=run.id) if turn() else None
-
-
-def _ids(word: str) -> list[str]:
-    kinds = [kind for kind in WORDS if word in (ALL, WORDS[kind])]
-    return [item.run.id for item in page_data.inbox_glance(kinds, MOST).items]
+    return after_acting(run)
