@@ -107,7 +107,14 @@ class Tally:
         changed["finished_at"], changed["due_at"] = self.now, None
         self.changes.ended.append(visit.id)
         if visit.decision is not None and visit.asks in WAITS:
-            self.changes.settled.append(visit.id)
+            self._settle_wait(visit.id)
+
+    def _settle_wait(self, step_run_id: str) -> None:
+        """Take the visit's wait away; one that this decision has opened was never there."""
+        opened = [each for each in self.changes.opened if each.step_run_id != step_run_id]
+        if len(opened) == len(self.changes.opened):
+            self.changes.settled.append(step_run_id)
+        self.changes.opened = opened
 
     def open_wait(self, step_run_id: str, step: str, decision: DecisionKept, decide_by: datetime | None) -> None:
         """Record whose the wait of a visit is, and when something happens at it by itself."""

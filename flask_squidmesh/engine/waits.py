@@ -13,6 +13,7 @@ from ..definition import state_expressions
 from ..definition.spec import Condition, OptionSpec, Path, Route, StepSpec
 from ..definition.values import JsonObject, JsonValue, to_json
 from ..errors import LONGEST_DELAY
+from ..people import normal
 from .kept_decisions import ConditionKept, DecisionKept, DecisionKind, OptionKept, RouteKept, TimerKept
 
 LONGEST_NAME: Final = 200
@@ -230,14 +231,14 @@ def person(template: str, state: JsonObject, place: str) -> str:
     Raises:
         UnresolvedError: The state does not hold it, or holds something else than text or a number.
     """
-    found = state_expressions.resolve(template, state)
-    if found is None or not found.strip() or len(found) > LONGEST_NAME:
-        what = "is not there, is empty or is no text" if found is None or not found.strip() else "is too long"
+    found = normal(state_expressions.resolve(template, state) or "")
+    if not found or len(found) > LONGEST_NAME:
+        what = "is too long" if found else "is not there, is empty or is no text"
         raise UnresolvedError(
             f"{place}={template!r} names nobody: what the run's state holds for it {what}; it takes 1 to "
             f"{LONGEST_NAME} characters. Say whose it is, or settle the step."
         )
-    return found.strip()
+    return found
 
 
 def moment(state: JsonObject, path: Path, now: datetime, place: str) -> datetime:

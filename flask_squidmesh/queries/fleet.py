@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from ..definition.tenants import NO_TENANT
 from ..storage.scope import Scope
 from ..storage.tables import Dispatch, Process, WorkflowRun
+from ..storage.write_batch import NO_QUEUE
 from .operator_status import Query, UnionQuery
 from .results import Count, View
 
@@ -99,7 +100,11 @@ def _processes(connection: sa.Connection, scope: Scope, since: Mapping[str, date
 
 def _queues_with_work(connection: sa.Connection) -> list[str]:
     """The names in the index, each found from the one before, however much work there is."""
-    first = sa.select(sa.func.min(Dispatch.queue).label("queue")).cte("names", recursive=True)
+    first = (
+        sa.select(sa.func.min(Dispatch.queue).label("queue"))
+        .where(Dispatch.queue > NO_QUEUE)
+        .cte("names", recursive=True)
+    )
     following = sa.select(sa.func.min(Dispatch.queue)).where(Dispatch.queue > first.c.queue).scalar_subquery()
     names = first.union_all(sa.select(following).where(first.c.queue.is_not(None)))
     return [name for name in connection.scalars(sa.select(names.c.queue)) if name is not None]

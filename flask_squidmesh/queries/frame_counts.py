@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from ..storage.scope import Scope
 from ..storage.tables import Dispatch, Process, Timestamp
+from ..storage.write_batch import NO_QUEUE
 from .fleet import MOST, within
 from .inbox import KINDS, counting
 from .operator_status import NOW, STUCK_AFTER, Query, UnionQuery, moments
@@ -52,7 +53,7 @@ def frame_counts(connection: sa.Connection, scope: Scope, *, now: datetime, sile
 def _counted(scope: Scope) -> UnionQuery:
     workers: Query = sa.select(sa.literal("workers"), sa.func.count()).select_from(Process.__table__).where(_LIVES)
     nobody = ~sa.exists().select_from(Process.__table__).where(_LIVES)
-    due = Dispatch.claim_id.is_(None), Dispatch.due_at <= NOW, nobody, *within(scope)
+    due = Dispatch.queue != NO_QUEUE, Dispatch.claim_id.is_(None), Dispatch.due_at <= NOW, nobody, *within(scope)
     rows: Query = sa.select(sa.literal_column("1")).select_from(Dispatch.__table__).where(*due).limit(MOST + 1)
     return sa.union_all(
         *counting(scope), workers, sa.select(sa.literal("due"), sa.func.count()).select_from(rows.subquery())

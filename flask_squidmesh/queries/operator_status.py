@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from ..engine.transitions import UNFINISHED
 from ..storage.summaries import RunSummary
 from ..storage.tables import Dispatch, Timestamp, WorkflowRun
+from ..storage.write_batch import NO_QUEUE
 
 STUCK_AFTER: Final = 60.0
 
@@ -49,12 +50,16 @@ _NOT_FAILED: Final = ("cancelled", *sorted(UNFINISHED))
 NOW: Final = sa.bindparam("now", type_=Timestamp)
 _STUCK_SINCE: Final = sa.bindparam("stuck_since", type_=Timestamp)
 
-UNTAKEN: Final = sa.or_(
-    Dispatch.due_at < _STUCK_SINCE,
-    Dispatch.held.is_not(None),
-    sa.and_(Dispatch.claim_id.is_(None), Dispatch.hand_over_error.is_not(None), Dispatch.due_at <= NOW),
+UNTAKEN: Final = sa.and_(
+    Dispatch.queue != NO_QUEUE,
+    sa.or_(
+        Dispatch.due_at < _STUCK_SINCE,
+        Dispatch.held.is_not(None),
+        sa.and_(Dispatch.claim_id.is_(None), Dispatch.hand_over_error.is_not(None), Dispatch.due_at <= NOW),
+    ),
 )
-"""Whether a dispatch is late by more than is usual, was put back, or could not be handed over; takes `moments`."""
+"""Whether a dispatch is late by more than is usual, was put back, or could not be handed over; takes `moments`.
+Internal work keeps no step from being taken."""
 
 _STUCK_RUN_IDS: Final = sa.select(Dispatch.run_id).where(Dispatch.run_id.is_not(None), UNTAKEN)
 

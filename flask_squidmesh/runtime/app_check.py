@@ -21,6 +21,7 @@ from ..storage.database import Database
 from ..storage.outages import reason_of, refuses_transactions
 from ..storage.retained_rows import runs_per_day, table_sizes
 from ..storage.tables import ADVICE, Dispatch, Process
+from ..storage.write_batch import NO_QUEUE
 from .maintenance.heartbeats import FORGOTTEN_AFTER
 from .maintenance.pruning import unknown_keys
 from .scheduler import Scheduler
@@ -28,6 +29,8 @@ from .scheduler import Scheduler
 WORKER_SILENCE: Final = timedelta(minutes=1)
 RELAY_SILENCE: Final = timedelta(minutes=5)
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+TIMERS_LATE: Final = timedelta(minutes=2)
+"""A relay that runs once a minute makes them a minute late."""
 NO_TIME: Final = timedelta(0)
 UNREACHABLE: Final = "Check SQLALCHEMY_DATABASE_URI, and that it is up."
 WITHOUT_TRANSACTIONS: Final = (
@@ -201,7 +204,7 @@ class AppCheck:
         waiting = sa.select(Dispatch.queue).where(
             Dispatch.claim_id.is_(None),
             Dispatch.due_at < now - late,
-            Dispatch.queue != self._settings.queue,
+            Dispatch.queue.not_in((self._settings.queue, NO_QUEUE)),
             Dispatch.queue.not_in(served),
         )
         for queue in connection.scalars(waiting.distinct()) if command is not None else ():
@@ -212,15 +215,38 @@ class AppCheck:
     def _dispatches(self, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
         before = now - timedelta(seconds=self._settings.claim_timeout)
         overdue = sa.select(sa.func.count(), sa.func.min(Dispatch.due_at, type_=Dispatch.due_at.type)).where(
-            Dispatch.due_at < before
+            Dispatch.due_at < before, Dispatch.queue != NO_QUEUE
         )
         count, oldest = connection.execute(overdue).one()
         if count:
             yield _wrong("work", f"{count} overdue, the oldest for {_ago(now - oldest)}. More workers may be needed.")
         else:
             yield _right("work", "nothing is overdue")
+        yield from self._timers(connection, now)
         yield from _obstacles(connection, Dispatch.held, "held back by a worker")
         yield from _obstacles(connection, Dispatch.hand_over_error, "not taken by the executor")
+
+    def _timers(self, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
+        """Whether what happens at waits and runs by itself happens in time: all workers and relays see to it."""
+        worker = _last_beat(connection, "worker", self._settings.queue, now - FORGOTTEN_AFTER)
+        lives = worker is not None and now - worker <= max(
+            WORKER_SILENCE, timedelta(seconds=self._settings.claim_timeout)
+        )
+        late = sa.select(sa.func.count(), sa.func.min(Dispatch.due_at, type_=Dispatch.due_at.type)).where(
+            Dispatch.queue == NO_QUEUE, Dispatch.due_at < now - TIMERS_LATE
+        )
+        count, oldest = connection.execute(late).one()
+        if count:
+            yield _wrong(
+                "timers",
+                f"{count} {'is' if count == 1 else 'are'} late, the oldest by {_ago(now - oldest)}: nobody reminds, "
+                "escalates, times out waits or ends runs at their deadline. Every worker does; where none runs, run "
+                "`flask squidmesh relay` every minute, as a periodic job.",
+            )
+        elif lives:
+            yield _right("timers", "none is late; workers see to them")
+        else:
+            yield _right("timers", "none is late; without a worker they wait for the next `flask squidmesh relay`")
 
 
 def _right(subject: str, text: str) -> CheckResult:

@@ -20,6 +20,7 @@ from ..engine.changes import Changes
 from ..engine.facts import RunFact, StepFact
 from ..executor import Executor, Metadata, Notice, Payload, Wake
 from ..storage.database import Database
+from ..storage.queues import HANDED_OVER
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..storage.tables import dispatches, runs, step_runs
 from .backoff import doubled
@@ -247,4 +248,4 @@ def _as_facts(metadata: object) -> dict[str, object]:
 
 def _unclaimed(run_id: str, steps: Collection[str]) -> sa.ColumnElement[bool]:
     concerned = sa.select(step_runs.c.id).where(step_runs.c.run_id == run_id, step_runs.c.step.in_(steps))
-    return sa.and_(dispatches.c.step_run_id.in_(concerned), dispatches.c.claim_id.is_(None))
+    return sa.and_(HANDED_OVER, dispatches.c.step_run_id.in_(concerned), dispatches.c.claim_id.is_(None))

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ..clock import Clock
 from ..definition.spec import WorkflowSpec, end_at
 from ..definition.workflow import Registry
-from ..engine.adoption import renamed
+from ..engine.adoption import renamed, unfit
 from ..engine.facts import Fact, RunDeadlinePassed, RunFact, StepFact, TimerDue
 from ..engine.transitions import STOPPING
 from ..engine.waits import next_timer
@@ -25,7 +25,7 @@ from ..storage.database import Database
 from ..storage.internal_dispatches import InternalDispatch
 from ..storage.tables import step_runs
 from .decision_states import DecisionStates
-from .outcomes import log_error
+from .outcomes import log_error, storable
 from .recorder import Recorded, Recorder, decided
 
 BATCH: Final = 100
@@ -56,6 +56,7 @@ class InternalWork:
                 raise
             except Exception as error:
                 log_error(logger, error, "squidmesh: run %s: its %s could not be seen to", work.run_id, work.kind)
+                self._set_aside(work, error)
         return done
 
     def _perform(self, work: InternalDispatch) -> bool:
@@ -101,6 +102,9 @@ class InternalWork:
             return None
         if visit.decision["timers"][0]["kind"] != "time_out":
             return self._recorded(connection, spec, run, rows, TimerDue(visit))
+        if (why := unfit(spec, run, rows)) is not None:
+            self._put_off(connection, work, why)
+            return None
         target = visit.decision.get("timeout")
         if target is not None and end_at(target) is None and target not in spec.steps:
             self._put_off(connection, work, f"Workflow {spec.name} does not declare step {target} any more.")
@@ -124,6 +128,12 @@ class InternalWork:
     ) -> Recorded:
         state = self._states.of_rows(spec, run, rows)
         return self._recorder.write(connection, state, decided(connection, state, fact), known=rows)
+
+    def _set_aside(self, work: InternalDispatch, error: Exception) -> None:
+        """Let what fails, whatever the reason, keep nobody from the rest."""
+        with self._database.write() as connection:
+            if internal_dispatches.still_due(connection, self._database, work):
+                self._put_off(connection, work, storable(f"{type(error).__name__}: {error}"))
 
     def _put_off(self, connection: sa.Connection, work: InternalDispatch, reason: str) -> None:
         internal_dispatches.put_off(connection, work, reason, self._clock.now() + LATER)

@@ -24,6 +24,8 @@ IN_NO_QUEUE: Final = sa.or_(
     dispatches.c.relay_at == dispatches.c.due_at,
 )
 """As in the index of this condition: refused by the executor, put back by a process, or left to the relay."""
+HANDED_OVER: Final = dispatches.c.queue != NO_QUEUE
+"""Whether it is for the executor at all; internal work is not, whatever keeps it from being done."""
 
 
 class UntakenWork(NamedTuple):
@@ -67,7 +69,7 @@ def to_hand_over_again(connection: sa.Connection, database: Database, *, limit: 
 def _conditions(connection: sa.Connection, database: Database) -> Iterator[sa.ColumnElement[bool]]:
     """One for each index, so that nothing is read that is not handed over."""
     waited = dispatches.c.relay_at <= database.now()
-    yield waited & IN_NO_QUEUE
+    yield waited & IN_NO_QUEUE & HANDED_OVER
     yield waited & dispatches.c.claim_id.is_not(None)
     for queue in _names(connection):
         passed = _passed(connection, database, queue)

@@ -15,7 +15,19 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from ..engine.transitions import TERMINAL
-from .tables import Base, WorkflowRun, attempts, audit_events, control_calls, dispatches, runs, start_keys, step_runs
+from .tables import (
+    Base,
+    WorkflowRun,
+    attempts,
+    audit_events,
+    control_calls,
+    dispatches,
+    runs,
+    start_keys,
+    step_runs,
+    wait_groups,
+    waits,
+)
 
 UNDOING: Final = ("requested", "running")
 TO_NOTE: Final = ("failed", "compensation_failed")
@@ -118,8 +130,9 @@ def delete(connection: sa.Connection, found: Collection[DeletableRun], now: date
     gone = [run.id for run in found]
     visits = sa.select(step_runs.c.id).where(step_runs.c.run_id.in_(gone))
     _note_children(connection, found, now)
-    connection.execute(sa.delete(attempts).where(attempts.c.step_run_id.in_(visits)))
-    for table in (dispatches, audit_events, control_calls, step_runs):
+    for table in (attempts, wait_groups):
+        connection.execute(sa.delete(table).where(table.c.step_run_id.in_(visits)))
+    for table in (waits, dispatches, audit_events, control_calls, step_runs):
         connection.execute(sa.delete(table).where(table.c.run_id.in_(gone)))
     connection.execute(sa.update(start_keys).where(start_keys.c.run_id.in_(gone)).values(pruned_at=now))
     connection.execute(sa.delete(runs).where(runs.c.id.in_(gone)))

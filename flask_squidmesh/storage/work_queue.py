@@ -16,7 +16,7 @@ from ..engine.facts import Performed, RunFact, StepFact
 from .compiled import Asked, Dialect, Prepared
 from .database import Database, now_parameter
 from .fact_rows import RUN_COLUMNS, STEP_COLUMNS, step_fact
-from .queues import IN_NO_QUEUE
+from .queues import HANDED_OVER, IN_NO_QUEUE
 from .tables import dispatches, runs, step_runs
 from .write_batch import NO_QUEUE, RELAY_GRACE, WriteBatch
 
@@ -350,7 +350,7 @@ def held_work(connection: sa.Connection, workflows: Collection[str], *, limit: i
     query = (
         sa.select(*_FACTS)
         .select_from(_joined())
-        .where(IN_NO_QUEUE, dispatches.c.held.is_not(None), runs.c.workflow.in_(workflows))
+        .where(IN_NO_QUEUE, HANDED_OVER, dispatches.c.held.is_not(None), runs.c.workflow.in_(workflows))
         .order_by(dispatches.c.relay_at)
         .limit(limit)
         .with_for_update(key_share=True, of=(runs, dispatches), skip_locked=True)

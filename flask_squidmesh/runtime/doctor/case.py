@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from ...definition.spec import WorkflowSpec
 from ...engine.transitions import TERMINAL
-from ...storage.tables import attempts, dispatches, runs, step_runs
+from ...storage.tables import attempts, dispatches, runs, step_runs, wait_groups, waits
+from ...storage.write_batch import NO_QUEUE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,16 @@ class Redelivery:
     lost: bool
 
 
-Repair: TypeAlias = RowUpdate | RowDeletion | Redelivery
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowInsertion:
+    """Inserts a row that others call for. says: what it does, for people."""
+
+    says: str
+    table: sa.Table
+    values: Mapping[str, object]
+
+
+Repair: TypeAlias = RowUpdate | RowDeletion | RowInsertion | Redelivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +82,13 @@ Row = sa.Row[Any]
 _RUN: Final = (
     *("id", "workflow", "follows", "status", "position", "remaining", "open_steps", "retrying_steps"),
     *("needs", "needs_count", "needs_since", "compensation", "parent_run_id", "parent_step", "child_key"),
-    *("replayed_from_id", "replayed_as_id", "finished_at"),
+    *("replayed_from_id", "replayed_as_id", "finished_at", "tenant", "outcome", "diversion", "deadline_at"),
 )
 _STEP: Final = (
     *("id", "run_id", "kind", "step", "visit", "status", "sees", "position", "missing", "attempts"),
     *("due_at", "decide_by", "started_at"),
 )
-_DISPATCH: Final = ("id", "kind", "run_id", "step_run_id", "due_at", "claim_id", "held")
+_DISPATCH: Final = ("id", "kind", "queue", "run_id", "step_run_id", "due_at", "claim_id", "held")
 _PAUSED: Final = sa.case((step_runs.c.status == "paused", step_runs.c.decision))
 _UNDOING: Final = sa.case((step_runs.c.kind == "compensation", step_runs.c.settings))
 
@@ -87,8 +97,9 @@ _UNDOING: Final = sa.case((step_runs.c.kind == "compensation", step_runs.c.setti
 class Case:
     """One run. spec: its workflow where the run follows the definition that is registered, else None.
 
-    attempts: the highest number of an ended attempt, by step run id. replays, sources: how the runs that it names as
-    its replay and its source are linked themselves, None where they are gone.
+    attempts: the highest number of an ended attempt, by step run id. waits, groups: the waits that are listed, and for
+    which groups, by step run id. replay_of, source_names_replay: how the runs that it names as its replay and its
+    source are linked themselves, None where they are gone.
     """
 
     run: Row
@@ -97,6 +108,8 @@ class Case:
     rows: Sequence[Row] = ()
     dispatches: Sequence[Row] = ()
     attempts: Mapping[str, int] = field(default_factory=dict)
+    waits: Mapping[str, sa.RowMapping] = field(default_factory=dict)
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
     replay_of: str | None = None
     source_names_replay: bool = True
 
@@ -139,16 +152,29 @@ class Case:
 
     @cached_property
     def work(self) -> dict[str, Row]:
-        """The dispatches by step run id."""
-        return {row.step_run_id: row for row in self.dispatches if row.step_run_id is not None}
+        """The dispatches by step run id, but for those of internal work."""
+        handed_over = [row for row in self.dispatches if row.queue != NO_QUEUE]
+        return {row.step_run_id: row for row in handed_over if row.step_run_id is not None}
+
+    @cached_property
+    def timers(self) -> dict[str, Row]:
+        """What happens by itself at waits, by step run id."""
+        return {row.step_run_id: row for row in self.dispatches if row.kind == "timer"}
+
+    @cached_property
+    def deadlines(self) -> list[Row]:
+        """The dispatches of the run's deadline, of which there is one at most."""
+        return [row for row in self.dispatches if row.kind == "deadline"]
 
 
 def cases(connection: sa.Connection, found: Sequence[Row], specs: Iterable[WorkflowSpec], now: datetime) -> list[Case]:
-    """The runs with everything that belongs to them, in four queries."""
+    """The runs with everything that belongs to them, in six queries."""
     ids = [run.id for run in found]
     known = {(name, spec.fingerprint): spec for spec in specs for name in (spec.name, *spec.aliases)}
     rows, work = _by_run(connection, _steps(ids)), _by_run(connection, _dispatches(ids))
     numbers = {row.step_run_id: row.most for row in connection.execute(_attempts(ids))}
+    listed = {row["step_run_id"]: row for row in connection.execute(_waits(ids)).mappings()}
+    groups = _groups(connection, ids)
     replays, sources = _links(connection, found)
     return [
         Case(
@@ -158,6 +184,8 @@ def cases(connection: sa.Connection, found: Sequence[Row], specs: Iterable[Workf
             rows=rows[run.id],
             dispatches=work[run.id],
             attempts=numbers,
+            waits={id: row for id, row in listed.items() if row["run_id"] == run.id},
+            groups=groups,
             replay_of=replays.get(run.replayed_as_id, run.id),
             source_names_replay=sources.get(run.replayed_from_id, True),
         )
@@ -178,6 +206,20 @@ def _steps(ids: Sequence[str]) -> sa.Select[Any]:
 
 def _dispatches(ids: Sequence[str]) -> sa.Select[Any]:
     return sa.select(*(dispatches.c[name] for name in _DISPATCH)).where(dispatches.c.run_id.in_(ids))
+
+
+def _waits(ids: Sequence[str]) -> sa.Select[Any]:
+    return sa.select(waits).where(waits.c.run_id.in_(ids))
+
+
+def _groups(connection: sa.Connection, ids: Sequence[str]) -> Mapping[str, frozenset[str]]:
+    query = sa.select(wait_groups.c.step_run_id, wait_groups.c.name).join(
+        waits, waits.c.step_run_id == wait_groups.c.step_run_id
+    )
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in connection.execute(query.where(waits.c.run_id.in_(ids))):
+        found[row.step_run_id].add(row.name)
+    return {id: frozenset(names) for id, names in found.items()}
 
 
 def _attempts(ids: Sequence[str]) -> sa.Select[Any]:

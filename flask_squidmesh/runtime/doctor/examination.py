@@ -16,12 +16,13 @@ from ...definition.workflow import Registry
 from ...errors import RunNotFoundError
 from ...storage import fact_rows
 from ...storage.database import Database
+from ...storage.queues import HANDED_OVER
 from ...storage.summaries import new_id, read_id
 from ...storage.tables import dispatches, runs, step_runs
 from ...storage.write_batch import dispatch_row
 from ..command_arguments import actor_of
-from . import invariants
-from .case import Case, Finding, Redelivery, Repair, RowDeletion, RowUpdate, cases, run_rows
+from . import invariants, wait_invariants
+from .case import Case, Finding, Redelivery, Repair, RowDeletion, RowInsertion, RowUpdate, cases, run_rows
 from .orphans import orphans
 
 BATCH: Final = 500
@@ -29,6 +30,7 @@ RULES: Final = (
     *(invariants.counters, invariants.needs, invariants.positions, invariants.status),
     *(invariants.outstanding, invariants.claims, invariants.undoing, invariants.untaken),
     *(invariants.visits, invariants.attempts, invariants.joins, invariants.lineage),
+    *(wait_invariants.open_waits, wait_invariants.timers, wait_invariants.run_deadline, wait_invariants.outcome),
 )
 
 
@@ -125,6 +127,8 @@ class Doctor:
                 connection.execute(sa.update(mend.table).where(mend.where).values(dict(mend.values)))
             case RowDeletion():
                 connection.execute(sa.delete(mend.table).where(mend.where))
+            case RowInsertion():
+                connection.execute(sa.insert(mend.table).values(dict(mend.values)))
             case Redelivery():
                 self._deliver(connection, mend)
 
@@ -133,7 +137,7 @@ class Doctor:
         of_run = sa.select(step_runs, runs.c.queue).join(runs, runs.c.id == step_runs.c.run_id)
         row = connection.execute(of_run.where(step_runs.c.id == mend.step_run_id)).one()
         now = self._clock.now()
-        connection.execute(sa.delete(dispatches).where(dispatches.c.step_run_id == row.id))
+        connection.execute(sa.delete(dispatches).where(dispatches.c.step_run_id == row.id, HANDED_OVER))
         new = dispatch_row(row.run_id, row.id, row.kind, row.due_at or now, row.queue, now)
         lost = {"claim_id": new_id(), "claimed_by": "unknown", "claimed_at": row.started_at or now} if mend.lost else {}
         connection.execute(sa.insert(dispatches).values({**new, **lost}))

@@ -23,14 +23,19 @@ def _dispatches(connection: sa.Connection) -> Iterator[Finding]:
     """Dispatches are few: those that are outstanding."""
     joined = dispatches.outerjoin(step_runs, step_runs.c.id == dispatches.c.step_run_id)
     belongs = (step_runs.c.run_id == dispatches.c.run_id) & (step_runs.c.kind == dispatches.c.kind)
-    whole = sa.case((dispatches.c.kind == "cron", dispatches.c.payload.is_not(None)), else_=belongs)
+    whole = sa.case(
+        (dispatches.c.kind == "cron", dispatches.c.payload.is_not(None)),
+        (dispatches.c.kind == "timer", step_runs.c.run_id == dispatches.c.run_id),
+        (dispatches.c.kind == "deadline", dispatches.c.run_id.is_not(None) & dispatches.c.step_run_id.is_(None)),
+        else_=belongs,
+    )
     wanted = sa.select(dispatches.c.id, dispatches.c.run_id, dispatches.c.kind).select_from(joined)
     for row in connection.execute(wanted.where(whole.is_not(sa.true()))):
         yield Finding(
             rule="stray",
             run_id=row.run_id,
             found=f"the dispatch {row.id} of kind {row.kind} leads to no work of that kind",
-            expected="a step run of its run, or the payload of a cron activation",
+            expected="a step run of its run, the run itself, or the payload of a cron activation",
             mend=RowDeletion(says="deletes the dispatch", table=dispatches, where=dispatches.c.id == row.id),
         )
 
