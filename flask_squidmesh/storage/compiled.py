@@ -207,7 +207,7 @@ class Prepared:
         changes = [_stored(type_, dialect) for type_ in types]
         self._changes = [(place, change) for place, change in enumerate(changes) if change is not None]
         self._encoders = [encoder(type_) for type_ in types] if database == "postgresql" else []
-        columns = statement.selected_columns if isinstance(statement, sa.Select) else ()
+        columns = statement.selected_columns if isinstance(statement, sa.SelectBase) else ()
         self._found = [_read(column.type, dialect) for column in columns]
 
     def first(self, connection: sa.Connection, values: Values) -> Sequence[Any] | None:
