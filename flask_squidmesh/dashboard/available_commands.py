@@ -201,11 +201,15 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class AvailableCommand:
-    """One action with what it leads to. button: None where the person may not, or it is not possible."""
+    """One action with what it leads to. button: None where the person may not, or it is not possible.
+
+    name: of the command.
+    """
 
     label: Markup
     text: Markup
     button: Button | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,8 +326,10 @@ def _offer(run: Run, possible: NextAction, several: bool, back: str | None) -> A
     denied = refusal(possible.action, run, permission_at(run, possible.step), step=possible.step)
     why = denied.reason if denied is not None else may_not_approve(possible.action, decision, run)
     if why is not None:
-        return AvailableCommand(label, _("{leads}. You cannot: {reason}", leads=consequence(possible), reason=why))
-    return AvailableCommand(label, consequence(possible), _button(run, possible.action, possible.step, several, back))
+        text = _("{leads}. You cannot: {reason}", leads=consequence(possible), reason=why)
+        return AvailableCommand(label, text, name=possible.action)
+    button = _button(run, possible.action, possible.step, several, back)
+    return AvailableCommand(label, consequence(possible), button, possible.action)
 
 
 def _confirmed_replay(run: Run, explanation: Explanation, back: str | None) -> Iterator[AvailableCommand]:
@@ -332,9 +338,11 @@ def _confirmed_replay(run: Run, explanation: Explanation, back: str | None) -> I
         return
     label, denied = COMMANDS[unsafe.action].label, refusal(CONFIRMED_REPLAY, run)
     if denied is not None:
-        yield AvailableCommand(label, _("{why}. You cannot: {reason}", why=why_not(unsafe), reason=denied.reason))
+        text = _("{why}. You cannot: {reason}", why=why_not(unsafe), reason=denied.reason)
+        yield AvailableCommand(label, text, name=unsafe.action)
     else:
-        yield AvailableCommand(label, why_not(unsafe), _button(run, unsafe.action, None, False, back))
+        button = _button(run, unsafe.action, None, False, back)
+        yield AvailableCommand(label, why_not(unsafe), button, unsafe.action)
 
 
 def _label(name: str, step: str | None, several: bool) -> Markup:

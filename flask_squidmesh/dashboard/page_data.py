@@ -27,6 +27,7 @@ from ..queries.frame_counts import FrameCounts, frame_counts
 from ..queries.inbox import with_decisions
 from ..queries.needs_pages import AskingPage, TroubleGroup, TroublePage, asking, trouble, trouble_groups
 from ..queries.operator_status import stuck_among, word_of
+from ..queries.related_runs import MOST_CHILDREN
 from ..queries.results import AuditEventView, AuditPage, Count, InboxItem, Run, RunHistory
 from ..queries.run_filters import Filters as Selection
 from ..queries.run_list import ListTotals, RunCommands
@@ -58,10 +59,8 @@ def untied(connection: sa.Connection, runs: Sequence[RunSummary]) -> list[RunSum
     return [_untied(run, hidden) for run in runs]
 
 
-def seen(connection: sa.Connection, run: Run) -> Run:
-    """The run without those of its relatives that the person may not view."""
-    named = {*(getattr(run, name) for name in TIES), *run.children, *run.replays}
-    hidden = refused(connection, named.difference(run.pruned))
+def _without(run: Run, hidden: Collection[str]) -> Run:
+    """The run without these relatives."""
     if not hidden:
         return run
     children, replays = (tuple(id for id in ids if id not in hidden) for ids in (run.children, run.replays))
@@ -220,8 +219,10 @@ def run_with_history(run_id: str, *, audit_before: int | None = None, whole_audi
             claim_timeout=runtime.config.claim_timeout,
             audit_before=audit_before,
             audit_events=None if whole_audit else run_snapshot.AUDIT_EVENTS,
+            children=None if whole_audit else MOST_CHILDREN,
         )
-        return replace(found, run=seen(connection, found.run))
+    hidden = {id for id, each in found.related.known.items() if not may("view", each.run)}
+    return replace(found, run=_without(found.run, hidden))
 
 
 def run_glance(run_id: str) -> RunWithStatus:

@@ -20,6 +20,7 @@ from .available_commands import Button
 from .host_hooks import REDACTED, Hides, Path, redacted, replacement
 from .text.explanation_text import error_text
 from .text.language import _, number
+from .text.run_text import fact_of, is_short, label_of
 
 OF_RUN = ("payload", "context")
 OF_VISIT = ("input", "output", "error", "failure")
@@ -214,6 +215,17 @@ def _secret_inputs(visit: StepRunView) -> Iterator[str]:
     for name, source in visit.settings.get("sources", {}).items():
         if any(map(current_runtime().hides, source)):
             yield name
+
+
+MOST_FACTS = 8
+
+
+def facts_of(run: Run, documents: Documents) -> list[tuple[str, str]]:
+    """What the run is about in a few words: what is short of its payload."""
+    seen = None if documents.refused else visible(run, run.payload, ("payload",))
+    members = seen.items() if isinstance(seen, dict) else ()
+    found = [(name, value) for name, value in members if value is not REDACTED and is_short(value)]
+    return [(label_of(name), fact_of(value)) for name, value in found[:MOST_FACTS]]
 
 
 class Documents:

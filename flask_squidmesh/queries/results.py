@@ -304,7 +304,10 @@ class GraphNode(View):
 
 @dataclass(frozen=True, kw_only=True)
 class GraphEdge(View):
-    """One possible move. outcome: ok, error, reject or dependency. status: selected, skipped, pending or blocked."""
+    """One possible move. outcome: ok, error, reject or dependency. status: selected, skipped, pending or blocked.
+
+    times: how often the run went this way; 0 where steps wait for others.
+    """
 
     id: str
     source: str
@@ -312,6 +315,7 @@ class GraphEdge(View):
     outcome: str
     condition: JsonObject | None
     status: str
+    times: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

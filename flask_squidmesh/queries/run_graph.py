@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from ..definition.spec import Condition, Route, StepSpec, WorkflowSpec
+from ..definition.spec import Condition, EndSpec, Route, StepSpec, WorkflowSpec
 from ..definition.workflow import Registry
 from ..engine.transitions import TERMINAL
 from ..storage.scope import Scope
@@ -118,7 +119,7 @@ def _edges(record: RunRecord, spec: WorkflowSpec) -> Iterator[GraphEdge]:
     for step in spec.steps.values():
         for move, condition, suffix in _moves(step):
             status = _move_status(record, last.get(step.name), move, taken)
-            yield _edge(move, condition, suffix, status)
+            yield _edge(move, condition, suffix, status, taken[move])
 
 
 def _moves(step: StepSpec) -> Iterator[tuple[Move, Condition | None, str]]:
@@ -140,7 +141,7 @@ def _routes(step: str, outcome: str, routes: Sequence[Route]) -> Iterator[tuple[
         yield (step, outcome, route.target), route.condition, suffix
 
 
-def _edge(move: Move, condition: Condition | None, suffix: str, status: str) -> GraphEdge:
+def _edge(move: Move, condition: Condition | None, suffix: str, status: str, times: int = 0) -> GraphEdge:
     source, outcome, target = move
     return GraphEdge(
         id=f"{source}:{outcome}:{target}{suffix}",
@@ -149,12 +150,22 @@ def _edge(move: Move, condition: Condition | None, suffix: str, status: str) -> 
         outcome=outcome,
         condition=asdict(condition) if condition else None,
         status=status,
+        times=times,
     )
 
 
-def _taken(record: RunRecord) -> frozenset[Move]:
-    """In a flow each visit was entered from the one before it."""
-    return frozenset((before["step"], _outcome(before), after["step"]) for before, after in pairwise(record.visits))
+def _taken(record: RunRecord) -> Counter[Move]:
+    """How often each way was gone: in a flow each visit was entered from the one before it."""
+    gone = Counter((before["step"], _outcome(before), after["step"]) for before, after in pairwise(record.visits))
+    if record.spec is not None and record.visits and record.run["outcome"] is not None:
+        last = record.visits[-1]
+        gone.update((last["step"], _outcome(last), end.target) for end in record.spec.ends if _is_at(end, record.run))
+    return gone
+
+
+def _is_at(end: EndSpec, run: Row) -> bool:
+    """Whether the run has completed at this end."""
+    return bool(run["status"] == "completed" and run["outcome"] == end.outcome)
 
 
 def _outcome(row: Row) -> str:
@@ -172,7 +183,7 @@ def _outcome(row: Row) -> str:
             return "ok"
 
 
-def _move_status(record: RunRecord, source: Row | None, move: Move, taken: frozenset[Move]) -> str:
+def _move_status(record: RunRecord, source: Row | None, move: Move, taken: Mapping[Move, int]) -> str:
     if move in taken:
         return "selected"
     if source is not None and source["status"] == "completed":

@@ -26,6 +26,7 @@ from .audit_log import LINKING, AuditWindow, events_of, window_of
 from .explanation import explanation_of
 from .inbox import open_in
 from .operator_status import UNTAKEN, is_untaken, moments, word_of
+from .related_runs import MOST_CHILDREN, RelatedRuns, related_runs
 from .results import (
     AttemptView,
     AuditEventView,
@@ -153,13 +154,14 @@ def run_of(
     *,
     include_history: bool,
     audit: AuditWindow | None = None,
+    related: RelatedRuns | None = None,
 ) -> Run:
-    """The run that was read. Two queries, one where its audit was read already. audit: instead of all of it."""
+    """The run that was read. Two queries, fewer by what was read already: audit, perhaps a part of it, and related."""
     types = () if include_history else LINKING
     audit_events = audit.events if audit else events_of(connection, scope, record.run["id"], types)
     linking = audit.linking if audit else audit_events
     gone, replays = _told(linking, "child_pruned"), _told(linking, "replayed")
-    relatives = _relatives(connection, scope, record.run, replays)
+    relatives = _among(related) if related else _relatives(connection, scope, record.run, replays)
     run = Run(
         **{**summary_values(record.run), **relatives.parent},
         payload=record.run["payload"],
@@ -205,6 +207,11 @@ class _Relatives(NamedTuple):
     parent: dict[str, None]
 
 
+def _among(related: RelatedRuns) -> _Relatives:
+    parent = dict.fromkeys(PARENT) if related.parent_is_hidden else {}
+    return _Relatives(related.children, related.pruned, parent)
+
+
 def _relatives(connection: sa.Connection, scope: Scope, run: Row, replays: Sequence[str]) -> _Relatives:
     """Replays are of the run's own workflow and tenant, but a parent or a child may be of another workflow."""
     known = (run["parent_run_id"], run["replayed_from_id"], run["replayed_as_id"], *replays)
@@ -230,7 +237,8 @@ AUDIT_EVENTS: Final = 100
 class RunSnapshot:
     """A run with its history, why it is where it is, and the word that operators have for that.
 
-    decisions: those that are open, the most urgent first. audit: as much of it as was asked for.
+    decisions: those that are open, the most urgent first. audit: as much of it as was asked for. related: the runs that
+    it belongs with.
     """
 
     run: Run
@@ -239,6 +247,7 @@ class RunSnapshot:
     record: RunRecord
     decisions: tuple[DecisionView, ...] = ()
     audit: AuditWindow
+    related: RelatedRuns
 
     def graph(self) -> Graph:
         """The run's workflow as nodes and edges."""
@@ -259,14 +268,18 @@ def snapshot_of(
     claim_timeout: float,
     audit_before: int | None = None,
     audit_events: int | None = AUDIT_EVENTS,
+    children: int | None = MOST_CHILDREN,
 ) -> RunSnapshot:
-    """Everything about a run, but of its audit only the newest events. Six queries. Raises RunNotFoundError.
+    """Everything about a run, but of its audit only the newest events, and of its children only the first.
 
-    audit_before: the id of an event; those before it in place of the newest. audit_events: how many, None for all.
+    Six queries. audit_before: the id of an event; those before it in place of the newest.
+    audit_events, children: how many, None for all. Raises RunNotFoundError.
     """
     record = read_record(connection, registry, scope, run_id)
     audit = window_of(connection, scope, record.run["id"], before=audit_before, most=audit_events)
-    run = run_of(connection, scope, record, include_history=True, audit=audit)
+    replays = _told(audit.linking, "replayed")
+    related = related_runs(connection, scope, record.run, replays, now=now, most=children)
+    run = run_of(connection, scope, record, include_history=True, audit=audit, related=related)
     stuck = any(is_untaken(dispatch, now) for dispatch in record.dispatches.values())
     return RunSnapshot(
         run=run,
@@ -275,6 +288,7 @@ def snapshot_of(
         record=record,
         decisions=open_in(record.step_runs, now),
         audit=audit,
+        related=related,
     )
 
 

@@ -36,6 +36,11 @@ def plain(value: object) -> JsonValue:
             return cast(JsonValue, value)
 
 
+def is_readable(text: str) -> bool:
+    """Whether there is something in the text that can be seen."""
+    return any(each.isprintable() and not each.isspace() for each in text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """Why a run waits for a person.
@@ -88,6 +93,11 @@ class RunSummary:
     tenant: str = ""
     queue: str = ""
     outcome: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What people call it: its subject, or its workflow where nothing of that can be seen."""
+        return self.subject if is_readable(self.subject) else self.workflow
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""

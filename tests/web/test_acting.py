@@ -168,8 +168,10 @@ def test_replay_lands_on_the_new_run_and_both_are_linked(visitor: Visitor) -> No
     answer = visitor.send(f"/runs/{run_id}/replay")
     new_id = answer.location.rpartition("/")[2]
     assert new_id != run_id
-    assert f"Replays {run_id}" in visitor.read(f"/runs/{new_id}")
-    assert f"Replayed as {new_id}" in visitor.read(f"/runs/{run_id}")
+    back = visitor.get(f"/runs/{new_id}").text
+    assert f'href="/squidmesh/runs/{run_id}"' in back
+    assert "replayed by this run" in text_of(back)
+    assert f'href="/squidmesh/runs/{new_id}"' in visitor.get(f"/runs/{run_id}").text
 
 
 def _completed(visitor: Visitor) -> str:

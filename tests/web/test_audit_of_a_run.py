@@ -73,7 +73,7 @@ def test_a_long_audit_is_paged_on_the_runs_page(migrated_url: str, rights: dict[
         assert page.status_code == 200
         assert "audit=" not in path or f"audit={path.partition('audit=')[2]}" in pulse_of(page.text)
         seen += re.findall(r"nr-\d+", text_of(page.text))
-        older = re.search(r'href="/squidmesh([^"#]+)#audit">Older entries', page.text)
+        older = re.search(r'href="/squidmesh([^"#]+)#history">Older entries', page.text)
         path = older[1] if older else ""
     assert sorted(seen) == sorted(f"nr-{number}" for number in range(250))
     assert "started the run" in text_of(page.text)

@@ -113,6 +113,7 @@ def test_a_run_page_follows_its_run_to_the_end_and_then_rests(quick: Flask, live
         mesh_of(quick).approve_run(run_id, actor="lee", comment="fine")
     work(quick)
     page.get_by_role("heading", name="It is completed").wait_for()
+    page.get_by_role("link", name="History").click()
     page.get_by_role("cell", name="approved review").wait_for()
     page.locator("#pulse").wait_for(state="detached")
     expect(page.get_by_text("Refreshes every")).to_have_count(0)

@@ -183,7 +183,7 @@ def test_cancel_replay_and_start_without_scripts(app: Flask, live_server: Serve,
     bare.goto(f"{base}/workflows/packing/start")
     bare.get_by_label("Order Id").fill("started-by-hand")
     bare.get_by_role("button", name="Start").click()
-    bare.get_by_role("heading", name="Parcel started-by-hand").wait_for()
+    bare.get_by_role("heading", name="Parcel started-by-hand", exact=True).wait_for()
     work(app)
 
 

@@ -18,7 +18,9 @@ def test_every_replay_is_linked_and_leads_back(visitor: Visitor) -> None:
     page = visitor.get(f"/runs/{run_id}").text
     for replay in replays:
         assert f'href="/squidmesh/runs/{replay}"' in page
-        assert f"Replays {run_id}" in visitor.read(f"/runs/{replay}")
+        back = visitor.get(f"/runs/{replay}").text
+        assert f'href="/squidmesh/runs/{run_id}"' in back
+        assert "Label 7 replayed by this run" in text_of(back)
     with visitor.app.app_context():
         assert visitor.app.extensions["mesh"].inspect_run(run_id).replays == tuple(replays)
 
@@ -40,7 +42,7 @@ def test_a_run_can_be_read_as_one_list_of_events(visitor: Visitor) -> None:
     visitor.send(f"/runs/{run_id}/approve", comment="known customer")
     work(visitor.app)
     page = visitor.get(f"/runs/{run_id}").text
-    link = re.search(rf'href="/squidmesh(/runs/{run_id}[^"]*)">as a list of events', page)
+    link = re.search(rf'href="/squidmesh(/runs/{run_id}[^"]*)">Every attempt too, in one list', page)
     assert link
     told = text_of(visitor.get(unescape(link[1])).text)
     story = (

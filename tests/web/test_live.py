@@ -110,7 +110,7 @@ def test_whoever_logs_in_again_is_back_on_the_page_that_asked(
     page.goto(f"{site}/squidmesh/runs?word=paused")
     door.answer = 302
     page.get_by_role("button", name="Log in").click()
-    page.get_by_role("link", name="Parcel 7").wait_for()
+    page.get_by_role("link", name="Parcel 7", exact=True).wait_for()
     assert page.url.rstrip("?") == f"{site}/squidmesh/runs?word=paused"
 
 
@@ -197,7 +197,7 @@ def test_a_page_that_was_come_back_to_tells_of_a_server_that_stops(
     page.wait_for_url("**/runs")
     page.get_by_text("Refreshes every").wait_for()
     page.get_by_role("link", name="Parcel 7").click()
-    page.get_by_role("heading", name="Parcel 7").wait_for()
+    page.get_by_role("heading", name="Parcel 7", exact=True).wait_for()
     page.go_back()
     page.get_by_text("Refreshes every").wait_for()
     page.route("**/pulse*", lambda route: route.abort())

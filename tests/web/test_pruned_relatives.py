@@ -23,7 +23,7 @@ def test_a_pruned_relative_is_shown_without_a_link(visitor: Visitor) -> None:
     with app.app_context():
         mesh_of(app).prune(older_than=timedelta(days=1), status="failed")
     assert billed not in _links(visitor, again)
-    assert f"Replays {billed} (pruned)" in visitor.read(f"/runs/{again}")
+    assert f"{billed} replayed by this run (pruned)" in visitor.read(f"/runs/{again}")
 
 
 class Printing(Workflow):

@@ -1,15 +1,18 @@
-"""Where the time of a run went: worked, queued, waited, asked; and what is folded."""
+"""Where the time of a run went: worked, queued, waited, asked; and what is cut out."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
-from flask_squidmesh.dashboard.drawing.step_timeline import FOLDED, scale
-from tests.web.shop import Checkout, Import, Payout, Reminder, Shipping, advance, start, work
+from flask_squidmesh import Manual, Step, Wait, Workflow
+from flask_squidmesh.dashboard.drawing.time_scale import time_scale
+from tests.web.shop import Checkout, Import, Order, Payout, Reminder, Shipping, advance, mesh_of, start, work
 from tests.web.visiting import Visitor, text_of
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -80,15 +83,108 @@ def test_a_join_is_queued_only_once_all_it_waits_for_has_ended(visitor: Visitor)
 
 
 @pytest.mark.rule("pages-idle")
-def test_work_is_full_and_waiting_striped_and_what_is_idle_for_long_is_folded(visitor: Visitor) -> None:
+def test_work_is_thick_and_waiting_thin_and_what_is_idle_for_long_is_cut_out(visitor: Visitor) -> None:
     run_id = start(visitor.app, Checkout, "7")
     advance(visitor.app, timedelta(days=3))
     page = visitor.get(f"/runs/{run_id}").text
-    assert 'fill="url(#hatch-needs)"' in page
-    assert '<rect class="g-completed" y="1"' in page
-    assert "3 d idle are folded where the bars are cut." in text_of(page)
-    assert 'class="g-cut"' in page
+    assert 'class="bar g-needs" y="49%" height="2"' in page
+    assert 'class="bar g-completed" y="36%" height="28%"' in page
+    assert "The gap hides 3 d without activity." in text_of(page)
+    assert "3 d" in text_of(axis_of(page))
     assert "style=" not in page
+
+
+def axis_of(page: str) -> str:
+    return page.partition('<div class="axis">')[2].partition("</svg>")[0]
+
+
+def bars_of(page: str, step: str) -> list[tuple[float, float, bool]]:
+    """Where the bars of a step begin, how wide they are, and whether they are work."""
+    line = page.partition('<ol class="rail">')[2].partition(f">{step}</a>")[2].partition("</li>")[0]
+    found = re.findall(r'<rect class="bar [^"]*" y="(\d+)%" height="[^"]*" x="([\d.]+)%" width="([\d.]+)%"', line)
+    return [(float(x), float(width), y == "36") for y, x, width in found]
+
+
+def test_what_took_a_moment_is_drawn_as_a_moment(visitor: Visitor) -> None:
+    clock = visitor.app.extensions["squidmesh"].clock.source
+
+    def quick(order_id: str) -> None:
+        clock.advance(timedelta(milliseconds=1))
+
+    def slow(order_id: str) -> None:
+        clock.advance(timedelta(minutes=33))
+
+    class Uneven(Workflow):
+        place = Manual(Order)
+        first = Step(quick)
+        second = Step(slow)
+        flow = [first >> second]
+
+    class Brief(Workflow):
+        place = Manual(Order)
+        only = Step(quick)
+
+    mesh_of(visitor.app).register(Uneven, Brief)
+    uneven = visitor.get(f"/runs/{start(visitor.app, Uneven)}").text
+    [moment] = [width for _x, width, works in bars_of(uneven, "first") if works]
+    [long] = [width for _x, width, works in bars_of(uneven, "second") if works]
+    assert moment < 1 < 90 < long
+    brief = visitor.get(f"/runs/{start(visitor.app, Brief)}").text
+    assert all(width < 50 for _x, width, works in bars_of(brief, "only") if works)
+
+
+def test_all_work_has_one_scale(visitor: Visitor) -> None:
+    clock = visitor.app.extensions["squidmesh"].clock.source
+
+    def work_for(seconds: int) -> Any:
+        def perform(order_id: str) -> None:
+            clock.advance(timedelta(seconds=seconds))
+
+        return perform
+
+    class Steady(Workflow):
+        place = Manual(Order)
+        ten = Step(work_for(10))
+        patience = Wait(timedelta(days=2))
+        thirty = Step(work_for(30))
+        again = Wait(timedelta(hours=5))
+        twenty = Step(work_for(20))
+        flow = [ten >> patience >> thirty >> again >> twenty]
+
+    mesh_of(visitor.app).register(Steady)
+    run_id = start(visitor.app, Steady)
+    for gap in (timedelta(days=2), timedelta(hours=5)):
+        advance(visitor.app, gap)
+        work(visitor.app)
+    page = visitor.get(f"/runs/{run_id}").text
+    ten, thirty, twenty = (
+        next(width for _x, width, works in bars_of(page, step) if works) for step in ("ten", "thirty", "twenty")
+    )
+    assert thirty == pytest.approx(3 * ten, rel=0.05)
+    assert twenty == pytest.approx(2 * ten, rel=0.05)
+    told = text_of(page)
+    assert "One mark on the axis is 5 s, everywhere the same." in told
+    assert re.search(r"The gaps hide 2 d [45] h without activity\.", told)
+    assert re.search(r'aria-label="From [^"]* to [^"]*; gaps of [^"]* are cut out"', page)
+
+
+def test_the_axis_is_never_stretched(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    page = visitor.get(f"/runs/{run_id}").text
+    assert "viewBox" not in page.partition('id="rail"')[2].partition("</section>")[0]
+
+
+def test_a_rejected_step_is_not_called_done(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    visitor.send(f"/runs/{run_id}/reject", comment="no")
+    work(visitor.app)
+    assert spoken(visitor, run_id)["review"].startswith("Rejected: ")
+
+
+def test_a_decision_that_is_late_says_so_in_its_row(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    advance(visitor.app, timedelta(hours=6))
+    assert "6 h, 2 h overdue" in visitor.read(f"/runs/{run_id}")
 
 
 def test_how_long_a_run_took_is_the_same_in_the_list(visitor: Visitor) -> None:
@@ -99,17 +195,44 @@ def test_how_long_a_run_took_is_the_same_in_the_list(visitor: Visitor) -> None:
     assert "2 d 5 h" in visitor.read("/runs")
 
 
+SHOWN = [(at(0), at(5)), (at(95), at(100))]
+
+
 @pytest.mark.rule("pages-idle")
-def test_only_what_is_most_of_the_line_is_folded() -> None:
-    assert scale(START, at(100), [(at(0), at(1)), (at(60), at(100))]).fold is None
-    assert scale(START, at(100), []).fold is None
-    line = scale(START, at(100), [(at(0), at(5)), (at(95), at(100))])
-    assert line.fold == (at(5), at(95))
-    assert [line.place(at(minute)) for minute in (0, 5, 95, 100)] == [0, 44, 44 + FOLDED, 100]
+def test_only_a_gap_that_is_a_good_part_of_the_line_is_cut_out() -> None:
+    assert time_scale(START, at(100), [(at(0), at(40)), (at(45), at(100))]).cuts == ()
+    assert time_scale(START, at(100), []).cuts == ()
+    scale = time_scale(START, at(100), SHOWN)
+    [cut] = scale.cuts
+    assert at(5) < cut.start < at(6)
+    assert at(94) < cut.end < at(95)
+    assert scale.place(at(5)) - scale.place(at(0)) == pytest.approx(scale.place(at(100)) - scale.place(at(95)), abs=0.1)
+
+
+def test_the_marks_of_the_axis_are_equally_far_apart_in_time() -> None:
+    scale = time_scale(START, at(100), SHOWN)
+    widths = {
+        round(right.x - left.x, 1) for left, right in pairwise(scale.ticks) if not right.is_first and left.x < right.x
+    }
+    assert max(widths) - min(widths) < 0.2
+    assert len([tick for tick in scale.ticks if tick.is_first]) == 2
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 40])
+def test_the_stretches_fill_the_line_in_order(count: int) -> None:
+    worked = [(at(100 * number), at(100 * number + 1)) for number in range(count + 1)]
+    scale = time_scale(START, at(100 * count + 50), worked)
+    edges = [*(each.x for each in scale.stretches), 100.0]
+    assert edges == sorted(edges)
+    assert edges[0] == 0
+    assert all(
+        right - left == pytest.approx(each.width, abs=0.05)
+        for each, (left, right) in zip(scale.stretches, pairwise(edges), strict=True)
+    )
+    assert [each.end for each in scale.stretches[:-1]] == [each.start for each in scale.stretches[1:]]
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 0), (100, 100), (50, 50), (-5, 120)])
-def test_every_bar_can_be_seen_and_stays_on_the_line(start: float, end: float) -> None:
-    x, width = scale(START, at(100), [(at(0), at(5)), (at(95), at(100))]).bar(at(start), at(end))
-    assert 0 <= x <= x + width <= 100
-    assert width >= 1
+def test_every_time_is_on_the_line(start: float, end: float) -> None:
+    scale = time_scale(START, at(100), SHOWN)
+    assert 0 <= scale.place(at(start)) <= scale.place(at(end)) <= 100

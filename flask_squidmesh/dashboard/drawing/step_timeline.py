@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import datetime, timedelta, tzinfo
 
 from markupsafe import Markup
 
+from ...queries.inbox import is_overdue
 from ...queries.results import AttemptView, Run, StepRunView, StepView
 from ..text.badges import PASSED_BY, UNREACHED, Badge, badge_of_visit
 from ..text.language import N_, _, plural
-from ..text.times import duration
-
-NARROWEST = 1.0
-FOLDED = 12.0
-CUT = 1.6
-LONG = 0.8
-Times = tuple[datetime, datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """start, end: what the line stands for. fold: the time that takes up FOLDED of it, however long it was."""
-
-    start: datetime
-    end: datetime
-    fold: Times | None = None
-
-    def place(self, at: datetime) -> float:
-        """How far to the right a time is."""
-        at = min(max(at, self.start), self.end)
-        if self.fold is None:
-            return 100 * _share(at - self.start, self.end - self.start)
-        begin, end = self.fold
-        folded = min(max(at - begin, timedelta()), end - begin)
-        shown = 100 - FOLDED
-        open_time = self.end - self.start - (end - begin)
-        return shown * _share(at - self.start - folded, open_time) + FOLDED * _share(folded, end - begin)
-
-    def bar(self, start: datetime, end: datetime) -> tuple[float, float]:
-        """Where the bar of a stretch of time begins, and how wide it is; a short one stays visible."""
-        x = min(self.place(start), 100 - NARROWEST)
-        return round(x, 2), round(min(max(self.place(end) - x, NARROWEST), 100 - x), 2)
-
-    @property
-    def cut(self) -> float | None:
-        """Where the line is cut to show that it is folded; None where it is not."""
-        return round(self.place(self.fold[0]) + (FOLDED - CUT) / 2, 2) if self.fold else None
-
-
-def scale(start: datetime, end: datetime, worked: Iterable[Times]) -> Scale:
-    """The line from start to end; the longest time between what was worked is folded where it is most of the line."""
-    times = sorted((max(begun, start), min(ended, end)) for begun, ended in worked)
-    if not times:
-        return Scale(start, end)
-    known, reached = [(start, start)], start
-    for begun, ended in times:
-        reached = max(reached, ended)
-        known.append((begun, reached))
-    gaps = [(before[1], after[0]) for before, after in pairwise([*known, (end, end)])]
-    longest = max(gaps, key=lambda gap: gap[1] - gap[0])
-    return Scale(start, end, longest if longest[1] - longest[0] > LONG * (end - start) else None)
-
-
-def _share(part: timedelta, whole: timedelta) -> float:
-    return part / whole if whole > timedelta() else 0.0
-
+from ..text.times import about, duration, longest_unit, when
+from .time_scale import Span, Stretch, TimeScale, time_scale
 
 QUEUED, WAITED = N_("queued for {length}"), N_("waited for {length}")
 JOINING, BACKING_OFF = N_("waited for other steps for {length}"), N_("tried again after {length}")
@@ -153,18 +99,21 @@ def _between(start: datetime, end: datetime, shape: str, text: str) -> Iterator[
 
 @dataclass(frozen=True, slots=True)
 class TimelineBar:
-    """One stretch of time, placed on a line that is 100 wide. hatched: nobody worked."""
+    """One stretch of time, placed on a line that is 100 wide. idle: nobody worked."""
 
     x: float
     width: float
     shape: str
-    hatched: bool
+    idle: bool
     spoken: Markup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineLine:
-    """One row of the rail: a visit, a compensation, or a step that the run has not reached (visit 0)."""
+    """One row of the rail: a visit, a compensation, or a step that the run has not reached (visit 0).
+
+    moment: where on the line a person decided, None where nobody did.
+    """
 
     step: str
     visit: int
@@ -174,26 +123,82 @@ class TimelineLine:
     spoken: Markup
     note: Markup | str
     current: bool = False
+    late: bool = False
+    moment: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class AxisLabel:
+    """What stands above the axis. is_optional: it is left out where there is little room."""
+
+    x: float
+    text: str
+    anchor: str
+    is_optional: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepTimeline:
-    """cut: where the lines are cut because a long idle time is folded. folded: how long that is; None without."""
+    """Every step on one scale. step: how much time is between two marks of the axis. gaps: the parts that are cut out,
+    each with its length; hidden: how long all of them are, None where there are none. spoken: the axis in words.
+    """
 
     lines: list[TimelineLine]
-    cut: float | None
-    folded: str | None
+    scale: TimeScale
+    labels: list[AxisLabel]
+    gaps: list[tuple[Stretch, str]]
+    step: str
+    hidden: str | None
+    spoken: Markup
 
 
-def step_timeline(run: Run, now: datetime) -> StepTimeline:
+ROOM, ROOM_OF_SECONDS = 16.0, 21.0
+"""How much of the line a label needs."""
+
+
+def step_timeline(run: Run, now: datetime, zone: tzinfo) -> StepTimeline:
     """Every visit and compensation in the order they were made, then the steps that were not reached."""
     step_runs, steps = run.step_runs or (), run.steps or ()
     made = [(each, phases_of(each, _ready(run, each), now)) for each in step_runs]
-    line = _scale(run, [stretch for _visit, found in made for stretch in found], now)
+    scale = _scale(run, made, now)
     reached = {step_run.step for step_run in step_runs}
-    lines = [_line(run, step_run, found, line, now) for step_run, found in made]
+    lines = [_line(run, step_run, found, scale, now) for step_run, found in made]
     lines += [_unreached(run, step) for step in steps if step.step not in reached]
-    return StepTimeline(lines, line.cut, _length(*line.fold) if line.fold else None)
+    hidden = sum((each.idle or timedelta() for each in scale.cuts), timedelta())
+    return StepTimeline(
+        lines=lines,
+        scale=scale,
+        labels=_labels(run, scale, zone),
+        gaps=[(each, longest_unit((each.idle or each.length).total_seconds())) for each in scale.cuts],
+        step=duration(scale.step.total_seconds()),
+        hidden=duration(hidden.total_seconds()) if hidden else None,
+        spoken=_spoken(run, scale, zone),
+    )
+
+
+def _labels(run: Run, scale: TimeScale, zone: tzinfo) -> list[AxisLabel]:
+    """The times at which what is shown begins, as far as they have room, and the end."""
+    exactly = scale.step < timedelta(minutes=1)
+    room = ROOM_OF_SECONDS if exactly else ROOM
+    ended = run.finished_at is not None
+    end = when(scale.stretches[-1].end, zone, seconds=exactly) if ended else str(_("now"))
+    found = [AxisLabel(0.0, when(scale.stretches[0].start, zone, seconds=exactly), "start", is_optional=False)]
+    for stretch in scale.opened[1:]:
+        if found[-1].x + room <= stretch.x <= 100 - room - (room if ended else 5):
+            text = when(stretch.start, zone, seconds=exactly)
+            found.append(AxisLabel(stretch.x, text, "start", is_optional=True))
+    return [*found, AxisLabel(100.0, end, "end", is_optional=False)]
+
+
+def _spoken(run: Run, scale: TimeScale, zone: tzinfo) -> Markup:
+    start = when(scale.stretches[0].start, zone)
+    end = when(scale.stretches[-1].end, zone) if run.finished_at else _("now")
+    whole = _("From {start} to {end}", start=start, end=end)
+    if not scale.cuts:
+        return whole
+    lengths = ", ".join(duration((each.idle or each.length).total_seconds()) for each in scale.cuts)
+    gaps = plural(len(scale.cuts), "a gap of {lengths} is cut out", "gaps of {lengths} are cut out", lengths=lengths)
+    return Markup("{}; {}").format(whole, gaps)
 
 
 def _ready(run: Run, visit: StepRunView) -> datetime:
@@ -204,24 +209,37 @@ def _ready(run: Run, visit: StepRunView) -> datetime:
     return max([visit.created_at, *done]) if visit.kind == "step" and visit.status != "waiting" else visit.created_at
 
 
-def _scale(run: Run, found: list[VisitPhase], now: datetime) -> Scale:
-    ends = [stretch.end for stretch in found]
-    end = max([run.finished_at or now, *ends])
-    return scale(run.created_at, end, [(each.start, each.end) for each in found if not each.idle])
+def _scale(run: Run, made: list[tuple[StepRunView, list[VisitPhase]]], now: datetime) -> TimeScale:
+    ends = [stretch.end for _visit, found in made for stretch in found]
+    worked = [(each.start, each.end) for _visit, found in made for each in found if not each.idle]
+    decided: list[Span] = [(at, at) for visit, _found in made if (at := _decided_at(visit)) is not None]
+    return time_scale(run.created_at, max([run.finished_at or now, *ends]), [*worked, *decided])
 
 
-def _line(run: Run, visit: StepRunView, found: list[VisitPhase], line: Scale, now: datetime) -> TimelineLine:
-    mark = badge_of_visit(visit, now)
+def _decided_at(visit: StepRunView) -> datetime | None:
+    return visit.finished_at if visit.manual else None
+
+
+def _line(run: Run, visit: StepRunView, found: list[VisitPhase], scale: TimeScale, now: datetime) -> TimelineLine:
+    mark, decided_at = badge_of_visit(visit, now), _decided_at(visit)
+    late = now - visit.decide_by if visit.decide_by and is_overdue(visit.decide_by, now) else None
     return TimelineLine(
         step=visit.step,
         visit=visit.visit,
         kind=visit.kind,
         mark=mark,
-        bars=tuple(TimelineBar(*line.bar(each.start, each.end), each.shape, each.idle, each.spoken) for each in found),
+        bars=tuple(_bar(each, scale) for each in found),
         spoken=Markup("{}: {}").format(mark.label, Markup("; ").join(each.spoken for each in found)),
-        note=_note(visit, found),
+        note=_note(visit, found, late),
         current=run.finished_at is None and visit.finished_at is None,
+        late=late is not None and visit.status == "paused",
+        moment=None if decided_at is None else round(scale.place(decided_at), 2),
     )
+
+
+def _bar(phase: VisitPhase, scale: TimeScale) -> TimelineBar:
+    x = scale.place(phase.start)
+    return TimelineBar(round(x, 2), round(scale.place(phase.end) - x, 2), phase.shape, phase.idle, phase.spoken)
 
 
 def _unreached(run: Run, step: StepView) -> TimelineLine:
@@ -230,7 +248,7 @@ def _unreached(run: Run, step: StepView) -> TimelineLine:
     return TimelineLine(step=step.step, visit=0, kind="step", mark=mark, bars=(), spoken=mark.label, note=note)
 
 
-def _note(visit: StepRunView, found: list[VisitPhase]) -> Markup | str:
+def _note(visit: StepRunView, found: list[VisitPhase], late: timedelta | None) -> Markup | str:
     """How long it took from its first attempt on; what has no attempts of its own, how long it lasted."""
     attempts = performed(visit)
     if not found:
@@ -238,6 +256,8 @@ def _note(visit: StepRunView, found: list[VisitPhase]) -> Markup | str:
     waited = visit.settings.get("kind") == "wait" or not attempts
     start = found[0].start if waited else attempts[0].started_at
     length = _length(start, found[-1].end)
+    if late is not None and visit.status == "paused":
+        return _("{length}, {late} overdue", length=length, late=about(late.total_seconds()))
     if len(attempts) > 1:
         return plural(len(attempts), "{count} attempt, {length}", "{count} attempts, {length}", length=length)
     return _("waited {length}", length=length) if waited else length

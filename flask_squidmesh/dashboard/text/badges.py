@@ -9,6 +9,7 @@ from datetime import datetime
 from markupsafe import Markup
 
 from ...queries.results import Count, StepRunView
+from ...storage.summaries import RunSummary
 from .language import N_, _
 
 
@@ -45,6 +46,13 @@ UNREACHED = Badge("unreached", N_("Not yet"))
 PASSED_BY = Badge("unreached", N_("Not reached"))
 DONE = Badge("completed", N_("Done"))
 UNDONE = Badge("completed", N_("Undone"))
+REJECTED = Badge("rejected", N_("Rejected"))
+TIMED_OUT = Badge("rejected", N_("Timed out"))
+_DIVERTED = {
+    "rejected": REJECTED,
+    "timed_out": TIMED_OUT,
+    "error_route": Badge("rejected", N_("Ended after an error")),
+}
 _OF_STATUS = {"waiting": UNREACHED, "completed": DONE, "abandoned": Badge("stuck", N_("Abandoned"))}
 _DECISIONS = {"approval": "decision", "pause": "paused", "interrupted": "stuck", "incident": "incident"}
 
@@ -52,6 +60,11 @@ _DECISIONS = {"approval": "decision", "pause": "paused", "interrupted": "stuck",
 def badge_of(word: str) -> Badge:
     """The mark of an operator word; an unknown word is shown as it stands, without weight."""
     return MARKS.get(word) or Badge("pending", word.replace("_", " ").capitalize())
+
+
+def badge_of_run(run: RunSummary, word: str) -> Badge:
+    """The mark of a run; of one that completed, but not as its way was meant, how it did."""
+    return _DIVERTED.get(run.outcome or "", badge_of(word)) if word == "completed" else badge_of(word)
 
 
 def badge_of_status(status: str) -> Badge:
@@ -66,6 +79,8 @@ def badge_of_decision(kind: str | None) -> Badge:
 
 def badge_of_visit(visit: StepRunView, now: datetime) -> Badge:
     """The mark of one visit to a step, or of one compensation."""
+    if visit.status == "completed" and visit.manual and visit.manual["event"] in _DIVERTED:
+        return _DIVERTED[visit.manual["event"]]
     if visit.status == "completed":
         return UNDONE if visit.kind == "compensation" else DONE
     if visit.status == "paused":

@@ -35,6 +35,19 @@ def about(seconds: float) -> str:
     return _said(parts[: 1 if parts[0][0] > 9 else 2])
 
 
+def longest_unit(seconds: float) -> str:
+    """The same in its largest unit alone, rounded: "23 h"."""
+    text, size = next(((text, size) for text, size in _UNITS if seconds >= 0.99 * size), _UNITS[-1])
+    return _(text, count=number(round(seconds / size)))
+
+
+def when(at: datetime, zone: tzinfo, *, seconds: bool = False) -> str:
+    """Day and time of day, without zone and year: "26 Nov 09:12"."""
+    local = at.astimezone(zone)
+    day = _("{day} {month}", day=local.day, month=_(MONTHS[local.month - 1]))
+    return f"{day} {local:%H:%M:%S}" if seconds else f"{day} {local:%H:%M}"
+
+
 def relative(at: datetime, now: datetime) -> Markup:
     """How far a time is from now: "22 min ago", "in 41 s", "just now"."""
     _passes(at, now)

@@ -286,7 +286,7 @@ def _form(attempt: CommandAttempt, status: int) -> Response:
     shown = CommandForm(
         attempt=attempt,
         run=attempt.run,
-        title=attempt.run.subject or attempt.run.workflow,
+        title=attempt.run.title,
         leads=_leads(attempt),
         prompt=attempt.decision["prompt"] if attempt.decision else None,
         payload=Documents(attempt.run).document(redacted_documents.of_run(attempt.run, "payload")),
@@ -353,7 +353,7 @@ def _conflict(attempt: CommandAttempt) -> Response:
     shown = CommandConflict(
         attempt=attempt,
         run=attempt.run,
-        title=attempt.run.subject or attempt.run.workflow,
+        title=attempt.run.title,
         event=events[-1] if events else None,
         title_of=title_of,
         mark=badge_of(attempt.look.word),

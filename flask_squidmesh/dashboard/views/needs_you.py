@@ -306,7 +306,7 @@ def _card(item: InboxItem, decision: DecisionView | None, choice: Choice, now: d
     when, moment, part = _when(due_at, since, choice, now)
     return Card(
         run=run,
-        title=run.subject or run.workflow,
+        title=run.title,
         workflow=page_data.title_of_workflow(run.workflow),
         step=decision.step if decision else None,
         address=url_for(".run", run_id=run.id),

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from ...engine.transitions import TERMINAL
 from ...queries.audit_log import place_of
 from ...queries.inbox import is_overdue
-from ...queries.results import AttemptView, AuditEventView, DecisionView, Run, StepRunView, TimelineEvent
+from ...queries.results import AttemptView, AuditEventView, DecisionView, Run, StepRunView, StepView, TimelineEvent
 from ...queries.run_snapshot import RunSnapshot
 from ...runtime.runtime import current_runtime
 from ...storage.summaries import RunSummary
@@ -25,11 +25,15 @@ from ..drawing import graph_layout, step_timeline
 from ..endpoints import url_of
 from ..host_hooks import links
 from ..layout import TemplateContext, render
-from ..redacted_documents import Document, Documents, ErrorDocument, Part, visible
+from ..redacted_documents import Document, Documents, ErrorDocument, Part, facts_of, visible
+from ..related_table import RelatedTable, related_table
 from ..text.audit_text import started, title_of, told
-from ..text.badges import Badge, badge_of, badge_of_decision, badge_of_status, badge_of_visit
+from ..text.badges import PASSED_BY, UNREACHED, Badge, badge_of_decision, badge_of_run, badge_of_status, badge_of_visit
 from ..text.evidence_text import grounds
 from ..text.explanation_text import ExplanationText, attempt_of, error_text, who_decides
+from ..text.language import _
+from ..text.run_text import question_of
+from ..text.times import elapsed, stamp
 from . import needs_you
 
 
@@ -51,10 +55,22 @@ class InspectedStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunPageRequest:
-    """A decision that is open. who: who may approve, and who has. offers: what can be decided, and where that leads."""
+class UnreachedStep:
+    """A step that the run has not come to."""
 
+    step: StepView
+    mark: Badge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPageRequest:
+    """A decision that is open, as a card. number: the how manieth. who: who may approve, and who has. offers: what can
+    be decided, and where that leads.
+    """
+
+    number: int
     decision: DecisionView
+    question: Markup | str
     mark: Badge
     error: Markup | None
     who: list[Markup]
@@ -66,27 +82,37 @@ class RunPageRequest:
 class RunView(TemplateContext):
     """What the page of a run shows.
 
-    headline, grounds: why it is where it is, and what that rests on. decisions: those that are open, each with what can
-    be done about it; offers: what can be done beside; impossible: what cannot, and why. turn, skip: what the addresses
-    say where the run is one of many that somebody goes through. rail: what happened, in time. chosen: the visit that is
-    shown in full. audit_older, audit_newest: where more of the audit is. drawing, events: what the person chose to see.
+    late: how long a decision has been due. headline, grounds: why it is where it is, and what that rests on.
+    is_about_decision: whether that is the one decision that is open. facts: what the run is about, for those who
+    decide. decisions: those that are open, each with what can be done about it; offers: what a run leaves to do
+    that has none; others: what can be done beside; impossible: what cannot, and why. turn, skip: what the addresses
+    say where the run is one of many that somebody goes through. shown: the tab that is open at first. rail: what
+    happened, in time. chosen, unreached: the visit that is shown in full, or a step that the run has not come to.
+    audit_older, audit_newest: where more of the audit is. drawing, events: what the person chose to see.
     """
 
     run: Run
     title: str
     mark: Badge
+    late: Markup | None
     headline: Markup
     grounds: list[Markup]
+    is_about_decision: bool
+    facts: list[tuple[str, str]]
     decisions: list[RunPageRequest]
     offers: list[AvailableCommand]
+    others: list[AvailableCommand]
     impossible: list[AvailableCommand]
     buttons_of: Callable[[Iterable[AvailableCommand]], list[Button]]
     turn: Mapping[str, str]
     skip: str | None
+    shown: str
     rail: step_timeline.StepTimeline
     documents: Documents
     chosen: InspectedStep | None
+    unreached: UnreachedStep | None
     payload: Document | None
+    context: Document | None
     attempts: list[tuple[StepRunView, AttemptView, Markup | None]]
     attempt_of: Callable[[int, int], Markup]
     audit: list[AuditEventView]
@@ -94,11 +120,15 @@ class RunView(TemplateContext):
     audit_newest: str | None
     title_of: Callable[[AuditEventView], Markup]
     mark_of_status: Callable[[str], Badge]
+    related: RelatedTable
     links: list[tuple[str, str]]
     start_alike: str | None
     drawing: graph_layout.Drawing | None
     events: list[tuple[TimelineEvent, Markup, Markup | None]] | None
     pulse: layout.Pulse | None
+
+
+_TABS = {"graph": "graph", "events": "history", "history": "history", "data": "data"}
 
 
 def show(run_id: str) -> Response:
@@ -136,22 +166,32 @@ def _content(look: RunSnapshot) -> RunView:
     teller = ExplanationText(look.explanation, now, layout.zone(), partial(_seen, run))
     offered = offers(run, look.explanation, needs_you.after_acting(run))
     asked = {each.step for each in look.decisions}
+    beside = [each for step, found in offered.possible.items() if step not in asked for each in found]
+    leading_on = [each for each in beside if each.button and each.name != "cancel"] if not asked else []
+    due_at = run.needs.due_at if run.needs else None
     return RunView(
         run=run,
-        title=run.subject or run.workflow,
-        mark=badge_of(look.word),
+        title=run.title,
+        mark=badge_of_run(run, look.word),
+        late=_("{length} overdue", length=elapsed(due_at, now)) if due_at and is_overdue(due_at, now) else None,
         headline=teller.headline,
         grounds=grounds(teller),
-        decisions=[_asked(run, each, offered, now) for each in look.decisions],
-        offers=[each for step, found in offered.possible.items() if step not in asked for each in found],
+        is_about_decision=len(asked) == 1 and look.explanation.step in asked,
+        facts=facts_of(run, documents) if asked else [],
+        decisions=[_asked(run, number, each, offered, now) for number, each in enumerate(look.decisions, 1)],
+        offers=leading_on,
+        others=[each for each in beside if each not in leading_on],
         impossible=offered.impossible,
         buttons_of=buttons_of,
         turn=needs_you.turn(),
         skip=needs_you.skipping(run),
-        rail=step_timeline.step_timeline(run, now),
+        shown=_TABS.get(request.args.get("view", ""), "steps"),
+        rail=step_timeline.step_timeline(run, now, layout.zone()),
         documents=documents,
         chosen=_inspected(look, chosen, documents, now) if chosen else None,
+        unreached=_unreached(run),
         payload=documents.document(redacted_documents.of_run(run, "payload")),
+        context=documents.document(redacted_documents.of_run(run, "context")),
         attempts=_attempts(run),
         attempt_of=attempt_of,
         audit=[*([] if look.audit.older else [started(run)]), *look.audit.events],
@@ -159,29 +199,40 @@ def _content(look: RunSnapshot) -> RunView:
         audit_newest=url_for(".run", run_id=run.id) if "audit" in request.args else None,
         title_of=title_of,
         mark_of_status=badge_of_status,
+        related=related_table(look),
         links=_links(run),
         start_alike=_start_alike(run),
-        drawing=_drawing(look) if request.args.get("view") == "graph" else None,
+        drawing=_drawing(look) if "graph" in (request.args.get("view"), request.args.get("drawn")) else None,
         events=_events(run) if request.args.get("view") == "events" else None,
         pulse=None if _is_over(run) else _pulse(run, _version(run, look.word), chosen),
     )
 
 
 def _drawing(look: RunSnapshot) -> graph_layout.Drawing:
-    return graph_layout.draw(look.graph(), over=look.run.finished_at is not None)
+    run = look.run
+
+    def address(step: str, visit: StepRunView | None) -> str:
+        chosen = {"step": step, "visit": visit.visit if visit else None, **needs_you.turn()}
+        return f"{url_of('.run', {'run_id': run.id, **chosen})}#inspector"
+
+    return graph_layout.draw(look.graph(), graph_layout.RunDrawn(run, current_runtime().clock.now(), address))
 
 
 def _seen(run: Run, value: object, name: str) -> object:
     return visible(run, value, ("explanation", "details", name))
 
 
-def _asked(run: Run, decision: DecisionView, offered: AvailableCommands, now: datetime) -> RunPageRequest:
+def _asked(run: Run, number: int, decision: DecisionView, offered: AvailableCommands, now: datetime) -> RunPageRequest:
     return RunPageRequest(
+        number=number,
         decision=decision,
+        question=question_of(decision),
         mark=badge_of_decision(decision.kind),
         error=error_text(visible(run, decision.error, ("last_error",))) if decision.error else None,
         who=who_decides(decision),
-        due=layout.due(decision.decide_by, now) if decision.decide_by else None,
+        due=_("due {time}", time=stamp(decision.decide_by, layout.zone(), now, show="exact"))
+        if decision.decide_by
+        else None,
         offers=offered.possible.get(decision.step, []),
     )
 
@@ -202,7 +253,8 @@ def _pulse(run: Run, version: str, chosen: StepRunView | None) -> layout.Pulse:
         {"step": chosen.step, "visit": chosen.visit, "kind": chosen.kind} if "step" in request.args and chosen else {}
     )
     paged = {"audit": request.args["audit"]} if "audit" in request.args else {}
-    told = {**shown, **paged, **needs_you.turn()}
+    drawn = {"drawn": "graph"} if "graph" in (request.args.get("view"), request.args.get("drawn")) else {}
+    told = {**shown, **paged, **drawn, **needs_you.turn()}
     return layout.pulse("run", version, run_id=run.id, **told)
 
 
@@ -213,6 +265,14 @@ def _chosen(run: Run) -> StepRunView | None:
     unfinished = [step_run for step_run in step_runs if step_run.finished_at is None]
     failed = [step_run for step_run in step_runs if step_run.status == "failed"]
     return next((found[-1] for found in (asked, unfinished, failed, step_runs) if found), None)
+
+
+def _unreached(run: Run) -> UnreachedStep | None:
+    """The step that the address names, where the run has not come to it."""
+    reached = {step_run.step for step_run in run.step_runs or ()}
+    asked = request.args.get("step")
+    found = next((step for step in run.steps or () if step.step == asked and step.step not in reached), None)
+    return UnreachedStep(step=found, mark=PASSED_BY if run.finished_at else UNREACHED) if found else None
 
 
 def _is_asked_for(step_run: StepRunView) -> bool:

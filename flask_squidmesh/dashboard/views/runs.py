@@ -168,7 +168,7 @@ def _row(worded: page_data.RunWithStatus) -> RunRow:
     return RunRow(
         run=run,
         mark=badge_of(worded.word),
-        title=run.subject or run.workflow,
+        title=run.title,
         address=url_for(".run", run_id=run.id),
         attempt=attempt_of(run.attempt, run.max_attempts) if run.attempt else "",
         took=times.took(run.created_at, run.finished_at, now),

@@ -31,6 +31,7 @@ KINDS = {
     "log": N_("writes to the log"),
     "pause": N_("pauses for a person"),
     "approval": N_("asks for a decision"),
+    "decision": N_("asks for a decision"),
 }
 
 
@@ -109,7 +110,7 @@ def show_one(name: str) -> str:
     return render(
         "workflow.html",
         _content_of_one(spec, page_data.runs_of([spec.name])),
-        drawing=graph_layout.draw(outline(spec), over=False),
+        drawing=graph_layout.draw(outline(spec), kind_of=_kind_of),
         kind_of=_kind_of,
         schemas=[(trigger, _schema(trigger)) for trigger in spec.triggers.values()],
     )

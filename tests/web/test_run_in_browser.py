@@ -1,0 +1,131 @@
+"""The page of a run in a real browser: tabs without script, a phone, long words, a graph that can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from flask import Flask
+from playwright.sync_api import expect
+
+from flask_squidmesh import Approval, Manual, Step, Workflow
+from tests.browser import accessibility_problems
+from tests.web.shop import Checkout, Order, mesh_of, start
+from tests.web.test_run_page import once
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+Serve = Callable[[Flask], str]
+PHONE = {"width": 390, "height": 800}
+TABS = ("steps", "graph", "data", "history")
+TEXTS = """() => [...document.querySelectorAll("svg.graph text")].map(
+  (text) => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a)"""
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture
+def still(chromium: Browser) -> Iterator[Page]:
+    """A page without JavaScript."""
+    context = chromium.new_context(java_script_enabled=False, viewport=PHONE)  # type: ignore[arg-type]
+    yield context.new_page()
+    context.close()
+
+
+def wide() -> type[Workflow]:
+    """One step, eight that follow at once, and one that waits for all."""
+    begin = Step(once, after=[])
+    middle = {f"middle_{number}": Step(once, after=[begin]) for number in range(8)}
+    return type(
+        "Wide",
+        (Workflow,),
+        {"place": Manual(Order), "begin": begin, **middle, "end": Step(once, after=[*middle.values()])},
+    )
+
+
+def lengthy() -> type[Workflow]:
+    """Names and texts as long as they may be, without a place to break."""
+    first, ask, then = Step(once), Approval(prompt="{note}"), Step(once)
+    steps = {"w" * 100: first, "W" * 100: ask, "_" * 40 + "x" * 60: then}
+    flow = [first >> ask >> then, ask.on_reject >> then]
+    return type("Lengthy", (Workflow,), {"subject": "{note}", "place": Manual(Order), **steps, "flow": flow})
+
+
+def test_a_phone_shows_what_is_to_be_decided_and_the_rest_by_tabs_without_script(
+    app: Flask, live_server: Serve, still: Page
+) -> None:
+    run_id = start(app, Checkout, "7", note="x " * 70)
+    still.goto(f"{live_server(app)}/squidmesh/runs/{run_id}")
+    expect(still.get_by_role("heading", name="It waits for a decision at review")).to_be_visible()
+    expect(still.get_by_role("link", name="Approve…")).to_be_in_viewport()
+    expect(still.get_by_role("link", name="Reject…")).to_be_in_viewport()
+    expect(still.locator(".tab:visible")).to_have_count(0)
+    for tab in TABS:
+        still.locator(f"#run-tabs a[href$='#{tab}']").click()
+        expect(still.locator(f"#{tab}")).to_be_visible()
+        expect(still.locator(".tab:visible")).to_have_count(1)
+
+
+def test_a_desk_shows_the_steps_first_and_one_tab_at_a_time(app: Flask, live_server: Serve, page: Page) -> None:
+    run_id = start(app, Checkout, "7")
+    page.goto(f"{live_server(app)}/squidmesh/runs/{run_id}")
+    expect(page.locator("#steps")).to_be_visible()
+    expect(page.locator(".tab:visible")).to_have_count(1)
+    page.get_by_role("link", name="Data", exact=True).click()
+    expect(page.locator("#steps")).to_be_hidden()
+    expect(page.get_by_role("heading", name="Payload")).to_be_visible()
+    assert accessibility_problems(page) == []
+
+
+def test_no_text_however_long_makes_the_page_scroll_sideways(app: Flask, live_server: Serve, page: Page) -> None:
+    workflow = lengthy()
+    mesh_of(app).register(workflow)
+    run_id = start(app, workflow, "7", note="W" * 300)
+    base = f"{live_server(app)}/squidmesh/runs/{run_id}"
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    for address in (
+        "",
+        "#steps",
+        "?view=graph#graph",
+        "#data",
+        "#history",
+        "?view=events#history",
+        f"?step={'w' * 100}#inspector",
+    ):
+        page.goto(base + address)
+        assert page.evaluate(SIDEWAYS) == 0, address
+        assert accessibility_problems(page) == [], address
+    page.goto(base + "?view=graph#graph")
+    boxes = "() => [...document.querySelectorAll('.node')].every((node) => node.getBBox().width <= 270)"
+    assert page.evaluate(boxes)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_graph_keeps_its_letters_and_scrolls_in_its_own_place(
+    app: Flask, live_server: Serve, page: Page, width: int
+) -> None:
+    workflow = wide()
+    mesh_of(app).register(workflow)
+    run_id = start(app, workflow)
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{live_server(app)}/squidmesh/runs/{run_id}?view=graph#graph")
+    sizes = page.evaluate(TEXTS)
+    assert len(sizes) > 20
+    assert min(sizes) >= 12
+    assert page.evaluate(SIDEWAYS) == 0
+    assert page.locator(".graphs .scroll").evaluate("place => place.scrollWidth > place.clientWidth")
+    assert accessibility_problems(page) == []
+
+
+def test_the_graph_is_walked_by_keyboard(app: Flask, live_server: Serve, page: Page) -> None:
+    run_id = start(app, Checkout, "7")
+    page.goto(f"{live_server(app)}/squidmesh/runs/{run_id}?view=graph#graph")
+    node = page.get_by_role("link", name="capture: Not yet, cannot be undone")
+    page.locator(".graphs .scroll").focus()
+    for _step in range(3):
+        page.keyboard.press("Tab")
+    expect(node).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**step=capture**")
+    expect(page.locator("#inspector-heading")).to_be_visible()
