@@ -171,6 +171,7 @@ def frame() -> dict[str, object]:
         "now": now.timestamp(),
         "time_words": times.words(),
         "ago": partial(times.stamp, zone=zone(), now=now),
+        "moment": partial(times.moment, zone=zone(), now=now),
         "exact": partial(times.stamp, zone=zone(), now=now, show="exact"),
         "took": partial(times.took, now=now),
     }

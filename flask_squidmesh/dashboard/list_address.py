@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from markupsafe import Markup
 
 from ..queries.run_filters import Filters as Selection
+from ..queries.run_list import Sort
 from ..runtime.runtime import current_runtime
 from .endpoints import LONGEST_NAME, url_of, whole
 from .text.badges import badge_of
@@ -22,6 +23,7 @@ PERIODS: Mapping[str, tuple[timedelta | None, str]] = {
     "7d": (timedelta(days=7), N_("7 days")),
     "30d": (timedelta(days=30), N_("30 days")),
 }
+OLDEST = "oldest"
 NEEDS: Mapping[str, str] = {
     "decision": N_("a decision"),
     "resume": N_("somebody to resume it"),
@@ -52,6 +54,7 @@ class FilterBar:
     step: str = ""
     error: str = ""
     needs: str = ""
+    sort: str = ""
     size: int | None = None
 
     @classmethod
@@ -65,6 +68,7 @@ class FilterBar:
             **texts,
             since=since if since in PERIODS else "",
             needs=needs if needs in NEEDS else "",
+            sort=OLDEST if given.get("sort") == OLDEST else "",
             size=size if size in sizes else None,
         )
 
@@ -90,9 +94,19 @@ class FilterBar:
         """The same for another state."""
         return replace(self, word=word)
 
+    @property
+    def turned(self) -> str:
+        """The page with these filters, sorted the other way round."""
+        return replace(self, sort="" if self.sort else OLDEST).address()
+
+    @property
+    def order(self) -> Sort:
+        """How the list is sorted."""
+        return "oldest" if self.sort else "newest"
+
     def _without(self, name: str) -> FilterBar:
         texts = {each: getattr(self, each) for each in _NAMES}
-        return FilterBar(**{**texts, name: ""}, size=self.size)
+        return FilterBar(**{**texts, name: ""}, sort=self.sort, size=self.size)
 
     def started_after(self, now: datetime) -> datetime | None:
         """The earliest start that counts."""

@@ -30,7 +30,7 @@ from ..queries.operator_status import stuck_among, word_of
 from ..queries.related_runs import MOST_CHILDREN
 from ..queries.results import AuditEventView, AuditPage, Count, InboxItem, Run, RunHistory
 from ..queries.run_filters import Filters as Selection
-from ..queries.run_list import ListTotals, RunCommands
+from ..queries.run_list import ListTotals, RunCommands, Sort
 from ..queries.run_snapshot import RunSnapshot
 from ..runtime import bulk_jobs
 from ..runtime.app_check import RELAY_SILENCE
@@ -178,10 +178,10 @@ def last_decision() -> AuditEventView | None:
         return next(iter(_told(connection, page).events), None)
 
 
-def runs_page(selection: Selection, *, size: int, after: str | None) -> RunPageWithStatus:
-    """One page of runs, newest first. Raises FilterError."""
+def runs_page(selection: Selection, *, size: int, after: str | None, sort: Sort = "newest") -> RunPageWithStatus:
+    """One page of runs, by when they were created. Raises FilterError."""
     with _connected() as connection:
-        page = run_list.list_runs(connection, current_scope(), limit=size, after=after, **selection)
+        page = run_list.list_runs(connection, current_scope(), sort=sort, limit=size, after=after, **selection)
         return RunPageWithStatus(_worded(connection, [run for run in page.runs if may("view", run)]), page.next)
 
 
@@ -195,12 +195,12 @@ def exported_page(selection: Selection, *, size: int, after: str | None) -> RunP
         )
 
 
-def runs_standing(selection: Selection, *, size: int, after: str | None) -> ListTotals:
+def runs_standing(selection: Selection, *, size: int, after: str | None, sort: Sort = "newest") -> ListTotals:
     """What a page of runs shows, in short, and how many runs each word has. Raises FilterError."""
     limit = current_runtime().config.dashboard.count_limit
     timed: Selection = {**selection, "now": current_runtime().clock.now()}
     with _connected() as connection:
-        return run_list.standing(connection, current_scope(), size=size, after=after, limit=limit, **timed)
+        return run_list.standing(connection, current_scope(), size=size, sort=sort, after=after, limit=limit, **timed)
 
 
 def run_with_history(run_id: str, *, audit_before: int | None = None, whole_audit: bool = False) -> RunSnapshot:
@@ -255,30 +255,40 @@ def bulk_job(job_id: str) -> bulk_jobs.BulkJobState | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowFigures:
-    """How one workflow fares. day: what has ended within 24 hours, by status."""
+    """How a workflow fares. counts: how many runs each word has. last: those that ended last. day: how many have ended
+    within 24 hours, by status.
+    """
 
+    counts: Mapping[str, Count]
+    last: Sequence[EndedRun]
     day: Mapping[str, Count]
-    versions: list[Version]
+
+    @property
+    def failed(self) -> int:
+        """How many runs failed within 24 hours."""
+        return self.day["failed"].value
+
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for a person to decide."""
+        return sum(self.counts[word].value for word in ("decision", "paused") if word in self.counts)
 
 
-def runs_of(names: Sequence[str]) -> dict[str, tuple[Mapping[str, Count], list[EndedRun]]]:
-    """For each workflow how many runs each word has, and those that ended last."""
+def figures_of(names: Sequence[str]) -> dict[str, WorkflowFigures]:
+    """How each workflow fares."""
     runtime = current_runtime()
     now, limit = runtime.clock.now(), runtime.config.dashboard.count_limit
-    with _connected() as connection:
+    with at_once(), _connected() as connection:
         counts = figures.word_counts_of(connection, current_scope(), names, now=now, limit=limit)
         last = figures.last_runs(connection, current_scope(), names)
-    return {name: (counts[name], last[name]) for name in names}
+        day = figures.ended_since(connection, current_scope(), names, now - timedelta(days=1))
+    return {name: WorkflowFigures(counts=counts[name], last=last[name], day=day[name]) for name in names}
 
 
-def fare_of(spec: WorkflowSpec) -> WorkflowFigures:
-    """How the workflow fares."""
-    since = current_runtime().clock.now() - timedelta(days=1)
+def versions_of(spec: WorkflowSpec) -> list[Version]:
+    """The definitions that unfinished runs of the workflow began with."""
     with _connected() as connection:
-        return WorkflowFigures(
-            day=figures.ended_since(connection, current_scope(), spec.name, since),
-            versions=figures.versions(connection, current_scope(), spec.name, spec.fingerprint),
-        )
+        return figures.versions(connection, current_scope(), spec.name, spec.fingerprint)
 
 
 def failures_now(workflow: str | None) -> Failures:
@@ -370,9 +380,9 @@ def _admits(spec: WorkflowSpec) -> bool:
     return workflows is None or spec.name in workflows
 
 
-def workflows() -> list[str]:
-    """The names of the same, sorted."""
-    return sorted(spec.name for spec in specs())
+def workflows() -> list[tuple[str, str]]:
+    """The names and the titles of the same, by title."""
+    return sorted(((spec.name, spec.title) for spec in specs()), key=lambda each: each[1].lower())
 
 
 def record_refusal(run_id: str | None, action: str, actor: object, reason: str) -> None:

@@ -128,25 +128,29 @@ def percentile(runs: Sequence[EndedRun], share: float) -> float | None:
     return taken[ceil(share * len(taken)) - 1] if taken else None
 
 
-def ended_since(connection: sa.Connection, scope: Scope, workflow: str, since: datetime) -> dict[str, Count]:
-    """How many runs of the workflow have ended since then, by status. One query."""
+def ended_since(
+    connection: sa.Connection, scope: Scope, workflows: Sequence[str], since: datetime
+) -> dict[str, dict[str, Count]]:
+    """How many runs of each workflow have ended since then, by status. One query for a hundred workflows."""
+    found = {name: dict.fromkeys(sorted(TERMINAL), Count(value=0)) for name in workflows}
     queries = []
-    for status in sorted(TERMINAL):
-        ended = (
+    for name, status in product(workflows, sorted(TERMINAL)):
+        ended: Query = (
             sa.select(sa.literal_column("1").label("one"))
+            .select_from(WorkflowRun.__table__)
             .where(
-                WorkflowRun.workflow == workflow,
+                WorkflowRun.workflow == name,
                 WorkflowRun.status == status,
                 WorkflowRun.finished_at >= since,
                 *scope.within(WorkflowRun),
             )
             .limit(MOST_COUNTED + 1)
-        ).subquery()
-        queries.append(sa.select(sa.literal(status), sa.func.count()).select_from(ended))
-    return {
-        status: Count(value=min(number, MOST_COUNTED), capped=number > MOST_COUNTED)
-        for status, number in connection.execute(sa.union_all(*queries))
-    }
+        )
+        named: Columns = (sa.literal(name).label("workflow"), sa.literal(status).label("status"))
+        queries.append(sa.select(*named, _number_of(ended)))
+    for row in _together(connection, queries):
+        found[row["workflow"]][row["status"]] = _count(row["number"], MOST_COUNTED, True)
+    return found
 
 
 def versions(connection: sa.Connection, scope: Scope, workflow: str, fingerprint: str) -> list[Version]:

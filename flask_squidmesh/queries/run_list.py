@@ -136,6 +136,7 @@ def standing(
     scope: Scope,
     *,
     size: int,
+    sort: Sort = "newest",
     after: str | None = None,
     limit: int = 10_000,
     **filters: Unpack[Filters],
@@ -148,7 +149,7 @@ def standing(
     if filters.get("now") is None:
         raise FilterError("now", "How runs stand depends on the time. Pass now=.")
     given = moments_of(filters)
-    asked = _standing_query(connection.dialect.name, scope, size, after, limit, _timeless(filters))
+    asked = _standing_query(connection.dialect.name, scope, size, sort, after, limit, _timeless(filters))
     found = connection.execute(asked.query, given).all()
     rows = sorted(tuple(row) for row in found)
     counted = [(row[0], row[1]) for row in found if row[0] in OPERATOR_WORDS]
@@ -169,12 +170,18 @@ def _timeless(filters: Filters) -> tuple[tuple[str, object], ...]:
 
 @lru_cache(QUERIES_KEPT)
 def _standing_query(
-    dialect: str, scope: Scope, size: int, after: str | None, limit: int, filters: tuple[tuple[str, object], ...]
+    dialect: str,
+    scope: Scope,
+    size: int,
+    sort: Sort,
+    after: str | None,
+    limit: int,
+    filters: tuple[tuple[str, object], ...],
 ) -> _StandingQuery:
     wanted = cast(Filters, dict(filters))
-    behind = [_behind(after, "newest")] if after else []
+    behind = [_behind(after, sort)] if after else []
     parts = [(*part, *behind) for part in select_by(dialect, scope, wanted).parts]
-    page = _page(parts, "newest", size, _MARKED).subquery()
+    page = _page(parts, sort, size, _MARKED).subquery()
     stuck = sa.exists().where(Dispatch.run_id == page.c.id, UNTAKEN)
     flags = (page.c.due_at <= NOW, page.c.needs_due_at <= NOW, stuck)
     shown = sa.select(sa.cast(page.c.id, sa.String), page.c.revision, *(sa.case((flag, 1), else_=0) for flag in flags))

@@ -27,7 +27,7 @@ from tests.web.shop import (
     start,
     work,
 )
-from tests.web.visiting import Visitor, queries, text_of
+from tests.web.visiting import Visitor, pulse_of, queries, text_of
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_counts_are_capped_and_say_so(make) -> None:
     visitor = make(SQUIDMESH_DASHBOARD_COUNT_LIMIT=1)
     start(visitor.app, Labels, "7")
     start(visitor.app, Labels, "8")
-    assert "Failed 1+" in visitor.read("/runs")
+    assert "Failed (1+)" in visitor.read("/runs")
 
 
 def test_the_run_page_explains_shows_and_offers(everywhere: Visitor) -> None:
@@ -238,9 +238,17 @@ def test_the_graph_names_every_step(visitor: Visitor) -> None:
 
 def test_workflows_are_listed_with_their_runs(visitor: Visitor) -> None:
     start(visitor.app, Checkout, "7")
-    page = visitor.read("/workflows")
-    assert "Reserve, have it reviewed, capture." in page
-    assert "Decision 1" in page
+    for number in range(2):
+        start(visitor.app, Labels, str(number))
+    page = visitor.get("/workflows").text
+    rows = re.findall(r"<tr data-row>.*?</tr>", page, re.DOTALL)
+    labels, checkout = text_of(rows[0]), next(row for row in rows if ">Checkout</a>" in row)
+    assert labels.startswith("Labels")
+    assert "2 of 2" in labels
+    assert "Reserve, have it reviewed, capture." in checkout
+    assert "tab=decisions&amp;workflow=checkout" in checkout
+    assert "the 1 that failed in the last 24 h comes first" in text_of(page)
+    assert "Decision 1" in visitor.read("/workflows/checkout")
 
 
 def _parts(page: str, part: str) -> list[str]:
@@ -355,3 +363,27 @@ def test_a_list_needs_few_queries(visitor: Visitor) -> None:
     fill(visitor.app)
     for path, most in (("/runs", 5), ("/", 8)):
         assert len(queries(visitor, path)) <= most, path
+
+
+def test_the_list_is_turned_by_the_head_of_its_column(everywhere: Visitor) -> None:
+    for number in range(3):
+        start(everywhere.app, Reminder, f"n{number}")
+        advance(everywhere.app, timedelta(minutes=1))
+    newest = everywhere.get("/runs?size=2").text
+    turned = re.search(r'aria-sort="descending"><a href="/squidmesh([^"]+)"', newest)
+    assert turned
+    oldest = everywhere.get(unescape(turned[1])).text
+    assert 'aria-sort="ascending"' in oldest
+    for page, order in ((newest, ["n2", "n1", "n0"]), (oldest, ["n0", "n1", "n2"])):
+        assert re.findall(r"Reminder (n[0-9])</a>", page) == order
+    assert everywhere.get(pulse_of(oldest)).status_code == 204
+
+
+def test_a_row_says_where_the_run_is_and_what_comes_next(visitor: Visitor) -> None:
+    ids = fill(visitor.app)
+    page = visitor.get("/runs").text
+    rows = {word: text_of(page.partition(f'id="row-{id}"')[2].partition("</tr>")[0]) for word, id in ids.items()}
+    assert "review due in" in rows["decision"]
+    assert re.search("attempt 1 of [0-9]+, next in", rows["retrying"])
+    assert "so far" in rows["decision"]
+    assert "under way" in text_of(page)

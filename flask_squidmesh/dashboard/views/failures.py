@@ -18,9 +18,10 @@ from ..text.language import _, plural
 
 @dataclass(frozen=True, slots=True)
 class FailureRow:
-    """One kind of failure. heights: its days as bars of a picture that is 10 high."""
+    """One kind of failure. heights: its days as bars of a picture that is 18 high."""
 
     group: FailureGroup
+    workflow: str
     error: Markup
     heights: list[float]
     spoken: Markup
@@ -77,8 +78,9 @@ def _row(group: FailureGroup) -> FailureRow:
     most = max(*group.by_day, 1)
     return FailureRow(
         group=group,
+        workflow=page_data.title_of_workflow(group.example.workflow),
         error=error_text(visible(group.example, group.error, ("last_error",))),
-        heights=[round(count / most * 10, 1) for count in group.by_day],
+        heights=[round(count / most * 18, 1) for count in group.by_day],
         spoken=_spoken(group),
         address=url_for(".runs", error=group.fingerprint),
     )

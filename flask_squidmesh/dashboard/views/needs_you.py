@@ -125,7 +125,7 @@ class NeedsPage(TemplateContext):
     lead: Markup
     tabs: list[Tab]
     kinds: list[tuple[str, Markup, int]]
-    workflows: list[str]
+    workflows: list[tuple[str, str]]
     groups: list[GroupCard]
     parts: list[Part]
     one_by_one: str | None

@@ -28,39 +28,44 @@ from ..endpoints import url_of
 from ..layout import Pulse, TemplateContext, render
 from ..list_address import FilterBar, periods
 from ..text import times
-from ..text.badges import MARKS, Badge, Chip, badge_of
+from ..text.badges import MARKS, Badge, badge_of
 from ..text.explanation_text import attempt_of, name_of
 from ..text.language import _, plural
 
 NONE = Count(value=0)
+ENDED = ("completed", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run in the table."""
+    """One run in the table. note: what more there is to say of where it is. late: whether that is overdue."""
 
     run: RunSummary
     mark: Badge
     title: str
+    workflow: str
     address: str
-    attempt: str
-    took: str
-    when: Markup
+    note: Markup | None
+    late: bool
+    started: Markup
+    took: Markup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunsPage(TemplateContext):
-    """problem: what is wrong with the filters, where there are no rows. exports: the list as files. newest, older:
+    """problem: what is wrong with the filters, where there are no rows. lead: how many runs there are, in a sentence.
+    words: the states that there are, with their counts. exports: the list as files. newest, older:
     addresses. new_runs: how many have come on top since the page was made.
     """
 
     filters: FilterBar
-    workflows: list[str]
+    workflows: list[tuple[str, str]]
     periods: list[tuple[str, Markup]]
     may_bulk: bool
     problem: str | None = None
     rows: list[RunRow] = field(default_factory=list)
-    chips: list[Chip] = field(default_factory=list)
+    lead: Markup | None = None
+    words: list[tuple[str, Markup, Count]] = field(default_factory=list)
     exports: list[tuple[str, str]] = field(default_factory=list)
     newest: str | None = None
     first_page: bool = False
@@ -97,7 +102,8 @@ def _content(filters: FilterBar) -> RunsPage:
     return replace(
         _surroundings(filters),
         rows=[_row(worded) for worded in page.runs],
-        chips=_chips(filters, standing.counts),
+        lead=_lead(standing.counts),
+        words=_words(filters, standing.counts),
         exports=_exports(filters) if page.runs and may("export") else [],
         newest=filters.address(),
         first_page=not request.args.get("after"),
@@ -112,7 +118,7 @@ def _read(filters: FilterBar) -> tuple[ListTotals, page_data.RunPageWithStatus]:
     with page_data.at_once():
         standing = _standing(filters)
         page = page_data.runs_page(
-            list_address.selection(filters), size=_size(filters), after=request.args.get("after")
+            list_address.selection(filters), size=_size(filters), after=request.args.get("after"), sort=filters.order
         )
         layout.needs()  # the frame asks later, and would have to connect again
     return standing, page
@@ -120,7 +126,7 @@ def _read(filters: FilterBar) -> tuple[ListTotals, page_data.RunPageWithStatus]:
 
 def _standing(filters: FilterBar) -> ListTotals:
     return page_data.runs_standing(
-        list_address.selection(filters), size=_size(filters), after=request.args.get("after")
+        list_address.selection(filters), size=_size(filters), after=request.args.get("after"), sort=filters.order
     )
 
 
@@ -153,42 +159,49 @@ def _exports(filters: FilterBar) -> list[tuple[str, str]]:
     return [("CSV", url_of(".runs_csv", filters.query)), ("JSON", url_of(".runs_json", filters.query))]
 
 
-def _chips(filters: FilterBar, counts: Mapping[str, Count]) -> list[Chip]:
-    chips = [Chip(None, None, filters.with_word("").address(), not filters.word)]
-    for word, mark in MARKS.items():
-        count, current = counts.get(word, NONE), word == filters.word
-        if current or count.value:
-            chips.append(Chip(mark, count, filters.with_word(word).address(), current))
-    return chips
+def _lead(counts: Mapping[str, Count]) -> Markup:
+    under_way = sum(count.value for word, count in counts.items() if word not in ENDED)
+    total = Count(value=sum(count.value for count in counts.values()), capped=any(c.capped for c in counts.values()))
+    return _("{runs}, {open} under way", runs=plural(total.value, "1 run", "{count} runs", count=total), open=under_way)
+
+
+def _words(filters: FilterBar, counts: Mapping[str, Count]) -> list[tuple[str, Markup, Count]]:
+    found = ((word, mark.label, counts.get(word, NONE)) for word, mark in MARKS.items())
+    return [(word, label, count) for word, label, count in found if count.value or word == filters.word]
 
 
 def _row(worded: page_data.RunWithStatus) -> RunRow:
-    run = worded.run
+    run, zone = worded.run, layout.zone()
     now = current_runtime().clock.now()
+    took = times.took(run.created_at, run.finished_at, now)
+    note, late = _note(run, worded.word, now)
     return RunRow(
         run=run,
         mark=badge_of(worded.word),
         title=run.title,
+        workflow=page_data.title_of_workflow(run.workflow),
         address=url_for(".run", run_id=run.id),
-        attempt=attempt_of(run.attempt, run.max_attempts) if run.attempt else "",
-        took=times.took(run.created_at, run.finished_at, now),
-        when=_when(run, worded.word, now),
+        note=note,
+        late=late,
+        started=times.moment(run.created_at, zone, now, today=""),
+        took=Markup.escape(took) if run.finished_at else _("{length} so far", length=took),
     )
 
 
-def _when(run: RunSummary, word: str, now: datetime) -> Markup:
+def _note(run: RunSummary, word: str, now: datetime) -> tuple[Markup | None, bool]:
+    """What more there is to say of where the run is, and whether that is overdue."""
     zone = layout.zone()
     if run.needs and run.needs.due_at:
-        return _due(run.needs.due_at, now)
+        if is_overdue(run.needs.due_at, now):
+            return _("overdue by {length}", length=times.elapsed(run.needs.due_at, now)), True
+        return _("due {time}", time=times.stamp(run.needs.due_at, zone, now)), False
+    attempt = attempt_of(run.attempt, run.max_attempts) if run.attempt and run.max_attempts > 1 else None
     if word in ("waiting", "retrying") and run.due_at and run.due_at > now:
-        return _("next {time}", time=times.stamp(run.due_at, zone, now))
-    return times.stamp(run.finished_at or run.created_at, zone, now)
-
-
-def _due(due_at: datetime, now: datetime) -> Markup:
-    if is_overdue(due_at, now):
-        return _("overdue by {length}", length=times.elapsed(due_at, now))
-    return _("due {time}", time=times.stamp(due_at, layout.zone(), now))
+        following = times.stamp(run.due_at, zone, now)
+        if attempt and word == "retrying":
+            return _("attempt {attempt}, next {time}", attempt=attempt, time=following), False
+        return _("next {time}", time=following), False
+    return (_("attempt {attempt}", attempt=attempt) if attempt and run.current_step else None), False
 
 
 def _top(newest: str) -> str:
@@ -200,7 +213,7 @@ def _new_runs(page: page_data.RunPageWithStatus) -> Markup | None:
     """How many runs have come on top since the page was made; None where none has, or on an older page."""
     top = request.args.get("top")
     ids = [worded.run.id for worded in page.runs]
-    if not top or request.args.get("after") or top == next(iter(ids), top):
+    if not top or request.args.get("after") or request.args.get("sort") or top == next(iter(ids), top):
         return None
     if top not in ids:
         return _("Many new runs. Show them")
