@@ -41,9 +41,7 @@ def seed_people() -> None:
     for person in PEOPLE:
         if person.email not in known:
             password_hash = generate_password_hash(PASSWORD)
-            user = User(email=person.email, name=person.name, role=person.role, password_hash=password_hash)
-            user.manager_email = person.manager
-            db.session.add(user)
+            db.session.add(User(email=person.email, name=person.name, role=person.role, password_hash=password_hash))
     db.session.commit()
 
 

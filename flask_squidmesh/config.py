@@ -22,7 +22,8 @@ KEY_PREFIX: Final = "SQUIDMESH_"
 DASHBOARD_PREFIX: Final = "SQUIDMESH_DASHBOARD_"
 READING_ACTIONS: Final = ("list", "view", "payload", "export", "audit")
 WRITING_ACTIONS: Final = (
-    *("start", "approve", "reject", "resume", "cancel", "replay", "replay_irreversible"),
+    *("start", "approve", "reject", "decide", "take", "assign", "note"),
+    *("resume", "cancel", "replay", "replay_irreversible"),
     *("retry", "resolve", "fail", "retry_compensation", "acknowledge"),
     *("bulk", "bulk_any", "schedule_run", "schedule_pause", "reveal"),
 )

@@ -14,6 +14,8 @@ from werkzeug.wrappers import Response
 
 from ..config import READING_ACTIONS
 from ..definition.tenants import NO_TENANT
+from ..engine.approvals import identity
+from ..engine.assignments import Claimant
 from ..errors import ConfigurationError, RunNotFoundError
 from ..hooks import Hook, HookFault
 from ..queries.run_list import judged
@@ -39,6 +41,10 @@ NAMES: Mapping[str, str] = {
     "start": N_("start"),
     "approve": N_("approve"),
     "reject": N_("reject"),
+    "decide": N_("decide"),
+    "take": N_("take a task"),
+    "assign": N_("give tasks to others"),
+    "note": N_("write a note"),
     "resume": N_("resume"),
     "cancel": N_("cancel"),
     "replay": N_("replay"),
@@ -68,7 +74,7 @@ OPTIONS = ("approve", "reject")
 class AccessQuestion:
     """What `authorize` is asked. action: one of `config.ACTIONS`. run: the one that it concerns, if any. permission:
     that of the open decision. workflow: of the run, the start or the schedule. tenant: whose it is. step: of the
-    decision.
+    decision. option: what is taken there; of an approval the action says so.
     """
 
     action: str
@@ -77,6 +83,7 @@ class AccessQuestion:
     workflow: str | None = None
     tenant: str = NO_TENANT
     step: str | None = None
+    option: str | None = None
 
     def given_to(self, hook: Hook, actor: object) -> dict[str, object]:
         """What the hook is told of it. actor: who asks, as it is recorded."""
@@ -87,7 +94,7 @@ class AccessQuestion:
             "workflow": self.run.workflow if self.run is not None else self.workflow,
             "tenant": self.run.tenant if self.run is not None else self.tenant,
             "step": self.step,
-            "option": self.action if self.action in OPTIONS else None,
+            "option": self.option or (self.action if self.action in OPTIONS else None),
             "actor": actor,
         }
         return {name: value for name, value in values.items() if hook.declares(name)}
@@ -149,9 +156,12 @@ def refusal(
     *,
     workflow: str | None = None,
     step: str | None = None,
+    option: str | None = None,
 ) -> Deny | None:
     """Why the person may not do this; None where they may."""
-    return refusal_here(AccessQuestion(action=action, run=run, permission=permission, workflow=workflow, step=step))
+    return refusal_here(
+        AccessQuestion(action=action, run=run, permission=permission, workflow=workflow, step=step, option=option)
+    )
 
 
 def refusal_here(asked: AccessQuestion) -> Deny | None:
@@ -189,9 +199,10 @@ def may(
     *,
     workflow: str | None = None,
     step: str | None = None,
+    option: str | None = None,
 ) -> bool:
     """Whether the person may do this."""
-    return refusal(action, run, permission, workflow=workflow, step=step) is None
+    return refusal(action, run, permission, workflow=workflow, step=step, option=option) is None
 
 
 def require(
@@ -201,13 +212,16 @@ def require(
     *,
     workflow: str | None = None,
     step: str | None = None,
+    option: str | None = None,
 ) -> None:
     """Go on only if the person may do this.
 
     Raises Refused, which becomes a page with the reason, or the host's log-in for somebody who is not logged in; and
     what the host's hook answers by raising, as with `abort(401)`.
     """
-    denied = _denied(AccessQuestion(action=action, run=run, permission=permission, workflow=workflow, step=step))
+    denied = _denied(
+        AccessQuestion(action=action, run=run, permission=permission, workflow=workflow, step=step, option=option)
+    )
     if denied is not None:
         raise Refused(
             action,
@@ -311,6 +325,12 @@ def shown_actor() -> object:
         return _actor()
     except HookFault:  # the hook is asked about somebody whom it need not know
         return None
+
+
+def current_claimant() -> Claimant:
+    """Who is at the page, as waits tell whose they are: their id and their groups."""
+    hook = current_hooks().actor
+    return Claimant(identity(shown_actor()), host_hooks.groups(hook) if hook is not None else frozenset())
 
 
 def login_instead() -> Response | None:

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from flask import url_for
 from markupsafe import Markup
 
 from ..definition.values import JsonObject
-from ..engine.approvals import objection
-from ..engine.command_rules import STANDSTILLS, NextAction
-from ..engine.kept_decisions import ApproverRules
+from ..engine.approvals import identity, objection
+from ..engine.assignments import Claimant, is_open_to_all, may_answer
+from ..engine.command_rules import STANDSTILLS, NextAction, right_of
+from ..engine.kept_decisions import WAITS, ApproverRules, OptionKept
 from ..engine.replay_rules import MANUAL
-from ..queries.results import DecisionAsked, DecisionView, Explanation, InboxItem, Run, StepRunView
+from ..engine.waits import APPROVE
+from ..queries.results import DecisionAsked, DecisionTaken, DecisionView, Explanation, InboxItem, Run, StepRunView
 from ..runtime.run_commands import CommandHandler
 from ..storage.summaries import RunSummary
-from .authorization import may, refusal, shown_actor
+from .authorization import current_claimant, may, refusal, shown_actor
 from .endpoints import NotJson, json_of
-from .text.command_text import consequence, why_not
-from .text.language import N_, _, code
+from .text.command_text import consequence, option_label, why_not
+from .text.language import N_, _, code, joined
+from .text.people_text import only_for
 
 Form = Mapping[str, str]
 
@@ -38,6 +41,9 @@ class CommandArguments(TypedDict, total=False):
     """What a form says, as arguments of the call."""
 
     step: str | None
+    option: str
+    answer: JsonObject
+    claimant: Claimant | None
     comment: str | None
     compensate: bool
     from_step: str | None
@@ -118,6 +124,7 @@ _ALL = (
         key="x",
         on_step=True,
     ),
+    Command(verb="decide", name="decide", call=CommandHandler.decide, text=N_("Decide"), tone="go", on_step=True),
     Command(verb="resume", name="resume", call=CommandHandler.unblock, text=N_("Resume"), tone="go", on_step=True),
     Command(verb="retry", name="retry", call=CommandHandler.retry_step, text=N_("Run the step again"), on_step=True),
     Command(
@@ -168,16 +175,21 @@ COMMANDS: Mapping[str, Command] = {command.name: command for command in _ALL}
 BY_VERB: Mapping[str, Command] = {command.verb: command for command in _ALL}
 
 
+ANSWERS = ("approve", "reject", "decide", "resume")
+"""What is done at a wait for people, by one of those whose it is."""
+
 CONFIRMED_REPLAY = "replay_irreversible"
 UNSAFE = "unsafe_replay"
 _OBJECTIONS: Mapping[str, str] = {
     "unnamed": N_("You have no id, and this approval needs people who can be told apart."),
     "starter": N_("You started this run, and somebody else has to approve."),
     "again": N_("You have approved, and another person has to approve too."),
+    "decided_before": N_("You have decided at {steps}, and somebody else has to decide here."),
 }
 _DECIDES: Mapping[str, Sequence[str]] = {
-    "approve": ("approval",),
-    "reject": ("approval",),
+    "approve": ("approval", "decision"),
+    "reject": ("approval", "decision"),
+    "decide": ("decision",),
     "resume": ("pause",),
     "retry": STANDSTILLS,
     "resolve": STANDSTILLS,
@@ -203,13 +215,15 @@ class Button:
 class AvailableCommand:
     """One action with what it leads to. button: None where the person may not, or it is not possible.
 
-    name: of the command.
+    name: of the command. option: what it takes at a decision. why: why the person may not.
     """
 
     label: Markup
     text: Markup
     button: Button | None = None
     name: str = ""
+    option: str | None = None
+    why: Markup | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,31 +248,85 @@ def offers(run: Run, explanation: Explanation, back: str | None) -> AvailableCom
     for each in explanation.next_actions:
         possible[each.step].append(_offer(run, each, several, back))
     possible[None] += _confirmed_replay(run, explanation, back)
+    offered = {each.action for each in explanation.next_actions}
     impossible = [
         AvailableCommand(COMMANDS[refused.action].label, why_not(refused))
         for refused in explanation.refusals
-        if refused.reason != UNSAFE
+        if refused.reason != UNSAFE and refused.action not in offered
     ]
     return AvailableCommands(possible, impossible)
 
 
 def inbox_buttons(item: InboxItem, decision: DecisionView | None, back: str) -> list[Button]:
     """What the person can do about an item, or about one of its open decisions. back: where an action returns to."""
-    step, permission = (decision.step, decision.permission) if decision else (None, None)
+    step = decision.step if decision else None
     actions = [*item.next_actions, *_after_failure(item)]
     return [
-        _button(item.run, action.action, action.step, len(item.decisions) > 1, back)
-        for action in actions
-        if action.step == step
-        and may(action.action, item.run, permission, step=step)
-        and not (decision and may_not_approve(action.action, approvers_of(decision), item.run))
+        _button(item.run, each, len(item.decisions) > 1, back)
+        for each in actions
+        if each.step == step and (not decision or not _objection_to(item.run, each, _asked_by(decision)))
+        if decision or may(each.action, item.run)
     ]
 
 
-def may_not_approve(action: str, decision: ApproverRules | None, run: RunSummary) -> Markup | None:
-    """Why this approval has to be another person's; None where it need not."""
-    found = objection(decision or {}, run.actor, shown_actor()) if action == "approve" else None
-    return _(_OBJECTIONS[found]) if found else None
+def may_not_take(run: RunSummary, action: str, option: str | None, decision: ApproverRules | None) -> Markup | None:
+    """Why this option has to be taken by somebody else, by the rules of four eyes; None where it need not."""
+    asked = decision or {}
+    if (option or action) != _first_option(asked):
+        return None
+    found = objection(asked, run.actor, shown_actor(), _deciders(run, asked.get("not_by") or ()))
+    return _(_OBJECTIONS[found], steps=joined(asked.get("not_by") or ())) if found else None
+
+
+def _first_option(decision: Mapping[str, Any]) -> str:
+    """The one that lets the run go on, which not everybody may take."""
+    options = decision.get("options")
+    return str(options[0]["name"]) if options else APPROVE
+
+
+def _deciders(run: RunSummary, steps: Collection[str]) -> frozenset[str]:
+    """Who has decided at these steps, as far as the run was read with its history."""
+    taken = [each.manual for each in getattr(run, "step_runs", None) or () if each.step in steps]
+    found = (identity(manual.get("actor")) for manual in taken if manual)
+    return frozenset(person for person in found if person is not None)
+
+
+def claimant_for(
+    run: RunSummary, decision: Mapping[str, Any] | None, step: str | None, permission: str | None
+) -> Claimant | None:
+    """As whom the person answers the wait; None where they need not be one of those whose it is."""
+    if not decision or is_open_to_all(decision):
+        return current_claimant()
+    return None if may("assign", run, permission, step=step) else current_claimant()
+
+
+def not_theirs(run: RunSummary, decision: Mapping[str, Any] | None, step: str | None) -> Markup | None:
+    """Why others have to answer the wait, whose it is; None where the person may."""
+    if not decision or decision.get("kind") not in WAITS or may_answer(decision, current_claimant()):
+        return None
+    return None if may("assign", run, decision.get("permission"), step=step) else only_for(decision)
+
+
+def _asked_by(decision: DecisionView) -> Mapping[str, Any]:
+    """The same as a run's history tells it."""
+    return {
+        **approvers_of(decision),
+        "kind": decision.kind,
+        "permission": decision.permission,
+        "assignee": decision.assignee,
+        "groups": decision.groups,
+        "options": [{"name": name} for name in decision.options],
+    }
+
+
+def _objection_to(run: RunSummary, possible: NextAction, decision: Mapping[str, Any]) -> Markup | None:
+    """Why the person may not do this at a decision: no right, somebody else's, or four eyes."""
+    permission, step, option = decision.get("permission"), possible.step, possible.option
+    denied = refusal(possible.action, run, permission, step=step, option=option)
+    if denied is not None:
+        return Markup.escape(denied.reason)
+    why = not_theirs(run, decision, step) if possible.action in ANSWERS else None
+    return why or may_not_take(run, possible.action, option, decision)  # type: ignore[arg-type]
 
 
 def decision_at(run: Run, step: str | None) -> DecisionAsked | None:
@@ -267,6 +335,12 @@ def decision_at(run: Run, step: str | None) -> DecisionAsked | None:
         if step_run.step == step and step_run.kind == "step" and step_run.decision:
             return step_run.decision
     return None
+
+
+def kept_option(decision: DecisionAsked | None, name: str | None) -> OptionKept | None:
+    """The option as it was asked; None where the decision keeps none of that name."""
+    kept = decision.get("options") if decision else None
+    return next((each for each in kept or () if each["name"] == name), None)
 
 
 def permission_at(run: Run, step: str | None) -> str | None:
@@ -287,6 +361,7 @@ def approvers_of(decision: DecisionView) -> ApproverRules:
     return ApproverRules(
         approvals=decision.approvals,
         not_starter=decision.not_starter,
+        not_by=list(decision.not_by),
         starters=list(decision.starters),
         given=list(decision.given),
     )
@@ -309,11 +384,22 @@ def _may_decide(run: Run, visit: StepRunView, decision: DecisionAsked) -> bool:
     """What no person was asked may be decided by anybody."""
     if decision["kind"] not in MANUAL:
         return True
-    if decision.get("approvals") or decision.get("not_starter"):
+    if decision.get("approvals") or decision.get("not_starter") or decision.get("not_by"):
         return False
-    rejected = visit.manual is not None and visit.manual["event"] == "rejected"
-    action = "resume" if decision["kind"] == "pause" else "reject" if rejected else "approve"
-    return may(action, run, decision["permission"], step=visit.step)
+    action, option = _taken(visit, decision)
+    denied = refusal(action, run, decision["permission"], step=visit.step, option=option)
+    return denied is None and not_theirs(run, decision, visit.step) is None
+
+
+def _taken(visit: StepRunView, decision: DecisionAsked) -> tuple[str, str | None]:
+    """What was done at the visit, as the word for `authorize` and the option."""
+    manual = visit.manual or DecisionTaken(event="", at="")
+    if decision["kind"] == "pause":
+        return "resume", None
+    if decision["kind"] == "decision":
+        option = str((manual.get("metadata") or {}).get("option") or _first_option(decision))
+        return right_of(option), option
+    return ("reject" if manual["event"] == "rejected" else "approve"), None
 
 
 def _after_failure(item: InboxItem) -> list[NextAction]:
@@ -321,15 +407,12 @@ def _after_failure(item: InboxItem) -> list[NextAction]:
 
 
 def _offer(run: Run, possible: NextAction, several: bool, back: str | None) -> AvailableCommand:
-    label = _label(possible.action, possible.step, several)
-    decision = decision_at(run, possible.step)
-    denied = refusal(possible.action, run, permission_at(run, possible.step), step=possible.step)
-    why = denied.reason if denied is not None else may_not_approve(possible.action, decision, run)
+    label, leads = _label(possible, several), consequence(possible)
+    why = _objection_to(run, possible, decision_at(run, possible.step) or {})
     if why is not None:
-        text = _("{leads}. You cannot: {reason}", leads=consequence(possible), reason=why)
-        return AvailableCommand(label, text, name=possible.action)
-    button = _button(run, possible.action, possible.step, several, back)
-    return AvailableCommand(label, consequence(possible), button, possible.action)
+        text = _("{leads}. You cannot: {reason}", leads=leads, reason=why)
+        return AvailableCommand(label, text, name=possible.action, option=possible.option, why=why)
+    return AvailableCommand(label, leads, _button(run, possible, several, back), possible.action, possible.option)
 
 
 def _confirmed_replay(run: Run, explanation: Explanation, back: str | None) -> Iterator[AvailableCommand]:
@@ -337,20 +420,22 @@ def _confirmed_replay(run: Run, explanation: Explanation, back: str | None) -> I
     if unsafe is None:
         return
     label, denied = COMMANDS[unsafe.action].label, refusal(CONFIRMED_REPLAY, run)
+    act = NextAction(unsafe.call, action=unsafe.action)
     if denied is not None:
         text = _("{why}. You cannot: {reason}", why=why_not(unsafe), reason=denied.reason)
         yield AvailableCommand(label, text, name=unsafe.action)
     else:
-        button = _button(run, unsafe.action, None, False, back)
+        button = _button(run, act, False, back)
         yield AvailableCommand(label, why_not(unsafe), button, unsafe.action)
 
 
-def _label(name: str, step: str | None, several: bool) -> Markup:
-    label = COMMANDS[name].label
-    return Markup("{} {}").format(label, code(step)) if several and step else label
+def _label(command: NextAction, several: bool) -> Markup:
+    label = option_label(command.option) if command.option is not None else COMMANDS[command.action].label
+    return Markup("{} {}").format(label, code(command.step)) if several and command.step else label
 
 
-def _button(run: RunSummary, name: str, step: str | None, several: bool, back: str | None) -> Button:
-    command = COMMANDS[name]
-    address = url_for(".act", run_id=run.id, verb=command.verb, step=step, next=back)
-    return Button(_label(name, step, several).striptags(), address, command.tone, command.key)
+def _button(run: RunSummary, act: NextAction, several: bool, back: str | None) -> Button:
+    command = COMMANDS[act.action]
+    named = act.option if act.action == "decide" else None
+    address = url_for(".act", run_id=run.id, verb=command.verb, step=act.step, option=named, next=back)
+    return Button(_label(act, several).striptags(), address, command.tone, command.key)

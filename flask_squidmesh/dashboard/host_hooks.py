@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 from ..definition.tenants import NO_TENANT, tenant_id
 from ..errors import FilterError, ManualActionError
 from ..hooks import Hook, HookFault, HookKind
-from ..people import Person
+from ..people import Person, normal
 from ..runtime.command_arguments import actor_of
 from ..storage.scope import Scope
 from ..storage.summaries import RunSummary
@@ -169,6 +169,16 @@ def person(hook: Hook, most: int) -> object:
         return actor_of(answer, most)
     except ManualActionError as error:
         raise HookFault(f"{hook} named nobody who could be recorded: {error}") from error
+
+
+def groups(hook: Hook) -> frozenset[str]:
+    """The groups of who acts, as a Person names them; none for others, and where the hook fails."""
+    try:
+        answer = _asked(hook, {})
+    except HookFault:
+        return frozenset()
+    named = answer.groups if isinstance(answer, Person) else ()
+    return frozenset(normal(each) for each in named if isinstance(each, str))
 
 
 def tenant(hook: Hook) -> str:

@@ -44,6 +44,7 @@ from .authorization import Dashboard
 from .endpoints import memory
 from .static_files import TEMPLATES
 from .text import times
+from .text.command_text import option_label
 from .text.explanation_text import name_of
 from .text.language import N_, _, current_language, in_english, number, plural
 
@@ -164,6 +165,7 @@ def frame() -> dict[str, object]:
         "no_forms": endpoints.no_forms(),
         "actor": authorization.shown_actor() if not authorization.is_closed() else None,
         "name_of": name_of,
+        "option_label": option_label,
         "tenant_of": tenant_of,
         "here": request.script_root + request.full_path.rstrip("?"),
         "short": short,

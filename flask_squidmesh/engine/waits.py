@@ -94,7 +94,7 @@ def _add_answers(decision: DecisionKept, step: StepSpec, state: JsonObject) -> N
 def _kept_option(option: OptionSpec) -> OptionKept:
     kept = OptionKept(name=option.name, routes=[_kept_route(route) for route in option.routes])
     if option.form is not None:
-        kept["form"] = option.form.model_json_schema()
+        kept["form"] = option.form.model_json_schema(by_alias=False)
     if option.comment_required:
         kept["comment_required"] = True
     return kept

@@ -22,6 +22,7 @@ from ..definition.spec import end_at
 from ..definition.values import JsonObject, size_of
 from ..engine.adoption import unfit
 from ..engine.approvals import identity, is_last, objection, starters_of, wanted
+from ..engine.assignments import Claimant, may_answer
 from ..engine.command_rules import STANDSTILLS, hanging
 from ..engine.decisions import decision_output
 from ..engine.error_records import failed_by_operator
@@ -76,16 +77,28 @@ class CommandHandler:
         self._most = most
 
     def approve(
-        self, run_id: RunId, *, answer: object = None, step: str | None = None, **said: Unpack[CommandOptions]
+        self,
+        run_id: RunId,
+        *,
+        answer: object = None,
+        step: str | None = None,
+        claimant: Claimant | None = None,
+        **said: Unpack[CommandOptions],
     ) -> RunSummary:
-        """Take the option approve."""
-        return self._take("approve_run", run_id, APPROVE, answer, step, **said)
+        """Take the option approve. claimant: who has to be one of those whose it is; None for a caller to trust."""
+        return self._take("approve_run", run_id, APPROVE, answer, step, claimant, **said)
 
     def reject(
-        self, run_id: RunId, *, answer: object = None, step: str | None = None, **said: Unpack[CommandOptions]
+        self,
+        run_id: RunId,
+        *,
+        answer: object = None,
+        step: str | None = None,
+        claimant: Claimant | None = None,
+        **said: Unpack[CommandOptions],
     ) -> RunSummary:
-        """Take the option reject."""
-        return self._take("reject_run", run_id, REJECT, answer, step, **said)
+        """Take the option reject. claimant: as for `approve`."""
+        return self._take("reject_run", run_id, REJECT, answer, step, claimant, **said)
 
     def decide(
         self,
@@ -94,10 +107,11 @@ class CommandHandler:
         *,
         answer: object = None,
         step: str | None = None,
+        claimant: Claimant | None = None,
         **said: Unpack[CommandOptions],
     ) -> RunSummary:
-        """Take an option of the open decision."""
-        return self._take("decide_run", run_id, option, answer, step, **said)
+        """Take an option of the open decision. claimant: as for `approve`."""
+        return self._take("decide_run", run_id, option, answer, step, claimant, **said)
 
     def _take(
         self,
@@ -106,10 +120,11 @@ class CommandHandler:
         option: str,
         answer: object,
         step: str | None,
+        claimant: Claimant | None,
         **said: Unpack[CommandOptions],
     ) -> RunSummary:
         arguments = {"step": step, "option": option, "answer": answer}
-        rule = partial(self._decide, option, answer, step)
+        rule = partial(self._decide, option, answer, step, claimant)
         return self._act(name, run_id, arguments, rule, actor_required=True, **said)
 
     def assign(
@@ -119,22 +134,30 @@ class CommandHandler:
         to: str | Person | None,
         step: str | None = None,
         expected_assignee: str | NotGiven | None = NOT_GIVEN,
+        claimant: Claimant | None = None,
         **said: Unpack[CommandOptions],
     ) -> RunSummary:
-        """Make an open wait somebody's, or nobody's."""
+        """Make an open wait somebody's, or nobody's. claimant: as for `approve`."""
         expected = None if expected_assignee is NOT_GIVEN else [expected_assignee]
         assignee = assignee_of(to)
         arguments = {"to": assignee, "step": step, "expected_assignee": expected}
-        rule = partial(self._assign, assignee, step, expected_assignee)
+        rule = partial(self._assign, assignee, step, expected_assignee, claimant)
         return self._act("assign_run", run_id, arguments, rule, **said)
 
     def note(self, run_id: RunId, text: str, **said: Unpack[CommandOptions]) -> RunSummary:
         """Write words on a run."""
         return self._act("note_run", run_id, {"text": text}, partial(self._note, text), **said)
 
-    def unblock(self, run_id: RunId, *, step: str | None = None, **said: Unpack[CommandOptions]) -> RunSummary:
-        """Resume after a pause."""
-        return self._act("unblock_run", run_id, {"step": step}, partial(self._resume, step), **said)
+    def unblock(
+        self,
+        run_id: RunId,
+        *,
+        step: str | None = None,
+        claimant: Claimant | None = None,
+        **said: Unpack[CommandOptions],
+    ) -> RunSummary:
+        """Resume after a pause. claimant: as for `approve`."""
+        return self._act("unblock_run", run_id, {"step": step}, partial(self._resume, step, claimant), **said)
 
     def retry_step(self, run_id: RunId, *, step: str | None = None, **said: Unpack[CommandOptions]) -> RunSummary:
         """Attempt a step again that was interrupted or did not begin."""
@@ -210,10 +233,13 @@ class CommandHandler:
         written: Recorded = self._recorder.write(acting.connection, state, changes, known=acting.rows)
         return acting.run.id, [partial(self._recorder.after_commit, written)]
 
-    def _decide(self, option: str, answer: object, step: str | None, acting: CommandContext) -> Decided:
+    def _decide(
+        self, option: str, answer: object, step: str | None, claimant: Claimant | None, acting: CommandContext
+    ) -> Decided:
         visit, others = _open_decision(acting, ("approval", "decision"), step, option)
         decision = visit.decision
         assert decision is not None, "it is open"
+        _check_claimant(acting, visit, claimant)
         kept = option_of(decision, option)
         if kept is None:
             names = ", ".join(each["name"] for each in options_of(decision))
@@ -232,8 +258,9 @@ class CommandHandler:
         event = _EVENTS.get(option, "decided") if decision["kind"] == "approval" else "decided"
         return self._end_wait(acting, others, DecisionAnswered(visit, event, acting.call.decider, option, filled))
 
-    def _resume(self, step: str | None, acting: CommandContext) -> Decided:
+    def _resume(self, step: str | None, claimant: Claimant | None, acting: CommandContext) -> Decided:
         visit, others = _open_decision(acting, ("pause",), step)
+        _check_claimant(acting, visit, claimant)
         return self._end_wait(acting, others, DecisionAnswered(visit, "resumed", acting.call.decider))
 
     def _end_wait(self, acting: CommandContext, others: Sequence[StepFact], fact: DecisionAnswered) -> Decided:
@@ -273,10 +300,12 @@ class CommandHandler:
         assignee: str | None,
         step: str | None,
         expected: str | NotGiven | None,
+        claimant: Claimant | None,
         acting: CommandContext,
     ) -> Decided:
         visit, _ = _open_decision(acting, WAITS, step)
         assert visit.decision is not None, "it is open"
+        _check_claimant(acting, visit, claimant)
         before = visit.decision.get("assignee")
         if not isinstance(expected, NotGiven) and before != assignee_of(expected, "expected_assignee"):
             whose = f"It is {before}'s now" if before else "It is nobody's now"
@@ -416,6 +445,18 @@ def _check_approver(acting: CommandContext, step: str, decision: DecisionKept) -
         case _:
             return
     raise ManualActionError("actor", f"{acting.call.name}: {why}. Nothing was done.")
+
+
+def _check_claimant(acting: CommandContext, visit: StepFact, claimant: Claimant | None) -> None:
+    """Raise ManualActionError where the wait is not theirs; None is a caller to trust."""
+    decision = visit.decision
+    if claimant is None or decision is None or may_answer(decision, claimant):
+        return
+    assignee, groups = decision.get("assignee"), decision.get("groups") or ()
+    whose = [*([f"{assignee}'s"] if assignee else []), *([f"of {', '.join(groups)}"] if groups else [])]
+    raise ManualActionError(
+        "actor", f"{acting.call.name}: step {visit.step} is {' and '.join(whose)}. Nothing was done."
+    )
 
 
 def _check_keys(acting: CommandContext, visit: StepFact, output: JsonObject) -> None:

@@ -96,7 +96,7 @@ def test_the_form_asks_for_each_field_in_its_kind() -> None:
         "express": ("checkbox", False),
         "size": ("choice", False),
         "address": ("json", True),
-        "tags": ("json", False),
+        "tags": ("lines", False),
         "api_key": ("text", False),
         "gateway": ("json", False),
     }
@@ -129,7 +129,7 @@ def test_a_field_that_is_needed_says_so(parcels: Visitor) -> None:
 
 
 def test_what_is_missing_is_said_along_with_what_is_no_json(parcels: Visitor) -> None:
-    answer = parcels.send("/workflows/parcels/start", **{**TYPED, "payload.tags": "[", "payload.name": ""})
+    answer = parcels.send("/workflows/parcels/start", **{**TYPED, "payload.gateway": "[", "payload.name": ""})
     assert "Nothing was started: 2 fields need another look." in text_of(answer.text)
     assert 'name-problem" role="alert">This is needed.' in answer.text
 

@@ -17,9 +17,10 @@ from flask_squidmesh.dashboard.host_hooks import REDACTED, redacted
 from flask_squidmesh.dashboard.text import audit_text, command_text, times
 from flask_squidmesh.dashboard.text.badges import MARKS
 from flask_squidmesh.dashboard.text.explanation_text import REASONS
+from flask_squidmesh.definition.spec import EndSpec
 from flask_squidmesh.engine import command_rules
 from flask_squidmesh.engine.command_effects import Blocking, PayloadUnfit
-from flask_squidmesh.engine.command_rules import ActionFacts, OpenDecision, Refusal
+from flask_squidmesh.engine.command_rules import ActionFacts, OpenDecision, OpenOption, Refusal
 from flask_squidmesh.queries import reasons
 from flask_squidmesh.queries.operator_status import OPERATOR_WORDS
 
@@ -40,8 +41,9 @@ def test_every_word_has_a_mark_and_no_two_look_alike() -> None:
 
 
 def test_every_action_on_a_run_has_a_page() -> None:
+    of_waits = {"take", "assign", "note"}
     without_page = {"start", "bulk", "bulk_any", "schedule_run", "schedule_pause", "replay_irreversible", "reveal"}
-    assert set(COMMANDS) == set(WRITING_ACTIONS) - without_page
+    assert set(COMMANDS) == set(WRITING_ACTIONS) - without_page - of_waits
 
 
 APPROVAL = OpenDecision(step="review", visit=1, kind="approval", ok=("capture",), error="decline")
@@ -49,6 +51,18 @@ SECOND = OpenDecision(step="second", visit=1, kind="approval", ok=("capture",), 
 LAST = OpenDecision(step="last", visit=1, kind="approval", final=True)
 FORK = OpenDecision(step="fork", visit=1, kind="pause", ok=("capture", "decline"))
 JOIN = OpenDecision(step="join", visit=1, kind="pause")
+CHOICE = OpenDecision(
+    step="choice",
+    visit=1,
+    kind="decision",
+    options=(
+        OpenOption(name="approve", targets=("capture", "tell"), first=True),
+        OpenOption(name="ask_back", targets=("tell",)),
+        OpenOption(name="park", targets=("tell", EndSpec(outcome="parked").target)),
+        OpenOption(name="drop", targets=(EndSpec(outcome="dropped").target,)),
+        OpenOption(name="stop", fails=True),
+    ),
+)
 GONE = OpenDecision(step="old", visit=1, kind="pause", ok=("gone",))
 INTERRUPTED = OpenDecision(step="capture", visit=1, kind="interrupted", ok=("tell",))
 INCIDENT = OpenDecision(step="capture", visit=1, kind="incident", error="decline")
@@ -60,6 +74,7 @@ SITUATIONS = [
     ActionFacts(status="paused", decisions=(APPROVAL, SECOND, LAST, FORK, JOIN), undoes=("reserve",), declared=KNOWN),
     ActionFacts(status="paused", decisions=(APPROVAL,), irreversible=frozenset({"capture"}), declared=KNOWN),
     ActionFacts(status="paused", decisions=(INTERRUPTED, INCIDENT), undoes=("reserve",), declared=KNOWN),
+    ActionFacts(status="paused", decisions=(CHOICE,), undoes=("reserve",), declared=KNOWN),
     ActionFacts(status="paused", decisions=(GONE,), declared=KNOWN),
     ActionFacts(status="paused", decisions=(APPROVAL,), declared=None),
     ActionFacts(status="cancelling", decisions=(INTERRUPTED,), executing=("tell",), declared=KNOWN),
@@ -91,6 +106,18 @@ def test_every_action_tells_its_consequence_and_what_was_done() -> None:
     for action in possible:
         assert command_text.consequence(action)
         assert command_text.done(action.action, "running", "capture")
+
+
+def test_each_option_tells_where_it_leads() -> None:
+    chosen = command_rules.judge(ActionFacts(status="paused", decisions=(CHOICE,), undoes=("reserve",), declared=KNOWN))
+    told = {action.option: command_text.consequence(action).striptags() for action in chosen[0] if action.option}
+    assert told == {
+        "approve": "continues at capture or tell",
+        "ask_back": "continues at tell",
+        "park": "continues at tell, or ends the run as parked",
+        "drop": "ends the run as dropped",
+        "stop": "fails the run and undoes reserve",
+    }
 
 
 def test_each_consequence_is_told_as_it_is() -> None:

@@ -9,7 +9,8 @@ from markupsafe import Markup
 from ...queries.results import AuditEventView, TimelineEvent
 from ...storage.summaries import RunSummary
 from ..authorization import name_of_right
-from .language import N_, _, code
+from .command_text import option_label
+from .language import N_, _, code, joined
 
 _TITLES: Mapping[str, str] = {
     "started": N_("started the run"),
@@ -17,6 +18,13 @@ _TITLES: Mapping[str, str] = {
     "resumed": N_("resumed {step}"),
     "approved": N_("approved {step}"),
     "rejected": N_("rejected {step}"),
+    "decided": N_("answered {step} with {option}"),
+    "assigned": N_("gave {step} to {to}"),
+    "noted": N_("noted"),
+    "reminded": N_("reminded {to} of {step}"),
+    "escalated": N_("escalated {step} to {to}"),
+    "timed_out": N_("ended the wait at {step}: nobody had decided in time"),
+    "deadline_passed": N_("ended the run: it took longer than it may"),
     "cancelled": N_("cancelled the run"),
     "replayed": N_("replayed it as a new run"),
     "compensation_routed": N_("{step} failed; a compensating step follows"),
@@ -60,7 +68,7 @@ _ENDS: Mapping[str, str] = {
 
 def filterable() -> list[tuple[str, Markup]]:
     """What the audit can be narrowed to, each with its words."""
-    blank = dict.fromkeys(("step", "action", "workflow", "trigger", "part"), "…")
+    blank = dict.fromkeys(("step", "action", "workflow", "trigger", "part", "option", "to"), "…")
     return [(type, _(text, **blank)) for type, text in _TITLES.items() if type != "started"]
 
 
@@ -73,7 +81,24 @@ def _titled(type: str, step: str | None, said: Mapping[str, object]) -> Markup:
     action = name_of_right(str(said.get("action", "?")))
     text = _TITLES.get(type, type.replace("_", " "))
     names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger", "part")}
-    return _(text, step=code(step or "?"), action=action, **names)
+    if type == "assigned":
+        text = _assigned(said)
+    option = option_label(str(said.get("option", "?")))
+    return _(text, step=code(step or "?"), action=action, option=option, to=_whom(said), **names)
+
+
+def _assigned(said: Mapping[str, object]) -> str:
+    """Taking, giving back and handing on, by whose it was and becomes."""
+    if not said.get("to"):
+        return N_("gave {step} back")
+    return _TITLES["assigned"]
+
+
+def _whom(said: Mapping[str, object]) -> Markup:
+    """Whose a wait became, or who was reminded of it."""
+    groups = said.get("groups")
+    people = [said.get("to") or said.get("assignee"), *(groups if isinstance(groups, list | tuple) else ())]
+    return joined(str(each) for each in people if each) or _("whoever may decide")
 
 
 def told(event: TimelineEvent) -> Markup:

@@ -27,7 +27,7 @@ class Badge:
 
 
 MARKS: Mapping[str, Badge] = {
-    "decision": Badge("needs", N_("Decision"), N_("An approval is open: somebody has to approve or reject.")),
+    "decision": Badge("needs", N_("Decision"), N_("Somebody has to decide.")),
     "paused": Badge("paused", N_("Paused"), N_("The run stands still until somebody resumes it.")),
     "stuck": Badge("stuck", N_("Stuck"), N_("Work was interrupted, or no worker takes it; an operator has to look.")),
     "incident": Badge(
@@ -54,7 +54,13 @@ _DIVERTED = {
     "error_route": Badge("rejected", N_("Ended after an error")),
 }
 _OF_STATUS = {"waiting": UNREACHED, "completed": DONE, "abandoned": Badge("stuck", N_("Abandoned"))}
-_DECISIONS = {"approval": "decision", "pause": "paused", "interrupted": "stuck", "incident": "incident"}
+_DECISIONS = {
+    "approval": "decision",
+    "decision": "decision",
+    "pause": "paused",
+    "interrupted": "stuck",
+    "incident": "incident",
+}
 
 
 def badge_of(word: str) -> Badge:

@@ -22,12 +22,49 @@ from ...engine.command_effects import (
     UnsafeReplay,
 )
 from ...engine.command_rules import NextAction, Refusal
-from .language import N_, _, code, joined, plural
+from .language import N_, _, any_of, code, joined, plural
 
 
 def consequence(command: NextAction) -> Markup:
     """What the command leads to, as the rest of a sentence that its name begins."""
+    if command.option is not None:
+        return _leads(command.leads_to)
     return _CONSEQUENCES[command.action](command.leads_to)
+
+
+def option_label(option: str) -> Markup:
+    """What stands on the button of an option: the host's word, but for those that are ours."""
+    return _(_OPTIONS[option]) if option in _OPTIONS else Markup.escape(option.replace("_", " ").capitalize())
+
+
+_OPTIONS: Mapping[str, str] = {"approve": N_("Approve"), "reject": N_("Reject")}
+
+
+def _leads(leads_to: LeadsTo) -> Markup:
+    """What an option leads to: one of several steps and ends, by its conditions."""
+    match leads_to:
+        case RunEnds(outcome=word, compensates=steps) if word is not None:
+            return _("ends the run as {outcome}", outcome=outcome_code(word)) + _undoing(steps)
+        case RunEnds(status="failed", compensates=steps):
+            return _("fails the run") + _undoing(steps)
+        case SeveralSteps(targets=targets, ends=None):
+            return _("continues at {steps}", steps=any_of(targets)) + _undoable(leads_to)
+        case SeveralSteps(targets=targets, ends=ends):
+            words = any_of(word.replace("_", " ") for word in ends or ())
+            if not targets:
+                return _("ends the run as {outcome}", outcome=words)
+            text = N_("continues at {steps}, or ends the run as {outcome}")
+            return _(text, steps=any_of(targets), outcome=words) + _undoable(leads_to)
+    return _continues(leads_to)
+
+
+def outcome_code(word: str) -> Markup:
+    """The word of an end as it stands."""
+    return code(word.replace("_", " "))
+
+
+def _undoing(steps: Sequence[str] | None) -> Markup:
+    return _(" and undoes {steps}", steps=joined(steps)) if steps else Markup("")
 
 
 def why_not(refusal: Refusal) -> Markup:
@@ -36,9 +73,14 @@ def why_not(refusal: Refusal) -> Markup:
     return sentence(refusal.details) if sentence else _("not possible now")
 
 
-def done(command: str, status: str, step: str | None) -> Markup:
-    """What is said after a command: what was done, and where the run is now."""
-    return Markup("{} {}").format(_(_DONE[command]), _whereabouts(status, step))
+def done(command: str, status: str, step: str | None, option: str | None = None, outcome: str | None = None) -> Markup:
+    """What is said after a command: what was done, and where the run is now. option: that was taken. outcome: how it
+    ended."""
+    what = _(_DONE[command], option=option_label(option or ""))
+    where = _whereabouts(status, step)
+    if outcome and status == "completed":
+        where = _("The run has ended as {outcome}.", outcome=outcome_code(outcome))
+    return Markup("{} {}").format(what, where)
 
 
 def irreversible(blocking: Sequence[Blocking]) -> list[Markup]:
@@ -66,7 +108,7 @@ def _diverts(leads_to: LeadsTo) -> Markup:
         case OneStep(target=target):
             return _("goes to {step}", step=code(target)) + _undoable(leads_to)
         case RunEnds(compensates=steps) if steps:
-            return _("fails the run") + _(" and undoes {steps}", steps=joined(steps))
+            return _("fails the run") + _undoing(steps)
     return _("fails the run")
 
 
@@ -157,6 +199,7 @@ def _always(text: str) -> Callable[[Obstacle], Markup]:
 _REFUSALS: Mapping[str, Callable[[Obstacle], Markup]] = {
     "already_finished": _always(N_("not possible: the run has ended")),
     "no_open_approval": _always(N_("not now: no approval is open")),
+    "no_open_decision": _always(N_("not now: no decision is open")),
     "no_open_pause": _always(N_("not now: the run does not stand at a pause")),
     "not_interrupted": _always(N_("not now: no step was interrupted or is blocked")),
     "workflow_unavailable": _always(N_("not here: this process does not know the workflow")),
@@ -176,6 +219,7 @@ _REFUSALS: Mapping[str, Callable[[Obstacle], Markup]] = {
 _DONE: Mapping[str, str] = {
     "approve": N_("Approved."),
     "reject": N_("Rejected."),
+    "decide": N_("Decided: {option}."),
     "resume": N_("Resumed."),
     "retry": N_("The step runs again."),
     "resolve": N_("Resolved."),

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+from ...engine.timers import DEADLINE
 from ...errors import ErrorRecord
 from ...queries.reason_facts import (
     Cancelling,
@@ -27,7 +28,7 @@ from ...queries.reason_facts import (
     WorkerLost,
 )
 from ...queries.results import DecisionView, Explanation
-from .language import N_, _, code, joined, plural
+from .language import N_, _, any_of, code, joined, plural
 from .times import JUST_NOW, elapsed, exact, stamp
 
 
@@ -35,6 +36,8 @@ def name_of(actor: object) -> str:
     """How an actor is called: its label, else its id, else all of it."""
     if isinstance(actor, dict):
         return str(actor.get("label") or actor.get("id") or ", ".join(str(value) for value in actor.values()))
+    if actor == DEADLINE:
+        return _("the deadline")
     return str(actor) if actor else _("nobody")
 
 
@@ -100,7 +103,16 @@ def attempt_of(number: int, most: int) -> Markup:
 
 
 def _approval(teller: ExplanationText) -> Markup:
-    return _("It waits for a decision at {step}{deadline}", step=teller.step, deadline=_deadline(teller))
+    asked, deadline = teller.facts(WaitingForPerson), _deadline(teller)
+    if asked.assignee:
+        person = code(asked.assignee)
+        text = N_("It waits for {person} to decide at {step}{deadline}")
+        return _(text, person=person, step=teller.step, deadline=deadline)
+    if asked.groups:
+        groups = any_of(asked.groups)
+        text = N_("It waits for {groups} to decide at {step}{deadline}")
+        return _(text, groups=groups, step=teller.step, deadline=deadline)
+    return _("It waits for a decision at {step}{deadline}", step=teller.step, deadline=deadline)
 
 
 def _pause(teller: ExplanationText) -> Markup:
@@ -256,6 +268,7 @@ def _always(text: str) -> Callable[[ExplanationText], Markup]:
 
 _HEADLINES: Mapping[str, Callable[[ExplanationText], Markup]] = {
     "paused_for_approval": _approval,
+    "paused_for_decision": _approval,
     "paused_for_manual_action": _pause,
     "paused_with_missing_resume_metadata": _no_metadata,
     "paused_with_invalid_resume_target": _no_target,
@@ -290,4 +303,6 @@ def who_decides(decision: DecisionView) -> list[Markup]:
         found.append(_("It takes {count} people; approved by: {people}", count=decision.approvals, people=people))
     if decision.not_starter:
         found.append(_("Whoever started the run may not approve"))
+    if decision.not_by:
+        found.append(_("Not by who decided at {steps}", steps=joined(decision.not_by)))
     return found

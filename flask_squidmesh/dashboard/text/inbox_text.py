@@ -11,7 +11,7 @@ from ...engine.command_rules import NextAction
 from ...queries.results import DecisionView, InboxItem
 from ..available_commands import COMMANDS
 from ..host_hooks import Path
-from .command_text import consequence
+from .command_text import consequence, option_label
 from .explanation_text import error_text
 from .language import N_, _, code, joined, plural
 from .times import elapsed
@@ -38,7 +38,7 @@ def leads(item: InboxItem, decision: DecisionView | None) -> Markup | None:
 
 
 _QUESTIONS: Mapping[str, str] = {
-    "approval": N_("{step} asks for a decision."),
+    **dict.fromkeys(("approval", "decision"), N_("{step} asks for a decision.")),
     "pause": N_("It is paused at {step}."),
 }
 
@@ -48,7 +48,8 @@ def _asking(item: InboxItem, decision: DecisionView, seen: Seen) -> Markup:
 
 
 def _told(command: NextAction) -> Markup:
-    return _("{action} {leads}", action=COMMANDS[command.action].label, leads=consequence(command))
+    action = option_label(command.option) if command.option is not None else COMMANDS[command.action].label
+    return _("{action} {leads}", action=action, leads=consequence(command))
 
 
 def _interrupted(item: InboxItem, decision: DecisionView, seen: Seen) -> Markup:

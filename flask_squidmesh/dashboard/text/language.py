@@ -77,6 +77,11 @@ def joined(items: Iterable[str]) -> Markup:
     return Markup(", ").join(code(item) for item in items)
 
 
+def any_of(items: Iterable[str]) -> Markup:
+    """The names in bold, of which one is meant."""
+    return Markup(" {} ").format(_("or")).join(code(item) for item in items)
+
+
 def _chosen() -> str:
     fixed = current_runtime().settings.dashboard.locale
     if fixed is not None:

@@ -14,6 +14,7 @@ from .language import N_, _, code, plural
 LONGEST_FACT = 160
 _QUESTIONS: Mapping[str, str] = {
     "approval": N_("Approve {step}?"),
+    "decision": N_("What now at {step}?"),
     "pause": N_("Can it go on after {step}?"),
     "interrupted": N_("Did {step} take effect?"),
     "incident": N_("{step} cannot begin. What now?"),

@@ -11,6 +11,8 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from ...engine.approvals import identity
+from ...engine.kept_decisions import DecisionKept
+from ...engine.waits import option_of
 from ...errors import ConflictError, FilterError, ManualActionError, TransitionError
 from ...queries.run_list import RunCommands
 from ...runtime import bulk_jobs
@@ -18,7 +20,7 @@ from ...runtime.runtime import configured_runtime, current_runtime
 from ...storage.summaries import read_id
 from .. import confirmation, layout, list_address, page_data
 from ..authorization import current_scope, may, own_objection, refusal, require, shown_actor
-from ..available_commands import COMMANDS, may_not_approve
+from ..available_commands import ANSWERS, COMMANDS, may_not_take, not_theirs
 from ..endpoints import url_of
 from ..layout import TemplateContext, render
 from ..list_address import FilterBar
@@ -172,7 +174,10 @@ def _verdict(action: str, judged: RunCommands) -> BulkEligibility:
     steps = [each.step for each in judged.next_actions if each.action == action]
     decision = judged.decisions.get(steps[0] or "") if steps else None
     permission = decision.get("permission") if decision else None
-    denied = refusal(action, judged.run, permission, step=steps[0] if steps else None)
+    options = [each.option for each in judged.next_actions if each.action == action]
+    denied = refusal(
+        action, judged.run, permission, step=steps[0] if steps else None, option=options[0] if options else None
+    )
     if denied is not None:
         return BulkEligibility(judged, Markup.escape(denied.reason))
     if not steps:
@@ -180,7 +185,19 @@ def _verdict(action: str, judged: RunCommands) -> BulkEligibility:
         return BulkEligibility(judged, why_not(refused) if refused else _("not possible now"))
     if len(steps) > 1:
         return BulkEligibility(judged, _("several decisions are open; decide them one by one"))
-    return BulkEligibility(judged, may_not_approve(action, decision, judged.run), steps[0])
+    return BulkEligibility(judged, _objection(action, judged, decision, steps[0]), steps[0])
+
+
+def _objection(action: str, judged: RunCommands, decision: DecisionKept | None, step: str | None) -> Markup | None:
+    """Why the person may not take the decision, or why it is none for many."""
+    theirs = not_theirs(judged.run, decision, step) if action in ANSWERS else None
+    if theirs or (objection := may_not_take(judged.run, action, None, decision)):
+        return theirs or objection
+    kept = option_of(decision, action) if decision and action in ANSWERS else None
+    required = kept["form"].get("required") if kept and "form" in kept else None
+    if decision and isinstance(required, list) and not (decision.get("values") or {}).keys() >= set(required):
+        return _("it has a form to fill in; decide it on its own page")
+    return None
 
 
 def _preview(

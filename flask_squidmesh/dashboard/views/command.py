@@ -19,17 +19,22 @@ from ...queries.run_snapshot import RunSnapshot
 from ...runtime.runtime import configured_runtime, current_runtime
 from ...storage.summaries import RunSummary
 from .. import layout, page_data, redacted_documents
+from ..answer_form import AnswerForm, form_of
 from ..authorization import Refused, current_actor, current_scope, may, require
 from ..available_commands import (
+    ANSWERS,
     BY_VERB,
     CONFIRMED_REPLAY,
     UNSAFE,
     Command,
     CommandArguments,
     InvalidField,
+    claimant_for,
     decided_last,
     decision_at,
-    may_not_approve,
+    kept_option,
+    may_not_take,
+    not_theirs,
     permission_at,
     undecided_by,
 )
@@ -37,7 +42,7 @@ from ..layout import TemplateContext, render
 from ..redacted_documents import Document, Documents, shown, visible
 from ..text.audit_text import title_of
 from ..text.badges import Badge, badge_of
-from ..text.command_text import consequence, done, irreversible, why_not
+from ..text.command_text import consequence, done, irreversible, option_label, why_not
 from ..text.language import _, in_english, joined
 
 
@@ -45,12 +50,15 @@ from ..text.language import _, in_english, joined
 class CommandAttempt:
     """One request for a command: what it is about, and what is wrong with the form so far.
 
-    blocked_from: the step from which a replay would repeat what is `blocking`; None for the beginning.
+    option: what is taken at a decision, None where none is chosen. blocked_from: the step from which a replay would
+    repeat what is `blocking`; None for the beginning. answer: the form of the option, None where it has none.
     """
 
     look: RunSnapshot
     command: Command
     step: str | None
+    option: str | None = None
+    answer: AnswerForm | None = None
     blocking: list[Blocking] = field(default_factory=list)
     blocked_from: str | None = None
     problems: dict[str, str] = field(default_factory=dict)
@@ -73,7 +81,8 @@ class CommandAttempt:
     @property
     def possible(self) -> NextAction | None:
         """The command as it would succeed now."""
-        return next((each for each in _offered(self) if each.step == self.step), None)
+        found = [each for each in _offered(self) if each.step == self.step]
+        return next((each for each in found if each.option in (None, self.option)), None)
 
     @property
     def refusal(self) -> Refusal | None:
@@ -86,9 +95,16 @@ class CommandAttempt:
         return decision_at(self.run, self.step)
 
     @property
+    def label(self) -> Markup:
+        """What it is called."""
+        return option_label(self.option) if self.option is not None else self.command.label
+
+    @property
     def comment_required(self) -> bool:
         """Whether it takes words."""
-        return self.right in current_runtime().config.dashboard.comment_required
+        kept = kept_option(self.decision, self.option)
+        asked = bool(kept and kept.get("comment_required"))
+        return asked or self.right in current_runtime().config.dashboard.comment_required
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +125,7 @@ class CommandForm(CommandPage):
     the run's state. undecided: the decisions that a replay takes anew. visited: where a replay may begin.
     """
 
+    options: list[str]
     leads: Markup | None
     prompt: str | None
     payload: Document | None
@@ -140,33 +157,32 @@ def enter(run_id: str, verb: str) -> CommandAttempt:
     command = BY_VERB.get(verb)
     if command is None:
         abort(404)
-    attempt = _attempt(page_data.viewable_run(run_id), command, request.args.get("step"))
+    look = page_data.viewable_run(run_id)
+    attempt = _attempt(look, command, request.args.get("step"), request.args.get("option"))
     _allow(attempt)
     return attempt
 
 
 def show(attempt: CommandAttempt) -> Response:
     """The page that asks."""
-    if attempt.possible is None and not attempt.blocking and not _steps_to_choose(attempt):
+    if attempt.possible is None and not attempt.blocking and not _is_to_choose(attempt):
         return _conflict(attempt)
     return _form(attempt, 200)
 
 
 def act(entered: CommandAttempt) -> Response:
     """Do it at the step that the form names, if the person may do it there too."""
-    attempt = _attempt(entered.look, entered.command, _step_in_form())
+    attempt = _attempt(entered.look, entered.command, request.values.get("step"), request.values.get("option"))
     _allow(attempt)
     return _do(attempt)
-
-
-def _step_in_form() -> str | None:
-    return request.values.get("step")
 
 
 def _allow(attempt: CommandAttempt) -> None:
     """Raises Refused where the person may not do it, or where nobody would be on record."""
     _require(attempt)
-    objection = may_not_approve(attempt.command.name, attempt.decision, attempt.run)
+    run, decision, name = attempt.run, attempt.decision, attempt.command.name
+    objection = not_theirs(run, decision, attempt.step) if name in ANSWERS else None
+    objection = objection or may_not_take(run, name, attempt.option, decision)
     if objection is not None and attempt.possible is not None:
         raise Refused(attempt.command.name, objection, run_id=attempt.run.id)
     if current_actor() is None:
@@ -181,11 +197,14 @@ def _require(attempt: CommandAttempt) -> None:
         return
     waiting = [each.step for each in _offered(attempt)]
     step = waiting[0] if attempt.step is None and waiting else attempt.step
-    require(attempt.right, attempt.run, permission_at(attempt.run, step), step=step)
+    require(attempt.right, attempt.run, permission_at(attempt.run, step), step=step, option=attempt.option)
 
 
-def _attempt(look: RunSnapshot, command: Command, chosen: str | None) -> CommandAttempt:
+def _attempt(look: RunSnapshot, command: Command, chosen: str | None, option: str | None = None) -> CommandAttempt:
     attempt = CommandAttempt(look, command, _step(look, command, chosen))
+    attempt.option = _option(attempt, option)
+    if attempt.option is not None and attempt.step is not None and attempt.decision is not None:
+        attempt.answer = form_of(look.run, attempt.decision, attempt.step, attempt.option)
     if attempt.refusal is not None and attempt.refusal.reason == UNSAFE:
         attempt.blocking = _blocking(attempt.refusal.details)
     return attempt
@@ -193,12 +212,25 @@ def _attempt(look: RunSnapshot, command: Command, chosen: str | None) -> Command
 
 def _attempt_now(attempt: CommandAttempt) -> CommandAttempt:
     """The same, as the run stands now."""
-    return _attempt(page_data.run_with_history(attempt.run.id), attempt.command, _step_in_form())
+    look = page_data.run_with_history(attempt.run.id)
+    return _attempt(look, attempt.command, request.values.get("step"), request.values.get("option"))
+
+
+def _option(attempt: CommandAttempt, chosen: str | None) -> str | None:
+    """The option that the command takes at the step; None where it is no decision, or none was chosen of several."""
+    decision, name = attempt.decision, attempt.command.name
+    if decision is None or name not in ("approve", "reject", "decide"):
+        return None
+    if name != "decide":
+        return name if decision["kind"] == "decision" or kept_option(decision, name) else None
+    named = [each.option for each in _offered(attempt) if each.step == attempt.step and each.option]
+    return chosen if chosen else named[0] if len(named) == 1 else None
 
 
 def _step(look: RunSnapshot, command: Command, chosen: str | None) -> str | None:
     """The step that was chosen, else the only one that there is to choose, else the one decided last."""
-    offered = [each.step for each in look.explanation.next_actions if each.action == command.name]
+    acts = [each.step for each in look.explanation.next_actions if each.action == command.name]
+    offered = list(dict.fromkeys(acts))
     if chosen or len(offered) > 1:
         return chosen
     return offered[0] if offered else decided_last(look.run, command.name)
@@ -206,6 +238,8 @@ def _step(look: RunSnapshot, command: Command, chosen: str | None) -> str | None
 
 def _do(attempt: CommandAttempt) -> Response:
     if attempt.command.on_step and not attempt.decision and attempt.possible is None:
+        return show(attempt)
+    if attempt.command.name == "decide" and attempt.option is None:
         return show(attempt)
     try:
         after = _call(attempt, _filled_in(attempt))
@@ -216,20 +250,32 @@ def _do(attempt: CommandAttempt) -> Response:
         if not request.form.get("from_step") or (now.possible is None and not now.blocking):
             return _conflict(now)
         attempt.problems["from_step"] = in_english(str(error))
-    except UnsafeReplayError as error:
-        attempt.blocking = [Blocking(**step) for step in error.steps]
-        attempt.blocked_from = request.form.get("from_step") or None
-        require(attempt.right, attempt.run)
-        attempt.problems["confirm"] = _("Type the name of the step to confirm.")
-    except ManualActionError as error:
-        attempt.problems[error.field] = in_english(str(error))
-    except PayloadError as error:
-        attempt.problems["output"] = in_english(str(error))
-    except InvalidField as error:
-        attempt.problems[error.field] = error.message
+    except (UnsafeReplayError, ManualActionError, PayloadError, InvalidField) as error:
+        _note(attempt, error)
     else:
         return _done(attempt, after)
     return _form(attempt, 422)
+
+
+def _note(attempt: CommandAttempt, error: UnsafeReplayError | ManualActionError | PayloadError | InvalidField) -> None:
+    """Note what is wrong with the form. Raises Refused where the person may not do it any more."""
+    match error:
+        case UnsafeReplayError():
+            attempt.blocking = [Blocking(**step) for step in error.steps]
+            attempt.blocked_from = request.form.get("from_step") or None
+            require(attempt.right, attempt.run)
+            attempt.problems["confirm"] = _("Type the name of the step to confirm.")
+        case ManualActionError(field="actor"):
+            _allow(_attempt_now(attempt))
+            attempt.problems["actor"] = in_english(str(error))
+        case ManualActionError():
+            attempt.problems[error.field] = in_english(str(error))
+        case PayloadError():
+            if attempt.answer is not None:
+                attempt.answer.note(error)
+            attempt.problems["answer" if attempt.option is not None else "output"] = in_english(str(error))
+        case InvalidField():
+            attempt.problems[error.field] = error.message
 
 
 def _filled_in(attempt: CommandAttempt) -> CommandArguments:
@@ -242,6 +288,15 @@ def _filled_in(attempt: CommandAttempt) -> CommandArguments:
     extras = attempt.command.extras(request.form)
     if attempt.command.on_step:
         extras["step"] = attempt.step
+    if attempt.command.name in ANSWERS:
+        permission = permission_at(attempt.run, attempt.step)
+        extras["claimant"] = claimant_for(attempt.run, attempt.decision, attempt.step, permission)
+    if attempt.command.name == "decide":
+        extras["option"] = attempt.option or ""
+    if attempt.answer is not None:
+        extras["answer"] = attempt.answer.read(request.form)
+        if attempt.answer.is_wrong:
+            raise InvalidField("answer", _("Some fields need another look."))
     if attempt.command.name == "replay":
         extras["allow_irreversible"] = _confirmed(attempt)
         extras["undecided"] = undecided_by(attempt.run)
@@ -277,7 +332,8 @@ def _call(attempt: CommandAttempt, arguments: CommandArguments) -> RunSummary:
 
 
 def _done(attempt: CommandAttempt, after: RunSummary) -> Response:
-    flash(done(attempt.command.name, after.status, after.current_step), "success")
+    told = done(attempt.command.name, after.status, after.current_step, attempt.option, after.outcome)
+    flash(told, "success")
     target = None if after.id != attempt.run.id else layout.local_path(request.form.get("next"))
     return redirect(target or url_for(".run", run_id=after.id), 303)
 
@@ -287,6 +343,7 @@ def _form(attempt: CommandAttempt, status: int) -> Response:
         attempt=attempt,
         run=attempt.run,
         title=attempt.run.title,
+        options=_options_to_choose(attempt),
         leads=_leads(attempt),
         prompt=attempt.decision["prompt"] if attempt.decision else None,
         payload=Documents(attempt.run).document(redacted_documents.of_run(attempt.run, "payload")),
@@ -343,6 +400,17 @@ def _steps_to_choose(attempt: CommandAttempt) -> list[str]:
     return [step for step in asked if may(attempt.command.name, attempt.run, asked[step], step=step)]
 
 
+def _options_to_choose(attempt: CommandAttempt) -> list[str]:
+    """Those that can be taken at the step, where none was chosen."""
+    if attempt.command.name != "decide" or attempt.option is not None or attempt.step is None:
+        return []
+    return [each.option for each in _offered(attempt) if each.step == attempt.step and each.option]
+
+
+def _is_to_choose(attempt: CommandAttempt) -> bool:
+    return bool(_steps_to_choose(attempt) or _options_to_choose(attempt))
+
+
 def _offered(attempt: CommandAttempt) -> list[NextAction]:
     return [each for each in attempt.explanation.next_actions if each.action == attempt.command.name]
 
@@ -354,7 +422,7 @@ def _conflict(attempt: CommandAttempt) -> Response:
         attempt=attempt,
         run=attempt.run,
         title=attempt.run.title,
-        event=events[-1] if events else None,
+        event=next((event for event in reversed(events) if event.actor), events[-1] if events else None),
         title_of=title_of,
         mark=badge_of(attempt.look.word),
         why=why_not(attempt.refusal) if attempt.refusal else None,

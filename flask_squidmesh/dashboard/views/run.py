@@ -19,8 +19,8 @@ from ...queries.run_snapshot import RunSnapshot
 from ...runtime.runtime import current_runtime
 from ...storage.summaries import RunSummary
 from .. import layout, page_data, redacted_documents
-from ..authorization import current_hooks, may, require
-from ..available_commands import AvailableCommand, AvailableCommands, Button, buttons_of, offers
+from ..authorization import current_claimant, current_hooks, may, require
+from ..available_commands import AvailableCommand, AvailableCommands, Button, buttons_of, decision_at, offers
 from ..drawing import graph_layout, step_timeline
 from ..endpoints import url_of
 from ..host_hooks import links
@@ -32,6 +32,7 @@ from ..text.badges import PASSED_BY, UNREACHED, Badge, badge_of_decision, badge_
 from ..text.evidence_text import grounds
 from ..text.explanation_text import ExplanationText, attempt_of, error_text, who_decides
 from ..text.language import _
+from ..text.people_text import ahead, whose
 from ..text.run_text import question_of
 from ..text.times import elapsed, stamp
 from . import needs_you
@@ -75,6 +76,7 @@ class RunPageRequest:
     error: Markup | None
     who: list[Markup]
     due: Markup | None
+    ahead: list[Markup]
     offers: list[AvailableCommand]
 
 
@@ -167,7 +169,7 @@ def _content(look: RunSnapshot) -> RunView:
     offered = offers(run, look.explanation, needs_you.after_acting(run))
     asked = {each.step for each in look.decisions}
     beside = [each for step, found in offered.possible.items() if step not in asked for each in found]
-    leading_on = [each for each in beside if each.button and each.name != "cancel"] if run.needs and not asked else []
+    leading_on = [each for each in beside if each.button and each.name != "cancel"] if not asked else []
     due_at = run.needs.due_at if run.needs else None
     return RunView(
         run=run,
@@ -229,12 +231,23 @@ def _asked(run: Run, number: int, decision: DecisionView, offered: AvailableComm
         question=question_of(decision),
         mark=badge_of_decision(decision.kind),
         error=error_text(visible(run, decision.error, ("last_error",))) if decision.error else None,
-        who=who_decides(decision),
+        who=[*_whose(decision), *who_decides(decision)],
         due=_("due {time}", time=stamp(decision.decide_by, layout.zone(), now, show="exact"))
         if decision.decide_by
         else None,
+        ahead=_ahead(run, decision, now),
         offers=offered.possible.get(decision.step, []),
     )
+
+
+def _whose(decision: DecisionView) -> list[Markup]:
+    said = whose(decision.assignee, decision.groups, current_claimant().id)
+    return [said] if said else []
+
+
+def _ahead(run: Run, decision: DecisionView, now: datetime) -> list[Markup]:
+    asked = decision_at(run, decision.step)
+    return ahead(asked.get("timers") or (), asked.get("timeout"), layout.zone(), now) if asked else []
 
 
 def _is_over(run: Run) -> bool:
@@ -312,11 +325,11 @@ def _error(run: Run, visit: StepRunView, attempt: AttemptView | None) -> Part:
 
 
 def _attempts(run: Run) -> list[tuple[StepRunView, AttemptView, Markup | None]]:
-    """Those of workers, each with the text of its error, in the order they began."""
+    """Each with the text of its error, in the order they began."""
     found = [
         (step_run, attempt, _text_of(run, redacted_documents.of_attempt(run, step_run, attempt.attempt_number)))
         for step_run in run.step_runs or ()
-        for attempt in step_timeline.performed(step_run)
+        for attempt in step_run.attempts
     ]
     return sorted(found, key=lambda row: row[1].started_at)
 

@@ -1,0 +1,324 @@
+"""Options of decisions, with their forms and consequences, on the pages and without JavaScript."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from flask_squidmesh import Approval, Decision, End, Escalate, Manual, Option, Pause, Person, Step, Workflow
+from tests.web.shop import advance, mesh_of, work
+from tests.web.visiting import PREFIX, Visitor, text_of
+
+MIA = Person("mia", "Mia", ("sales",))
+FINN = Person("finn", "Finn", ("finance", "audit"))
+HANS = Person("hans", "Hans")
+
+
+class Payment(StrEnum):
+    SALARY = "salary"
+    TRANSFER = "transfer"
+
+
+class Review(BaseModel):
+    amount: Decimal = Field(gt=0, le=5000, description="In EUR")
+    pay_on: date | None = None
+    payment: Payment = Payment.SALARY
+    codes: list[str] = []
+    urgent: bool = False
+    reason: str = ""
+
+
+class Claim(BaseModel):
+    amount: Decimal = Decimal(2140)
+    supplier: str = "ACME"
+    manager: str = "mia"
+    api_key: str = "sk-live-1"
+
+
+class Secrets(BaseModel):
+    api_key: str
+    word: str = ""
+
+
+def note() -> None:
+    """Do nothing."""
+
+
+class Expenses(Workflow):
+    """Have an expense reviewed."""
+
+    subject = "Expense of {supplier}"
+    start = Manual(Claim)
+    review = Decision(
+        "Pay {amount} EUR to {supplier}?",
+        options=(Option("approve", form=Review), "ask_back", Option("turn_down", comment_required=True)),
+        updates=("amount",),
+        assignee="{manager}",
+        groups=("finance",),
+        within=timedelta(hours=48),
+        remind=timedelta(hours=24),
+        escalate=Escalate(after=timedelta(hours=36), assignee="hans"),
+    )
+    second = Approval("Really?", not_by=("review",))
+    pay = Step(note)
+    fix = Step(note)
+    tell = Step(note)
+    park = Step(note)
+    flow = [
+        review.on("approve").when("amount", greater_than=1000) >> second >> pay,
+        review.on("approve") >> pay,
+        review.on("ask_back") >> fix >> review,
+        review.on("turn_down") >> End("turned_down"),
+        review.on_timeout >> park,
+        second.on_reject >> tell,
+    ]
+
+
+class Rotation(Workflow):
+    """Take a new key."""
+
+    start = Manual(Claim)
+    check = Decision("Which key?", options=(Option("use", form=Secrets), "keep"), input={"word": "api_key"})
+    go = Step(note)
+    flow = [check.on("use") >> go, check.on("keep") >> go]
+
+
+class Holding(Workflow):
+    """Hold until finance says so."""
+
+    start = Manual(Claim)
+    hold = Pause("Ready?", groups=("finance",))
+    go = Step(note)
+    flow = [hold >> go]
+
+
+class Desk:
+    """Visitors of one app, each a person. denied: the rights that nobody has but hans."""
+
+    def __init__(self, make: Any, *workflows: type[Workflow], **hooks: Any) -> None:
+        self.now: Person = MIA
+        self.denied: set[str] = set()
+        self.asked: list[tuple[str, str | None]] = []
+        self.visitor: Visitor = make({"authorize": self._authorize, "actor": lambda: self.now, **hooks})
+        self.app = self.visitor.app
+        with self.app.app_context():
+            mesh_of(self.app).register(*workflows)
+
+    def _authorize(self, action: str, run: Any, permission: Any, option: Any) -> bool:
+        self.asked.append((action, option))
+        return action not in self.denied or self.now is HANS
+
+    def start(self, workflow: type[Workflow], **payload: Any) -> str:
+        with self.app.app_context():
+            run_id = str(mesh_of(self.app).start_run(workflow, payload, actor="dana").id)
+        work(self.app)
+        return run_id
+
+    def as_(self, person: Person) -> Visitor:
+        self.now = person
+        return self.visitor
+
+    def run(self, run_id: str) -> Any:
+        with self.app.app_context():
+            return mesh_of(self.app).inspect_run(run_id, include_history=True)
+
+
+@pytest.fixture
+def desk(make: Any) -> Desk:
+    found = Desk(make, Expenses, Rotation, Holding)
+    found.denied = {"assign"}
+    return found
+
+
+def page_of(run_id: str, option: str) -> str:
+    verb = option if option in ("approve", "reject") else "decide"
+    return f"/runs/{run_id}/{verb}?step=review" + (f"&option={option}" if verb == "decide" else "")
+
+
+AMOUNT = "answer.review.approve.amount"
+
+
+def test_each_option_says_what_it_leads_to(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    page = desk.as_(MIA).read(f"/runs/{run_id}")
+    assert "Pay 2140 EUR to ACME?" in page
+    assert "Approve continues at second or pay" in page
+    assert "Ask back continues at fix" in page
+    assert "Turn down ends the run as turned down" in page
+    assert "It is yours" in page
+    assert "ecomes hans 's in" in page
+    assert "goes on to park when the time is over" in page.replace("Goes", "goes")
+
+
+def test_the_form_is_drawn_from_the_schema_and_begins_with_the_state(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    page = desk.as_(MIA).get(page_of(run_id, "approve")).text
+    assert f'id="{AMOUNT}" name="{AMOUNT}" aria-describedby="{AMOUNT}-help" aria-required="true" value="2140"' in page
+    assert "more than 0, up to 5,000" in page
+    assert 'type="date"' in page
+    assert "&#34;transfer&#34;" in page
+    assert "one in each line" in page
+
+
+def test_an_answer_is_recorded_and_the_run_goes_on(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    more: dict[str, Any] = {
+        AMOUNT: "900.50",
+        "answer.review.approve.codes": "a\n\nb",
+        "answer.review.approve.payment": '"transfer"',
+        "answer.review.approve.pay_on": "2026-12-24",
+        "answer.review.approve.urgent": "true",
+    }
+    answer = desk.as_(MIA).send(page_of(run_id, "approve"), **more)
+    assert answer.status_code == 303, text_of(answer.text)
+    work(desk.app)
+    run = desk.run(run_id)
+    assert run.status == "completed"
+    record = run.context["review"]
+    assert record["option"] == "approve"
+    assert record["actor"] == {"id": "mia", "label": "Mia"}
+    said = {"codes": ["a", "b"], "payment": "transfer", "pay_on": "2026-12-24", "urgent": True, "reason": ""}
+    assert record["answer"] == {"amount": "900.50", **said}
+    assert ("approve", "approve") in desk.asked
+
+
+def test_what_was_typed_stays_and_each_fault_stands_at_its_field(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    typed: dict[str, Any] = {AMOUNT: "6000", "answer.review.approve.reason": "taxi <b>"}
+    answer = desk.as_(MIA).send(page_of(run_id, "approve"), **typed)
+    assert answer.status_code == 422
+    assert f'id="{AMOUNT}-problem" role="alert">Input should be less than or equal to 5000' in answer.text
+    assert 'value="6000"' in answer.text
+    assert "taxi &lt;b&gt;" in answer.text
+    assert desk.run(run_id).status == "paused"
+
+
+def test_a_needed_field_that_was_emptied_is_asked_for(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    blank: dict[str, Any] = {AMOUNT: " "}
+    answer = desk.as_(MIA).send(page_of(run_id, "approve"), **blank)
+    assert answer.status_code == 422
+    assert f'id="{AMOUNT}-problem" role="alert">This is needed.' in answer.text
+
+
+def test_an_option_that_takes_a_comment_asks_for_it(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    address = page_of(run_id, "turn_down")
+    answer = desk.as_(MIA).send(address)
+    assert answer.status_code == 422
+    assert "Say why, in a few words" in text_of(answer.text)
+    answer = desk.as_(MIA).send(address, comment="no receipt")
+    assert answer.status_code == 303
+    assert desk.run(run_id).outcome == "turned_down"
+    assert ("decide", "turn_down") in desk.asked
+    page = desk.as_(MIA).read(f"/runs/{run_id}")
+    assert "Mia answered review with Turn down no receipt" in page
+    assert "The run has ended as turned down ." in page
+
+
+def test_a_stale_page_decides_nothing(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    stale = desk.as_(MIA).form(page_of(run_id, "ask_back"))
+    desk.as_(MIA).send(page_of(run_id, "ask_back"))
+    work(desk.app)
+    answer = desk.as_(FINN).send(page_of(run_id, "ask_back"), stale)
+    assert answer.status_code == 409
+    assert "Mia answered review with Ask back" in text_of(answer.text)
+
+
+def test_who_lacks_the_right_to_an_option_is_not_offered_it(desk: Desk) -> None:
+    desk.denied |= {"decide"}
+    run_id = desk.start(Expenses)
+    page = desk.as_(MIA).get(f"/runs/{run_id}").text
+    assert "option=ask_back" not in page
+    assert f"/runs/{run_id}/approve" in page
+    assert desk.as_(MIA).get(page_of(run_id, "ask_back")).status_code == 403
+
+
+def test_a_change_is_shown_to_whoever_comes_next(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    with desk.app.app_context():
+        mesh_of(desk.app).decide_run(run_id, "approve", {"amount": "1840"}, actor={"id": "mia", "label": "Mia"})
+    work(desk.app)
+    with desk.app.app_context():
+        assert mesh_of(desk.app).inspect_run(run_id).context["amount"] == "1840"
+
+
+def test_others_are_told_whose_it_is_and_cannot_decide(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    other = Person("lee", "Lee", ("sales",))
+    page = desk.as_(other).read(f"/runs/{run_id}")
+    assert "Only mia or finance can do this." in page
+    assert f"/runs/{run_id}/decide" not in desk.as_(other).get(f"/runs/{run_id}").text
+    fields = desk.as_(MIA).form(page_of(run_id, "ask_back"))
+    answer = desk.as_(other).send(page_of(run_id, "ask_back"), fields)
+    assert answer.status_code == 403
+    assert desk.run(run_id).status == "paused"
+
+
+def test_a_member_of_the_group_and_who_may_assign_can_decide(desk: Desk) -> None:
+    first, second = desk.start(Expenses), desk.start(Expenses)
+    assert desk.as_(FINN).send(page_of(first, "ask_back")).status_code == 303
+    assert desk.as_(HANS).send(page_of(second, "ask_back")).status_code == 303
+
+
+def test_whose_it_is_is_compared_under_the_lock_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = desk.start(Holding)
+    other = Person("lee", "Lee")
+    fields = desk.as_(FINN).form(f"/runs/{run_id}/resume")
+    monkeypatch.setattr("flask_squidmesh.dashboard.views.command.not_theirs", lambda *_: None)
+    answer = desk.as_(other).send(f"/runs/{run_id}/resume", fields)
+    assert answer.status_code == 422
+    assert "step hold is of finance" in text_of(answer.text)
+    assert desk.run(run_id).status == "paused"
+
+
+def test_who_decided_before_is_told_that_somebody_else_has_to(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    desk.as_(MIA).send(page_of(run_id, "approve"))
+    work(desk.app)
+    page = desk.as_(MIA).read(f"/runs/{run_id}")
+    assert "You have decided at review , and somebody else has to decide here." in page
+    assert "Not by who decided at review" in page
+    assert desk.as_(MIA).get(f"/runs/{run_id}/approve").status_code == 403
+    assert desk.as_(HANS).send(f"/runs/{run_id}/approve").status_code == 303
+
+
+def test_secret_names_and_sources_stay_hidden_and_blank_keeps_them(desk: Desk) -> None:
+    run_id = desk.start(Rotation)
+    address = f"/runs/{run_id}/decide?step=check&option=use"
+    page = desk.as_(MIA).get(address)
+    assert "sk-live-1" not in page.text
+    assert text_of(page.text).count("It has a value that you may not see; left blank, that stays.") == 2
+    assert desk.as_(MIA).send(address).status_code == 303
+    assert desk.run(run_id).context["check"]["answer"] == {"api_key": "sk-live-1", "word": "sk-live-1"}
+
+
+def test_what_the_host_redacts_is_not_filled_in(make: Any) -> None:
+    desk = Desk(make, Expenses, redact=lambda path, value, run: "***" if path[-1] == "amount" else value)
+    run_id = desk.start(Expenses)
+    page = desk.as_(MIA).get(page_of(run_id, "approve")).text
+    assert 'value="2140"' not in page
+
+
+def test_the_time_over_is_told_on_the_page_and_in_the_audit(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    for hours in (25, 12, 12):
+        advance(desk.app, timedelta(hours=hours))
+        work(desk.app)
+    page = desk.as_(MIA).read(f"/runs/{run_id}")
+    assert "the deadline reminded mia , finance of review" in page
+    assert "the deadline escalated review to hans" in page
+    assert "the deadline ended the wait at review : nobody had decided in time" in page
+
+
+def test_the_inbox_offers_each_option(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    page = desk.as_(MIA).get("/").text
+    for address in (page_of(run_id, "approve"), page_of(run_id, "ask_back")):
+        assert f"{PREFIX}{address}".replace("&", "&amp;") in page
