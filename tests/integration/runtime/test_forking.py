@@ -229,7 +229,14 @@ def fork_and_tell_the_child() -> int:
     return process
 
 
-@pytest.mark.parametrize("fork", [fork_without_a_word, fork_and_tell_the_child])
+_TELLS_THE_CHILD_ALONE = pytest.mark.skipif(
+    sys.version_info >= (3, 13), reason="Python ends a child that is told of its fork where the parent was not"
+)
+
+
+@pytest.mark.parametrize(
+    "fork", [fork_without_a_word, pytest.param(fork_and_tell_the_child, marks=_TELLS_THE_CHILD_ALONE)]
+)
 def test_the_hosts_session_takes_no_connection_of_the_parents_however_the_server_forks(
     shop: Shop, fork: Callable[[], int]
 ) -> None:
@@ -251,7 +258,14 @@ def test_the_hosts_session_takes_no_connection_of_the_parents_however_the_server
     assert shop.status(start(shop)) == "pending"
 
 
-@pytest.mark.parametrize("fork", [fork_without_a_word, fork_and_tell_the_child])
+_TELLS_THE_CHILD_ALONE = pytest.mark.skipif(
+    sys.version_info >= (3, 13), reason="Python ends a child that is told of its fork where the parent was not"
+)
+
+
+@pytest.mark.parametrize(
+    "fork", [fork_without_a_word, pytest.param(fork_and_tell_the_child, marks=_TELLS_THE_CHILD_ALONE)]
+)
 def test_a_request_takes_no_connection_of_the_parents_even_past_the_session(
     shop: Shop, fork: Callable[[], int]
 ) -> None:
