@@ -28,7 +28,7 @@ def rejection() -> str:
     done = ended(run.id, "completed")
     expect("what was recorded", done.context["approval"]["status"], "rejected")
     expect("the accepting step", step(done, "accept").status, "waiting")
-    on_page(run.id, "Completed", "Replay")
+    on_page(run.id, "Rejected", "Replay")
     return "rejected with a comment, the other route taken"
 
 
@@ -57,7 +57,7 @@ def deadlines() -> str:
     on_page(run.id, "Decision", *QUESTION, says="due")
     with hours_later(25):
         on_page(run.id, "Decision", *QUESTION, says="overdue")
-        expect_words("the page Needs you", text_at("/"), "overdue by 1 h")
+        expect_words("the page Needs you", text_at("/"), "1 h overdue")
     mesh.approve_run(run.id, actor=OPERATOR.email)
     ended(run.id, "completed")
     return "on time, due soon, overdue; answered all the same"
@@ -174,7 +174,7 @@ def stale_page() -> str:
     expect("the answer to its second click", olivia.send(buttons["Approve"], {**approve, "comment": "known"})[0], 303)
     status, text = colleague.send(buttons["Reject"], {**reject, "comment": "unknown"})
     expect("the answer to the second", status, 409)
-    expect_words("what the second is told", text, OPERATOR.email)
+    expect_words("what the second is told", text, OPERATOR.name)
     done = ended(run.id, "completed")
     expect("the story", [event.type for event in history(done)], ["paused", "approved"])
     return "the first click approved, its double changed nothing, the other operator was told who had decided"

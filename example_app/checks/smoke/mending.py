@@ -62,7 +62,7 @@ def failed_compensation() -> str:
     undone = {row.step: row.status for row in run.step_runs or () if row.kind == "compensation"}
     expect("what was undone", undone, {"authorise_card": "failed", "reserve_inventory": "completed"})
     expect("why", mesh.explain_run(run_id).reason, "compensation_failed")
-    expect_words("the page Needs you", text_at("/"), order.number)
+    expect_words("the page Needs you", text_at("/?tab=problems"), order.number)
     on_page(run_id, "Failed", "Try again to undo", "Replay", "Acknowledge", says="could not be undone")
     mesh.retry_compensation(run_id, actor=OPERATOR.email, comment="they are back")
     run_once(run_id, "failed", compensation="completed")

@@ -32,11 +32,11 @@ def paused_schedule() -> str:
 
 
 def worker_at_work() -> str:
-    """The worker that performs all this, as the page of workers shows it."""
+    """The worker that performs all this, as the page System shows it."""
     queue = current_app.config["SQUIDMESH_QUEUE"]
     live = rf"Live \S+ {queue} "
-    wait_until(lambda: re.search(live, text_at("/workers")), f"the page of workers shows one that is live on {queue}")
-    return "on the page of workers, with its queue"
+    wait_until(lambda: re.search(live, text_at("/system")), f"the page System shows one that is live on {queue}")
+    return "on the page System, with its queue"
 
 
 def nothing_impossible() -> str:

@@ -79,7 +79,7 @@ def rejected_checkout() -> str:
     mails = db.session.scalars(select(Mail.subject).where(Mail.order_id == order.id)).all()
     expect("what the buyer was told", mails, [f"We could not accept order {order.number}: {order.reason}"])
     expect("the comment stays with the run", [mail for mail in mails if "stolen" in mail], [])
-    on_page(order.run_id or "", "Completed", "Replay")
+    on_page(order.run_id or "", "Rejected", "Replay")
     return "authorisation voided, stock released, the buyer told"
 
 

@@ -27,7 +27,7 @@ def replay() -> str:
     linked = (run.replayed_from_id, mesh.inspect_run(digest.id).replayed_as_id)
     expect("how both are linked", linked, (digest.id, run.id))
     expect("the payload", run.payload, digest.payload)
-    expect_words("the pages", on_page(run.id, "Completed", "Replay").text, "Replays", digest.id)
+    expect_words("the pages", on_page(run.id, "Completed", "Replay").text, "replayed by this run")
     return "replayed with the same payload, linked both ways"
 
 
@@ -131,9 +131,9 @@ def child_runs() -> str:
     for child_id in parent.children:
         child = ended(child_id, "completed")
         expect("where the child comes from", (child.parent_run_id, child.parent_step), (parent.id, "write"))
-        expect_words("the child's page", text_at(f"/runs/{child_id}"), "Started by step write of", parent.id)
+        expect_words("the child's page", text_at(f"/runs/{child_id}"), "started this run at write")
     page = on_page(parent.id, "Completed", "Replay")
-    expect_words("the parent's page", page.text, *parent.children)
+    expect_words("the parent's page", page.text, *(f"Reminder for order {number}" for number in numbers))
     return "two letters, each a run of its own, linked both ways"
 
 
