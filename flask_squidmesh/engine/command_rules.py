@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -59,7 +59,8 @@ class OpenDecision:
 
     ok: the steps, or ends, that may follow a good outcome. final: whether the run completes then. error: the step that
     follows a bad one, None where the run fails. further: how many people have to take the first option after the next
-    one. options: of a decision, each with where it may lead.
+    one. options: of a decision, each with where it may lead. asks_people: whether it could not begin to ask people, in
+    whose place nobody answers.
     """
 
     step: str
@@ -72,6 +73,7 @@ class OpenDecision:
     permission: str | None = None
     further: int = 0
     options: tuple[OpenOption, ...] = ()
+    asks_people: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +267,13 @@ def _opened(
         permission=decision.get("permission"),
         further=max(wanted(decision) - len(given(decision)) - 1, 0),
         options=_open_options(step_run, decision, spec, completed) if decision["kind"] == "decision" else (),
+        asks_people=stands and spec is not None and asks_people(spec, step_run.step),
     )
+
+
+def asks_people(spec: WorkflowSpec, step: str) -> bool:
+    """Whether the step is a question to people, so that only they answer it."""
+    return step in spec.steps and spec.steps[step].kind in ("approval", "decision")
 
 
 def _open_options(
@@ -455,6 +463,18 @@ def _retry_step(facts: ActionFacts) -> _Possible | _No:
     return _No("being_cancelled") if facts.status == "cancelling" else _settle_by_retrying(facts)
 
 
+_settle_by_resolving = _on(STANDSTILLS, _continuing, "not_interrupted")
+
+
+def _resolve_step(facts: ActionFacts) -> _Possible | _No:
+    if facts.status in (*TERMINAL, "cancelling"):
+        return _settle_by_resolving(facts)
+    others = tuple(decision for decision in facts.decisions if not decision.asks_people)
+    settled = _settle_by_resolving(replace(facts, decisions=others))
+    asks = len(others) < len(facts.decisions)
+    return _No("asks_people") if asks and isinstance(settled, _No) else settled
+
+
 _settle_by_failing = _on(STANDSTILLS, _diverting, "not_interrupted")
 
 
@@ -518,7 +538,7 @@ _RULES: tuple[tuple[str, str, _Rule], ...] = (
     ("reject_run", "reject", _on(("approval",), _diverting, "no_open_approval")),
     ("unblock_run", "resume", _on(("pause",), _continuing, "no_open_pause")),
     ("retry_step", "retry", _retry_step),
-    ("resolve_step", "resolve", _on(STANDSTILLS, _continuing, "not_interrupted")),
+    ("resolve_step", "resolve", _resolve_step),
     ("fail_step", "fail", _fail_step),
     ("retry_compensation", "retry_compensation", _retry_compensation),
     ("cancel_run", "cancel", _cancel),

@@ -23,7 +23,7 @@ from ..definition.values import JsonObject, size_of
 from ..engine.adoption import unfit
 from ..engine.approvals import identity, is_last, objection, starters_of, wanted
 from ..engine.assignments import Claimant, may_answer
-from ..engine.command_rules import STANDSTILLS, hanging
+from ..engine.command_rules import STANDSTILLS, asks_people, hanging
 from ..engine.decisions import decision_output
 from ..engine.error_records import failed_by_operator
 from ..engine.facts import (
@@ -342,6 +342,10 @@ class CommandHandler:
         visit, others = _open_decision(acting, STANDSTILLS, step)
         if acting.run.status not in STOPPING:
             _check_declared(acting, visit)
+            if asks_people(acting.known, visit.step):
+                raise acting.refuse(
+                    f"step {visit.step} asks people, and nobody answers in their place; retry or fail it."
+                )
         key = visit.decision.get("output") if visit.decision else None
         if not key and not allow_new_keys:
             _check_keys(acting, visit, kept)

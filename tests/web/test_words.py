@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ INTERRUPTED = OpenDecision(step="capture", visit=1, kind="interrupted", ok=("tel
 INCIDENT = OpenDecision(step="capture", visit=1, kind="incident", error="decline")
 UNSAFE = Blocking(step="capture", irreversible=True, compensatable=False, status="completed", reason="completed")
 KNOWN = frozenset({"capture", "decline", "tell"})
+UNASKED = replace(INCIDENT, asks_people=True)
 SITUATIONS = [
     ActionFacts(status="pending", declared=KNOWN),
     ActionFacts(status="running", executing=("capture",), declared=KNOWN),
@@ -75,6 +77,7 @@ SITUATIONS = [
     ActionFacts(status="paused", decisions=(APPROVAL,), irreversible=frozenset({"capture"}), declared=KNOWN),
     ActionFacts(status="paused", decisions=(INTERRUPTED, INCIDENT), undoes=("reserve",), declared=KNOWN),
     ActionFacts(status="paused", decisions=(CHOICE,), undoes=("reserve",), declared=KNOWN),
+    ActionFacts(status="paused", decisions=(UNASKED,), declared=KNOWN),
     ActionFacts(status="paused", decisions=(GONE,), declared=KNOWN),
     ActionFacts(status="paused", decisions=(APPROVAL,), declared=None),
     ActionFacts(status="cancelling", decisions=(INTERRUPTED,), executing=("tell",), declared=KNOWN),

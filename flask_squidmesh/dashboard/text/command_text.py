@@ -201,6 +201,7 @@ _REFUSALS: Mapping[str, Callable[[Obstacle], Markup]] = {
     "no_open_approval": _always(N_("not now: no approval is open")),
     "no_open_decision": _always(N_("not now: no decision is open")),
     "no_open_pause": _always(N_("not now: the run does not stand at a pause")),
+    "asks_people": _always(N_("not here: it asks people, so try it again or say that it failed")),
     "not_interrupted": _always(N_("not now: no step was interrupted or is blocked")),
     "workflow_unavailable": _always(N_("not here: this process does not know the workflow")),
     "target_unavailable": _target_gone,
