@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from flask import url_for
@@ -10,11 +11,15 @@ from markupsafe import Markup
 
 from ..queries.related_runs import ChildCounts, RelatedRun
 from ..queries.run_snapshot import RunSnapshot
-from .text.badges import Badge, badge_of_run, badge_of_status
+from .layout import short
+from .text.badges import Badge, badge_of_end, badge_of_run
 from .text.language import _
 from .text.run_text import rolled_up
 
-ORDER = ("completed", "failed", "cancelled", "running", "retrying", "paused", "cancelling", "pending")
+ORDER = (
+    *("completed", "rejected", "timed_out", "error_route", "failed", "cancelled"),
+    *("running", "retrying", "paused", "cancelling", "pending"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +56,9 @@ def related_table(look: RunSnapshot) -> RelatedTable:
         *((id, _("replays this run")) for id in again),
         *((id, _started_at(known.get(id))) for id in run.children),
     ]
+    titles = Counter(each.run.title for each in known.values())
     return RelatedTable(
-        rows=[_row(id, tie, known.get(id)) for id, tie in ties],
+        rows=[_row(id, tie, known.get(id), titles) for id, tie in ties],
         rolled_up=rolled_up(counts) if counts else None,
         bars=list(_bars(counts)) if counts else [],
         left_out=counts.total.value - len(look.related.children) if counts else 0,
@@ -63,17 +69,18 @@ def _started_at(child: RelatedRun | None) -> Markup:
     return _("started at {step}", step=child.run.parent_step) if child else _("started by this run")
 
 
-def _row(id: str, tie: Markup, found: RelatedRun | None) -> RelatedRow:
+def _row(id: str, tie: Markup, found: RelatedRun | None, titles: Mapping[str, int]) -> RelatedRow:
+    """titles: how many runs have each; those of the same name are told apart by their ids."""
     if found is None:
         return RelatedRow(title=id, tie=Markup("{} {}").format(tie, _("(pruned)")), mark=None, address=None)
-    return RelatedRow(
-        title=found.run.title, tie=tie, mark=badge_of_run(found.run, found.word), address=url_for(".run", run_id=id)
-    )
+    run, address = found.run, url_for(".run", run_id=id)
+    title = run.title if titles[run.title] == 1 else f"{run.title} {short(id)}"
+    return RelatedRow(title=title, tie=tie, mark=badge_of_run(run, found.word), address=address)
 
 
 def _bars(counts: ChildCounts) -> Iterator[tuple[str, float, float]]:
     total, x = sum(counts.by_status.values()), 0.0
     for status in ORDER:
         if width := 100 * counts.by_status.get(status, 0) / total:
-            yield badge_of_status(status).shape, round(x, 2), round(width, 2)
+            yield badge_of_end(status).shape, round(x, 2), round(width, 2)
             x += width

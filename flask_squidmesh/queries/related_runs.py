@@ -9,6 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from ..engine.diversions import OUTCOMES
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..storage.tables import Dispatch
@@ -31,7 +32,7 @@ class RelatedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildCounts:
-    """How many children a run has, and how many of them have which status."""
+    """How many children a run has, and how many have which status, or which outcome of those that were led off."""
 
     total: Count
     by_status: Mapping[str, int]
@@ -100,8 +101,9 @@ def _related(row: Row, now: datetime) -> RelatedRun:
 
 
 def _tally_of(run_id: str, seen: Condition) -> sa.ScalarSelect[str | None]:
-    """The children counted by status, as "completed 3,failed 1": a column of the query that reads the related runs."""
-    some = sa.select(RunRow.status).where(RunRow.parent_run_id == run_id, seen).limit(MOST_COUNTED + 1).subquery()
+    """The children counted by status or outcome, as "completed 3,failed 1": a column of the query that reads them."""
+    how = sa.case((RunRow.outcome.in_(OUTCOMES), RunRow.outcome), else_=RunRow.status).label("status")
+    some = sa.select(how).where(RunRow.parent_run_id == run_id, seen).limit(MOST_COUNTED + 1).subquery()
     counted = sa.select(some.c.status, sa.func.count().label("number")).group_by(some.c.status).subquery()
     entry = counted.c.status + " " + sa.cast(counted.c.number, sa.String)
     return sa.select(sa.func.aggregate_strings(entry, ",")).scalar_subquery()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import FailStep, Manual, Pause, Scope, Step, StepContext, Workflow
+from flask_squidmesh import Approval, FailStep, Manual, Pause, Scope, Step, StepContext, Workflow
 from flask_squidmesh.queries.related_runs import MOST_CHILDREN
 from tests.web.shop import Order, allow_everything, make_app, mesh_of, start, work
 from tests.web.visiting import Visitor, queries, text_of
@@ -98,6 +98,37 @@ def test_a_child_that_the_person_may_not_view_is_not_named(make: Any) -> None:
     told = text_of(family(visitor, start(visitor.app, Receipts, amount=CHILDREN)))
     assert "Receipt r0" not in told
     assert "Receipt r1" in told
+
+
+class Asking(Workflow):
+    place = Manual(Order)
+    ask = Approval(prompt="Yes?")
+    shelve = Step(shelve)
+    flow = [ask >> shelve, ask.on_reject >> shelve]
+
+
+def ask_two(ctx: StepContext) -> None:
+    for number in range(2):
+        ctx.start_child(Asking, {"order_id": f"a{number}"}, key=f"a{number}")
+
+
+class Asker(Workflow):
+    place = Manual(Order)
+    ask_all = Step(ask_two)
+
+
+def test_a_child_that_was_rejected_is_not_counted_as_completed(visitor: Visitor) -> None:
+    mesh = mesh_of(visitor.app)
+    mesh.register(Asking, Asker)
+    run_id = start(visitor.app, Asker)
+    with visitor.app.app_context():
+        first, second = mesh.inspect_run(run_id).children
+        mesh.reject_run(first, actor="ann", comment="no")
+        mesh.approve_run(second, actor="ann")
+    work(visitor.app)
+    told = text_of(family(visitor, run_id))
+    assert "1 of 2 completed, 1 rejected" in told
+    assert f"Rejected Asking {first[:13]}…{first[-4:]} started at ask_all" in told
 
 
 def test_how_children_fare_is_refreshed(everywhere: Visitor) -> None:

@@ -133,7 +133,9 @@ def child_runs() -> str:
         expect("where the child comes from", (child.parent_run_id, child.parent_step), (parent.id, "write"))
         expect_words("the child's page", text_at(f"/runs/{child_id}"), "started this run at write")
     page = on_page(parent.id, "Completed", "Replay")
-    expect_words("the parent's page", page.text, *(f"Reminder for order {number}" for number in numbers))
+    expect_words(
+        "the parent's page", page.text, "2 of 2 completed", *(f"Reminder for order {number}" for number in numbers)
+    )
     return "two letters, each a run of its own, linked both ways"
 
 

@@ -73,6 +73,11 @@ def badge_of_run(run: RunSummary, word: str) -> Badge:
     return _DIVERTED.get(run.outcome or "", badge_of(word)) if word == "completed" else badge_of(word)
 
 
+def badge_of_end(how: str) -> Badge:
+    """The mark of a status, or of the outcome by which a run was led off its way."""
+    return _DIVERTED.get(how) or badge_of(how)
+
+
 def badge_of_status(status: str) -> Badge:
     """The mark of a step's or an attempt's status, where nothing more is known of it."""
     return _OF_STATUS.get(status) or badge_of(status)

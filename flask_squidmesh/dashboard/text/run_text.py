@@ -9,6 +9,7 @@ from markupsafe import Markup
 from ...queries.related_runs import ChildCounts
 from ...queries.results import DecisionView
 from ...storage.summaries import is_readable
+from .badges import badge_of_end
 from .language import N_, _, code, plural
 
 LONGEST_FACT = 160
@@ -56,6 +57,9 @@ def rolled_up(counts: ChildCounts) -> Markup:
         parts.append(plural(failed, "{count} failed", "{count} failed"))
     if cancelled:
         parts.append(plural(cancelled, "{count} cancelled", "{count} cancelled"))
+    for outcome in ("rejected", "timed_out", "error_route"):
+        if number := counts.by_status.get(outcome, 0):
+            parts.append(Markup("{} {}").format(number, badge_of_end(outcome).label.lower()))
     waiting = counts.by_status.get("paused", 0)
     if waiting:
         parts.append(plural(waiting, "{count} waits for somebody", "{count} wait for somebody"))
