@@ -8,25 +8,45 @@ from flask import has_request_context, url_for
 from flask_login import current_user
 from sqlalchemy import select
 
-from flask_squidmesh import Deny, RunSummary
+from flask_squidmesh import Deny, Person, RunSummary, Scope
 
-from .models import Order, User, db
+from .models import Expense, Order, User, db
 
+EXPENSES = "reimbursement"
 READING = frozenset({"list", "view", "payload", "export", "audit"})
 DECIDING = frozenset({"approve", "reject"})
 NEEDED_FOR = {"payments.review": "finance"}
+SEEING_ALL = frozenset({"operator", "finance"})
+
+ANSWERING = DECIDING | {"decide", "take"}
+FOLLOWING = frozenset({"view", "payload", "note"})
+ABOUT_EXPENSES = {
+    "employee": FOLLOWING | {"decide", "take"},
+    "manager": FOLLOWING | ANSWERING,
+    "head": FOLLOWING | ANSWERING | {"assign"},
+    "finance": READING | FOLLOWING | ANSWERING,
+}
+"""Who may do what about expenses. Whose a decision is the workflow says, by its assignee and groups."""
 
 
-def may(action: str, permission: str | None, actor: str | None) -> bool | Deny:
+def may(
+    action: str, run: RunSummary | None, permission: str | None, workflow: str | None, actor: Any = None
+) -> bool | Deny:
     """Whether the user may do this, and if not, why.
 
-    Staff may read. Whoever has the role that a decision names may take it. Everything else is for operators. actor: the
-    address of who acts, by which a worker asks that goes on with an action on many runs.
+    Staff may read; of expenses everybody reads what is theirs. Whoever has the role that a decision names may take it.
+    Everything else is for operators. actor: who acts, by whom a worker asks that goes on with an action on many runs.
     """
-    user = current_user if has_request_context() else db.session.scalar(select(User).where(User.email == actor))
+    user = current_user if has_request_context() else db.session.scalar(select(User).where(User.email == _id_of(actor)))
     if user is None or not user.is_authenticated:
         return False
     if not user.staff:
+        return Deny("It is for people who work here.")
+    if workflow == EXPENSES:
+        return _may_about_expenses(user, action, run)
+    if action in ("list", "tasks"):
+        return True
+    if user.role not in SEEING_ALL:
         return Deny("It needs the role operator or finance.")
     if action in READING:
         return True
@@ -34,9 +54,28 @@ def may(action: str, permission: str | None, actor: str | None) -> bool | Deny:
     return user.role == role or Deny(f"It needs the role {role}.")
 
 
-def who() -> str:
-    """The name under which actions are recorded."""
-    return str(current_user.email)
+def _may_about_expenses(user: User, action: str, run: RunSummary | None) -> bool | Deny:
+    if user.role == "operator":
+        return action not in ANSWERING or Deny("Managers and finance decide about expenses.")
+    if action not in ABOUT_EXPENSES[user.role]:
+        return Deny(f"It is not for the role {user.role}.")
+    theirs = run is None or user.role != "employee" or _id_of(run.actor) == user.email
+    return theirs or Deny("It is a colleague's expense.")
+
+
+def _id_of(actor: Any) -> Any:
+    return actor["id"] if isinstance(actor, dict) else actor
+
+
+def who() -> Person:
+    """Who acts, as it is recorded; the groups say which decisions are theirs."""
+    person: Person = current_user.acting
+    return person
+
+
+def whose() -> Scope:
+    """Which runs there are for the user: for managers and whoever submits expenses, these alone."""
+    return Scope.all() if getattr(current_user, "role", None) in SEEING_ALL else Scope(workflows=[EXPENSES])
 
 
 def mask_mail(path: tuple[str | int, ...], value: Any, run: RunSummary) -> Any:
@@ -46,7 +85,11 @@ def mask_mail(path: tuple[str | int, ...], value: Any, run: RunSummary) -> Any:
     return value
 
 
-def order_links(run: RunSummary) -> list[tuple[str, str]]:
-    """A link from a run's page to the order that it works on."""
+def links(run: RunSummary) -> list[tuple[str, str]]:
+    """A link from a run's page to the order or the expense that it works on."""
     order = db.session.scalar(select(Order).where(Order.run_id == run.id))
-    return [("Order in the shop", url_for("shop.show_order", number=order.number))] if order else []
+    expense = db.session.scalar(select(Expense).where(Expense.run_id == run.id)) if run.workflow == EXPENSES else None
+    return [
+        *([("Order in the shop", url_for("shop.show_order", number=order.number))] if order else []),
+        *([("Expense in the shop", url_for("shop.show_expense", number=expense.number))] if expense else []),
+    ]

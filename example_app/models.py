@@ -10,7 +10,10 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ForeignKey, MetaData, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from flask_squidmesh import Person
+
 from .clock import clock
+from .people import GROUPS
 
 
 class Base(DeclarativeBase):
@@ -46,7 +49,7 @@ def euros(cents: int) -> Decimal:
 
 
 class User(UserMixin, Model):  # type: ignore[misc]
-    """Somebody who can log in. role: buyer, operator or finance."""
+    """Somebody who can log in. role: one of those in people.py. manager_email: who signs the expenses of the person."""
 
     __tablename__ = "users"
 
@@ -55,11 +58,22 @@ class User(UserMixin, Model):  # type: ignore[misc]
     role: Mapped[str] = mapped_column(String(20))
     password_hash: Mapped[str] = mapped_column(String(200))
     pays_by_invoice: Mapped[bool] = mapped_column(default=False)
+    manager_email: Mapped[str | None] = mapped_column(String(120))
 
     @property
     def staff(self) -> bool:
         """Whether the user works for the shop."""
         return self.role != "buyer"
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """What the user belongs to."""
+        return GROUPS.get(self.role, ())
+
+    @property
+    def acting(self) -> Person:
+        """The user as whoever acts, for all calls with `actor=`."""
+        return Person(self.email, self.name, self.groups)
 
 
 class Product(Model):
@@ -123,6 +137,54 @@ class Order(Model):
         if order is None:
             raise LookupError(f"There is no order {number!r}. Orders are called o-1, o-2 and so on.")
         return order
+
+
+class Expense(Model):
+    """Money that somebody spent for the shop. state: submitted, asked_back, paid, rejected, withdrawn or unanswered.
+
+    form_key: as that of an order. granted_cents: what was paid. reason: what whoever decided had to say.
+    """
+
+    __tablename__ = "expenses"
+
+    form_key: Mapped[str] = mapped_column(String(40), unique=True)
+    employee_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    purpose: Mapped[str] = mapped_column(String(200))
+    amount_cents: Mapped[int]
+    granted_cents: Mapped[int | None]
+    state: Mapped[str] = mapped_column(String(20), default="submitted")
+    reason: Mapped[str | None] = mapped_column(String(300))
+    run_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    submitted_at: Mapped[datetime] = mapped_column(default=now)
+
+    employee: Mapped[User] = relationship()
+
+    @property
+    def amount(self) -> Decimal:
+        """What was spent, in euros."""
+        return euros(self.amount_cents)
+
+    @property
+    def granted(self) -> Decimal | None:
+        """What was paid, in euros."""
+        return None if self.granted_cents is None else euros(self.granted_cents)
+
+    @property
+    def number(self) -> str:
+        """What people call the expense, as in `e-17`."""
+        return f"e-{self.id}"
+
+    @classmethod
+    def numbered(cls, number: str) -> Expense:
+        """The expense that people call so.
+
+        :raises LookupError: There is none.
+        """
+        digits = number.removeprefix("e-")
+        expense = db.session.get(cls, int(digits)) if digits.isdecimal() else None
+        if expense is None:
+            raise LookupError(f"There is no expense {number!r}. Expenses are called e-1, e-2 and so on.")
+        return expense
 
 
 class LedgerEntry(Model):

@@ -1,12 +1,16 @@
-"""Writing an order and starting its run: both in one transaction, or neither."""
+"""Writing an order, or an expense, and starting its run: both in one transaction, or neither."""
 
 from __future__ import annotations
+
+from decimal import Decimal
+
+from sqlalchemy import select
 
 from flask_squidmesh import Workflow
 
 from .extensions import mesh
-from .models import Order, Product, User, db
-from .workflows import Checkout
+from .models import Expense, Order, Product, User, db
+from .workflows import Checkout, Reimbursement
 
 
 def write_order(buyer: User, product: Product, *, form_key: str, quantity: int = 1) -> Order:
@@ -35,3 +39,37 @@ def place_order(
     order.run_id = run.id
     db.session.commit()
     return order
+
+
+def submit_expense(employee: User, purpose: str, amount: Decimal, *, form_key: str) -> Expense:
+    """Write the expense, start its run and commit.
+
+    :param form_key: As in `write_order`.
+    :raises PayloadError: The purpose or the amount is none; nothing was written.
+    :raises LookupError: The employee has nobody who signs.
+    """
+    manager = _manager_of(employee)
+    if manager is None:
+        raise LookupError(f"{employee.name} has nobody who signs expenses.")
+    cents = int(amount.scaleb(2))
+    expense = Expense(form_key=form_key, employee_id=employee.id, purpose=purpose, amount_cents=cents)
+    db.session.add(expense)
+    db.session.flush()
+    claim = {
+        "expense_id": expense.number,
+        "employee": employee.email,
+        "manager": manager.email,
+        "head": (_manager_of(manager) or manager).email,
+        "purpose": purpose,
+        "amount": amount,
+    }
+    run = mesh.start_run(
+        Reimbursement, claim, idempotency_key=expense.number, actor=employee.acting, session=db.session
+    )
+    expense.run_id = run.id
+    db.session.commit()
+    return expense
+
+
+def _manager_of(user: User) -> User | None:
+    return db.session.scalar(select(User).where(User.email == user.manager_email))

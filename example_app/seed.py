@@ -41,7 +41,9 @@ def seed_people() -> None:
     for person in PEOPLE:
         if person.email not in known:
             password_hash = generate_password_hash(PASSWORD)
-            db.session.add(User(email=person.email, name=person.name, role=person.role, password_hash=password_hash))
+            user = User(email=person.email, name=person.name, role=person.role, password_hash=password_hash)
+            user.manager_email = person.manager
+            db.session.add(user)
     db.session.commit()
 
 

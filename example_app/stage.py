@@ -116,6 +116,16 @@ def working(threads: int = 2) -> Iterator[None]:
         thread.join()
 
 
+@contextmanager
+def apart(queue: str) -> Iterator[None]:
+    """Use the shop with a queue meanwhile that nobody takes work from, on the same database.
+
+    :param queue: The queue's name.
+    """
+    with _app_on(queue, current_app.config["GATEWAY_URL"], None).app_context():
+        yield
+
+
 def later(seconds: float) -> None:
     """Move the clock on and perform what is due then, in this thread."""
     clock.advance(seconds)

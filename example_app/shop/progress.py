@@ -1,4 +1,4 @@
-"""What a buyer reads about an order while its run goes its way."""
+"""What people read about an order or an expense while its run goes its way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from flask_squidmesh import RunSummary
 
-from ..models import Order
+from ..extensions import mesh
+from ..models import Expense, Order
 
 ENDED = {
     "paid": "Paid. The receipt has been sent.",
@@ -29,10 +30,20 @@ WORKING_ON = {
     "decline": "We are giving up the payment and putting the goods back.",
 }
 
+EXPENSE_ENDED = {
+    "paid": "It is paid.",
+    "rejected": "It was not accepted.",
+    "withdrawn": "You took it back.",
+    "unanswered": "Nobody has decided about it in time.",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """An order for its buyer. mark: done, needs, busy, failed or over. word: its state. now: what happens now."""
+    """An order for its buyer, or an expense for who submitted it.
+
+    mark: done, needs, busy, failed or over. word: its state. now: what happens now.
+    """
 
     mark: str
     word: str
@@ -65,3 +76,19 @@ def _now(run: RunSummary) -> str:
     if run.status == "cancelling":
         return "This order is being cancelled."
     return WORKING_ON.get(run.current_step or "", "We are working on it.")
+
+
+def expense_progress(expense: Expense) -> Progress:
+    """What to say of an expense, from what the run did to it and from whom the run waits for."""
+    word = expense.state.replace("_", " ")
+    if expense.state in EXPENSE_ENDED:
+        mark = "done" if expense.state == "paid" else "failed"
+        return Progress(mark=mark, word=word, now=f"{EXPENSE_ENDED[expense.state]} {expense.reason or ''}".strip())
+    why = mesh.explain_run(expense.run_id) if expense.run_id else None
+    if why is None or why.reason not in ("paused_for_decision", "paused_for_approval"):
+        return Progress(mark="busy", word=word, now="We are working on it.")
+    waits = why.details
+    whom = waits.get("assignee") or " or ".join(waits.get("groups") or ()) or "a colleague"
+    due = waits.get("decide_by")
+    by = f" until {due:%d %b %Y, %H:%M} UTC" if due else ""
+    return Progress(mark="needs", word=word, now=f"It waits for {whom}{by}.")

@@ -11,6 +11,7 @@ from .local_ledger_checkout import LocalLedgerCheckout
 from .manual_approval import ManualApproval
 from .payment_recovery import PaymentRecovery
 from .price_change import PriceChange
+from .reimbursement import Reimbursement
 from .reminders import Reminders
 from .restocking import Restocking
 from .retry_verification import RetryVerification
@@ -32,6 +33,7 @@ WORKFLOWS = (
     PriceChange,
     Restocking,
     Reminders,
+    Reimbursement,
 )
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "ManualApproval",
     "PaymentRecovery",
     "PriceChange",
+    "Reimbursement",
     "Reminders",
     "Restocking",
     "RetryVerification",

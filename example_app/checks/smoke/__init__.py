@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...seed import seed_people, seed_products
 from ...stage import own_stage
 from .. import Say, walked
-from . import deciding, deploying, examples, looking_back, mending, operating, orders, repeating, stopping
+from . import deciding, deploying, examples, expenses, looking_back, mending, operating, orders, repeating, stopping
 
 WALKS = (
     examples.payment_recovery,
@@ -31,6 +31,12 @@ WALKS = (
     deciding.side_by_side_rejected,
     deciding.said_twice,
     deciding.stale_page,
+    expenses.asked_back,
+    expenses.signed_twice,
+    expenses.bad_answers,
+    expenses.withdrawn,
+    expenses.handed_on,
+    expenses.unanswered,
     mending.attempted_again,
     mending.counted_as_failed,
     mending.acknowledged,

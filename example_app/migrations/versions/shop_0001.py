@@ -50,6 +50,7 @@ def upgrade() -> None:
         sa.Column("role", sa.String(length=20), nullable=False),
         sa.Column("password_hash", sa.String(length=200), nullable=False),
         sa.Column("pays_by_invoice", sa.Boolean(), nullable=False),
+        sa.Column("manager_email", sa.String(length=120), nullable=True),
         sa.Column("id", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("email", name=op.f("uq_users_email")),
@@ -77,6 +78,26 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_orders_run_id"), ["run_id"], unique=False)
 
     op.create_table(
+        "expenses",
+        sa.Column("form_key", sa.String(length=40), nullable=False),
+        sa.Column("employee_id", sa.Integer(), nullable=False),
+        sa.Column("purpose", sa.String(length=200), nullable=False),
+        sa.Column("amount_cents", sa.Integer(), nullable=False),
+        sa.Column("granted_cents", sa.Integer(), nullable=True),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("reason", sa.String(length=300), nullable=True),
+        sa.Column("run_id", sa.String(length=40), nullable=True),
+        sa.Column("submitted_at", sa.DateTime(), nullable=False),
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["employee_id"], ["users.id"], name=op.f("fk_expenses_employee_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_expenses")),
+        sa.UniqueConstraint("form_key", name=op.f("uq_expenses_form_key")),
+    )
+    with op.batch_alter_table("expenses", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_expenses_employee_id"), ["employee_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_expenses_run_id"), ["run_id"], unique=False)
+
+    op.create_table(
         "mails",
         sa.Column("key", sa.String(length=200), nullable=False),
         sa.Column("recipient", sa.String(length=120), nullable=False),
@@ -97,6 +118,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_mails_order_id"))
 
     op.drop_table("mails")
+    with op.batch_alter_table("expenses", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_expenses_run_id"))
+        batch_op.drop_index(batch_op.f("ix_expenses_employee_id"))
+
+    op.drop_table("expenses")
     with op.batch_alter_table("orders", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_orders_run_id"))
         batch_op.drop_index(batch_op.f("ix_orders_buyer_id"))
