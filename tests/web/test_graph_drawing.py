@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import Approval, Manual, Step, Workflow
+from flask_squidmesh import Approval, Decision, End, Manual, Step, Workflow
 from tests.web.shop import Billing, Checkout, Order, Packing, Payout, Shipping, advance, mesh_of, start, work
 from tests.web.test_run_page import long_workflow
 from tests.web.visiting import Visitor, text_of
@@ -145,6 +145,48 @@ def test_the_same_can_be_read_in_words(routed: tuple[Visitor, str]) -> None:
     assert "leads to large (amount over 100), leads to small (otherwise)" in told
     assert "small: Not reached; ends" in told
     assert "cannot be undone; ends: completed" in told
+
+
+class Paid(Workflow):
+    """Somebody chooses one of three."""
+
+    place = Manual(Order)
+    review = Decision("Pay?", options=("approve", "ask_back", "reject"), within=timedelta(days=2), max_visits=5)
+    pay = Step(tell)
+    fix = Step(tell, max_visits=5)
+    park = Step(tell)
+    flow = [
+        review.on("approve").when("amount", greater_than=100) >> pay >> End("paid"),
+        review.on("approve") >> pay,
+        review.on("ask_back") >> fix >> review,
+        review.on("reject") >> End("rejected", compensate=True),
+        review.on_timeout >> park,
+    ]
+
+
+def test_options_and_ends_are_drawn_and_the_end_that_was_reached_is_marked(visitor: Visitor) -> None:
+    mesh = mesh_of(visitor.app)
+    mesh.register(Paid)
+    run_id = start(visitor.app, Paid)
+    svg = drawn(visitor, run_id)
+    told = text_of(svg)
+    for label in (
+        "approve, amount over 100",
+        "ask back",
+        "reject",
+        "timed out",
+        "ends: rejected, undone",
+        "ends: paid",
+    ):
+        assert label in told
+    assert '<g class="end">' not in svg
+    with visitor.app.app_context():
+        mesh.decide_run(run_id, "approve", actor="ann")
+    work(visitor.app)
+    reached = re.findall(r'<g class="end">.*?</g>', drawn(visitor, run_id), re.DOTALL)
+    assert [text_of(end) for end in reached] == ["ends: paid"]
+    assert "leads to pay (approve, amount over 100)" in visitor.read(f"/runs/{run_id}?view=graph")
+    assert "ends: rejected, undone (reject)" in visitor.read(f"/runs/{run_id}?view=graph")
 
 
 @pytest.mark.rule("inspecting-graph")

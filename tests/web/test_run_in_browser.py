@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from flask_squidmesh import Approval, Manual, Step, Workflow
 from tests.browser import accessibility_problems
-from tests.web.shop import Checkout, Order, mesh_of, start
+from tests.web.shop import Checkout, Order, make_app, mesh_of, start, work
 from tests.web.test_run_page import once
 
 if TYPE_CHECKING:
@@ -129,3 +129,19 @@ def test_the_graph_is_walked_by_keyboard(app: Flask, live_server: Serve, page: P
     page.keyboard.press("Enter")
     page.wait_for_url("**step=capture**")
     expect(page.locator("#inspector-heading")).to_be_visible()
+
+
+def test_a_refresh_leaves_the_tab_open(migrated_sqlite_url: str, live_server: Serve, page: Page) -> None:
+    app = make_app(migrated_sqlite_url, SQUIDMESH_DASHBOARD_POLL_RUN=0.2)
+    run_id = start(app, Checkout, "7")
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.goto(f"{live_server(app)}/squidmesh/runs/{run_id}?view=graph")
+    for tab in ("history", "steps", "graph"):
+        page.locator(f"#run-tabs a[href$='#{tab}']").click()
+        expect(page.locator(f"#{tab}")).to_be_visible()
+    with app.app_context():
+        mesh_of(app).approve_run(run_id, actor="ann")
+    work(app)
+    page.get_by_role("heading", name="It is completed").wait_for()
+    expect(page.get_by_role("link", name="receipt: Done")).to_be_visible()
+    expect(page.locator(".tab:visible")).to_have_count(1)
