@@ -119,3 +119,24 @@ def test_an_error_that_led_on_is_told_under_its_step(visitor: Visitor) -> None:
     run_id = start(visitor.app, Billing, "7")
     inspector = visitor.get(f"/runs/{run_id}?step=take").text.partition('id="inspector"')[2]
     assert "card declined" in text_of(inspector.partition("</section>")[0])
+
+
+def test_a_step_that_somebody_decided_says_who_and_why(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    visitor.send(f"/runs/{run_id}/approve", comment="known customer")
+    page = visitor.get(f"/runs/{run_id}?step=review").text
+    inspector = text_of(page.partition('id="inspector"')[2].partition("</section>")[0])
+    assert re.search(r"Opened .* Decided .*, dana Comment known customer", inspector)
+    assert "Attempt 1" not in inspector
+    attempts = text_of(page.partition('id="attempts"')[2].partition("</section>")[0])
+    assert "reserve" in attempts
+    assert "review" not in attempts
+
+
+def test_a_completed_run_has_no_card(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    visitor.send(f"/runs/{run_id}/approve")
+    work(visitor.app)
+    told = visitor.read(f"/runs/{run_id}")
+    assert "What you can do" not in told
+    assert "More actions 1 possible" in told

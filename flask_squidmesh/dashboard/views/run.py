@@ -169,7 +169,7 @@ def _content(look: RunSnapshot) -> RunView:
     offered = offers(run, look.explanation, needs_you.after_acting(run))
     asked = {each.step for each in look.decisions}
     beside = [each for step, found in offered.possible.items() if step not in asked for each in found]
-    leading_on = [each for each in beside if each.button and each.name != "cancel"] if not asked else []
+    leading_on = [each for each in beside if each.button and each.name != "cancel"] if run.needs and not asked else []
     due_at = run.needs.due_at if run.needs else None
     return RunView(
         run=run,
@@ -325,11 +325,11 @@ def _error(run: Run, visit: StepRunView, attempt: AttemptView | None) -> Part:
 
 
 def _attempts(run: Run) -> list[tuple[StepRunView, AttemptView, Markup | None]]:
-    """Each with the text of its error, in the order they began."""
+    """Those of workers, each with the text of its error, in the order they began."""
     found = [
         (step_run, attempt, _text_of(run, redacted_documents.of_attempt(run, step_run, attempt.attempt_number)))
         for step_run in run.step_runs or ()
-        for attempt in step_run.attempts
+        for attempt in step_timeline.performed(step_run)
     ]
     return sorted(found, key=lambda row: row[1].started_at)
 
