@@ -12,10 +12,14 @@
     if (detail.target !== dialog && !isForm(detail)) return;
     // What is no page of ours, such as the log-in of a proxy, is shown as what it is.
     if (!find("#action")) return (location.href = detail.requestConfig.path);
+    if (detail.target === dialog) dialog.setAttribute("aria-label", find("h1", dialog).textContent);
     if (detail.target === dialog && !dialog.open) dialog.showModal();
     const first = find("#action [aria-invalid=true], #action [autofocus]");
     if (first) first.focus();
   });
+  // A link says so for as long as its page is on the way; it is drawn as a ring that turns.
+  on("htmx:beforeRequest", ({ detail }) => detail.target === dialogOf() && detail.elt.setAttribute("aria-busy", "true"));
+  on("htmx:afterRequest", ({ detail }) => detail.elt.removeAttribute("aria-busy"));
   on("htmx:responseError", ({ detail }) => {
     if (detail.target === dialogOf()) location.href = detail.requestConfig.path;
   });

@@ -44,6 +44,7 @@ ADDRESSES: tuple[Address, ...] = (
     Form("/bulk", "bulk", bulk.enter, bulk.begin, bulk.ask),
     Page("/bulk/<job_id>", "bulk_job", bulk.show),
     Form("/bulk/<job_id>/<verb>", "bulk_go_on", bulk.enter_job, bulk.go_on),
+    Page("/jobs", "bulk_jobs", bulk.show_all),
     Page("/failures", "failures", failing.show),
     Page("/schedules", "schedules", schedules.show),
     Form("/schedules/<workflow>/<trigger>/<verb>", "schedule", schedules.enter, schedules.act, schedules.ask),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache, partial
@@ -64,7 +64,7 @@ class Section:
 
 SECTIONS = (
     Section("inbox", N_("Needs you"), "n"),
-    Section("runs", N_("Runs"), "r", ("failures", "run", "act", "payload", "reveal", "bulk", "bulk_job")),
+    Section("runs", N_("Runs"), "r", ("failures", "run", "act", "payload", "reveal", "bulk", "bulk_job", "bulk_jobs")),
     Section("workflows", N_("Workflows"), "w", ("workflow", "start", "schedules", "schedule")),
     Section("system", N_("System"), "s"),
     Section("audit", N_("Audit"), "a", right="audit"),
@@ -316,22 +316,20 @@ def _navigation() -> list[NavigationItem]:
 
 def run_tabs() -> list[Tab]:
     """The pages about many runs."""
-    return [
-        Tab(_("All"), url_for(".runs"), _is_here(".runs")),
-        Tab(_("Failures"), url_for(".failures"), _is_here(".failures")),
-    ]
+    pages = [("runs", _("All")), ("failures", _("Failures"))]
+    if authorization.may("bulk"):
+        pages.append(("bulk_jobs", _("Actions on many")))
+    return _tabs(pages)
 
 
 def workflow_tabs() -> list[Tab]:
     """The pages about all workflows."""
-    return [
-        Tab(_("List"), url_for(".workflows"), _is_here(".workflows")),
-        Tab(_("Schedules"), url_for(".schedules"), _is_here(".schedules")),
-    ]
+    return _tabs([("workflows", _("List")), ("schedules", _("Schedules"))])
 
 
-def _is_here(endpoint: str) -> bool:
-    return (request.endpoint or "").endswith(endpoint)
+def _tabs(pages: Iterable[tuple[str, Markup]]) -> list[Tab]:
+    here = (request.endpoint or "").rpartition(".")[2]
+    return [Tab(label, url_for(f".{endpoint}"), endpoint == here) for endpoint, label in pages]
 
 
 def _theme() -> str | None:

@@ -253,6 +253,12 @@ def bulk_job(job_id: str) -> bulk_jobs.BulkJobState | None:
         return bulk_jobs.look(connection, current_scope(), job_id)
 
 
+def bulk_jobs_before(job_id: str | None, size: int) -> list[bulk_jobs.BulkJobSummary]:
+    """One page of the actions on many runs, the latest first. job_id: the last one of the page before."""
+    with _connected() as connection:
+        return bulk_jobs.recent(connection, current_scope(), limit=size, before=job_id)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowFigures:
     """How a workflow fares. counts: how many runs each word has. last: those that ended last. day: how many have ended

@@ -309,6 +309,44 @@ def look(connection: sa.Connection, scope: Scope, job_id: str) -> BulkJobState |
     return None if job is None or _tells_of_others(connection, scope, job) else job
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkJobSummary:
+    """A job in a list, without its runs."""
+
+    id: str
+    action: str
+    status: str
+    actor: JsonValue
+    comment: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+def recent(connection: sa.Connection, scope: Scope, *, limit: int, before: str | None = None) -> list[BulkJobSummary]:
+    """The jobs that began last, the latest first, as far as all of their runs are within the scope; one query.
+
+    before: the id of a job, which stands for when it began; what is no id stands for now. A job over several tenants or
+    workflows is left out for whoever may not know of all.
+    """
+    names = ("id", "action", "status", "actor", "comment", "created_at", "finished_at")
+    within: list[sa.ColumnElement[bool]] = [
+        *([] if scope.tenants is None else [bulk_jobs.c.tenant.in_(scope.tenants)]),
+        *([] if scope.workflows is None else [bulk_jobs.c.workflow.in_(scope.workflows)]),
+    ]
+    behind = read_id(before) if before else None
+    if behind is not None:
+        place = sa.select(bulk_jobs.c.created_at).where(bulk_jobs.c.id == behind).scalar_subquery()
+        earlier = sa.and_(bulk_jobs.c.created_at == place, bulk_jobs.c.id < behind)
+        within.append(sa.or_(bulk_jobs.c.created_at < place, earlier))
+    query = (
+        sa.select(*(bulk_jobs.c[name] for name in names))
+        .where(*within)
+        .order_by(bulk_jobs.c.created_at.desc(), bulk_jobs.c.id.desc())
+        .limit(limit)
+    )
+    return [BulkJobSummary(**row) for row in connection.execute(query).mappings()]
+
+
 def _tells_of_others(connection: sa.Connection, scope: Scope, job: BulkJobState) -> bool:
     if scope.is_all:
         return False

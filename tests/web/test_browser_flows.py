@@ -120,6 +120,49 @@ def test_escape_leaves_a_dialog_and_nothing_is_done(app: Flask, live_server: Ser
     expect(button).to_be_focused()
 
 
+def test_a_closed_dialog_leaves_the_title_as_it_was(app: Flask, live_server: Serve, page: Page) -> None:
+    start(app, Checkout, "7")
+    page.goto(live_server(app) + "/squidmesh/")
+    title = page.title()
+    page.get_by_role("link", name="Reject…").click()
+    page.get_by_role("dialog", name="Reject: Order 7").get_by_label("Comment").wait_for()
+    assert page.title() == title
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached")
+    assert page.title() == title
+
+
+def test_a_button_shows_that_its_dialog_is_on_the_way(app: Flask, live_server: Serve, page: Page) -> None:
+    start(app, Checkout, "7")
+    page.goto(live_server(app) + "/squidmesh/")
+    held: list[Any] = []
+    page.route("**/reject**", lambda route: held.append(route))
+    button = page.get_by_role("link", name="Reject…")
+    button.click()
+    expect(button).to_have_attribute("aria-busy", "true")
+    ring = "link => getComputedStyle(link, '::after').borderTopWidth"
+    assert button.evaluate(ring) == "2px"
+    assert page.get_by_role("dialog").count() == 0
+    held[0].continue_()
+    page.get_by_role("dialog").get_by_label("Comment").wait_for()
+    page.keyboard.press("Escape")
+    expect(button).not_to_have_attribute("aria-busy", "true")
+
+
+@pytest.mark.parametrize("with_scripts", [True, False])
+def test_after_acting_the_focus_is_at_what_came_of_it(
+    app: Flask, live_server: Serve, page: Page, bare: Page, with_scripts: bool
+) -> None:
+    start(app, Checkout, "7")
+    window = page if with_scripts else bare
+    window.goto(live_server(app) + "/squidmesh/")
+    window.get_by_role("link", name="Approve…").click()
+    window.get_by_role("button", name="Approve").click()
+    result = window.get_by_text("Approved.")
+    result.wait_for()
+    expect(result).to_be_focused()
+
+
 def test_a_dialog_takes_the_focus_only_as_it_opens(app: Flask, live_server: Serve, page: Page) -> None:
     start(app, Checkout, "7")
     page.clock.install(time=0)
@@ -194,7 +237,7 @@ def test_paging_and_acting_on_many_without_scripts(migrated_sqlite_url: str, liv
     bare.get_by_role("link", name="Older").click()
     bare.get_by_role("link", name="Newest").click()
     bare.get_by_label("Choose Parcel 2").check()
-    bare.get_by_role("button", name="Act on the ticked runs…").click()
+    bare.get_by_role("button", name="With the ticked runs…").click()
     bare.get_by_role("link", name="Resume…").click()
     bare.get_by_role("button", name="Resume").click()
     bare.wait_for_url("**/bulk/*")

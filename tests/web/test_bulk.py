@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -490,3 +492,56 @@ def test_a_form_that_counts_no_more_leads_to_the_page_of_the_job(visitor: Visito
     answer = visitor.send(f"/bulk/{job.id}/stop", {"comment": "no token"})
     assert answer.status_code == 400
     assert f'href="/squidmesh/bulk/{job.id}">Open the page again' in answer.text
+
+
+def test_past_actions_are_listed_for_those_who_may_see_them(make: Any) -> None:
+    who = {"actor": "dana", "any": False}
+    visitor = make(
+        {
+            "authorize": lambda action, run, permission: action != "bulk_any" or who["any"],
+            "actor": lambda: who["actor"],
+        }
+    )
+    run_id = start(visitor.app, Labels, "7")
+    preview = visitor.get(f"/bulk?run={run_id}&action=acknowledge")
+    fields = forms_of(preview.text)["/squidmesh/bulk?action=acknowledge"]
+    job = visitor.client.post("/squidmesh/bulk?action=acknowledge", data={**fields, "comment": "seen to"})
+    page = visitor.get("/jobs").text
+    assert "Finished Acknowledge: many runs dana seen to" in text_of(page)
+    assert f'href="{job.location}"' in page
+    who["actor"] = "lee"
+    assert "Nothing has been done with many runs at once." in visitor.read("/jobs")
+    who["any"] = True
+    assert "seen to" in visitor.read("/jobs")
+
+
+def test_past_actions_are_listed_page_by_page(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_squidmesh.dashboard.views.bulk.LISTED", 2)
+    runtime = visitor.app.extensions["squidmesh"]
+    with visitor.app.app_context():
+        for number in range(3):
+            run_id = start(visitor.app, Labels, str(number))
+            items = [bulk_jobs.BulkItem(run_id=run_id, token="?")]
+            runtime.bulk.begin("acknowledge", items, scope=Scope.all(), actor="dana", comment=f"c{number}")
+            runtime.clock.source.advance(timedelta(seconds=1))
+    first = visitor.get("/jobs").text
+    older = re.search(r'href="/squidmesh(/jobs[^"]+)" rel="next"', first)
+    assert older
+    second = visitor.read(older[1])
+    assert [comment for comment in ("c2", "c1", "c0") if comment in text_of(first)] == ["c2", "c1"]
+    assert ("c0" in second, "c1" in second) == (True, False)
+    assert "c2" in visitor.read("/jobs?before=nonsense")
+
+
+@pytest.mark.parametrize(
+    ("scope", "seen"),
+    [(Scope(workflows=["labels"]), True), (Scope(workflows=["checkout"]), False), (Scope(tenants=["acme"]), False)],
+)
+def test_past_actions_on_runs_outside_the_scope_are_not_listed(make: Any, scope: Scope, seen: bool) -> None:
+    visitor = make({"scope": lambda: scope, "authorize": lambda *_: True, "actor": lambda: "dana"})
+    run_id = start(visitor.app, Labels, "7")
+    with visitor.app.app_context():
+        items = [bulk_jobs.BulkItem(run_id=run_id, token="?")]
+        bulk = visitor.app.extensions["squidmesh"].bulk
+        bulk.begin("acknowledge", items, scope=Scope.all(), actor="dana", comment="seen to")
+    assert ("seen to" in visitor.read("/jobs")) is seen

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from flask_squidmesh import Approval, Manual, Pause, Retry, Step, Workflow
 from tests.browser import accessibility_problems
 from tests.web import tour
-from tests.web.shop import Checkout, make_app, mesh_of, start
+from tests.web.shop import Checkout, Order, make_app, mesh_of, start
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
     from tests.databases import SqliteDatabases
 
@@ -57,6 +58,35 @@ def test_pages_are_accessible_and_never_scroll_sideways(page: Page, addresses: l
         page.goto(address)
         found += problems(page)
     assert found == []
+
+
+def test_names_as_long_as_they_may_be_fit_on_a_phone(app: Flask, live_server: Serve, page: Page) -> None:
+    def fails(order_id: str) -> None:
+        raise ValueError("E" * 300)
+
+    def begun() -> dict[str, Any]:
+        return {"subject": "{note}", "begin": Manual(Order)}
+
+    ask, broken, stop = Approval("Q" * 500, permission="p" * 100), Step(fails, retry=Retry(1)), Pause()
+    flow = [ask >> stop, ask.on_reject >> stop]
+    asking = type("Asking" + "A" * 90, (Workflow,), {**begun(), "W" * 100: ask, "stop": stop, "flow": flow})
+    failing = type("Failing" + "F" * 90, (Workflow,), {**begun(), "w" * 100: broken})
+    mesh_of(app).register(asking, failing)
+    for workflow, note in ((asking, "S" * 500), (asking, " "), (failing, "T" * 500), (failing, "U" * 500)):
+        start(app, workflow, "7", note=note)
+    base = live_server(app) + "/squidmesh"
+    found: list[str] = []
+    for path in (*tour.LISTS, "/?tab=problems", "/bulk?word=failed", "/bulk?word=failed&action=acknowledge"):
+        page.goto(base + path)
+        found += problems(page)
+        links = page.locator("main a").all()
+        found += [f"{path}: {each.get_attribute('href')} has no width" for each in links if not _is_wide(each)]
+    assert found == []
+
+
+def _is_wide(link: Locator) -> bool:
+    box = link.bounding_box() if link.is_visible() else None
+    return box is None or box["width"] >= 8
 
 
 def test_pages_load_from_the_app_alone_and_keep_no_data_in_the_browser(page: Page, addresses: list[str]) -> None:

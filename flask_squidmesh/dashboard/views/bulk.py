@@ -24,10 +24,17 @@ from ..available_commands import ANSWERS, COMMANDS, may_not_take, not_theirs
 from ..endpoints import url_of
 from ..layout import TemplateContext, render
 from ..list_address import FilterBar
+from ..text.badges import Badge
 from ..text.command_text import why_not
-from ..text.language import _, in_english, plural
+from ..text.language import N_, _, in_english, plural
 
-SLICE_SECONDS, SHOWN = 2.0, 20
+SLICE_SECONDS, SHOWN, LISTED = 2.0, 20, 30
+JOB_BADGES: Mapping[str, Badge] = {
+    "pending": Badge("pending", N_("Waiting its turn")),
+    "running": Badge("running", N_("Under way")),
+    "completed": Badge("completed", N_("Finished")),
+    "cancelled": Badge("cancelled", N_("Stopped")),
+}
 MANY_KEYS = ("word", "workflow", "q", "since", "step", "error", "needs")
 
 
@@ -110,6 +117,33 @@ def _asked(go_on: Callable[[str, list[RunCommands], bool], Response]) -> Respons
     if action not in bulk_jobs.CALLS:
         return render("bulk_choose.html", choices=_choices(found), total=len(found), more=more)
     return go_on(action, found, more)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkJobsPage(TemplateContext):
+    """The actions on many runs. jobs: each with what it does, and its mark. older: the address of the next page."""
+
+    jobs: list[tuple[bulk_jobs.BulkJobSummary, Markup, Badge]]
+    newest: str
+    first_page: bool
+    older: str | None
+
+
+def show_all() -> str:
+    """The actions on many runs that the person began; of everybody, with the right `bulk_any`."""
+    require("bulk")
+    require("list")
+    before = request.args.get("before")
+    found = page_data.bulk_jobs_before(before, LISTED + 1)
+    mine = [job for job in found[:LISTED] if _is_mine(job) or may("bulk_any")]
+    more = len(found) > LISTED
+    page = BulkJobsPage(
+        jobs=[(job, COMMANDS[job.action].label, JOB_BADGES[job.status]) for job in mine],
+        newest=url_for(".bulk_jobs"),
+        first_page=before is None,
+        older=url_for(".bulk_jobs", before=found[LISTED - 1].id) if more else None,
+    )
+    return render("bulk_jobs.html", page)
 
 
 def show(job_id: str) -> str:
@@ -282,6 +316,7 @@ def _begin(action: str, found: list[RunCommands]) -> Response:
 
 def _at_work(job_id: str) -> Response:
     configured_runtime().bulk.go_on(job_id, SLICE_SECONDS, own_objection)
+    flash(_("It has begun; here you see how far it is."), "success")
     return redirect(url_for(".bulk_job", job_id=job_id), 303)
 
 
@@ -301,7 +336,7 @@ def _job(job_id: str) -> bulk_jobs.BulkJobState:
     return job
 
 
-def _is_mine(job: bulk_jobs.BulkJobState) -> bool:
+def _is_mine(job: bulk_jobs.BulkJobState | bulk_jobs.BulkJobSummary) -> bool:
     actor = shown_actor()
     return actor is not None and identity(actor) == identity(job.actor)
 

@@ -105,7 +105,7 @@ class GroupCard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class TaskSection:
     """Cards under one heading. count: how many there are on all pages, None where that is not told."""
 
     heading: Markup
@@ -127,7 +127,7 @@ class NeedsPage(TemplateContext):
     kinds: list[tuple[str, Markup, int]]
     workflows: list[tuple[str, str]]
     groups: list[GroupCard]
-    parts: list[Part]
+    parts: list[TaskSection]
     one_by_one: str | None
     place: Markup | None
     first: str | None
@@ -280,11 +280,11 @@ def _kinds(choice: Choice) -> list[tuple[str, Markup, int]]:
     return [(word, badge_of(word).label, number) for word, number in numbers.items() if number or word == choice.word]
 
 
-def _parts(found: Found, cards: Sequence[Card]) -> Iterator[Part]:
+def _parts(found: Found, cards: Sequence[Card]) -> Iterator[TaskSection]:
     if found.asking is None:
         if cards:
             heading = _("One by one") if found.groups else _("Longest waiting first")
-            yield Part(heading=heading, count=None, cards=cards)
+            yield TaskSection(heading=heading, count=None, cards=cards)
         return
     by_due: dict[str, list[Card]] = {"overdue": [], "soon": [], "later": []}
     for card in cards:
@@ -296,7 +296,7 @@ def _parts(found: Found, cards: Sequence[Card]) -> Iterator[Part]:
         ("later", _("Later, or at no set time")),
     ):
         if by_due[name]:
-            yield Part(heading=heading, count=totals[name], cards=by_due[name], overdue=name == "overdue")
+            yield TaskSection(heading=heading, count=totals[name], cards=by_due[name], overdue=name == "overdue")
 
 
 def _card(item: InboxItem, decision: DecisionView | None, choice: Choice, now: datetime) -> Card:
