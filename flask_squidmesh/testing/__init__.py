@@ -2,16 +2,26 @@
 and trying an executor out."""
 
 from ..clock import SettableClock
-from .assertions import assert_audit, assert_compensated, assert_status, assert_steps
-from .drain import drain, work_through
+from .assertions import (
+    assert_assignee,
+    assert_audit,
+    assert_compensated,
+    assert_outcome,
+    assert_status,
+    assert_steps,
+)
+from .drain import advance_to_deadline, drain, work_through
 from .executor_check import check_executor
 from .memory_app import Host, memory_app
 
 __all__ = [
     "Host",
     "SettableClock",
+    "advance_to_deadline",
+    "assert_assignee",
     "assert_audit",
     "assert_compensated",
+    "assert_outcome",
     "assert_status",
     "assert_steps",
     "check_executor",

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
+import sqlalchemy as sa
+
 from ..errors import ErrorRecord
 from ..queries import explanation, run_snapshot
 from ..queries.results import Explanation, Run, StepView
 from ..runtime.runtime import Runtime, current_runtime
 from ..storage.scope import Scope
+from ..storage.tables import waits
 
 RunId = UUID | str
 
@@ -63,6 +66,40 @@ def assert_compensated(run_id: RunId, expected: Sequence[str]) -> Run:
     return run
 
 
+def assert_outcome(run_id: RunId, outcome: str | None) -> Run:
+    """Assert that the run has completed with this outcome, and return the run with its history.
+
+    outcome: the word of the `End` it came to, or "rejected", "timed_out" or "error_route"; None where it completed on
+    its way.
+    """
+    run = _run(run_id)
+    found = f"{run.status}{f' as {run.outcome}' if run.outcome else ''}"
+    expected = f"completed{f' as {outcome}' if outcome else ''}"
+    _check(run, found == expected, f"expected the run to be {expected}, found {found}")
+    return run
+
+
+def assert_assignee(run_id: RunId, assignee: str | None, *, step: str | None = None) -> Run:
+    """Assert whose the run's open wait is, and return the run with its history.
+
+    assignee: the person's id, None where it is nobody's in particular. step: which wait, where several are open.
+    """
+    run = _run(run_id)
+    waiting = _open_waits(run.id)
+    wanted = waiting if step is None else {name: whose for name, whose in waiting.items() if name == step}
+    told = ", ".join(f"{name} to be {whose or 'nobody'}'s" for name, whose in waiting.items()) or "no open wait"
+    place = f" at {step}" if step else ""
+    _check(run, [*wanted.values()] == [assignee], f"expected one wait{place}, {assignee or 'nobody'}'s; found {told}")
+    return run
+
+
+def _open_waits(run_id: str) -> dict[str, str | None]:
+    """Whose each open wait of the run is, by its step."""
+    query = sa.select(waits.c.step, waits.c.assignee).where(waits.c.run_id == run_id).order_by(waits.c.opened_at)
+    with current_runtime().database.read() as connection:
+        return {row.step: row.assignee for row in connection.execute(query)}
+
+
 def _run(run_id: RunId) -> Run:
     runtime = current_runtime()
     with runtime.database.read() as connection:
@@ -88,7 +125,8 @@ def _explained(runtime: Runtime, run_id: str) -> Explanation:
 
 def _told(run: Run, explained: Explanation) -> Iterator[str]:
     """What the run did, for whoever reads the failure."""
-    yield f"  {run.workflow} {run.id} ({run.subject}) is {run.status}"
+    outcome = f" as {run.outcome}" if run.outcome else ""
+    yield f"  {run.workflow} {run.id} ({run.subject}) is {run.status}{outcome}"
     yield f"  reason: {explained.reason}{f' at {explained.step}' if explained.step else ''}{_facts(explained.details)}"
     yield f"  steps: {_listed(_step(each) for each in run.steps or ())}"
     yield f"  audit: {_listed(event.type for event in run.audit_events or ())}"

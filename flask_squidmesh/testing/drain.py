@@ -10,12 +10,15 @@ from ..clock import SettableClock
 from ..errors import ConfigurationError
 from ..runtime.runtime import Runtime, current_runtime
 from ..storage.tables import dispatches
+from ..storage.write_batch import NO_QUEUE
 
 LEAST_MOVE = timedelta(milliseconds=1)
 
 
 def drain(*, limit: int = 1_000) -> int:
     """Perform everything that is due now, in this thread, until the runs are blocked; return how many deliveries.
+
+    Reminders, escalations, time-outs and deadlines of runs that are due are performed too.
 
     Blocked means that every run has ended, waits for a person, or waits for a later time: a wait, a delay before a
     retry, a cron activation put off. What waits for later is left: move the clock and drain again, or call
@@ -36,7 +39,8 @@ def work_through(*, limit: int = 1_000) -> int:
     """Drain, move the clock to when the next work is due, and so on until none is; return how many deliveries.
 
     So waits, delays before retries and expired claims are passed without sleeping. Afterwards every run has ended or
-    waits for a person. Work of workflows that this app does not know is left.
+    waits for a person, whose time is left to run: see `advance_to_deadline`. Work of workflows that this app does not
+    know is left.
 
     limit: deliveries and moves of the clock after which RuntimeError is raised.
 
@@ -46,12 +50,35 @@ def work_through(*, limit: int = 1_000) -> int:
     clock = _settable(runtime)
     done = drain(limit=limit)
     for _ in range(limit):
-        due = _next_due(runtime)
+        due = _first_due(runtime, runtime.settings.queue)
         if due is None:
             return done
         clock.advance(max(due - clock.now(), LEAST_MOVE))
         done += drain(limit=limit)
     raise RuntimeError(f"work_through moved the clock {limit} times and there is more; is a workflow looping?")
+
+
+def advance_to_deadline(*, limit: int = 1_000) -> int:
+    """Move the clock to when something next happens by itself, and drain; return how many deliveries.
+
+    That is a reminder, an escalation or the time-out of an open wait, or the deadline of a run, whichever comes first
+    of all runs. So each of them is one call, however long it takes.
+
+    limit: as for `drain`.
+
+    Raises AssertionError where nothing will happen by itself, and ConfigurationError unless the app's clock is a
+    SettableClock.
+    """
+    runtime = current_runtime()
+    clock = _settable(runtime)
+    due = _first_due(runtime, NO_QUEUE)
+    if due is None:
+        raise AssertionError(
+            "Nothing happens by itself: no open wait has a reminder, an escalation or a route for its time-out ahead, "
+            "and no unfinished run a deadline."
+        )
+    clock.advance(max(due - clock.now(), LEAST_MOVE))
+    return drain(limit=limit)
 
 
 def _performed_one(runtime: Runtime) -> bool:
@@ -73,10 +100,9 @@ def _settable(runtime: Runtime) -> SettableClock:
     return runtime.clock.source
 
 
-def _next_due(runtime: Runtime) -> datetime | None:
-    known = sa.select(sa.func.min(dispatches.c.due_at)).where(
-        dispatches.c.queue == runtime.settings.queue, dispatches.c.held.is_(None)
-    )
+def _first_due(runtime: Runtime, queue: str) -> datetime | None:
+    """When the next work of the queue is due, but for what this app does not know how to do."""
+    known = sa.select(sa.func.min(dispatches.c.due_at)).where(dispatches.c.queue == queue, dispatches.c.held.is_(None))
     with runtime.database.read() as connection:
         due: datetime | None = connection.scalar(known)
     return due

@@ -16,6 +16,7 @@ from flask_squidmesh import (
     Approval,
     ConfigurationError,
     ConflictError,
+    Deadline,
     FailStep,
     Fixed,
     Manual,
@@ -31,14 +32,19 @@ from flask_squidmesh.definition.workflow import Registry
 from flask_squidmesh.testing import (
     Host,
     SettableClock,
+    advance_to_deadline,
+    assert_assignee,
     assert_audit,
     assert_compensated,
+    assert_outcome,
     assert_status,
     assert_steps,
     drain,
     memory_app,
     work_through,
 )
+from tests.expense import expense
+from tests.shop import Script
 
 db = SQLAlchemy()
 failures: list[Exception] = []
@@ -350,3 +356,61 @@ def test_what_was_undone_is_compared_in_order(host: Host) -> None:
     failures.append(FailStep("no"))
     work_through()
     assert_compensated(run_id, ["reserve"])
+
+
+@pytest.mark.rule("testing-deadline")
+def test_advancing_to_a_deadline_takes_one_thing_that_happens_by_itself_after_the_other() -> None:
+    with memory_app(expense(Script())) as host:
+        run_id = host.mesh.start_run("reimburse", {}).id
+        drain()
+        for event in ("reminded", "escalated", "timed_out"):
+            assert_assignee(run_id, "hans" if event == "timed_out" else "mia")
+            advance_to_deadline()
+            assert (host.mesh.inspect_run(run_id, include_history=True).audit_events or ())[-1].type == event
+        assert_outcome(run_id, "timed_out")
+        with pytest.raises(AssertionError, match="Nothing happens by itself"):
+            advance_to_deadline()
+
+
+@pytest.mark.rule("testing-deadline")
+def test_a_deadline_of_a_run_is_one_too() -> None:
+    class Slow(Workflow, deadline=Deadline(timedelta(hours=1))):
+        place = Manual(Order)
+        ask = Approval("Well?")
+        work = Step(lambda: None)
+        flow = [ask >> work, ask.on_reject >> work]
+
+    with memory_app(Slow) as host:
+        run_id = host.mesh.start_run(Slow, {}).id
+        advance_to_deadline()
+        assert_status(run_id, "failed")
+
+
+@pytest.mark.rule("testing-drain")
+def test_working_through_lets_people_have_their_time() -> None:
+    with memory_app(expense(Script())) as host:
+        run_id = host.mesh.start_run("reimburse", {}).id
+        work_through()
+        assert_audit(run_id, ["paused"])
+        host.clock.advance(timedelta(hours=24))
+        drain()
+        assert_audit(run_id, ["paused", "reminded"])
+
+
+@pytest.mark.rule("testing-assertions")
+def test_a_wrong_outcome_or_assignee_says_what_it_is_instead() -> None:
+    with memory_app(expense(Script())) as host:
+        run_id = host.mesh.start_run("reimburse", {}).id
+        drain()
+        with pytest.raises(AssertionError, match="expected one wait, lee's; found review to be mia's"):
+            assert_assignee(run_id, "lee")
+        with pytest.raises(AssertionError, match="expected one wait at pay, mia's; found review to be mia's"):
+            assert_assignee(run_id, "mia", step="pay")
+        with pytest.raises(AssertionError, match="expected the run to be completed, found paused"):
+            assert_outcome(run_id, None)
+        host.mesh.decide_run(run_id, "reject", actor="mia", comment="no")
+        drain()
+        with pytest.raises(AssertionError, match="found completed as rejected_by_manager"):
+            assert_outcome(run_id, None)
+        with pytest.raises(AssertionError, match="found no open wait"):
+            assert_assignee(run_id, None)

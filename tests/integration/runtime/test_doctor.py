@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from flask_squidmesh import Exponential, FailStep, Manual, Pause, Retry, RetryStep, RunNotFoundError, Step, Workflow
+from flask_squidmesh import (
+    Deadline,
+    Decision,
+    Exponential,
+    FailStep,
+    Manual,
+    Pause,
+    Retry,
+    RetryStep,
+    RunNotFoundError,
+    Step,
+    Workflow,
+)
 from flask_squidmesh.runtime.doctor import Finding
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.summaries import new_id
+from flask_squidmesh.storage.write_batch import dispatch_row
 from tests.shop import Order, Script, Shop
 
+HOURS = timedelta(hours=4)
+WAITS, GROUPS = tables.waits, tables.wait_groups
 RUNS, STEPS, WORK, KEYS = tables.runs, tables.step_runs, tables.dispatches, tables.start_keys
 
 
@@ -58,10 +73,17 @@ class Joining(Workflow):
     join = Step(lambda: None, after=[left, right, more])
 
 
+class Asking(Workflow, deadline=Deadline(timedelta(days=9))):
+    place = Manual(Order)
+    ask = Decision("Well?", options=("yes",), assignee="mia", groups=("heads",), within=HOURS, remind=HOURS / 2)
+    well = Step(lambda: None)
+    flow = [ask.on("yes") >> well, ask.on_timeout >> well]
+
+
 @pytest.fixture
 def shop(migrated_url: str) -> Iterator[Shop]:
     """A shop with a run in each state, all of them healthy."""
-    shop = Shop(migrated_url, Chain, Charging, Reviewing, Retrying, Undoing, Joining)
+    shop = Shop(migrated_url, Chain, Charging, Reviewing, Retrying, Undoing, Joining, Asking)
     with shop.app.app_context():
         yield shop
     shop.runtime.database.dispose()
@@ -102,7 +124,7 @@ def undoing(shop: Shop) -> str:
 
 @pytest.mark.rule("doctor-healthy")
 def test_healthy_runs_in_every_state_are_left_alone(shop: Shop) -> None:
-    for workflow in (Chain, Charging, Reviewing, Retrying, Undoing, Joining):
+    for workflow in (Chain, Charging, Reviewing, Retrying, Undoing, Joining, Asking):
         shop.run(workflow, idempotency_key="o-1")
     undoing(shop)
     cancelled = shop.run(Reviewing)
@@ -191,6 +213,76 @@ def test_what_is_mended(shop: Shop) -> None:
         assert rule in [finding.rule for finding in shop.runtime.doctor.repair(about(shop, run_id))], name
         assert not [finding for finding in about(shop, run_id) if finding.mend], name
         write(shop, sa.delete(RUNS).where(RUNS.c.id == run_id))
+
+
+OF_WAIT: dict[str, tuple[str, Break]] = {
+    "listed for nobody": ("wait", _run(Asking, lambda id: sa.delete(WAITS).where(WAITS.c.run_id == id))),
+    "listed for another": ("wait", _run(Asking, lambda id: change(WAITS, id, assignee="lee"))),
+    "listed as anybody's": ("wait", _run(Asking, lambda id: change(WAITS, id, for_all=True))),
+    "listed with another time": ("wait", _run(Asking, lambda id: change(WAITS, id, due_at=None))),
+    "listed for no group": ("wait", _run(Asking, lambda id: sa.delete(GROUPS).where(_of_run(id, GROUPS)))),
+    "listed for another group": (
+        "wait",
+        _run(Asking, lambda id: sa.update(GROUPS).where(_of_run(id, GROUPS)).values(name="others")),
+    ),
+    "listed without asking": ("wait", _run(Chain, lambda id: _wait(id))),
+    "a pause that is not listed": ("wait", _run(Reviewing, lambda id: sa.delete(WAITS).where(WAITS.c.run_id == id))),
+    "no timer": ("timer", _run(Asking, lambda id: sa.delete(WORK).where(WORK.c.run_id == id, WORK.c.kind == "timer"))),
+    "another time": (
+        "timer",
+        _run(Asking, lambda id: change(WORK, id, WORK.c.kind == "timer", due_at=WORK.c.created_at)),
+    ),
+    "a timer of nothing": ("timer", _run(Reviewing, lambda id: _timer(id))),
+    "no deadline": (
+        "timer",
+        _run(Asking, lambda id: sa.delete(WORK).where(WORK.c.run_id == id, WORK.c.kind == "deadline")),
+    ),
+    "another deadline": (
+        "timer",
+        _run(Asking, lambda id: change(WORK, id, WORK.c.kind == "deadline", due_at=WORK.c.created_at)),
+    ),
+    "a deadline of none": ("timer", _run(Asking, lambda id: change(RUNS, id, deadline_at=None))),
+    "an outcome too early": ("outcome", _run(Reviewing, lambda id: change(RUNS, id, outcome="done"))),
+    "an outcome that is not told": ("outcome", _run(Chain, lambda id: change(RUNS, id, diversion="rejected:first"))),
+}
+
+
+def _of_run(run_id: str, table: sa.Table) -> Any:
+    return table.c.step_run_id.in_(sa.select(STEPS.c.id).where(STEPS.c.run_id == run_id))
+
+
+def _wait(run_id: str) -> Any:
+    visit = sa.select(STEPS.c.id).where(STEPS.c.run_id == run_id).limit(1).scalar_subquery()
+    row = {"run_id": run_id, "tenant": "", "workflow": "chain", "step": "first", "kind": "pause", "for_all": True}
+    return sa.insert(WAITS).values({**row, "step_run_id": visit, "opened_at": datetime.now(UTC)})
+
+
+def _timer(run_id: str) -> Any:
+    visit = sa.select(STEPS.c.id).where(STEPS.c.run_id == run_id).scalar_subquery()
+    row = dispatch_row(run_id, None, "timer", datetime.now(UTC), "", datetime.now(UTC))
+    return sa.insert(WORK).values({**row, "step_run_id": visit})
+
+
+@pytest.mark.rule("doctor-waits")
+def test_waits_timers_deadlines_and_outcomes_are_mended(shop: Shop) -> None:
+    shop.run(Chain)
+    for name, (rule, make) in OF_WAIT.items():
+        run_id, statements = make(shop)
+        assert about(shop, run_id) == [], name
+        before = [_but_for_ids(shop.rows(table)) for table in (WAITS, GROUPS, WORK)]
+        write(shop, *statements)
+        assert rule in {finding.rule for finding in about(shop, run_id)}, name
+        assert rule in [finding.rule for finding in shop.runtime.doctor.repair(about(shop, run_id))], name
+        assert about(shop, run_id) == [], name
+        if name not in ("a deadline of none",):
+            assert [_but_for_ids(shop.rows(table)) for table in (WAITS, GROUPS, WORK)] == before, name
+        write(shop, sa.delete(RUNS).where(RUNS.c.id == run_id))
+
+
+def _but_for_ids(rows: list[Any]) -> list[Any]:
+    own = ("id", "created_at", "opened_at", "relay_at")
+    kept = [{name: value for name, value in row._mapping.items() if name not in own} for row in rows]
+    return sorted(kept, key=str)
 
 
 NOTED: dict[str, tuple[str, Break]] = {

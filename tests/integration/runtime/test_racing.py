@@ -12,6 +12,7 @@ import pytest
 from flask_squidmesh import (
     Approval,
     ConflictError,
+    Deadline,
     Manual,
     Retry,
     RetryStep,
@@ -24,7 +25,9 @@ from flask_squidmesh.engine.changes import Changes
 from flask_squidmesh.engine.decide import decide
 from flask_squidmesh.engine.facts import AttemptFailed, DecisionState, Fact
 from flask_squidmesh.runtime import recorder
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
+from tests.expense import HOUR, expense
 from tests.shop import Order, Recording, Script, Shop
 
 OpenShop = Callable[..., Shop]
@@ -212,3 +215,149 @@ def test_a_run_that_was_read_for_an_outcome_is_moved_by_nobody_until_that_is_wri
     drain()
     assert shop.status(run_id) == "completed"
     assert sorted(script.calls) == ["bad", "bad", "good"]
+
+
+def late(open_shop: OpenShop, script: Script, hours: float, **options: Any) -> tuple[Shop, str]:
+    """A run at its review, so many hours later, with what is due there still to be done."""
+    shop = open_shop(expense(script, **options))
+    run_id = shop.run("reimburse", actor="dana")
+    shop.clock.advance(hours * HOUR)
+    return shop, run_id
+
+
+def ended(shop: Shop, run_id: str) -> list[str]:
+    """How the run's first visit to its review ended, by the events that say so."""
+    return [event for event in shop.events(run_id) if event in ("decided", "approved", "rejected", "timed_out")]
+
+
+@pytest.mark.rule("timers-at-once")
+@pytest.mark.parametrize("in_session", [False, True])
+def test_of_a_decision_and_a_time_out_one_ends_the_wait(open_shop: OpenShop, script: Script, in_session: bool) -> None:
+    winners = []
+    for _ in range(4):
+        shop, run_id = late(open_shop, script, 48, remind=(), escalate=())
+        decide = partial(shop.mesh.decide_run, actor="mia", expected="review#1")
+        call = (joined if in_session else alone)(shop, decide, run_id, "approve")
+        answer, _ = at_once(shop, call, shop.runtime.internal_work.perform_due)
+        drain()
+        events = ended(shop, run_id)
+        assert len(events) == 1, events
+        if events == ["timed_out"]:
+            assert isinstance(answer, ConflictError)
+            assert answer.current["last_event"]["actor"] == "the deadline"
+        else:
+            assert not isinstance(answer, Exception)
+        winners += events
+        assert script.calls[-1] == ("park" if events == ["timed_out"] else "pay")
+        assert shop.status(run_id) == "completed"
+    assert winners
+
+
+@pytest.mark.rule("timers-at-once")
+@pytest.mark.parametrize("first", ["person", "deadline"])
+def test_whoever_holds_the_run_first_ends_the_wait(open_shop: OpenShop, script: Script, first: str) -> None:
+    shop, run_id = late(open_shop, script, 48, remind=(), escalate=())
+    holding, let_go = threading.Event(), threading.Event()
+
+    def hold() -> Any:
+        if first == "person":
+            answer = shop.mesh.decide_run(run_id, "approve", actor="mia", session=shop.db.session)
+            holding.set()
+            let_go.wait(120)
+            shop.db.session.commit()
+            return answer
+        done = shop.runtime.internal_work.perform_due()
+        holding.set()
+        return done
+
+    def come_second() -> Any:
+        holding.wait(120)
+        try:
+            if first == "person" and shop.runtime.database.dialect == "postgresql":
+                return shop.runtime.internal_work.perform_due()
+            return first == "deadline" and shop.mesh.decide_run(run_id, "approve", actor="mia")
+        finally:
+            let_go.set()
+
+    one, two = at_once(shop, hold, come_second)
+    assert not isinstance(one, Exception), one
+    assert isinstance(two, TransitionError) if first == "deadline" else not two
+    drain()
+    assert ended(shop, run_id) == (["decided"] if first == "person" else ["timed_out"])
+
+
+@pytest.mark.rule("assigning-at-once")
+def test_of_an_assignment_and_a_decision_both_stand_or_the_wait_has_ended(open_shop: OpenShop, script: Script) -> None:
+    for _ in range(4):
+        shop, run_id = late(open_shop, script, 0)
+        assigned, decided = at_once(
+            shop,
+            partial(shop.mesh.assign_run, run_id, to="lee", expected_assignee="mia", actor="lee"),
+            partial(shop.mesh.decide_run, run_id, "approve", actor="mia", expected="review#1"),
+        )
+        assert not isinstance(decided, Exception)
+        events = [event for event in shop.events(run_id) if event != "paused"]
+        if isinstance(assigned, Exception):
+            assert isinstance(assigned, TransitionError)
+            assert events == ["decided"]
+        else:
+            assert events == ["assigned", "decided"]
+        drain()
+        assert shop.status(run_id) == "completed"
+
+
+@pytest.mark.rule("assigning-at-once")
+def test_of_an_escalation_and_an_assignment_the_second_is_told_of_the_first(
+    open_shop: OpenShop, script: Script
+) -> None:
+    for _ in range(4):
+        shop, run_id = late(open_shop, script, 36, remind=())
+        assigned, _ = at_once(
+            shop,
+            partial(shop.mesh.assign_run, run_id, to="lee", expected_assignee="mia", actor="lee"),
+            shop.runtime.internal_work.perform_due,
+        )
+        drain()
+        events = [event for event in shop.events(run_id) if event != "paused"]
+        [wait] = shop.rows(tables.waits, tables.waits.c.run_id == run_id)
+        assert wait.assignee == "hans"
+        if isinstance(assigned, Exception):
+            assert isinstance(assigned, ConflictError)
+            assert assigned.current == {"assignee": "hans"}
+            assert events == ["escalated"]
+        else:
+            assert events == ["assigned", "escalated"]
+
+
+@pytest.mark.rule("deadline-at-once")
+@pytest.mark.parametrize("cancel", [False, True])
+def test_of_a_runs_deadline_and_its_completion_one_ends_it(open_shop: OpenShop, script: Script, cancel: bool) -> None:
+    class Working(Workflow, deadline=Deadline(HOUR, cancel=cancel)):
+        place = Manual(Order)
+        work = Step(script.does("work"))
+
+    shop = open_shop(Working, claim_timeout=9_000)
+    for _ in range(4):
+        run_id = shop.start(Working)
+        [claim] = shop.claim_due()
+        shop.clock.advance(HOUR)
+        at_once(shop, partial(shop.perform, claim), shop.runtime.internal_work.perform_due)
+        drain()
+        passed = "deadline_passed" in shop.events(run_id)
+        assert shop.status(run_id) == (("cancelled" if cancel else "failed") if passed else "completed")
+        assert [row for row in shop.rows(tables.dispatches) if row.run_id == run_id] == []
+
+
+@pytest.mark.rule("timers-once")
+def test_two_processes_perform_each_timer_once(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(expense(script))
+    other = open_shop(expense(script), clock=shop.clock)
+    ids = [shop.run("reimburse", actor="dana") for _ in range(12)]
+    for hours in (24, 12, 12):
+        shop.clock.advance(hours * HOUR)
+        calls = [each.runtime.internal_work.perform_due for each in (shop, other, shop, other)]
+        assert not [each for each in at_once(shop, *calls) if isinstance(each, Exception)]
+        drain()
+    for run_id in ids:
+        assert shop.events(run_id) == ["paused", "reminded", "escalated", "timed_out"]
+    assert script.calls.count("park") == len(ids)
