@@ -16,6 +16,13 @@
     const other = about && !find(`[data-about="${CSS.escape(about)}"]`, fresh);
     return "keep" in part.dataset && (find("#dialog").open || (other && find("details[open]", part)));
   }
+  // What somebody has typed, but not into the table of runs, whose boxes are kept by themselves.
+  function isTyped(part) {
+    const fields = [...part.querySelectorAll("form textarea, form select, form input:not([type=hidden], [hx-preserve])")];
+    const chosen = (field) => [...(field.options || [])].some((each) => each.selected !== each.defaultSelected);
+    const typed = (field) => field.value !== field.defaultValue || field.checked !== field.defaultChecked;
+    return fields.some((field) => (field.options ? chosen(field) : typed(field)));
+  }
   function keepPlaces(part, fresh) {
     const places = fresh.querySelectorAll(KEPT);
     part.querySelectorAll(KEPT).forEach((old, place) => {
@@ -31,7 +38,7 @@
     const focus = part.contains(document.activeElement) && document.activeElement;
     const name = focus && nameOf(focus);
     const again = name && find(name, fragment);
-    if ((focus && !again) || isSelected(part) || isKept(part, fragment)) {
+    if ((focus && !again) || isSelected(part) || isTyped(part) || isKept(part, fragment)) {
       event.preventDefault();
       const offer = find("#changed a");
       offer.hidden = false;

@@ -343,6 +343,12 @@ def kept_option(decision: DecisionAsked | None, name: str | None) -> OptionKept 
     return next((each for each in kept or () if each["name"] == name), None)
 
 
+def takes_comment(decision: DecisionAsked | None, name: str | None) -> bool:
+    """Whether the workflow says that whoever takes the option has to say why."""
+    kept = kept_option(decision, name)
+    return bool(kept and kept.get("comment_required"))
+
+
 def permission_at(run: Run, step: str | None) -> str | None:
     """What the last decision at the step asks of whoever decides."""
     decision = decision_at(run, step)

@@ -11,10 +11,12 @@ from .authorization import Dashboard
 from .endpoints import Address, Form, Page, check_address, limit_body, refuse_large
 from .host_hooks import Hooks
 from .views import (
+    assignment,
     audit,
     bulk,
     command,
     needs_you,
+    note,
     payload,
     preferences,
     pulse,
@@ -37,6 +39,8 @@ ADDRESSES: tuple[Address, ...] = (
     Page("/runs/<run_id>.json", "run_json", run.as_json),
     Page("/runs/<run_id>/payload/<path:part>", "payload", payload.show),
     Form("/runs/<run_id>/reveal/<path:part>", "reveal", payload.enter, payload.reveal, payload.ask),
+    Form("/runs/<run_id>/assignment/<verb>", "assign", assignment.enter, assignment.act, assignment.show),
+    Form("/runs/<run_id>/note", "note", note.enter, note.write, note.show),
     Form("/runs/<run_id>/<verb>", "act", command.enter, command.act, command.show),
     Page("/workflows", "workflows", workflows.show),
     Page("/workflows/<name>", "workflow", workflows.show_one),

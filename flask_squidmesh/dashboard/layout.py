@@ -62,9 +62,10 @@ class Section:
     right: str = "list"
 
 
+ACTING, BULK = ("act", "assign", "note"), ("bulk", "bulk_job", "bulk_jobs")
 SECTIONS = (
     Section("inbox", N_("Needs you"), "n"),
-    Section("runs", N_("Runs"), "r", ("failures", "run", "act", "payload", "reveal", "bulk", "bulk_job", "bulk_jobs")),
+    Section("runs", N_("Runs"), "r", ("failures", "run", *ACTING, "payload", "reveal", *BULK)),
     Section("workflows", N_("Workflows"), "w", ("workflow", "start", "schedules", "schedule")),
     Section("system", N_("System"), "s"),
     Section("audit", N_("Audit"), "a", right="audit"),

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from flask_squidmesh import Approval, Decision, End, Escalate, Manual, Option, Pause, Person, Step, Workflow
 from tests.web.shop import advance, mesh_of, work
-from tests.web.visiting import PREFIX, Visitor, text_of
+from tests.web.visiting import PREFIX, Visitor, forms_of, queries, text_of
 
 MIA = Person("mia", "Mia", ("sales",))
 FINN = Person("finn", "Finn", ("finance", "audit"))
@@ -88,6 +88,16 @@ class Rotation(Workflow):
     flow = [check.on("use") >> go, check.on("keep") >> go]
 
 
+class Twice(Workflow):
+    """Have an amount looked at by two."""
+
+    start = Manual(Claim)
+    first = Decision("How much?", options=(Option("pass_on", form=Review),), updates=("amount",))
+    second = Decision("So much?", options=(Option("pay", form=Review), "drop"))
+    go = Step(note)
+    flow = [first.on("pass_on") >> second, second.on("pay") >> go, second.on("drop") >> End("dropped")]
+
+
 class Holding(Workflow):
     """Hold until finance says so."""
 
@@ -130,7 +140,7 @@ class Desk:
 
 @pytest.fixture
 def desk(make: Any) -> Desk:
-    found = Desk(make, Expenses, Rotation, Holding)
+    found = Desk(make, Expenses, Rotation, Twice, Holding)
     found.denied = {"assign"}
     return found
 
@@ -240,15 +250,6 @@ def test_who_lacks_the_right_to_an_option_is_not_offered_it(desk: Desk) -> None:
     assert desk.as_(MIA).get(page_of(run_id, "ask_back")).status_code == 403
 
 
-def test_a_change_is_shown_to_whoever_comes_next(desk: Desk) -> None:
-    run_id = desk.start(Expenses)
-    with desk.app.app_context():
-        mesh_of(desk.app).decide_run(run_id, "approve", {"amount": "1840"}, actor={"id": "mia", "label": "Mia"})
-    work(desk.app)
-    with desk.app.app_context():
-        assert mesh_of(desk.app).inspect_run(run_id).context["amount"] == "1840"
-
-
 def test_others_are_told_whose_it_is_and_cannot_decide(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     other = Person("lee", "Lee", ("sales",))
@@ -322,3 +323,111 @@ def test_the_inbox_offers_each_option(desk: Desk) -> None:
     page = desk.as_(MIA).get("/").text
     for address in (page_of(run_id, "approve"), page_of(run_id, "ask_back")):
         assert f"{PREFIX}{address}".replace("&", "&amp;") in page
+
+
+def test_the_card_holds_the_form_and_a_button_for_each_option(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    page = desk.as_(MIA).get(f"/runs/{run_id}").text
+    assert f'name="{AMOUNT}"' in page
+    assert "required for Turn down" in text_of(page)
+    fields = forms_of(page)[f"{PREFIX}/runs/{run_id}/approve?step=review"]
+    address = f"{PREFIX}{page_of(run_id, 'ask_back')}"
+    assert f'formaction="{address}"'.replace("&", "&amp;") in page
+    answer = desk.visitor.client.post(address, data={**fields, "comment": "why so much?"})
+    assert answer.status_code == 303
+    assert "Decided: Ask back." in desk.as_(MIA).read(f"/runs/{run_id}")
+    assert "Mia answered review with Ask back why so much?" in desk.as_(MIA).read(f"/runs/{run_id}")
+
+
+def test_a_card_that_was_refused_leads_to_the_page_of_the_option_with_what_was_typed(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    page = desk.as_(MIA).get(f"/runs/{run_id}").text
+    fields = forms_of(page)[f"{PREFIX}/runs/{run_id}/approve?step=review"]
+    address = f"{PREFIX}{page_of(run_id, 'approve')}"
+    answer = desk.visitor.client.post(address, data={**fields, AMOUNT: "5001", "comment": "as agreed"})
+    assert answer.status_code == 422
+    assert 'value="5001"' in answer.text
+    assert "as agreed" in answer.text
+    assert "Nothing was done: 1 field needs another look." in text_of(answer.text)
+
+
+def test_a_change_is_shown_to_whoever_comes_next_with_who_and_when(desk: Desk) -> None:
+    run_id = desk.start(Twice)
+    address = f"/runs/{run_id}/decide?step=first&option=pass_on"
+    more: dict[str, Any] = {"answer.first.pass_on.amount": "1840"}
+    assert desk.as_(MIA).send(address, **more).status_code == 303
+    page = desk.as_(FINN).read(f"/runs/{run_id}")
+    assert "was 2140 → 1840 by Mia, just now" in page
+    assert "1840" in desk.as_(FINN).get(f"/runs/{run_id}").text
+
+
+def sent(visitor: Visitor, address: str, fields: dict[str, str] | None = None, **more: Any) -> Any:
+    """The answer to the form of a page whose address says the step."""
+    given = forms_of(visitor.get(address).text)[PREFIX + address] if fields is None else fields
+    return visitor.client.post(PREFIX + address, data={**given, **more})
+
+
+def test_a_wait_is_taken_given_back_and_handed_on(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    place = f"/runs/{run_id}/assignment"
+    page = desk.as_(FINN).get(f"/runs/{run_id}").text
+    assert f"{place}/take?step=review" in page
+    assert f"{place}/hand-on" not in page
+    assert sent(desk.as_(FINN), f"{place}/take?step=review").status_code == 303
+    assert "It is yours" in desk.as_(FINN).read(f"/runs/{run_id}")
+    assert "Finn gave review to finn" in desk.as_(FINN).read(f"/runs/{run_id}")
+    assert f"{place}/give-back?step=review" in desk.as_(FINN).get(f"/runs/{run_id}").text
+    assert sent(desk.as_(FINN), f"{place}/give-back?step=review").status_code == 303
+    assert "For finance" in desk.as_(FINN).read(f"/runs/{run_id}")
+    answer = sent(desk.as_(HANS), f"{place}/hand-on?step=review", to="lee")
+    assert answer.status_code == 303
+    assert "It is lee 's; finance can do it too" in desk.as_(FINN).read(f"/runs/{run_id}")
+
+
+def test_what_has_become_somebody_elses_since_the_page_was_shown_is_not_taken(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    address = f"/runs/{run_id}/assignment/take?step=review"
+    stale = forms_of(desk.as_(FINN).get(address).text)[PREFIX + address]
+    with desk.app.app_context():
+        mesh_of(desk.app).assign_run(run_id, to="hans", actor="mia")
+    answer = sent(desk.as_(FINN), address, stale)
+    assert answer.status_code == 409
+    assert "it has become somebody else's since this page was shown" in text_of(answer.text)
+
+
+def test_nobody_takes_what_is_others_and_only_who_may_assign_hands_on(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    lee = Person("lee", "Lee")
+    refused = desk.as_(lee).get(f"/runs/{run_id}/assignment/take?step=review")
+    assert (refused.status_code, "Only mia or finance can do this." in text_of(refused.text)) == (403, True)
+    assert desk.as_(MIA).get(f"/runs/{run_id}/assignment/hand-on?step=review").status_code == 403
+    desk.denied.add("take")
+    assert desk.as_(FINN).get(f"/runs/{run_id}/assignment/take?step=review").status_code == 403
+
+
+def test_handing_on_asks_whom(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    address = f"/runs/{run_id}/assignment/hand-on?step=review"
+    assert sent(desk.as_(HANS), address, to=" ").status_code == 422
+    assert sent(desk.as_(HANS), address, to="x" * 201).status_code == 422
+
+
+def test_a_note_is_kept_with_the_run_and_shown_in_its_history(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    fields = forms_of(desk.as_(MIA).get(f"/runs/{run_id}").text)[f"{PREFIX}/runs/{run_id}/note"]
+    for text, status in ((" ", 422), ("called <i>them</i>", 303)):
+        answer = desk.as_(MIA).send(f"/runs/{run_id}/note", {**fields, "text": text})
+        assert answer.status_code == status
+    page = desk.as_(MIA).get(f"/runs/{run_id}").text
+    assert "Mia noted called <i>them</i>" in text_of(page)
+    assert "called &lt;i&gt;them&lt;/i&gt;" in page
+    desk.denied.add("note")
+    assert f"/runs/{run_id}/note" not in desk.as_(MIA).get(f"/runs/{run_id}").text
+    assert desk.as_(MIA).send(f"/runs/{run_id}/note", {**fields, "text": "x"}).status_code == 403
+
+
+def test_a_decision_needs_no_more_queries_than_other_pages(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    desk.now = MIA
+    assert len(queries(desk.visitor, f"/runs/{run_id}")) <= 8
+    assert len(queries(desk.visitor, page_of(run_id, "approve"))) <= 8

@@ -47,12 +47,15 @@ _SAYS_ALL = ("FailStep", "RetryStep", "InputError")
 
 @dataclass(frozen=True, slots=True)
 class ExplanationText:
-    """Tells of one explanation. now, zone: how times are said. seen(value, name): what may be seen of a fact of it."""
+    """Tells of one explanation. now, zone: how times are said. seen(value, name): what may be seen of a fact of it. me:
+    who reads it.
+    """
 
     explanation: Explanation
     now: datetime
     zone: ZoneInfo
     seen: Callable[[object, str], object] = lambda value, name: value
+    me: str | None = None
 
     @property
     def headline(self) -> Markup:
@@ -104,6 +107,8 @@ def attempt_of(number: int, most: int) -> Markup:
 
 def _approval(teller: ExplanationText) -> Markup:
     asked, deadline = teller.facts(WaitingForPerson), _deadline(teller)
+    if asked.assignee and asked.assignee == teller.me:
+        return _("It waits for you to decide at {step}{deadline}", step=teller.step, deadline=deadline)
     if asked.assignee:
         person = code(asked.assignee)
         text = N_("It waits for {person} to decide at {step}{deadline}")

@@ -36,6 +36,7 @@ from ..available_commands import (
     may_not_take,
     not_theirs,
     permission_at,
+    takes_comment,
     undecided_by,
 )
 from ..layout import TemplateContext, render
@@ -102,9 +103,8 @@ class CommandAttempt:
     @property
     def comment_required(self) -> bool:
         """Whether it takes words."""
-        kept = kept_option(self.decision, self.option)
-        asked = bool(kept and kept.get("comment_required"))
-        return asked or self.right in current_runtime().config.dashboard.comment_required
+        by_right = current_runtime().config.dashboard.comment_required
+        return takes_comment(self.decision, self.option) or self.right in by_right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

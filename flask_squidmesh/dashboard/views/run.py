@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from uuid import uuid4
 
 from flask import current_app, request, url_for
 from markupsafe import Markup
@@ -21,6 +22,7 @@ from ...storage.summaries import RunSummary
 from .. import layout, page_data, redacted_documents
 from ..authorization import current_claimant, current_hooks, may, require
 from ..available_commands import AvailableCommand, AvailableCommands, Button, buttons_of, decision_at, offers
+from ..decision_card import DecisionCard, card_of
 from ..drawing import graph_layout, step_timeline
 from ..endpoints import url_of
 from ..host_hooks import links
@@ -36,6 +38,7 @@ from ..text.people_text import ahead, whose
 from ..text.run_text import question_of
 from ..text.times import elapsed, stamp
 from . import needs_you
+from .assignment import Assigning, assigning_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +68,9 @@ class UnreachedStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPageRequest:
-    """A decision that is open, as a card. number: the how manieth. who: who may approve, and who has. offers: what can
-    be decided, and where that leads.
+    """A decision that is open, as a card. number: the how manieth. who: who may approve, and who has. ahead: what
+    happens at it by itself. offers: what can be decided, and where that leads. card: the form that is sent with it;
+    None where each has a page of its own. assigning: what can be done about whose it is.
     """
 
     number: int
@@ -78,6 +82,8 @@ class RunPageRequest:
     due: Markup | None
     ahead: list[Markup]
     offers: list[AvailableCommand]
+    card: DecisionCard | None
+    assigning: list[Assigning]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +97,7 @@ class RunView(TemplateContext):
     say where the run is one of many that somebody goes through. shown: the tab that is open at first. rail: what
     happened, in time. chosen, unreached: the visit that is shown in full, or a step that the run has not come to.
     audit_older, audit_newest: where more of the audit is. drawing, events: what the person chose to see.
+    note_key: that of the form for a note; None where the person may write none.
     """
 
     run: Run
@@ -127,6 +134,7 @@ class RunView(TemplateContext):
     start_alike: str | None
     drawing: graph_layout.Drawing | None
     events: list[tuple[TimelineEvent, Markup, Markup | None]] | None
+    note_key: str | None
     pulse: layout.Pulse | None
 
 
@@ -165,7 +173,7 @@ def _version(run: RunSummary, word: str) -> str:
 def _content(look: RunSnapshot) -> RunView:
     now, run = current_runtime().clock.now(), look.run
     documents, chosen = Documents(run), _chosen(run)
-    teller = ExplanationText(look.explanation, now, layout.zone(), partial(_seen, run))
+    teller = ExplanationText(look.explanation, now, layout.zone(), partial(_seen, run), current_claimant().id)
     offered = offers(run, look.explanation, needs_you.after_acting(run))
     asked = {each.step for each in look.decisions}
     beside = [each for step, found in offered.possible.items() if step not in asked for each in found]
@@ -206,6 +214,7 @@ def _content(look: RunSnapshot) -> RunView:
         start_alike=_start_alike(run),
         drawing=_drawing(look) if "graph" in (request.args.get("view"), request.args.get("drawn")) else None,
         events=_events(run) if request.args.get("view") == "events" else None,
+        note_key=str(uuid4()) if may("note", run) else None,
         pulse=None if _is_over(run) else _pulse(run, _version(run, look.word), chosen),
     )
 
@@ -236,7 +245,9 @@ def _asked(run: Run, number: int, decision: DecisionView, offered: AvailableComm
         if decision.decide_by
         else None,
         ahead=_ahead(run, decision, now),
-        offers=offered.possible.get(decision.step, []),
+        offers=(leading := offered.possible.get(decision.step, [])),
+        card=card_of(run, decision, leading, needs_you.after_acting(run)),
+        assigning=assigning_of(run, decision),
     )
 
 
