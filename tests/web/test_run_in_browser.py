@@ -118,6 +118,23 @@ def test_the_graph_keeps_its_letters_and_scrolls_in_its_own_place(
     assert accessibility_problems(page) == []
 
 
+def test_a_link_leads_to_where_the_run_is_in_a_graph_that_is_wider_than_the_window(
+    app: Flask, live_server: Serve, page: Page
+) -> None:
+    begin = Step(once, after=[])
+    middle = {f"middle_{number}": Step(once, after=[begin]) for number in range(8)}
+    ask = Approval(prompt="Yes?", after=[begin])
+    workflow = type("Far", (Workflow,), {"place": Manual(Order), "begin": begin, **middle, "ask": ask})
+    mesh_of(app).register(workflow)
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.goto(f"{live_server(app)}/squidmesh/runs/{start(app, workflow)}?view=graph#graph")
+    node = page.get_by_role("link", name="ask: Decision")
+    expect(node).not_to_be_in_viewport()
+    page.get_by_role("link", name="Show where the run is").click()
+    expect(node).to_be_in_viewport()
+    expect(page.locator("#graph")).to_be_visible()
+
+
 def test_the_graph_is_walked_by_keyboard(app: Flask, live_server: Serve, page: Page) -> None:
     run_id = start(app, Checkout, "7")
     page.goto(f"{live_server(app)}/squidmesh/runs/{run_id}?view=graph#graph")

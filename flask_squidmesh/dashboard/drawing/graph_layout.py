@@ -22,7 +22,7 @@ from . import ranked_layout
 from .ranked_layout import Arrow, Block, Line
 from .step_timeline import performed
 
-NAME, TEXT = 8.0, 6.7
+NAME, TEXT = 8.0, 6.5
 """About how wide a letter of a step's name is, and one of any other text."""
 NARROWEST: Final = 160
 WIDEST: Final = 264
@@ -144,6 +144,11 @@ class Drawing:
     curves: tuple[Curve, ...]
     ends: tuple[EndPlace, ...]
     sentences: tuple[tuple[Box, tuple[Markup, ...]], ...]
+
+    @property
+    def here(self) -> Box | None:
+        """The first step at which the run is; None where it is at none."""
+        return next((box for box in self.boxes if box.node.current and box.address), None)
 
     @property
     def is_repeated(self) -> bool:
