@@ -20,7 +20,7 @@ from .secret_names import SECRET_KEYS
 
 KEY_PREFIX: Final = "SQUIDMESH_"
 DASHBOARD_PREFIX: Final = "SQUIDMESH_DASHBOARD_"
-READING_ACTIONS: Final = ("list", "view", "payload", "export", "audit")
+READING_ACTIONS: Final = ("list", "tasks", "view", "payload", "export", "audit")
 WRITING_ACTIONS: Final = (
     *("start", "approve", "reject", "decide", "take", "assign", "note"),
     *("resume", "cancel", "replay", "replay_irreversible"),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 NAMES: Mapping[str, str] = {
     "list": N_("list runs"),
+    "tasks": N_("see your own tasks"),
     "view": N_("view a run"),
     "payload": N_("see payloads"),
     "export": N_("export"),
@@ -230,6 +231,23 @@ def require(
             closed=is_closed(),
             lacks_right=isinstance(denied, MissingRight),
         )
+
+
+def require_tasks() -> bool:
+    """Go on only if the person may list runs, or at least see their own tasks; answer whether it is only these.
+
+    Raises as `require`.
+    """
+    if may("list"):
+        return False
+    if not may("tasks"):
+        require("list")
+    return True
+
+
+def may_see_task(run: RunSummary) -> bool:
+    """Whether a task in this run may be shown to the person whose it is."""
+    return may("view", run) or may("tasks", run)
 
 
 def tenant_by(given: Hooks) -> str:

@@ -269,7 +269,7 @@ def _counts() -> FrameCounts | None:
     if known.is_uncounted:
         return None
     try:
-        if authorization.may("list"):
+        if authorization.may("list") or authorization.may("tasks"):
             return page_data.counts_for_frame()
     except (SQLAlchemyError, SquidMeshError, HTTPException):
         pass
@@ -311,8 +311,16 @@ def _navigation() -> list[NavigationItem]:
             key=each.key,
         )
         for each in SECTIONS
-        if each.right == "list" or authorization.may(each.right)
+        if _is_open(each)
     ]
+
+
+def _is_open(section: Section) -> bool:
+    """Whether the person may see it; who may only see their tasks sees those alone."""
+    if section.right == "list":
+        only_tasks = not authorization.may("list") and authorization.may("tasks")
+        return section.endpoint == "inbox" or not only_tasks
+    return authorization.may(section.right)
 
 
 def run_tabs() -> list[Tab]:

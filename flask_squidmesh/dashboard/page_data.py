@@ -17,6 +17,8 @@ from flask import abort, redirect, request, url_for
 
 from ..definition.spec import WorkflowSpec
 from ..definition.tenants import NO_TENANT
+from ..engine.approvals import identity
+from ..engine.assignments import may_answer
 from ..engine.transitions import UNFINISHED
 from ..errors import RunNotFoundError, UnknownWorkflowError
 from ..queries import figures, run_list, run_snapshot
@@ -25,13 +27,14 @@ from ..queries.figures import EndedRun, Failures, Version, failures
 from ..queries.fleet import Fleet, fleet
 from ..queries.frame_counts import FrameCounts, frame_counts
 from ..queries.inbox import with_decisions
-from ..queries.needs_pages import AskingPage, TroubleGroup, TroublePage, asking, trouble, trouble_groups
+from ..queries.open_waits import WaitPage, WaitReader, WaitRow, Whose, item_of_wait, open_waits
 from ..queries.operator_status import stuck_among, word_of
 from ..queries.related_runs import MOST_CHILDREN
 from ..queries.results import AuditEventView, AuditPage, Count, InboxItem, Run, RunHistory
 from ..queries.run_filters import Filters as Selection
 from ..queries.run_list import ListTotals, RunCommands, Sort
 from ..queries.run_snapshot import RunSnapshot
+from ..queries.trouble import TroubleGroup, TroublePage, trouble, trouble_groups
 from ..runtime import bulk_jobs
 from ..runtime.app_check import RELAY_SILENCE
 from ..runtime.runtime import current_runtime
@@ -39,7 +42,7 @@ from ..runtime.scheduler import ScheduleView
 from ..storage import fact_rows
 from ..storage.summaries import RunSummary
 from . import endpoints
-from .authorization import current_scope, current_tenant, may, require
+from .authorization import current_claimant, current_scope, current_tenant, may, may_see_task, require
 from .endpoints import memory
 
 SHORTEST_SILENCE = timedelta(seconds=15)
@@ -121,7 +124,7 @@ def counts_for_frame() -> FrameCounts:
     if known.counts is None:
         with _connected() as connection:
             now, silence = current_runtime().clock.now(), _silences()["worker"]
-            known.counts = frame_counts(connection, current_scope(), now=now, silence=silence)
+            known.counts = frame_counts(connection, current_scope(), reader(), now=now, silence=silence)
     return known.counts
 
 
@@ -131,12 +134,33 @@ def _silences() -> dict[str, timedelta]:
     return {"worker": max(SHORTEST_SILENCE, claim), "relay": RELAY_SILENCE}
 
 
-def asking_page(kinds: Collection[str], workflow: str | None, size: int, after: str | None) -> AskingPage:
-    """One page of the runs that ask people something. Raises FilterError."""
+def reader() -> WaitReader:
+    """Whose lists of open waits the person sees as theirs."""
+    claimant = current_claimant()
+    return WaitReader(claimant.id, tuple(claimant.groups))
+
+
+def wait_page(whose: Whose, kinds: Collection[str], workflow: str | None, size: int, after: str | None) -> WaitPage:
+    """One page of what is asked of whom. Raises FilterError."""
     with _connected() as connection:
         now, scope = current_runtime().clock.now(), current_scope()
-        page = asking(connection, scope, now=now, kinds=kinds, workflow=workflow, limit=size, after=after)
-    return replace(page, items=_viewable(page.items))
+        page = open_waits(
+            connection, scope, reader(), whose, now=now, kinds=kinds, workflow=workflow, limit=size, after=after
+        )
+    return replace(page, items=tuple(row for row in page.items if may_see_task(row.run)))
+
+
+def asked_in(rows: Sequence[WaitRow]) -> Sequence[InboxItem]:
+    """What is asked in these waits, one item for each that is still open."""
+    now = current_runtime().clock.now()
+    with _connected() as connection:
+        told = with_decisions(connection, current_runtime().registry, [item_of_wait(row, now) for row in rows], now)
+    found = []
+    for row, item in zip(rows, told, strict=True):
+        mine = tuple(each for each in item.decisions if each.id == row.id)
+        if mine:
+            found.append(replace(item, decisions=mine))
+    return found
 
 
 def trouble_page(kinds: Collection[str], workflow: str | None, size: int, after: str | None) -> TroublePage:
@@ -487,9 +511,24 @@ def viewable_summary(run_id: str) -> RunWithStatus:
     except RunNotFoundError:
         require("view")
         raise
-    require("view", found.run)
+    if not may("view", found.run) and not _is_task(found.run):
+        require("view", found.run)
     keep_spelling("run_id", found.run.id)
     return found
+
+
+def _is_task(run: RunSummary) -> bool:
+    """Whether somebody who sees only tasks has one in this run, or has decided in it."""
+    if not may("tasks", run):
+        return False
+    with _connected() as connection:
+        rows = run_snapshot.decided_and_open(connection, run.id)
+    claimant = current_claimant()
+    return any(
+        (row.status == "paused" and row.decision is not None and may_answer(row.decision, claimant))
+        or (row.manual is not None and claimant.id is not None and identity(row.manual.get("actor")) == claimant.id)
+        for row in rows
+    )
 
 
 def keep_spelling(name: str, id: str) -> None:

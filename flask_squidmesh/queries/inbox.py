@@ -291,6 +291,7 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
     """The open decision of a paused step run."""
     decision: DecisionKept = row["decision"]
     return DecisionView(
+        id=row["id"],
         step=row["step"],
         visit=row["visit"],
         kind=decision["kind"],

@@ -6,7 +6,7 @@ much was decided meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -19,8 +19,9 @@ from ..errors import FilterError
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..storage.tables import Id, OpenWait, Timestamp, WaitGroup, WorkflowRun
+from .inbox import is_overdue
 from .operator_status import NOW, Query
-from .results import View
+from .results import InboxItem, View
 from .run_list import QUERIES_KEPT, cursor_of, place_of
 
 Whose = Literal["mine", "groups", "others"]
@@ -38,7 +39,7 @@ _ID: Final = sa.bindparam("behind_id", type_=Id)
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class WaitReader:
     """Whose list it is. id: of the person, None for somebody without one. groups: those that they belong to."""
 
     id: str | None
@@ -77,7 +78,7 @@ class WaitPage(View):
 def open_waits(
     connection: sa.Connection,
     scope: Scope,
-    reader: Reader,
+    reader: WaitReader,
     whose: Whose,
     *,
     now: datetime,
@@ -98,7 +99,7 @@ def open_waits(
     said = (workflow is not None, limit, behind is not None, due is not None)
     query = _page(scope, reader.id is not None, bool(reader.groups), whose, wanted, *said)
     place = {"behind_since": behind[0], "behind_id": behind[1], "behind_due": due} if behind else {}
-    given = {**_of(reader), "now": now, "soon": now + SOON, "workflow": workflow, **place}
+    given = {**given_of(reader), "now": now, "soon": now + SOON, "workflow": workflow, **place}
     rows = connection.execute(query, given).mappings().all()
     items = tuple(_row(row) for row in rows if row["wait_id"] is not None)
     counts = {name: rows[0][name] or 0 for name in ("overdue", "soon", "later")}
@@ -106,12 +107,44 @@ def open_waits(
     return WaitPage(items=items[:limit], next=following, **counts)
 
 
-def counts(connection: sa.Connection, scope: Scope, reader: Reader) -> dict[Whose, int]:
-    """How many open waits there are in each of the lists, in one query."""
-    query = _counts(scope, reader.id is not None, bool(reader.groups))
-    row = connection.execute(query, _of(reader)).one()
-    mine, groups, everybodys = row.mine or 0, row.groups or 0, row.all or 0
-    return {"mine": mine, "groups": groups, "others": everybodys - mine - groups}
+def counting(scope: Scope, known: bool, grouped: bool) -> list[Query]:
+    """How many open waits there are, as rows of a kind and a number: of each of the lists, and `waits` in all.
+
+    known: whether the reader has an id, which the query is given as `me`; grouped: whether they have groups, which it
+    is given as `groups`. Those of groups are counted apart from those that everybody is asked: each has an index.
+    """
+    within = scope.within(OpenWait)
+
+    def number(kind: str, *conditions: sa.ColumnElement[bool]) -> Query:
+        return sa.select(sa.literal(kind), sa.func.count()).select_from(OpenWait).where(*conditions, *within)
+
+    found = [number("waits"), number("for_all", _is_for_all())]
+    found += [number("mine", _is_mine(known))] if known else []
+    return [*found, *([number("of_groups", _not_mine(known), _of_groups())] if grouped else [])]
+
+
+def counted(numbers: Mapping[str, int]) -> dict[Whose, int]:
+    """How many there are in each of the lists, by what `counting` has found."""
+    mine = numbers.get("mine", 0)
+    groups = numbers["for_all"] + numbers.get("of_groups", 0)
+    return {"mine": mine, "groups": groups, "others": numbers["waits"] - mine - groups}
+
+
+def item_of_wait(row: WaitRow, now: datetime) -> InboxItem:
+    """The wait as what needs a person, without what is asked."""
+    return InboxItem(
+        run=row.run,
+        kind="resume" if row.kind == "pause" else "decision",
+        since=row.opened_at,
+        due_at=row.due_at,
+        overdue=is_overdue(row.due_at, now),
+        decisions=(),
+        next_actions=(),
+        error=None,
+        alike=0,
+        stuck=None,
+        compensation_failures=(),
+    )
 
 
 def cursor_behind(row: WaitRow) -> str:
@@ -120,7 +153,8 @@ def cursor_behind(row: WaitRow) -> str:
     return f"{due}.{cursor_of(row.opened_at, row.id)}"
 
 
-def _of(reader: Reader) -> dict[str, object]:
+def given_of(reader: WaitReader) -> dict[str, object]:
+    """What the queries are given of the reader."""
     known = {"me": reader.id} if reader.id is not None else {}
     return {**known, **({"groups": reader.groups} if reader.groups else {})}
 
@@ -222,20 +256,4 @@ def _page(
             .outerjoin(WorkflowRun, WorkflowRun.id == OpenWait.run_id)
         )
         .order_by(*order)
-    )
-
-
-@lru_cache(QUERIES_KEPT)
-def _counts(scope: Scope, known: bool, grouped: bool) -> Query:
-    """Those of groups are counted apart from those that everybody is asked: each has an index."""
-
-    def number(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
-        return sa.select(sa.func.count()).select_from(OpenWait).where(*conditions, *within).scalar_subquery()
-
-    within = scope.within(OpenWait)
-    of_groups = number(_not_mine(known), _of_groups()) if grouped else sa.literal(0)
-    return sa.select(
-        number(_is_mine(known)).label("mine"),
-        (number(_is_for_all()) + of_groups).label("groups"),
-        number().label("all"),
     )

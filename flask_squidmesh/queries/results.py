@@ -370,6 +370,7 @@ class DecisionView(View):
     decision. not_by: where whoever decided may not take the first one. assignee, groups: whose it is.
     """
 
+    id: str
     step: str
     visit: int
     kind: str

@@ -16,6 +16,7 @@ from ..definition.workflow import Registry
 from ..engine.changes import NewStepRun
 from ..engine.command_rules import decision_token, open_decisions
 from ..engine.facts import COUNTERS, entered
+from ..engine.kept_decisions import DecisionKept
 from ..errors import RunNotFoundError
 from ..storage import tables
 from ..storage.scope import Scope
@@ -256,6 +257,23 @@ class RunSnapshot:
     def state_of(self, step_run: StepRunView) -> dict[str, JsonValue] | None:
         """The state that a visit saw; None for a compensation, and where its step is not declared now."""
         return next((seen_by(self.record, row) for row in self.record.step_runs if row["id"] == step_run.id), None)
+
+
+class DecidedVisit(NamedTuple):
+    """A visit at which people decide or have decided. manual: who did."""
+
+    status: str
+    decision: DecisionKept | None
+    manual: Mapping[str, JsonValue] | None
+
+
+def decided_and_open(connection: sa.Connection, run_id: str) -> list[DecidedVisit]:
+    """The visits of the run at which people decide or have decided."""
+    query = sa.select(tables.StepRun.status, tables.StepRun.decision, tables.StepRun.manual).where(
+        tables.StepRun.run_id == run_id,
+        sa.or_(tables.StepRun.status == "paused", tables.StepRun.manual.is_not(None)),
+    )
+    return [*map(DecidedVisit._make, connection.execute(query))]
 
 
 def snapshot_of(

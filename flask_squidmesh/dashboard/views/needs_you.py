@@ -12,13 +12,15 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from ...errors import FilterError
+from ...queries import open_waits, trouble
 from ...queries.inbox import is_overdue
-from ...queries.needs_pages import ASKING, SOON, AskingPage, TroubleGroup, TroublePage, cursor_behind
+from ...queries.open_waits import SOON, WHOSE, WaitPage
 from ...queries.results import AuditEventView, Count, DecisionView, InboxItem
+from ...queries.trouble import TroubleGroup, TroublePage
 from ...runtime.runtime import current_runtime
 from ...storage.summaries import RunSummary
 from .. import layout, page_data
-from ..authorization import may, require
+from ..authorization import may, require_tasks
 from ..available_commands import COMMANDS, Button, inbox_buttons
 from ..endpoints import LONGEST_NAME, url_of, whole
 from ..layout import Pulse, Tab, TemplateContext, render
@@ -40,9 +42,16 @@ WORDS: Mapping[str, str] = {
 }
 MOST = 30
 MOST_PASSED = 10  # pages of which the person may view nothing
-DECISIONS: Final = "decisions"
 PROBLEMS: Final = "problems"
-LABELS: Mapping[str, str] = {DECISIONS: N_("Decisions"), PROBLEMS: N_("Problems")}
+LABELS: Mapping[str, str] = {
+    "mine": N_("Mine"),
+    "groups": N_("My groups"),
+    "others": N_("Others"),
+    PROBLEMS: N_("Problems"),
+}
+ASKING: Final = ("decision", "resume")
+WAITS: Mapping[str, Sequence[str]] = {"decision": ("approval", "decision"), "paused": ("pause",)}
+"""What a wait is of, by the word that the list is narrowed to."""
 GROUP_COMMANDS: Mapping[str, Sequence[str]] = {
     "failed": ("replay", "acknowledge"),
     "compensation_failed": ("retry_compensation", "replay", "acknowledge"),
@@ -59,9 +68,11 @@ class Choice:
     after: str | None = None
 
     @property
-    def kinds(self) -> list[str]:
-        """What is listed."""
-        return [kind for kind, word in WORDS.items() if _tab_of(kind) == self.tab and self.word in (None, word)]
+    def kinds(self) -> Sequence[str]:
+        """What is listed: kinds of waits, or of problems."""
+        if self.tab != PROBLEMS:
+            return open_waits.KINDS if self.word is None else WAITS.get(self.word, ())
+        return [kind for kind, word in WORDS.items() if kind not in ASKING and self.word in (None, word)]
 
     @property
     def query(self) -> dict[str, str]:
@@ -139,63 +150,67 @@ class NeedsPage(TemplateContext):
 
 def show() -> str:
     """The page."""
-    require("list")
+    require_tasks()
     return render("inbox.html", _content())
 
 
 def refreshed(version: str) -> str | None:
     """The parts of the page that have changed since this version, None where nothing has."""
-    require("list")
+    require_tasks()
     choice = _choice()
     if _version(choice, _read(choice)) == version:
         return None
     return render("_pulse_inbox.html", _content(), swapped=True)
 
 
+def _tabs() -> Sequence[str]:
+    """The lists that the person may see: their own and those of their groups, and all where they may list runs."""
+    return ("mine", "groups") if require_tasks() else (*WHOSE, PROBLEMS)
+
+
 def _choice() -> Choice:
     """What the address asks for; where it does not say, the list in which there is something."""
     word = request.args.get("word") if request.args.get("word") in WORDS.values() else None
     tab = request.args.get("tab", "")
-    if tab not in LABELS:
-        tab = next(_tab_of(kind) for kind in WORDS if WORDS[kind] == word) if word else _fullest()
     return Choice(
-        tab=tab,
+        tab=tab if tab in _tabs() else _fullest(word),
         word=word,
         workflow=request.args.get("workflow", "")[:LONGEST_NAME] or None,
         after=request.args.get("after") or None,
     )
 
 
-def _tab_of(kind: str) -> str:
-    return DECISIONS if kind in ASKING else PROBLEMS
-
-
-def _fullest() -> str:
-    return DECISIONS if _counts()[DECISIONS] or not _counts()[PROBLEMS] else PROBLEMS
+def _fullest(word: str | None) -> str:
+    """The first list that has something of the word."""
+    counts, tabs = _counts(), _tabs()
+    fitting = [tab for tab in tabs if word is None or (tab == PROBLEMS) == (word not in WAITS)]
+    return next((tab for tab in fitting if counts[tab]), (fitting or tabs)[0])
 
 
 def _counts() -> dict[str, int]:
-    counted = page_data.counts_for_frame().needs
-    return {tab: sum(counted[kind].value for kind in WORDS if _tab_of(kind) == tab) for tab in LABELS}
+    counted = page_data.counts_for_frame()
+    return {PROBLEMS: counted.wrong} | dict(counted.waits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What was read for a page, without what the runs ask."""
 
-    asking: AskingPage | None = None
+    asked: WaitPage | None = None
     trouble: TroublePage | None = None
     groups: Sequence[TroubleGroup] = ()
 
     @property
-    def items(self) -> Sequence[InboxItem]:
-        """The runs, one by one."""
-        return self.asking.items if self.asking else self.trouble.items if self.trouble else ()
+    def places(self) -> Sequence[tuple[RunSummary, str]]:
+        """The runs one by one, each with the cursor behind it."""
+        if self.asked:
+            return [(row.run, open_waits.cursor_behind(row)) for row in self.asked.items]
+        return [(item.run, trouble.cursor_behind(item)) for item in self.trouble.items] if self.trouble else ()
 
     @property
     def next(self) -> str | None:
         """The cursor of the next page."""
-        return self.asking.next if self.asking else self.trouble.next if self.trouble else None
+        return self.asked.next if self.asked else self.trouble.next if self.trouble else None
 
 
 def _read(choice: Choice) -> Found:
@@ -208,19 +223,22 @@ def _read(choice: Choice) -> Found:
 
 
 def _read_from(choice: Choice) -> Found:
-    if choice.tab == DECISIONS:
-        return Found(asking=page_data.asking_page(choice.kinds, choice.workflow, MOST, choice.after))
+    for whose in WHOSE:
+        if choice.tab == whose:
+            return Found(asked=page_data.wait_page(whose, choice.kinds, choice.workflow, MOST, choice.after))
     groups = page_data.trouble_groups_of(choice.kinds, choice.workflow) if choice.after is None else ()
     return Found(trouble=page_data.trouble_page(choice.kinds, choice.workflow, MOST, choice.after), groups=groups)
 
 
 def _version(choice: Choice, found: Found) -> str:
     """What the page shows, in short: equal for as long as it shows the same, as every change of a run counts as one."""
-    items = [(item.run.id, item.run.revision, item.kind, item.since, item.overdue, item.stuck) for item in found.items]
+    wrong = found.trouble.items if found.trouble else ()
+    items = [(item.run.id, item.run.revision, item.kind, item.since, item.overdue, item.stuck) for item in wrong]
+    waits = [(row.id, row.run.revision, row.assignee) for row in found.asked.items] if found.asked else []
     groups = [(group.fingerprint, group.kind, group.count, group.last_since) for group in found.groups]
-    asked = found.asking
+    asked = found.asked
     totals = (asked.overdue, asked.soon, asked.later) if asked else ()
-    return layout.version(items, groups, totals, found.next, page_data.counts_for_frame().needs)
+    return layout.version(items, waits, groups, totals, found.next, _counts())
 
 
 def _content() -> NeedsPage:
@@ -228,7 +246,7 @@ def _content() -> NeedsPage:
     with page_data.at_once():
         choice = _choice()
         found = _read(choice)
-        items = page_data.with_what_is_asked(found.items)
+        items = page_data.asked_in(found.asked.items) if found.asked else _told(found)
         is_empty = not items and not found.groups
         last_decision = page_data.last_decision() if is_empty else None
         in_progress = _in_progress() if is_empty else None
@@ -237,14 +255,12 @@ def _content() -> NeedsPage:
     return NeedsPage(
         choice=choice,
         lead=_lead(choice, found, counts),
-        tabs=[
-            Tab(_(label), _address(tab), tab == choice.tab, Count(value=counts[tab])) for tab, label in LABELS.items()
-        ],
+        tabs=[Tab(_(LABELS[tab]), _address(tab), tab == choice.tab, Count(value=counts[tab])) for tab in _tabs()],
         kinds=_kinds(choice),
         workflows=page_data.workflows(),
         groups=[_group(each) for each in found.groups],
         parts=list(_parts(found, cards)),
-        one_by_one=url_of(".next", _among(choice)) if len(items) > 1 else None,
+        one_by_one=url_of(".next", _among(choice)) if len(found.places) > 1 else None,
         place=_place(items),
         first=url_of(".inbox", choice.query) if choice.after else None,
         older=_older(choice, found),
@@ -252,6 +268,10 @@ def _content() -> NeedsPage:
         in_progress=in_progress,
         pulse=layout.pulse("inbox", _version(choice, found), **choice.query, after=choice.after),
     )
+
+
+def _told(found: Found) -> Sequence[InboxItem]:
+    return page_data.with_what_is_asked(found.trouble.items) if found.trouble else ()
 
 
 def _address(tab: str) -> str:
@@ -265,23 +285,39 @@ def _lead(choice: Choice, found: Found, counts: Mapping[str, int]) -> Markup:
             "1 run went wrong and waits for somebody to look after it.",
             "{count} runs went wrong and wait for somebody to look after them.",
         )
-    waiting = plural(counts[DECISIONS], "1 run waits for a decision", "{count} runs wait for a decision")
-    late = found.asking.overdue if found.asking else 0
+    waiting = _waiting(choice.tab, counts[choice.tab])
+    late = found.asked.overdue if found.asked else 0
     if not late:
         return Markup("{}.").format(waiting)
     overdue = plural(late, "1 of them is overdue", "{count} of them are overdue")
     return Markup("{}, {}.").format(waiting, overdue)
 
 
+def _waiting(tab: str, count: int) -> Markup:
+    match tab:
+        case "mine":
+            return plural(count, "1 decision is yours", "{count} decisions are yours")
+        case "groups":
+            return plural(
+                count,
+                "1 decision is for your groups or for everybody",
+                "{count} decisions are for your groups or for everybody",
+            )
+        case _:
+            return plural(count, "1 decision is somebody else’s", "{count} decisions are somebody else’s")
+
+
 def _kinds(choice: Choice) -> list[tuple[str, Markup, int]]:
+    if choice.tab != PROBLEMS:
+        return []
     counted = page_data.counts_for_frame().needs
-    words = dict.fromkeys(word for kind, word in WORDS.items() if _tab_of(kind) == choice.tab)
+    words = dict.fromkeys(word for kind, word in WORDS.items() if kind not in ASKING)
     numbers = {word: sum(counted[kind].value for kind in WORDS if WORDS[kind] == word) for word in words}
     return [(word, badge_of(word).label, number) for word, number in numbers.items() if number or word == choice.word]
 
 
 def _parts(found: Found, cards: Sequence[Card]) -> Iterator[TaskSection]:
-    if found.asking is None:
+    if found.asked is None:
         if cards:
             heading = _("One by one") if found.groups else _("Longest waiting first")
             yield TaskSection(heading=heading, count=None, cards=cards)
@@ -289,7 +325,7 @@ def _parts(found: Found, cards: Sequence[Card]) -> Iterator[TaskSection]:
     by_due: dict[str, list[Card]] = {"overdue": [], "soon": [], "later": []}
     for card in cards:
         by_due[card.part].append(card)
-    totals = {"overdue": found.asking.overdue, "soon": found.asking.soon, "later": found.asking.later}
+    totals = {"overdue": found.asked.overdue, "soon": found.asked.soon, "later": found.asked.later}
     for name, heading in (
         ("overdue", _("Overdue")),
         ("soon", _("Due within a day")),
@@ -370,7 +406,7 @@ def _older(choice: Choice, found: Found) -> str | None:
     if found.next is None:
         return None
     before = whole(request.args.get("before")) or 0
-    return url_of(".inbox", {**choice.query, "after": found.next, "before": str(before + len(found.items))})
+    return url_of(".inbox", {**choice.query, "after": found.next, "before": str(before + len(found.places))})
 
 
 def _place(items: Sequence[InboxItem]) -> Markup | None:
@@ -387,31 +423,31 @@ def _in_progress() -> Markup:
 
 def lead_on() -> Response:
     """Lead to the list's first run, or to the one behind the place that `at` names; behind the last, to the list."""
-    require("list")
+    require_tasks()
     choice = replace(_asked_among(), after=request.args.get("at") or None)
     found = _read(choice)
     for _page in range(MOST_PASSED):
-        if found.items or found.next is None:
+        if found.places or found.next is None:
             break
         found = _read(choice := replace(choice, after=found.next))
-    items = found.items
-    if not items:
+    if not found.places:
         return redirect(url_of(".inbox", choice.query), 303)
-    return redirect(url_of(".run", {"run_id": items[0].run.id, **_among(choice), "at": cursor_behind(items[0])}), 303)
+    run, behind = found.places[0]
+    return redirect(url_of(".run", {"run_id": run.id, **_among(choice), "at": behind}), 303)
 
 
 def _asked_among() -> Choice:
-    """The list that one goes through: a tab or one of its words, and a workflow."""
-    among = request.args.get("among", "")
-    word = among if among in WORDS.values() else None
-    tab = next(_tab_of(kind) for kind in WORDS if WORDS[kind] == word) if word else among
+    """The list that one goes through: a tab, and perhaps one of its words, and a workflow."""
+    tab, _dot, word = request.args.get("among", "").partition(".")
+    narrowed = word if word in WORDS.values() else tab if tab in WORDS.values() else None
     workflow = request.args.get("workflow", "")[:LONGEST_NAME] or None
-    return Choice(tab=tab if tab in LABELS else _fullest(), word=word, workflow=workflow)
+    return Choice(tab=tab if tab in _tabs() else _fullest(narrowed), word=narrowed, workflow=workflow)
 
 
 def _among(choice: Choice) -> dict[str, str]:
     """What addresses say of the list that one goes through."""
-    said = {"among": choice.word or choice.tab, "workflow": choice.workflow}
+    among = f"{choice.tab}.{choice.word}" if choice.word else choice.tab
+    said = {"among": among, "workflow": choice.workflow}
     return {name: value for name, value in said.items() if value}
 
 

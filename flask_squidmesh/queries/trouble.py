@@ -1,55 +1,34 @@
-"""What needs a person, page by page: what people are asked in the one list, what went wrong in the other.
+"""What went wrong and needs a person, page by page.
 
-What people are asked is sorted by when it is due, which no passing of time changes; so a page begins where the one
-before ended, however much was settled meanwhile. What went wrong is sorted by how long it has stood so; runs that
-failed the same way are one group, and stand apart from that list.
+It is sorted by how long it has stood so; runs that failed the same way are one group, and stand apart from that list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
 import sqlalchemy as sa
 
-from ..errors import ErrorRecord, FilterError, given
+from ..errors import ErrorRecord
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..storage.tables import Dispatch, Id, StepRun, Timestamp, WorkflowRun
 from .inbox import IS_STUCK, MOST_GROUPED, STUCK_COLUMNS, item_of
-from .operator_status import NOW, STUCK_AFTER, Query, moments
+from .operator_status import STUCK_AFTER, Query, moments
 from .results import InboxItem, View
 from .run_list import QUERIES_KEPT, Columns, cursor_of, place_of
 
-ASKING: Final = ("decision", "resume")
 STANDING: Final = ("interrupted", "incident")
 ENDED_BADLY: Final = ("failed", "compensation_failed")
 TROUBLE: Final = (*STANDING, "stuck", *ENDED_BADLY)
-SOON: Final = timedelta(days=1)
 MOST_GROUPS: Final = 20
-_SOON: Final = sa.bindparam("soon", type_=Timestamp)
 _WORKFLOW: Final = sa.bindparam("workflow", type_=sa.String)
 _SINCE: Final = sa.bindparam("behind_since", type_=Timestamp)
 _ID: Final = sa.bindparam("behind_id", type_=Id)
-_DUE: Final = sa.bindparam("behind_due", type_=Timestamp)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AskingPage(View):
-    """Runs that ask a person something: what is due first comes first, then by how long it has been asked.
-
-    overdue, soon, later: how many there are on all pages, as far as they are due already, within a day, or later or at
-    no time. next: the cursor behind the last item, None on the last page.
-    """
-
-    items: tuple[InboxItem, ...]
-    overdue: int
-    soon: int
-    later: int
-    next: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,34 +58,7 @@ class TroublePage(View):
 
 def cursor_behind(item: InboxItem) -> str:
     """The cursor of whatever comes behind this item in its list."""
-    behind = cursor_of(item.since, item.run.id)
-    if item.kind not in ASKING:
-        return behind
-    return f"{cursor_of(item.due_at, item.run.id).partition('_')[0] if item.due_at else ''}.{behind}"
-
-
-def asking(
-    connection: sa.Connection,
-    scope: Scope,
-    *,
-    now: datetime,
-    kinds: Collection[str] = ASKING,
-    workflow: str | None = None,
-    limit: int,
-    after: str | None = None,
-) -> AskingPage:
-    """One page, in one query. kinds: those of `ASKING`. after: `next` of the page before. Raises FilterError."""
-    wanted = tuple(kind for kind in ASKING if kind in kinds)
-    if not wanted:
-        return AskingPage(items=(), overdue=0, soon=0, later=0, next=None)
-    due, behind = _place_asked(after) if after else (None, None)
-    query = _asking(scope, wanted, workflow is not None, limit, bool(behind), due is not None)
-    rows = connection.execute(query, _given(now, workflow, behind, due)).mappings().all()
-    items = tuple(item_of(row, now) for row in rows if row["id"] is not None)
-    counts = {name: rows[0][name] or 0 for name in ("overdue", "soon", "later")}
-    return AskingPage(
-        items=items[:limit], next=cursor_behind(items[limit - 1]) if len(items) > limit else None, **counts
-    )
+    return cursor_of(item.since, item.run.id)
 
 
 def trouble(
@@ -153,50 +105,9 @@ def trouble_groups(
     )
 
 
-def _place_asked(cursor: str) -> tuple[datetime | None, tuple[datetime, str]]:
-    due, dot, behind = cursor.partition(".")
-    if not dot:
-        raise FilterError("after", f"after={given(cursor)} is no cursor of this list. Pass `next` of the page before.")
-    since, id = place_of(behind)
-    return place_of(f"{due}_{id}")[0] if due else None, (since, id)
-
-
-def _given(
-    now: datetime, workflow: str | None, behind: tuple[datetime, str] | None, due: datetime | None = None
-) -> dict[str, object]:
-    place = {"behind_since": behind[0], "behind_id": behind[1], "behind_due": due} if behind else {}
-    return {**moments(now, STUCK_AFTER), "soon": now + SOON, "workflow": workflow, **place}
-
-
-@lru_cache(QUERIES_KEPT)
-def _asking(
-    scope: Scope, kinds: tuple[str, ...], of_workflow: bool, limit: int, is_behind: bool, is_behind_due: bool
-) -> Query:
-    """The counts stand in each row, and in one of their own where the page is empty."""
-    due, since, id = WorkflowRun.needs_due_at, WorkflowRun.needs_since, WorkflowRun.id
-    asked = (WorkflowRun.needs.in_(kinds), *_within(scope, of_workflow))
-    counts = (
-        sa.select(
-            sa.func.sum(sa.case((due <= NOW, 1), else_=0)).label("overdue"),
-            sa.func.sum(sa.case((sa.and_(due > NOW, due <= _SOON), 1), else_=0)).label("soon"),
-            sa.func.sum(sa.case((sa.or_(due.is_(None), due > _SOON), 1), else_=0)).label("later"),
-        )
-        .where(*asked)
-        .subquery()
-    )
-    behind: list[sa.ColumnElement[bool]] = []
-    if is_behind and is_behind_due:
-        behind = [sa.or_(due.is_(None), sa.tuple_(due, since, id) > sa.tuple_(_DUE, _SINCE, _ID))]
-    elif is_behind:
-        behind = [due.is_(None), sa.tuple_(since, id) > sa.tuple_(_SINCE, _ID)]
-    order = (sa.case((due.is_(None), 1), else_=0), due, since, id)
-    ids = sa.select(id.label("run_id")).where(*asked, *behind).order_by(*order).limit(limit + 1).subquery()
-    nothing: Columns = [sa.literal(0).label("alike"), sa.cast(sa.null(), Id).label("dispatch_id")]
-    return (
-        sa.select(*SUMMARY_COLUMNS, WorkflowRun.error, counts, *nothing)
-        .select_from(counts.outerjoin(ids, sa.true()).outerjoin(WorkflowRun, id == ids.c.run_id))
-        .order_by(*order)
-    )
+def _given(now: datetime, workflow: str | None, behind: tuple[datetime, str] | None) -> dict[str, object]:
+    place = {"behind_since": behind[0], "behind_id": behind[1]} if behind else {}
+    return {**moments(now, STUCK_AFTER), "workflow": workflow, **place}
 
 
 @lru_cache(QUERIES_KEPT)
