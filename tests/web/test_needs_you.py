@@ -55,7 +55,7 @@ def test_rows_stand_by_when_they_are_due(everywhere: Visitor) -> None:
         "Later, or at no set time 1": ["Slow later"],
     }
     assert page.count('class="task late"') == 1
-    assert "3 runs wait for a decision, 1 of them is overdue." in text_of(page)
+    assert "3 decisions are for your groups or for everybody, 1 of them is overdue." in text_of(page)
     assert "No due time" not in text_of(page)
     assert "in 2 d 23 h" in text_of(page) or "in 3 d" in text_of(page)
 
