@@ -112,7 +112,7 @@ def _queries(endpoint: str, filled: Filled) -> list[str]:
     one = {"run_id": run, "job_id": filled.job, "name": "invoice"}
     return {
         "inbox": ["?word=failed", "?word=decision", "?tab=problems", "?tab=problems&workflow=invoice"],
-        "next": ["?among=decisions", "?among=problems", "?among=failed"],
+        "next": ["?among=mine", "?among=groups", "?among=others", "?among=problems", "?among=problems.failed"],
         "runs": [
             "?word=completed",
             f"?q={run}",

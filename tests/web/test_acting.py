@@ -122,7 +122,7 @@ def test_one_goes_through_the_inbox_one_by_one(visitor: Visitor) -> None:
     assert f"/runs/{third}?" in at_third
     at_the_end = re.search(r"at=[^&]+", at_third)
     assert at_the_end
-    assert visitor.get(f"/next?among=decisions&{at_the_end[0]}").location == "/squidmesh/?tab=groups"
+    assert visitor.get(f"/next?among=groups&{at_the_end[0]}").location == "/squidmesh/?tab=groups"
 
 
 @pytest.mark.rule("rights-conflict")

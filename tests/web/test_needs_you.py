@@ -106,7 +106,7 @@ def test_what_is_no_place_in_the_list_is_its_beginning(visitor: Visitor, after: 
 def test_one_goes_through_more_than_a_page_of_them(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flask_squidmesh.dashboard.views.needs_you.MOST", 1)
     ids = [start(visitor.app, Checkout, str(number)) for number in range(4)]
-    seen, address = [], "/next?among=decisions"
+    seen, address = [], "/next?among=groups"
     for _ in range(5):
         location = visitor.get(address).location
         if "/runs/" not in location:
