@@ -19,7 +19,7 @@ NEEDED_FOR = {"payments.review": "finance"}
 SEEING_ALL = frozenset({"operator", "finance"})
 
 ANSWERING = DECIDING | {"decide", "take"}
-FOLLOWING = frozenset({"view", "payload", "note"})
+FOLLOWING = frozenset({"tasks", "view", "payload", "note"})
 ABOUT_EXPENSES = {
     "employee": FOLLOWING | {"decide", "take"},
     "manager": FOLLOWING | ANSWERING,
@@ -34,8 +34,10 @@ def may(
 ) -> bool | Deny:
     """Whether the user may do this, and if not, why.
 
-    Staff may read; of expenses everybody reads what is theirs. Whoever has the role that a decision names may take it.
-    Everything else is for operators. actor: who acts, by whom a worker asks that goes on with an action on many runs.
+    Operators and finance may read everything, the head what there is about expenses, the others their own tasks.
+    Whoever has the role that a decision names may take it. Everything else is for operators.
+
+    actor: who acts, by whom a worker asks that goes on with an action on many runs.
     """
     user = current_user if has_request_context() else db.session.scalar(select(User).where(User.email == _id_of(actor)))
     if user is None or not user.is_authenticated:
@@ -44,7 +46,7 @@ def may(
         return Deny("It is for people who work here.")
     if workflow == EXPENSES:
         return _may_about_expenses(user, action, run)
-    if action in ("list", "tasks"):
+    if action == "tasks" or (action == "list" and user.role == "head"):
         return True
     if user.role not in SEEING_ALL:
         return Deny("It needs the role operator or finance.")
@@ -74,7 +76,7 @@ def who() -> Person:
 
 
 def whose() -> Scope:
-    """Which runs there are for the user: for managers and whoever submits expenses, these alone."""
+    """Which runs there are for the user: for managers and those who submit expenses, these alone."""
     return Scope.all() if getattr(current_user, "role", None) in SEEING_ALL else Scope(workflows=[EXPENSES])
 
 

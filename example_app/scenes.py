@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from uuid import uuid4
 
 from sqlalchemy import select
@@ -12,8 +13,8 @@ from .clock import hours_ago
 from .extensions import mesh
 from .gateway import client as gateway
 from .models import Order, Product, User, db
-from .people import BUYER, FINANCE, OPERATOR
-from .placing import place_order
+from .people import BUYER, EMPLOYEE, FINANCE, MANAGER, OPERATOR
+from .placing import place_order, submit_expense
 from .stage import later
 from .workflows import (
     CancellableWait,
@@ -27,6 +28,8 @@ from .workflows import (
     StockCount,
 )
 from .workflows.checkout import SETTLE_SECONDS
+
+HOUR = 3600
 
 
 def overdue() -> None:
@@ -132,8 +135,37 @@ def unfinished() -> None:
     _start(StockCount, {"seconds": 600})
 
 
+def expenses() -> None:
+    """expenses: paid, rejected, asked back, signed once, waiting for somebody, handed on, and left to lapse"""
+    with hours_ago(60):
+        _expense("a hotel that nobody asked about", "260.00")
+        later(0)
+        later(49 * HOUR)
+    with hours_ago(40):
+        _expense("a train to the fair", "146.80")
+        later(0)
+        later(37 * HOUR)
+    with hours_ago(30):
+        paid, rejected = _expense("lunch with the tea importer", "64.50"), _expense("a speeding ticket", "45.00")
+        later(0)
+        mesh.decide_run(paid, "approve", {"amount": "52.00"}, actor=MANAGER.acting, comment="Without the wine.")
+        mesh.decide_run(rejected, "reject", actor=MANAGER.acting, comment="The shop does not pay fines.")
+        later(0)
+    with hours_ago(20):
+        asked = _expense("taxi", "38.00")
+        signed = _expense("a stand at the fair", "2400.00")
+        later(0)
+        mesh.decide_run(asked, "ask_back", actor=MANAGER.acting, comment="From where to where?")
+        mesh.decide_run(signed, "approve", actor=MANAGER.acting, comment="As agreed in spring.")
+        mesh.note_run(signed, "The invoice comes from the fair directly.", actor=MANAGER.acting)
+        later(0)
+    with hours_ago(2):
+        _expense("paper bags", "118.20")
+        later(0)
+
+
 SCENES = (
-    *(overdue, completed, rejected, compensated, compensation_failed, interrupted),
+    *(expenses, overdue, completed, rejected, compensated, compensation_failed, interrupted),
     *(failed, replayed, cancelled, paused, unfinished),
 )
 
@@ -142,6 +174,11 @@ def _order(sku: str, workflow: type[Workflow] = Checkout) -> Order:
     buyer = db.session.scalars(select(User).where(User.email == BUYER.email)).one()
     product = db.session.scalars(select(Product).where(Product.sku == sku)).one()
     return place_order(buyer, product, form_key=uuid4().hex, workflow=workflow)
+
+
+def _expense(purpose: str, amount: str) -> str:
+    employee = db.session.scalars(select(User).where(User.email == EMPLOYEE.email)).one()
+    return submit_expense(employee, purpose, Decimal(amount), form_key=uuid4().hex).run_id or ""
 
 
 def _approved(sku: str) -> Order:

@@ -32,7 +32,7 @@ class Granted(BaseModel):
     """What whoever approves fills in."""
 
     amount: Decimal = Field(
-        gt=0, le=MOST, decimal_places=2, title="Amount in EUR", description="Less, if not all of it is ours"
+        gt=0, le=MOST, decimal_places=2, title="Amount in EUR", description="Less, if not all of it was for the shop"
     )
 
 

@@ -80,7 +80,7 @@ def test_a_buyer_sees_no_dashboard_and_no_other_orders(shop: Flask, visitor: Cal
     assert ben.open("/orders/o-1").status_code == 404
     refused = ben.open("/squidmesh/")
     assert refused.status_code == 403
-    assert "It needs the role operator or finance." in text_of(refused)
+    assert "It is for people who work here." in text_of(refused)
     assert "Workflows" not in text_of(ben.open("/"))
 
 

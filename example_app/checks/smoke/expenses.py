@@ -16,6 +16,7 @@ from ...people import EMPLOYEE, FINANCE, HEAD, MANAGER, Person
 from ...placing import submit_expense
 from ...stage import apart, later, wait_until
 from ..looking import Mismatch, ended, entries, expect, history
+from ..pages import expect_words, on_page, text_at
 
 APART = "smoke-expenses"
 
@@ -47,6 +48,8 @@ def signed_twice() -> str:
     _decide(expense, "approve", MANAGER)
     _open(expense, "second#1")
     _refused(expense, "approve", MANAGER, "who gave the first signature")
+    on_page(expense.run_id or "", "Decision", "Hand on", "Cancel run")
+    on_page(expense.run_id or "", "Decision", "Approve", "Reject", "Take it", person=FINANCE)
     _decide(expense, "approve", FINANCE)
     run = ended(expense.run_id or "", "completed")
     story = [(event.type, event.actor["id"]) for event in history(run) if event.type in ("decided", "approved")]
@@ -98,6 +101,7 @@ def handed_on() -> str:
     wait_until(lambda: mesh.explain_run(run_id).details["assignee"] == HEAD.email, "the expense is the head's")
     run = mesh.inspect_run(run_id, include_history=True)
     expect("the story", _story(run), ["paused", "reminded", "escalated"])
+    expect_words("what the head has to do", text_at("/?tab=mine", HEAD), expense.number)
     mesh.assign_run(run_id, to=MANAGER.email, expected_assignee=HEAD.email, actor=HEAD.email, comment="you are back")
     mesh.note_run(run_id, "The old one broke last week.", actor=MANAGER.email)
     _decide(expense, "approve", MANAGER)
