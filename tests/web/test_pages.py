@@ -221,9 +221,9 @@ def test_what_could_not_be_undone_can_be_tried_again_from_the_inbox(visitor: Vis
 def test_the_inbox_counts_by_the_same_words_as_the_list(visitor: Visitor) -> None:
     fill(visitor.app)
     page, problems = visitor.read("/"), visitor.read("/?tab=problems")
-    for text in ("Decisions 2 Problems 3", "Decision (1)", "Paused (1)"):
+    for text in ("Mine 0 My groups 2 Others 0 Problems 3", "Decision", "Paused"):
         assert text in page
-    for text in ("Decisions 2 Problems 3", "Stuck (1)", "Failed (2)"):
+    for text in ("Mine 0 My groups 2 Others 0 Problems 3", "Stuck (1)", "Failed (2)"):
         assert text in problems
     narrowed = visitor.read("/?word=stuck")
     assert "Payout 12" in narrowed

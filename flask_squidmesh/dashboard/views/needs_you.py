@@ -128,14 +128,14 @@ class TaskSection:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsPage(TemplateContext):
     """choice: what is listed. lead: what there is, in a sentence. kinds: what it can be narrowed to: words with their
-    names and counts. one_by_one: the address that leads through all of it. place: which of the list this page shows.
-    last_decision, in_progress: what is told where nothing needs anybody.
+    names and counts, where they are counted. one_by_one: the address that leads through all of it. place: which of the
+    list this page shows. last_decision, in_progress: what is told where nothing needs anybody.
     """
 
     choice: Choice
     lead: Markup
     tabs: list[Tab]
-    kinds: list[tuple[str, Markup, int]]
+    kinds: list[tuple[str, Markup, int | None]]
     workflows: list[tuple[str, str]]
     groups: list[GroupCard]
     parts: list[TaskSection]
@@ -307,13 +307,15 @@ def _waiting(tab: str, count: int) -> Markup:
             return plural(count, "1 decision is somebody else’s", "{count} decisions are somebody else’s")
 
 
-def _kinds(choice: Choice) -> list[tuple[str, Markup, int]]:
+def _kinds(choice: Choice) -> list[tuple[str, Markup, int | None]]:
+    """What the list can be narrowed to; how much there is of each is not counted by whose it is."""
     if choice.tab != PROBLEMS:
-        return []
+        return [(word, badge_of(word).label, None) for word in WAITS]
     counted = page_data.counts_for_frame().needs
     words = dict.fromkeys(word for kind, word in WORDS.items() if kind not in ASKING)
     numbers = {word: sum(counted[kind].value for kind in WORDS if WORDS[kind] == word) for word in words}
-    return [(word, badge_of(word).label, number) for word, number in numbers.items() if number or word == choice.word]
+    found = [(word, number) for word, number in numbers.items() if number or word == choice.word]
+    return [(word, badge_of(word).label, number) for word, number in found]
 
 
 def _parts(found: Found, cards: Sequence[Card]) -> Iterator[TaskSection]:
