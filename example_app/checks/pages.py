@@ -16,6 +16,8 @@ from ..people import OPERATOR, Person
 from .looking import Mismatch, expect
 
 PREFIX = "/squidmesh"
+FOR_OPERATORS = ("Take it", "Hand on", "Cancel run")
+"""What an operator can do wherever somebody is asked, whoever may answer."""
 MARK = re.compile(r'id="run-head".*?<span class="st [^"]*">(?P<mark>[^<]*)</span>', re.S)
 HEADLINE = re.compile(r'<h2 id="verdict-heading">(?P<headline>.*?)</h2>', re.S)
 BUTTON = re.compile(r'<a class="btn[^"]*" href="(?P<path>/squidmesh/runs/[^"]*)" hx-get[^>]*>(?P<label>[^<]*)</a>')

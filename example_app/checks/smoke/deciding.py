@@ -16,9 +16,9 @@ from ...people import BUYER, FINANCE, OPERATOR
 from ...stage import wait_until
 from ...workflows import GoodsReturn, ManualApproval, PriceChange, Restocking
 from ..looking import Mismatch, ended, expect, history, invoice, start, step, stock
-from ..pages import Visitor, expect_words, on_page, text_at
+from ..pages import FOR_OPERATORS, Visitor, expect_words, on_page, text_at
 
-QUESTION = ("Approve", "Reject", "Cancel run")
+QUESTION = ("Approve", "Reject", *FOR_OPERATORS)
 
 
 def rejection() -> str:
@@ -38,7 +38,7 @@ def pause() -> str:
     run = ended(start(GoodsReturn, {"order_id": number, "email": BUYER.email}), "paused")
     why = mesh.explain_run(run.id)
     expect("why it waits", (why.reason, why.step), ("paused_for_manual_action", "await_parcel"))
-    on_page(run.id, "Paused", "Resume", "Cancel run", says="until somebody resumes it")
+    on_page(run.id, "Paused", "Resume", *FOR_OPERATORS, says="until somebody resumes it")
     mesh.unblock_run(run.id, actor=OPERATOR.email, comment="in good order")
     resumed = history(ended(run.id, "completed"))[-1]
     expect("the last event", (resumed.type, resumed.actor), ("resumed", OPERATOR.email))
@@ -122,7 +122,7 @@ def side_by_side() -> str:
     needs = mesh.inspect_run(run_id).needs
     expect("what it needs", (needs and needs.kind, needs and needs.count), ("decision", 2))
     _refused_without_step(run_id)
-    on_page(run_id, "Decision", "Approve room", "Reject room", "Cancel run")
+    on_page(run_id, "Decision", "Approve room", "Reject room", *FOR_OPERATORS)
     on_page(run_id, "Decision", "Approve budget", "Reject budget", person=FINANCE)
     mesh.approve_run(run_id, step="budget", actor=FINANCE.email)
     still = mesh.inspect_run(run_id)

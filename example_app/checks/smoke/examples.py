@@ -19,7 +19,7 @@ from ...workflows import (
     SagaCheckout,
 )
 from ..looking import asked, ended, entries, expect, history, invoice, mood, order_of, start, step, stock
-from ..pages import expect_words, on_page
+from ..pages import FOR_OPERATORS, expect_words, on_page
 
 
 def payment_recovery() -> str:
@@ -54,7 +54,7 @@ def manual_approval() -> str:
     why = mesh.explain_run(run.id)
     expect("why it waits", (why.reason, why.step), ("paused_for_approval", "wait_for_approval"))
     expect("what can be done", sorted(why.next_actions), ["approve_run", "cancel_run", "reject_run"])
-    on_page(run.id, "Decision", "Approve", "Reject", "Cancel run", says="waits for a decision at wait_for_approval")
+    on_page(run.id, "Decision", "Approve", "Reject", *FOR_OPERATORS, says="waits for a decision at wait_for_approval")
     mesh.approve_run(run.id, actor="ops_smoke", comment="approved", metadata={"ticket": "SMOKE-1"})
     done = ended(run.id, "completed")
     story = [(event.type, event.actor, event.comment, event.metadata) for event in history(done)]

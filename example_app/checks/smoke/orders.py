@@ -10,7 +10,7 @@ from ...people import BUYER, FINANCE, OPERATOR
 from ...stage import run_once, wait_until
 from ...workflows import GoodsReturn
 from ..looking import asked, ended, entries, expect, mood, order_of, start, state, step, stock
-from ..pages import on_page
+from ..pages import FOR_OPERATORS, on_page
 
 SETTLING = ("Run the step again", "Count the step as done", "Count the step as failed", "Cancel run")
 
@@ -22,7 +22,7 @@ def checkout() -> str:
     run = ended(order.run_id or "", "paused")
     prompt = next(row.decision for row in run.step_runs or () if row.decision and row.step == "review")
     expect("the question", prompt["prompt"], f"Capture {order.total} EUR for order {order.number}?")
-    on_page(run.id, "Decision", "Cancel run")
+    on_page(run.id, "Decision", *FOR_OPERATORS)
     on_page(run.id, "Decision", "Approve", "Reject", person=FINANCE)
     mesh.approve_run(run.id, actor=FINANCE.email, comment="known customer")
     expect("the books", entries(ended(run.id, "completed")), ["sale"])
