@@ -47,9 +47,11 @@ def test_the_number_beside_needs_you_is_what_the_person_can_act_on(desk: Desk) -
 def test_a_wait_is_in_one_list_alone_with_its_own_question(desk: Desk) -> None:
     mine, groups, others = (desk.as_(MIA).read(f"/?tab={tab}") for tab in ("mine", "groups", "others"))
     assert "Pay 2140 EUR to ACME?" in mine
+    assert "It is yours" in mine
     assert "Which key?" not in mine
     assert "Which key?" in groups
     assert "Ready?" in others
+    assert "For finance" in others
     assert "Pay 2140" not in groups + others
 
 

@@ -30,6 +30,7 @@ from ..text.badges import Badge, badge_of, badge_of_decision
 from ..text.explanation_text import error_text, who_decides
 from ..text.inbox_text import leads, question
 from ..text.language import N_, _, plural
+from ..text.people_text import whose
 
 WORDS: Mapping[str, str] = {
     "decision": "decision",
@@ -223,9 +224,9 @@ def _read(choice: Choice) -> Found:
 
 
 def _read_from(choice: Choice) -> Found:
-    for whose in WHOSE:
-        if choice.tab == whose:
-            return Found(asked=page_data.wait_page(whose, choice.kinds, choice.workflow, MOST, choice.after))
+    for tab in WHOSE:
+        if choice.tab == tab:
+            return Found(asked=page_data.wait_page(tab, choice.kinds, choice.workflow, MOST, choice.after))
     groups = page_data.trouble_groups_of(choice.kinds, choice.workflow) if choice.after is None else ()
     return Found(trouble=page_data.trouble_page(choice.kinds, choice.workflow, MOST, choice.after), groups=groups)
 
@@ -351,12 +352,18 @@ def _card(item: InboxItem, decision: DecisionView | None, choice: Choice, now: d
         mark=badge_of_decision(decision.kind) if decision else badge_of(WORDS[item.kind]),
         why=question(item, decision, now, lambda value, path: visible(run, value, path)),
         leads=leads(item, decision),
-        who=who_decides(decision) if decision else [],
+        who=_who(decision) if decision else [],
         when=when,
         moment=moment,
         part=part,
         buttons=_plain(inbox_buttons(item, decision, back=url_of(".inbox", choice.query))),
     )
+
+
+def _who(decision: DecisionView) -> list[Markup]:
+    """Whose it is, and who may not."""
+    owner = whose(decision.assignee, decision.groups, page_data.reader().id)
+    return [*([owner] if owner else []), *who_decides(decision)]
 
 
 def _when(due_at: datetime | None, since: datetime, choice: Choice, now: datetime) -> tuple[Markup, Markup, str]:
