@@ -31,7 +31,7 @@ MARKS: Mapping[str, Badge] = {
     "paused": Badge("paused", N_("Paused"), N_("The run stands still until somebody resumes it.")),
     "stuck": Badge("stuck", N_("Stuck"), N_("Work was interrupted, or no worker takes it; an operator has to look.")),
     "incident": Badge(
-        "blocked", N_("Blocked"), N_("A step cannot begin, because its input cannot be made; an operator has to look.")
+        "blocked", N_("Incident"), N_("A step cannot begin, because its input cannot be made; an operator has to look.")
     ),
     "failed": Badge("failed", N_("Failed"), N_("The run ended with an error; replay it or acknowledge it.")),
     "retrying": Badge("retrying", N_("Retrying"), N_("The last attempt failed and the next one is scheduled.")),
