@@ -27,10 +27,13 @@ MOST_COUNTED, AT_ONCE = 10_000, 450
 
 @dataclass(frozen=True, kw_only=True)
 class EndedRun(View):
-    """One run that has ended. seconds: from its first step to its end, None where no step began."""
+    """One run that has ended. seconds: from its first step to its end, None where no step began. outcome: how a
+    completed one says to have ended.
+    """
 
     id: str
     status: str
+    outcome: str | None
     seconds: float | None
     finished_at: datetime
 
@@ -58,7 +61,13 @@ def last_runs(
     found: dict[str, list[EndedRun]] = {name: [] for name in workflows}
     for row in _together(connection, [sa.select(part.subquery()) for part in parts]):
         seconds = (row["finished_at"] - row["started_at"]).total_seconds() if row["started_at"] else None
-        ended = EndedRun(id=row["id"], status=row["status"], seconds=seconds, finished_at=row["finished_at"])
+        ended = EndedRun(
+            id=row["id"],
+            status=row["status"],
+            outcome=row["outcome"],
+            seconds=seconds,
+            finished_at=row["finished_at"],
+        )
         found[row["workflow"]].append(ended)
     return {name: sorted(ended, key=lambda each: (each.finished_at, each.id))[-limit:] for name, ended in found.items()}
 
@@ -165,11 +174,10 @@ def versions(connection: sa.Connection, scope: Scope, workflow: str, fingerprint
     return [Version(**row, current=row["fingerprint"] == fingerprint) for row in rows]
 
 
-def _ended(workflow: str, status: str, limit: int) -> sa.Select[str, str, str, datetime | None, datetime | None]:
+def _ended(workflow: str, status: str, limit: int) -> Query:
+    told = ("workflow", "id", "status", "outcome", "started_at", "finished_at")
     return (
-        sa.select(
-            WorkflowRun.workflow, WorkflowRun.id, WorkflowRun.status, WorkflowRun.started_at, WorkflowRun.finished_at
-        )
+        sa.select(*(WorkflowRun.__table__.c[name] for name in told))
         .where(WorkflowRun.workflow == workflow, WorkflowRun.status == status, WorkflowRun.finished_at.is_not(None))
         .order_by(WorkflowRun.finished_at.desc(), WorkflowRun.id.desc())
         .limit(limit)

@@ -387,3 +387,14 @@ def test_a_row_says_where_the_run_is_and_what_comes_next(visitor: Visitor) -> No
     assert re.search("attempt 1 of [0-9]+, next in", rows["retrying"])
     assert "so far" in rows["decision"]
     assert "under way" in text_of(page)
+
+
+def test_a_run_that_was_rejected_is_told_so_in_the_list_and_among_the_last_runs(visitor: Visitor) -> None:
+    run_id = start(visitor.app, Checkout, "7")
+    visitor.send(f"/runs/{run_id}/reject", comment="no")
+    work(visitor.app)
+    row = visitor.get("/runs").text.partition(f'id="row-{run_id}"')[2].partition("</tr>")[0]
+    assert "st-completed" not in row
+    assert "Rejected" in text_of(row)
+    bars = visitor.get("/workflows").text.partition(">Checkout</a>")[2].partition("</tr>")[0]
+    assert ('class="g-rejected"' in bars, 'class="g-completed"' in bars) == (True, False)

@@ -48,7 +48,7 @@ DONE = Badge("completed", N_("Done"))
 UNDONE = Badge("completed", N_("Undone"))
 REJECTED = Badge("rejected", N_("Rejected"))
 TIMED_OUT = Badge("rejected", N_("Timed out"))
-_DIVERTED = {
+DIVERTED = {
     "rejected": REJECTED,
     "timed_out": TIMED_OUT,
     "error_route": Badge("rejected", N_("Ended after an error")),
@@ -70,12 +70,12 @@ def badge_of(word: str) -> Badge:
 
 def badge_of_run(run: RunSummary, word: str) -> Badge:
     """The mark of a run; of one that completed, but not as its way was meant, how it did."""
-    return _DIVERTED.get(run.outcome or "", badge_of(word)) if word == "completed" else badge_of(word)
+    return DIVERTED.get(run.outcome or "", badge_of(word)) if word == "completed" else badge_of(word)
 
 
 def badge_of_end(how: str) -> Badge:
     """The mark of a status, or of the outcome by which a run was led off its way."""
-    return _DIVERTED.get(how) or badge_of(how)
+    return DIVERTED.get(how) or badge_of(how)
 
 
 def badge_of_status(status: str) -> Badge:
@@ -90,8 +90,8 @@ def badge_of_decision(kind: str | None) -> Badge:
 
 def badge_of_visit(visit: StepRunView, now: datetime) -> Badge:
     """The mark of one visit to a step, or of one compensation."""
-    if visit.status == "completed" and visit.manual and visit.manual["event"] in _DIVERTED:
-        return _DIVERTED[visit.manual["event"]]
+    if visit.status == "completed" and visit.manual and visit.manual["event"] in DIVERTED:
+        return DIVERTED[visit.manual["event"]]
     if visit.status == "completed":
         return UNDONE if visit.kind == "compensation" else DONE
     if visit.status == "paused":

@@ -28,23 +28,31 @@ from ..endpoints import url_of
 from ..layout import Pulse, TemplateContext, render
 from ..list_address import FilterBar, periods
 from ..text import times
-from ..text.badges import MARKS, Badge, badge_of
+from ..text.badges import MARKS, Badge, badge_of_end, badge_of_run
 from ..text.explanation_text import attempt_of, name_of
-from ..text.language import _, plural
+from ..text.language import N_, _, plural
 
 NONE = Count(value=0)
 ENDED = ("completed", "failed", "cancelled")
+_UNDOING: Mapping[str, str] = {
+    "running": N_("being undone"),
+    "completed": N_("all undone"),
+    "failed": N_("undo failed"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run in the table. note: what more there is to say of where it is. late: whether that is overdue."""
+    """One run in the table. outcome: how it says to have ended. undone: what became
+    of undoing it. note: what more there is to say of where it is. late: whether that is overdue."""
 
     run: RunSummary
     mark: Badge
     title: str
     workflow: str
     address: str
+    outcome: Markup | None
+    undone: Markup | None
     note: Markup | None
     late: bool
     started: Markup
@@ -177,10 +185,12 @@ def _row(worded: page_data.RunWithStatus) -> RunRow:
     note, late = _note(run, worded.word, now)
     return RunRow(
         run=run,
-        mark=badge_of(worded.word),
+        mark=badge_of_run(run, worded.word),
         title=run.title,
         workflow=page_data.title_of_workflow(run.workflow),
         address=url_for(".run", run_id=run.id),
+        outcome=badge_of_end(run.outcome).label if run.outcome else None,
+        undone=_(_UNDOING[run.compensation]) if run.compensation else None,
         note=note,
         late=late,
         started=times.moment(run.created_at, zone, now, today=""),

@@ -19,7 +19,7 @@ from ..authorization import may, require
 from ..drawing import graph_layout
 from ..host_hooks import redacted
 from ..layout import Pulse, TemplateContext, render
-from ..text.badges import Badge, badge_of
+from ..text.badges import DIVERTED, Badge, badge_of, badge_of_end
 from ..text.language import N_, _, percent, plural
 from ..text.times import duration
 
@@ -182,14 +182,19 @@ def _bars(last: Sequence[EndedRun]) -> list[OutcomeBar]:
     heights = [round(SHORTEST + (run.seconds or 0) / longest * (TALLEST - SHORTEST), 1) for run in last]
     return [
         OutcomeBar(
-            shape=run.status,
+            shape=_end(run).shape,
             x=(before + place) * PITCH,
             y=round(ROOM - height, 1),
             height=height,
-            label=_("{state} after {length}", state=badge_of(run.status).label, length=duration(run.seconds or 0)),
+            label=_("{state} after {length}", state=_end(run).label, length=duration(run.seconds or 0)),
         )
         for place, (run, height) in enumerate(zip(last, heights, strict=True))
     ]
+
+
+def _end(run: EndedRun) -> Badge:
+    """How it ended: green only where that was meant so."""
+    return badge_of_end(run.outcome) if run.outcome in DIVERTED else badge_of(run.status)
 
 
 def _spoken(last: Sequence[EndedRun]) -> Markup:
