@@ -42,6 +42,7 @@ def follow(visitor: Visitor, address: str) -> str:
     return visitor.get(unescape(address).removeprefix(PREFIX)).text
 
 
+@pytest.mark.rule("needs-you-order")
 def test_rows_stand_by_when_they_are_due(everywhere: Visitor) -> None:
     mesh_of(everywhere.app).register(Slow)
     start(everywhere.app, Checkout, "late")

@@ -46,7 +46,6 @@ def test_empty_where_nothing_needs_anybody(rows: Rows) -> None:
     assert {count.value for count in found.counts.values()} == {0}
 
 
-@pytest.mark.rule("needs-you-order")
 def test_overdue_first_then_oldest(rows: Rows) -> None:
     newer, older = approval(rows, since=-10), failure(rows, since=-50)
     overdue, in_time = approval(rows, since=-5, due=-1), approval(rows, since=-40, due=60)
