@@ -13,7 +13,7 @@ from ..queries.run_filters import Filters as Selection
 from ..queries.run_list import Sort
 from ..runtime.runtime import current_runtime
 from .endpoints import LONGEST_NAME, url_of, whole
-from .text.badges import badge_of
+from .text.badges import badge_of, badge_of_outcome
 from .text.language import N_, _
 
 PERIODS: Mapping[str, tuple[timedelta | None, str]] = {
@@ -53,6 +53,7 @@ class FilterBar:
     since: str = ""
     step: str = ""
     error: str = ""
+    outcome: str = ""
     needs: str = ""
     sort: str = ""
     size: int | None = None
@@ -60,7 +61,7 @@ class FilterBar:
     @classmethod
     def of(cls, given: Mapping[str, str], sizes: tuple[int, ...]) -> FilterBar:
         """The filters in a query; what is unknown there is left out."""
-        names = ("word", "workflow", "q", "step", "error")
+        names = ("word", "workflow", "q", "step", "error", "outcome")
         texts = {name: given.get(name, "").strip()[:LONGEST_NAME] for name in names}
         since, needs = given.get("since", ""), given.get("needs", "")
         size = whole(given.get("size"))
@@ -121,6 +122,7 @@ _NAMES: Mapping[str, str] = {
     "since": N_("started within"),
     "step": N_("step"),
     "error": N_("error"),
+    "outcome": N_("outcome"),
     "needs": N_("needs somebody"),
 }
 
@@ -128,6 +130,8 @@ _NAMES: Mapping[str, str] = {
 def _said(name: str, value: str) -> str:
     if name == "word":
         return badge_of(value).label
+    if name == "outcome":
+        return badge_of_outcome(value).label
     if name == "needs":
         return _(NEEDS[value])
     return _(PERIODS[value][1]) if name == "since" else value
@@ -140,7 +144,7 @@ def periods() -> list[tuple[str, Markup]]:
 
 _ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}", re.IGNORECASE)
 _SHORT_ID = re.compile(r"([0-9a-f]{8}-[0-9a-f]{4})…[0-9a-f]{4}", re.IGNORECASE)
-QUALIFIERS = frozenset({"step", "error", "workflow"})
+QUALIFIERS = frozenset({"step", "error", "outcome", "workflow"})
 
 
 def selected(text: str) -> Selection:
@@ -163,6 +167,8 @@ def _qualified(qualifier: str, value: str) -> Selection:
             return {"step": value}
         case "error":
             return {"error": value}
+        case "outcome":
+            return {"outcome": value}
         case _:
             return {"workflow": value}
 
@@ -179,6 +185,8 @@ def selection(filters: FilterBar) -> Selection:
         chosen |= {"step": filters.step}
     if filters.error:
         chosen |= {"error": filters.error}
+    if filters.outcome:
+        chosen |= {"outcome": filters.outcome}
     if filters.needs:
         chosen |= {"needs": filters.needs}
     if filters.since:

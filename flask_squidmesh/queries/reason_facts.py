@@ -234,9 +234,10 @@ class CompensationFailed(ReasonFacts):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ended(ReasonFacts):
-    """The run completed or was cancelled. undone: the steps that were."""
+    """The run completed or was cancelled. undone: the steps that were. outcome: how it says to have completed."""
 
     undone: tuple[str, ...] | None = None
+    outcome: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

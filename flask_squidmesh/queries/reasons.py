@@ -413,7 +413,9 @@ def finished(situation: Situation) -> Reason | None:
     """The run completed or was cancelled."""
     if situation.status not in ("completed", "cancelled"):
         return None
-    return Reason(word=situation.status, facts=Ended(undone=_undone(situation)))
+    return Reason(
+        word=situation.status, facts=Ended(undone=_undone(situation), outcome=situation.record.run["outcome"])
+    )
 
 
 def _undone(situation: Situation) -> tuple[str, ...] | None:

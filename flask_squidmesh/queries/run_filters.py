@@ -34,7 +34,8 @@ class RunFilters(TypedDict, total=False):
     """What a list of runs can be narrowed to; what is None is left out.
 
     status, workflow, needs: a name or several; a workflow's class stands for all its names, and one that is not
-    registered any more is found by the name it had. needs=True: whatever it needs. subject, run_id: how they begin.
+    registered any more is found by the name it had. needs=True: whatever it needs. outcome: how a completed run says
+    to have ended, a word or several. subject, run_id: how they begin.
     error: a fingerprint. step: where the run is. trigger: what started it. since, until: when the run was created,
     the latter excluded.
     """
@@ -42,6 +43,7 @@ class RunFilters(TypedDict, total=False):
     status: str | Iterable[str] | None
     workflow: WorkflowFilter | None
     needs: str | Iterable[str] | bool | None
+    outcome: str | Iterable[str] | None
     subject: str | None
     run_id: str | UUID | None
     error: str | None
@@ -207,6 +209,7 @@ _CONDITIONS: Mapping[str, Callable[[object, str], Condition]] = {
     "needs": _needs,
     "subject": _subject,
     "run_id": _run_id,
+    "outcome": _equals(WorkflowRun.outcome, "outcome"),
     "error": _equals(WorkflowRun.error_fingerprint, "error"),
     "step": _equals(WorkflowRun.current_step, "step"),
     "trigger": _equals(WorkflowRun.trigger, "trigger"),

@@ -73,7 +73,8 @@ def timeline(record: RunRecord, audit: Sequence[AuditEventView]) -> tuple[Timeli
 def _ends(run: Row) -> Iterator[_Placed]:
     yield _Placed(FIRST, 0, TimelineEvent(at=run["created_at"], type="started", actor=run["actor"]))
     if run["finished_at"] is not None:
-        ended = TimelineEvent(at=run["finished_at"], type=run["status"], step=run["current_step"])
+        said = {"outcome": run["outcome"]} if run["outcome"] else None
+        ended = TimelineEvent(at=run["finished_at"], type=run["status"], step=run["current_step"], details=said)
         yield _Placed(LAST, 9, ended)
 
 

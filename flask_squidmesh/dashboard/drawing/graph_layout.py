@@ -15,7 +15,7 @@ from markupsafe import Markup
 from ...definition.spec import end_at
 from ...queries.inbox import is_overdue
 from ...queries.results import Graph, GraphEdge, GraphNode, Run, StepRunView
-from ..text.badges import PASSED_BY, UNREACHED, Badge, badge_of, badge_of_visit
+from ..text.badges import PASSED_BY, UNREACHED, Badge, badge_of_run, badge_of_visit
 from ..text.language import N_, _, plural
 from ..text.times import about, duration
 from . import ranked_layout
@@ -353,7 +353,7 @@ def _endings(graph: Graph, drawn: RunDrawn | None) -> dict[str, tuple[Markup, bo
 def _ending(is_last: bool, drawn: RunDrawn | None) -> tuple[Markup, bool]:
     if drawn is None or not is_last:
         return _("ends"), False
-    return _("ends: {state}", state=badge_of(drawn.run.status).label.lower()), True
+    return _("ends: {state}", state=badge_of_run(drawn.run, drawn.run.status).label.lower()), True
 
 
 def _last_step(drawn: RunDrawn | None) -> str | None:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from ...queries.results import AuditEventView, TimelineEvent
 from ...storage.summaries import RunSummary
 from ..authorization import name_of_right
+from .badges import badge_of_outcome
 from .command_text import option_label
 from .language import N_, _, code, joined
 
@@ -104,6 +105,9 @@ def _whom(said: Mapping[str, object]) -> Markup:
 def told(event: TimelineEvent) -> Markup:
     """What happened, of everything that did; what somebody did as the rest of a sentence that they begin."""
     happened = _HAPPENED.get(event.type) or (_ENDS.get(event.type) if event.actor is None else None)
+    outcome = (event.details or {}).get("outcome")
+    if happened is not None and event.type in _ENDS and outcome:
+        return _("the run ended: {outcome}", outcome=badge_of_outcome(str(outcome)).label)
     if happened is None:
         return _titled(event.type, event.step, event.details or {})
     return _(happened, step=code(event.step or "?"), number=event.attempt or 0)

@@ -69,8 +69,13 @@ def badge_of(word: str) -> Badge:
 
 
 def badge_of_run(run: RunSummary, word: str) -> Badge:
-    """The mark of a run; of one that completed, but not as its way was meant, how it did."""
-    return DIVERTED.get(run.outcome or "", badge_of(word)) if word == "completed" else badge_of(word)
+    """The mark of a run; of one that completed, but not as its way was meant, or with a word, how it did."""
+    return badge_of_outcome(run.outcome) if word == "completed" and run.outcome else badge_of(word)
+
+
+def badge_of_outcome(outcome: str) -> Badge:
+    """The mark of how a run completed; the word of an end as it stands."""
+    return DIVERTED.get(outcome) or Badge("ended", outcome.replace("_", " ").capitalize())
 
 
 def badge_of_end(how: str) -> Badge:

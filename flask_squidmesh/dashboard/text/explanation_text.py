@@ -16,6 +16,7 @@ from ...queries.reason_facts import (
     Cancelling,
     CompensationFailed,
     DispatchDelayed,
+    Ended,
     Failed,
     Interrupted,
     NothingQueued,
@@ -267,6 +268,22 @@ def _cancelling(teller: ExplanationText) -> Markup:
     return text + _("; if it hangs, you can count it as failed")
 
 
+def _completed(teller: ExplanationText) -> Markup:
+    outcome = teller.facts(Ended).outcome
+    if outcome is None:
+        return _("It is completed")
+    if outcome in _OUTCOMES:
+        return _(_OUTCOMES[outcome])
+    return _("It ended as {outcome}", outcome=code(outcome.replace("_", " ")))
+
+
+_OUTCOMES: Mapping[str, str] = {
+    "rejected": N_("It was rejected"),
+    "timed_out": N_("It ended after nobody had decided in time"),
+    "error_route": N_("It was completed by its error route"),
+}
+
+
 def _always(text: str) -> Callable[[ExplanationText], Markup]:
     return lambda _teller: _(text)
 
@@ -294,7 +311,7 @@ _HEADLINES: Mapping[str, Callable[[ExplanationText], Markup]] = {
     "compensating": _compensating,
     "compensation_failed": _compensation_failed,
     "cancelling": _cancelling,
-    "completed": _always(N_("It is completed")),
+    "completed": _completed,
     "cancelled": _always(N_("It was cancelled")),
 }
 REASONS = frozenset(_HEADLINES)

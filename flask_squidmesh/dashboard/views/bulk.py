@@ -35,7 +35,7 @@ JOB_BADGES: Mapping[str, Badge] = {
     "completed": Badge("completed", N_("Finished")),
     "cancelled": Badge("cancelled", N_("Stopped")),
 }
-MANY_KEYS = ("word", "workflow", "q", "since", "step", "error", "needs")
+MANY_KEYS = ("word", "workflow", "q", "since", "step", "error", "outcome", "needs")
 
 
 @dataclass(frozen=True, slots=True)

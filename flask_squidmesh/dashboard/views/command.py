@@ -42,7 +42,7 @@ from ..available_commands import (
 from ..layout import TemplateContext, render
 from ..redacted_documents import Document, Documents, shown, visible
 from ..text.audit_text import title_of
-from ..text.badges import Badge, badge_of
+from ..text.badges import Badge, badge_of_run
 from ..text.command_text import consequence, done, irreversible, option_label, why_not
 from ..text.language import _, in_english, joined
 
@@ -424,7 +424,7 @@ def _conflict(attempt: CommandAttempt) -> Response:
         title=attempt.run.title,
         event=next((event for event in reversed(events) if event.actor), events[-1] if events else None),
         title_of=title_of,
-        mark=badge_of(attempt.look.word),
+        mark=badge_of_run(attempt.run, attempt.look.word),
         why=why_not(attempt.refusal) if attempt.refusal else None,
     )
     return _page("conflict.html", 409, shown)

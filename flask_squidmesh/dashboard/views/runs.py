@@ -28,7 +28,7 @@ from ..endpoints import url_of
 from ..layout import Pulse, TemplateContext, render
 from ..list_address import FilterBar, periods
 from ..text import times
-from ..text.badges import MARKS, Badge, badge_of_end, badge_of_run
+from ..text.badges import MARKS, Badge, badge_of_outcome, badge_of_run
 from ..text.explanation_text import attempt_of, name_of
 from ..text.language import N_, _, plural
 
@@ -189,7 +189,7 @@ def _row(worded: page_data.RunWithStatus) -> RunRow:
         title=run.title,
         workflow=page_data.title_of_workflow(run.workflow),
         address=url_for(".run", run_id=run.id),
-        outcome=badge_of_end(run.outcome).label if run.outcome else None,
+        outcome=badge_of_outcome(run.outcome).label if run.outcome else None,
         undone=_(_UNDOING[run.compensation]) if run.compensation else None,
         note=note,
         late=late,
@@ -236,7 +236,7 @@ def _asked(filters: FilterBar) -> dict[str, object]:
 
 
 COLUMNS = (
-    *("id", "workflow", "trigger", "subject", "state", "step", "attempt", "started_by"),
+    *("id", "workflow", "trigger", "subject", "state", "outcome", "step", "attempt", "started_by"),
     *("created_at", "started_at", "finished_at", "error_fingerprint", "tenant"),
 )
 PAGE = 500
@@ -280,7 +280,7 @@ def _cells(worded: page_data.RunWithStatus) -> list[str]:
     run = worded.run
     times = (run.created_at, run.started_at, run.finished_at)
     return [
-        *(run.id, run.workflow, run.trigger, run.subject, worded.word, run.current_step or ""),
+        *(run.id, run.workflow, run.trigger, run.subject, worded.word, run.outcome or "", run.current_step or ""),
         *(str(run.attempt or ""), name_of(run.actor) if run.actor else ""),
         *(time.isoformat() if time else "" for time in times),
         run.error_fingerprint or "",

@@ -19,7 +19,7 @@ from ..authorization import may, require
 from ..drawing import graph_layout
 from ..host_hooks import redacted
 from ..layout import Pulse, TemplateContext, render
-from ..text.badges import DIVERTED, Badge, badge_of, badge_of_end
+from ..text.badges import Badge, badge_of, badge_of_outcome
 from ..text.language import N_, _, percent, plural
 from ..text.times import duration
 
@@ -194,7 +194,7 @@ def _bars(last: Sequence[EndedRun]) -> list[OutcomeBar]:
 
 def _end(run: EndedRun) -> Badge:
     """How it ended: green only where that was meant so."""
-    return badge_of_end(run.outcome) if run.outcome in DIVERTED else badge_of(run.status)
+    return badge_of_outcome(run.outcome) if run.outcome else badge_of(run.status)
 
 
 def _spoken(last: Sequence[EndedRun]) -> Markup:
