@@ -488,7 +488,11 @@ def _objection(job: BulkJobState, item: BulkItem, ask: Ask, scope: Scope | None)
     if scope is not None and not scope.admits(run.tenant, run.workflow):
         return str(RunNotFoundError(run.id))
     asked = AccessQuestion(
-        action=job.action, run=run, permission=decision.get("permission") if decision else None, step=item.step
+        action=job.action,
+        run=run,
+        permission=decision.get("permission") if decision else None,
+        step=item.step,
+        option=item.option,
     )
     for denied in map(ask, (AccessQuestion(action="view", run=run), asked)):
         if denied is not None:

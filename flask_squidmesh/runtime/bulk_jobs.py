@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypedDict
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from ..clock import Clock
 from ..definition.values import JsonValue, fingerprint
 from ..engine.approvals import identity
+from ..engine.assignments import Claimant
 from ..errors import ConflictError, SquidMeshError, TransitionError
 from ..storage import fact_rows
 from ..storage.database import Database
@@ -34,6 +35,7 @@ logger = logging.getLogger("flask_squidmesh")
 CALLS: Final[Mapping[str, Callable[..., RunSummary]]] = {
     "approve": CommandHandler.approve,
     "reject": CommandHandler.reject,
+    "decide": CommandHandler.decide,
     "resume": CommandHandler.unblock,
     "retry": CommandHandler.retry_step,
     "retry_compensation": CommandHandler.retry_compensation,
@@ -41,6 +43,9 @@ CALLS: Final[Mapping[str, Callable[..., RunSummary]]] = {
     "acknowledge": CommandHandler.acknowledge,
     "cancel": CommandHandler.cancel,
 }
+ANSWERING: Final = ("approve", "reject", "decide", "resume")
+"""Actions on waits for people, which those may take whose they are."""
+
 BATCH: Final = 20
 HELD_FOR: Final = timedelta(seconds=30)
 OPEN: Final = ("pending", "running")
@@ -49,13 +54,16 @@ OPEN: Final = ("pending", "running")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkItem:
     """One run of a job. token: what its page showed as open. step: the step that the action concerns, where it
-    concerns one. done: None until it was tried. said: why it failed. became: the run that the call answered with, which
-    for a replay is the new one.
+    concerns one. option: what is taken there. trusted: whether whoever asked may answer what is others'. done: None
+    until it was tried. said: why it failed. became: the run that the call answered with, which for a replay is the new
+    one.
     """
 
     run_id: str
     token: str
     step: str | None = None
+    option: str | None = None
+    trusted: bool = False
     done: bool | None = None
     said: str | None = None
     became: str | None = None
@@ -65,12 +73,13 @@ class BulkItem:
 class BulkJobState:
     """One action on many runs, and how far it is. status: pending, running, completed or cancelled. scope: that of the
     person who asked, in which each run has to be. mount: the dashboard at which they asked; None where no page did.
-    asked: what tells one request from another.
+    groups: those of that person then. asked: what tells one request from another.
     """
 
     id: str
     scope: Scope
     mount: str | None
+    groups: tuple[str, ...]
     asked: str
     action: str
     status: str
@@ -135,18 +144,19 @@ class BulkRunner:
         comment: str | None = None,
         job_id: str | None = None,
         mount: str | None = None,
+        groups: Collection[str] = (),
         asked: object = None,
     ) -> str:
         """Write the job down and return its id; nothing is done to any run yet.
 
         items: the runs, none tried yet. scope: which runs the actor may know of. job_id: the id that it gets, so that
-        asking twice makes one job. mount: the dashboard at which it is asked for. asked: what the person sent, by which
-        the second time is known; the items where left out. Raises ManualActionError, and ConflictError for an id that
-        is somebody else's or was given for something else.
+        asking twice makes one job. mount: the dashboard at which it is asked for. groups: those of the actor. asked:
+        what the person sent, by which the second time is known; the items where left out. Raises ManualActionError, and
+        ConflictError for an id that is somebody else's or was given for something else.
         """
         decider = decider_of(actor, comment, None, actor_required=True, most=self._most)
         job_id, now = read_id(job_id) or new_id(), self._clock.now()
-        chosen = [[item.run_id, item.token, item.step] for item in items]
+        chosen = [[item.run_id, item.token, item.step, item.option, item.trusted] for item in items]
         told = asked_for(action, chosen if asked is None else asked, decider.comment)
         row = {
             "id": job_id,
@@ -154,7 +164,10 @@ class BulkRunner:
             "status": "pending",
             "actor": decider.actor,
             "comment": decider.comment,
-            "selection": {"items": chosen, "scope": scope.to_dict(), "mount": mount, "asked": told},
+            "selection": {
+                **{"items": chosen, "scope": scope.to_dict(), "mount": mount, "asked": told},
+                "groups": sorted(groups),
+            },
             "results": {},
             "created_at": now,
         }
@@ -253,7 +266,7 @@ class BulkRunner:
                 metadata={"bulk": job.id},
                 expected=item.token,
                 idempotency_key=f"bulk:{job.id}",
-                **({"step": item.step} if item.step else {}),
+                **_answering(job, item),
             )
         except SquidMeshError as error:
             return {"done": False, "said": str(error)}
@@ -275,6 +288,14 @@ class BulkRunner:
             if ended:
                 values |= {"status": "completed", "finished_at": now}
             connection.execute(sa.update(bulk_jobs).where(bulk_jobs.c.id == job_id).values(values))
+
+
+def _answering(job: BulkJobState, item: BulkItem) -> dict[str, Any]:
+    """What the call is told of the wait that it answers, and by whom. Who began a job without a page is trusted."""
+    told: dict[str, Any] = {"step": item.step} if item.step else {}
+    if job.action in ANSWERING and job.mount is not None and not item.trusted:
+        told["claimant"] = Claimant(identity(job.actor), job.groups)
+    return {**told, "option": item.option} if item.option is not None else told
 
 
 def _shared(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, str | None]:
@@ -360,12 +381,14 @@ def _job(row: sa.RowMapping) -> BulkJobState:
     results: Mapping[str, ItemResult] = row["results"]
     asked = row["selection"]["items"]
     items = (
-        BulkItem(run_id=run_id, token=token, step=step, **results.get(run_id, {})) for run_id, token, step in asked
+        BulkItem(run_id=run_id, token=token, step=step, option=option, trusted=trusted, **results.get(run_id, {}))
+        for run_id, token, step, option, trusted in asked
     )
     return BulkJobState(
         items=tuple(items),
         scope=Scope.from_dict(row["selection"]["scope"]),
         mount=row["selection"]["mount"],
+        groups=tuple(row["selection"]["groups"]),
         asked=row["selection"]["asked"],
         **{name: row[name] for name in names},
     )

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from flask_squidmesh import Approval, Decision, End, Escalate, Manual, Option, Pause, Person, Step, Workflow
+from flask_squidmesh import Approval, Decision, End, Escalate, Manual, Option, Pause, Person, Scope, Step, Workflow
+from flask_squidmesh.runtime.bulk_jobs import BulkItem
 from tests.web.shop import advance, mesh_of, work
 from tests.web.visiting import PREFIX, Visitor, forms_of, queries, text_of
 
@@ -105,6 +106,19 @@ class Holding(Workflow):
     hold = Pause("Ready?", groups=("finance",))
     go = Step(note)
     flow = [hold >> go]
+
+
+class Words(BaseModel):
+    words: str
+
+
+class Unasked(Workflow):
+    """Ask for what nobody has said."""
+
+    start = Manual(Claim)
+    say = Decision("What?", options=(Option("pass_on", form=Words),))
+    go = Step(note)
+    flow = [say.on("pass_on") >> go]
 
 
 class Desk:
@@ -431,3 +445,42 @@ def test_a_decision_needs_no_more_queries_than_other_pages(desk: Desk) -> None:
     desk.now = MIA
     assert len(queries(desk.visitor, f"/runs/{run_id}")) <= 8
     assert len(queries(desk.visitor, page_of(run_id, "approve"))) <= 8
+
+
+def test_an_option_is_taken_for_many_by_those_whose_they_are(desk: Desk) -> None:
+    mine, others = desk.start(Expenses), desk.start(Expenses, manager="lee")
+    ticked = f"run={mine}&run={others}"
+    choices = desk.as_(MIA).read(f"/bulk?{ticked}")
+    assert "Ask back… takes 1 of them" in choices
+    address = f"/bulk?action=decide&option=ask_back&{ticked}"
+    page = desk.as_(MIA).get(address).text
+    assert "Only lee or finance can do this." in text_of(page).partition("Left out")[2]
+    [fields] = [found for action, found in forms_of(page).items() if "/bulk" in action]
+    answer = desk.visitor.client.post(f"{PREFIX}/bulk?action=decide&option=ask_back", data={**fields, "run": [mine]})
+    assert answer.status_code == 303
+    assert "Finished. Done with 1 run." in desk.as_(MIA).read(answer.location.removeprefix(PREFIX))
+    assert [each.metadata["option"] for each in desk.run(mine).audit_events if each.type == "decided"] == ["ask_back"]
+    assert desk.run(others).current_step == "review"
+
+
+def test_a_wait_that_has_become_others_is_left_out_of_what_goes_on_for_many(desk: Desk) -> None:
+    run_id = desk.start(Holding)
+    with desk.app.app_context():
+        runtime = desk.app.extensions["squidmesh"]
+        token = mesh_of(desk.app).inspect_run(run_id).decision
+        item = BulkItem(run_id=run_id, token=token, step="hold")
+        asked = {"scope": Scope.all(), "actor": "kim", "mount": "squidmesh"}
+        job_id = runtime.bulk.begin("resume", [item], **asked, groups=["sales"])
+        runtime.bulk.go_on(job_id, 10, lambda _job, _item: None)
+        assert desk.run(run_id).status == "paused"
+        job_id = runtime.bulk.begin("resume", [item], **asked, groups=["finance"])
+        runtime.bulk.go_on(job_id, 10, lambda _job, _item: None)
+    assert desk.run(run_id).current_step == "go"
+
+
+def test_an_option_with_a_form_to_fill_in_is_none_for_many(desk: Desk) -> None:
+    with desk.app.app_context():
+        mesh_of(desk.app).register(Unasked)
+    run_id = desk.start(Unasked)
+    page = desk.as_(MIA).read(f"/bulk?action=decide&option=pass_on&run={run_id}")
+    assert "it has a form to fill in; decide it on its own page" in page

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from ...engine.approvals import identity
+from ...engine.command_rules import NextAction
 from ...engine.kept_decisions import DecisionKept
 from ...engine.waits import option_of
 from ...errors import ConflictError, FilterError, ManualActionError, TransitionError
@@ -19,13 +20,13 @@ from ...runtime import bulk_jobs
 from ...runtime.runtime import configured_runtime, current_runtime
 from ...storage.summaries import read_id
 from .. import confirmation, layout, list_address, page_data
-from ..authorization import current_scope, may, own_objection, refusal, require, shown_actor
-from ..available_commands import ANSWERS, COMMANDS, may_not_take, not_theirs
+from ..authorization import current_claimant, current_scope, may, own_objection, refusal, require, shown_actor
+from ..available_commands import ANSWERS, COMMANDS, claimant_for, may_not_take, not_theirs
 from ..endpoints import url_of
 from ..layout import TemplateContext, render
 from ..list_address import FilterBar
 from ..text.badges import Badge
-from ..text.command_text import why_not
+from ..text.command_text import option_label, why_not
 from ..text.language import N_, _, in_english, plural
 
 SLICE_SECONDS, SHOWN, LISTED = 2.0, 20, 30
@@ -36,6 +37,23 @@ JOB_BADGES: Mapping[str, Badge] = {
     "cancelled": Badge("cancelled", N_("Stopped")),
 }
 MANY_KEYS = ("word", "workflow", "q", "since", "step", "error", "outcome", "needs")
+
+
+@dataclass(frozen=True, slots=True)
+class BulkAction:
+    """What is to be done. option: what is taken at decisions."""
+
+    name: str
+    option: str | None = None
+
+    @property
+    def label(self) -> Markup:
+        """What stands on its button."""
+        return option_label(self.option) if self.option is not None else COMMANDS[self.name].label
+
+    def is_meant_by(self, possible: NextAction) -> bool:
+        """Whether this is it, where it is possible."""
+        return possible.action == self.name and (self.option is None or possible.option == self.option)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +82,7 @@ class BulkPreview(TemplateContext):
 
     question: confirmation.Confirmation
     attempt: confirmation.Confirmation
-    action: str
+    action: BulkAction
     taken: list[RunCommands]
     taken_more: int
     left_out: list[BulkEligibility]
@@ -105,7 +123,7 @@ def begin(_about: None) -> Response | str:
     return _asked(lambda action, found, _more: _begin(action, found))
 
 
-def _asked(go_on: Callable[[str, list[RunCommands], bool], Response]) -> Response | str:
+def _asked(go_on: Callable[[BulkAction, list[RunCommands], bool], Response]) -> Response | str:
     try:
         run_ids, more = _chosen()
     except FilterError as error:
@@ -113,8 +131,8 @@ def _asked(go_on: Callable[[str, list[RunCommands], bool], Response]) -> Respons
     found = page_data.judged(run_ids)
     if not found:
         return render("bulk_none.html", problem=None)
-    action = request.values.get("action", "")
-    if action not in bulk_jobs.CALLS:
+    action = BulkAction(request.values.get("action", ""), request.values.get("option") or None)
+    if action.name not in bulk_jobs.CALLS or (action.name == "decide") != (action.option is not None):
         return render("bulk_choose.html", choices=_choices(found), total=len(found), more=more)
     return go_on(action, found, more)
 
@@ -195,39 +213,44 @@ def _chosen() -> tuple[list[str], bool]:
 
 def _choices(found: list[RunCommands]) -> list[tuple[str, Markup, int]]:
     """The actions, each with how many of the runs it would take."""
-    counted = [(name, sum(_verdict(name, each).why is None for each in found)) for name in bulk_jobs.CALLS]
-    return [(_with_action(name), COMMANDS[name].label, count) for name, count in counted if count]
+    options = dict.fromkeys(act.option for each in found for act in each.next_actions if act.action == "decide")
+    chosen = [BulkAction("decide", option) for option in options if option is not None]
+    chosen += [BulkAction(name) for name in bulk_jobs.CALLS if name != "decide"]
+    counted = [(action, sum(_verdict(action, each).why is None for each in found)) for action in chosen]
+    return [(_with_action(action), action.label, count) for action, count in counted if count]
 
 
-def _with_action(name: str) -> str:
+def _with_action(action: BulkAction) -> str:
+    option = {"option": action.option} if action.option is not None else {}
     kept = {key: request.values.getlist(key) for key in (*MANY_KEYS, "run") if request.values.get(key)}
-    return url_of(".bulk", {"action": name, **kept})
+    return url_of(".bulk", {"action": action.name, **option, **kept})
 
 
-def _verdict(action: str, judged: RunCommands) -> BulkEligibility:
-    steps = [each.step for each in judged.next_actions if each.action == action]
+def _verdict(action: BulkAction, judged: RunCommands) -> BulkEligibility:
+    meant = [each for each in judged.next_actions if action.is_meant_by(each)]
+    steps = [each.step for each in meant]
     decision = judged.decisions.get(steps[0] or "") if steps else None
     permission = decision.get("permission") if decision else None
-    options = [each.option for each in judged.next_actions if each.action == action]
-    denied = refusal(
-        action, judged.run, permission, step=steps[0] if steps else None, option=options[0] if options else None
-    )
+    option = meant[0].option if meant else action.option
+    denied = refusal(action.name, judged.run, permission, step=steps[0] if steps else None, option=option)
     if denied is not None:
         return BulkEligibility(judged, Markup.escape(denied.reason))
     if not steps:
-        refused = next((each for each in judged.refusals if each.action == action), None)
+        refused = next((each for each in judged.refusals if each.action == action.name), None)
         return BulkEligibility(judged, why_not(refused) if refused else _("not possible now"))
     if len(steps) > 1:
         return BulkEligibility(judged, _("several decisions are open; decide them one by one"))
     return BulkEligibility(judged, _objection(action, judged, decision, steps[0]), steps[0])
 
 
-def _objection(action: str, judged: RunCommands, decision: DecisionKept | None, step: str | None) -> Markup | None:
+def _objection(
+    action: BulkAction, judged: RunCommands, decision: DecisionKept | None, step: str | None
+) -> Markup | None:
     """Why the person may not take the decision, or why it is none for many."""
-    theirs = not_theirs(judged.run, decision, step) if action in ANSWERS else None
-    if theirs or (objection := may_not_take(judged.run, action, None, decision)):
+    theirs = not_theirs(judged.run, decision, step) if action.name in ANSWERS else None
+    if theirs or (objection := may_not_take(judged.run, action.name, action.option, decision)):
         return theirs or objection
-    kept = option_of(decision, action) if decision and action in ANSWERS else None
+    kept = option_of(decision, action.option or action.name) if decision and action.name in ANSWERS else None
     required = kept["form"].get("required") if kept and "form" in kept else None
     if decision and isinstance(required, list) and not (decision.get("values") or {}).keys() >= set(required):
         return _("it has a form to fill in; decide it on its own page")
@@ -235,7 +258,7 @@ def _objection(action: str, judged: RunCommands, decision: DecisionKept | None, 
 
 
 def _preview(
-    action: str,
+    action: BulkAction,
     found: list[RunCommands],
     more: bool,
     status: int = 200,
@@ -261,22 +284,23 @@ def _preview(
     return Response(render("bulk_preview.html", preview), status, mimetype="text/html")
 
 
-def _question(action: str, count: int) -> confirmation.Confirmation:
-    label = COMMANDS[action].label
+def _question(action: BulkAction, count: int) -> confirmation.Confirmation:
+    label = action.label
     return confirmation.Confirmation(
-        right=action,
+        right=action.name,
         heading=_("{action}: many runs", action=label),
         sentence=plural(count, "It is done with 1 run.", "It is done with {count} runs, one after another."),
         button=plural(count, "{action} for 1 run", "{action} for {count} runs", action=label),
         back=url_for(".runs"),
-        tone=COMMANDS[action].tone or "go",
+        tone=COMMANDS[action.name].tone or "go",
     )
 
 
-def _begin(action: str, found: list[RunCommands]) -> Response:
+def _begin(action: BulkAction, found: list[RunCommands]) -> Response:
     """Begin with the runs that the page showed and that are as they were, as far as the person may."""
     actor = confirmation.actor_for("bulk")
     key, sent = request.form.get("key"), request.form.get("items", "")
+    told = [action.option, sent] if action.option is not None else sent
     before = page_data.bulk_job(key) if key else None
     shown = dict(_items(sent))
     verdicts = [_verdict(action, each) for each in found if shown.get(each.run.id) == each.token]
@@ -285,22 +309,23 @@ def _begin(action: str, found: list[RunCommands]) -> Response:
     comment = confirmation.comment_for(question)
     if question.problems:
         return _preview(action, found, more=False, status=422, question=question)
-    if before is not None and _is_mine(before) and before.asked == bulk_jobs.asked_for(action, sent, comment):
+    if before is not None and _is_mine(before) and before.asked == bulk_jobs.asked_for(action.name, told, comment):
         return _at_work(before.id)
     if not allowed:
         flash(_("None of these runs takes it any more; nothing was done."), "error")
         return redirect(url_for(".runs"), 303)
-    items = [bulk_jobs.BulkItem(run_id=each.judged.run.id, token=each.judged.token, step=each.step) for each in allowed]
+    items = [_item(action, each) for each in allowed]
     try:
         job_id = configured_runtime().bulk.begin(
-            action,
+            action.name,
             items,
             scope=current_scope(),
             actor=actor,
             comment=comment,
             job_id=key,
             mount=request.blueprint,
-            asked=sent,
+            groups=current_claimant().groups,
+            asked=told,
         )
     except ConflictError:
         flash(_("Somebody was faster; nothing was done."), "error")
@@ -312,6 +337,19 @@ def _begin(action: str, found: list[RunCommands]) -> Response:
     if left:
         flash(plural(left, "1 run was left as it is: it has changed.", "{count} runs were left as they are."), "error")
     return _at_work(job_id)
+
+
+def _item(action: BulkAction, taken: BulkEligibility) -> bulk_jobs.BulkItem:
+    """The run with what is done there, and whether the person may answer what is others'."""
+    run, decision = taken.judged.run, taken.judged.decisions.get(taken.step or "")
+    permission = decision.get("permission") if decision else None
+    return bulk_jobs.BulkItem(
+        run_id=run.id,
+        token=taken.judged.token,
+        step=taken.step,
+        option=action.option,
+        trusted=action.name in ANSWERS and claimant_for(run, decision, taken.step, permission) is None,
+    )
 
 
 def _at_work(job_id: str) -> Response:
@@ -357,7 +395,7 @@ def _content(job: bulk_jobs.BulkJobState) -> BulkJobPage:
     return BulkJobPage(
         job=job,
         going=going,
-        label=COMMANDS[job.action].label,
+        label=BulkAction(job.action, job.items[0].option if job.items else None).label,
         failed=[item for item in shown if item.done is False],
         done=[item for item in shown if item.done],
         hidden=len(tried) - len(shown),
