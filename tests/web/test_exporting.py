@@ -34,7 +34,7 @@ def test_the_list_is_exported_as_it_is_narrowed(visitor: Visitor) -> None:
     run_id, other = start(visitor.app, Checkout, "7"), start(visitor.app, Labels, "8")
     assert "/runs.csv?workflow=checkout" in visitor.get("/runs?workflow=checkout").text
     table = table_of(visitor, "/runs.csv?workflow=checkout")
-    assert table[0][:6] == ["id", "workflow", "trigger", "subject", "state", "step"]
+    assert table[0][:7] == ["id", "workflow", "trigger", "subject", "state", "outcome", "step"]
     assert len(table) == 2
     assert table[1][:3] == [run_id, "checkout", "place_order"]
     [document] = runs_of(visitor, "?workflow=labels")
