@@ -10,14 +10,17 @@ from itertools import count
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from flask_squidmesh import Approval, Fixed, Manual, Pause, Retry, Step, Workflow
+from flask_squidmesh import Approval, Deadline, Decision, End, Escalate, Fixed, Manual, Pause, Retry, Step, Workflow
 from flask_squidmesh.definition.spec import WorkflowSpec
+from flask_squidmesh.engine.approvals import is_last
 from flask_squidmesh.engine.changes import Changes, RowsToRead
 from flask_squidmesh.engine.decide import decide
 from flask_squidmesh.engine.error_records import error
 from flask_squidmesh.engine.facts import (
     Adoption,
+    ApprovalGiven,
     AttemptAbandoned,
     AttemptCompleted,
     AttemptFailed,
@@ -31,26 +34,30 @@ from flask_squidmesh.engine.facts import (
     InputRefused,
     Performed,
     RunCancelled,
+    RunDeadlinePassed,
     RunFact,
     RunStarted,
     StepFact,
     StepGivenUp,
     StepResolved,
     StepRetried,
+    TimerDue,
+    WaitAssigned,
     entered,
     fact_after,
     step_after,
 )
-from flask_squidmesh.engine.kept_decisions import DecisionEvent
+from flask_squidmesh.engine.kept_decisions import WAITS, DecisionEvent
 from flask_squidmesh.engine.moves import claimed
 from flask_squidmesh.engine.transitions import STOPPING, TERMINAL
+from flask_squidmesh.engine.waits import next_timer, options_of
 from tests.unit.engine.facts import run
 
 NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)
 LEE = Decider(actor="lee")
 NO = error("OSError", "no")
 DECISIONS: tuple[DecisionEvent, ...] = ("approved", "rejected")
-ONWARD = ("claim", "complete", "approved", "resumed", "resolve")
+ONWARD = ("claim", "complete", "approved", "resumed", "resolve", "option go ")
 
 
 def work() -> None:
@@ -77,11 +84,64 @@ class Depending(Workflow):
     last = Step(work, after=[pay, review])
 
 
+HOUR = timedelta(hours=1)
+
+
+class Number(BaseModel):
+    x: int
+
+
+class Asking(Workflow, deadline=Deadline(HOUR, cancel=True)):
+    place = Manual(Number)
+    a = Step(work, compensate=work)
+    ask = Decision(
+        "Well?",
+        options=("go", "back", "reject"),
+        approvals=2,
+        assignee="mia",
+        within=4 * HOUR,
+        remind=(HOUR, 2 * HOUR),
+        escalate=(Escalate(after=HOUR, assignee="hans", groups=("heads",)), Escalate(after=3 * HOUR, groups=("all",))),
+    )
+    review = Approval("Good?", within=HOUR)
+    pay = Step(work, irreversible=True)
+    hold = Pause("Look", groups=("heads",), within=HOUR, remind=HOUR / 2)
+    fix = Step(work, compensate=work)
+    flow = [
+        a >> ask,
+        ask.on("go").when("x", greater_than=1) >> pay,
+        ask.on("go") >> review,
+        ask.on("back") >> a,
+        ask.on("reject") >> End("refused", compensate=True),
+        ask.on_timeout >> fix >> End("late"),
+        review >> hold,
+        review.on_reject >> End("no"),
+        review.on_timeout >> ask,
+        pay >> hold,
+        pay.on_error >> fix,
+        hold.on_timeout >> End("forgotten", compensate=True),
+    ]
+
+
+class AskingBeside(Workflow, deadline=Deadline(HOUR)):
+    place = Manual()
+    a = Step(work, after=[], compensate=work)
+    ask = Decision("Well?", options=("go", "stop"), after=[], assignee="mia", remind=HOUR)
+    again = Decision(
+        "And?", options=("go", "stop"), after=[a], approvals=2, escalate=Escalate(after=HOUR, groups=("x",))
+    )
+    pay = Step(work, after=[a], irreversible=True)
+    last = Step(work, after=[ask, again, pay])
+
+
 class KeptRun:
-    """A run with its rows and dispatches as a store would keep them."""
+    """A run with its rows, waits and dispatches as a store would keep them. timers: when each is due. waits: whose each
+    is."""
 
     def __init__(self, spec: WorkflowSpec) -> None:
         self.spec, self.rows, self.dispatches = spec, dict[str, StepFact](), set[str]()
+        self.timers, self.waits = dict[str, datetime](), dict[str, tuple[str | None, frozenset[str]]]()
+        self.outcome: str | None = None
         self.run: RunFact = run(status="pending", follows=spec.fingerprint)
         self._ids = count(1)
         self._write(self._decided(DecisionContext(), RunStarted()))
@@ -94,6 +154,7 @@ class KeptRun:
         steps = [row for row in self.rows.values() if row.kind == "step"]
         adopts = by_person and about and self.spec.style == "dependency" and self.run.status not in STOPPING
         context = DecisionContext(
+            state={"x": len(self.rows) % 3},
             visits={row.step: row.visit for row in steps},
             joins={row.step: row for row in steps},
             decisions=[row for row in self.rows.values() if row.status == "paused" and row != about],
@@ -128,6 +189,24 @@ class KeptRun:
             self.rows[key] = step_after(self.rows[key], columns)
         self.dispatches |= {new.step_run_id for new in changes.dispatched}
         self.dispatches -= {*changes.ended}
+        self.outcome = changes.run.get("outcome", self.outcome)
+        self._write_waits(changes)
+
+    def _write_waits(self, changes: Changes) -> None:
+        for key in changes.ended:
+            self.timers.pop(key, None)
+        for key in changes.settled:
+            del self.waits[key]
+        for new in changes.opened:
+            assert new.step_run_id not in self.waits
+            self.waits[new.step_run_id] = (new.assignee, frozenset(new.groups))
+            if new.timer_at is not None:
+                self.timers[new.step_run_id] = new.timer_at
+        for key, moved in changes.handed_on.items():
+            self.waits[key] = (moved.assignee, self.waits[key][1] | {*moved.further})
+        for key, due in changes.timed.items():
+            assert key in self.timers
+            self.timers[key] = due
 
     def check(self) -> None:
         steps = [row for row in self.rows.values() if row.kind == "step"]
@@ -139,6 +218,12 @@ class KeptRun:
         assert all(self.rows[key].status in ("pending", "running") for key in self.dispatches)
         assert sum(self.rows[key].kind == "compensation" for key in self.dispatches) <= 1
         paused = self.of("paused")
+        asking = {row.id: row.decision for row in paused if row.decision and row.asks in WAITS}
+        assert self.waits == {
+            key: (kept.get("assignee"), frozenset(kept.get("groups") or ())) for key, kept in asking.items()
+        }
+        assert self.timers == {key: at for key, kept in asking.items() if (at := next_timer(kept)) is not None}
+        assert self.outcome is None or self.run.status == "completed"
         if self.run.status not in TERMINAL:
             assert self.run.needs_count == len(paused)
             assert (self.run.status == "paused") == (not going and bool(paused)) or self.run.status == "cancelling"
@@ -165,6 +250,12 @@ def possible(kept: KeptRun) -> dict[str, Happening]:
             f"{name} {named(row)}": partial(kept.decide, fact, row, by_person=True)
             for name, fact in answers(row, kept.run.status in STOPPING).items()
         }
+    for key in kept.timers:
+        happenings[f"timer {named(kept.rows[key])}"] = partial(kept.decide, TimerDue(kept.rows[key]), kept.rows[key])
+    if kept.run.status not in STOPPING and kept.spec.deadline is not None:
+        for cancel, undo in ((False, False), (True, False), (True, True)):
+            passed = RunDeadlinePassed(cancel=cancel, compensate=undo)
+            happenings[f"cancel by the deadline {cancel} {undo}"] = partial(kept.decide, passed)
     if kept.run.status not in STOPPING:
         happenings["cancel"] = partial(kept.decide, RunCancelled(LEE, compensate=False))
         happenings["cancel and undo"] = partial(kept.decide, RunCancelled(LEE, compensate=True))
@@ -192,16 +283,27 @@ def outcomes(row: StepFact) -> dict[str, Fact]:
 
 def answers(row: StepFact, stopping: bool) -> dict[str, Fact]:
     """What a person may say of a step that waits for one."""
-    kind = row.asks
+    kind, decision = row.asks, row.decision
+    assert decision is not None
+    assigned: dict[str, Fact] = {f"assign to {to}": WaitAssigned(row, to, LEE) for to in ("kim", None)}
     if kind == "approval":
-        return {event: DecisionAnswered(row, event, LEE) for event in DECISIONS}
+        return {**assigned, **{event: DecisionAnswered(row, event, LEE) for event in DECISIONS}}
     if kind == "pause":
-        return {"resumed": DecisionAnswered(row, "resumed", LEE)}
+        return {**assigned, "resumed": DecisionAnswered(row, "resumed", LEE)}
+    if kind == "decision":
+        ends: dict[str, Fact] = {
+            f"option {each['name']}": DecisionAnswered(row, "decided", LEE, each["name"], {"y": 1})
+            for each in options_of(decision)
+        }
+        for y in (1, 2):
+            if not is_last(decision, {"y": y}):
+                ends[f"option {options_of(decision)[0]['name']}{y}"] = ApprovalGiven(row, LEE, {"y": y})
+        return {**assigned, **ends}
     told: dict[str, Fact] = {"resolve": StepResolved(row, {}, LEE), "give up": StepGivenUp(row, NO, LEE)}
     return told if stopping else {**told, "try again": StepRetried(row, LEE)}
 
 
-@pytest.mark.parametrize("workflow", [Flow, Depending])
+@pytest.mark.parametrize("workflow", [Flow, Depending, Asking, AskingBeside])
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_whatever_happens_counters_fit_and_the_run_ends(workflow: type[Workflow], data: st.DataObject) -> None:
@@ -218,4 +320,6 @@ def test_whatever_happens_counters_fit_and_the_run_ends(workflow: type[Workflow]
         onward[0]()
     assert kept.run.status in TERMINAL
     assert not kept.dispatches
+    assert not kept.waits
+    assert not kept.timers
     assert kept.run.compensation in (None, "completed", "failed")
