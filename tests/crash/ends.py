@@ -35,6 +35,7 @@ class RunEnd:
     workflow: str
     trigger: str
     status: str
+    outcome: str | None
     needs: str | None
     compensation: str | None
     is_child: bool
@@ -145,6 +146,7 @@ def _run_end(stage: Stage, run_id: str) -> RunEnd:
         workflow=run.workflow,
         trigger=run.trigger,
         status=run.status,
+        outcome=run.outcome,
         needs=run.needs.kind if run.needs else None,
         compensation=run.compensation,
         is_child=run.parent_run_id is not None,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from . import deciding, deploying, failing, going, many, starting
+from . import deciding, deploying, failing, going, many, starting, waiting
 from .shape import Shape
 
 SHAPES: Final[Mapping[str, Shape]] = {
-    shape.name: shape for module in (going, deciding, failing, starting, many, deploying) for shape in module.SHAPES
+    shape.name: shape
+    for module in (going, deciding, waiting, failing, starting, many, deploying)
+    for shape in module.SHAPES
 }

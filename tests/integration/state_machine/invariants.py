@@ -9,7 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 from flask_squidmesh.engine.adoption import OPEN
+from flask_squidmesh.engine.kept_decisions import WAITS
 from flask_squidmesh.engine.transitions import RUN_MOVES, TERMINAL
+from flask_squidmesh.engine.waits import next_timer
 from flask_squidmesh.storage import tables
 from tests.integration.state_machine.deploys import leads_to
 from tests.integration.state_machine.operators import EVENTS
@@ -47,6 +49,7 @@ class Watcher:
         check_ledger(world, seen)
         check_compensations(seen)
         check_needs(seen)
+        check_waits(seen, rows(tables.waits), rows(tables.wait_groups), rows(tables.dispatches))
         check_audit(world, seen)
 
     def _check_moves(self, seen: Rows) -> None:
@@ -98,7 +101,7 @@ def check_attempts(seen: Rows) -> None:
         assert numbers == list(range(1, len(numbers) + 1)), (row.step, numbers)
         assert (row.status == "running") == (row.id in seen.claims), (row.kind, row.step, row.status)
         assert "completed" not in [attempt.status for attempt in ended[:-1]], (row.step, numbers)
-        if row.settings["kind"] not in ("pause", "approval"):
+        if row.settings["kind"] not in ("pause", "approval", "decision"):
             assert row.attempts == len(ended) + (row.id in seen.claims), (row.step, row.status, row.attempts, numbers)
             assert (row.status == "completed") == (_completed(ended) or _resolved(row)), (row.step, row.status)
 
@@ -223,7 +226,7 @@ def check_compensations(seen: Rows) -> None:
         }
         planned = [(row.step, row.visit) for row in undoing]
         assert len(planned) == len(set(planned))
-        if run.status == "failed" or (run.status == "cancelled" and run.compensation):
+        if run.status == "failed" or (run.status in ("cancelled", "completed") and run.compensation):
             assert set(planned) == undoable, (run.status, run.compensation, planned, undoable)
         else:
             assert not planned, (run.status, planned)
@@ -255,6 +258,23 @@ def check_needs(seen: Rows) -> None:
             assert run.needs in ("failed", "compensation_failed"), run.needs
 
 
+def check_waits(seen: Rows, waits: Iterable[Any], groups: Iterable[Any], work: Iterable[Any]) -> None:
+    """What is asked of people is listed as it is asked, and is due when something next happens to it by itself."""
+    asked = {row.id: row.decision for row in seen.all if row.status == "paused" and row.decision["kind"] in WAITS}
+    theirs = defaultdict(set)
+    for group in groups:
+        theirs[group.step_run_id].add(group.name)
+    assert {wait.step_run_id: wait.assignee for wait in waits} == {
+        key: kept.get("assignee") for key, kept in asked.items()
+    }
+    assert theirs == {key: {*kept["groups"]} for key, kept in asked.items() if kept.get("groups")}
+    due = {row.step_run_id: row.due_at for row in work if row.kind == "timer" and row.held is None}
+    held = {row.step_run_id for row in work if row.kind == "timer" and row.held is not None}
+    expected = {key: at for key, kept in asked.items() if (at := next_timer(kept)) is not None}
+    assert due == {key: at for key, at in expected.items() if key not in held}
+    assert held <= expected.keys()
+
+
 def check_audit(world: World, seen: Rows) -> None:
     """Every decision that was taken stands in the audit once, and so does every lost attempt."""
     events = world.shop.rows(tables.audit_events)
@@ -274,7 +294,7 @@ def _visit(row: Any) -> tuple[str, str, int]:
 
 
 def _was_asked(row: Any) -> bool:
-    return row.settings["kind"] in ("pause", "approval") and row.decision is not None
+    return row.settings["kind"] in ("pause", "approval", "decision") and row.decision is not None
 
 
 def held(world: World) -> bool:
