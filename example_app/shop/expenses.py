@@ -26,7 +26,7 @@ def show_expenses() -> str:
     _for_staff()
     mine: ColumnElement[bool] = true() if _sees_all() else Expense.employee_id == current_user.id
     expenses = db.session.scalars(select(Expense).where(mine).order_by(Expense.id.desc()).limit(50)).all()
-    listed = [(expense, expense_progress(expense)) for expense in expenses]
+    listed = [(expense, expense_progress(expense, current_user)) for expense in expenses]
     return render_template("shop/expenses.html", expenses=listed, everybodys=_sees_all(), form_key=uuid4().hex)
 
 
@@ -52,7 +52,10 @@ def show_expense(number: str) -> str:
     expense = _visible(number)
     run = mesh.inspect_run(expense.run_id) if expense.run_id else None
     return render_template(
-        "shop/expense.html", expense=expense, progress=expense_progress(expense), token=run.decision if run else None
+        "shop/expense.html",
+        expense=expense,
+        progress=expense_progress(expense, current_user),
+        token=run.decision if run else None,
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy import select
+
 from flask_squidmesh import RunSummary
 
 from ..extensions import mesh
-from ..models import Expense, Order
+from ..models import Expense, Order, User, db
 
 ENDED = {
     "paid": "Paid. The receipt has been sent.",
@@ -78,8 +80,8 @@ def _now(run: RunSummary) -> str:
     return WORKING_ON.get(run.current_step or "", "We are working on it.")
 
 
-def expense_progress(expense: Expense) -> Progress:
-    """What to say of an expense, from what the run did to it and from whom the run waits for."""
+def expense_progress(expense: Expense, reader: User) -> Progress:
+    """What to say of an expense to a user, from what the run did to it and from whom the run waits for."""
     word = expense.state.replace("_", " ")
     if expense.state in EXPENSE_ENDED:
         mark = "done" if expense.state == "paid" else "failed"
@@ -88,7 +90,9 @@ def expense_progress(expense: Expense) -> Progress:
     if why is None or why.reason not in ("paused_for_decision", "paused_for_approval"):
         return Progress(mark="busy", word=word, now="We are working on it.")
     waits = why.details
-    whom = waits.get("assignee") or " or ".join(waits.get("groups") or ()) or "a colleague"
+    email = waits.get("assignee")
+    name = "you" if email == reader.email else db.session.scalar(select(User.name).where(User.email == email))
+    whom = name or " or ".join(waits.get("groups") or ()) or "a colleague"
     due = waits.get("decide_by")
     by = f" until {due:%d %b %Y, %H:%M} UTC" if due else ""
     return Progress(mark="needs", word=word, now=f"It waits for {whom}{by}.")

@@ -29,14 +29,15 @@ def visitor(working_shop: Flask, live_server: Callable[[Flask], str]) -> Iterato
 def test_asked_back_corrected_and_paid_in_part(visitor: Callable[[str], Visitor], eventually: Eventually) -> None:
     emma, marco = visitor("emma"), visitor("marco")
     submit(emma, "tea", "90.00")
-    eventually(lambda: "It waits for marco@shop.test until" in text_of(emma.open("/expenses/e-1")))
+    eventually(lambda: "It waits for Marco until" in text_of(emma.open("/expenses/e-1")))
 
     marco.open("/squidmesh/")
     marco.follow("Ask back")
     assert marco.send("/decide", comment="Whose birthday was it?").status_code == 200
-    eventually(lambda: "Whose birthday was it?" in text_of(emma.open("/expenses/e-1")))
+    eventually(lambda: "It waits for you." in text_of(emma.open("/expenses/e-1")))
+    assert "Whose birthday was it?" in text_of(emma.page)
     emma.send("/correct", purpose="tea for Ben's birthday", amount="80.00", option="resubmit")
-    eventually(lambda: "It waits for marco@shop.test until" in text_of(emma.open("/expenses/e-1")))
+    eventually(lambda: "It waits for Marco until" in text_of(emma.open("/expenses/e-1")))
 
     marco.open("/squidmesh/")
     assert "Pay 80.00 EUR to emma@shop.test for tea for Ben's birthday?" in text_of(marco.page)
@@ -52,7 +53,7 @@ def test_asked_back_corrected_and_paid_in_part(visitor: Callable[[str], Visitor]
 def test_a_large_one_is_signed_by_finance_too(visitor: Callable[[str], Visitor], eventually: Eventually) -> None:
     emma, marco, fiona = visitor("emma"), visitor("marco"), visitor("fiona")
     submit(emma, "a stand at the fair", "2400.00")
-    eventually(lambda: "It waits for marco" in text_of(emma.open("/expenses/e-1")))
+    eventually(lambda: "It waits for Marco" in text_of(emma.open("/expenses/e-1")))
     marco.open("/squidmesh/")
     marco.follow("Approve")
     marco.send("/approve", **{"answer.review.approve.amount": "2400.00"})
@@ -69,7 +70,7 @@ def test_whoever_only_has_tasks_sees_these_and_no_colleagues_run(
 ) -> None:
     fiona, emma = visitor("fiona"), visitor("emma")
     submit(fiona, "a calculator", "30.00")
-    eventually(lambda: "It waits for hanna" in text_of(fiona.open("/expenses/e-1")))
+    eventually(lambda: "It waits for Hanna" in text_of(fiona.open("/expenses/e-1")))
     fiona.follow("See its run")
     assert fiona.page.status_code == 200
     assert emma.open(str(fiona.page.url.path)).status_code == 403
