@@ -19,7 +19,8 @@
   // What somebody has typed, but not into the table of runs, whose boxes are kept by themselves.
   function isTyped(part) {
     const fields = [...part.querySelectorAll("form textarea, form select, form input:not([type=hidden], [hx-preserve])")];
-    const chosen = (field) => [...(field.options || [])].some((each) => each.selected !== each.defaultSelected);
+    const chosen = ({ options, selectedIndex }) =>
+      selectedIndex !== Math.max([...options].findIndex((each) => each.defaultSelected), 0);
     const typed = (field) => field.value !== field.defaultValue || field.checked !== field.defaultChecked;
     return fields.some((field) => (field.options ? chosen(field) : typed(field)));
   }

@@ -18,7 +18,7 @@ from ..runtime.runtime import current_runtime
 from . import payload_form
 from .host_hooks import REDACTED, Path
 from .payload_form import Field, FieldChange, JsonSchema
-from .redacted_documents import visible
+from .redacted_documents import form_sources, visible
 from .text.explanation_text import name_of
 from .text.language import _, in_english
 
@@ -91,7 +91,7 @@ def form_of(run: Run, decision: DecisionAsked, step: str, option: str) -> Answer
     first = next(each["name"] for each in options_of(decision) if each.get("form") == kept["form"])  # type: ignore[arg-type]
     prefix = f"{PREFIX}.{step}.{first}."
     fields = payload_form.fields_of(cast(JsonSchema, kept["form"]), hides, prefix)
-    sources = _sources(run, step)
+    sources = form_sources(run.workflow, step)
     for each in fields:
         if each.name not in values:
             continue
@@ -120,15 +120,6 @@ def _model(run: Run, step: str, option: str) -> type[BaseModel] | None:
         return None
     asked = declared.option(option) if declared else None
     return asked.form if asked else None
-
-
-def _sources(run: Run, step: str) -> Mapping[str, tuple[str, ...]]:
-    """Which paths of the state the fields are filled from."""
-    try:
-        declared = current_runtime().registry.get(run.workflow).steps.get(step)
-    except UnknownWorkflowError:
-        return {}
-    return {name: tuple(path) for name, path in declared.form_input.items()} if declared else {}
 
 
 def _change(run: Run, step: str, drawn: Field, now: JsonValue) -> FieldChange | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from flask import Response, current_app, url_for
 from markupsafe import Markup
 
+from ..errors import UnknownWorkflowError
 from ..queries.results import Run, StepRunView
 from ..queries.run_snapshot import RunSnapshot
 from ..runtime.runtime import current_runtime
@@ -202,13 +203,51 @@ def _redacted(run: RunSummary, value: object, path: Path, hides: Hides) -> objec
 def _taken_from_secrets(run: RunSummary) -> Iterator[Path]:
     """The places of inputs that `input=` takes from under a secret name and hands to a step under another."""
     last: dict[str, StepRunView] = {}
-    for index, visit in enumerate(getattr(run, "step_runs", None) or ()):
+    visits = getattr(run, "step_runs", None) or ()
+    for index, visit in enumerate(visits):
         yield from (("step_runs", index, "input", name) for name in _secret_inputs(visit))
+        for name in _secret_fields(run, visit):
+            yield from _places_of_field(index, visit, name, len(visits))
         if visit.kind == "step":
             last[visit.step] = visit
     for index, step in enumerate(getattr(run, "steps", None) or ()):
         if step.step in last:
             yield from (("steps", index, "input", name) for name in _secret_inputs(last[step.step]))
+            for name in _secret_fields(run, last[step.step]):
+                yield from _in_record(("steps", index, "output"), last[step.step], name)
+
+
+def _secret_fields(run: RunSummary, visit: StepRunView) -> Iterator[str]:
+    """The fields of a form that begin with a value that stands under a secret name in the run's state."""
+    if visit.decision and visit.decision.get("values"):
+        for name, source in form_sources(run.workflow, visit.step).items():
+            if any(map(current_runtime().hides, source)):
+                yield name
+
+
+def _places_of_field(index: int, visit: StepRunView, name: str, visits: int) -> Iterator[Path]:
+    """Where a run tells of a field: as it was asked, as it was answered, and in what was made of the answer."""
+    yield ("step_runs", index, "decision", "values", name)
+    yield ("explanation", "evidence", "step_run", "decision", "values", name)
+    yield from _in_record(("step_runs", index, "output"), visit, name)
+    yield from _in_record(("context",), visit, name)
+    for later in range(visits):
+        yield from _in_record(("step_runs", later, "state"), visit, name)
+
+
+def _in_record(place: Path, visit: StepRunView, name: str) -> Iterator[Path]:
+    key = visit.decision["output_key"] if visit.decision else None
+    yield (*place, *((key,) if key else ()), "answer", name)
+    yield (*place, name)
+
+
+def form_sources(workflow: str, step: str) -> Mapping[str, Sequence[str]]:
+    """Which paths of the state the fields of a step's forms begin with, as it is declared now."""
+    try:
+        declared = current_runtime().registry.get(workflow).steps.get(step)
+    except UnknownWorkflowError:
+        return {}
+    return declared.form_input if declared else {}
 
 
 def _secret_inputs(visit: StepRunView) -> Iterator[str]:

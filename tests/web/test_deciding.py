@@ -484,3 +484,18 @@ def test_an_option_with_a_form_to_fill_in_is_none_for_many(desk: Desk) -> None:
     run_id = desk.start(Unasked)
     page = desk.as_(MIA).read(f"/bulk?action=decide&option=pass_on&run={run_id}")
     assert "it has a form to fill in; decide it on its own page" in page
+
+
+def test_secret_sources_stay_hidden_in_all_that_a_run_tells(desk: Desk) -> None:
+    run_id = desk.start(Rotation)
+    assert "sk-live-1" not in desk.as_(MIA).get(f"/runs/{run_id}.json").text
+    assert desk.as_(MIA).send(f"/runs/{run_id}/decide?step=check&option=use").status_code == 303
+    for address in (f"/runs/{run_id}.json", f"/runs/{run_id}?step=check", f"/runs/{run_id}?view=data"):
+        assert "sk-live-1" not in desk.as_(MIA).get(address).text
+
+
+def test_a_wait_that_cannot_be_opened_says_what_is_missing(desk: Desk) -> None:
+    run_id = desk.start(Expenses, manager=" ")
+    page = desk.as_(MIA).read(f"/runs/{run_id}")
+    assert "review cannot begin, because what it says of people or times is not in the run's state" in page
+    assert "names nobody" in page

@@ -14,6 +14,7 @@ from ...engine.timers import DEADLINE
 from ...errors import ErrorRecord
 from ...queries.reason_facts import (
     Cancelling,
+    CannotBegin,
     CompensationFailed,
     DispatchDelayed,
     Ended,
@@ -148,6 +149,9 @@ def _interrupted(teller: ExplanationText) -> Markup:
 
 
 def _incident(teller: ExplanationText) -> Markup:
+    if teller.facts(CannotBegin).input_errors is None:
+        text = N_("{step} cannot begin, because what it says of people or times is not in the run's state")
+        return _(text, step=teller.step)
     return _("{step} cannot begin, because its input cannot be made", step=teller.step)
 
 
