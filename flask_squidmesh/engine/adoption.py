@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..definition.spec import VisitSettings, WorkflowSpec
 from .facts import Adoption, RunFact, StepFact
+from .kept_decisions import WAITS
 from .tally import Tally
 from .transitions import STOPPING
 from .waits import retargeted
@@ -105,6 +106,8 @@ def _named_as_today(tally: Tally, rows: Sequence[StepFact]) -> list[StepFact]:
             new = row
         if new.step != row.step:
             tally.changes.update(row.id, step=new.step, settings=new.settings)
+            if new.status == "paused" and new.asks in WAITS:
+                tally.changes.renamed[row.id] = new.step
         if new.decision != row.decision:
             tally.changes.update(row.id, decision=new.decision)
         found.append(new)

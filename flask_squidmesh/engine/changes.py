@@ -172,8 +172,9 @@ class Changes:
     released: step runs whose claim ends, with the time when they are due again. freed: step runs whose lost claim is
     taken away, with their place in the queue. left: visits that ended, with the reason why what follows is for a
     process of another version to decide. opened, handed_on, settled: waits for people, by visit, that open, become
-    somebody else's, or end. timed: waits with the time when something happens next at them by itself. reads: rows that
-    have to be read before this can be decided; while there are any, nothing else of this is to be written.
+    somebody else's, or end. renamed: waits whose step is called otherwise by now. timed: waits with the time when
+    something happens next at them by itself. reads: rows that have to be read before this can be decided; while there
+    are any, nothing else of this is to be written.
     """
 
     run: RunColumns = field(default_factory=RunColumns)
@@ -188,6 +189,7 @@ class Changes:
     opened: list[NewWait] = field(default_factory=list)
     handed_on: dict[str, WaitHandedOn] = field(default_factory=dict)
     settled: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
     timed: dict[str, datetime] = field(default_factory=dict)
     audit: list[NewAuditEvent] = field(default_factory=list)
     notices: list[PendingSignal] = field(default_factory=list)

@@ -202,7 +202,7 @@ def _follow(
     if held is not None:
         _settle_claim(batch, changes, held, now)
     _settle_dispatches(batch, run, changes, held, now)
-    if changes.opened or changes.handed_on or changes.settled or changes.timed:
+    if changes.opened or changes.handed_on or changes.settled or changes.timed or changes.renamed:
         _settle_waits(batch, run, changes, now)
 
 
@@ -255,14 +255,24 @@ def _settle_waits(batch: WriteBatch, run: RunFact | BegunRun, changes: Changes, 
     of_groups = [(row.step_run_id, group) for row in changes.opened for group in dict.fromkeys(row.groups)]
     of_groups += [(key, group) for key, moved in changes.handed_on.items() for group in dict.fromkeys(moved.further)]
     batch.insert(wait_groups, [{"step_run_id": key, "name": group} for key, group in of_groups])
-    for key, moved in changes.handed_on.items():
-        theirs = {"assignee": moved.assignee, **({"for_all": False} if moved.further else {})}
-        batch.update(waits, {"step_run_id": key}, theirs)
+    for key in {**changes.handed_on, **changes.renamed}:
+        if key not in changes.settled:  # PostgreSQL would make either of the two changes of one row
+            batch.update(waits, {"step_run_id": key}, _wait_columns(changes, key))
     timed = [(row.step_run_id, row.timer_at) for row in changes.opened if row.timer_at is not None]
     batch.insert(dispatches, [dispatch_row(run.id, key, "timer", due, NO_QUEUE, now) for key, due in timed])
     for key, due in changes.timed.items():
         due_again = {"due_at": due, "relay_at": due + RELAY_GRACE}
         batch.update(dispatches, {"step_run_id": key, "kind": "timer"}, due_again)
+
+
+def _wait_columns(changes: Changes, key: str) -> dict[str, Any]:
+    """What changes of an open wait."""
+    moved, step = changes.handed_on.get(key), changes.renamed.get(key)
+    columns: dict[str, Any] = {} if step is None else {"step": step}
+    if moved is not None:
+        columns["assignee"] = moved.assignee
+        columns |= {"for_all": False} if moved.further else {}
+    return columns
 
 
 def _wait_row(run: RunFact | BegunRun, row: NewWait, now: datetime) -> dict[str, Any]:

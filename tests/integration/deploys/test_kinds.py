@@ -13,6 +13,8 @@ import pytest
 
 from flask_squidmesh import (
     Approval,
+    Decision,
+    Escalate,
     Fixed,
     Log,
     Manual,
@@ -53,8 +55,8 @@ CHANGES = [
     *(Change(*pair) for pair in permutations(KINDS, 2)),
     *(Change("step", kind, retrying=True) for kind in KINDS if kind != "step"),
 ]
-STATUS = {"wait": "pending", "pause": "paused", "approval": "paused"}
-CALLS = {"pause": "unblock_run", "approval": "approve_run"}
+STATUS = {"wait": "pending", "pause": "paused", "approval": "paused", "decision": "paused"}
+CALLS = {"pause": "unblock_run", "approval": "approve_run", "decision": "decide_run"}
 
 
 def workflow(script: Script, change: Change, kind: Kind, style: Style) -> type[Workflow]:
@@ -62,8 +64,9 @@ def workflow(script: Script, change: Change, kind: Kind, style: Style) -> type[W
     x = _element(script, change, kind, {"after": []} if style == "after" else {})
     last = Step(script.does("last"), after=[x] if style == "after" else None)
     body = {"name": str(change), "place": Manual(Order), "x": x, "last": last}
-    rejected = [x.on_reject >> last] if isinstance(x, Approval) else []
-    return type("Changing", (Workflow,), body | ({"flow": [x >> last, *rejected]} if style == "flow" else {}))
+    lines = [x.on_reject >> last] if isinstance(x, Approval) else []
+    onward = [x.on("go") >> last, x.on("back") >> last] if kind == "decision" else [x >> last]
+    return type("Changing", (Workflow,), body | ({"flow": [*onward, *lines]} if style == "flow" else {}))
 
 
 def _element(script: Script, change: Change, kind: Kind, options: dict[str, Any]) -> StepElement:
@@ -76,6 +79,10 @@ def _element(script: Script, change: Change, kind: Kind, options: dict[str, Any]
             return Pause("Well?", **options)
         case "approval":
             return Approval("Good?", within=timedelta(hours=1), **options)
+        case "decision":
+            later = timedelta(hours=9)
+            options |= {"assignee": "mia", "groups": ("heads",), "remind": later}
+            return Decision("Which?", options=("go", "back"), escalate=Escalate(after=later, assignee="lee"), **options)
         case _:
             outcomes = [RetryStep("busy")] if change.retrying else []
             return Step(script.does("x", *outcomes), retry=Retry(2, backoff=Fixed(60)), **options)
@@ -125,10 +132,11 @@ def _changed(url: str, style: Style) -> dict[Change, Seen]:
 
 def _answer(shop: Shop, run_id: str) -> str | None:
     """Approve or resume where a person is asked to; answer which."""
-    asked = [str(call) for call in shop.mesh.explain_run(run_id).next_actions if call in CALLS.values()]
+    offered = shop.mesh.explain_run(run_id).next_actions
+    asked = [call for call in offered if call in CALLS.values() and call.option in (None, "go")]
     for call in asked:
-        getattr(shop.mesh, call)(run_id, actor="lee")
-    return next(iter(asked), None)
+        getattr(shop.mesh, str(call))(run_id, actor="lee", **({"option": call.option} if call.option else {}))
+    return next(map(str, asked), None)
 
 
 @pytest.mark.rule("deploy-kind")
@@ -169,7 +177,7 @@ def test_a_wait_becomes_what_it_is_now_when_its_time_has_come(
 
 
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("kind", ["pause", "approval", "wait", "log"])
+@pytest.mark.parametrize("kind", ["pause", "approval", "decision", "wait", "log"])
 def test_what_a_dead_worker_left_is_performed_as_the_kind_that_it_is_now(
     open_shop: OpenShop, script: Script, kind: Kind, style: Style
 ) -> None:

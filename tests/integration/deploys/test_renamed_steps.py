@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from flask_squidmesh import (
     Approval,
+    Decision,
     FailStep,
     Fixed,
     Manual,
@@ -20,6 +22,7 @@ from flask_squidmesh import (
     Wait,
     Workflow,
 )
+from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain, work_through
 from tests.shop import Order, Recording, Script, Shop
 
@@ -198,3 +201,42 @@ def test_a_rename_that_is_rolled_back_does_nothing_twice(open_shop: OpenShop, sc
     drain()
     assert [back.status(run_id) for run_id in (before, under, untouched)] == ["completed"] * 3
     assert script.calls == ["old", "new", "b", "b", "old", "b"]
+
+
+@pytest.mark.rule("deploy-renamed-wait")
+@pytest.mark.parametrize("style", ["flow", "after"])
+def test_an_open_wait_is_listed_and_timed_under_its_new_name(open_shop: OpenShop, script: Script, style: str) -> None:
+    hour = timedelta(hours=1)
+
+    def workflow(name: str) -> type[Workflow]:
+        options: dict[str, Any] = {"remind": hour, "within": 2 * hour, "aliases": ("ask",) if name != "ask" else ()}
+        ask = Decision("Well?", options=("go", "back"), assignee="mia", **options, **_after(style, []))
+        other = Pause("And?", **_after(style, []))
+        last = Step(script.does("last"), **_after(style, [ask, other]))
+        flow = [ask.on("go") >> other >> last, ask.on("back") >> last, ask.on_timeout >> last]
+        body = {"place": Manual(Order), name: ask, "other": other, "last": last}
+        return type("Asking", (Workflow,), body | ({"flow": flow} if style == "flow" else {}))
+
+    run_id = open_shop(workflow("ask")).run("asking")
+    later = open_shop(workflow("question"))
+    if style == "after":
+        later.mesh.unblock_run(run_id)
+        later.later(0)
+    assert [finding.rule for finding in later.runtime.doctor.examine()] == []
+    later.later(hour)
+    assert later.events(run_id)[-1] == "reminded"
+    [wait] = later.rows(tables.waits, tables.waits.c.run_id == run_id, tables.waits.c.kind == "decision")
+    [visit] = later.rows(tables.step_runs, tables.step_runs.c.id == wait.step_run_id)
+    assert wait.step == visit.step
+    later.mesh.assign_run(run_id, to="lee", step="question", actor="lee")
+    if style == "flow":
+        later.later(hour)
+        assert later.look(run_id).outcome == "timed_out"
+    else:
+        later.mesh.decide_run(run_id, "go", step="question", actor="lee")
+        later.later(0)
+        assert later.status(run_id) == "completed"
+
+
+def _after(style: str, steps: list[Any]) -> dict[str, Any]:
+    return {"after": steps} if style == "after" else {}

@@ -18,7 +18,7 @@ from tests.shop import Script
 
 Style = Literal["flow", "after"]
 Place = Literal["before", "at", "behind", "waiting", "paused", "retrying", "executing", "compensating"]
-Kind = Literal["step", "wait", "log", "pause", "approval"]
+Kind = Literal["step", "wait", "log", "pause", "approval", "decision"]
 
 STYLES: tuple[Style, ...] = ("flow", "after")
 PLACES: Mapping[Place, str] = {
