@@ -215,7 +215,8 @@ class Button:
 class AvailableCommand:
     """One action with what it leads to. button: None where the person may not, or it is not possible.
 
-    name: of the command. option: what it takes at a decision. why: why the person may not.
+    name: of the command. option: what it takes at a decision. why: why the person may not, where leads says what it
+    would lead to.
     """
 
     label: Markup
@@ -224,6 +225,7 @@ class AvailableCommand:
     name: str = ""
     option: str | None = None
     why: Markup | None = None
+    leads: Markup | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,12 @@ def offers(run: Run, explanation: Explanation, back: str | None) -> AvailableCom
         if refused.reason != UNSAFE and refused.action not in offered
     ]
     return AvailableCommands(possible, impossible)
+
+
+def common_objection(offers: Sequence[AvailableCommand]) -> Markup | None:
+    """What keeps the person from all of them, where it is the same; None where it is not, or nothing does."""
+    reasons = {offer.why for offer in offers}
+    return reasons.pop() if len(offers) > 1 and len(reasons) == 1 else None
 
 
 def inbox_buttons(item: InboxItem, decision: DecisionView | None, back: str) -> list[Button]:
@@ -417,7 +425,7 @@ def _offer(run: Run, possible: NextAction, several: bool, back: str | None) -> A
     why = _objection_to(run, possible, decision_at(run, possible.step) or {})
     if why is not None:
         text = _("{leads}. You cannot: {reason}", leads=leads, reason=why)
-        return AvailableCommand(label, text, name=possible.action, option=possible.option, why=why)
+        return AvailableCommand(label, text, name=possible.action, option=possible.option, why=why, leads=leads)
     return AvailableCommand(label, leads, _button(run, possible, several, back), possible.action, possible.option)
 
 

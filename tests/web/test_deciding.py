@@ -121,6 +121,15 @@ class Unasked(Workflow):
     flow = [say.on("pass_on") >> go]
 
 
+class Refusable(Workflow):
+    """Ask, and take no for an answer."""
+
+    start = Manual(Claim)
+    ask = Decision("May we?", options=("approve", "reject"))
+    go = Step(note)
+    flow = [ask.on("approve") >> go, ask.on("reject") >> End("rejected")]
+
+
 class Desk:
     """Visitors of one app, each a person. denied: the rights that nobody has but hans."""
 
@@ -499,3 +508,21 @@ def test_a_wait_that_cannot_be_opened_says_what_is_missing(desk: Desk) -> None:
     page = desk.as_(MIA).read(f"/runs/{run_id}")
     assert "review cannot begin, because what it says of people or times is not in the run's state" in page
     assert "names nobody" in page
+
+
+def test_what_keeps_somebody_from_every_option_is_said_once(desk: Desk) -> None:
+    run_id = desk.start(Expenses)
+    page = desk.as_(Person("lee", "Lee")).read(f"/runs/{run_id}")
+    assert page.count("Only mia or finance can do this.") == 1
+    assert "You cannot" not in page.partition("More actions")[0]
+    assert "Ask back Continues" in page.replace("continues", "Continues")
+
+
+def test_a_decision_that_was_answered_with_reject_is_not_shown_as_done(desk: Desk) -> None:
+    with desk.app.app_context():
+        mesh_of(desk.app).register(Refusable)
+    run_id = desk.start(Refusable)
+    assert desk.as_(MIA).send(f"/runs/{run_id}/reject?step=ask", comment="no").status_code == 303
+    page = desk.as_(MIA).get(f"/runs/{run_id}").text
+    assert '<span class="st st-rejected">Rejected</span>' in page
+    assert '<span class="st st-completed">' not in page

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from ...queries.results import Count, StepRunView
+from ...engine.waits import REJECT
+from ...queries.results import Count, DecisionTaken, StepRunView
 from ...storage.summaries import RunSummary
 from .language import N_, _
 
@@ -95,8 +96,8 @@ def badge_of_decision(kind: str | None) -> Badge:
 
 def badge_of_visit(visit: StepRunView, now: datetime) -> Badge:
     """The mark of one visit to a step, or of one compensation."""
-    if visit.status == "completed" and visit.manual and visit.manual["event"] in DIVERTED:
-        return DIVERTED[visit.manual["event"]]
+    if visit.status == "completed" and visit.manual and _answer_of(visit.manual) in DIVERTED:
+        return DIVERTED[_answer_of(visit.manual)]
     if visit.status == "completed":
         return UNDONE if visit.kind == "compensation" else DONE
     if visit.status == "paused":
@@ -104,6 +105,12 @@ def badge_of_visit(visit: StepRunView, now: datetime) -> Badge:
     if visit.status == "pending" and visit.due_at and visit.due_at > now:
         return MARKS["retrying" if visit.attempts else "waiting"]
     return badge_of(visit.status)
+
+
+def _answer_of(taken: DecisionTaken) -> str:
+    """How it was decided; to take the option reject of a decision is to reject."""
+    option = (taken.get("metadata") or {}).get("option")
+    return "rejected" if taken["event"] == "decided" and option == REJECT else taken["event"]
 
 
 @dataclass(frozen=True, slots=True)

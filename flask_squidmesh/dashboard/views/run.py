@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from uuid import uuid4
@@ -21,7 +21,15 @@ from ...runtime.runtime import current_runtime
 from ...storage.summaries import RunSummary
 from .. import layout, page_data, redacted_documents
 from ..authorization import current_claimant, current_hooks, may, require
-from ..available_commands import AvailableCommand, AvailableCommands, Button, buttons_of, decision_at, offers
+from ..available_commands import (
+    AvailableCommand,
+    AvailableCommands,
+    Button,
+    buttons_of,
+    common_objection,
+    decision_at,
+    offers,
+)
 from ..decision_card import DecisionCard, card_of
 from ..drawing import graph_layout, step_timeline
 from ..endpoints import url_of
@@ -69,8 +77,9 @@ class UnreachedStep:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPageRequest:
     """A decision that is open, as a card. number: the how manieth. who: who may approve, and who has. ahead: what
-    happens at it by itself. offers: what can be decided, and where that leads. card: the form that is sent with it;
-    None where each has a page of its own. assigning: what can be done about whose it is.
+    happens at it by itself. why_not: why the person may take none of the offers. offers: what can be decided, and where
+    that leads. card: the form that is sent with it; None where each has a page of its own. assigning: what can be done
+    about whose it is.
     """
 
     number: int
@@ -81,6 +90,7 @@ class RunPageRequest:
     who: list[Markup]
     due: Markup | None
     ahead: list[Markup]
+    why_not: Markup | None
     offers: list[AvailableCommand]
     card: DecisionCard | None
     assigning: list[Assigning]
@@ -245,7 +255,8 @@ def _asked(run: Run, number: int, decision: DecisionView, offered: AvailableComm
         if decision.decide_by
         else None,
         ahead=_ahead(run, decision, now),
-        offers=(leading := offered.possible.get(decision.step, [])),
+        why_not=(why := common_objection(leading := offered.possible.get(decision.step, []))),
+        offers=[replace(each, text=each.leads or each.text) for each in leading] if why else leading,
         card=card_of(run, decision, leading, needs_you.after_acting(run)),
         assigning=assigning_of(run, decision),
     )
