@@ -6,11 +6,15 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 from flask_squidmesh import (
     Approval,
+    Decision,
+    End,
+    Escalate,
     FailStep,
     Fixed,
     Log,
@@ -26,6 +30,9 @@ from flask_squidmesh import (
 from flask_squidmesh.definition.context import CompensationContext
 from tests.integration.state_machine.plans import BACKOFF_SECONDS, WAIT_SECONDS, StepPlan, WorkflowPlan, first_name
 from tests.shop import Order
+
+REMIND = timedelta(seconds=WAIT_SECONDS / 4)
+ESCALATE = Escalate(after=timedelta(seconds=WAIT_SECONDS / 2), assignee="hans", groups=("heads",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +162,9 @@ def _step(plan: StepPlan, effects: Effects, above: frozenset[str] | None, option
             return Pause("Hold {order_id}?", output=output, within=within, **options)
         case "approval":
             return Approval("Go on with {order_id}?", output=output, within=within, **options)
+        case "decision":
+            times: dict[str, Any] = {"within": within, "remind": REMIND, "escalate": ESCALATE} if within else {}
+            return Decision("Which way?", options=("go", "back"), output=output, assignee="mia", **times, **options)
     return Step(effects.of(plan, above), output=output, **_settings(plan, effects), **options)
 
 
@@ -174,9 +184,13 @@ def _settings(plan: StepPlan, effects: Effects) -> Mapping[str, Any]:
 
 def _flow(plan: WorkflowPlan, steps: Mapping[str, Any]) -> list[Any]:
     in_turn = list(steps.values())
-    lines = in_turn if len(in_turn) == 1 else [first >> second for first, second in pairwise(in_turn)]
+    lines = in_turn if len(in_turn) == 1 else [_way_on(first) >> second for first, second in pairwise(in_turn)]
     for each in plan.steps:
         step = steps[each.name]
+        if each.kind == "decision":
+            lines.append(step.on("back") >> steps[each.reject or each.name])
+            lines += [step.on_timeout >> End("late")] if each.within else []
+            continue
         if each.when is not None:
             path = f"{step.output}.again" if step.output else "again"
             lines.append(step.when(path, equals=True) >> steps[each.when])
@@ -186,3 +200,8 @@ def _flow(plan: WorkflowPlan, steps: Mapping[str, Any]) -> list[Any]:
         if each.reject is not None:
             lines.append(step.on_reject >> steps[each.reject])
     return lines
+
+
+def _way_on(step: Any) -> Any:
+    """What leads from the step to the next."""
+    return step if isinstance(step, Approval) or not isinstance(step, Decision) else step.on("go")

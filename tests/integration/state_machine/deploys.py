@@ -68,7 +68,9 @@ def leads_to(plan: WorkflowPlan, name: str) -> set[str]:
         place = waiting.pop()
         step = plan.steps[place]
         onward = plan.steps[place + 1].name if place + 1 < len(plan.steps) else ""
-        for target in {first_name(each or "") for each in (onward, step.when or onward, step.error, step.reject)}:
+        late = "" if step.kind == "decision" and step.within else onward
+        routes = (onward, step.when or onward, step.error or onward, step.reject or onward, late)
+        for target in {first_name(each) for each in routes}:
             if target not in found and target in at:
                 lasting = plan.steps[at[target]]
                 waiting += [at[target]] if lasting.irreversible or not lasting.compensatable else []
@@ -132,7 +134,7 @@ def _routed(plan: WorkflowPlan, step: StepPlan, names: list[str], at: int) -> St
         error=step.error if step.error in names[at + 1 :] else None,
         reject=step.reject if step.reject in names else None,
     )
-    if step.kind != "approval":
+    if step.kind not in ("approval", "decision"):
         return step
     last = at + 1 == len(names)
     return replace(step, kind="pause", reject=None) if last else replace(step, reject=step.reject or names[at + 1])

@@ -21,6 +21,7 @@ from tests.integration.state_machine.world import World
 CALLS: Final[Mapping[str, str]] = {
     "approve_run": "approved",
     "reject_run": "rejected",
+    "decide_run": "decided",
     "unblock_run": "resumed",
     "retry_step": "retried",
     "resolve_step": "resolved",
@@ -33,12 +34,16 @@ CALLS: Final[Mapping[str, str]] = {
 EVENTS: Final = frozenset(CALLS.values())
 ACTOR: Final = "dana"
 
+OPTIONS: Final = ("go", "back")
+
 How = Literal["alone", "joined", "rolled back"]
 
 
 def options(call: str) -> st.SearchStrategy[dict[str, Any]]:
     """What the call may be given beside who decides."""
     match call:
+        case "decide_run":
+            return st.fixed_dictionaries({"option": st.sampled_from(OPTIONS)})
         case "cancel_run":
             return st.fixed_dictionaries({"compensate": st.booleans()})
         case "resolve_step":
@@ -71,7 +76,13 @@ class Operator:
     ) -> None:
         """Make one call, and assert that it does exactly what the run's explanation says."""
         explained, run = self._explained(run_id), self._world.shop.mesh.inspect_run(run_id)
-        offered = [action for action in explained.next_actions if action == call]
+        if call == "decide_run":
+            given = {"option": "go", **given}
+        offered = [
+            action
+            for action in explained.next_actions
+            if action == call and action.option in (None, given.get("option"))
+        ]
         said = {**given, **self._token(run, seen)}
         if key is not None:
             said["idempotency_key"] = key
@@ -96,17 +107,19 @@ class Operator:
         for action in explained.next_actions:
             self._would_succeed(run_id, action)
         for call in CALLS.keys() - offered:
-            self._would_be_refused(run_id, call, {})
+            self._would_be_refused(run_id, call, _least(call))
         of_step = {(str(action), first_name(action.step)) for action in explained.next_actions if action.step}
         rows = self._world.shop.rows(tables.step_runs, tables.step_runs.c.run_id == run_id)
         steps = {first_name(row.step) for row in rows}
         for call, step in {(call, step) for call, _ in of_step for step in steps} - of_step:
-            self._would_be_refused(run_id, call, {"step": step})
+            self._would_be_refused(run_id, call, {**_least(call), "step": step})
 
     def _explained(self, run_id: str) -> Explanation:
         explained = self._world.shop.mesh.explain_run(run_id)
         offered = {str(action) for action in explained.next_actions}
-        assert {refusal.call for refusal in explained.refusals} == CALLS.keys() - offered
+        refused = {refusal.call for refusal in explained.refusals}
+        assert refused - {"decide_run"} == CALLS.keys() - offered - {"decide_run"}
+        assert not refused & offered
         return explained
 
     def _token(self, run: Run, seen: str) -> dict[str, str]:
@@ -196,6 +209,7 @@ class Operator:
 
     def _would_succeed(self, run_id: str, action: NextAction) -> None:
         said = {} if action.step is None else {"step": action.step}
+        said |= {} if action.option is None else {"option": action.option}
         session = self._world.shop.db.session
         try:
             answer = getattr(self._world.shop.mesh, str(action))(run_id, actor=ACTOR, session=session, **said)
@@ -212,6 +226,11 @@ class Operator:
             sorted(shop.rows(tables.dispatches, tables.dispatches.c.run_id == run_id), key=lambda row: row.id),
             sorted(shop.rows(tables.audit_events, tables.audit_events.c.run_id == run_id), key=lambda row: row.id),
         ]
+
+
+def _least(call: str) -> dict[str, Any]:
+    """What the call cannot do without."""
+    return {"option": "go"} if call == "decide_run" else {}
 
 
 def _arguments(said: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,16 +259,20 @@ def settle(world: World, run_id: str) -> bool:
     """Decide whatever is open in the run and can be, one decision of each step. Answer whether there was anything."""
     run = world.shop.look(run_id)
     opened = [row for row in run.step_runs or () if row.status == "paused"]
-    offered = {(str(each), first_name(each.step or "")) for each in world.shop.mesh.explain_run(run_id).next_actions}
+    offered = {
+        (str(each), first_name(each.step or ""))
+        for each in world.shop.mesh.explain_run(run_id).next_actions
+        if each.option in (None, "go")
+    }
     decided = False
     for row in opened:
-        call = {"approval": "approve_run", "pause": "unblock_run"}.get(
+        call = {"approval": "approve_run", "pause": "unblock_run", "decision": "decide_run"}.get(
             row.decision["kind"] if row.decision else "", "fail_step"
         )
         if (call, first_name(row.step)) not in offered:
             continue
         decided = True
-        getattr(world.shop.mesh, call)(run_id, step=row.step, actor=ACTOR)
+        getattr(world.shop.mesh, call)(run_id, step=row.step, actor=ACTOR, **_least(call))
         world.decided[run_id, CALLS[call]] += 1
         if world.shop.status(run_id) in TERMINAL:
             break

@@ -8,7 +8,7 @@ from typing import Literal
 from hypothesis import strategies as st
 
 Style = Literal["flow", "dependency"]
-Kind = Literal["function", "wait", "log", "pause", "approval"]
+Kind = Literal["function", "wait", "log", "pause", "approval", "decision"]
 
 WAIT_SECONDS = 500.0
 BACKOFF_SECONDS = 20.0
@@ -23,7 +23,9 @@ BAD = ("retry", "later", "fail", "boom", "unfit")
 class StepPlan:
     """One step. outcomes: what its calls come to, the last one for ever; undo: those of its compensation.
 
-    had: the names that it had. after: steps that it waits for. when, error, reject: steps that its routes lead to.
+    had: the names that it had. after: steps that it waits for. when, error, reject: steps that its routes lead to; of a
+    decision `reject` is where its other option does. within: whether it is to be answered in time; a decision that is
+    not ends the run.
     """
 
     name: str = ""
@@ -98,7 +100,7 @@ def function_steps(draw: st.DrawFn, *, irreversible: bool = True) -> StepPlan:
 
 def other_steps() -> st.SearchStrategy[StepPlan]:
     """A step that calls none."""
-    kinds: list[Kind] = ["wait", "log", "pause", "approval"]
+    kinds: list[Kind] = ["wait", "log", "pause", "approval", "decision"]
     return st.builds(StepPlan, kind=st.sampled_from(kinds), keyed=st.booleans(), within=st.booleans())
 
 
@@ -117,7 +119,7 @@ def flows(draw: st.DrawFn, steps: st.SearchStrategy[StepPlan] | None = None) -> 
 def _routed(draw: st.DrawFn, step: StepPlan, at: int, count: int) -> StepPlan:
     step = replace(step, name=step_name(at))
     anywhere = _names(0, count - 1)
-    if step.kind == "approval":
+    if step.kind in ("approval", "decision"):
         return replace(step, reject=draw(anywhere)) if at + 1 < count else replace(step, kind="pause")
     if step.kind != "function":
         return step

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from flask_squidmesh import SquidMeshError
 from flask_squidmesh.engine.transitions import TERMINAL
 from flask_squidmesh.executor import Payload
 from flask_squidmesh.storage import tables
@@ -238,6 +239,19 @@ class AnyWorkflow(RuleBasedStateMachine):
         if offered:
             call = str(offered[offer % len(offered)])
             self.operator.decide(run_id, call, {}, which=offer, seen="now", key=key, how=how, mishap=mishap)
+
+    @rule(which=which, to=st.sampled_from(["lee", "kim", None]), expects=st.booleans(), mishap=deaths())
+    def assign(self, which: int, to: str | None, expects: bool, mishap: Mishap | None) -> None:
+        run_id = self.world.runs[which % len(self.world.runs)]
+        waits = self.world.shop.rows(tables.waits, tables.waits.c.run_id == run_id)
+        expected = {"expected_assignee": waits[0].assignee} if waits and expects else {}
+        step = waits[0].step if waits else None
+        with self.world.process(mishap):
+            if waits and waits[0].assignee != to:
+                self.world.shop.mesh.assign_run(run_id, to=to, step=step, actor="lee", **expected)
+            else:
+                with pytest.raises(SquidMeshError):
+                    self.world.shop.mesh.assign_run(run_id, to=to, step=step, actor="lee", **expected)
 
     @rule(which=which)
     def decide_what_is_open(self, which: int) -> None:

@@ -45,8 +45,16 @@ def acts() -> st.SearchStrategy[list[Act]]:
 
 def steady(plan: WorkflowPlan) -> WorkflowPlan:
     """The workflow without what makes an end depend on luck: a lost attempt at a busy step that is tried only once,
-    and siblings whose outputs overwrite each other."""
-    tried = (replace(each, attempts=each.attempts + 1, undo_attempts=each.undo_attempts + 1) for each in plan.steps)
+    siblings whose outputs overwrite each other, and a decision that nobody takes in time."""
+    tried = (
+        replace(
+            each,
+            attempts=each.attempts + 1,
+            undo_attempts=each.undo_attempts + 1,
+            within=each.within and each.kind != "decision",
+        )
+        for each in plan.steps
+    )
     return replace(plan, steps=tuple(replace(each, keyed=each.keyed or plan.style == "dependency") for each in tried))
 
 
@@ -138,6 +146,8 @@ class Life:
         if row.decision["kind"] == "interrupted":
             return self._settlement(row, step)
         approved = self._approves[(int(row.step[1:]) + row.visit) % len(self._approves)]
+        if row.decision["kind"] == "decision":
+            return "decide_run", {"option": "go" if approved else "back"}
         return "approve_run" if approved else "reject_run", {}
 
     def _settlement(self, row: StepRunView, step: StepPlan) -> tuple[str, dict[str, Any]]:

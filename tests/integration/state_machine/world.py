@@ -166,6 +166,7 @@ class World:
         """Some worker, of the version that was deployed last or of another, claims the next work and performs it."""
         shop = self.shops[version]
         with shop.app.app_context():
+            shop.runtime.internal_work.perform_due()
             for claim in shop.claim_due(QUEUE, take_over=True):
                 shop.perform(claim)
 
