@@ -246,8 +246,8 @@ def require_tasks() -> bool:
 
 
 def may_see_task(run: RunSummary) -> bool:
-    """Whether a task in this run may be shown to the person whose it is."""
-    return may("view", run) or may("tasks", run)
+    """Whether a task in this run may be shown to the person whose it is: also to who may only see tasks."""
+    return may("view", run) or (not may("list") and may("tasks", run))
 
 
 def tenant_by(given: Hooks) -> str:

@@ -519,7 +519,7 @@ def viewable_summary(run_id: str) -> RunWithStatus:
 
 def _is_task(run: RunSummary) -> bool:
     """Whether somebody who sees only tasks has one in this run, or has decided in it."""
-    if not may("tasks", run):
+    if may("list") or not may("tasks", run):
         return False
     with _connected() as connection:
         rows = run_snapshot.decided_and_open(connection, run.id)

@@ -267,8 +267,13 @@ def _content() -> NeedsPage:
         older=_older(choice, found),
         last_decision=last_decision,
         in_progress=in_progress,
-        pulse=layout.pulse("inbox", _version(choice, found), **choice.query, after=choice.after),
+        pulse=layout.pulse("inbox", _version(choice, found), **_asked_for(choice), after=choice.after),
     )
+
+
+def _asked_for(choice: Choice) -> dict[str, str]:
+    """What the poll says of the list: of a tab that nobody has chosen nothing, so that another one may come up."""
+    return {name: value for name, value in choice.query.items() if name != "tab" or "tab" in request.args}
 
 
 def _told(found: Found) -> Sequence[InboxItem]:
