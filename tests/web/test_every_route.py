@@ -14,6 +14,7 @@ from werkzeug.routing import Rule
 from flask_squidmesh import Cron, Scope, Wait, Workflow
 from flask_squidmesh.config import READING_ACTIONS
 from flask_squidmesh.dashboard.available_commands import COMMANDS
+from flask_squidmesh.dashboard.views.assignment import VERBS as ASSIGNMENTS
 from flask_squidmesh.dashboard.views.schedules import DEEDS
 from flask_squidmesh.runtime import bulk_jobs
 from flask_squidmesh.storage.tables import Base
@@ -26,6 +27,7 @@ VERBS = {
     "act": [command.verb for command in COMMANDS.values()],
     "schedule": list(DEEDS),
     "bulk_go_on": ["continue", "stop"],
+    "assign": list(ASSIGNMENTS),
 }
 
 

@@ -97,7 +97,7 @@ def slow(connection: sa.Connection, *_: object, **__: object) -> None:
 @pytest.mark.parametrize(
     ("path", "query"),
     [
-        ("/", "asking"),
+        ("/", "open_waits"),
         ("/failures", "failures"),
         ("/workflows", "figures.word_counts_of"),
         ("/workflows/checkout", "figures.versions"),

@@ -183,11 +183,12 @@ def test_a_workflow_shows_how_it_fares_and_what_it_is_made_of(visitor: Visitor) 
 
 
 def test_a_workflow_tells_of_its_last_runs(parcels: Visitor) -> None:
-    assert "The last run" not in parcels.read("/workflows")
+    assert "Completed after" not in parcels.read("/workflows")
     parcels.send("/workflows/parcels/start", **TYPED)
     with parcels.app.app_context():
         from flask_squidmesh.testing import drain
 
         drain()
-    assert "The last run" in parcels.read("/workflows")
+    assert "Completed after" in parcels.read("/workflows")
+    assert "The last run that ended: 0 failed" in parcels.get("/workflows").text
     assert "0% of 1 run failed" in text_of(parcels.get("/workflows/parcels").text)

@@ -37,12 +37,18 @@ class Assigning:
 
 @dataclass(frozen=True, slots=True)
 class AssignRequest:
-    """Somebody who may change whose an open wait is."""
+    """Somebody who wants to change whose a wait is, and has the right to. open: the wait; None where there is none."""
 
     look: RunSnapshot
-    decision: DecisionView
+    open: DecisionView | None
     verb: str
     actor: object
+
+    @property
+    def decision(self) -> DecisionView:
+        """The wait, once it was looked whether there is one."""
+        assert self.open is not None, "it was looked at before"
+        return self.open
 
     @property
     def run(self) -> Run:
@@ -80,11 +86,6 @@ def enter(run_id: str, verb: str) -> AssignRequest:
     run, step = look.run, request.args.get("step")
     decision = next((each for each in look.decisions if each.kind in WAITS and step in (None, each.step)), None)
     require(_right(verb), run, decision.permission if decision else None, step=step)
-    if decision is None:
-        raise Refused(_right(verb), _("Nothing waits for people there now."), run_id=run.id)
-    objection = _objection(run, decision, verb)
-    if objection is not None:
-        raise Refused(_right(verb), objection, run_id=run.id)
     actor = current_actor()
     if actor is None:
         raise Refused(_right(verb), _("Nobody would be recorded as having done it: the app has to give mesh.actor."))
@@ -93,11 +94,13 @@ def enter(run_id: str, verb: str) -> AssignRequest:
 
 def show(asked: AssignRequest) -> Response:
     """The page that asks."""
+    _check(asked)
     return _page(asked, _question(asked), 200)
 
 
 def act(asked: AssignRequest) -> Response:
     """Make it somebody's, if it is whose it was when the page was shown."""
+    _check(asked)
     question = _question(asked)
     to = _whom(asked)
     comment = confirmation.comment_for(question)
@@ -129,6 +132,15 @@ def act(asked: AssignRequest) -> Response:
         return _page(asked, question, 422)
     flash(_("It is {person}'s now.", person=code(to)) if to else _("It is nobody's now."), "success")
     return redirect(_next() or url_for(".run", run_id=asked.run.id), 303)
+
+
+def _check(asked: AssignRequest) -> None:
+    """Raise Refused where nothing waits, or whose it is is not for this person to change."""
+    if asked.open is None:
+        raise Refused(_right(asked.verb), _("Nothing waits for people there now."), run_id=asked.run.id)
+    objection = _objection(asked.run, asked.open, asked.verb)
+    if objection is not None:
+        raise Refused(_right(asked.verb), objection, run_id=asked.run.id)
 
 
 def _whom(asked: AssignRequest) -> str | None:
