@@ -23,7 +23,7 @@ from sqlalchemy.exc import OperationalError
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from example_app.people import FINANCE, OPERATOR, PASSWORD  # noqa: E402
+from example_app.people import FINANCE, MANAGER, OPERATOR, PASSWORD  # noqa: E402
 from tests.browser import HOW_TO_GET, find_chromium, fresh_page, running_chromium  # noqa: E402
 from tests.serving import serving  # noqa: E402
 
@@ -50,13 +50,20 @@ class Picture:
 PHONE: Final = (390, 800)
 STATE: Final = (1280, 420)
 TALL: Final = (1280, 1100)
-RUNS: Final = {"declined": "Order o-5", "saga": "Order o-7, capture declined", "review": "Order o-1"}
+RUNS: Final = {
+    "declined": "Order o-5",
+    "saga": "Order o-7, capture declined",
+    "review": "Order o-1",
+    "expense": "Expense e-7: paper bags",
+}
 LISTING: Final = "flask_squidmesh.dashboard.page_data.run_list.list_runs"
 PICTURES: Final = (
     Picture(name="needs-you", address="/", who=FINANCE.email),
     Picture(name="needs-you-dark", address="/", who=FINANCE.email, theme="dark"),
     Picture(name="needs-you-phone", address="/", who=FINANCE.email, size=PHONE),
     Picture(name="runs", address="/runs"),
+    Picture(name="decision", address="/runs/{expense}", who=MANAGER.email, size=TALL),
+    Picture(name="decision-phone", address="/runs/{expense}", who=MANAGER.email, size=PHONE),
     Picture(name="run", address="/runs/{declined}"),
     Picture(name="run-dark", address="/runs/{saga}", theme="dark"),
     Picture(name="graph", address="/runs/{review}?view=graph", size=TALL),
@@ -67,7 +74,7 @@ PICTURES: Final = (
     Picture(name="workflow", address="/workflows/checkout"),
     Picture(name="start", address="/workflows/local_ledger_checkout/start"),
     Picture(name="schedules", address="/schedules"),
-    Picture(name="workers", address="/system"),
+    Picture(name="system", address="/system"),
     Picture(name="audit", address="/audit"),
     Picture(name="bulk", address="/bulk?word=failed&action=acknowledge"),
     Picture(name="state-filtered-empty", address="/runs?word=failed&q=nothing", size=STATE),
@@ -98,7 +105,8 @@ def filled_shop(*, fill: bool = True) -> Iterator[str]:
         with app.app_context():
             upgrade()
             list(seed()) if fill else seed_people()
-        with serving(app) as address:
+        # It says that a worker lives, and performs no step, so that the runs stay as they are.
+        with app.extensions["squidmesh"].upkeep(threads=2) if fill else nullcontext(), serving(app) as address:
             yield address
 
 
@@ -187,7 +195,7 @@ def take_tenants(house: str, browser: Browser) -> None:
 def take_all(shop: str, browser: Browser, pictures: Iterable[Picture]) -> dict[str, str]:
     """Take pictures, each as the person who would look; the ids of the runs in them."""
     with ExitStack() as stack:
-        pages = {person.email: stack.enter_context(fresh_page(browser)) for person in (OPERATOR, FINANCE)}
+        pages = {person.email: stack.enter_context(fresh_page(browser)) for person in (OPERATOR, FINANCE, MANAGER)}
         for email, page in pages.items():
             log_in(page, shop, email)
         runs = run_ids(pages[OPERATOR.email], shop)

@@ -153,6 +153,7 @@ def frame() -> dict[str, object]:
         "htmx_config": HTMX,
         "flashes": partial(get_flashed_messages, with_categories=True),
         "nav": _navigation(),
+        "only_tasks": _sees_only_tasks(),
         "run_tabs": run_tabs,
         "workflow_tabs": workflow_tabs,
         "needs": needs(),
@@ -318,9 +319,13 @@ def _navigation() -> list[NavigationItem]:
 def _is_open(section: Section) -> bool:
     """Whether the person may see it; who may only see their tasks sees those alone."""
     if section.right == "list":
-        only_tasks = not authorization.may("list") and authorization.may("tasks")
-        return section.endpoint == "inbox" or not only_tasks
+        return section.endpoint == "inbox" or not _sees_only_tasks()
     return authorization.may(section.right)
+
+
+def _sees_only_tasks() -> bool:
+    """Whether the person may see their tasks and list no runs."""
+    return not authorization.may("list") and authorization.may("tasks")
 
 
 def run_tabs() -> list[Tab]:

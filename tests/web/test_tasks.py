@@ -98,7 +98,10 @@ def test_who_may_only_see_tasks_sees_their_own_and_those_of_their_groups(desk: D
 def test_who_may_only_see_tasks_opens_and_decides_those_runs_alone(desk: Desk) -> None:
     mine, other = desk.start(Expenses), desk.start(Holding)
     desk.denied = ONLY_TASKS
-    assert desk.as_(MIA).get(f"/runs/{mine}").status_code == 200
+    page = desk.as_(MIA).get(f"/runs/{mine}")
+    assert page.status_code == 200
+    assert 'href="/squidmesh/runs' not in page.text.replace(f"/runs/{mine}", "")
+    assert "Find a run" not in page.text
     assert desk.as_(MIA).get(f"/runs/{other}").status_code == 403
     path = f"/runs/{mine}/decide?step=review&option=ask_back"
     assert desk.as_(MIA).get(path).status_code == 200
