@@ -63,7 +63,6 @@ PICTURES: Final = (
     Picture(name="needs-you-phone", address="/", who=FINANCE.email, size=PHONE),
     Picture(name="runs", address="/runs"),
     Picture(name="decision", address="/runs/{expense}", who=MANAGER.email, size=TALL),
-    Picture(name="decision-phone", address="/runs/{expense}", who=MANAGER.email, size=PHONE),
     Picture(name="run", address="/runs/{declined}"),
     Picture(name="run-dark", address="/runs/{saga}", theme="dark"),
     Picture(name="graph", address="/runs/{review}?view=graph", size=TALL),
