@@ -370,6 +370,7 @@ def offer(connection: sa.Connection, work: Work, now: datetime) -> None:
 def put_back(connection: sa.Connection, claims: Sequence[Claim], now: datetime) -> None:
     """Give claims back whose attempts have not begun. What a dead worker held stays marked as given up, so that it is
     taken before all that is due."""
+    _lock_runs(connection, [claim.run.id for claim in claims])
     for claim in claims:
         given_up_at = claim.started_at if claim.visit.abandoned else None
         mine = connection.execute(
@@ -385,8 +386,16 @@ def put_back(connection: sa.Connection, claims: Sequence[Claim], now: datetime) 
             )
 
 
+def _lock_runs(connection: sa.Connection, run_ids: Sequence[str]) -> None:
+    """Keep those off who look for this very work: they would find a dispatch that is free, and its visit as it was."""
+    connection.execute(
+        sa.select(runs.c.id).where(runs.c.id.in_(run_ids)).order_by(runs.c.id).with_for_update(key_share=True)
+    ).all()
+
+
 def put_back_unanswered(connection: sa.Connection, claims: Sequence[UnansweredClaim], now: datetime) -> None:
     """Give these claims back as far as they stand; nobody has begun what they are for."""
+    _lock_runs(connection, [claim.run.id for claim, _ in claims])
     for claim, performed in claims:
         found = connection.execute(
             sa.select(dispatches.c.step_run_id, step_runs.c.attempts, step_runs.c.abandoned)
