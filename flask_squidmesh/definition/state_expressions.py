@@ -112,16 +112,26 @@ def _as_decimal(found: object) -> Decimal | None:
 LONGEST_ID: Final = 200
 
 
+_Field = tuple[str, str | None, str | None, str | None]
+
+
+def _fields(template: object) -> list[_Field] | str:
+    """The template taken apart, as `Formatter.parse` does it; or what is wrong with it as a whole."""
+    if not isinstance(template, str) or not template.strip():
+        return f"must be non-empty text, found {template!r}"
+    if unstorable := fault(template):
+        return f"cannot be stored: {unstorable}"
+    try:
+        return list(Formatter().parse(template))
+    except ValueError as error:
+        return f"has unmatched braces ({error}); write {{name}}, or {{{{ and }}}} for braces themselves"
+
+
 def people_problems(template: object) -> list[str]:
     """What is wrong with text that names a person or a group, with paths in braces; empty if nothing is."""
-    if not isinstance(template, str) or not template.strip():
-        return [f"must be non-empty text, found {template!r}"]
-    if unstorable := fault(template):
-        return [f"cannot be stored: {unstorable}"]
-    try:
-        fields = list(Formatter().parse(template))
-    except ValueError as error:
-        return [f"has unmatched braces ({error}); write {{name}}, or {{{{ and }}}} for braces themselves"]
+    fields = _fields(template)
+    if isinstance(fields, str):
+        return [fields]
     literal = sum(len(text) for text, _, _, _ in fields)
     found = [f"has {literal:,} characters; write at most {LONGEST_ID}"] if literal > LONGEST_ID else []
     return found + [
@@ -145,14 +155,9 @@ _LONGEST = 500
 
 def problems(template: object) -> list[str]:
     """What is wrong with a template, one clause each; empty if nothing is."""
-    if not isinstance(template, str) or not template.strip():
-        return [f"must be non-empty text, found {template!r}"]
-    if unstorable := fault(template):
-        return [f"cannot be stored: {unstorable}"]
-    try:
-        fields = list(Formatter().parse(template))
-    except ValueError as error:
-        return [f"has unmatched braces ({error}); write {{name}}, or {{{{ and }}}} for braces themselves"]
+    fields = _fields(template)
+    if isinstance(fields, str):
+        return [fields]
     return [
         f"holds {{{name}{_suffix(spec, conversion)}}}; only plain top-level names can be in braces, as {{order_id}}"
         for _, name, spec, conversion in fields

@@ -58,8 +58,7 @@ class Timers:
         further = [group for group in timer.get("groups") or () if group not in before]
         assignee = timer.get("assignee") or decision.get("assignee")
         self._tally.changes.handed_on[visit.id] = WaitHandedOn(assignee=assignee, further=further)
-        said = {"from": decision.get("assignee"), "to": assignee, "groups": further}
-        self._tell("escalated", visit, {name: value for name, value in said.items() if value})
+        self._tell("escalated", visit, {"from": decision.get("assignee"), "to": assignee, "groups": further})
         return {**decision, "assignee": assignee, "groups": [*before, *further]}
 
     def _time_out(self, visit: StepFact, decision: DecisionKept) -> None:
@@ -92,6 +91,7 @@ class Timers:
         self._successors.fail_run(tally.run.current_step, reason)
 
     def _tell(self, event: str, visit: StepFact, said: JsonObject) -> None:
+        """Audit and signal it, with those of the facts that there are."""
         told = {name: value for name, value in said.items() if value}
         self._tally.audit_call(event, Decider(actor=DEADLINE, metadata=told or None), visit)
         self._tally.changes.notice(f"decision_{event}", step=visit.step, visit=visit.visit, attempt=1, **told)

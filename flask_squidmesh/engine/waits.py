@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Final, NamedTuple
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from ..definition import state_expressions
 from ..definition.spec import Condition, OptionSpec, Path, Route, StepSpec
+from ..definition.state_expressions import LONGEST_ID
 from ..definition.values import JsonObject, JsonValue, to_json
 from ..errors import LONGEST_DELAY
 from ..people import normal
 from .kept_decisions import ConditionKept, DecisionKept, DecisionKind, OptionKept, RouteKept, TimerKept
 
-LONGEST_NAME: Final = 200
 APPROVE: Final = "approve"
 REJECT: Final = "reject"
 
@@ -94,10 +95,16 @@ def _add_answers(decision: DecisionKept, step: StepSpec, state: JsonObject) -> N
 def _kept_option(option: OptionSpec) -> OptionKept:
     kept = OptionKept(name=option.name, routes=[_kept_route(route) for route in option.routes])
     if option.form is not None:
-        kept["form"] = option.form.model_json_schema(by_alias=False)
+        kept["form"] = _schema(option.form)
     if option.comment_required:
         kept["comment_required"] = True
     return kept
+
+
+@cache
+def _schema(form: type[BaseModel]) -> JsonObject:
+    """The form as JSON Schema, which takes pydantic a while to make."""
+    return form.model_json_schema(by_alias=False)
 
 
 def _kept_route(route: Route) -> RouteKept:
@@ -232,11 +239,11 @@ def person(template: str, state: JsonObject, place: str) -> str:
         UnresolvedError: The state does not hold it, or holds something else than text or a number.
     """
     found = normal(state_expressions.resolve(template, state) or "")
-    if not found or len(found) > LONGEST_NAME:
+    if not found or len(found) > LONGEST_ID:
         what = "is too long" if found else "is not there, is empty or is no text"
         raise UnresolvedError(
             f"{place}={template!r} names nobody: what the run's state holds for it {what}; it takes 1 to "
-            f"{LONGEST_NAME} characters. Say whose it is, or settle the step."
+            f"{LONGEST_ID} characters. Say whose it is, or settle the step."
         )
     return found
 
@@ -258,7 +265,7 @@ def moment(state: JsonObject, path: Path, now: datetime, place: str) -> datetime
     if isinstance(read, date) and not isinstance(read, datetime):
         return datetime.combine(read, time(), UTC)
     raise UnresolvedError(
-        f"{place} finds {str(found)[:LONGEST_NAME]!r}, which is neither a time with its zone, nor a date, nor a "
+        f"{place} finds {str(found)[:LONGEST_ID]!r}, which is neither a time with its zone, nor a date, nor a "
         "duration of at most 100 years. Settle the step, or start the run anew."
     )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from ..definition import values
+from ..definition.state_expressions import LONGEST_ID
 from ..definition.tenants import tenant_id
 from ..definition.values import JsonObject, JsonValue
 from ..engine.facts import Decider
@@ -41,9 +41,6 @@ def actor_of(actor: object, most: int) -> JsonValue:
     return kept
 
 
-LONGEST_PERSON: Final = 200
-
-
 def assignee_of(to: object, name: str = "to") -> str | None:
     """The id of the person whose a wait becomes, None for nobody's. Raises ManualActionError."""
     if to is None:
@@ -51,8 +48,8 @@ def assignee_of(to: object, name: str = "to") -> str | None:
     id = to.id if isinstance(to, Person) else to
     if not isinstance(id, str) or not normal(id):
         raise ManualActionError(name, f"{name} must be the id of a person, or None for nobody, not {_kind(to)}.")
-    if len(normal(id)) > LONGEST_PERSON:
-        raise ManualActionError(name, f"{name} has {len(id):,} characters; an id has {LONGEST_PERSON} at most.")
+    if len(normal(id)) > LONGEST_ID:
+        raise ManualActionError(name, f"{name} has {len(id):,} characters; an id has {LONGEST_ID} at most.")
     return str(_stored(name, normal(id)))
 
 
