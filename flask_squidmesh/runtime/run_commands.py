@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
-from typing import Any, Final, Unpack
-
-import sqlalchemy as sa
+from typing import Final, Unpack
 
 from ..definition import state_expressions
 from ..definition.definition_checks import output_names
 from ..definition.elements import NOT_GIVEN, NotGiven
-from ..definition.payloads import validate_again, validate_answer
+from ..definition.payloads import validate_answer
 from ..definition.spec import end_at
 from ..definition.values import JsonObject, size_of
 from ..engine.adoption import unfit
-from ..engine.approvals import identity, is_last, objection, starters_of, wanted
+from ..engine.approvals import identity, is_last, objection, wanted
 from ..engine.assignments import Claimant, may_answer
 from ..engine.command_rules import STANDSTILLS, asks_people, hanging
 from ..engine.decisions import decision_output
@@ -46,19 +43,18 @@ from ..engine.facts import (
     WaitAssigned,
 )
 from ..engine.kept_decisions import OPTIONS, WAITS, DecisionEvent, DecisionKept, OptionKept
-from ..engine.replay_rules import Resumption, asking_again, copied_steps, unsafe_steps
-from ..engine.transitions import STOPPING, TERMINAL
+from ..engine.transitions import STOPPING
 from ..engine.waits import APPROVE, REJECT, condition_keys, is_first, option_of, options_of, routes_behind
-from ..errors import ConflictError, ErrorRecord, ManualActionError, PayloadError, UnsafeReplayError
+from ..errors import ConflictError, ManualActionError, PayloadError
 from ..people import Person
 from ..storage import fact_rows, work_queue
-from ..storage.summaries import RunId, RunSummary, new_id
-from ..storage.tables import runs, step_runs
+from ..storage.summaries import RunId, RunSummary
 from .command_arguments import assignee_of, comment_of, output_of
 from .command_transaction import CommandContext, CommandOptions, CommandRule, CommandTransaction, Decided
 from .decision_states import DecisionStates
 from .recorder import Recorded, Recorder, decided
-from .run_starter import NewRunRequest, RunStarter
+from .replays import plan_replay
+from .run_starter import RunStarter
 
 
 class CommandHandler:
@@ -417,18 +413,10 @@ class CommandHandler:
     def _replay(
         self, allow_irreversible: bool, from_step: str | None, undecided: Collection[str], acting: CommandContext
     ) -> Decided:
-        _check_finished(acting)
-        payload, schedule = _payload(acting)
-        from_step = acting.name_of(from_step)
-        begins = _resumption(acting, from_step, undecided)
-        copied = begins.copied if begins else ()
-        again = [row for row in acting.rows if row.id not in {step.id for step in copied}]
-        blocking = unsafe_steps(again)
-        if blocking and not allow_irreversible:
-            raise UnsafeReplayError(blocking)
-        started = self._starter.insert(acting.connection, _start(acting, begins, payload, schedule))
+        plan = plan_replay(acting, from_step=from_step, undecided=undecided, allow_irreversible=allow_irreversible)
+        started = self._starter.insert(acting.connection, plan.request)
         state = acting.state(DecisionContext(decisions=fact_rows.decisions(acting.rows)))
-        _, told = self._recorded(acting, state, RunReplayed(acting.call.decider, started.run_id, _told(begins)))
+        _, told = self._recorded(acting, state, RunReplayed(acting.call.decider, started.run_id, plan.begins))
         return started.run_id, [*told, partial(self._starter.tell, started)]
 
 
@@ -535,91 +523,3 @@ def _check_declared(acting: CommandContext, visit: StepFact) -> None:
     """Refuse to go on from a step of which nothing says any more what it does and what follows it."""
     if visit.step not in acting.known.steps:
         raise acting.refuse(f"workflow {acting.known.name} does not declare step {visit.step} any more.")
-
-
-def _check_finished(acting: CommandContext) -> None:
-    run = acting.run
-    if run.status not in TERMINAL:
-        raise acting.refuse(f"the run is {run.status}; only finished runs are replayed.")
-    if run.compensation in ("running", "requested"):
-        raise acting.refuse("its compensations are still running.")
-
-
-def _told(begins: Resumption | None) -> JsonObject:
-    """Where the replay begins, for the audit."""
-    if begins is None:
-        return {}
-    decisions = {"asked_again": list(begins.asked), "decisions_taken_over": list(begins.taken_over)}
-    return {"from_step": begins.step, **{name: steps for name, steps in decisions.items() if steps}}
-
-
-def _resumption(acting: CommandContext, from_step: str | None, undecided: Collection[str]) -> Resumption | None:
-    """Where the new run begins, with the completed visits whose outputs it takes over; None for at its beginning."""
-    if from_step is None:
-        return None
-    if from_step not in acting.known.steps:
-        raise acting.refuse(f"workflow {acting.known.name} declares no step {from_step}.")
-    copied = copied_steps(acting.known, acting.rows, from_step)
-    if copied is None:
-        raise acting.refuse(f"the run never reached step {from_step}.")
-    begins = asking_again(acting.known, copied, from_step, undecided)
-    undone = {(row.step, row.visit) for row in acting.rows if row.kind == "compensation" and row.status == "completed"}
-    compensated = [row.step for row in begins.copied if (row.step, row.visit) in undone]
-    if compensated:
-        raise acting.refuse(
-            f"steps before {begins.step} were compensated ({', '.join(compensated)}), so they must run again."
-        )
-    return begins
-
-
-def _payload(acting: CommandContext) -> tuple[JsonObject, JsonObject | None]:
-    """The run's payload as the workflow takes it now, and what its schedule said. Raises PayloadError."""
-    query = sa.select(runs.c.payload, runs.c.schedule).where(runs.c.id == acting.run.id)
-    payload, schedule = acting.connection.execute(query).one()
-    trigger = acting.known.triggers.get(acting.run.trigger)
-    if trigger is None:
-        return payload, schedule
-    window = datetime.fromisoformat(schedule["intended_window"]) if schedule else None
-    return validate_again(trigger, payload, window=window, now=acting.now), schedule
-
-
-def _start(
-    acting: CommandContext,
-    begins: Resumption | None,
-    payload: JsonObject,
-    schedule: JsonObject | None,
-) -> NewRunRequest:
-    spec, run = acting.known, acting.run
-    return NewRunRequest(
-        spec=spec,
-        trigger=run.trigger,
-        tenant=run.tenant,
-        queue=run.queue,
-        payload=payload,
-        schedule=schedule,
-        actor=acting.call.decider.actor if acting.call.decider.actor is not None else run.actor,
-        replayed_from=run.id,
-        starters=starters_of(run.starters, run.actor),
-        copied=tuple(_rows(acting.connection, begins.copied if begins else ())),
-        at_step=begins.step if begins else None,
-        failure=_failure_before(acting.rows, begins.step) if begins else None,
-    )
-
-
-def _failure_before(rows: Sequence[StepFact], step: str | None) -> ErrorRecord | None:
-    """The error that led to the step's last visit, if an error route did."""
-    visits = [row for row in rows if row.kind == "step" and row.step == step]
-    return max(visits, key=lambda row: row.visit).failure if visits else None
-
-
-def _rows(connection: sa.Connection, copied: Collection[StepFact]) -> list[dict[str, Any]]:
-    """The copied visits as rows of the new run, their outputs in the old order."""
-    if not copied:
-        return []
-    named = {row.id: {"step": row.step, "settings": row.settings.stored()} for row in copied}
-    query = sa.select(step_runs).where(step_runs.c.id.in_(named)).order_by(step_runs.c.position)
-    found = connection.execute(query).mappings().all()
-    return [
-        {**row, **named[row["id"]], "id": new_id(), "position": number, "sees": number - 1}
-        for number, row in enumerate(found, start=1)
-    ]
