@@ -32,10 +32,10 @@ from .connections import (
     is_of_parent,
     read_committed,
 )
-from .exchange import Deciding, DirectExchange, Exchange, OrdinaryExchange
 from .libpq import PIPELINES
 from .outages import DRIVERS, means_outage, reason_of, told
 from .tables import ADVICE, PREFIX, Timestamp
+from .transactions import Deciding, DirectTransactions, OrdinaryTransactions, Transactions
 from .write_batch import WriteBatch
 from .write_statements import FromNow
 
@@ -235,7 +235,7 @@ class Database:
         self.contact = Contact(clock, longest_silence)
         self._reading = _Watched(self.contact, writing=False)
         self._writing = _Watched(self.contact, writing=True)
-        self._ordinary = OrdinaryExchange(self.read, self.write)
+        self._ordinary = OrdinaryTransactions(self.read, self.write)
 
     @property
     def engine(self) -> sa.Engine:
@@ -278,14 +278,14 @@ class Database:
         """The rows of one SELECT, in one round trip."""
         if self._lent_by_host() is not None:
             return self._ordinary.ask(query, given)
-        return self._exchanged(lambda exchange: exchange.ask(query, given), self._reading)
+        return self._transacted(lambda transactions: transactions.ask(query, given), self._reading)
 
     def commit(self, batch: WriteBatch) -> bool:
         """Make the writes in a transaction of their own, which on PostgreSQL is the one statement that they have to be.
 
         Return whether the fence of the batch has found its row.
         """
-        return self._exchanged(lambda exchange: exchange.commit(batch), self._writing)
+        return self._transacted(lambda transactions: transactions.commit(batch), self._writing)
 
     def read_then_write(self, asked: Sequence[Asked], deciding: Deciding) -> bool:
         """Read rows and make the writes that are decided on them, in one transaction of two round trips (PostgreSQL).
@@ -293,7 +293,7 @@ class Database:
         deciding: gets the rows of each query, which may lock them, and answers the writes; None for none. Answer
         whether any were made.
         """
-        return self._exchanged(lambda exchange: exchange.read_then_write(asked, deciding), self._writing)
+        return self._transacted(lambda transactions: transactions.read_then_write(asked, deciding), self._writing)
 
     @contextmanager
     def read(self, *, shared: bool = True) -> Iterator[sa.Connection]:
@@ -442,7 +442,7 @@ class Database:
         for engine in engines:
             engine.dispose()
 
-    def _exchanged(self, use: Callable[[Exchange], _Found], watched: _Watched) -> _Found:
+    def _transacted(self, use: Callable[[Transactions], _Found], watched: _Watched) -> _Found:
         """Have it talk to PostgreSQL past SQLAlchemy, or by it where that or the driver may not be passed by.
 
         What it leaves uncommitted past SQLAlchemy is rolled back.
@@ -461,7 +461,7 @@ class Database:
             if driver.pgconn.transaction_status == TransactionStatus.IDLE:
                 self._keep_time(pooled)
             try:
-                found = use(DirectExchange(pooled))
+                found = use(DirectTransactions(pooled))
                 if driver.pgconn.transaction_status != TransactionStatus.IDLE:
                     driver.rollback()
                 return found

@@ -21,8 +21,8 @@ from .write_batch import WriteBatch
 Deciding = Callable[..., WriteBatch | None]
 
 
-class Exchange(Protocol):
-    """One transaction, from its first statement to its commit."""
+class Transactions(Protocol):
+    """Each call is a transaction, from its first statement to its commit."""
 
     def ask(self, query: Prepared, given: Given) -> Rows:
         """The rows of one SELECT."""
@@ -40,7 +40,7 @@ class Exchange(Protocol):
         ...
 
 
-class OrdinaryExchange:
+class OrdinaryTransactions:
     """By SQLAlchemy, on either database.
 
     read, write: make a connection in a transaction for a `with` block; that of `write` is committed at its end.
@@ -70,7 +70,7 @@ class OrdinaryExchange:
             return batch is not None and batch.execute(connection)
 
 
-class DirectExchange:
+class DirectTransactions:
     """By libpq, on a connection of the pool to PostgreSQL."""
 
     def __init__(self, pooled: sa.PoolProxiedConnection) -> None:
