@@ -17,7 +17,7 @@ from ..storage.summaries import new_id
 from ..storage.tables import audit_events
 from .command_arguments import decider_of
 from .run_starter import RunStarter, StartedRun
-from .schedule_memory import locked_schedule, remember
+from .schedule_records import locked_schedule, remember
 from .scheduler import Scheduler, cron_key
 
 

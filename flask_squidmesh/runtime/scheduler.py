@@ -23,7 +23,7 @@ from ..storage.database import Database
 from ..storage.outages import passes
 from ..storage.scope import Scope
 from .run_starter import CRON_KEY, NewRunRequest, RunStarter, StartedRun, trigger_of
-from .schedule_memory import Memory, believed, locked_schedule, memories, remember
+from .schedule_records import ScheduleRecord, believed, locked_schedule, remember, schedule_records
 
 PUT_OFF = timedelta(seconds=60)
 
@@ -45,7 +45,7 @@ class ScheduleView:
     paused_at: datetime | None
 
 
-def _view(spec: WorkflowSpec, trigger: TriggerSpec, memory: Memory, now: datetime) -> ScheduleView:
+def _view(spec: WorkflowSpec, trigger: TriggerSpec, record: ScheduleRecord, now: datetime) -> ScheduleView:
     assert trigger.expression is not None
     assert trigger.timezone is not None
     return ScheduleView(
@@ -55,9 +55,9 @@ def _view(spec: WorkflowSpec, trigger: TriggerSpec, memory: Memory, now: datetim
         timezone=trigger.timezone,
         last_due=last_due(trigger.expression, trigger.timezone, now),
         next_due=next_due(trigger.expression, trigger.timezone, now),
-        fired_at=memory.fired_at,
-        last_run_id=memory.last_run_id,
-        paused_at=memory.paused_at,
+        fired_at=record.fired_at,
+        last_run_id=record.last_run_id,
+        paused_at=record.paused_at,
     )
 
 
@@ -84,7 +84,7 @@ class Scheduler:
     def schedules(self, scope: Scope) -> list[ScheduleView]:
         """Every cron trigger of the registered workflows, as far as the scope has runs of no tenant and of theirs."""
         with self._database.read() as connection:
-            kept = memories(connection, self.declared())
+            kept = schedule_records(connection, self.declared())
         now = self._clock.now()
         return [
             _view(spec, trigger, kept[spec.name, trigger.name], now)
@@ -94,8 +94,8 @@ class Scheduler:
 
     def ahead_of_time(self, connection: sa.Connection) -> list[tuple[str, str, datetime]]:
         """Declared schedules that remember a time which has yet to come: workflow, trigger, and that time."""
-        kept, now = memories(connection, self.declared()), self._clock.now()
-        times = [(of, time) for of, memory in kept.items() for time in (memory.fired_window, memory.resumed_at) if time]
+        kept, now = schedule_records(connection, self.declared()), self._clock.now()
+        times = [(of, time) for of, record in kept.items() for time in (record.fired_window, record.resumed_at) if time]
         return [(*of, time) for of, time in times if believed(time, now) is None]
 
     def declared(self) -> list[tuple[WorkflowSpec, TriggerSpec]]:
@@ -142,8 +142,8 @@ class Scheduler:
         asked = _Activation(spec=spec, trigger=chosen, window=intended_window, signal_id=signal_id)
 
         def write(connection: sa.Connection) -> StartedRun | None:
-            memory = locked_schedule(connection, spec, chosen.name)
-            return self._activated(connection, memory, asked, even_paused=even_paused)
+            record = locked_schedule(connection, spec, chosen.name)
+            return self._activated(connection, record, asked, even_paused=even_paused)
 
         started = self._database.in_transaction(None, write, self._tell)
         if started is None or (not started.new and chosen.idempotency == "skip"):
@@ -179,11 +179,11 @@ class Scheduler:
         intended = datetime.fromisoformat(text) if text else None
         signal_id = payload.get("signal_id")
         asked = _Activation(spec=spec, trigger=chosen, window=intended, signal_id=signal_id, queue=queue)
-        memory = locked_schedule(connection, spec, chosen.name)
-        return self._activated(connection, memory, asked, even_paused=False)
+        record = locked_schedule(connection, spec, chosen.name)
+        return self._activated(connection, record, asked, even_paused=False)
 
     def _activated(
-        self, connection: sa.Connection, memory: Memory, asked: _Activation, *, even_paused: bool
+        self, connection: sa.Connection, record: ScheduleRecord, asked: _Activation, *, even_paused: bool
     ) -> StartedRun | None:
         """None while the schedule is paused, and for a window that passed before it was resumed, unless even then.
 
@@ -191,13 +191,13 @@ class Scheduler:
         present expression: then it is the one that was started last.
         """
         now = self._clock.now()
-        window = asked.window or (None if asked.signal_id else _moved_from(memory, asked.trigger, now))
+        window = asked.window or (None if asked.signal_id else _moved_from(record, asked.trigger, now))
         wanted = self.wanted_start(asked.spec, asked.trigger, window, asked.signal_id)
-        meant, resumed_at = _window_asked_for(wanted, window), believed(memory.resumed_at, now)
+        meant, resumed_at = _window_asked_for(wanted, window), believed(record.resumed_at, now)
         passed = meant is not None and resumed_at is not None and meant <= resumed_at
-        if not even_paused and (passed or memory.paused_at is not None):
+        if not even_paused and (passed or record.paused_at is not None):
             return None
-        return self.activated(connection, memory, replace(wanted, queue=asked.queue))
+        return self.activated(connection, record, replace(wanted, queue=asked.queue))
 
     def fire_due(self, since: datetime) -> list[str]:
         """Start the run of every schedule whose window has come, once for all workers, and return the new runs' ids.
@@ -207,39 +207,41 @@ class Scheduler:
         all workers only the last window is made up for.
         """
         with self._database.read() as connection:
-            kept = memories(connection, self.declared())
+            kept = schedule_records(connection, self.declared())
         fired = (self._fire_due_alone(of, kept[of[0].name, of[1].name], since) for of in self.declared())
         return [run_id for run_id in fired if run_id is not None]
 
-    def _fire_due_alone(self, of: tuple[WorkflowSpec, TriggerSpec], memory: Memory, since: datetime) -> str | None:
+    def _fire_due_alone(
+        self, of: tuple[WorkflowSpec, TriggerSpec], record: ScheduleRecord, since: datetime
+    ) -> str | None:
         """As `_fire_due`; what one schedule raises keeps no other from its window."""
         spec, chosen = of
         try:
-            return self._fire_due(spec, chosen, memory, since)
+            return self._fire_due(spec, chosen, record, since)
         except Exception as error:
             logger.warning(
                 "squidmesh: schedule %s of %s could not be fired (%s)", chosen.name, spec.name, type(error).__name__
             )
             return None
 
-    def _fire_due(self, spec: WorkflowSpec, chosen: TriggerSpec, memory: Memory, since: datetime) -> str | None:
+    def _fire_due(self, spec: WorkflowSpec, chosen: TriggerSpec, record: ScheduleRecord, since: datetime) -> str | None:
         assert chosen.expression is not None
         assert chosen.timezone is not None
         now = self._clock.now()
         due = last_due(chosen.expression, chosen.timezone, now)
-        if _seen(memory, chosen, since, now) == memory and not _is_due(memory, chosen, due, now):
+        if _seen(record, chosen, since, now) == record and not _is_due(record, chosen, due, now):
             return None
         with self._database.write() as connection:
             found = locked_schedule(connection, spec, chosen.name)
-            memory = _seen(found, chosen, since, now)
-            if memory != found:
-                remember(connection, spec, chosen.name, {"expressions": memory.expressions})
-            if due is None or memory.paused_at is not None or not _is_due(memory, chosen, due, now):
+            record = _seen(found, chosen, since, now)
+            if record != found:
+                remember(connection, spec, chosen.name, {"expressions": record.expressions})
+            if due is None or record.paused_at is not None or not _is_due(record, chosen, due, now):
                 return None
             wanted = self.wanted_start(spec, chosen, due, None)
-            started = self.activated(connection, memory, wanted)
+            started = self.activated(connection, record, wanted)
             if not started.new:
-                self._remember(connection, memory, wanted, started.run_id)
+                self._remember(connection, record, wanted, started.run_id)
         self._starter.tell(started)
         return started.run_id if started.new else None
 
@@ -262,21 +264,21 @@ class Scheduler:
             schedule=metadata(spec.name, chosen, window=window, now=now, signal_id=signal_id),
         )
 
-    def activated(self, connection: sa.Connection, memory: Memory, wanted: NewRunRequest) -> StartedRun:
+    def activated(self, connection: sa.Connection, record: ScheduleRecord, wanted: NewRunRequest) -> StartedRun:
         """Write the run, of the schedule's tenant, and remember it with its schedule, which is locked."""
-        started = self._starter.written(connection, replace(wanted, tenant=memory.tenant))
+        started = self._starter.written(connection, replace(wanted, tenant=record.tenant))
         if started.new:
-            self._remember(connection, memory, wanted, started.run_id)
+            self._remember(connection, record, wanted, started.run_id)
         return started
 
-    def _remember(self, connection: sa.Connection, memory: Memory, wanted: NewRunRequest, run_id: str) -> None:
+    def _remember(self, connection: sa.Connection, record: ScheduleRecord, wanted: NewRunRequest, run_id: str) -> None:
         now = self._clock.now()
         values: dict[str, Any] = {"fired_at": now, "last_run_id": run_id}
         window = _window_asked_for(wanted)
-        if window is not None and (believed(memory.fired_window, now) or window) <= window <= now:
+        if window is not None and (believed(record.fired_window, now) or window) <= window <= now:
             values["fired_window"] = window
             trigger = wanted.spec.triggers[wanted.trigger]
-            if not memory.expressions:
+            if not record.expressions:
                 values["expressions"] = cron.seen({}, trigger, began=window, now=now)
         remember(connection, wanted.spec, wanted.trigger, values)
 
@@ -285,23 +287,23 @@ class Scheduler:
             self._starter.tell(started)
 
 
-def _moved_from(memory: Memory, trigger: TriggerSpec, now: datetime) -> datetime | None:
+def _moved_from(record: ScheduleRecord, trigger: TriggerSpec, now: datetime) -> datetime | None:
     """The window that was started last, where none has been due since the schedule was moved."""
     assert trigger.expression is not None
     assert trigger.timezone is not None
-    moved = cron.since(memory.expressions, trigger)
+    moved = cron.since(record.expressions, trigger)
     due = last_due(trigger.expression, trigger.timezone, now)
-    return memory.fired_window if moved is not None and due is not None and due < moved else None
+    return record.fired_window if moved is not None and due is not None and due < moved else None
 
 
-def _seen(memory: Memory, trigger: TriggerSpec, since: datetime, now: datetime) -> Memory:
+def _seen(record: ScheduleRecord, trigger: TriggerSpec, since: datetime, now: datetime) -> ScheduleRecord:
     """What is remembered once this process has shown the trigger as it knows it."""
-    began = min(since, believed(memory.fired_window, now) or since)
-    return replace(memory, expressions=cron.seen(memory.expressions, trigger, began=began, now=now))
+    began = min(since, believed(record.fired_window, now) or since)
+    return replace(record, expressions=cron.seen(record.expressions, trigger, began=began, now=now))
 
 
-def _is_due(memory: Memory, trigger: TriggerSpec, due: datetime | None, now: datetime) -> bool:
-    passed = memory.passed(trigger, now)
+def _is_due(record: ScheduleRecord, trigger: TriggerSpec, due: datetime | None, now: datetime) -> bool:
+    passed = record.passed(trigger, now)
     return due is not None and (passed is None or due > passed)
 
 

@@ -18,7 +18,7 @@ from flask_squidmesh import (
     UnknownTriggerError,
     Workflow,
 )
-from flask_squidmesh.runtime import schedule_commands, schedule_memory, scheduler
+from flask_squidmesh.runtime import schedule_commands, schedule_records, scheduler
 from flask_squidmesh.runtime.run_starter import RunStarter
 from flask_squidmesh.storage import tables
 from tests.shop import Script, Shop
@@ -161,7 +161,7 @@ def test_every_activation_takes_the_schedule_before_the_key(shop: Shop, monkeypa
 
         return noting
 
-    lock, write = noted("schedule", schedule_memory.locked_schedule), noted("key", RunStarter.written)
+    lock, write = noted("schedule", schedule_records.locked_schedule), noted("key", RunStarter.written)
     monkeypatch.setattr(schedule_commands, "locked_schedule", lock)
     monkeypatch.setattr(scheduler, "locked_schedule", lock)
     monkeypatch.setattr(RunStarter, "written", write)

@@ -19,7 +19,7 @@ CLOCKS_DIFFER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class ScheduleRecord:
     """What is remembered of one schedule.
 
     paused_at: None where it is not paused. resumed_at: windows up to then are left out. fired_at, last_run_id: the last
@@ -45,9 +45,9 @@ def believed(remembered: datetime | None, now: datetime) -> datetime | None:
     return remembered if remembered is not None and remembered <= now + CLOCKS_DIFFER else None
 
 
-def memories(
+def schedule_records(
     connection: sa.Connection, declared: Iterable[tuple[WorkflowSpec, TriggerSpec]]
-) -> dict[tuple[str, str], Memory]:
+) -> dict[tuple[str, str], ScheduleRecord]:
     """What is remembered of these schedules, by workflow and trigger; one query."""
     found = connection.execute(sa.select(tables.schedules).where(tables.schedules.c.tenant == NO_TENANT)).all()
     rows = {(row.workflow, row.trigger): row for row in found}
@@ -58,7 +58,7 @@ def memories(
     return {schedule: _merged([row for row in kept if row is not None]) for schedule, kept in found_for.items()}
 
 
-def locked_schedule(connection: sa.Connection, spec: WorkflowSpec, trigger: str) -> Memory:
+def locked_schedule(connection: sa.Connection, spec: WorkflowSpec, trigger: str) -> ScheduleRecord:
     """What is remembered of the schedule, locked, so that one worker at a time fires it, also one of before a rename.
 
     Every activation takes this lock before its start key: two orders would be a deadlock.
@@ -86,13 +86,13 @@ def names_of(spec: WorkflowSpec) -> tuple[str, ...]:
     return (spec.name, *spec.aliases)
 
 
-def _merged(rows: Sequence[sa.Row[Any]]) -> Memory:
+def _merged(rows: Sequence[sa.Row[Any]]) -> ScheduleRecord:
     """The latest of what the rows say: processes from before a rename write to the row of the old name alone."""
     if not rows:
-        return Memory()
+        return ScheduleRecord()
     last = max(rows, key=lambda row: (row.fired_at is not None, row.fired_at))
     paused, resumed = _latest(rows, "paused_at"), _latest(rows, "resumed_at")
-    return Memory(
+    return ScheduleRecord(
         tenant=last.tenant,
         paused_at=None if paused and resumed and resumed >= paused else paused,
         resumed_at=resumed,
