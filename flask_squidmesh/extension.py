@@ -10,6 +10,7 @@ from typing import Literal, TypeVar, Unpack, overload
 from flask import Blueprint, Flask
 
 from . import cli
+from .api import create_api
 from .clock import Clock, SystemClock
 from .commands import Commands
 from .config import Config, read_config
@@ -17,6 +18,7 @@ from .dashboard import authorization, create_blueprint
 from .dashboard.authorization import tenant_by
 from .dashboard.host_hooks import (
     ActorHook,
+    AuthenticateHook,
     AuthorizeHook,
     Hooks,
     LinksHook,
@@ -184,6 +186,25 @@ class SquidMesh(Commands):
         """
         return create_blueprint(self._hooks, name=name, url_prefix=url_prefix, authorize=authorize)
 
+    def api(
+        self,
+        *,
+        url_prefix: str = "/api/workflows",
+        authenticate: AuthenticateHook,
+        name: str = "squidmesh_api",
+        authorize: AuthorizeHook | None = None,
+    ) -> Blueprint:
+        """A JSON API for programs, to be registered by the host. There is none without it.
+
+        authenticate: `hook(request)` says who sends a request, as text, a mapping with an `id` or a Person; None for
+        nobody, who gets 401. name: of the blueprint. authorize: instead of that of the pages.
+
+        Rights, scope, redaction and audit are those of the pages; the hooks `authorize` and `scope` are asked where
+        they declare `actor`, and everything is refused where they do not. No cookie is looked at, and the host's
+        protection of forms leaves it out. Raises ConfigurationError for a hook that cannot be called.
+        """
+        return create_api(self._hooks, name=name, url_prefix=url_prefix, authenticate=authenticate, authorize=authorize)
+
     # -- configuration -----------------------------------------------------------------------------------------
 
     @property
@@ -216,8 +237,8 @@ class SquidMesh(Commands):
         `tenant` says within a request, else nobody's. session: join its transaction; nothing runs unless it commits.
 
         Raises UnknownWorkflowError, UnknownTriggerError, PayloadError, ManualActionError for an actor or a tenant that
-        is none, and ConflictError where the key was used with another payload or for a run that was pruned. Nothing is
-        written then.
+        is none, and ConflictError where the key was used with another payload or trigger, or for a run that was pruned.
+        Nothing is written then.
         """
         runtime = configured_runtime()
         started = runtime.starter.start(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import sqlalchemy as sa
@@ -13,7 +13,18 @@ from alembic.util import CommandError
 from flask.cli import AppGroup
 from sqlalchemy.exc import DBAPIError
 
-from ..errors import SquidMeshError
+from ..errors import (
+    ConflictError,
+    FilterError,
+    ManualActionError,
+    PayloadError,
+    RunNotFoundError,
+    SquidMeshError,
+    TransitionError,
+    UnknownTriggerError,
+    UnknownWorkflowError,
+    UnsafeReplayError,
+)
 from ..storage import migrations
 from ..storage.outages import DatabaseRefusal, judged, reason_of, refuses_transactions
 
@@ -29,12 +40,32 @@ class CommandGroup(AppGroup):
         try:
             return super().invoke(ctx)
         except (SquidMeshError, CommandError) as error:
-            raise click.ClickException(str(error)) from error
+            raise _told(error) from error
         except sa.exc.DBAPIError as error:
             raise click.ClickException(
                 f"The database refused: {reason_of(error)}. Run `flask squidmesh check` to see what is wrong."
             ) from error
 
+
+def _told(error: Exception) -> click.ClickException:
+    """The same as a sentence, with the exit code of its kind."""
+    return _FailedCommand(str(error), next((code for kinds, code in EXIT_CODES.items() if isinstance(error, kinds)), 1))
+
+
+class _FailedCommand(click.ClickException):
+    """A sentence with an exit code of its own."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
+
+
+EXIT_CODES: Final[Mapping[tuple[type[Exception], ...], int]] = {
+    (RunNotFoundError, UnknownWorkflowError, UnknownTriggerError): 3,
+    (ConflictError, TransitionError, UnsafeReplayError): 4,
+    (PayloadError, ManualActionError, FilterError): 5,
+}
+"""1 is what is not ready, and 2 a command that is written wrongly; they are told in the help of `runs`."""
 
 group = CommandGroup("squidmesh", help="Set up Squid Mesh, perform its steps and see whether all is well.")
 

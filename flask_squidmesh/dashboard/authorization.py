@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -104,11 +104,13 @@ class AccessQuestion:
 class Dashboard(Blueprint):
     """One mount: the hooks that count for it, and an `authorize` of its own if it has one.
 
-    templates: its environment for them, made when the first page is.
+    authenticate: says who sends a request, where programs do; None where people are at pages. templates: its
+    environment for them, made when the first page is.
     """
 
     hooks: Hooks
     own_authorize: Hook | None
+    authenticate: Hook | None = None
     templates: Environment | None = None
 
     @property
@@ -264,14 +266,18 @@ def tenant_by(given: Hooks) -> str:
 
 
 def current_tenant() -> str:
-    """Whose run is started by the person at the page: what the host says, else the only tenant of their scope.
+    """Whose run is started by the person at the page: what the host says, else the only tenant of their scope. What a
+    program names counts before both, and before what the host would say at a page, the only tenant.
 
     Raises Refused where the hook does not answer well, what it answers by raising, and as `current_scope`.
     """
-    hook = current_hooks().tenant
+    if (named := memory().tenant) is not None:
+        return named
+    hook, tenants = current_hooks().tenant, current_scope().tenants or ()
+    if len(tenants) == 1 and (hook is None or _mount().authenticate is not None):
+        return tenants[0]
     if hook is None:
-        tenants = current_scope().tenants or ()
-        return tenants[0] if len(tenants) == 1 else NO_TENANT
+        return NO_TENANT
     try:
         return host_hooks.tenant(hook)
     except HookFault as fault:
@@ -299,7 +305,17 @@ def current_scope() -> Scope:
 
 def _scope() -> Scope:
     hook = current_hooks().scope
-    return Scope.all() if hook is None else _scope_by(hook, shown_actor() if hook.declares("actor") else None)
+    if hook is None:
+        return Scope.all()
+    if _mount().authenticate is not None and not hook.declares("actor"):
+        raise Refused("list", "The app cannot be asked which runs a program may know of: its scope takes no actor.")
+    return _scope_by(hook, shown_actor() if hook.declares("actor") else None)
+
+
+def narrow_scope(tenants: Iterable[str]) -> None:
+    """Have the rest of this request know of the runs of these tenants alone, as far as the person may."""
+    known = memory()
+    known.scope = current_scope().of_tenants(tenants)
 
 
 def scope_of(actor: object, mount: str) -> Scope | None:
@@ -347,6 +363,8 @@ def shown_actor() -> object:
 
 def current_claimant() -> Claimant:
     """Who is at the page, as waits tell whose they are: their id and their groups."""
+    if _mount().authenticate is not None:
+        return Claimant(identity(memory().caller), memory().caller_groups)
     hook = current_hooks().actor
     return Claimant(identity(shown_actor()), host_hooks.groups(hook) if hook is not None else frozenset())
 
@@ -388,6 +406,8 @@ def _denied_now(asked: AccessQuestion) -> Deny | None:
     authorize = _mount().authorize
     if authorize is None:
         return Deny(_("The dashboard has not been opened to anybody.")) if is_closed() else None
+    if _mount().authenticate is not None and not authorize.declares("actor"):
+        return Deny("The app cannot be asked what a program may do: its authorize takes no actor.")
     told = _with_tenant(asked) if authorize.declares("tenant") else asked
     return judgement(authorize, told, shown_actor() if authorize.declares("actor") else None)
 
@@ -411,6 +431,8 @@ def judgement(authorize: Hook, asked: AccessQuestion, actor: object) -> Deny | N
 
 def _actor() -> object:
     """Raises HookFault."""
+    if _mount().authenticate is not None:
+        return memory().caller
     hook, most = current_hooks().actor, current_runtime().settings.max_payload_bytes
     if hook is not None:
         return host_hooks.person(hook, most)
@@ -463,12 +485,26 @@ def objection_while_away(job: BulkJobState, item: BulkItem) -> str | None:
 def notices() -> Iterator[tuple[str, str]]:
     """What the host should know of its hooks, as subjects and texts."""
     for mount in current_app.blueprints.values():
-        if isinstance(mount, Dashboard) and mount.authorize and not mount.authorize.declares("actor"):
+        if not isinstance(mount, Dashboard):
+            continue
+        if mount.authenticate is not None:
+            yield from _notices_of_api(mount)
+        elif mount.authorize and not mount.authorize.declares("actor"):
             yield (
                 "rights",
                 f"{mount.authorize} of the dashboard {mount.name!r} does not take `actor`, so it cannot be asked while "
                 "nobody is at the page: what a worker would go on with of an action on many runs is refused. Add actor "
                 "to its parameters.",
+            )
+
+
+def _notices_of_api(mount: Dashboard) -> Iterator[tuple[str, str]]:
+    for name, hook in (("authorize", mount.authorize), ("scope", mount.hooks.scope)):
+        if hook is not None and not hook.declares("actor"):
+            yield (
+                "api",
+                f"{hook} does not take `actor`, so it cannot be asked about programs, and the API {mount.name!r} "
+                f"refuses everything. Add actor to the parameters of {name}.",
             )
 
 

@@ -13,12 +13,12 @@ from markupsafe import Markup
 from ..definition.values import JsonObject
 from ..engine.approvals import identity, objection
 from ..engine.assignments import Claimant, is_open_to_all, may_answer
-from ..engine.command_rules import STANDSTILLS, NextAction, right_of
+from ..engine.command_rules import NextAction, right_of
+from ..engine.command_table import BY_ACTION, Command
 from ..engine.kept_decisions import WAITS, ApproverRules, OptionKept
 from ..engine.replay_rules import MANUAL
 from ..engine.waits import APPROVE
 from ..queries.results import DecisionAsked, DecisionTaken, DecisionView, Explanation, InboxItem, Run, StepRunView
-from ..runtime.run_commands import CommandHandler
 from ..storage.summaries import RunSummary
 from .authorization import current_claimant, may, refusal, shown_actor
 from .endpoints import NotJson, json_of
@@ -37,7 +37,7 @@ class InvalidField(Exception):
         self.field, self.message = field, message
 
 
-class CommandArguments(TypedDict, total=False):
+class CommandKeywords(TypedDict, total=False):
     """What a form says, as arguments of the call."""
 
     step: str | None
@@ -55,21 +55,28 @@ class CommandArguments(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """verb: its page below the run's. name: the word for `authorize`. call: the control call that does it.
+class ShownCommand:
+    """A command as pages offer it. command: its entry in the table. tone, key: of its button.
 
-    extras: what the form adds to the call; raises Invalid. fields: the template with those parts of the form.
+    extras: what the form adds to its arguments; raises InvalidField. fields: the template with those parts of the form.
     """
 
-    verb: str
-    name: str
-    call: Callable[..., RunSummary]
+    command: Command
     text: str
     tone: str = ""
     key: str = ""
-    on_step: bool = False
     fields: str | None = None
-    extras: Callable[[Form], CommandArguments] = lambda _form: CommandArguments()
+    extras: Callable[[Form], CommandKeywords] = lambda _form: CommandKeywords()
+
+    @property
+    def name(self) -> str:
+        """The word for `authorize`."""
+        return self.command.action
+
+    @property
+    def verb(self) -> str:
+        """Its page below the run's."""
+        return self.command.verb
 
     @property
     def label(self) -> Markup:
@@ -77,15 +84,15 @@ class Command:
         return _(self.text)
 
 
-def _compensate(form: Form) -> CommandArguments:
+def _compensate(form: Form) -> CommandKeywords:
     return {"compensate": form.get("compensate") == "yes"}
 
 
-def _from_step(form: Form) -> CommandArguments:
+def _from_step(form: Form) -> CommandKeywords:
     return {"from_step": form.get("from_step") or None}
 
 
-def _output(form: Form) -> CommandArguments:
+def _output(form: Form) -> CommandKeywords:
     text = form.get("output", "").strip()
     try:
         output = json_of(text) if text else {}
@@ -98,7 +105,7 @@ def _output(form: Form) -> CommandArguments:
     return {"output": output, "allow_new_keys": form.get("allow_new_keys") == "yes"}
 
 
-def _reason(form: Form) -> CommandArguments:
+def _reason(form: Form) -> CommandKeywords:
     reason = form.get("reason", "").strip()
     if not reason:
         raise InvalidField("reason", _("Say in a few words why the step counts as failed."))
@@ -106,76 +113,36 @@ def _reason(form: Form) -> CommandArguments:
 
 
 _ALL = (
-    Command(
-        verb="approve",
-        name="approve",
-        call=CommandHandler.approve,
-        text=N_("Approve"),
-        tone="go",
-        key="a",
-        on_step=True,
+    ShownCommand(command=BY_ACTION["approve"], text=N_("Approve"), tone="go", key="a"),
+    ShownCommand(command=BY_ACTION["reject"], text=N_("Reject"), tone="danger", key="x"),
+    ShownCommand(command=BY_ACTION["decide"], text=N_("Decide"), tone="go"),
+    ShownCommand(command=BY_ACTION["resume"], text=N_("Resume"), tone="go"),
+    ShownCommand(command=BY_ACTION["retry"], text=N_("Run the step again")),
+    ShownCommand(
+        command=BY_ACTION["resolve"], text=N_("Count the step as done"), fields="_output_field.html", extras=_output
     ),
-    Command(
-        verb="reject",
-        name="reject",
-        call=CommandHandler.reject,
-        text=N_("Reject"),
-        tone="danger",
-        key="x",
-        on_step=True,
-    ),
-    Command(verb="decide", name="decide", call=CommandHandler.decide, text=N_("Decide"), tone="go", on_step=True),
-    Command(verb="resume", name="resume", call=CommandHandler.unblock, text=N_("Resume"), tone="go", on_step=True),
-    Command(verb="retry", name="retry", call=CommandHandler.retry_step, text=N_("Run the step again"), on_step=True),
-    Command(
-        verb="resolve",
-        name="resolve",
-        call=CommandHandler.resolve_step,
-        text=N_("Count the step as done"),
-        on_step=True,
-        fields="_output_field.html",
-        extras=_output,
-    ),
-    Command(
-        verb="fail",
-        name="fail",
-        call=CommandHandler.fail_step,
+    ShownCommand(
+        command=BY_ACTION["fail"],
         text=N_("Count the step as failed"),
         tone="danger",
-        on_step=True,
         fields="_reason_field.html",
         extras=_reason,
     ),
-    Command(
-        verb="retry-compensation",
-        name="retry_compensation",
-        call=CommandHandler.retry_compensation,
-        text=N_("Try again to undo"),
-    ),
-    Command(
-        verb="replay",
-        name="replay",
-        call=CommandHandler.replay,
-        text=N_("Replay"),
-        fields="_replay_fields.html",
-        extras=_from_step,
-    ),
-    Command(verb="acknowledge", name="acknowledge", call=CommandHandler.acknowledge, text=N_("Acknowledge")),
-    Command(
-        verb="cancel",
-        name="cancel",
-        call=CommandHandler.cancel,
+    ShownCommand(command=BY_ACTION["retry_compensation"], text=N_("Try again to undo")),
+    ShownCommand(command=BY_ACTION["replay"], text=N_("Replay"), fields="_replay_fields.html", extras=_from_step),
+    ShownCommand(command=BY_ACTION["acknowledge"], text=N_("Acknowledge")),
+    ShownCommand(
+        command=BY_ACTION["cancel"],
         text=N_("Cancel run"),
         tone="danger",
         fields="_cancel_field.html",
         extras=_compensate,
     ),
 )
-COMMANDS: Mapping[str, Command] = {command.name: command for command in _ALL}
-BY_VERB: Mapping[str, Command] = {command.verb: command for command in _ALL}
+COMMANDS: Mapping[str, ShownCommand] = {shown.name: shown for shown in _ALL}
+BY_VERB: Mapping[str, ShownCommand] = {shown.verb: shown for shown in _ALL}
 
-
-ANSWERS = ("approve", "reject", "decide", "resume")
+ANSWERS = tuple(name for name, command in BY_ACTION.items() if command.answers)
 """What is done at a wait for people, by one of those whose it is."""
 
 CONFIRMED_REPLAY = "replay_irreversible"
@@ -185,15 +152,6 @@ _OBJECTIONS: Mapping[str, str] = {
     "starter": N_("You started this run, and somebody else has to approve."),
     "again": N_("You have approved, and another person has to approve too."),
     "decided_before": N_("You have decided at {steps}, and somebody else has to decide here."),
-}
-_DECIDES: Mapping[str, Sequence[str]] = {
-    "approve": ("approval", "decision"),
-    "reject": ("approval", "decision"),
-    "decide": ("decision",),
-    "resume": ("pause",),
-    "retry": STANDSTILLS,
-    "resolve": STANDSTILLS,
-    "fail": STANDSTILLS,
 }
 _AFTER_FAILURE: Mapping[str, tuple[str, ...]] = {
     "failed": ("replay", "acknowledge"),
@@ -333,7 +291,7 @@ def _objection_to(run: RunSummary, possible: NextAction, decision: Mapping[str, 
     denied = refusal(possible.action, run, permission, step=step, option=option)
     if denied is not None:
         return Markup.escape(denied.reason)
-    why = not_theirs(run, decision, step) if possible.action in ANSWERS else None
+    why = not_theirs(run, decision, step) if BY_ACTION[possible.action].answers else None
     return why or may_not_take(run, possible.action, option, decision)  # type: ignore[arg-type]
 
 
@@ -365,7 +323,7 @@ def permission_at(run: Run, step: str | None) -> str | None:
 
 def decided_last(run: Run, action: str) -> str | None:
     """The step that was last asked for what the action decides; None where there never was one."""
-    kinds = _DECIDES.get(action, ())
+    kinds = BY_ACTION[action].settles
     asked = [each.step for each in run.step_runs or () if each.decision and each.decision["kind"] in kinds]
     return asked[-1] if asked else None
 

@@ -347,11 +347,15 @@ _PLACE = "squidmesh.memory"
 class RequestMemory:
     """What has been found out for one request.
 
-    scope: which runs the person may know of. views: whether they may view a run, by its id. counts: what every
+    caller, caller_groups: as whom a program acts, as recorded, and their groups. tenant: whose run it says that it
+    starts. scope: which runs the person may know of. views: whether they may view a run, by its id. counts: what every
     page tells. is_uncounted: whether that cannot be told. connection: over which all is read. next_change: when words
     on the page will not be right any more. nonce: of the host's policy. host_names: what the host's templates may use.
     """
 
+    caller: object = None
+    caller_groups: frozenset[str] = frozenset()
+    tenant: str | None = None
     scope: Scope | None = None
     views: dict[str, Deny | None] = field(default_factory=dict)
     counts: FrameCounts | None = None

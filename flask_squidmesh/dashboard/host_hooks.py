@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Protocol
 
-from flask import has_request_context, request
+from flask import Request, has_request_context, request
 from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 
@@ -90,6 +90,11 @@ KINDS: Final[Mapping[str, HookKind]] = {
             name="scope",
             more=("actor",),
             expected="Scope(tenants=[...]), Scope(workflows=[...]), or Scope.all() for every run",
+        ),
+        HookKind(
+            name="authenticate",
+            order=("request",),
+            expected='text, a mapping with an "id", a Person, or None where it is nobody',
         ),
         HookKind(name="tenant", expected="the tenant as text, or None or '' where there is none"),
     )
@@ -171,12 +176,28 @@ def person(hook: Hook, most: int) -> object:
         raise HookFault(f"{hook} named nobody who could be recorded: {error}") from error
 
 
+def caller(hook: Hook, asked: Request, most: int) -> tuple[object, frozenset[str]]:
+    """Who sends a program's request, as recorded, and their groups; None for nobody. most: as for `person`.
+
+    Raises HookFault, and what the hook answers by raising.
+    """
+    answer = _asked(hook, {"request": asked}, OWN_ANSWERS)
+    try:
+        return actor_of(answer, most), _groups_of(answer)
+    except ManualActionError as error:
+        raise HookFault(f"{hook} named nobody who could be recorded: {error}") from error
+
+
 def groups(hook: Hook) -> frozenset[str]:
     """The groups of who acts, as a Person names them; none for others, and where the hook fails."""
     try:
         answer = _asked(hook, {})
     except HookFault:
         return frozenset()
+    return _groups_of(answer)
+
+
+def _groups_of(answer: object) -> frozenset[str]:
     named = answer.groups if isinstance(answer, Person) else ()
     return frozenset(normal(each) for each in named if isinstance(each, str))
 
@@ -342,3 +363,10 @@ class ScopeHook(Protocol):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Scope:
         """The scope, of tenants and workflows, or Scope.all()."""
+
+
+class AuthenticateHook(Protocol):
+    """Who sends a request to the API, by what the request itself says: a header, a client certificate."""
+
+    def __call__(self, request: Request) -> str | Mapping[str, object] | Person | None:
+        """Text, a mapping with an `id`, a Person; None for nobody, who gets 401."""

@@ -32,14 +32,12 @@ from .command_effects import (
     UnsafeReplay,
     as_data,
 )
+from .command_table import COMMANDS
 from .facts import RunFact, StepFact
-from .kept_decisions import DecisionKept, DecisionKind
+from .kept_decisions import STANDSTILLS, DecisionKept, DecisionKind
 from .replay_rules import unsafe_steps
 from .transitions import TERMINAL
 from .waits import options_of
-
-STANDSTILLS: tuple[DecisionKind, ...] = ("interrupted", "incident")
-"""Decisions at steps that cannot go on: nobody knows whether they took effect, or they could not begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +168,8 @@ def judge(facts: ActionFacts) -> tuple[tuple[NextAction, ...], tuple[Refusal, ..
     """Return the calls that would succeed now and the others; a call that several steps take is there for each."""
     possible: list[NextAction] = []
     refused: list[Refusal] = []
-    for call, action, rule in _RULES:
-        answer = rule(facts)
+    for call, rule in _RULES.items():
+        action, answer = COMMANDS[call].action, rule(facts)
         if isinstance(answer, _No):
             refused.append(Refusal(call=call, action=action, reason=answer.reason, details=answer.details))
         else:
@@ -179,7 +177,7 @@ def judge(facts: ActionFacts) -> tuple[tuple[NextAction, ...], tuple[Refusal, ..
     asks = facts.decides or any(decision.kind == "decision" for decision in facts.decisions)
     options = _options(facts) if asks else []
     if isinstance(options, _No):
-        refusal = Refusal(call="decide_run", action="decide", reason=options.reason, details=options.details)
+        refusal = Refusal(call=_DECIDE.name, action=_DECIDE.action, reason=options.reason, details=options.details)
         return tuple(possible), (*refused, refusal)
     return (*options, *possible), tuple(refused)
 
@@ -391,13 +389,14 @@ def _on(
     return rule
 
 
+_DECIDE = COMMANDS["decide_run"]
 RIGHTS: Mapping[str, str] = {"approve": "approve", "reject": "reject"}
 """What `authorize` is asked for an option; for all others it is asked for `decide`."""
 
 
 def right_of(option: str) -> str:
     """Return what `authorize` is asked for who takes this option."""
-    return RIGHTS.get(option, "decide")
+    return RIGHTS.get(option, _DECIDE.action)
 
 
 def _options(facts: ActionFacts) -> list[NextAction] | _No:
@@ -418,7 +417,7 @@ def _options(facts: ActionFacts) -> list[NextAction] | _No:
                 leads = _leading(facts, decision, option)
                 answers.append(
                     NextAction(
-                        "decide_run",
+                        _DECIDE.name,
                         action=right_of(option.name),
                         step=decision.step,
                         option=option.name,
@@ -533,15 +532,16 @@ def _acknowledge(facts: ActionFacts) -> _Possible | _No:
     return _No("already_acknowledged" if facts.acknowledged else "already_replayed")
 
 
-_RULES: tuple[tuple[str, str, _Rule], ...] = (
-    ("approve_run", "approve", _on(("approval",), _continuing, "no_open_approval")),
-    ("reject_run", "reject", _on(("approval",), _diverting, "no_open_approval")),
-    ("unblock_run", "resume", _on(("pause",), _continuing, "no_open_pause")),
-    ("retry_step", "retry", _retry_step),
-    ("resolve_step", "resolve", _resolve_step),
-    ("fail_step", "fail", _fail_step),
-    ("retry_compensation", "retry_compensation", _retry_compensation),
-    ("cancel_run", "cancel", _cancel),
-    ("replay_run", "replay", _replay),
-    ("acknowledge_run", "acknowledge", _acknowledge),
-)
+_RULES: Mapping[str, _Rule] = {
+    "approve_run": _on(("approval",), _continuing, "no_open_approval"),
+    "reject_run": _on(("approval",), _diverting, "no_open_approval"),
+    "unblock_run": _on(("pause",), _continuing, "no_open_pause"),
+    "retry_step": _retry_step,
+    "resolve_step": _resolve_step,
+    "fail_step": _fail_step,
+    "retry_compensation": _retry_compensation,
+    "cancel_run": _cancel,
+    "replay_run": _replay,
+    "acknowledge_run": _acknowledge,
+}
+"""When each command would succeed, but for those of which nobody is told; what a decision takes, its options say."""

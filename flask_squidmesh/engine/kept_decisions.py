@@ -15,6 +15,9 @@ OPTIONS: Final[Mapping[str, str]] = {"approved": "approve", "rejected": "reject"
 WAITS: Final[tuple[DecisionKind, ...]] = ("pause", "approval", "decision")
 """Decisions that a step was declared for; the others are asked because something went wrong."""
 
+STANDSTILLS: Final[tuple[DecisionKind, ...]] = ("interrupted", "incident")
+"""Decisions at steps that cannot go on: nobody knows whether they took effect, or they could not begin."""
+
 
 class Approved(TypedDict):
     """An approval that was given. actor: who gave it, as recorded. at: ISO 8601 text. answer: what they filled in."""

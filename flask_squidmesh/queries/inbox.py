@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from ..definition.workflow import Registry
 from ..engine.approvals import wanted
-from ..engine.command_rules import STANDSTILLS, ActionFacts, decision_actions, open_decisions
+from ..engine.command_rules import ActionFacts, decision_actions, open_decisions
 from ..engine.facts import StepFact, asked_since
-from ..engine.kept_decisions import DecisionKept
+from ..engine.kept_decisions import STANDSTILLS, DecisionKept
 from ..engine.waits import options_of
 from ..errors import FilterError
 from ..storage.scope import Scope

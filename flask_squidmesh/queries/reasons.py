@@ -9,8 +9,7 @@ from typing import Final
 
 from ..definition.spec import end_at
 from ..engine.approvals import wanted
-from ..engine.command_rules import STANDSTILLS
-from ..engine.kept_decisions import DecisionKept
+from ..engine.kept_decisions import STANDSTILLS, DecisionKept
 from ..engine.transitions import TERMINAL
 from ..engine.waits import every_target, options_of
 from ..errors import ErrorRecord

@@ -17,6 +17,7 @@ from ..engine.adoption import OPEN, renamed
 from ..engine.approvals import identity
 from ..engine.changes import RowsToRead
 from ..engine.command_rules import action_facts, allowed, decision_token, open_decisions
+from ..engine.command_table import COMMANDS, Command
 from ..engine.facts import Decider, DecisionContext, DecisionState, RunFact, StepFact
 from ..engine.transitions import TERMINAL
 from ..errors import (
@@ -140,11 +141,9 @@ class CommandTransaction:
 
     def call_on(
         self,
-        name: str,
+        command: Command,
         run_id: RunId,
         arguments: Mapping[str, object],
-        *,
-        actor_required: bool = False,
         **said: Unpack[CommandOptions],
     ) -> CommandCall:
         """Check what the caller said.
@@ -155,10 +154,10 @@ class CommandTransaction:
         if found is None:
             raise RunNotFoundError(run_id)
         actor, comment, metadata = said.get("actor"), said.get("comment"), said.get("metadata")
-        decider = decider_of(actor, comment, metadata, actor_required=actor_required, most=self._most)
+        decider = decider_of(actor, comment, metadata, actor_required=command.names_actor, most=self._most)
         key = said.get("idempotency_key")
         return CommandCall(
-            name=name,
+            name=command.name,
             scope=said["scope"],
             run_id=found,
             decider=decider,
@@ -260,7 +259,8 @@ def _check_decision_token(acting: CommandContext) -> None:
         decision_token(run.status, open_decisions(rows, acting.spec), run.replayed_as_id)
         for rows in (acting.rows, acting.stored)
     )
-    holds = run.status not in TERMINAL if acting.call.name == "cancel_run" else expected in (token, before)
+    unfinished = COMMANDS[acting.call.name].expects == "unfinished"
+    holds = run.status not in TERMINAL if unfinished else expected in (token, before)
     if holds:
         return
     last = _last_event(acting)

@@ -6,10 +6,10 @@ stored, checks the decision token, decides and writes, all in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final, Unpack
+from typing import Any, Final, Unpack
 
 from ..definition import state_expressions
 from ..definition.definition_checks import output_names
@@ -20,7 +20,8 @@ from ..definition.values import JsonObject, size_of
 from ..engine.adoption import unfit
 from ..engine.approvals import identity, is_last, objection, wanted
 from ..engine.assignments import Claimant, may_answer
-from ..engine.command_rules import STANDSTILLS, asks_people, hanging
+from ..engine.command_rules import asks_people, hanging
+from ..engine.command_table import COMMANDS, Command
 from ..engine.decisions import decision_output
 from ..engine.error_records import failed_by_operator
 from ..engine.facts import (
@@ -42,7 +43,7 @@ from ..engine.facts import (
     StepRetried,
     WaitAssigned,
 )
-from ..engine.kept_decisions import OPTIONS, WAITS, DecisionEvent, DecisionKept, OptionKept
+from ..engine.kept_decisions import OPTIONS, STANDSTILLS, WAITS, DecisionEvent, DecisionKept, OptionKept
 from ..engine.transitions import STOPPING
 from ..engine.waits import APPROVE, REJECT, condition_keys, is_first, option_of, options_of, routes_behind
 from ..errors import ConflictError, ManualActionError, PayloadError
@@ -71,6 +72,11 @@ class CommandHandler:
     ) -> None:
         self._transaction, self._recorder, self._starter, self._states = transaction, recorder, starter, states
         self._most = most
+
+    def carry_out(self, command: Command, run_id: RunId, **said: Any) -> RunSummary:
+        """Carry out a command of the table. said: its arguments, and what every command takes."""
+        call: Callable[..., RunSummary] = getattr(self, command.method)
+        return call(run_id, **said)
 
     def approve(
         self,
@@ -121,7 +127,7 @@ class CommandHandler:
     ) -> RunSummary:
         arguments = {"step": step, "option": option, "answer": answer}
         rule = partial(self._decide, option, answer, step, claimant)
-        return self._act(name, run_id, arguments, rule, actor_required=True, **said)
+        return self._act(name, run_id, arguments, rule, **said)
 
     def assign(
         self,
@@ -216,11 +222,9 @@ class CommandHandler:
         run_id: RunId,
         arguments: Mapping[str, object],
         rule: CommandRule,
-        *,
-        actor_required: bool = False,
         **said: Unpack[CommandOptions],
     ) -> RunSummary:
-        call = self._transaction.call_on(name, run_id, arguments, actor_required=actor_required, **said)
+        call = self._transaction.call_on(COMMANDS[name], run_id, arguments, **said)
         return self._transaction.carry_out(call, rule, said.get("session"))
 
     def _recorded(self, acting: CommandContext, state: DecisionState, fact: Fact) -> Decided:
@@ -480,13 +484,6 @@ def _hanging(acting: CommandContext, step: str | None) -> StepFact | None:
 
 
 _EVENTS: Final[Mapping[str, DecisionEvent]] = {option: event for event, option in OPTIONS.items()}  # type: ignore[misc]
-_ASKED: Final[Mapping[str, str]] = {
-    "approve_run": "approval",
-    "reject_run": "approval",
-    "decide_run": "decision",
-    "unblock_run": "pause",
-    "assign_run": "wait for people",
-}
 
 
 def _open_decision(
@@ -504,7 +501,7 @@ def _open_decision(
     if len(fitting) > 1 and option is not None:
         fitting = [row for row in fitting if _offers(row, option)] or fitting
     if not fitting:
-        wanted = _ASKED.get(acting.call.name, "interrupted or blocked step")
+        wanted = COMMANDS[acting.call.name].opened
         where = f" at step {step}" if step else ""
         elsewhere = [row.step for row in asking]
         where += f"; it has at: {', '.join(elsewhere)}" if elsewhere else ""

@@ -132,7 +132,7 @@ class RunStarter:
             trigger=chosen.name,
             payload=valid,
             tenant=tenant_of(tenant),
-            said=said,
+            said={"trigger": chosen.name, "payload": said},
             key=key,
             actor=who,
             schedule=schedule,
@@ -383,7 +383,7 @@ def _found(connection: sa.Connection, wanted: NewRunRequest) -> StartedRun | Non
     if row.payload_fingerprint != values.fingerprint(wanted.said):
         raise ConflictError(
             f"Run {row.run_id} of workflow {wanted.spec.name} was started with this idempotency key and another "
-            "payload. Use the same payload, or another key.",
+            "payload or trigger. Use the same, or another key.",
             current=row.run_id,
         )
     return StartedRun(run_id=row.run_id, new=False, pruned=row.pruned_at is not None)

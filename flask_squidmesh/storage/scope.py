@@ -87,6 +87,14 @@ class Scope:
         )
         return scope
 
+    def of_tenants(self, tenants: Iterable[str]) -> Scope:
+        """The same as far as it is about these tenants. Raises FilterError for what is none."""
+        asked = Scope(tenants=tenants).tenants or ()
+        scope = Scope.all()
+        kept = asked if self.tenants is None else tuple(each for each in asked if each in self.tenants)
+        scope._set(kept, self.workflows)
+        return scope
+
     def admits(self, tenant: str, workflow: str) -> bool:
         """Whether a run of this tenant and workflow is in it."""
         of_tenant = self.tenants is None or tenant in self.tenants

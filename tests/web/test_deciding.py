@@ -295,7 +295,7 @@ def test_whose_it_is_is_compared_under_the_lock_too(desk: Desk, monkeypatch: pyt
     run_id = desk.start(Holding)
     other = Person("lee", "Lee")
     fields = desk.as_(FINN).form(f"/runs/{run_id}/resume")
-    monkeypatch.setattr("flask_squidmesh.dashboard.views.command.not_theirs", lambda *_: None)
+    monkeypatch.setattr("flask_squidmesh.dashboard.command_attempt.not_theirs", lambda *_: None)
     answer = desk.as_(other).send(f"/runs/{run_id}/resume", fields)
     assert answer.status_code == 422
     assert "step hold is of finance" in text_of(answer.text)

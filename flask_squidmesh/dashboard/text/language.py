@@ -46,6 +46,11 @@ def current_language() -> str:
     return language
 
 
+def speak(language: str) -> None:
+    """Answer this request in the language, whoever reads it."""
+    request.environ[_KEPT] = language
+
+
 def is_negotiated() -> bool:
     """Whether the language depends on what the reader's browser asks for."""
     return current_runtime().settings.dashboard.locale is None and "babel" not in current_app.extensions

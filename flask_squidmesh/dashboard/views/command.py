@@ -4,107 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import uuid4
 
 from flask import abort, current_app, flash, redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from ...engine.command_effects import Blocking, Obstacle, RunStops, UnsafeReplay
-from ...engine.command_rules import NextAction, Refusal
+from ...engine.command_effects import Blocking, RunStops
+from ...engine.command_rules import NextAction
 from ...errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnsafeReplayError
-from ...queries.results import AuditEventView, DecisionAsked, Explanation, Run
-from ...queries.run_snapshot import RunSnapshot
-from ...runtime.runtime import configured_runtime, current_runtime
+from ...queries.results import AuditEventView, Run
+from ...runtime.runtime import configured_runtime
 from ...storage.summaries import RunSummary
 from .. import layout, page_data, redacted_documents
-from ..answer_form import AnswerForm, form_of
-from ..authorization import Refused, current_actor, current_scope, may, require
+from ..authorization import current_actor, current_scope, require
 from ..available_commands import (
-    ANSWERS,
     BY_VERB,
-    CONFIRMED_REPLAY,
-    UNSAFE,
-    Command,
-    CommandArguments,
+    CommandKeywords,
     InvalidField,
     claimant_for,
-    decided_last,
-    decision_at,
-    kept_option,
-    may_not_take,
-    not_theirs,
     permission_at,
-    takes_comment,
     undecided_by,
 )
+from ..command_attempt import CommandAttempt, allow, attempt_at, offered, steps_to_choose
 from ..layout import TemplateContext, render
 from ..redacted_documents import Document, Documents, shown, visible
 from ..text.audit_text import title_of
 from ..text.badges import Badge, badge_of_run
-from ..text.command_text import consequence, done, irreversible, option_label, why_not
+from ..text.command_text import consequence, done, irreversible, why_not
 from ..text.language import _, in_english, joined
-
-
-@dataclass(slots=True)
-class CommandAttempt:
-    """One request for a command: what it is about, and what is wrong with the form so far.
-
-    option: what is taken at a decision, None where none is chosen. blocked_from: the step from which a replay would
-    repeat what is `blocking`; None for the beginning. answer: the form of the option, None where it has none.
-    """
-
-    look: RunSnapshot
-    command: Command
-    step: str | None
-    option: str | None = None
-    answer: AnswerForm | None = None
-    blocking: list[Blocking] = field(default_factory=list)
-    blocked_from: str | None = None
-    problems: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def run(self) -> Run:
-        """What it is about."""
-        return self.look.run
-
-    @property
-    def explanation(self) -> Explanation:
-        """What can be done."""
-        return self.look.explanation
-
-    @property
-    def right(self) -> str:
-        """The word for `authorize`."""
-        return CONFIRMED_REPLAY if self.blocking else self.command.name
-
-    @property
-    def possible(self) -> NextAction | None:
-        """The command as it would succeed now."""
-        found = [each for each in _offered(self) if each.step == self.step]
-        return next((each for each in found if each.option in (None, self.option)), None)
-
-    @property
-    def refusal(self) -> Refusal | None:
-        """Why it would not succeed now."""
-        return next((each for each in self.explanation.refusals if each.action == self.command.name), None)
-
-    @property
-    def decision(self) -> DecisionAsked | None:
-        """What is, or was, asked at the step; None where nothing ever was."""
-        return decision_at(self.run, self.step)
-
-    @property
-    def label(self) -> Markup:
-        """What it is called."""
-        return option_label(self.option) if self.option is not None else self.command.label
-
-    @property
-    def comment_required(self) -> bool:
-        """Whether it takes words."""
-        by_right = current_runtime().config.dashboard.comment_required
-        return takes_comment(self.decision, self.option) or self.right in by_right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +87,8 @@ def enter(run_id: str, verb: str) -> CommandAttempt:
     if command is None:
         abort(404)
     look = page_data.viewable_run(run_id)
-    attempt = _attempt(look, command, request.args.get("step"), request.args.get("option"))
-    _allow(attempt)
+    attempt = attempt_at(look, command, request.args.get("step"), request.args.get("option"))
+    allow(attempt)
     return attempt
 
 
@@ -172,72 +101,19 @@ def show(attempt: CommandAttempt) -> Response:
 
 def act(entered: CommandAttempt) -> Response:
     """Do it at the step that the form names, if the person may do it there too."""
-    attempt = _attempt(entered.look, entered.command, request.values.get("step"), request.values.get("option"))
-    _allow(attempt)
+    attempt = attempt_at(entered.look, entered.command, request.values.get("step"), request.values.get("option"))
+    allow(attempt)
     return _do(attempt)
-
-
-def _allow(attempt: CommandAttempt) -> None:
-    """Raises Refused where the person may not do it, or where nobody would be on record."""
-    _require(attempt)
-    run, decision, name = attempt.run, attempt.decision, attempt.command.name
-    objection = not_theirs(run, decision, attempt.step) if name in ANSWERS else None
-    objection = objection or may_not_take(run, name, attempt.option, decision)
-    if objection is not None and attempt.possible is not None:
-        raise Refused(attempt.command.name, objection, run_id=attempt.run.id)
-    if current_actor() is None:
-        raise Refused(
-            attempt.command.name, _("Nobody would be recorded as having done it: the app has to give mesh.actor.")
-        )
-
-
-def _require(attempt: CommandAttempt) -> None:
-    """The right to it at the step, or at one of the steps where none was chosen. Raises Refused."""
-    if _steps_to_choose(attempt):
-        return
-    waiting = [each.step for each in _offered(attempt)]
-    step = waiting[0] if attempt.step is None and waiting else attempt.step
-    require(attempt.right, attempt.run, permission_at(attempt.run, step), step=step, option=attempt.option)
-
-
-def _attempt(look: RunSnapshot, command: Command, chosen: str | None, option: str | None = None) -> CommandAttempt:
-    attempt = CommandAttempt(look, command, _step(look, command, chosen))
-    attempt.option = _option(attempt, option)
-    if attempt.option is not None and attempt.step is not None and attempt.decision is not None:
-        attempt.answer = form_of(look.run, attempt.decision, attempt.step, attempt.option)
-    if attempt.refusal is not None and attempt.refusal.reason == UNSAFE:
-        attempt.blocking = _blocking(attempt.refusal.details)
-    return attempt
 
 
 def _attempt_now(attempt: CommandAttempt) -> CommandAttempt:
     """The same, as the run stands now."""
     look = page_data.run_with_history(attempt.run.id)
-    return _attempt(look, attempt.command, request.values.get("step"), request.values.get("option"))
-
-
-def _option(attempt: CommandAttempt, chosen: str | None) -> str | None:
-    """The option that the command takes at the step; None where it is no decision, or none was chosen of several."""
-    decision, name = attempt.decision, attempt.command.name
-    if decision is None or name not in ("approve", "reject", "decide"):
-        return None
-    if name != "decide":
-        return name if decision["kind"] == "decision" or kept_option(decision, name) else None
-    named = [each.option for each in _offered(attempt) if each.step == attempt.step and each.option]
-    return chosen if chosen else named[0] if len(named) == 1 else None
-
-
-def _step(look: RunSnapshot, command: Command, chosen: str | None) -> str | None:
-    """The step that was chosen, else the only one that there is to choose, else the one decided last."""
-    acts = [each.step for each in look.explanation.next_actions if each.action == command.name]
-    offered = list(dict.fromkeys(acts))
-    if chosen or len(offered) > 1:
-        return chosen
-    return offered[0] if offered else decided_last(look.run, command.name)
+    return attempt_at(look, attempt.command, request.values.get("step"), request.values.get("option"))
 
 
 def _do(attempt: CommandAttempt) -> Response:
-    if attempt.command.on_step and not attempt.decision and attempt.possible is None:
+    if attempt.command.command.takes_step and not attempt.decision and attempt.possible is None:
         return show(attempt)
     if attempt.command.name == "decide" and attempt.option is None:
         return show(attempt)
@@ -266,7 +142,7 @@ def _note(attempt: CommandAttempt, error: UnsafeReplayError | ManualActionError 
             require(attempt.right, attempt.run)
             attempt.problems["confirm"] = _("Type the name of the step to confirm.")
         case ManualActionError(field="actor"):
-            _allow(_attempt_now(attempt))
+            allow(_attempt_now(attempt))
             attempt.problems["actor"] = in_english(str(error))
         case ManualActionError():
             attempt.problems[error.field] = in_english(str(error))
@@ -278,7 +154,7 @@ def _note(attempt: CommandAttempt, error: UnsafeReplayError | ManualActionError 
             attempt.problems[error.field] = error.message
 
 
-def _filled_in(attempt: CommandAttempt) -> CommandArguments:
+def _filled_in(attempt: CommandAttempt) -> CommandKeywords:
     """What the form says, as arguments of the call. A missing comment is noted besides. Raises InvalidField."""
     comment = request.form.get("comment", "").strip() or None
     missing = attempt.comment_required and comment is None
@@ -286,9 +162,9 @@ def _filled_in(attempt: CommandAttempt) -> CommandArguments:
     if missing:
         attempt.problems["comment"] = said
     extras = attempt.command.extras(request.form)
-    if attempt.command.on_step:
+    if attempt.command.command.takes_step:
         extras["step"] = attempt.step
-    if attempt.command.name in ANSWERS:
+    if attempt.command.command.answers:
         permission = permission_at(attempt.run, attempt.step)
         extras["claimant"] = claimant_for(attempt.run, attempt.decision, attempt.step, permission)
     if attempt.command.name == "decide":
@@ -319,9 +195,9 @@ def _typed(attempt: CommandAttempt) -> bool:
     return request.form.get("confirm", "").strip() in {step.step for step in attempt.blocking}
 
 
-def _call(attempt: CommandAttempt, arguments: CommandArguments) -> RunSummary:
-    return attempt.command.call(
-        configured_runtime().commands,
+def _call(attempt: CommandAttempt, arguments: CommandKeywords) -> RunSummary:
+    return configured_runtime().commands.carry_out(
+        attempt.command.command,
         attempt.run.id,
         scope=current_scope(),
         actor=current_actor(),
@@ -350,7 +226,7 @@ def _form(attempt: CommandAttempt, status: int) -> Response:
         blocking=irreversible(attempt.blocking),
         confirm_with=attempt.blocking[0].step if attempt.blocking else None,
         undoes=_undoes(attempt.possible),
-        steps=_steps_to_choose(attempt),
+        steps=steps_to_choose(attempt),
         changes=_changes(attempt) if "allow_new_keys" in attempt.problems else (),
         undecided=joined(undecided_by(attempt.run)) if attempt.command.name == "replay" else None,
         visited=list(dict.fromkeys(each.step for each in attempt.run.step_runs or () if each.kind == "step")),
@@ -367,10 +243,6 @@ def _leads(attempt: CommandAttempt) -> Markup | None:
     if attempt.blocking:
         return consequence(NextAction(attempt.command.name, action=attempt.command.name))
     return consequence(attempt.possible) if attempt.possible else None
-
-
-def _blocking(obstacle: Obstacle) -> list[Blocking]:
-    return list(obstacle.blocked_by) if isinstance(obstacle, UnsafeReplay) else []
 
 
 def _undoes(command: NextAction | None) -> list[str]:
@@ -392,27 +264,15 @@ def _members(seen: object) -> Mapping[str, object]:
     return seen if isinstance(seen, Mapping) else {}
 
 
-def _steps_to_choose(attempt: CommandAttempt) -> list[str]:
-    """Those that the person may decide, where several steps wait and none was chosen."""
-    if attempt.step is not None:
-        return []
-    asked = {each.step: permission_at(attempt.run, each.step) for each in _offered(attempt) if each.step}
-    return [step for step in asked if may(attempt.command.name, attempt.run, asked[step], step=step)]
-
-
 def _options_to_choose(attempt: CommandAttempt) -> list[str]:
     """Those that can be taken at the step, where none was chosen."""
     if attempt.command.name != "decide" or attempt.option is not None or attempt.step is None:
         return []
-    return [each.option for each in _offered(attempt) if each.step == attempt.step and each.option]
+    return [each.option for each in offered(attempt) if each.step == attempt.step and each.option]
 
 
 def _is_to_choose(attempt: CommandAttempt) -> bool:
-    return bool(_steps_to_choose(attempt) or _options_to_choose(attempt))
-
-
-def _offered(attempt: CommandAttempt) -> list[NextAction]:
-    return [each for each in attempt.explanation.next_actions if each.action == attempt.command.name]
+    return bool(steps_to_choose(attempt) or _options_to_choose(attempt))
 
 
 def _conflict(attempt: CommandAttempt) -> Response:

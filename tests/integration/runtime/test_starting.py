@@ -156,6 +156,16 @@ def test_the_same_key_with_another_payload_is_a_conflict(shop: Shop) -> None:
     assert count(shop) == 1
 
 
+@pytest.mark.rule("starting-key-conflict")
+def test_the_same_key_with_another_trigger_is_a_conflict(shop: Shop) -> None:
+    payload = {"order_id": "o-1", "amount": 5}
+    first = shop.start(Plain, payload, idempotency_key="o-1", trigger="place")
+    with pytest.raises(ConflictError) as caught:
+        shop.start(Plain, payload, idempotency_key="o-1", trigger="by_hand")
+    assert caught.value.current == first
+    assert count(shop) == 1
+
+
 @pytest.mark.rule("starting-key-scope")
 def test_a_key_belongs_to_its_workflow(shop: Shop) -> None:
     assert shop.start(Plain, idempotency_key="k") != shop.start(Reviewed, idempotency_key="k")

@@ -1,0 +1,145 @@
+"""What programs may do: start runs, and every command of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import abort, request
+from werkzeug.wrappers import Response
+
+from ..dashboard import page_data
+from ..dashboard.authorization import Refused, current_actor, current_claimant, current_scope, may, require, tenant_for
+from ..dashboard.available_commands import COMMANDS, claimant_for, permission_at, undecided_by
+from ..dashboard.command_attempt import attempt_at, require_right
+from ..dashboard.endpoints import memory
+from ..definition.tenants import tenant_id
+from ..definition.values import fingerprint
+from ..engine.approvals import identity
+from ..engine.command_table import (
+    AssignArguments,
+    Command,
+    CommandArguments,
+    NoteArguments,
+    ReplayArguments,
+    StepArguments,
+)
+from ..engine.kept_decisions import WAITS
+from ..errors import FilterError, ManualActionError, UnknownTriggerError, given
+from ..queries.run_snapshot import RunSnapshot
+from ..runtime.runtime import configured_runtime
+from ..storage.summaries import RunSummary
+from . import request_parts
+from .run_documents import answer, headers_of, run_document, summary_document
+
+NOBODY = "Nobody would be recorded as having done it."
+Keywords = dict[str, Any]
+
+
+def start(name: str) -> Response:
+    """Start a run. The body is the payload."""
+    request_parts.check_query("trigger", "tenant")
+    memory().tenant = _tenant_named()
+    spec = page_data.spec_named(name)
+    require("start", workflow=spec.name if spec else name)
+    if spec is None:
+        abort(404)
+    actor, key, trigger = current_actor(), request_parts.key(), request.args.get("trigger")
+    manual = [each.name for each in spec.triggers.values() if each.kind == "manual"]
+    if trigger is not None and trigger not in manual:
+        raise UnknownTriggerError(f"Workflow {spec.name} has no manual trigger {given(trigger)}; it has: {manual}.")
+    if not manual:
+        raise UnknownTriggerError(f"Workflow {spec.name} has no manual trigger; its schedule starts it.")
+    started = configured_runtime().starter.start(
+        spec.name,
+        request_parts.json_body(),
+        trigger=trigger or manual[0],
+        idempotency_key=f"api:{fingerprint([key, identity(actor) or actor])}" if key else None,
+        actor=actor,
+        tenant=tenant_for(spec.name),
+    )
+    run = page_data.run_with_history(started.run_id).run
+    return answer(run_document(run), 201 if started.new else 200, headers_of(run))
+
+
+def _tenant_named() -> str | None:
+    text = request.args.get("tenant")
+    try:
+        return None if text is None else tenant_id(text)
+    except ValueError as error:
+        raise FilterError("tenant", f"tenant={given(text)} was given: {error}") from error
+
+
+def does(command: Command) -> Callable[[str], Response]:
+    """What the address of a command does."""
+
+    def act(run_id: str) -> Response:
+        request_parts.check_query()
+        look = page_data.viewable_run(run_id)
+        told = request_parts.arguments(command.arguments)
+        keywords = _PREPARED.get(type(told), _for_command)(command, look, told)
+        after: RunSummary = configured_runtime().commands.carry_out(
+            command,
+            look.run.id,
+            scope=current_scope(),
+            actor=current_actor(),
+            idempotency_key=request_parts.key(),
+            **{**told.given(), **keywords},
+        )
+        return answer(summary_document(after))
+
+    act.__doc__ = command.does
+    return act
+
+
+def _for_command(command: Command, look: RunSnapshot, told: CommandArguments) -> Keywords:
+    """What the call is told beside what was sent, for somebody who may do it. Raises Refused.
+
+    The right is asked for what was looked at, so it is to that alone that it is done, where nothing else is expected.
+    """
+    step = told.step if isinstance(told, StepArguments) else None
+    attempt = attempt_at(look, COMMANDS[command.action], step, getattr(told, "option", None))
+    confirmed = isinstance(told, ReplayArguments) and told.allow_irreversible
+    require_right(attempt, "replay_irreversible" if confirmed else command.action)
+    _check_actor(command.action)
+    if attempt.comment_required and getattr(told, "comment", None) is None:
+        raise ManualActionError("comment", f"{command.name}: it takes a comment that says why.")
+    seen = look.run.decision if command.expects == "open" else None
+    keywords: Keywords = {"expected": request_parts.expected() or seen}
+    if command.answers:
+        permission = permission_at(look.run, attempt.step)
+        keywords["claimant"] = claimant_for(look.run, attempt.decision, attempt.step, permission)
+    if isinstance(told, ReplayArguments):
+        keywords["undecided"] = undecided_by(look.run)
+    return keywords
+
+
+def _for_assigning(command: Command, look: RunSnapshot, told: CommandArguments) -> Keywords:
+    """Taking what is nobody's and giving back what is one's own is one right, everything else another."""
+    assert isinstance(told, AssignArguments)
+    open_there = [each for each in look.decisions if each.kind in WAITS and told.step in (None, each.step)]
+    decision = open_there[0] if open_there else None
+    permission, step = decision.permission if decision else None, decision.step if decision else told.step
+    own = told.to in (None, current_claimant().id)
+    require("take" if own else "assign", look.run, permission, step=step)
+    _check_actor("take" if own else "assign")
+    trusted = may("assign", look.run, permission, step=step)
+    return {"claimant": None if trusted else current_claimant(), "expected": request_parts.expected()}
+
+
+def _for_note(command: Command, look: RunSnapshot, told: CommandArguments) -> Keywords:
+    assert isinstance(told, NoteArguments)
+    require("note", look.run)
+    _check_actor("note")
+    return {}
+
+
+def _check_actor(right: str) -> None:
+    if current_actor() is None:
+        raise Refused(right, NOBODY)
+
+
+_PREPARED: dict[type[CommandArguments], Callable[[Command, RunSnapshot, CommandArguments], Keywords]] = {
+    AssignArguments: _for_assigning,
+    NoteArguments: _for_note,
+}
