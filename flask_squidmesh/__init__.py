@@ -1,5 +1,7 @@
 """Durable business workflows inside a Flask app, with a dashboard for the people who operate them."""
 
+from .app_settings import Setting
+from .channels import Apprise, Mail, Webhook
 from .config import Config, DashboardConfig
 from .dashboard import REDACTED, Deny
 from .dashboard.host_hooks import ActorHook, AuthorizeHook, LinksHook, NonceHook, RedactHook, ScopeHook, TenantHook
@@ -27,6 +29,7 @@ from .definition import (
 from .engine.command_rules import NextAction, Refusal
 from .errors import (
     BlockingStep,
+    ChannelError,
     ConfigurationError,
     ConflictError,
     DefinitionError,
@@ -46,6 +49,7 @@ from .errors import (
 )
 from .executor import Executor, Payload
 from .extension import SquidMesh
+from .notices import Channel, Notice
 from .people import Actor, Person
 from .queries.results import (
     AttemptView,
@@ -75,11 +79,14 @@ __all__ = [
     "REDACTED",
     "Actor",
     "ActorHook",
+    "Apprise",
     "Approval",
     "AttemptView",
     "AuditEventView",
     "AuthorizeHook",
     "BlockingStep",
+    "Channel",
+    "ChannelError",
     "CompensationContext",
     "Config",
     "ConfigurationError",
@@ -107,11 +114,13 @@ __all__ = [
     "GraphNode",
     "LinksHook",
     "Log",
+    "Mail",
     "Manual",
     "ManualActionError",
     "Needs",
     "NextAction",
     "NonceHook",
+    "Notice",
     "Option",
     "Pause",
     "Payload",
@@ -133,6 +142,7 @@ __all__ = [
     "SchemaError",
     "Scope",
     "ScopeHook",
+    "Setting",
     "SquidMesh",
     "SquidMeshError",
     "Step",
@@ -146,6 +156,7 @@ __all__ = [
     "UnknownWorkflowError",
     "UnsafeReplayError",
     "Wait",
+    "Webhook",
     "Workflow",
     "scheduled_day",
 ]

@@ -13,6 +13,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from math import isfinite
 from typing import Any, Final, Generic, Literal, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from .errors import ConfigurationError
@@ -102,6 +103,14 @@ def _read_prefix(value: object) -> str:
     return str(value)
 
 
+def _read_external_url(value: object) -> str:
+    text = _read_text(value).rstrip("/")
+    parts = urlsplit(text)
+    _fits(parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment))
+    _fits(text.isprintable() and " " not in text and parts.username is None)
+    return text
+
+
 def _read_timezone(value: object) -> str:
     return ZoneInfo(_read_text(value)).key
 
@@ -174,6 +183,7 @@ _POSITIVE_SECONDS = _SettingKind("a number of seconds above 0", _read_positive_s
 _EXECUTOR = _SettingKind('an import string such as "shop.jobs:ShopExecutor", a class or an instance', _read_object)
 _APP = _SettingKind('an import string such as "shop.jobs:queue", or the App itself', _read_object)
 _PREFIX = _SettingKind('a path such as "/squidmesh", without a slash at its end', _read_prefix)
+_EXTERNAL_URL = _SettingKind('an address such as "https://shop.example.org"', _read_external_url)
 _TIMEZONE = _SettingKind('the name of a time zone such as "Europe/Berlin"', _read_timezone)
 _LOCALE = _SettingKind(f"one of {', '.join(LOCALES)}", _read_locale)
 _ACTIONS = _SettingKind(f"a list of actions, each one of {', '.join(ACTIONS)}", _listed(_read_action))
@@ -229,21 +239,23 @@ class Config:
     """The SQUIDMESH_* settings; each key is the name of the field in capitals. Periods are in seconds.
 
     executor: "database", an import string, a class or an instance; None where it is not set yet. queue: name of the
-    queue that the ready-made executors use. url_prefix: where the dashboard is mounted; None for none. bind: the
-    Flask-SQLAlchemy bind that holds the tables; None for the default one. dev_worker: a worker inside `flask run`.
-    claim_timeout: after which a claim that nobody renewed is taken over. max_abandoned: attempts lost in a row before
-    a run pauses as interrupted. stale_step_timeout: after which a step may be reclaimed although its worker lives;
-    None for never. delivery_steps, delivery_seconds: how much of a chain one delivery may do. max_payload_bytes: of
-    one payload or output as JSON. retention: how long ended runs are kept, by status or workflow name, the workflow's
-    own period first; None keeps all. key_retention: for which the start key of a run that was pruned is remembered.
-    poll_interval: between a worker's looks where nothing wakes it. procrastinate_app: the host's own Procrastinate App;
-    None to have one made. procrastinate_priority: of the jobs among those of the same queue. celery_app: the host's
-    Celery app; None where it is `app.extensions["celery"]`.
+    queue that the ready-made executors use. url_prefix: where the dashboard is mounted; None for none. external_url:
+    how the app is reached from outside, for addresses in messages. bind: the Flask-SQLAlchemy bind that holds the
+    tables; None for the default one. dev_worker: a worker inside `flask run`. claim_timeout: after which a claim that
+    nobody renewed is taken over. max_abandoned: attempts lost in a row before a run pauses as interrupted.
+    stale_step_timeout: after which a step may be reclaimed although its worker lives; None for never. delivery_steps,
+    delivery_seconds: how much of a chain one delivery may do. max_payload_bytes: of one payload or output as JSON.
+    retention: how long ended runs are kept, by status or workflow name, the workflow's own period first; None keeps
+    all. key_retention: for which the start key of a run that was pruned is remembered. notice_retention: for which it
+    is remembered what was told. poll_interval: between a worker's looks where nothing wakes it. procrastinate_app: the
+    host's own Procrastinate App; None to have one made. procrastinate_priority: of the jobs among those of the same
+    queue. celery_app: the host's Celery app; None where it is `app.extensions["celery"]`.
     """
 
     executor: object = _setting(_or_none(_EXECUTOR), None)
     queue: str = _setting(_TEXT, "squidmesh")
     url_prefix: str | None = _setting(_or_none(_PREFIX), "/squidmesh")
+    external_url: str | None = _setting(_or_none(_EXTERNAL_URL), None)
     bind: str | None = _setting(_or_none(_TEXT), None)
     dev_worker: bool = _setting(_SWITCH, False)
     claim_timeout: float = _setting(_POSITIVE_SECONDS, 30.0)
@@ -254,6 +266,7 @@ class Config:
     max_payload_bytes: int = _setting(_COUNT, 1_000_000)
     retention: Mapping[str, timedelta | None] | None = _setting(_or_none(_RETENTION), None)
     key_retention: float = _setting(_SECONDS, 2_592_000.0)
+    notice_retention: float = _setting(_SECONDS, 604_800.0)
     poll_interval: float = _setting(_POSITIVE_SECONDS, 1.0)
     procrastinate_app: object = _setting(_or_none(_APP), None)
     procrastinate_priority: int = _setting(_WHOLE, 0)

@@ -12,7 +12,8 @@ SquidMeshError
 ├── ConflictError           .current
 ├── UnsafeReplayError       .steps
 ├── ManualActionError       .field
-└── FilterError             .name
+├── FilterError             .name
+└── ChannelError           .retry_after
 
 FailStep and RetryStep are signals that a step raises to say how its failure is to be treated; they are no errors
 of the library.
@@ -197,6 +198,21 @@ class FilterError(SquidMeshError, ValueError):
 
     def __init__(self, name: str, message: str) -> None:
         self.name = name
+        super().__init__(message)
+
+
+class ChannelError(SquidMeshError):
+    """Raise it in a channel to say why a notice could not be delivered; it is tried again.
+
+    message: why, which is logged and shown to operators, so that it holds no secret. retry_after: not before so much
+    time has passed, in seconds or as a timedelta; None leaves it to us. Raises ValueError for any other.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | timedelta | None = None) -> None:
+        seconds = seconds_of(retry_after)
+        if retry_after is not None and seconds is None:
+            raise ValueError(f"ChannelError(retry_after={given(retry_after)}): write seconds, or a timedelta")
+        self.retry_after = None if seconds is None else timedelta(seconds=seconds)
         super().__init__(message)
 
 

@@ -85,7 +85,7 @@ def _queue_elsewhere(run: Identified) -> dict[str, str]:
     return {"queue": queue} if queue and runtime is not None and queue != runtime.settings.queue else {}
 
 
-class Notice(NamedTuple):
+class Notification(NamedTuple):
     """A notification of PostgreSQL, which is sent when the transaction commits."""
 
     channel: str
@@ -97,7 +97,7 @@ class Wake:
     """How workers hear of work that they read from the database themselves. metadata: as `enqueue` returns it."""
 
     metadata: Metadata
-    notice: Notice | None = None
+    notice: Notification | None = None
 
 
 class Executor(ABC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Literal, TypeVar, Unpack, overload
@@ -28,9 +28,11 @@ from .dashboard.host_hooks import (
     TenantHook,
     notices,
 )
+from .dashboard.run_address import address_of_run
 from .definition.workflow import Registry, Workflow
 from .errors import ConfigurationError, PayloadError, UnknownWorkflowError, given, seconds_of
 from .executor import Metadata, Payload, check_payload
+from .notices import Channel, Notice, NoticeKind
 from .people import Actor
 from .queries import explanation, run_graph, run_list, run_snapshot
 from .queries.results import Explanation, Graph, Run, RunHistory, RunPage
@@ -42,7 +44,8 @@ from .runtime.maintenance.pruning import PruneReport
 from .runtime.runtime import Runtime, configured_runtime, current_runtime
 from .storage.connections import AnySession
 from .storage.scope import Scope, scope_of_tenant
-from .storage.summaries import RunId
+from .storage.summaries import RunId, RunSummary
+from .subscriptions import Subscriptions, To
 
 Defined = TypeVar("Defined", bound=type[Workflow])
 _Authorize = TypeVar("_Authorize", bound=AuthorizeHook)
@@ -52,6 +55,7 @@ _Links = TypeVar("_Links", bound=LinksHook)
 _Nonce = TypeVar("_Nonce", bound=NonceHook)
 _Tenant = TypeVar("_Tenant", bound=TenantHook)
 _Scope = TypeVar("_Scope", bound=ScopeHook)
+_Subscriber = TypeVar("_Subscriber", bound=Callable[[Notice], object])
 
 
 class SquidMesh(Commands):
@@ -79,6 +83,7 @@ class SquidMesh(Commands):
         clock: Clock | None = None,
     ) -> None:
         self._registry = Registry()
+        self._subscriptions = Subscriptions()
         self._hooks = Hooks(
             authorize=authorize,
             actor=actor,
@@ -108,8 +113,10 @@ class SquidMesh(Commands):
             self._registry,
             config,
             self._clock,
+            subscriptions=self._subscriptions,
             notices=lambda: chain(notices(self._hooks), authorization.notices()),
             objection=authorization.objection_while_away,
+            address=lambda run_id: address_of_run(app, config.external_url, run_id),
         )
         app.extensions["squidmesh"] = runtime
         runtime.host.share_tables()
@@ -128,6 +135,49 @@ class SquidMesh(Commands):
         """
         self._registry.register(*workflows)
         return workflows[0]
+
+    def subscribe(
+        self,
+        *kinds: NoticeKind,
+        workflow: type[Workflow] | str | Iterable[type[Workflow] | str] | None = None,
+        name: str | None = None,
+    ) -> Callable[[_Subscriber], _Subscriber]:
+        """Decorator: `function(notice)` is called for everything of these kinds that happens, by a worker.
+
+        It is called in an app context of its own after the commit, at least once, and again later if it raises; what it
+        does has no effect on the run. workflow: only of this one, or of several. name: by which what is to be told
+        finds it after a deploy; the function's own if left out.
+
+        Raises ConfigurationError for a kind that does not exist, a name that is taken, and what cannot be called so.
+        """
+
+        def subscribed(function: _Subscriber) -> _Subscriber:
+            self._subscriptions.add_subscriber(function, kinds, workflow, name)
+            return function
+
+        return subscribed
+
+    def add_channel(
+        self,
+        channel: Channel | Callable[..., object],
+        *,
+        on: NoticeKind | Iterable[NoticeKind],
+        to: To | None = None,
+        digest: timedelta | None = None,
+        workflow: type[Workflow] | str | Iterable[type[Workflow] | str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Have people or another service told of these kinds, by workers and relays.
+
+        channel: a channel, or a function of `notice` and `receiver`. to: whom a notice goes to, as text such as an
+        address, several of them, or a function of the notice that answers these, or None for nobody; left out where
+        the channel itself knows. digest: what one receiver gets within this time after the first is sent as one message
+        at its end. workflow: only of this one, or of several. name: by which what is to be told finds it
+        after a deploy; that of the function or the channel's class if left out.
+
+        Raises ConfigurationError as `subscribe` does.
+        """
+        self._subscriptions.add_channel(channel, on, to, digest, workflow, name)
 
     def authorize(self, hook: _Authorize) -> _Authorize:
         """Decorator: `hook(action, run, permission)` says whether the person may do it.
@@ -343,6 +393,25 @@ class SquidMesh(Commands):
             filters["workflow"] = self._stored_names(runtime, workflow)
         with runtime.database.read() as connection:
             return run_list.list_runs(connection, scope_of_tenant(tenant), limit=limit, after=after, **filters)
+
+    def url_for_run(self, run: RunId | RunSummary, page: Literal["run", "decide"] = "run") -> str:
+        """The address of the run's page, as SQUIDMESH_EXTERNAL_URL begins it, for mails and messages.
+
+        run: it, or its id. page: "decide" leads to what is asked there. Opening the address decides nothing: whoever
+        follows it has to sign in, as the host's hooks say, and to send a form. Raises ConfigurationError where the
+        setting or the dashboard is missing.
+        """
+        runtime = configured_runtime()
+        run_id = str(getattr(run, "id", run))
+        found = address_of_run(runtime.app, runtime.config.external_url, run_id, page)
+        if found is None:
+            raise ConfigurationError(
+                "Addresses of runs begin as SQUIDMESH_EXTERNAL_URL says, which is not set. "
+                'Set it to how the app is reached, such as "https://shop.example.org".'
+                if runtime.config.external_url is None
+                else "The app has no dashboard, so runs have no addresses. Set SQUIDMESH_URL_PREFIX."
+            )
+        return found
 
     # -- keeping house -----------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ class HookFault(Exception):
 class HookKind:
     """What is asked of one hook. name: its decorator. order: what it is given by position. more: what it may declare
     beside that. expected: what it has to answer, for the sentence that says so. yields: whether it may be a generator.
+    asked: when it is called.
     """
 
     name: str
@@ -35,6 +36,7 @@ class HookKind:
     more: tuple[str, ...] = ()
     expected: str
     yields: bool = False
+    asked: str = "while a page is made"
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -117,8 +119,8 @@ def _way(kind: HookKind, function: Callable[..., object]) -> _Way:
         raise ConfigurationError(f"The hook mesh.{kind.name} is {_kind_of(function)}, expected a function.")
     if not _is_plain(function, yields=kind.yields):
         raise ConfigurationError(
-            f"The hook mesh.{kind.name} ({_name_of(function)}) is asynchronous or a generator. It is called while a "
-            "page is made and its answer is needed at once: write it as a plain function that returns."
+            f"The hook mesh.{kind.name} ({_name_of(function)}) is asynchronous or a generator. It is called "
+            f"{kind.asked} and its answer is needed at once: write it as a plain function that returns."
         )
     try:
         declared = inspect.signature(function)

@@ -44,7 +44,8 @@ def worker(threads: int, queue: str | None) -> None:
 @group.command()
 @click.option("--every", type=click.FloatRange(min=0, min_open=True), help="Seconds between rounds; one if left out.")
 def relay(every: float | None) -> None:
-    """Hand work over again that a queue or a process has lost, and take over from dead workers."""
+    """Hand work over again that a queue or a process has lost, take over from dead workers, and tell by the channels
+    what is to be told."""
     runtime, stopped = ready_runtime() if every is None else reached_runtime(), threading.Event()
     with _stopping(stopped.set):
         _relay_once(runtime)
@@ -68,6 +69,9 @@ def _relay_once(runtime: Runtime) -> None:
     runtime.heartbeats.record("relay", relay_name(), queue=runtime.config.queue)
     runtime.heartbeats.forget_the_dead()
     click.echo(f"Handed over: {runtime.relay.once()}")
+    told = runtime.notice_deliverer.deliver_due(own_code=False)
+    if told:
+        click.echo(f"Told: {told}")
     pruned = runtime.retention.keep()
     if pruned:
         click.echo(f"Pruned, as SQUIDMESH_RETENTION says: {pruned}")

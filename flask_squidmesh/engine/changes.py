@@ -13,6 +13,7 @@ from typing import Literal, TypedDict, Unpack
 from ..definition.spec import VisitSettings
 from ..definition.values import JsonObject, JsonValue
 from ..errors import ErrorRecord
+from ..notices import NoticeKind
 from .kept_decisions import DecisionKept, DecisionKind
 from .transitions import AttemptStatus, RunStatus, StepStatus
 
@@ -157,6 +158,17 @@ class NewAuditEvent:
 
 
 @dataclass(slots=True, kw_only=True)
+class NewNotice:
+    """Something that whoever has subscribed to its kind is told. step_run_id, step, visit: where it happened."""
+
+    kind: NoticeKind
+    step_run_id: str | None = None
+    step: str | None = None
+    visit: int | None = None
+    data: JsonObject | None = None
+
+
+@dataclass(slots=True, kw_only=True)
 class PendingSignal:
     """A signal to send after the commit: its name in `signals`, and what it says beside the run's own facts."""
 
@@ -173,8 +185,8 @@ class Changes:
     taken away, with their place in the queue. left: visits that ended, with the reason why what follows is for a
     process of another version to decide. opened, handed_on, settled: waits for people, by visit, that open, become
     somebody else's, or end. renamed: waits whose step is called otherwise by now. timed: waits with the time when
-    something happens next at them by itself. reads: rows that have to be read before this can be decided; while there
-    are any, nothing else of this is to be written.
+    something happens next at them by itself. told: what subscribers are told. reads: rows that have to be read before
+    this can be decided; while there are any, nothing else of this is to be written.
     """
 
     run: RunColumns = field(default_factory=RunColumns)
@@ -193,6 +205,7 @@ class Changes:
     timed: dict[str, datetime] = field(default_factory=dict)
     audit: list[NewAuditEvent] = field(default_factory=list)
     notices: list[PendingSignal] = field(default_factory=list)
+    told: list[NewNotice] = field(default_factory=list)
     reads: Sequence[RowsToRead] = ()
 
     def update(self, step_run_id: str, **columns: Unpack[StepColumns]) -> None:

@@ -50,6 +50,8 @@ class Compensations:
         elif failed or any(row.status == "failed" for row in others):
             tally.set_run(compensation="failed")
             tally.need("compensation_failed")
+            lost = [*(row for row in others if row.status == "failed"), *([ended] if failed else ())]
+            tally.tell("compensation.failed", data={"steps": [row.step for row in _in_order(lost)]})
         else:
             tally.set_run(compensation="completed")
 

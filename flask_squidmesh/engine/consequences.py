@@ -139,6 +139,7 @@ class Consequences:
         tally.move_step(visit, "paused", decision=decision, error=reason, due_at=None)
         tally.changes.ended.append(visit.id)
         tally.leave(visit)
+        tally.tell("run.incident" if kind == "incident" else "run.interrupted", visit, {"error": in_audit(reason)})
         if tally.status not in TERMINAL:
             tally.set_run(current_step=visit.step, error=reason)
         tally.need_decision(kind)

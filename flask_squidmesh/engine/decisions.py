@@ -69,6 +69,8 @@ class StepDecisions:
         assert decision is not None, "it waits for one"
         option = option or OPTIONS.get(event)
         self._answer(visit, event, _with_option(decider, event, option))
+        answer: JsonObject = {"option": option, "actor": decider.actor, "comment": decider.comment}
+        tally.tell("decision.decided", visit, {name: value for name, value in answer.items() if value is not None})
         if tally.spec.style == "dependency" and option is not None and not is_first(decision, option):
             said = decider.comment or f"Step {visit.step} was {_TOLD.get(event) or f'answered with {option}'}."
             reason = error("Rejected", said, code=event if event == "rejected" else option)

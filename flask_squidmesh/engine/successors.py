@@ -180,13 +180,13 @@ class Successors:
             self._open_incident(row, str(unfit))
             return
         row.status, row.delivered = "paused", False
-        self._tell_of(row.id, row.step, row.visit, row.decision, row.decide_by)
+        self._tell_of(row, row.decision, row.decide_by)
 
     def _open_incident(self, row: NewStepRun, why: str) -> None:
         row.status, row.delivered = "paused", False
         row.error = error("InputError", why)
         row.decision = self.standstill(row.step, "incident", row.settings)
-        self._tell_of_incident(row.step, row.visit, row.error)
+        self._tell_of_incident(row, row.error)
 
     def ask(self, row: StepFact, step: StepSpec) -> None:
         """Have a visit that exists wait for a person."""
@@ -200,7 +200,7 @@ class Successors:
             decision["since"] = tally.now.isoformat()
         tally.move_step(row, "paused", decision=decision, decide_by=decide_by, due_at=None, error=None)
         tally.changes.update(row.id, started_at=row.started_at or tally.now)
-        self._tell_of(row.id, row.step, row.visit, decision, decide_by)
+        self._tell_of(row, decision, decide_by)
 
     def open_again(self, row: StepFact, step: StepSpec) -> None:
         """Have a visit wait that could not begin before."""
@@ -223,7 +223,7 @@ class Successors:
         reason = error("InputError", why)
         decision = self.standstill(row.step, "incident", row.settings)
         tally.move_step(row, "paused", decision=decision, error=reason, due_at=None)
-        self._tell_of_incident(row.step, row.visit, reason)
+        self._tell_of_incident(row, reason)
 
     def standstill(self, step: str, kind: Literal["interrupted", "incident"], settings: VisitSettings) -> DecisionKept:
         """Return what is asked at a step that cannot go on."""
@@ -244,23 +244,21 @@ class Successors:
             asked.decision["starters"] = [*self._tally.run.starters]
         return asked
 
-    def _tell_of(
-        self, step_run_id: str, step: str, visit: int, decision: DecisionKept, decide_by: datetime | None
-    ) -> None:
+    def _tell_of(self, row: StepFact | NewStepRun, decision: DecisionKept, decide_by: datetime | None) -> None:
         """Record that a visit waits for a person."""
         tally = self._tally
-        tally.open_wait(step_run_id, step, decision, decide_by)
-        tally.changes.audit.append(NewAuditEvent(type="paused", step=step, visit=visit))
-        tally.changes.notice("step_started", step=step, visit=visit, attempt=1)
-        tally.set_run(current_step=step, attempt=0, max_attempts=0, due_at=None)
+        tally.open_wait(row.id, row.step, decision, decide_by)
+        tally.changes.audit.append(NewAuditEvent(type="paused", step=row.step, visit=row.visit))
+        tally.changes.notice("step_started", step=row.step, visit=row.visit, attempt=1)
+        tally.tell("decision.opened", row)
+        tally.set_run(current_step=row.step, attempt=0, max_attempts=0, due_at=None)
         tally.need_decision(decision["kind"], due=decide_by)
 
-    def _tell_of_incident(self, step: str, visit: int, reason: ErrorRecord) -> None:
-        tally = self._tally
-        tally.changes.audit.append(
-            NewAuditEvent(type="incident", step=step, visit=visit, metadata={"error": in_audit(reason)})
-        )
-        tally.set_run(current_step=step, attempt=0, max_attempts=0, due_at=None, error=reason)
+    def _tell_of_incident(self, row: StepFact | NewStepRun, reason: ErrorRecord) -> None:
+        tally, said = self._tally, {"error": in_audit(reason)}
+        tally.changes.audit.append(NewAuditEvent(type="incident", step=row.step, visit=row.visit, metadata=said))
+        tally.tell("run.incident", row, said)
+        tally.set_run(current_step=row.step, attempt=0, max_attempts=0, due_at=None, error=reason)
         tally.need_decision("incident")
 
     def fail_run(self, step: str | None, reason: ErrorRecord) -> None:

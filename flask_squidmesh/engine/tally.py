@@ -8,7 +8,18 @@ from typing import Final, Unpack
 
 from ..definition.values import JsonObject
 from ..errors import ErrorRecord
-from .changes import Changes, NewAttempt, NewAuditEvent, NewDispatch, NewWait, RunColumns, StepColumns
+from ..notices import NoticeKind
+from .changes import (
+    Changes,
+    NewAttempt,
+    NewAuditEvent,
+    NewDispatch,
+    NewNotice,
+    NewStepRun,
+    NewWait,
+    RunColumns,
+    StepColumns,
+)
 from .diversions import Diversion, diverted, is_of
 from .facts import Decider, DecisionState, Performed, StepFact, entered, step_after
 from .kept_decisions import WAITS, DecisionKept, DecisionKind
@@ -25,6 +36,11 @@ NEEDS_BY_DECISION: Mapping[DecisionKind, Needs] = {
     "pause": "resume",
 }
 """What a run needs people for, by kind of open decision, the most urgent first."""
+_ENDED: Final[Mapping[str, NoticeKind]] = {
+    "completed": "run.completed",
+    "failed": "run.failed",
+    "cancelled": "run.cancelled",
+}
 
 
 class Tally:
@@ -81,6 +97,8 @@ class Tally:
         if to != self.status:
             check_move(self.run, self.status, to)
             self.status = self.changes.run["status"] = to
+            if (ended := _ENDED.get(to)) is not None:
+                self.tell(ended)
         self.changes.run |= columns
 
     def set_run(self, **columns: Unpack[RunColumns]) -> None:
@@ -111,6 +129,7 @@ class Tally:
 
     def _settle_wait(self, step_run_id: str) -> None:
         """Take the visit's wait away; one that this decision has opened was never there."""
+        self._untell(step_run_id)
         opened = [each for each in self.changes.opened if each.step_run_id != step_run_id]
         if len(opened) == len(self.changes.opened):
             self.changes.settled.append(step_run_id)
@@ -143,6 +162,7 @@ class Tally:
         changes = self.changes
         changes.entered = [each for each in changes.entered if each.id != step_run_id]
         changes.opened = [each for each in changes.opened if each.step_run_id != step_run_id]
+        self._untell(step_run_id)
 
     def leave(self, visit: StepFact) -> None:
         """Take the step run off the counters of open steps, as it has ended or waits for a person."""
@@ -208,6 +228,18 @@ class Tally:
         place = {"step": visit.step, "visit": visit.visit} if visit else {}
         said = {"actor": decider.actor, "comment": decider.comment, "metadata": decider.metadata}
         self.changes.notice("manual_action_taken", action=event, **place, **said)
+
+    def tell(self, kind: NoticeKind, at: StepFact | NewStepRun | None = None, data: JsonObject | None = None) -> None:
+        """Tell subscribers. at: the visit where it happened; None where it is of the run as a whole."""
+        told = NewNotice(kind=kind, data=data)
+        if at is not None:
+            told.step_run_id, told.step, told.visit = at.id, at.step, at.visit
+        self.changes.told.append(told)
+
+    def _untell(self, step_run_id: str) -> None:
+        """Tell nobody that a wait has opened which this decision ends."""
+        told = self.changes.told
+        self.changes.told = [each for each in told if each.step_run_id != step_run_id or each.kind != "decision.opened"]
 
     def restate_needs(self, noted: bool = False) -> None:
         """Work out what the run still needs people for, after a control call.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from ..definition.values import JsonObject
+from ..notices import NoticeKind
 from .changes import WaitHandedOn
 from .consequences import Consequences
 from .error_records import error
@@ -17,6 +19,11 @@ from .waits import next_timer
 
 DEADLINE: Final = "the deadline"
 """Who ends a wait whose time is over, as an actor."""
+_KINDS: Final[Mapping[str, NoticeKind]] = {
+    "reminded": "decision.reminded",
+    "escalated": "decision.escalated",
+    "timed_out": "decision.timed_out",
+}
 
 
 class Timers:
@@ -94,4 +101,5 @@ class Timers:
         """Audit and signal it, with those of the facts that there are."""
         told = {name: value for name, value in said.items() if value}
         self._tally.audit_call(event, Decider(actor=DEADLINE, metadata=told or None), visit)
+        self._tally.tell(_KINDS[event], visit, told or None)
         self._tally.changes.notice(f"decision_{event}", step=visit.step, visit=visit.visit, attempt=1, **told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ..executor import Executor, Identified, Metadata, Notice, Payload, Wake
+from ..executor import Executor, Identified, Metadata, Notification, Payload, Wake
 from ..runtime.runtime import current_runtime
 from ..runtime.waking import CHANNEL, NOTIFIED_POLL_SECONDS
 from ..storage.tables import dispatches
@@ -44,7 +44,7 @@ class DatabaseExecutor(Executor):
         settings = current_runtime().settings
         next_look = max(settings.poll_interval, NOTIFIED_POLL_SECONDS)
         queue: str = payload.get("queue", settings.queue)
-        notice = Notice(CHANNEL, queue) if (schedule_in or 0) < next_look else None
+        notice = Notification(CHANNEL, queue) if (schedule_in or 0) < next_look else None
         return Wake(metadata={"queue": queue, "schedule_in": schedule_in}, notice=notice)
 
     def continues(self, run: Identified, step: str) -> bool:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from ..clock import Clock
 from ..engine.changes import Changes
 from ..engine.facts import RunFact, StepFact
-from ..executor import Executor, Metadata, Notice, Payload, Wake
+from ..executor import Executor, Metadata, Notification, Payload, Wake
 from ..storage.database import Database
 from ..storage.queues import HANDED_OVER
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
@@ -72,7 +72,7 @@ class HandOver(NamedTuple):
 
     taken: Sequence[tuple[Intent, Metadata]] = ()
     left: Sequence[Intent] = ()
-    notice: Notice | None = None
+    notice: Notification | None = None
 
 
 class Dispatcher:

@@ -41,6 +41,7 @@ from ..storage.work_queue import Claim
 from ..storage.write_batch import WriteBatch
 from .definition_change import Adopter
 from .dispatcher import Dispatcher, HandOver, intents
+from .outbox import Outbox
 from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed
 from .signal_publisher import SignalPublisher
 
@@ -62,8 +63,8 @@ class Recorded(NamedTuple):
 class Recorder:
     """Writes down what came of a step or was decided, and tells of it after the commit.
 
-    claim_timeout: how long a claim holds that goes on with the next step. hides: whether what has this name is left
-    out of prompts.
+    outbox: takes what subscribers are to be told. claim_timeout: how long a claim holds that goes on with the next
+    step. hides: whether what has this name is left out of prompts.
     """
 
     def __init__(
@@ -74,11 +75,12 @@ class Recorder:
         dispatcher: Dispatcher,
         publisher: SignalPublisher,
         adopter: Adopter,
+        outbox: Outbox,
         claim_timeout: timedelta,
         hides: Callable[[str], bool],
     ) -> None:
         self._database, self._clock, self._dispatcher, self._publisher = database, clock, dispatcher, publisher
-        self._adopter, self._claim_timeout, self._hides = adopter, claim_timeout, hides
+        self._adopter, self._outbox, self._claim_timeout, self._hides = adopter, outbox, claim_timeout, hides
 
     def record(self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, until: datetime | None) -> Recorded:
         """Write the outcome and what follows from it. Raises ClaimLostError where the claim is somebody else's now.
@@ -132,7 +134,7 @@ class Recorder:
         """
         assert not changes.reads, "a decision is written once it is whole"
         handed = self._dispatcher.announce_work(intents(state.run, changes, known))
-        write_batch.apply(connection, _batch(state, changes, handed, held))
+        write_batch.apply(connection, self._batch(state, changes, handed, held))
         if handed.left:
             handed = self._dispatcher.hand_over_within(connection, handed.left)
         self._publisher.sequencer.take(state.run)
@@ -143,6 +145,7 @@ class Recorder:
         run, publisher = recorded.run, self._publisher
         told = publisher.sequencer.tell(run, lambda: publisher.announce(run, recorded.changes, raised))
         self._dispatcher.finish(told, recorded.handed)
+        self._outbox.committed(recorded.changes)
 
     def surroundings(
         self,
@@ -264,8 +267,14 @@ class Recorder:
         handed = self._dispatcher.announce_work(intents(run, changes))
         if handed.left and self._dispatcher.enqueues_within():
             return None
-        batch = _batch(state, changes, handed, self._held(claim, state.now))
+        batch = self._batch(state, changes, handed, self._held(claim, state.now))
         return _Draft(Recorded(run=run, changes=changes, handed=handed, onward=onward), batch)
+
+    def _batch(
+        self, state: DecisionState, changes: Changes, handed: HandOver, held: write_batch.HeldClaim | None
+    ) -> WriteBatch:
+        told = self._outbox.entries(state.run, changes, state.now)
+        return write_batch.batch_of(state.run, changes, now=state.now, held=held, notice=handed.notice, told=told)
 
     def _held(self, claim: Claim, now: datetime) -> write_batch.HeldClaim:
         return write_batch.HeldClaim(
@@ -344,10 +353,6 @@ _READ: Final[Mapping[RowsToRead, Callable[[sa.Connection, str], Sequence[StepFac
     "open": fact_rows.open_steps,
     "completed": fact_rows.completed_steps,
 }
-
-
-def _batch(state: DecisionState, changes: Changes, handed: HandOver, held: write_batch.HeldClaim | None) -> WriteBatch:
-    return write_batch.batch_of(state.run, changes, now=state.now, held=held, notice=handed.notice)
 
 
 def _may_follow(spec: WorkflowSpec, row: NewStepRun) -> bool:

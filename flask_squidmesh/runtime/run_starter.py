@@ -41,6 +41,7 @@ from ..storage.write_batch import WriteBatch
 from ..storage.write_statements import INSERTS
 from .command_arguments import actor_of, key_of, tenant_of
 from .dispatcher import Dispatcher, HandOver, intents
+from .outbox import Outbox
 from .signal_publisher import SignalPublisher, signalled
 
 CRON_KEY = "cron:"
@@ -99,11 +100,12 @@ class RunStarter:
         settings: Config,
         dispatcher: Dispatcher,
         publisher: SignalPublisher,
+        outbox: Outbox,
         hides: Callable[[str], bool],
         loaded_at: Callable[[], datetime],
     ) -> None:
         self._database, self._clock, self._registry, self._settings = database, clock, registry, settings
-        self._dispatcher, self._publisher = dispatcher, publisher
+        self._dispatcher, self._publisher, self._outbox = dispatcher, publisher, outbox
         self._hides, self._loaded_at = hides, loaded_at
 
     def start(
@@ -226,6 +228,7 @@ class RunStarter:
 
         self._publisher.sequencer.tell(run, tell_of_it)
         self._dispatcher.finish(begun, started.handed)
+        self._outbox.committed(changes)
 
     def _begun_at_once(self, wanted: NewRunRequest) -> StartedRun | None:
         """Write the run and its key as one statement. None where that does not do, and then nothing is written."""
@@ -256,7 +259,8 @@ class RunStarter:
         changes = decide(DecisionState(wanted.spec, run, now, new_id, context), started)
         row = {**_row(wanted, run, now, self._loaded_at(), self._hides), **changes.run}
         copied = [{**each, "run_id": run_id} for each in wanted.copied]
-        write_batch.begin(batch, row, changes, now=now, copied=copied, deadline=wanted.spec.deadline)
+        told = self._outbox.entries(run, changes, now)
+        write_batch.begin(batch, row, changes, now=now, copied=copied, deadline=wanted.spec.deadline, told=told)
         handed = self._dispatcher.announce_work(intents(run, changes))
         if handed.notice is not None:
             batch.notify(*handed.notice)

@@ -23,6 +23,7 @@ from ..host_requirements import findings
 from ..secret_names import is_secret
 from ..storage import connections
 from ..storage.database import Database, open_engine
+from ..subscriptions import Subscriptions
 from .adopted_work import WorkAdopter
 from .app_check import AppCheck
 from .bulk_jobs import BulkRunner, Objection, no_objection
@@ -38,8 +39,11 @@ from .forking import follow
 from .internal_work import InternalWork
 from .lost_claims import LostWorkLooks, SuspectIsolation
 from .maintenance.heartbeats import Heartbeats
+from .maintenance.notice_threads import NoticeThreads
 from .maintenance.pruning import Pruner, Retention
 from .maintenance.upkeep import Maintenance
+from .notice_deliverer import NoticeDeliverer
+from .outbox import Outbox
 from .queue_progress import QueueProgress
 from .recorder import Recorder
 from .relay import Relay
@@ -66,8 +70,9 @@ LONGEST_SILENCE = 0.6
 class Runtime:
     """One app's configuration, database, workflows, executor and clock; stands in `app.extensions["squidmesh"]`.
 
-    notices: what `flask squidmesh check` says of the layers above, as subjects and texts. objection: what they say of
-    each run of an action on many, away from any page.
+    subscriptions: who is told of what. notices: what `flask squidmesh check` says of the layers above, as subjects and
+    texts. objection: what they say of each run of an action on many, away from any page. address: answers that of a
+    run's page by its id.
     """
 
     def __init__(
@@ -77,16 +82,19 @@ class Runtime:
         config: Config,
         clock: Clock,
         *,
+        subscriptions: Subscriptions | None = None,
         notices: Callable[[], Iterable[tuple[str, str]]] = tuple,
         objection: Objection = no_objection,
+        address: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self.app, self.registry = app, registry
         self.clock = ReferenceClock(clock, lambda: self.database.keep_time())
         self.settings = config
+        self.subscriptions = Subscriptions() if subscriptions is None else subscriptions
         self.host = HostApp(app, config, registry)
         self._loaded_at = SystemClock().now()
         self._complete_with = -1
-        self._notices, self._objection = notices, objection
+        self._notices, self._objection, self._address = notices, objection, address
         self._begin_process()
         follow(self)
         request_started.connect(_look_at_process, sender=app)
@@ -108,6 +116,7 @@ class Runtime:
     def _compose_decisions(self) -> None:
         """What begins runs, records what is decided, and tells of it."""
         self.publisher = SignalPublisher(self.app)
+        self.outbox = Outbox(self.subscriptions)
         self.dispatcher = Dispatcher(
             executor=self._resolved,
             queue=self.settings.queue,
@@ -123,6 +132,7 @@ class Runtime:
             dispatcher=self.dispatcher,
             publisher=self.publisher,
             adopter=self.adopter,
+            outbox=self.outbox,
             claim_timeout=timedelta(seconds=self.settings.claim_timeout),
             hides=self.hides,
         )
@@ -133,6 +143,7 @@ class Runtime:
             settings=self.settings,
             dispatcher=self.dispatcher,
             publisher=self.publisher,
+            outbox=self.outbox,
             hides=self.hides,
             loaded_at=lambda: self.loaded_at,
         )
@@ -191,6 +202,14 @@ class Runtime:
             claims=self.claims,
             isolation=self.isolation,
             in_context=self.in_context,
+        )
+        self.notice_deliverer = NoticeDeliverer(
+            database=self.database,
+            clock=self.clock,
+            outbox=self.outbox,
+            worker=self.worker_name,
+            in_context=self.in_context,
+            address=self._address,
         )
         self.lost_work_looks = LostWorkLooks(self.settings.claim_timeout, at_once=False)
         self._jobs = JobPerformer(
@@ -374,6 +393,12 @@ class Runtime:
             scheduler=self.scheduler,
             bulk=self.bulk,
             retention=self.retention,
+            notice_threads=NoticeThreads(
+                deliverer=self.notice_deliverer,
+                outbox=self.outbox,
+                poll=self.settings.poll_interval,
+                in_context=self.in_context,
+            ),
             in_context=self.in_context,
         )
 

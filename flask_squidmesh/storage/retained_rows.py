@@ -22,6 +22,7 @@ from .tables import (
     audit_events,
     control_calls,
     dispatches,
+    outbox,
     runs,
     start_keys,
     step_runs,
@@ -39,6 +40,7 @@ REASONS: Final[Mapping[str, str]] = {
     "parent": "the run that started it is unfinished",
     "child": "a run that it started is unfinished",
     "replay": "a replay of it is unfinished",
+    "untold": "somebody is still to be told of it",
     "busy": "somebody is just changing a run that it is linked to",
 }
 
@@ -122,6 +124,8 @@ def kept(
         for reason, link in (("child", runs.c.parent_run_id), ("replay", runs.c.replayed_from_id)):
             linked = sa.select(link).where(link.in_(free), _lives())
             reasons.update(dict.fromkeys(connection.scalars(linked), reason))
+        untold = sa.select(outbox.c.run_id).where(outbox.c.run_id.in_(free), outbox.c.ended_at.is_(None))
+        reasons.update(dict.fromkeys(connection.scalars(untold), "untold"))
     return reasons
 
 
@@ -132,7 +136,7 @@ def delete(connection: sa.Connection, found: Collection[DeletableRun], now: date
     _note_children(connection, found, now)
     for table in (attempts, wait_groups):
         connection.execute(sa.delete(table).where(table.c.step_run_id.in_(visits)))
-    for table in (waits, dispatches, audit_events, control_calls, step_runs):
+    for table in (waits, dispatches, outbox, audit_events, control_calls, step_runs):
         connection.execute(sa.delete(table).where(table.c.run_id.in_(gone)))
     connection.execute(sa.update(start_keys).where(start_keys.c.run_id.in_(gone)).values(pruned_at=now))
     connection.execute(sa.delete(runs).where(runs.c.id.in_(gone)))

@@ -591,6 +591,52 @@ class Schedule(Base):
     __table_args__ = (sa.PrimaryKeyConstraint("workflow", "trigger", "tenant", name=conv("pk_squidmesh_schedules")),)
 
 
+class OutboxEntry(Base):
+    """One thing to be told to one receiver of a subscription; see `outbox_entries`.
+
+    `subject`, `number`: of what, and by which revision of the run, so that nothing is written twice. `step_run_id` may
+    be of a visit that was never made. While it is open `due_at` is when it is tried next, or the claim on it expires.
+    """
+
+    __tablename__ = "squidmesh_outbox"
+
+    id: Mapped[str] = mapped_column(Id)
+    kind: Mapped[str] = mapped_column(sa.String(40))
+    subscription: Mapped[str] = mapped_column(Name)
+    receiver: Mapped[str] = mapped_column(Name)
+    is_addressed: Mapped[bool] = mapped_column()
+    subject: Mapped[str] = mapped_column(Name)
+    number: Mapped[int] = mapped_column(sa.BigInteger)
+    run_id: Mapped[str | None] = mapped_column(Id)
+    step_run_id: Mapped[str | None] = mapped_column(Id)
+    tenant: Mapped[str | None] = mapped_column(Name)
+    workflow: Mapped[str | None] = mapped_column(Name)
+    step: Mapped[str | None] = mapped_column(Name)
+    visit: Mapped[int | None] = mapped_column()
+    data: Mapped[JsonObject | None] = mapped_column(Json)
+    tries: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    error: Mapped[str | None] = mapped_column(sa.Text)
+    claim_id: Mapped[str | None] = mapped_column(Id)
+    claimed_by: Mapped[str | None] = mapped_column(Name)
+    happened_at: Mapped[datetime] = mapped_column(Timestamp)
+    due_at: Mapped[datetime] = mapped_column(Timestamp)
+    give_up_at: Mapped[datetime] = mapped_column(Timestamp)
+    ended_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    outcome: Mapped[str | None] = mapped_column(Word)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_outbox")),
+        _run_id("squidmesh_outbox"),
+        sa.UniqueConstraint(
+            "subject", "kind", "number", "subscription", "receiver", name=conv("uq_squidmesh_outbox_subject")
+        ),
+        sa.Index("ix_squidmesh_outbox_due", "subscription", "due_at", **_where("ended_at IS NULL")),
+        sa.Index("ix_squidmesh_outbox_run", "run_id"),
+        sa.Index("ix_squidmesh_outbox_ended", "ended_at", "outcome", **_where("ended_at IS NOT NULL")),
+        sa.Index("ix_squidmesh_outbox_failed", "ended_at", "id", "tenant", "workflow", **_where("outcome = 'failed'")),
+    )
+
+
 class BulkJob(Base):
     """One action on many runs: what was asked, by whom, and how far it is.
 
@@ -636,4 +682,5 @@ start_keys = _table(StartKey)
 processes = _table(Process)
 queues = _table(Queue)
 schedules = _table(Schedule)
+outbox = _table(OutboxEntry)
 bulk_jobs = _table(BulkJob)

@@ -20,7 +20,7 @@ from ..engine.transitions import TERMINAL
 from .compiled import Prepared
 from .fact_rows import actor_key
 from .summaries import new_id
-from .tables import attempts, audit_events, dispatches, runs, step_runs, wait_groups, waits
+from .tables import attempts, audit_events, dispatches, outbox, runs, step_runs, wait_groups, waits
 from .write_statements import FromNow, StatementShape, Verb, alone, together
 
 Row = Mapping[str, Any]
@@ -109,7 +109,7 @@ NO_QUEUE: Final = ""
 ANOTHER: Final = object()
 FREED: Final = {"claim_id": None, "claimed_by": None, "claimed_at": None}
 
-Notice = tuple[str, str]
+Notification = tuple[str, str]
 
 
 class ClaimLostError(Exception):
@@ -154,11 +154,13 @@ def batch_of(
     *,
     now: datetime,
     held: HeldClaim | None = None,
-    notice: Notice | None = None,
+    notice: Notification | None = None,
+    told: Sequence[Row] = (),
 ) -> WriteBatch:
     """The writes of one decision. Unless the run has its revision and the claim is held, none of them is made.
 
-    Whoever takes a claim away raises the run's revision, so a run of this revision stands as it was read.
+    Whoever takes a claim away raises the run's revision, so a run of this revision stands as it was read. told: the
+    entries of the outbox.
     """
     batch = WriteBatch(fenced=True)
     moved = {name: value for name, value in changes.run.items() if getattr(run, name, ANOTHER) != value}
@@ -168,6 +170,7 @@ def batch_of(
     _follow(batch, run, changes, held, now)
     if run.deadline_at is not None and changes.run.get("status") in TERMINAL:
         batch.delete(dispatches, {"run_id": run.id, "kind": "deadline"})
+    batch.insert(outbox, told)
     if notice is not None:
         batch.notify(*notice)
     return batch
@@ -181,14 +184,19 @@ def begin(
     now: datetime,
     copied: Sequence[Any] = (),
     deadline: DeadlineSpec | None = None,
+    told: Sequence[Row] = (),
 ) -> None:
-    """Add the writes of a new run: its row, step runs copied from another, its first step runs, their dispatches."""
+    """Add the writes of a new run: its row, step runs copied from another, its first step runs, their dispatches.
+
+    told: the entries of the outbox.
+    """
     batch.insert(runs, [run])
     batch.insert(step_runs, copied)
     _follow(batch, BegunRun(run["id"], run["tenant"], run["workflow"], run["queue"]), changes, None, now)
     if deadline is not None and run["status"] not in TERMINAL:
         held = {"cancel": deadline.cancel, "compensate": deadline.compensate}
         batch.insert(dispatches, [dispatch_row(run["id"], None, "deadline", run["deadline_at"], NO_QUEUE, now, held)])
+    batch.insert(outbox, told)
 
 
 def _follow(

@@ -18,7 +18,8 @@ LEAST_MOVE = timedelta(milliseconds=1)
 def drain(*, limit: int = 1_000) -> int:
     """Perform everything that is due now, in this thread, until the runs are blocked; return how many deliveries.
 
-    Reminders, escalations, time-outs and deadlines of runs that are due are performed too.
+    Reminders, escalations, time-outs and deadlines of runs that are due are performed too, and subscribers and channels
+    are told of what has happened.
 
     Blocked means that every run has ended, waits for a person, or waits for a later time: a wait, a delay before a
     retry, a cron activation put off. What waits for later is left: move the clock and drain again, or call
@@ -88,7 +89,7 @@ def _performed_one(runtime: Runtime) -> bool:
     for claim in runtime.claimer.claim_due(queue, limit=1, take_over=True, left_to_others=timedelta(0)):
         runtime.deliverer.deliver(claim)
         return True
-    return runtime.scheduler.activate_next(queue)
+    return runtime.scheduler.activate_next(queue) or runtime.notice_deliverer.deliver_due() > 0
 
 
 def _settable(runtime: Runtime) -> SettableClock:

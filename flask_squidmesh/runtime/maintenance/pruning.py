@@ -16,7 +16,7 @@ from ...definition.values import JsonValue
 from ...definition.workflow import Registry, Workflow
 from ...engine.transitions import TERMINAL
 from ...errors import FilterError, UnknownWorkflowError, given
-from ...storage import fact_rows, retained_rows
+from ...storage import fact_rows, outbox_entries, retained_rows
 from ...storage.database import Database
 from ...storage.retained_rows import BEGINNING, DeletableRun, PruneWindow
 from ...storage.summaries import document_of
@@ -31,7 +31,8 @@ LONGEST_AGO: Final = timedelta(days=365_000)
 class PruneGroup:
     """Runs of one workflow and status that went, or that stay for one reason. oldest, newest: when they ended.
 
-    kept: None for those that went; else why they stay: undoing, executing, needs, parent, child, replay or busy.
+    kept: None for those that went; else why they stay: undoing, executing, needs, parent, child, replay, untold or
+    busy.
     """
 
     workflow: str
@@ -116,6 +117,7 @@ class Pruner:
         if report.pruned and not dry_run:
             self._audit(report, before, who)
         self.forget_keys()
+        self.forget_notices()
         return report
 
     def batches(
@@ -163,6 +165,20 @@ class Pruner:
         while True:
             with self._database.write() as connection:
                 forgotten = retained_rows.forget_keys(connection, before=before, limit=BATCH)
+            total += forgotten
+            if forgotten < BATCH:
+                return total
+
+    def forget_notices(self) -> int:
+        """Delete what was told longer ago than SQUIDMESH_NOTICE_RETENTION, and return how much that was. What nobody
+        knows how to tell is given up."""
+        with self._database.write() as connection:
+            outbox_entries.give_up_unknown(connection, self._clock.now())
+        before = self._clock.now() - timedelta(seconds=self._settings.notice_retention)
+        total = 0
+        while True:
+            with self._database.write() as connection:
+                forgotten = outbox_entries.forget(connection, before=before, limit=BATCH)
             total += forgotten
             if forgotten < BATCH:
                 return total
@@ -270,6 +286,7 @@ class Retention:
                 total += len(batch.gone)
                 yield len(batch.gone)
         self._pruner.forget_keys()
+        self._pruner.forget_notices()
         if total:
             logger.info("squidmesh: %s runs were pruned, as SQUIDMESH_RETENTION says", total)
 

@@ -1,5 +1,5 @@
 """What every process that performs steps does beside them: it says that it lives, relays, takes over from dead workers,
-fires schedules, goes on with actions on many runs, and keeps to SQUIDMESH_RETENTION.
+fires schedules, goes on with actions on many runs, keeps to SQUIDMESH_RETENTION, and tells what is in the outbox.
 
 A new periodic duty goes into `Maintenance.once`.
 """
@@ -21,6 +21,7 @@ from ..outcomes import let_ctrl_c_through, type_name
 from ..relay import Relay
 from ..scheduler import Scheduler
 from .heartbeats import Heartbeats
+from .notice_threads import NoticeThreads
 from .pruning import Retention
 
 LONGEST_INTERVAL_SECONDS = 15.0
@@ -53,13 +54,14 @@ class Maintenance:
         scheduler: Scheduler,
         bulk: BulkRunner,
         retention: Retention,
+        notice_threads: NoticeThreads,
         in_context: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._worker, self._queue, self._threads = worker, queue, threads
         self._claim_timeout, self._looks_itself = claim_timeout, looks_itself
         self._database, self._claims, self._heartbeats = database, claims, heartbeats
         self._relay, self._scheduler, self._bulk, self._retention = relay, scheduler, bulk, retention
-        self._in_context = in_context
+        self._notice_threads, self._in_context = notice_threads, in_context
         self._since = clock.now()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="squidmesh-upkeep", daemon=True)
@@ -68,11 +70,13 @@ class Maintenance:
         """Begin."""
         self._claims.on_beat.append(self._beat)
         self._thread.start()
+        self._notice_threads.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         """End, and take the process off the list of those that live."""
         self._ended.set()
+        self._notice_threads.__exit__()
         self._claims.on_beat.remove(self._beat)
         self._thread.join()
         self._sign_off()
