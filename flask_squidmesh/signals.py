@@ -22,4 +22,6 @@ step_retry_scheduled = _signals.signal("squidmesh.step_retry_scheduled", doc="al
 decision_reminded = _signals.signal("squidmesh.decision_reminded", doc="also: assignee, groups")
 decision_escalated = _signals.signal("squidmesh.decision_escalated", doc="also: from, to, groups")
 decision_timed_out = _signals.signal("squidmesh.decision_timed_out")
+step_reminded = _signals.signal("squidmesh.step_reminded", doc="also: due_at")
+step_overdue = _signals.signal("squidmesh.step_overdue", doc="also: due_at")
 manual_action_taken = _signals.signal("squidmesh.manual_action_taken", doc="also: action, actor, comment, metadata")

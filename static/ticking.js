@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const { now, timeWords } = document.body.dataset;
-  const { ago, in: ahead, now: justNow, units } = JSON.parse(timeWords);
+  const { ago, in: ahead, now: justNow, soon, units } = JSON.parse(timeWords);
   const JUST_NOW = 3;
   let offset = now * 1000 - Date.now();
 
@@ -21,7 +21,7 @@
       .join(" ");
   }
   function relative(seconds) {
-    if (Math.abs(seconds) < JUST_NOW) return justNow;
+    if (Math.abs(seconds) < JUST_NOW) return seconds >= 0 ? justNow : soon;
     return (seconds > 0 ? ago : ahead).replace("{length}", length(Math.abs(seconds)));
   }
   function tick() {

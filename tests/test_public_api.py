@@ -46,6 +46,7 @@ def test_signals_and_the_testing_module_are_documented() -> None:
     assert {name for name in vars(signals) if name.startswith(("run_", "step_", "manual_"))} == {
         *("run_created", "run_dispatched", "run_transitioned", "run_replayed"),
         *("step_started", "step_skipped", "step_completed", "step_failed", "step_retry_scheduled"),
+        *("step_reminded", "step_overdue"),
         "manual_action_taken",
     }
     assert all(inspect.getdoc(getattr(testing, name)) for name in testing.__all__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from flask import url_for
 from markupsafe import Markup
@@ -15,9 +15,9 @@ from ..engine.approvals import identity, objection
 from ..engine.assignments import Claimant, is_open_to_all, may_answer
 from ..engine.command_rules import NextAction, right_of
 from ..engine.command_table import BY_ACTION, Command
-from ..engine.kept_decisions import WAITS, ApproverRules, OptionKept
+from ..engine.kept_decisions import WAITS, ApproverRules, DecisionKept, OptionKept
 from ..engine.replay_rules import MANUAL
-from ..engine.waits import APPROVE
+from ..engine.waits import first_option
 from ..queries.results import DecisionAsked, DecisionTaken, DecisionView, Explanation, InboxItem, Run, StepRunView
 from ..storage.summaries import RunSummary
 from .authorization import current_claimant, may, refusal, shown_actor
@@ -237,17 +237,10 @@ def inbox_buttons(item: InboxItem, decision: DecisionView | None, back: str) -> 
 
 def may_not_take(run: RunSummary, action: str, option: str | None, decision: ApproverRules | None) -> Markup | None:
     """Why this option has to be taken by somebody else, by the rules of four eyes; None where it need not."""
-    asked = decision or {}
-    if (option or action) != _first_option(asked):
+    if not decision or (option or action) != first_option(cast(DecisionKept, decision)):
         return None
-    found = objection(asked, run.actor, shown_actor(), _deciders(run, asked.get("not_by") or ()))
-    return _(_OBJECTIONS[found], steps=joined(asked.get("not_by") or ())) if found else None
-
-
-def _first_option(decision: Mapping[str, Any]) -> str:
-    """The one that lets the run go on, which not everybody may take."""
-    options = decision.get("options")
-    return str(options[0]["name"]) if options else APPROVE
+    found = objection(decision, run.actor, shown_actor(), _deciders(run, decision.get("not_by") or ()))
+    return _(_OBJECTIONS[found], steps=joined(decision.get("not_by") or ())) if found else None
 
 
 def _deciders(run: RunSummary, steps: Collection[str]) -> frozenset[str]:
@@ -369,7 +362,7 @@ def _taken(visit: StepRunView, decision: DecisionAsked) -> tuple[str, str | None
     if decision["kind"] == "pause":
         return "resume", None
     if decision["kind"] == "decision":
-        option = str((manual.get("metadata") or {}).get("option") or _first_option(decision))
+        option = str((manual.get("metadata") or {}).get("option") or first_option(cast(DecisionKept, decision)))
         return right_of(option), option
     return ("reject" if manual["event"] == "rejected" else "approve"), None
 

@@ -212,16 +212,8 @@ def _takes_payload(annotation: object, models: tuple[type[BaseModel], ...]) -> b
     return bool(wanted) and all(any(each is model for model in models) for each in wanted)
 
 
-def needed_keys(step: StepSpec) -> frozenset[str] | None:
-    """The top-level names of the state that a step reads when it is entered; None where it takes everything."""
-    if step.kind == "function":
-        return needed_by(step.parameters)
-    template = step.prompt if step.manual else step.message
-    return names(template) if template else frozenset()
-
-
 def opening_keys(step: StepSpec) -> frozenset[str]:
-    """The top-level names of the state that a step reads when its wait opens; none of a step that does not wait."""
+    """The top-level names of the state that say what a step asks of whom, and by when, as it is entered."""
     people = [step.assignee, *step.groups]
     for each in step.escalate:
         people += [each.assignee, *each.groups]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from enum import Enum
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, NoReturn, get_origin, get_type_hints
+from uuid import UUID
 
 from pydantic import BaseModel, RootModel
 
-from .binding import members, resolved
+from .binding import members, resolved, shown
 from .precedence import precedence
 from .spec import Parameter, Path, StepSpec, TriggerSpec
 from .state_expressions import names, paths
@@ -145,6 +148,7 @@ def availability_problems(
         return  # the payload can hold any name
     order = precedence(_onward(steps))
     begun = _begun(payload, {order.bit[name]: output_names(step) for name, step in steps.items()})
+    models = [trigger.model for trigger in triggers.values() if trigger.model]
     anywhere = begun.after(sum(order.bit.values()))
     yield from _unknown_in_text("subject", subject, begun)
     for name, step in steps.items():
@@ -158,6 +162,7 @@ def availability_problems(
         yield from _unknown_in_text(f"step {name}: the {'prompt' if step.manual else 'message'}", _text(step), seen)
         yield from _unknown_people(step, seen)
         yield from _unknown_paths(step, seen)
+        yield from _timeless_paths(step, seen, models)
         yield from _unknown_parameters(f"step {name}: ", step.parameters, seen)
         if step.compensate:
             yield from _unknown_parameters(f"step {name}: compensate: ", step.compensate.parameters, anywhere)
@@ -178,6 +183,10 @@ class _Known:
 
     def __contains__(self, name: str) -> bool:
         return name in self.payload or bool((self.vague | self.givers.get(name, 0)) & self.completed)
+
+    def only_given(self, name: str) -> bool:
+        """Whether nothing but the payload gives it."""
+        return name in self.payload and not (self.vague | self.givers.get(name, 0)) & self.completed
 
     def __iter__(self) -> Iterator[str]:
         yield from self.payload.union(name for name, givers in self.givers.items() if givers & self.completed)
@@ -285,6 +294,36 @@ def _unknown_paths(step: StepSpec, known: _Known) -> Iterator[str]:
     for place, path in read:
         if path and path[0] not in known:
             yield f"step {step.name}: {place} takes {'.'.join(path)!r}, {_nobody(path[0], known)}"
+
+
+def _timeless_paths(step: StepSpec, known: _Known, models: Iterable[type[BaseModel]]) -> Iterator[str]:
+    """Times that are taken from a payload field which can hold none."""
+    for argument, path in (("within", step.within_at), ("until", step.until)):
+        if path is None or not known.only_given(path[0]):
+            continue
+        held = [each for model in models for each in _types_at(model, path)]
+        if held and all(isinstance(each, type) and issubclass(each, _TIMELESS) for each in held):
+            types = " | ".join(dict.fromkeys(map(shown, held)))
+            yield (
+                f"step {step.name}: {argument}= takes {'.'.join(path)!r}, which is {types} in the payload and can hold "
+                "neither a time nor a duration; declare it as AwareDatetime, date or timedelta, or name another field"
+            )
+
+
+# What becomes text of another kind in the state, or something that is no time whatever it holds. Numbers are seconds.
+_TIMELESS = (str, bytes, bool, Decimal, UUID, Enum, list, tuple, set, frozenset, dict, BaseModel)
+
+
+def _types_at(model: type[BaseModel], path: Path) -> Iterator[object]:
+    """What the field at the path can be, but for None; nothing where that is not known."""
+    field = model.model_fields.get(path[0])
+    for each in members(field.annotation) if field else ():
+        if len(path) == 1:
+            yield from () if each in (None, type(None)) else (get_origin(each) or each,)
+        elif isinstance(each, type) and issubclass(each, BaseModel):
+            yield from _types_at(each, path[1:])
+        else:
+            yield object
 
 
 def _unknown_conditions(step: StepSpec, known: _Known) -> Iterator[str]:

@@ -120,6 +120,9 @@ class _ElementReader(StepReader):
             return StepSpec(name=self.name)
         self._check_flags(step)
         self._check_function(step)
+        within, within_at = self.within(step.within)
+        if step.within is None and step.remind != ():
+            self.fault("remind= has no end to remind of; write within=timedelta(hours=4) too, or remove it")
         return StepSpec(
             name=self.name,
             function=step.function,
@@ -130,6 +133,9 @@ class _ElementReader(StepReader):
             compensatable=step.compensatable is not False and step.irreversible is not True,
             compensate=self._compensation(step),
             transaction=step.transaction is True,
+            within=within,
+            within_at=within_at,
+            remind=self.reminders(step.remind, within),
             max_visits=self.visits(step),
         )
 

@@ -6,7 +6,7 @@ import random as _random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import timedelta
-from typing import Final, Literal, Never
+from typing import TYPE_CHECKING, Final, Literal, Never
 
 from pydantic import BaseModel
 
@@ -274,6 +274,10 @@ class Step(StepElement):
     compensate_retry: how often that is tried. irreversible: its effect cannot be undone, so it is never repeated
     without being asked for. compensatable: False if it may be repeated but not undone. transaction: call it inside the
     transaction that records its completion.
+    within: by when it should have ended, retries included: a timedelta or seconds from when it could begin, or the path
+    of a value of the state that says when, as `Wait(until=...)`. After that people are told and it is shown as late;
+    nothing else happens. remind: when to tell them before, as a timedelta or seconds from when it could begin, or
+    several, each less than `within=`.
     """
 
     function: Callable[..., object]
@@ -286,6 +290,8 @@ class Step(StepElement):
     irreversible: bool = False
     compensatable: bool | None = None
     transaction: bool = False
+    within: timedelta | float | str | None = None
+    remind: timedelta | float | Sequence[timedelta | float] = ()
 
 
 @dataclass(eq=False)
@@ -398,7 +404,10 @@ class Decision(ManualStep):
     """
 
     _: KW_ONLY
-    options: Sequence[str | Option]
+    if TYPE_CHECKING:
+        options: Sequence[str | Option]
+    else:  # one that is left out is refused with all other faults of the class
+        options: Sequence[str | Option] = ()
     form: type[BaseModel] | None = None
     input: Mapping[str, str | Sequence[str]] | None = None
     updates: Sequence[str] = ()

@@ -50,7 +50,7 @@ class ManualStepReader(StepReader):
 
     def read(self, step: ManualStep) -> StepSpec:
         """The checked step, without where it leads."""
-        within, within_at = self._within(step.within)
+        within, within_at = self.within(step.within)
         assignee = self._person(step.assignee, "the assignee")
         groups = self._groups(step.groups, "groups")
         answers = _AnswerReader(self.name, self.problems)
@@ -74,7 +74,7 @@ class ManualStepReader(StepReader):
             groups=groups,
             within=within,
             within_at=within_at,
-            remind=self._reminders(step.remind, within),
+            remind=self.reminders(step.remind, within),
             escalate=self._escalations(step.escalate, within, assignee, groups),
         )
 
@@ -90,16 +90,6 @@ class ManualStepReader(StepReader):
         self.fault(f'permission={permission!r} must be non-empty text; write permission="payments.review"')
         return None
 
-    def _within(self, within: object) -> tuple[timedelta | None, Path | None]:
-        if within is None:
-            return None, None
-        if isinstance(within, str):
-            return None, self.path(within, "within", "order.due")
-        found = self.positive(
-            within, f"within={within!r} must be a positive time of at most 100 years; write within=timedelta(hours=4)"
-        )
-        return found, None
-
     def _person(self, template: object, what: str) -> str | None:
         if template is None:
             return None
@@ -111,23 +101,6 @@ class ManualStepReader(StepReader):
     def _groups(self, groups: object, argument: str) -> tuple[str, ...]:
         found = self.names(groups, argument, "finance")
         return tuple(group for each in found if (group := self._person(each, f"the group {each!r} of {argument}=")))
-
-    def _reminders(self, remind: object, within: timedelta | None) -> tuple[timedelta, ...]:
-        found: list[timedelta] = []
-        for each in remind if isinstance(remind, (list, tuple)) else (remind,):
-            after = self.positive(
-                each,
-                f"remind={each!r} must be a positive time of at most 100 years, or several; "
-                "write remind=timedelta(hours=24)",
-            )
-            if after is None:
-                continue
-            if after in found:
-                self.fault(f"remind= names {after} twice; write it once")
-            elif within is not None and after >= within:
-                self.fault(f"reminds after {after}, when its time is over, for within= is {within}; remind before that")
-            found.append(after)
-        return tuple(sorted(set(found)))
 
     def _escalations(
         self, escalate: object, within: timedelta | None, assignee: str | None, groups: tuple[str, ...]
@@ -182,7 +155,10 @@ class _AnswerReader(StepReader):
         shared = None if step.form is None else read_model(step.form, FORM, self.place, self.problems)
         if isinstance(step, Approval):
             return OptionSpec(name="approve", form=shared), OptionSpec(name="reject")
-        if not isinstance(step.options, (list, tuple)) or not step.options:
+        if step.options in ((), []):
+            self.fault('has no options, so that nobody could answer; write options=("approve", "reject")')
+            return ()
+        if not isinstance(step.options, (list, tuple)):
             self.fault(f'options={step.options!r} must be a tuple of options; write options=("approve", "reject")')
             return ()
         found: dict[str, OptionSpec] = {}

@@ -275,6 +275,11 @@ class StepSpec:
         return self.kind in ("pause", "approval", "decision")
 
     @property
+    def timed(self) -> bool:
+        """Whether people are told of the step when it takes long."""
+        return self.kind == "function" and (self.within is not None or self.within_at is not None)
+
+    @property
     def routes(self) -> tuple[Route, ...]:
         """All routes out of the step, those without a condition behind it included."""
         error = [Route(target=self.error.target)] if self.error else []
@@ -291,6 +296,11 @@ class StepSpec:
         """The ends that the routes out of the step lead to, each once."""
         found = (end_at(target) for target in dict.fromkeys(route.target for route in self.routes))
         return tuple(end for end in found if end is not None)
+
+    @property
+    def failure_route(self) -> ErrorRoute | None:
+        """Where a failure of the step leads. That of an approval leads nowhere: to reject is a person's answer."""
+        return None if self.options else self.error
 
     def option(self, name: str) -> OptionSpec | None:
         """Return the option of this name."""
@@ -346,7 +356,7 @@ class TriggerSpec:
 class WorkflowSpec:
     """One declared workflow. `steps` and `triggers` keep the order of declaration.
 
-    opening_keys: by step, the top-level names of the state that are read when its wait opens.
+    opening_keys: by step, the top-level names of the state that are read when it is entered.
     """
 
     name: str

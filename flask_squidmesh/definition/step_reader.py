@@ -59,3 +59,32 @@ class StepReader:
         for each in sorted({each for each in value if value.count(each) > 1}):
             self.fault(f"{argument}= names {each!r} twice; write it once")
         return tuple(dict.fromkeys(value))
+
+    def within(self, within: object) -> tuple[timedelta | None, Path | None]:
+        """How long it may take, or where in the state that is said."""
+        if within is None:
+            return None, None
+        if isinstance(within, str):
+            return None, self.path(within, "within", "order.due")
+        found = self.positive(
+            within, f"within={within!r} must be a positive time of at most 100 years; write within=timedelta(hours=4)"
+        )
+        return found, None
+
+    def reminders(self, remind: object, within: timedelta | None) -> tuple[timedelta, ...]:
+        """When people are reminded, in that order. within: when its time is over, as far as that is known here."""
+        found: list[timedelta] = []
+        for each in remind if isinstance(remind, (list, tuple)) else (remind,):
+            after = self.positive(
+                each,
+                f"remind={each!r} must be a positive time of at most 100 years, or several; "
+                "write remind=timedelta(hours=24)",
+            )
+            if after is None:
+                continue
+            if after in found:
+                self.fault(f"remind= names {after} twice; write it once")
+            elif within is not None and after >= within:
+                self.fault(f"reminds after {after}, when its time is over, for within= is {within}; remind before that")
+            found.append(after)
+        return tuple(sorted(set(found)))

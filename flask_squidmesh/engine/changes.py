@@ -14,7 +14,7 @@ from ..definition.spec import VisitSettings
 from ..definition.values import JsonObject, JsonValue
 from ..errors import ErrorRecord
 from ..notices import NoticeKind
-from .kept_decisions import DecisionKept, DecisionKind
+from .kept_decisions import DecisionKept, DecisionKind, ReminderKept
 from .transitions import AttemptStatus, RunStatus, StepStatus
 
 RowsToRead = Literal["open", "completed", "all"]
@@ -37,6 +37,7 @@ class RunColumns(TypedDict, total=False):
     needs_count: int
     needs_due_at: datetime | None
     needs_since: datetime | None
+    overdue_since: datetime | None
     compensation: str | None
     error: ErrorRecord | None
     error_fingerprint: str | None
@@ -185,8 +186,9 @@ class Changes:
     taken away, with their place in the queue. left: visits that ended, with the reason why what follows is for a
     process of another version to decide. opened, handed_on, settled: waits for people, by visit, that open, become
     somebody else's, or end. renamed: waits whose step is called otherwise by now. timed: waits with the time when
-    something happens next at them by itself. told: what subscribers are told. reads: rows that have to be read before
-    this can be decided; while there are any, nothing else of this is to be written.
+    something happens next at them by itself. reminded: visits with what people are told of them if they take long;
+    unreminded: visits of which nothing is told any more. told: what subscribers are told. reads: rows that have to be
+    read before this can be decided; while there are any, nothing else of this is to be written.
     """
 
     run: RunColumns = field(default_factory=RunColumns)
@@ -203,6 +205,8 @@ class Changes:
     settled: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
     timed: dict[str, datetime] = field(default_factory=dict)
+    reminded: dict[str, list[ReminderKept]] = field(default_factory=dict)
+    unreminded: list[str] = field(default_factory=list)
     audit: list[NewAuditEvent] = field(default_factory=list)
     notices: list[PendingSignal] = field(default_factory=list)
     told: list[NewNotice] = field(default_factory=list)

@@ -37,7 +37,7 @@ from .facts import RunFact, StepFact
 from .kept_decisions import STANDSTILLS, DecisionKept, DecisionKind
 from .replay_rules import unsafe_steps
 from .transitions import TERMINAL
-from .waits import options_of
+from .waits import first_option, options_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,12 +279,12 @@ def _open_options(
 ) -> tuple[OpenOption, ...]:
     dependency = spec is not None and spec.style == "dependency"
     found = []
-    for number, option in enumerate(options_of(decision)):
+    for option in options_of(decision):
+        first = option["name"] == first_option(decision)
         targets = tuple(dict.fromkeys(route["target"] for route in option["routes"]))
-        if dependency and number == 0:
+        if dependency and first:
             targets = _followers(step_run, decision, spec, completed)
-        fails = dependency and number > 0
-        found.append(OpenOption(name=option["name"], targets=targets, fails=fails, first=number == 0))
+        found.append(OpenOption(name=option["name"], targets=targets, fails=dependency and not first, first=first))
     return tuple(found)
 
 
@@ -306,7 +306,7 @@ def _followers(
 
 def _error_route(name: str, spec: WorkflowSpec | None) -> str | None:
     step = spec.steps.get(name) if spec else None
-    return step.error.target if step and step.error else None
+    return step.failure_route.target if step and step.failure_route else None
 
 
 def _released(step: str, spec: WorkflowSpec, completed: frozenset[str]) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ class Consequences:
 
     def follow_failure(self, visit: StepFact, reason: ErrorRecord, in_full: ErrorRecord | None = None) -> None:
         """Take the step's error route, or fail the run."""
-        route = self._spec.steps[visit.step].error if visit.step in self._spec.steps else None
+        route = self._spec.steps[visit.step].failure_route if visit.step in self._spec.steps else None
         if route is not None and self._spec.style == "flow":
             self._take_error_route(visit, route, in_full or reason)
         else:
@@ -142,7 +142,7 @@ class Consequences:
         tally.tell("run.incident" if kind == "incident" else "run.interrupted", visit, {"error": in_audit(reason)})
         if tally.status not in TERMINAL:
             tally.set_run(current_step=visit.step, error=reason)
-        tally.need_decision(kind)
+        tally.need_decision(kind, due=visit.decide_by)
 
     def _leave_to_others(self, visit: StepFact, reason: str) -> None:
         """Keep the ended visit due, for a process of another version to decide what follows."""

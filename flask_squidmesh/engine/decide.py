@@ -34,6 +34,7 @@ from .facts import (
     RunReplayed,
     RunStarted,
     StepGivenUp,
+    StepReminderDue,
     StepResolved,
     StepRetried,
     TimerDue,
@@ -71,7 +72,7 @@ def decide(state: DecisionState, fact: Fact) -> Changes:
             StepDecisions(tally, consequences, successors).decide(fact)
         case RunCancelled() | CompensationRetried() | RunReplayed() | FailureAcknowledged() | RunNoted():
             RunDecisions(tally, compensations, halt).decide(fact)
-        case TimerDue() | RunDeadlinePassed():
+        case TimerDue() | StepReminderDue() | RunDeadlinePassed():
             Timers(tally, consequences, successors, halt).decide(fact)
         case DefinitionChanged():
             pass

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from ..definition.spec import StepSpec
 from ..definition.values import JsonObject, JsonValue
 from .approvals import begins_again, given, wanted, with_approval
 from .changes import WaitHandedOn
@@ -33,7 +34,7 @@ from .kept_decisions import OPTIONS, WAITS, Approved, DecisionEvent, DecisionKep
 from .successors import Successors
 from .tally import Tally
 from .transitions import TERMINAL
-from .waits import is_first
+from .waits import first_option
 
 StepDecision = DecisionAnswered | ApprovalGiven | WaitAssigned | StepResolved | StepGivenUp | StepRetried
 RunDecision = RunCancelled | CompensationRetried | RunReplayed | FailureAcknowledged | RunNoted
@@ -71,7 +72,7 @@ class StepDecisions:
         self._answer(visit, event, _with_option(decider, event, option))
         answer: JsonObject = {"option": option, "actor": decider.actor, "comment": decider.comment}
         tally.tell("decision.decided", visit, {name: value for name, value in answer.items() if value is not None})
-        if tally.spec.style == "dependency" and option is not None and not is_first(decision, option):
+        if tally.spec.style == "dependency" and option != first_option(decision):
             said = decider.comment or f"Step {visit.step} was {_TOLD.get(event) or f'answered with {option}'}."
             reason = error("Rejected", said, code=event if event == "rejected" else option)
             self._consequences.give_up(visit, reason, was_open=False)
@@ -130,7 +131,7 @@ class StepDecisions:
         self._answer(fact.visit, "retried", fact.decider)
         step = tally.spec.steps.get(fact.visit.step)
         tally.move_step(fact.visit, "pending", decision=None, abandoned=0, due_at=None)
-        if step is not None and fact.visit.kind == "step" and step.kind in ("wait", "pause", "approval", "decision"):
+        if step is not None and fact.visit.kind == "step" and _opens_again(step, fact.visit):
             self._successors.open_again(fact.visit, step)
         else:
             tally.dispatch(fact.visit)
@@ -169,12 +170,8 @@ class RunDecisions:
                 self._tell("noted", fact.decider)
 
     def _cancel(self, fact: RunCancelled) -> None:
-        """End at once what is not executing; the run ends when what is executing has ended."""
-        tally = self._tally
         self._tell("cancelled", fact.decider)
-        wanted = "requested" if fact.compensate else None
-        tally.move_run("cancelling", cancelled_at=tally.now, due_at=None, compensation=wanted)
-        self._halt.stop_open()
+        self._halt.cancel(compensate=fact.compensate)
 
     def _retry_compensation(self, fact: CompensationRetried) -> None:
         """Attempt the failed compensations again, one after the other."""
@@ -203,6 +200,11 @@ class RunDecisions:
     def _tell(self, event: str, decider: Decider) -> None:
         self._tally.audit_call(event, decider)
         self._tally.tell_of(event, decider)
+
+
+def _opens_again(step: StepSpec, visit: StepFact) -> bool:
+    """Whether what the step waits for, or by when it should end, is looked up in the state as it is entered."""
+    return step.manual or step.kind == "wait" or (step.timed and visit.decide_by is None and visit.attempts == 0)
 
 
 _TOLD: Final[Mapping[str, str]] = {"rejected": "rejected"}

@@ -15,7 +15,7 @@ from ..definition.spec import VisitSettings, WorkflowSpec
 from ..definition.values import JsonObject, JsonValue
 from ..errors import ErrorRecord
 from .changes import NewStepRun, RowsToRead, RunColumns, StepColumns
-from .kept_decisions import DecisionEvent, DecisionKept, DecisionKind
+from .kept_decisions import WAITS, DecisionEvent, DecisionKept, DecisionKind
 from .transitions import RunStatus, StepStatus
 
 COUNTERS: Final = ("attempt", "max_attempts", "remaining", "open_steps", "retrying_steps", "needs_count", "redefined")
@@ -26,7 +26,8 @@ class RunFact(NamedTuple):
 
     follows: the fingerprint of the definition that its rows and counts go by. redefined: how often that has changed.
     starters: who started the runs that it replays, who count as its starters beside its actor. diversion: see
-    `diversions`. deadline_at: when its own deadline ends it.
+    `diversions`. deadline_at: when its own deadline ends it. overdue_since: since when a step of it is late, as people
+    were told.
     """
 
     id: str
@@ -60,6 +61,7 @@ class RunFact(NamedTuple):
     queue: str = ""
     diversion: str | None = None
     deadline_at: datetime | None = None
+    overdue_since: datetime | None = None
 
 
 _RUN_NAMES: Final = frozenset(RunFact._fields)
@@ -74,7 +76,8 @@ def fact_after(run: RunFact, moved: RunColumns, revision: int) -> RunFact:
 class StepFact(NamedTuple):
     """One step run row: a visit, or the compensation of one.
 
-    due_at: when it is due; of a visit that has ended, since when somebody has to decide what follows.
+    due_at: when it is due; of a visit that has ended, since when somebody has to decide what follows. decide_by: when
+    it should have ended, of one that waits for people or of which they are told when it takes long.
     """
 
     id: str
@@ -120,6 +123,11 @@ class StepFact(NamedTuple):
     def asks(self) -> DecisionKind | None:
         """What kind of decision is, or was, asked at it."""
         return self.decision["kind"] if self.decision else None
+
+    @property
+    def timed(self) -> bool:
+        """Whether it is a step of which people are told when it takes long."""
+        return self.decide_by is not None and self.asks not in WAITS
 
     @property
     def compensate(self) -> str | None:
@@ -326,6 +334,13 @@ class TimerDue(NamedTuple):
     visit: StepFact
 
 
+class StepReminderDue(NamedTuple):
+    """The time has come to tell people of a step that takes long. overdue: it should have ended by now."""
+
+    visit: StepFact
+    overdue: bool
+
+
 class WaitAssigned(NamedTuple):
     """A person made an open wait somebody's, or nobody's: None."""
 
@@ -417,6 +432,7 @@ Fact = (
     | DecisionAnswered
     | ApprovalGiven
     | TimerDue
+    | StepReminderDue
     | WaitAssigned
     | RunNoted
     | RunDeadlinePassed

@@ -30,11 +30,14 @@ class Halt:
         if undoes:
             self._compensations.plan([row for row in self._tally.as_left(rows) if row.status == "completed"])
 
-    def stop_open(self, *, by_program: bool = False) -> None:
-        """End every visit that is not executing; or ask for rows to read.
+    def cancel(self, *, compensate: bool, by_program: bool = False) -> None:
+        """End at once what is not executing, or ask for rows to read; the run ends when what is executing has ended.
 
-        by_program: whether no person has said so, so that interrupted steps stay open for one.
+        compensate: whether completed steps are undone then. by_program: whether no person has said so, so that
+        interrupted steps stay open for one.
         """
+        wanted = "requested" if compensate else None
+        self._tally.move_run("cancelling", cancelled_at=self._tally.now, due_at=None, compensation=wanted)
         rows = self._read(("open",))
         if rows is not None:
             self._stop(rows, keep_interrupted=by_program)
@@ -63,7 +66,7 @@ class Halt:
             if row.id in made:
                 tally.drop(row.id)
             elif keeps and row.asks == "interrupted":
-                tally.need_decision("interrupted")
+                tally.need_decision("interrupted", due=row.decide_by)
                 continue
             else:
                 tally.close(row, "cancelled")

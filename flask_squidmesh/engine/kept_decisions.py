@@ -75,6 +75,13 @@ class TimerKept(TypedDict):
     groups: NotRequired[list[str]]
 
 
+class ReminderKept(TypedDict):
+    """What people are told of a step that takes long, at a time, as ISO 8601 text."""
+
+    kind: Literal["remind", "overdue"]
+    at: str
+
+
 class DecisionKept(ApproverRules, total=False):
     """What is asked. ok, error: where it leads, of a pause or an approval. options: the answers, of an approval or a
     decision. output: the key that the answer joins the state under; updates: fields of it that do so under their own

@@ -67,6 +67,7 @@ class Reconciliation:
                 "pending",
                 missing=waits_for,
                 finished_at=None,
+                decide_by=None,
                 settings=self._spec.visit_settings[row.step],
             )
             if not waits_for:
@@ -80,6 +81,7 @@ class Reconciliation:
         elif waits_for and not row.attempts and row.due_at is None:
             self._tally.move_step(row, "pending", missing=waits_for)
             self._tally.changes.ended.append(row.id)
+            self._leave_time(row)
 
     def _drop(self, rows: Sequence[StepFact]) -> None:
         """Drop visits that have not begun and that the definition does not call for."""
@@ -94,6 +96,8 @@ class Reconciliation:
         self._tally.move_step(row, "pending", settings=_settings(step, row))
         if row.missing:
             return
+        if step.manual or step.kind == "wait":
+            self._leave_time(row)
         if self._spec.style == "flow":
             self._tally.set_run(max_attempts=step.retry.max_attempts)
         if step.manual:
@@ -118,6 +122,11 @@ class Reconciliation:
         self._tally.set_run(error=None)
         if self._spec.style == "flow":
             self._tally.set_run(due_at=due)
+
+    def _leave_time(self, row: StepFact) -> None:
+        if row.decide_by is not None:
+            self._tally.changes.update(row.id, decide_by=None)
+            self._tally.forget_reminders(row)
 
     def _leave_queue(self, row: StepFact) -> None:
         self._tally.changes.released.pop(row.id, None)

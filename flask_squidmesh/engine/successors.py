@@ -14,6 +14,7 @@ from .diversions import diverted_by
 from .error_records import error, fingerprint, in_audit
 from .facts import RunStarted, StepFact
 from .kept_decisions import DecisionKept
+from .reminders import reminders_of
 from .tally import Tally
 from .waits import Asked, UnresolvedError, asked_by, moment
 
@@ -108,16 +109,11 @@ class Successors:
         if step.manual:
             self.ask(row, step)
             return
-        due = tally.now
-        if step.kind == "wait":
-            try:
-                due = self.over_at(step)
-            except UnresolvedError as unfit:
-                self.stand_still(row, str(unfit))
-                return
-            tally.changes.update(row.id, due_at=due)
+        if step.kind == "wait" or step.timed:
+            self.open_again(row, step)
+            return
         tally.open_steps += 1
-        tally.changes.dispatched.append(NewDispatch(step_run_id=row.id, kind="step", step=row.step, due_at=due))
+        tally.changes.dispatched.append(NewDispatch(step_run_id=row.id, kind="step", step=row.step, due_at=tally.now))
 
     def enter(self, name: str, *, failure: ErrorRecord | None = None, missing: int = 0) -> None:
         """Make a visit to the step, or fail the run if it allows no more.
@@ -151,9 +147,10 @@ class Successors:
 
     def _make_due(self, row: NewStepRun, step: StepSpec) -> None:
         tally = self._tally
-        if step.kind == "wait":
+        if step.kind == "wait" or step.timed:
             try:
-                row.due_at = self.over_at(step)
+                row.due_at = self.over_at(step) if step.kind == "wait" else None
+                row.decide_by = self.remind_of(row.id, step)
             except UnresolvedError as unfit:
                 self._open_incident(row, str(unfit))
                 return
@@ -171,6 +168,18 @@ class Successors:
         if step.until is None:
             return now + step.duration if step.duration else now
         return max(moment(self._context.state, step.until, now, f"until={'.'.join(step.until)!r}"), now)
+
+    def remind_of(self, step_run_id: str, step: StepSpec) -> datetime | None:
+        """Have people told of the step when it takes long, and return by when it should have ended.
+
+        Raises:
+            UnresolvedError: The state does not hold the time that it takes from there.
+        """
+        if not step.timed:
+            return None
+        due_at, kept = reminders_of(step, self._context.state, self._tally.now)
+        self._tally.changes.reminded[step_run_id] = kept
+        return due_at
 
     def _open(self, row: NewStepRun, step: StepSpec) -> None:
         """Have a visit that is being made wait for a person."""
@@ -203,17 +212,18 @@ class Successors:
         self._tell_of(row, decision, decide_by)
 
     def open_again(self, row: StepFact, step: StepSpec) -> None:
-        """Have a visit wait that could not begin before."""
+        """Have a visit wait, or be performed, that could not begin before."""
         if step.manual:
             self.ask(row, step)
             return
+        tally = self._tally
         try:
-            due = self.over_at(step)
+            due = self.over_at(step) if step.kind == "wait" else tally.now
+            decide_by = self.remind_of(row.id, step)
         except UnresolvedError as unfit:
             self.stand_still(row, str(unfit))
             return
-        tally = self._tally
-        tally.changes.update(row.id, due_at=due)
+        tally.changes.update(row.id, due_at=due if step.kind == "wait" else None, decide_by=decide_by)
         tally.changes.dispatched.append(NewDispatch(step_run_id=row.id, kind="step", step=row.step, due_at=due))
         tally.open_steps += 1
 
@@ -234,7 +244,7 @@ class Successors:
             prompt=None,
             permission=settings.permission,
             ok=None,
-            error=declared.error.target if declared and declared.error else None,
+            error=declared.failure_route.target if declared and declared.failure_route else None,
             output=settings.output,
         )
 

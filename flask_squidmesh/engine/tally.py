@@ -55,6 +55,7 @@ class Tally:
         self.status: RunStatus = self.run.status
         self.open_steps, self.retrying_steps = self.run.open_steps, self.run.retrying_steps
         self.needs_count = self.run.needs_count
+        self._ends_timed = False
 
     @property
     def halts(self) -> bool:
@@ -126,6 +127,8 @@ class Tally:
         self.changes.ended.append(visit.id)
         if visit.decision is not None and visit.asks in WAITS:
             self._settle_wait(visit.id)
+        elif visit.decide_by is not None:
+            self.forget_reminders(visit)
 
     def _settle_wait(self, step_run_id: str) -> None:
         """Take the visit's wait away; one that this decision has opened was never there."""
@@ -134,6 +137,12 @@ class Tally:
         if len(opened) == len(self.changes.opened):
             self.changes.settled.append(step_run_id)
         self.changes.opened = opened
+
+    def forget_reminders(self, visit: StepFact) -> None:
+        """Tell nobody any more that the step takes long."""
+        self._ends_timed = True
+        if self.changes.reminded.pop(visit.id, None) is None:
+            self.changes.unreminded.append(visit.id)
 
     def open_wait(self, step_run_id: str, step: str, decision: DecisionKept, decide_by: datetime | None) -> None:
         """Record whose the wait of a visit is, and when something happens at it by itself."""
@@ -162,6 +171,7 @@ class Tally:
         changes = self.changes
         changes.entered = [each for each in changes.entered if each.id != step_run_id]
         changes.opened = [each for each in changes.opened if each.step_run_id != step_run_id]
+        changes.reminded.pop(step_run_id, None)
         self._untell(step_run_id)
 
     def leave(self, visit: StepFact) -> None:
@@ -283,6 +293,8 @@ class Tally:
     def settle(self) -> None:
         """Set the counters of the run and the status that follows from them, where the run has not ended."""
         self.write_counters()
+        if self.run.overdue_since is not None:
+            self._restate_overdue()
         if self.status in TERMINAL:
             return
         if self.status == "cancelling":
@@ -296,6 +308,20 @@ class Tally:
             self.move_run("running")
             if self.spec.style == "dependency" and not (self.needs_count or self.retrying_steps):
                 self.set_run(current_step=None)
+
+    def _restate_overdue(self) -> None:
+        """Work out since when a step is late, where one has ended that was; or ask for rows to read."""
+        if self.status in TERMINAL or (self._ends_timed and self.spec.style == "flow"):
+            self.set_run(overdue_since=None)
+        elif self._ends_timed and not self.changes.reads:
+            adoption = self.context.adoption
+            rows = self.context.read.get("open") if adoption is None else adoption.rows
+            if rows is None:
+                self.changes.reads = ("open",)
+                return
+            going = [row for row in self.as_left(rows) if row.timed and row.status in ("pending", "running", "paused")]
+            late = [row.decide_by for row in going if row.decide_by is not None and row.decide_by <= self.now]
+            self.set_run(overdue_since=min(late, default=None))
 
     def as_left(self, rows: Sequence[StepFact]) -> list[StepFact]:
         """Return the visits as this decision leaves them, those it makes included. rows: the step runs as read."""

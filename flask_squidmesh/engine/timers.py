@@ -10,7 +10,7 @@ from ..notices import NoticeKind
 from .changes import WaitHandedOn
 from .consequences import Consequences
 from .error_records import error
-from .facts import Decider, RunDeadlinePassed, StepFact, TimerDue
+from .facts import Decider, RunDeadlinePassed, StepFact, StepReminderDue, TimerDue
 from .halt import Halt
 from .kept_decisions import DecisionKept, TimerKept
 from .successors import Successors
@@ -32,11 +32,13 @@ class Timers:
     def __init__(self, tally: Tally, consequences: Consequences, successors: Successors, halt: Halt) -> None:
         self._tally, self._consequences, self._successors, self._halt = tally, consequences, successors, halt
 
-    def decide(self, fact: TimerDue | RunDeadlinePassed) -> None:
+    def decide(self, fact: TimerDue | StepReminderDue | RunDeadlinePassed) -> None:
         """Decide what follows."""
         match fact:
             case TimerDue():
                 self._go_off(fact.visit)
+            case StepReminderDue():
+                self._remind(fact)
             case RunDeadlinePassed():
                 self._end_run(fact)
 
@@ -85,14 +87,25 @@ class Timers:
         tally.record_output(visit)
         self._consequences.advance_decided(visit, {**decision, "answered": "timed_out"})
 
+    def _remind(self, fact: StepReminderDue) -> None:
+        """Tell of a step that takes long; it goes on as it would."""
+        tally, visit = self._tally, fact.visit
+        assert visit.decide_by is not None, "it is timed"
+        event = "overdue" if fact.overdue else "reminded"
+        due_at = visit.decide_by
+        tally.audit_call(event, Decider(actor=DEADLINE, metadata={"due_at": due_at.isoformat()}), visit)
+        tally.changes.notice(
+            f"step_{event}", step=visit.step, visit=visit.visit, attempt=max(visit.attempts, 1), due_at=due_at
+        )
+        if fact.overdue:
+            tally.set_run(overdue_since=min(due_at, tally.run.overdue_since or due_at))
+
     def _end_run(self, fact: RunDeadlinePassed) -> None:
         """Fail the run, or cancel it as a person would."""
         tally = self._tally
         tally.audit_call("deadline_passed", Decider(actor=DEADLINE))
         if fact.cancel:
-            wanted = "requested" if fact.compensate else None
-            tally.move_run("cancelling", cancelled_at=tally.now, due_at=None, compensation=wanted)
-            self._halt.stop_open(by_program=True)
+            self._halt.cancel(compensate=fact.compensate, by_program=True)
             return
         reason = error("DeadlinePassed", "The run took longer than its deadline allows.", code="deadline")
         self._successors.fail_run(tally.run.current_step, reason)

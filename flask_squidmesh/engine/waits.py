@@ -174,10 +174,10 @@ def option_of(decision: DecisionKept, name: str) -> OptionKept | None:
     return next((option for option in options_of(decision) if option["name"] == name), None)
 
 
-def is_first(decision: DecisionKept, option: str) -> bool:
-    """Whether the option is the one that lets the run go on, to which rules about who may take it apply."""
+def first_option(decision: DecisionKept) -> str | None:
+    """Return the option that lets the run go on, to which rules about who may take it apply; None of a pause."""
     options = options_of(decision)
-    return bool(options) and options[0]["name"] == option
+    return options[0]["name"] if options else None
 
 
 def routes_behind(decision: DecisionKept, option: str | None) -> list[Route]:

@@ -18,7 +18,7 @@ from ..engine.kept_decisions import STANDSTILLS, DecisionKept
 from ..engine.waits import options_of
 from ..errors import FilterError
 from ..storage.scope import Scope
-from ..storage.summaries import SUMMARY_COLUMNS, summary_of
+from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..storage.tables import Dispatch, Id, StepRun, Timestamp, WorkflowRun
 from .operator_status import NOW, STUCK_AFTER, UNTAKEN, Query, UnionQuery, moments
 from .reason_facts import StuckWork, UndoFailure
@@ -32,6 +32,13 @@ DUE_SOON: Final = 0.25
 def is_overdue(due_at: datetime | None, now: datetime) -> bool:
     """Whether the time by which somebody has to decide has come; `needs_due_at <= NOW` is the same in SQL."""
     return due_at is not None and due_at <= now
+
+
+def overdue_since(run: RunSummary, now: datetime) -> datetime | None:
+    """Since when a decision, or a step of the run, is late; None where none is."""
+    due_at = run.needs.due_at if run.needs else None
+    late = [at for at in (due_at, run.overdue_since) if at is not None and is_overdue(at, now)]
+    return min(late, default=None)
 
 
 def deadline(since: datetime, decide_by: datetime | None, now: datetime) -> str | None:

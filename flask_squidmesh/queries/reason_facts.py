@@ -32,12 +32,15 @@ class ReasonFacts(Details):
     """Base of the facts of all reasons.
 
     also_open: the other decisions that are open, as "review#1". replay: of a run that has ended. workflow_definition:
-    "unavailable" where the workflow is not registered here and that matters.
+    "unavailable" where the workflow is not registered here and that matters. finish_by: when the step should have
+    ended, of one with `within=`, and overdue: whether that time is over.
     """
 
     also_open: tuple[str, ...] | None = None
     replay: Replay | None = None
     workflow_definition: str | None = None
+    finish_by: datetime | None = None
+    overdue: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,7 +57,8 @@ class WaitingForPerson(ReasonFacts):
     """A pause, an approval or a decision is open. options: those of a decision, each with where it may lead. approvals:
     how many people have to approve, and given: who has, where several have to. not_starter: whether it has to be
     somebody else than who started the run; not_by: than who decided at these steps. assignee, groups: whose it is.
-    timeout: where it leads when its time is over. deadline: see deadlines.
+    timeout: where it leads when its time is over. deadline: on_time, due_soon or overdue. put_off: why what was to
+    happen by itself could not be done yet.
     """
 
     approval_targets: Targets | None = None
@@ -71,6 +75,7 @@ class WaitingForPerson(ReasonFacts):
     timeout: str | None = None
     decide_by: datetime | None = None
     deadline: str | None = None
+    put_off: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from ..definition.spec import end_at
+from ..engine.adoption import is_open
 from ..engine.approvals import wanted
 from ..engine.kept_decisions import STANDSTILLS, DecisionKept
 from ..engine.transitions import TERMINAL
 from ..engine.waits import every_target, options_of
 from ..errors import ErrorRecord
-from .inbox import deadline_of
+from .inbox import deadline_of, is_overdue
 from .reason_facts import (
     Cancelling,
     CannotBegin,
@@ -41,7 +42,7 @@ from .reason_facts import (
     WaitingUntil,
     WorkerLost,
 )
-from .run_record import Row, RunRecord, approvals_in
+from .run_record import Row, RunRecord, approvals_in, step_facts
 from .step_results import declared_order, step_run_status
 
 
@@ -482,10 +483,22 @@ _RULES: tuple[Callable[[Situation], Reason | None], ...] = (
 )
 
 
+def _timed(situation: Situation, reason: Reason) -> ReasonFacts:
+    """The facts with what is to happen to the step by its time: put off, of a wait, or that people are told of it."""
+    row = reason.step_run
+    if row is not None and isinstance(reason.facts, WaitingForPerson):
+        return replace(reason.facts, put_off=situation.record.put_off.get(row["id"]))
+    visit = step_facts((row,))[0] if row is not None and row["decide_by"] is not None else None
+    if row is None or visit is None or not (visit.timed and is_open(visit)):
+        return reason.facts
+    return replace(reason.facts, finish_by=row["decide_by"], overdue=is_overdue(row["decide_by"], situation.now))
+
+
 def reason_of(situation: Situation) -> Reason:
     """The reason for the run's state, with the decisions that are open beside it."""
     found = (rule(situation) for rule in _RULES)
     reason = next((each for each in found if each is not None), None) or nothing_outstanding(situation)
+    reason = replace(reason, facts=_timed(situation, reason))
     others = [row for row in situation.open_decisions if row is not reason.step_run]
     if not others:
         return reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -46,6 +46,7 @@ class RunRecord:
     """One run's rows, by the names that its steps have now. spec: its workflow as registered, None where it is not.
 
     step_runs: in the order they were made. attempts, dispatches: by step run id; dispatches is what is outstanding.
+    put_off: why what was to happen at a wait by itself could not be done yet, by step run id.
     """
 
     run: Row
@@ -53,6 +54,7 @@ class RunRecord:
     step_runs: tuple[Row, ...]
     attempts: Mapping[str, tuple[Row, ...]]
     dispatches: Mapping[str, Row]
+    put_off: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def visits(self) -> tuple[Row, ...]:
@@ -70,6 +72,7 @@ def read_record(connection: sa.Connection, registry: Registry, scope: Scope, run
     run = read_run(connection, scope, run_id)
     spec = spec_of(registry, run["workflow"])
     found = _rows(connection, sa.select(StepRun.__table__).where(StepRun.run_id == run["id"]))
+    work = _rows(connection, sa.select(Dispatch.__table__).where(Dispatch.run_id == run["id"]))
     if spec is not None and spec.step_names.keys() != spec.steps.keys():
         run = {**run, "current_step": spec.step_names.get(run["current_step"], run["current_step"])}
     return RunRecord(
@@ -77,13 +80,10 @@ def read_record(connection: sa.Connection, registry: Registry, scope: Scope, run
         spec=spec,
         step_runs=in_order(tuple(_named(spec, row) for row in found) if spec else found, spec),
         attempts=_attempts(connection, run["id"]),
-        dispatches={row["step_run_id"]: row for row in _rows(connection, _outstanding(run["id"]))},
+        # A timer is no work of its step.
+        dispatches={row["step_run_id"]: row for row in work if row["queue"] != NO_QUEUE},
+        put_off={row["step_run_id"]: row["held"] for row in work if row["kind"] == "timer" and row["held"]},
     )
-
-
-def _outstanding(run_id: str) -> sa.Select[Any]:
-    """What is outstanding of steps and compensations; a timer is no work of its step."""
-    return sa.select(Dispatch.__table__).where(Dispatch.run_id == run_id, Dispatch.queue != NO_QUEUE)
 
 
 def _named(spec: WorkflowSpec, row: Row) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias, TypedDict, Unpack
@@ -23,7 +24,9 @@ from ..engine.transitions import TERMINAL
 from ..errors import (
     ConflictError,
     ManualActionError,
+    PayloadError,
     RunNotFoundError,
+    SquidMeshError,
     TransitionError,
     UnknownWorkflowError,
     given,
@@ -70,7 +73,7 @@ class CommandCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandContext:
-    """A control call on a run that is locked: everything it may decide on.
+    """A control call on a run that is locked, but where it is only checked: everything it may decide on.
 
     rows: the run's step runs, by the names that their steps have today. stored: the same by those they are kept under.
     patient_until: when a run has to have been cancelled for its executing steps to be given up now.
@@ -171,11 +174,34 @@ class CommandTransaction:
         call: CommandCall,
         rule: CommandRule,
         session: AnySession | None = None,
+        check: Callable[[CommandContext], object] | None = None,
     ) -> RunSummary:
-        """Carry out one control call in a transaction of our own, or in the session's."""
+        """Carry out one control call in a transaction of our own, or in the session's.
+
+        check: raises PayloadError where what the person filled in cannot do; asked before the run is locked, so that
+        it keeps nobody waiting, and by the rule once more.
+        """
+        if check is not None:
+            self._check_unlocked(call, check, session)
         return self._database.in_transaction(
             session, lambda connection: self._acted(connection, call, rule), _tell
         ).answer
+
+    def _check_unlocked(
+        self, call: CommandCall, check: Callable[[CommandContext], object], session: AnySession | None
+    ) -> None:
+        looking = self._database.read() if session is None else nullcontext(self._database.seen_by(session))
+        with looking as connection:
+            run = fact_rows.run_fact(connection, call.run_id, *call.scope.within(WorkflowRun))
+            try:
+                if run is not None and _stored(connection, call) is None:
+                    acting = self._context(connection, call, run)
+                    _check_decision_token(acting)
+                    check(acting)
+            except PayloadError:
+                raise
+            except SquidMeshError:
+                return  # it is said under the lock, where nothing changes any more
 
     def _acted(self, connection: sa.Connection, call: CommandCall, rule: CommandRule) -> CommandResult:
         run = fact_rows.run_fact(connection, call.run_id, *call.scope.within(WorkflowRun), lock=True)
@@ -184,6 +210,14 @@ class CommandTransaction:
         stored = _stored(connection, call)
         if stored is not None:
             return CommandResult(answer=stored)
+        acting = self._context(connection, call, run)
+        _check_decision_token(acting)
+        concerned, told = rule(acting)
+        answer = summary_in(connection, concerned)
+        self._store(connection, call, answer)
+        return CommandResult(answer=answer, told=tuple(told))
+
+    def _context(self, connection: sa.Connection, call: CommandCall, run: RunFact) -> CommandContext:
         rows = fact_rows.step_facts(connection, step_runs.c.run_id == call.run_id)
         try:
             spec = self._registry.get(run.workflow)
@@ -191,7 +225,7 @@ class CommandTransaction:
             spec = None
         named = [renamed(spec, row) for row in rows] if spec else rows
         now = self._clock.now()
-        acting = CommandContext(
+        return CommandContext(
             registry=self._registry,
             now=now,
             patient_until=now - self._patience,
@@ -202,11 +236,6 @@ class CommandTransaction:
             stored=rows,
             spec=spec,
         )
-        _check_decision_token(acting)
-        concerned, told = rule(acting)
-        answer = summary_in(connection, concerned)
-        self._store(connection, call, answer)
-        return CommandResult(answer=answer, told=tuple(told))
 
     def _store(self, connection: sa.Connection, call: CommandCall, answer: RunSummary) -> None:
         if call.key is None:

@@ -7,16 +7,17 @@ moment one comes first, and the other finds the wait ended.
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, cast
 
 import sqlalchemy as sa
 
 from ..clock import Clock
 from ..definition.spec import WorkflowSpec, end_at
 from ..definition.workflow import Registry
-from ..engine.adoption import renamed, unfit
-from ..engine.facts import Fact, RunDeadlinePassed, RunFact, StepFact, TimerDue
+from ..engine.adoption import is_open, renamed, unfit
+from ..engine.facts import Fact, RunDeadlinePassed, RunFact, StepFact, StepReminderDue, TimerDue
+from ..engine.kept_decisions import ReminderKept
 from ..engine.transitions import STOPPING
 from ..engine.waits import next_timer
 from ..errors import UnknownWorkflowError
@@ -71,10 +72,8 @@ class InternalWork:
             except UnknownWorkflowError as unknown:
                 self._put_off(connection, work, str(unknown))
                 return False
-            if work.kind == "deadline":
-                recorded = self._end_run(connection, work, spec, run, rows)
-            else:
-                recorded = self._go_off(connection, work, spec, run, rows)
+            perform = {"deadline": self._end_run, "reminder": self._remind, "timer": self._go_off}[work.kind]
+            recorded = perform(connection, work, spec, run, rows)
         if recorded is not None:
             self._recorder.after_commit(recorded)
         return recorded is not None
@@ -88,6 +87,20 @@ class InternalWork:
         said = work.payload or {}
         fact = RunDeadlinePassed(cancel=said.get("cancel") is True, compensate=said.get("compensate") is True)
         return self._recorded(connection, spec, run, rows, fact)
+
+    def _remind(
+        self, connection: sa.Connection, work: InternalDispatch, spec: WorkflowSpec, run: RunFact, rows: list[StepFact]
+    ) -> Recorded | None:
+        visit = next((renamed(spec, row) for row in rows if row.id == work.id and is_open(row)), None)
+        if visit is None or run.status in STOPPING:
+            internal_dispatches.forget(connection, work)
+            return None
+        first, *rest = cast(list[ReminderKept], (work.payload or {})["reminders"])
+        if rest:
+            internal_dispatches.go_on(connection, work, {"reminders": rest}, datetime.fromisoformat(rest[0]["at"]))
+        else:
+            internal_dispatches.forget(connection, work)
+        return self._recorded(connection, spec, run, rows, StepReminderDue(visit, first["kind"] == "overdue"))
 
     def _go_off(
         self, connection: sa.Connection, work: InternalDispatch, spec: WorkflowSpec, run: RunFact, rows: list[StepFact]

@@ -45,7 +45,7 @@ from ..engine.facts import (
 )
 from ..engine.kept_decisions import OPTIONS, STANDSTILLS, WAITS, DecisionEvent, DecisionKept, OptionKept
 from ..engine.transitions import STOPPING
-from ..engine.waits import APPROVE, REJECT, condition_keys, is_first, option_of, options_of, routes_behind
+from ..engine.waits import APPROVE, REJECT, condition_keys, first_option, option_of, options_of, routes_behind
 from ..errors import ConflictError, ManualActionError, PayloadError
 from ..people import Person
 from ..storage import fact_rows, work_queue
@@ -127,7 +127,8 @@ class CommandHandler:
     ) -> RunSummary:
         arguments = {"step": step, "option": option, "answer": answer}
         rule = partial(self._decide, option, answer, step, claimant)
-        return self._act(name, run_id, arguments, rule, **said)
+        check = None if answer is None else partial(self._answered, option, answer, step, claimant)
+        return self._act(name, run_id, arguments, rule, check, **said)
 
     def assign(
         self,
@@ -222,10 +223,11 @@ class CommandHandler:
         run_id: RunId,
         arguments: Mapping[str, object],
         rule: CommandRule,
+        check: Callable[[CommandContext], object] | None = None,
         **said: Unpack[CommandOptions],
     ) -> RunSummary:
         call = self._transaction.call_on(COMMANDS[name], run_id, arguments, **said)
-        return self._transaction.carry_out(call, rule, said.get("session"))
+        return self._transaction.carry_out(call, rule, said.get("session"), check)
 
     def _recorded(self, acting: CommandContext, state: DecisionState, fact: Fact) -> Decided:
         """Decide and write; answer the run that it concerns, and what is to be done after the commit."""
@@ -233,9 +235,10 @@ class CommandHandler:
         written: Recorded = self._recorder.write(acting.connection, state, changes, known=acting.rows)
         return acting.run.id, [partial(self._recorder.after_commit, written)]
 
-    def _decide(
+    def _answered(
         self, option: str, answer: object, step: str | None, claimant: Claimant | None, acting: CommandContext
-    ) -> Decided:
+    ) -> tuple[StepFact, list[StepFact], JsonObject | None]:
+        """The open decision that is meant, the others that are open, and what was filled in."""
         visit, others = _open_decision(acting, ("approval", "decision"), step, option)
         decision = visit.decision
         assert decision is not None, "it is open"
@@ -248,8 +251,15 @@ class CommandHandler:
             )
         if kept.get("comment_required") and acting.call.decider.comment is None:
             raise ManualActionError("comment", f"{acting.call.name}: option {option} takes a comment that says why.")
-        filled = self._answer(acting, visit, decision, kept, answer)
-        first = is_first(decision, option)
+        return visit, others, self._answer(acting, visit, decision, kept, answer)
+
+    def _decide(
+        self, option: str, answer: object, step: str | None, claimant: Claimant | None, acting: CommandContext
+    ) -> Decided:
+        visit, others, filled = self._answered(option, answer, step, claimant, acting)
+        decision = visit.decision
+        assert decision is not None, "it is open"
+        first = option == first_option(decision)
         if first:
             _check_approver(acting, visit.step, decision)
         if first and not is_last(decision, filled):
@@ -333,8 +343,9 @@ class CommandHandler:
         if acting.run.status in STOPPING:
             raise acting.refuse(f"the run is {acting.run.status}, so its step is not attempted again.")
         _check_declared(acting, visit)
-        waits = acting.known.steps[visit.step].kind != "function"
-        state = self._state(acting, {visit.step} if waits else (), others)
+        declared = acting.known.steps[visit.step]
+        looks = declared.kind != "function" or declared.timed
+        state = self._state(acting, {visit.step} if looks else (), others)
         return self._recorded(acting, state, StepRetried(visit, acting.call.decider))
 
     def _resolve_step(self, step: str | None, output: object, allow_new_keys: bool, acting: CommandContext) -> Decided:

@@ -32,6 +32,8 @@ TOLD: dict[str, tuple[int, str]] = {
     "step_completed": (logging.INFO, "step completed"),
     "step_failed": (logging.WARNING, "step failed"),
     "step_retry_scheduled": (logging.INFO, "step is tried again in {delay:g} s"),
+    "step_reminded": (logging.INFO, "step takes long; it should end by {due_at}"),
+    "step_overdue": (logging.WARNING, "step should have ended by {due_at}"),
     "decision_reminded": (logging.INFO, "reminded of what is to be decided"),
     "decision_escalated": (logging.INFO, "escalated, as nobody has decided"),
     "decision_timed_out": (logging.INFO, "nobody has decided in time"),

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from flask import Flask
 from pydantic import BaseModel
 
-from ..definition.binding import bind, needed_by, needed_keys
+from ..definition.binding import bind, needed_by
 from ..definition.context import CompensationContext, StepContext
 from ..definition.spec import Compensation, StepSpec, WorkflowSpec
-from ..definition.state_expressions import render
+from ..definition.state_expressions import names, render
 from ..definition.values import JsonObject, JsonValue, ValueNotJsonError, size_of, step_output
 from ..engine.adoption import entered_as, names_of
 from ..engine.facts import Failure
@@ -266,7 +266,8 @@ class StepPerformer:
         return self._app.ensure_sync(function) if _is_coroutine(function) else function
 
     def _log(self, claim: Claim, state: RunState, step: StepSpec) -> StepCompleted:
-        message = render(step.message or "", state.at(claim, needed_keys(step)), self._hides)
+        template = step.message or ""
+        message = render(template, state.at(claim, names(template)), self._hides)
         facts = {
             "run_id": claim.run.id,
             "workflow": claim.run.workflow,

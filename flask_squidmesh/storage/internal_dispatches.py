@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -15,7 +15,8 @@ from .write_batch import NO_QUEUE, RELAY_GRACE
 
 
 class InternalDispatch(NamedTuple):
-    """One piece of internal work. kind: `timer`, of the wait at a step run, or `deadline`, of a run."""
+    """One piece of internal work. kind: `timer`, of the wait at a step run, `reminder`, of the step run that has the
+    same id, or `deadline`, of a run."""
 
     id: str
     kind: str
@@ -51,6 +52,12 @@ def still_due(connection: sa.Connection, database: Database, work: InternalDispa
 def forget(connection: sa.Connection, work: InternalDispatch) -> None:
     """Delete it, as it is done or there is nothing to do."""
     connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.id))
+
+
+def go_on(connection: sa.Connection, work: InternalDispatch, payload: Mapping[str, object], due_at: datetime) -> None:
+    """Do what comes next of it when that is due."""
+    values = {"payload": payload, "due_at": due_at, "relay_at": due_at + RELAY_GRACE}
+    connection.execute(sa.update(dispatches).where(dispatches.c.id == work.id).values(values))
 
 
 def put_off(connection: sa.Connection, work: InternalDispatch, reason: str | None, until: datetime) -> None:

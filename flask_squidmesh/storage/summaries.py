@@ -63,7 +63,7 @@ class RunSummary:
     due_at: until when it waits, or when its next attempt is due. attempt, max_attempts: of the current step.
     outcome: how a completed run ended: None as its way was meant, the word of an `End`, else rejected, timed_out or
     error_route. compensation: None, running, completed or failed. tenant: '' where there is none. queue: whose
-    workers perform its steps.
+    workers perform its steps. overdue_since: since when a step is late that has `within=`, once people were told of it.
     """
 
     id: str
@@ -93,6 +93,7 @@ class RunSummary:
     tenant: str = ""
     queue: str = ""
     outcome: str | None = None
+    overdue_since: datetime | None = None
 
     @property
     def title(self) -> str:

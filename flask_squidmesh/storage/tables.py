@@ -129,6 +129,7 @@ class WorkflowRun(Base):
 
     `position` counts the outputs recorded, `remaining` the steps of a dependency workflow that have not completed,
     `open_steps` the step runs that can go on by themselves, `retrying_steps` those of them that wait for a retry.
+    `overdue_since` is since when a step is late that should have ended, where people have been told of it.
     `outcome` is how a completed run says to have ended, `diversion` what led one off its way; see `engine/diversions`.
     `fingerprint` is of the definition it was started with, `follows` of the one that its rows and counts go by,
     `follows_since` when the process was started that had it go by that one, `redefined` how often that happened.
@@ -167,6 +168,7 @@ class WorkflowRun(Base):
     needs_count: Mapped[int] = mapped_column(server_default=sa.text("0"))
     needs_due_at: Mapped[datetime | None] = mapped_column(Timestamp)
     needs_since: Mapped[datetime | None] = mapped_column(Timestamp)
+    overdue_since: Mapped[datetime | None] = mapped_column(Timestamp)
     error: Mapped[JsonObject | None] = mapped_column(Json)
     error_fingerprint: Mapped[str | None] = mapped_column(sa.String(64))
     compensation: Mapped[str | None] = mapped_column(Word)
@@ -408,8 +410,10 @@ class Attempt(Base):
 class Dispatch(Base):
     """The intent to deliver a step, a compensation or a cron activation, or to do internal work; see the file's top.
 
-    Internal work is of the kinds `timer`, which is of a wait, and `deadline`, which is of a run. It is in no queue ('')
-    and is handed over to nobody: every worker and every relay does what is due of it. It runs no step.
+    Internal work is of the kinds `timer`, which is of a wait, `reminder`, which is of a step that takes long, and
+    `deadline`, which is of a run. It is in no queue ('') and is handed over to nobody: every worker and every relay
+    does what is due of it. It runs no step. A reminder has the id of its visit and no `step_run_id`, so that whatever
+    is done with the work of the visit, which is delivered, taken back and tried again, leaves it alone.
     Only a cron activation keeps its payload here; that of the others follows from the step run. What was taken from a
     dead worker keeps `claimed_at` until it is claimed again, by which it is found.
     """

@@ -212,6 +212,8 @@ def _follow(
     _settle_dispatches(batch, run, changes, held, now)
     if changes.opened or changes.handed_on or changes.settled or changes.timed or changes.renamed:
         _settle_waits(batch, run, changes, now)
+    if changes.reminded or changes.unreminded:
+        _settle_reminders(batch, run, changes, now)
 
 
 def _settle_claim(batch: WriteBatch, changes: Changes, held: HeldClaim, now: datetime) -> None:
@@ -271,6 +273,16 @@ def _settle_waits(batch: WriteBatch, run: RunFact | BegunRun, changes: Changes, 
     for key, due in changes.timed.items():
         due_again = {"due_at": due, "relay_at": due + RELAY_GRACE}
         batch.update(dispatches, {"step_run_id": key, "kind": "timer"}, due_again)
+
+
+def _settle_reminders(batch: WriteBatch, run: RunFact | BegunRun, changes: Changes, now: datetime) -> None:
+    """They have the ids of their visits; see `tables.Dispatch`."""
+    for key in changes.unreminded:
+        batch.delete(dispatches, {"id": key})
+    for key, kept in changes.reminded.items():
+        due = datetime.fromisoformat(kept[0]["at"])
+        row = dispatch_row(run.id, None, "reminder", due, NO_QUEUE, now, {"reminders": kept})
+        batch.insert(dispatches, [{**row, "id": key}])
 
 
 def _wait_columns(changes: Changes, key: str) -> dict[str, Any]:

@@ -62,8 +62,8 @@ def work_through(*, limit: int = 1_000) -> int:
 def advance_to_deadline(*, limit: int = 1_000) -> int:
     """Move the clock to when something next happens by itself, and drain; return how many deliveries.
 
-    That is a reminder, an escalation or the time-out of an open wait, or the deadline of a run, whichever comes first
-    of all runs. So each of them is one call, however long it takes.
+    That is a reminder, an escalation or the time-out of an open wait, what people are told of a step with `within=`, or
+    the deadline of a run, whichever comes first of all runs. So each of them is one call, however long it takes.
 
     limit: as for `drain`.
 
@@ -76,7 +76,7 @@ def advance_to_deadline(*, limit: int = 1_000) -> int:
     if due is None:
         raise AssertionError(
             "Nothing happens by itself: no open wait has a reminder, an escalation or a route for its time-out ahead, "
-            "and no unfinished run a deadline."
+            "no step under way a within=, and no unfinished run a deadline."
         )
     clock.advance(max(due - clock.now(), LEAST_MOVE))
     return drain(limit=limit)

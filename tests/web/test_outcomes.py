@@ -68,8 +68,8 @@ def ended(visitor: Visitor) -> dict[str, str]:
 SAID = {
     "": ("st-completed", "Completed", "It is completed"),
     "rejected": ("st-rejected", "Rejected", "It was rejected"),
-    "timed_out": ("st-rejected", "Timed out", "It ended after nobody had decided in time"),
-    "error_route": ("st-rejected", "Ended after an error", "It was completed by its error route"),
+    "timed_out": ("st-rejected", "Timed out", "It ended because nobody decided in time"),
+    "error_route": ("st-rejected", "Ended after an error", "It ended on its error route, because a step had failed"),
     "dropped_early": ("st-ended", "Dropped early", "It ended as dropped early"),
 }
 

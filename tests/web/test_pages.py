@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 
-from flask_squidmesh import Manual, Step, Workflow
+from flask_squidmesh import Fixed, Manual, Retry, Step, Workflow
 from tests.web.shop import (
     Billing,
     Checkout,
@@ -305,6 +305,31 @@ def test_a_decision_is_overdue_on_every_page_from_the_very_moment_that_it_is_due
         assert late in visitor.read(path), path
     with visitor.app.app_context():
         assert mesh.explain_run(run_id).details["deadline"] == "overdue"
+
+
+class Transferring(Workflow):
+    """A step that takes long."""
+
+    begin = Manual(Order)
+    send = Step(broken, within=timedelta(hours=2), retry=Retry(3, backoff=Fixed(3 * 3600)))
+
+
+def test_a_step_that_takes_long_is_shown_as_late(visitor: Visitor) -> None:
+    with visitor.app.app_context():
+        mesh_of(visitor.app).register(Transferring)
+    run_id = start(visitor.app, Transferring, "9")
+    work(visitor.app)
+    page = visitor.read(f"/runs/{run_id}")
+    assert "It should end in" in page
+    assert "overdue" not in page
+    advance(visitor.app, timedelta(hours=2, minutes=30))
+    work(visitor.app)
+    now = visitor.get(f"/runs/{run_id}").text.partition('<section class="now')[2].partition("</section>")[0]
+    assert "it should have ended 30 min ago" in text_of(now)
+    assert "30 min overdue" in visitor.read(f"/runs/{run_id}")
+    assert "30 min overdue" in visitor.read(f"/runs/{run_id}?view=graph")
+    assert "told that send should have ended" in visitor.read(f"/runs/{run_id}?view=history")
+    assert "overdue by 30 min" in visitor.read("/runs")
 
 
 REFUSED_ADDRESSES = (

@@ -175,6 +175,8 @@ def test_times_in_relation_to_now() -> None:
     assert times.relative(NOW - timedelta(minutes=22), NOW) == "22 min ago"
     assert times.relative(NOW + timedelta(seconds=41), NOW) == "in 41 s"
     assert times.relative(NOW, NOW) == "just now"
+    assert times.relative(NOW, NOW + timedelta(seconds=2)) == "just now"
+    assert times.relative(NOW + timedelta(seconds=2), NOW) == "in a moment"
 
 
 def test_a_time_is_exact_and_relative_at_once() -> None:

@@ -245,10 +245,11 @@ def _detail(visit: StepRunView, now: datetime) -> Iterator[Markup | str]:
     """What matters most about a visit beside its state."""
     attempts = performed(visit)
     since = visit.started_at or visit.created_at
-    if visit.status == "paused":
-        late = visit.decide_by if is_overdue(visit.decide_by, now) else None
-        length = about(max((now - (late or since)).total_seconds(), 0))
-        yield _("{length} overdue", length=length) if late else _("for {length}", length=length)
+    late = visit.decide_by if visit.finished_at is None and is_overdue(visit.decide_by, now) else None
+    if late is not None:
+        yield _("{length} overdue", length=about((now - late).total_seconds()))
+    elif visit.status == "paused":
+        yield _("for {length}", length=about(max((now - since).total_seconds(), 0)))
     elif visit.status == "pending" and attempts:
         yield _("{number} of {most}", number=len(attempts), most=visit.settings.get("max_attempts", 1))
     elif len(attempts) > 1:

@@ -222,7 +222,8 @@ def _decided_at(visit: StepRunView) -> datetime | None:
 
 def _line(run: Run, visit: StepRunView, found: list[VisitPhase], scale: TimeScale, now: datetime) -> TimelineLine:
     mark, decided_at = badge_of_visit(visit, now), _decided_at(visit)
-    late = now - visit.decide_by if visit.decide_by and is_overdue(visit.decide_by, now) else None
+    going = visit.finished_at is None
+    late = now - visit.decide_by if going and visit.decide_by and is_overdue(visit.decide_by, now) else None
     return TimelineLine(
         step=visit.step,
         visit=visit.visit,
@@ -231,8 +232,8 @@ def _line(run: Run, visit: StepRunView, found: list[VisitPhase], scale: TimeScal
         bars=tuple(_bar(each, scale) for each in found),
         spoken=Markup("{}: {}").format(mark.label, Markup("; ").join(each.spoken for each in found)),
         note=_note(visit, found, late),
-        current=run.finished_at is None and visit.finished_at is None,
-        late=late is not None and visit.status == "paused",
+        current=run.finished_at is None and going,
+        late=late is not None,
         moment=None if decided_at is None else round(scale.place(decided_at), 2),
     )
 
@@ -256,7 +257,7 @@ def _note(visit: StepRunView, found: list[VisitPhase], late: timedelta | None) -
     waited = visit.settings.get("kind") == "wait" or not attempts
     start = found[0].start if waited else attempts[0].started_at
     length = _length(start, found[-1].end)
-    if late is not None and visit.status == "paused":
+    if late is not None:
         return _("{length}, {late} overdue", length=length, late=about(late.total_seconds()))
     if len(attempts) > 1:
         return plural(len(attempts), "{count} attempt, {length}", "{count} attempts, {length}", length=length)

@@ -23,6 +23,7 @@ _TITLES: Mapping[str, str] = {
     "assigned": N_("gave {step} to {to}"),
     "noted": N_("noted"),
     "reminded": N_("reminded {to} of {step}"),
+    "overdue": N_("told that {step} should have ended"),
     "escalated": N_("escalated {step} to {to}"),
     "timed_out": N_("ended the wait at {step}: nobody had decided in time"),
     "deadline_passed": N_("ended the run: it took longer than it may"),
@@ -84,6 +85,8 @@ def _titled(type: str, step: str | None, said: Mapping[str, object]) -> Markup:
     names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger", "part")}
     if type == "assigned":
         text = _assigned(said)
+    elif type == "reminded" and "due_at" in said:
+        text = N_("told that {step} has not ended yet")
     option = option_label(str(said.get("option", "?")))
     return _(text, step=code(step or "?"), action=action, option=option, to=_whom(said), **names)
 

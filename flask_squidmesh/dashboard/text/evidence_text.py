@@ -23,6 +23,7 @@ from ...queries.reason_facts import (
     LostClaim,
     ReasonFacts,
     Running,
+    WaitingForPerson,
     WaitingForRetry,
     WorkerLost,
 )
@@ -37,6 +38,8 @@ def grounds(teller: ExplanationText) -> list[Markup]:
     found = list(_grounds_of(teller, facts))
     if facts.also_open:
         found.append(_("Several decisions are open: {steps}", steps=joined(_decided_at(teller, facts.also_open))))
+    if facts.finish_by is not None and not facts.overdue:
+        found.append(_("It should end {time}", time=teller.time(facts.finish_by)))
     return [*found, *_about_definition(teller.explanation.evidence.workflow_definition)]
 
 
@@ -54,6 +57,9 @@ def _grounds_of(teller: ExplanationText, facts: ReasonFacts) -> Iterable[Markup]
             return [_last_error(teller, facts.last_error)]
         case CompensationRunning():
             return [*_about_trouble(teller, facts), _last_error(teller, facts.last_error)]
+        case WaitingForPerson(put_off=why) if why is not None:
+            why_not = teller.seen(why, "put_off")
+            return [_("What was to happen by itself could not be done yet: {why}", why=code(why_not))]
         case Ended() | Failed() if facts.undone:
             return [_("Undone since: {steps}", steps=joined(facts.undone))]
         case _:

@@ -62,7 +62,11 @@ class ExplanationText:
     @property
     def headline(self) -> Markup:
         """The reason as one sentence."""
-        return _HEADLINES[self.explanation.reason](self)
+        said = _HEADLINES[self.explanation.reason](self)
+        facts = self.explanation.details
+        if not facts.overdue or facts.finish_by is None:
+            return said
+        return said + _("; it should have ended {time}", time=self.time(facts.finish_by))
 
     def facts(self, kind: type[Known]) -> Known:
         """The facts of the reason, which are of this kind."""
@@ -107,23 +111,39 @@ def attempt_of(number: int, most: int) -> Markup:
     return _("{number} of {most}", number=number, most=most) if number <= most else _("{number}", number=number)
 
 
-def _approval(teller: ExplanationText) -> Markup:
-    asked, deadline = teller.facts(WaitingForPerson), _deadline(teller)
-    if asked.assignee and asked.assignee == teller.me:
-        return _("It waits for you to decide at {step}{deadline}", step=teller.step, deadline=deadline)
-    if asked.assignee:
-        person = code(asked.assignee)
-        text = N_("It waits for {person} to decide at {step}{deadline}")
-        return _(text, person=person, step=teller.step, deadline=deadline)
-    if asked.groups:
-        groups = any_of(asked.groups)
-        text = N_("It waits for {groups} to decide at {step}{deadline}")
-        return _(text, groups=groups, step=teller.step, deadline=deadline)
-    return _("It waits for a decision at {step}{deadline}", step=teller.step, deadline=deadline)
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What is said of an open wait that is the reader's, somebody else's, of groups, or everybody's."""
+
+    yours: str
+    theirs: str
+    of_groups: str
+    anybodys: str
+
+    def told(self, teller: ExplanationText) -> Markup:
+        asked = teller.facts(WaitingForPerson)
+        facts = {"step": teller.step, "deadline": _deadline(teller)}
+        if asked.assignee and asked.assignee == teller.me:
+            return _(self.yours, **facts)
+        if asked.assignee:
+            return _(self.theirs, person=code(asked.assignee), **facts)
+        if asked.groups:
+            return _(self.of_groups, groups=any_of(asked.groups), **facts)
+        return _(self.anybodys, **facts)
 
 
-def _pause(teller: ExplanationText) -> Markup:
-    return _("It is paused at {step} until somebody resumes it{deadline}", step=teller.step, deadline=_deadline(teller))
+_DECIDING = _Asking(
+    N_("It waits for you to decide at {step}{deadline}"),
+    N_("It waits for {person} to decide at {step}{deadline}"),
+    N_("It waits for {groups} to decide at {step}{deadline}"),
+    N_("It waits for a decision at {step}{deadline}"),
+)
+_RESUMING = _Asking(
+    N_("It is paused at {step} until you resume it{deadline}"),
+    N_("It is paused at {step} until {person} resumes it{deadline}"),
+    N_("It is paused at {step} until {groups} resumes it{deadline}"),
+    N_("It is paused at {step} until somebody resumes it{deadline}"),
+)
 
 
 def _deadline(teller: ExplanationText) -> Markup:
@@ -150,7 +170,7 @@ def _interrupted(teller: ExplanationText) -> Markup:
 
 def _incident(teller: ExplanationText) -> Markup:
     if teller.facts(CannotBegin).input_errors is None:
-        text = N_("{step} cannot begin, because what it says of people or times is not in the run's state")
+        text = N_("{step} cannot begin, because the run does not hold a person or a time that it needs")
         return _(text, step=teller.step)
     return _("{step} cannot begin, because its input cannot be made", step=teller.step)
 
@@ -250,22 +270,45 @@ def _mismatch(teller: ExplanationText) -> Markup:
 
 def _compensating(teller: ExplanationText) -> Markup:
     if teller.explanation.step is None:
-        return _("It failed, and its steps are being undone")
-    return _("It failed, and {step} is being undone", step=teller.step)
+        return _("{ended}, and its steps are being undone", ended=ended(teller.explanation.status))
+    return _("{ended}, and {step} is being undone", ended=ended(teller.explanation.status), step=teller.step)
+
+
+def ended(status: str) -> Markup:
+    """How the run came to its end, as the beginning of a sentence about undoing it."""
+    return _(_ENDED.get(status, _ENDED["failed"]))
+
+
+_ENDED: Mapping[str, str] = {
+    "failed": N_("It failed"),
+    "cancelled": N_("It was cancelled"),
+    "cancelling": N_("It was cancelled"),
+    "completed": N_("It has ended"),
+}
 
 
 def _compensation_failed(teller: ExplanationText) -> Markup:
     failures = teller.facts(CompensationFailed).compensation_failures
     error = teller.error(failures[0].error if failures else None, "compensation_failures")
     steps = joined([failure.step for failure in failures])
-    return _("It failed, and {steps} could not be undone: {error}", steps=steps, error=error)
+    return _(
+        "{ended}, and {steps} could not be undone: {error}",
+        ended=ended(teller.explanation.status),
+        steps=steps,
+        error=error,
+    )
 
 
 def _cancelling(teller: ExplanationText) -> Markup:
     waiting = teller.facts(Cancelling).waiting_on
     if not waiting:
         return _("It is being cancelled")
-    text = _("It is being cancelled and stops as soon as {steps} ends", steps=joined(waiting))
+    text = plural(
+        len(waiting),
+        "It is being cancelled and stops as soon as {steps} ends",
+        "It is being cancelled and stops as soon as {steps} end",
+        steps=joined(waiting),
+    )
     give_up_at = teller.facts(Cancelling).give_up_at
     if give_up_at is None or give_up_at > teller.now:
         return text
@@ -283,8 +326,8 @@ def _completed(teller: ExplanationText) -> Markup:
 
 _OUTCOMES: Mapping[str, str] = {
     "rejected": N_("It was rejected"),
-    "timed_out": N_("It ended after nobody had decided in time"),
-    "error_route": N_("It was completed by its error route"),
+    "timed_out": N_("It ended because nobody decided in time"),
+    "error_route": N_("It ended on its error route, because a step had failed"),
 }
 
 
@@ -293,9 +336,9 @@ def _always(text: str) -> Callable[[ExplanationText], Markup]:
 
 
 _HEADLINES: Mapping[str, Callable[[ExplanationText], Markup]] = {
-    "paused_for_approval": _approval,
-    "paused_for_decision": _approval,
-    "paused_for_manual_action": _pause,
+    "paused_for_approval": _DECIDING.told,
+    "paused_for_decision": _DECIDING.told,
+    "paused_for_manual_action": _RESUMING.told,
     "paused_with_missing_resume_metadata": _no_metadata,
     "paused_with_invalid_resume_target": _no_target,
     "paused_with_unavailable_workflow": _no_workflow,

@@ -12,7 +12,7 @@ from ...queries.results import DecisionView, InboxItem
 from ..available_commands import COMMANDS
 from ..host_hooks import Path
 from .command_text import consequence, option_label
-from .explanation_text import error_text
+from .explanation_text import ended, error_text
 from .language import N_, _, code, joined, plural
 from .times import elapsed
 
@@ -83,7 +83,12 @@ def _compensation_failed(item: InboxItem, now: datetime, seen: Seen) -> Markup:
     if failures:
         error = seen(failures[0].error, ("compensation_failures", 0, "error"))
     steps = joined([failure.step for failure in failures]) or _("a step")
-    text = _("It failed, and {steps} could not be undone: {error}", steps=steps, error=error_text(error))
+    text = _(
+        "{ended}, and {steps} could not be undone: {error}",
+        ended=ended(item.run.status),
+        steps=steps,
+        error=error_text(error),
+    )
     return Markup("{}.").format(text)
 
 

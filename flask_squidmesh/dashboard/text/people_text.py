@@ -37,7 +37,11 @@ def whose(assignee: str | None, groups: Sequence[str], me: str | None) -> Markup
 
 def ahead(timers: Sequence[Mapping[str, Any]], timeout: str | None, zone: ZoneInfo, now: datetime) -> list[Markup]:
     """What happens at it by itself if nobody answers, in order."""
-    return [_timer(each, timeout, stamp(datetime.fromisoformat(str(each["at"])), zone, now)) for each in timers]
+    return [_timer(each, timeout, _when(datetime.fromisoformat(str(each["at"])), zone, now)) for each in timers]
+
+
+def _when(at: datetime, zone: ZoneInfo, now: datetime) -> Markup:
+    return stamp(at, zone, now) if at > now else _("at any moment")
 
 
 def _timer(timer: Mapping[str, Any], timeout: str | None, time: Markup) -> Markup:

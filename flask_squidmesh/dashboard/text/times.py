@@ -49,11 +49,11 @@ def when(at: datetime, zone: tzinfo, *, seconds: bool = False) -> str:
 
 
 def relative(at: datetime, now: datetime) -> Markup:
-    """How far a time is from now: "22 min ago", "in 41 s", "just now"."""
+    """How far a time is from now: "22 min ago", "in 41 s", "just now", "in a moment"."""
     _passes(at, now)
     seconds = (now - at).total_seconds()
     if abs(seconds) < JUST_NOW:
-        return _("just now")
+        return _("just now") if seconds >= 0 else _("in a moment")
     length = about(abs(seconds))
     return _("{length} ago", length=length) if seconds > 0 else _("in {length}", length=length)
 
@@ -112,6 +112,7 @@ def words() -> dict[str, object]:
         "ago": _("{length} ago", length="{length}"),
         "in": _("in {length}", length="{length}"),
         "now": _("just now"),
+        "soon": _("in a moment"),
         "units": [[_(text, count="{count}"), size] for text, size in _UNITS],
     }
 

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 
 from ...engine.transitions import TERMINAL
 from ...queries.audit_log import place_of
-from ...queries.inbox import is_overdue
+from ...queries.inbox import overdue_since
 from ...queries.results import AttemptView, AuditEventView, DecisionView, Run, StepRunView, StepView, TimelineEvent
 from ...queries.run_snapshot import RunSnapshot
 from ...runtime.runtime import current_runtime
@@ -176,7 +176,7 @@ def refreshed(run_id: str, version: str) -> tuple[str, bool] | None:
 
 def _version(run: RunSummary, word: str) -> str:
     """What the page shows, in short; a deadline that has passed shows too."""
-    late = is_overdue(run.needs.due_at if run.needs else None, current_runtime().clock.now())
+    late = overdue_since(run, current_runtime().clock.now()) is not None
     return f"{run.revision}.{word}.{late:d}"
 
 
@@ -188,12 +188,12 @@ def _content(look: RunSnapshot) -> RunView:
     asked = {each.step for each in look.decisions}
     beside = [each for step, found in offered.possible.items() if step not in asked for each in found]
     leading_on = [each for each in beside if each.button and each.name != "cancel"] if run.needs and not asked else []
-    due_at = run.needs.due_at if run.needs else None
+    late_since = overdue_since(run, now)
     return RunView(
         run=run,
         title=run.title,
         mark=badge_of_run(run, look.word),
-        late=_("{length} overdue", length=elapsed(due_at, now)) if due_at and is_overdue(due_at, now) else None,
+        late=_("{length} overdue", length=elapsed(late_since, now)) if late_since is not None else None,
         headline=teller.headline,
         grounds=grounds(teller),
         is_about_decision=len(asked) == 1 and look.explanation.step in asked,

@@ -17,7 +17,7 @@ from htmx_flask.response import make_response
 from markupsafe import Markup
 
 from ...errors import FilterError
-from ...queries.inbox import is_overdue
+from ...queries.inbox import overdue_since
 from ...queries.results import Count
 from ...queries.run_list import ListTotals
 from ...runtime.runtime import current_runtime
@@ -201,9 +201,10 @@ def _row(worded: page_data.RunWithStatus) -> RunRow:
 def _note(run: RunSummary, word: str, now: datetime) -> tuple[Markup | None, bool]:
     """What more there is to say of where the run is, and whether that is overdue."""
     zone = layout.zone()
+    late_since = overdue_since(run, now)
+    if late_since is not None:
+        return _("overdue by {length}", length=times.elapsed(late_since, now)), True
     if run.needs and run.needs.due_at:
-        if is_overdue(run.needs.due_at, now):
-            return _("overdue by {length}", length=times.elapsed(run.needs.due_at, now)), True
         return _("due {time}", time=times.stamp(run.needs.due_at, zone, now)), False
     attempt = attempt_of(run.attempt, run.max_attempts) if run.attempt and run.max_attempts > 1 else None
     if word in ("waiting", "retrying") and run.due_at and run.due_at > now:

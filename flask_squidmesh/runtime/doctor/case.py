@@ -12,6 +12,8 @@ from typing import Any, Final, TypeAlias
 import sqlalchemy as sa
 
 from ...definition.spec import WorkflowSpec
+from ...engine.adoption import OPEN
+from ...engine.kept_decisions import WAITS
 from ...engine.transitions import TERMINAL
 from ...storage.tables import attempts, dispatches, runs, step_runs, wait_groups, waits
 from ...storage.write_batch import NO_QUEUE
@@ -83,6 +85,7 @@ _RUN: Final = (
     *("id", "workflow", "follows", "status", "position", "remaining", "open_steps", "retrying_steps"),
     *("needs", "needs_count", "needs_since", "compensation", "parent_run_id", "parent_step", "child_key"),
     *("replayed_from_id", "replayed_as_id", "finished_at", "tenant", "outcome", "diversion", "deadline_at"),
+    "overdue_since",
 )
 _STEP: Final = (
     *("id", "run_id", "kind", "step", "visit", "status", "sees", "position", "missing", "attempts"),
@@ -160,6 +163,17 @@ class Case:
     def timers(self) -> dict[str, Row]:
         """What happens by itself at waits, by step run id."""
         return {row.step_run_id: row for row in self.dispatches if row.kind == "timer"}
+
+    @cached_property
+    def timed(self) -> list[Row]:
+        """The visits that have not ended of which people are told when they take long."""
+        found = [row for row in self.steps if row.status in OPEN and row.decide_by is not None]
+        return [row for row in found if row.decision is None or row.decision["kind"] not in WAITS]
+
+    @cached_property
+    def reminders(self) -> dict[str, Row]:
+        """What people are told of steps that take long, by step run id."""
+        return {row.id: row for row in self.dispatches if row.kind == "reminder"}
 
     @cached_property
     def deadlines(self) -> list[Row]:

@@ -26,6 +26,7 @@ def _dispatches(connection: sa.Connection) -> Iterator[Finding]:
     whole = sa.case(
         (dispatches.c.kind == "cron", dispatches.c.payload.is_not(None)),
         (dispatches.c.kind == "timer", step_runs.c.run_id == dispatches.c.run_id),
+        (dispatches.c.kind == "reminder", _of_a_visit()),
         (dispatches.c.kind == "deadline", dispatches.c.run_id.is_not(None) & dispatches.c.step_run_id.is_(None)),
         else_=belongs,
     )
@@ -38,6 +39,11 @@ def _dispatches(connection: sa.Connection) -> Iterator[Finding]:
             expected="a step run of its run, the run itself, or the payload of a cron activation",
             mend=RowDeletion(says="deletes the dispatch", table=dispatches, where=dispatches.c.id == row.id),
         )
+
+
+def _of_a_visit() -> sa.ColumnElement[bool]:
+    mine = (step_runs.c.id == dispatches.c.id) & (step_runs.c.run_id == dispatches.c.run_id)
+    return sa.exists(sa.select(1).select_from(step_runs).where(mine).correlate(dispatches))
 
 
 def _start_keys(connection: sa.Connection, now: datetime) -> Iterator[Finding]:

@@ -95,6 +95,31 @@ def timers(case: Case) -> Iterator[Finding]:
             yield _finding(case, named, "has a timer and nothing is to happen at it", "none", _forget(timer))
 
 
+def reminders(case: Case) -> Iterator[Finding]:
+    """People are told of a step that takes long when its time is over, and the run says since when one is late."""
+    timed = {row.id: row for row in case.timed}
+    for id, row in timed.items():
+        if id not in case.reminders and row.decide_by > case.now and case.run.status not in STOPPING:
+            kept: JsonObject = {"reminders": [{"kind": "overdue", "at": row.decide_by.isoformat()}]}
+            mend = _internal("has it told", case, None, "reminder", row.decide_by, kept, id)
+            yield _finding(case, row.step, "may become late, and nobody will be told", "a reminder", mend)
+    for id, reminder in case.reminders.items():
+        if id not in timed:
+            named = next((row.step for row in case.rows if row.id == id), "a step")
+            yield _finding(case, named, "is no longer under way and has a reminder", "none", _forget(reminder))
+    since = case.run.overdue_since
+    if since is not None and not any(row.decide_by <= case.now for row in timed.values()):
+        yield Finding(
+            rule="timer",
+            run_id=case.run.id,
+            found=f"the run says that a step has been late since {since:%Y-%m-%d %H:%M:%S}, and none is",
+            expected="nothing of the kind",
+            mend=RowUpdate(
+                says="takes that back", table=runs, where=runs.c.id == case.run.id, values={"overdue_since": None}
+            ),
+        )
+
+
 def run_deadline(case: Case) -> Iterator[Finding]:
     """The deadline of a run that has one is due until the run stops."""
     run, found = case.run, case.deadlines
@@ -152,9 +177,16 @@ def _finding(case: Case, step: str, found: str, expected: str, mend: RowInsertio
 
 
 def _internal(
-    says: str, case: Case, step_run_id: str | None, kind: str, due: datetime, payload: JsonObject | None = None
+    says: str,
+    case: Case,
+    step_run_id: str | None,
+    kind: str,
+    due: datetime,
+    payload: JsonObject | None = None,
+    id: str | None = None,
 ) -> RowInsertion:
     row = dispatch_row(case.run.id, step_run_id, kind, due, NO_QUEUE, case.now, payload)
+    row |= {"id": id} if id else {}
     return RowInsertion(says=says, table=dispatches, values=row)
 
 

@@ -57,6 +57,11 @@ class Retrying(Workflow):
     work = Step(Script().does("work", RetryStep("busy")), retry=Retry(9, backoff=Exponential(600, 600)))
 
 
+class Timed(Workflow):
+    place = Manual(Order)
+    work = Step(Script().does("work", RetryStep("busy")), retry=Retry(9, backoff=Exponential(600, 600)), within=HOURS)
+
+
 class Undoing(Workflow):
     place = Manual(Order)
     one = Step(lambda: None, compensate=Script().does("undo_one"))
@@ -241,6 +246,12 @@ OF_WAIT: dict[str, tuple[str, Break]] = {
         "timer",
         _run(Asking, lambda id: change(WORK, id, WORK.c.kind == "deadline", due_at=WORK.c.created_at)),
     ),
+    "no reminder": (
+        "timer",
+        _run(Timed, lambda id: sa.delete(WORK).where(WORK.c.run_id == id, WORK.c.kind == "reminder")),
+    ),
+    "a reminder of nothing": ("timer", _run(Chain, lambda id: _reminder(id))),
+    "late without a late step": ("timer", _run(Timed, lambda id: change(RUNS, id, overdue_since=datetime.now(UTC)))),
     "a deadline of none": ("timer", _run(Asking, lambda id: change(RUNS, id, deadline_at=None))),
     "an outcome too early": ("outcome", _run(Reviewing, lambda id: change(RUNS, id, outcome="done"))),
     "an outcome that is not told": ("outcome", _run(Chain, lambda id: change(RUNS, id, diversion="rejected:first"))),
@@ -261,6 +272,12 @@ def _timer(run_id: str) -> Any:
     visit = sa.select(STEPS.c.id).where(STEPS.c.run_id == run_id).scalar_subquery()
     row = dispatch_row(run_id, None, "timer", datetime.now(UTC), "", datetime.now(UTC))
     return sa.insert(WORK).values({**row, "step_run_id": visit})
+
+
+def _reminder(run_id: str) -> Any:
+    visit = sa.select(STEPS.c.id).where(STEPS.c.run_id == run_id).limit(1).scalar_subquery()
+    row = dispatch_row(run_id, None, "reminder", datetime.now(UTC), "", datetime.now(UTC), {"reminders": []})
+    return sa.insert(WORK).values({**row, "id": visit})
 
 
 @pytest.mark.rule("doctor-waits")

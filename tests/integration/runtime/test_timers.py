@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +17,7 @@ from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.summaries import new_id
 from flask_squidmesh.testing import drain
 from tests.expense import HOUR, expense
+from tests.hearing import told
 from tests.shop import Order, Recording, Script, Shop, error_of
 
 OpenShop = Callable[..., Shop]
@@ -46,20 +46,6 @@ def people(shop: Shop, run_id: str) -> tuple[str | None, list[str]]:
 def outcome(shop: Shop, run_id: str) -> tuple[str, str | None]:
     run = shop.look(run_id)
     return run.status, run.outcome
-
-
-@contextmanager
-def told(*signals: Any) -> Iterator[list[dict[str, Any]]]:
-    heard: list[dict[str, Any]] = []
-
-    def hear(_: object, **said: Any) -> None:
-        heard.append(said)
-
-    for signal in signals:
-        signal.connect(hear)
-    yield heard
-    for signal in signals:
-        signal.disconnect(hear)
 
 
 @pytest.mark.rule("timers-remind")
@@ -393,7 +379,9 @@ def test_a_time_out_whose_target_is_gone_is_put_off_and_said(open_shop: OpenShop
     assert timer.held == "Workflow reimburse does not declare step park any more."
     assert timer.due_at > deployed.clock.now() - timedelta(minutes=2)
     assert any("does not declare step park" in each.text for each in deployed.runtime.app_check.results())
-    assert deployed.mesh.explain_run(run_id).reason == "paused_with_invalid_resume_target"
+    explained = deployed.mesh.explain_run(run_id)
+    assert explained.reason == "paused_with_invalid_resume_target"
+    assert explained.details["put_off"] == timer.held
     rolled_back = open_shop(workflow, clock=before.clock)
     rolled_back.later(timedelta(minutes=2))
     assert outcome(rolled_back, run_id) == ("completed", "timed_out")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pydantic import BaseModel, Field, field_validator
 
 from flask_squidmesh import (
@@ -25,6 +27,7 @@ from flask_squidmesh import (
     Workflow,
 )
 from flask_squidmesh.storage import tables
+from flask_squidmesh.testing import drain
 from tests.expense import HOUR, Review, expense
 from tests.shop import Order, Script, Shop, error_of
 
@@ -222,6 +225,47 @@ def test_an_answer_that_is_nested_too_deep_is_refused(open_shop: OpenShop, scrip
     for _ in range(2_000):
         deep = {"in": deep}
     assert "it exceeds the depth of 100 levels" in refused(shop, run_id, PayloadError, "approve", {"notes": deep})
+
+
+@pytest.mark.rule("decision-answer-unlocked")
+def test_an_answer_that_does_not_fit_waits_for_no_lock(shop: Shop) -> None:
+    run_id = begun(shop)
+
+    def decide() -> None:
+        with shop.app.app_context():
+            shop.mesh.decide_run(run_id, "approve", {"amount": 6000}, actor="mia")
+
+    with ThreadPoolExecutor(1) as thread, shop.runtime.database.write() as held:
+        held.execute(sa.update(tables.runs).where(tables.runs.c.id == run_id).values(updated_at=shop.clock.now()))
+        with pytest.raises(PayloadError, match="amount: Input should be less than"):
+            thread.submit(decide).result(60)
+    with pytest.raises(PayloadError, match="amount: Input should be less than"):
+        shop.mesh.decide_run(run_id, "approve", {"amount": 6000}, actor="mia", session=shop.db.session)
+
+
+@pytest.mark.rule("decision-answer-unlocked")
+def test_what_else_is_wrong_with_a_call_is_said_before_its_answer(shop: Shop) -> None:
+    run_id, bad = begun(shop), {"amount": 6000}
+    refused(shop, run_id, ConflictError, "approve", bad, expected="review#7")
+    refused(shop, run_id, ManualActionError, "later", bad)
+    refused(shop, run_id, TransitionError, "approve", bad, step="second")
+    shop.mesh.decide_run(run_id, "reject", actor="mia", comment="no")
+    refused(shop, run_id, TransitionError, "approve", bad)
+
+
+@pytest.mark.rule("decision-answer-unlocked")
+def test_a_repeated_key_is_answered_though_the_form_takes_the_answer_no_more(
+    open_shop: OpenShop, script: Script
+) -> None:
+    shop = open_shop(expense(script))
+    run_id = begun(shop)
+    call: dict[str, Any] = {"actor": "mia", "idempotency_key": "k"}
+    first = shop.mesh.decide_run(run_id, "approve", {"amount": 900}, **call)
+    stricter = open_shop(expense(script, model=Stricter), clock=shop.clock)
+    assert stricter.mesh.decide_run(run_id, "approve", {"amount": 900}, **call) == first
+    with pytest.raises(ConflictError, match="the idempotency key was used"):
+        stricter.mesh.decide_run(run_id, "approve", {"amount": 901}, **call)
+    drain()
 
 
 class Raising(BaseModel):
@@ -496,6 +540,33 @@ def test_nobody_resolves_a_question_in_place_of_the_people_asked(open_shop: Open
     assert "retry_step" in actions
     assert "resolve_step" not in actions
     shop.mesh.cancel_run(run_id, actor="lee")
+
+
+@pytest.mark.rule("waits-failed")
+@pytest.mark.parametrize("kind", ["approval", "decision"])
+def test_to_fail_a_question_that_could_not_be_asked_rejects_nothing(
+    open_shop: OpenShop, script: Script, kind: str
+) -> None:
+    if kind == "approval":
+        ask: Decision = Approval("Well?", assignee="{who}")
+        lines = lambda well, bad: [ask >> well, ask.on_reject >> bad]  # noqa: E731
+    else:
+        ask = Decision("Well?", options=("approve", "reject"), assignee="{who}")
+        lines = lambda well, bad: [ask.on("approve") >> well, ask.on("reject") >> bad]  # noqa: E731
+    well, bad = Step(script.does("well")), Step(script.does("bad"))
+    first = Step(lambda: None, compensate=script.does("undo"))
+    flow = [first >> ask, *lines(well, bad)]
+    body = {"start": Manual(Told), "first": first, "ask": ask, "well": well, "bad": bad, "flow": flow}
+    workflow = type("Asking", (Workflow,), body)
+    shop = open_shop(workflow)
+    run_id = shop.run(workflow, {"who": None})
+    [fail] = [each for each in shop.mesh.explain_run(run_id).next_actions if each == "fail_step"]
+    assert dict(fail.leads_to) == {"status": "failed", "compensates": ["first"]}
+    shop.mesh.fail_step(run_id, reason="nobody to ask", actor="lee")
+    drain()
+    run = shop.look(run_id)
+    assert (run.status, run.outcome, script.calls) == ("failed", None, ["undo"])
+    assert error_of(run)["message"] == "nobody to ask"
 
 
 @pytest.mark.rule("waits-nobody")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from flask_squidmesh.definition.binding import BindingError, Bound, bind, needed_by, needed_keys, parameters_of
+from flask_squidmesh.definition.binding import BindingError, Bound, bind, needed_by, opening_keys, parameters_of
 from flask_squidmesh.definition.context import CompensationContext, StepContext
 from flask_squidmesh.definition.spec import StepSpec
 
@@ -201,13 +201,10 @@ def test_a_path_through_something_that_is_no_mapping_is_missing() -> None:
 def test_only_what_is_bound_is_needed(function: Callable[..., Any], options: Any, expected: Any) -> None:
     parameters = parameters_of(function, payload_models=[Order], **options)
     assert needed_by(parameters) == expected
-    assert needed_keys(StepSpec(name="a", parameters=parameters)) == expected
 
 
-def test_texts_need_the_names_in_them() -> None:
-    assert needed_keys(StepSpec(name="a", kind="log", message="{day} {{x}} {day}")) == frozenset({"day"})
-    assert needed_keys(StepSpec(name="a", kind="approval", prompt="{amount} {order_id}")) == frozenset(
-        {"amount", "order_id"}
-    )
-    assert needed_keys(StepSpec(name="a", kind="pause")) == frozenset()
-    assert needed_keys(StepSpec(name="a", kind="wait")) == frozenset()
+def test_what_asks_people_needs_the_names_in_its_texts_and_paths() -> None:
+    asks = StepSpec(name="a", kind="approval", prompt="{amount} {{x}} {order_id}", within_at=("order", "due"))
+    assert opening_keys(asks) == frozenset({"amount", "order_id", "order"})
+    assert opening_keys(StepSpec(name="a", kind="wait", until=("ship", "on"))) == frozenset({"ship"})
+    assert opening_keys(StepSpec(name="a", kind="pause")) == frozenset()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, RootModel, SecretStr
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel, SecretStr
 
 from flask_squidmesh.definition import (
     Approval,
@@ -135,8 +135,8 @@ RESERVED = "approved, decided, error, ok, option, rejected, resumed, timed_out, 
 
 STEPS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "no options": (
-        {"options": ()},
-        ('options=() must be a tuple of options; write options=("approve", "reject")',),
+        {"options": []},
+        ('has no options, so that nobody could answer; write options=("approve", "reject")',),
     ),
     "one text for options": (
         {"options": "yes"},
@@ -820,6 +820,93 @@ def test_a_decision_gives_its_record_and_its_updates() -> None:
     flow = [a >> review, review.on("yes").when("review.answer.reason", equals="x") >> a, review.on("yes") >> c]
     spec = built({"start": Manual(Invoice), "a": a, "review": review, "c": c, "flow": flow})
     assert output_names(spec.steps["review"]) == frozenset({"review", "reason"})
+
+
+class Due(BaseModel):
+    by: AwareDatetime
+    on: date | None = None
+    after: timedelta = HOUR
+    seconds: int = 60
+    whatever: Any = None
+
+
+class Ordered(BaseModel):
+    manager: str
+    level: Literal["high", "low"] = "low"
+    amount: Decimal = Decimal(1)
+    urgent: bool | None = None
+    tags: list[date] = []
+    due: Due
+    either: str | date = ""
+
+
+@pytest.mark.parametrize(
+    ("path", "types"), [("manager", "str"), ("amount", "Decimal"), ("urgent", "bool"), ("tags", "list"), ("due", "Due")]
+)
+def test_a_time_is_taken_from_no_field_that_can_hold_none(path: str, types: str) -> None:
+    steps = {
+        "ask": Pause(within=path, after=[]),
+        "call": Step(work, within=path, after=[]),
+        "wait": Wait(until=path, after=[]),
+    }
+    assert problems_of({"start": Manual(Ordered), **steps}) == tuple(
+        f"step {step}: {argument}= takes {path!r}, which is {types} in the payload and can hold neither a time nor a "
+        "duration; declare it as AwareDatetime, date or timedelta, or name another field"
+        for step, argument in (("ask", "within"), ("call", "within"), ("wait", "until"))
+    )
+
+
+@pytest.mark.parametrize("path", ["due.by", "due.on", "due.after", "due.seconds", "due.whatever", "either", "level"])
+def test_a_time_is_taken_from_whatever_may_hold_one(path: str) -> None:
+    assert built({"start": Manual(Ordered), "ask": Pause(within=path)})
+
+
+def test_a_step_before_may_make_a_time_of_a_text() -> None:
+    parse, ask = Step(work), Pause(within="manager")
+    assert built({"start": Manual(Ordered), "parse": parse, "ask": ask, "flow": [parse >> ask]})
+
+
+def test_a_decision_without_options_is_refused_with_all_other_faults() -> None:
+    assert problems_of({"review": Decision("Pay?", within=0)}) == (  # type: ignore[call-arg]
+        "step review: within=0 must be a positive time of at most 100 years; write within=timedelta(hours=4)",
+        'step review: has no options, so that nobody could answer; write options=("approve", "reject")',
+    )
+
+
+STEP_TIMES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "within": (
+        {"within": 0},
+        ("within=0 must be a positive time of at most 100 years; write within=timedelta(hours=4)",),
+    ),
+    "path": ({"within": ".."}, ("within='..' is no path; write names joined by dots, as within=\"order.due\"",)),
+    "reminder after the end": (
+        {"within": HOUR, "remind": (60, 3600)},
+        ("reminds after 1:00:00, when its time is over, for within= is 1:00:00; remind before that",),
+    ),
+    "reminder of nothing": (
+        {"remind": HOUR},
+        ("remind= has no end to remind of; write within=timedelta(hours=4) too, or remove it",),
+    ),
+    "reminder that is none": (
+        {"within": HOUR, "remind": "1h"},
+        ("remind='1h' must be a positive time of at most 100 years, or several; write remind=timedelta(hours=24)",),
+    ),
+}
+
+
+@pytest.mark.rule("reminding-of-steps")
+@pytest.mark.parametrize(("arguments", "expected"), STEP_TIMES.values(), ids=STEP_TIMES)
+def test_rules_of_a_step_that_takes_long(arguments: dict[str, Any], expected: tuple[str, ...]) -> None:
+    assert problems_of({"a": Step(work, **arguments)}) == tuple(f"step a: {fault}" for fault in expected)
+
+
+@pytest.mark.rule("reminding-of-steps")
+def test_what_a_step_that_takes_long_becomes() -> None:
+    timed = built({"a": Step(work, within=2 * HOUR, remind=[3600, 60])}).steps["a"]
+    assert (timed.within, timed.remind, timed.timed) == (2 * HOUR, (timedelta(minutes=1), HOUR), True)
+    by_path = built({"a": Step(work, within="order.due")})
+    assert by_path.steps["a"].within_at == ("order", "due")
+    assert by_path.opening_keys == {"a": frozenset({"order"})}
 
 
 @pytest.mark.rule("decision-record-name")
