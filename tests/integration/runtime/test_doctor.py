@@ -88,7 +88,7 @@ class Asking(Workflow, deadline=Deadline(timedelta(days=9))):
 @pytest.fixture
 def shop(migrated_url: str) -> Iterator[Shop]:
     """A shop with a run in each state, all of them healthy."""
-    shop = Shop(migrated_url, Chain, Charging, Reviewing, Retrying, Undoing, Joining, Asking)
+    shop = Shop(migrated_url, Chain, Charging, Reviewing, Retrying, Undoing, Joining, Asking, Timed)
     with shop.app.app_context():
         yield shop
     shop.runtime.database.dispose()
@@ -129,7 +129,7 @@ def undoing(shop: Shop) -> str:
 
 @pytest.mark.rule("doctor-healthy")
 def test_healthy_runs_in_every_state_are_left_alone(shop: Shop) -> None:
-    for workflow in (Chain, Charging, Reviewing, Retrying, Undoing, Joining, Asking):
+    for workflow in (Chain, Charging, Reviewing, Retrying, Undoing, Joining, Asking, Timed):
         shop.run(workflow, idempotency_key="o-1")
     undoing(shop)
     cancelled = shop.run(Reviewing)

@@ -12,6 +12,7 @@ from typing import Any
 
 from flask_squidmesh import (
     Approval,
+    Deadline,
     Decision,
     End,
     Escalate,
@@ -28,7 +29,15 @@ from flask_squidmesh import (
     Workflow,
 )
 from flask_squidmesh.definition.context import CompensationContext
-from tests.integration.state_machine.plans import BACKOFF_SECONDS, WAIT_SECONDS, StepPlan, WorkflowPlan, first_name
+from tests.integration.state_machine.plans import (
+    BACKOFF_SECONDS,
+    DEADLINE_SECONDS,
+    WAIT_SECONDS,
+    AtDeadline,
+    StepPlan,
+    WorkflowPlan,
+    first_name,
+)
 from tests.shop import Order
 
 REMIND = timedelta(seconds=WAIT_SECONDS / 4)
@@ -147,12 +156,18 @@ def build(name: str, plan: WorkflowPlan, effects: Effects) -> type[Workflow]:
     body: dict[str, Any] = {"place": Manual(Order), "max_visits": 3, **steps}
     if plan.style == "flow":
         body["flow"] = _flow(plan, steps)
-    return type(name, (Workflow,), {"__module__": __name__, **body})
+    keywords = {"deadline": _deadline(plan.deadline)} if plan.deadline else {}
+    return type(name, (Workflow,), {"__module__": __name__, **body}, **keywords)
+
+
+def _deadline(what: AtDeadline) -> Deadline:
+    return Deadline(DEADLINE_SECONDS, cancel=what != "fails", compensate=what == "is undone")
 
 
 def _step(plan: StepPlan, effects: Effects, above: frozenset[str] | None, options: Mapping[str, Any]) -> Any:
     output = f"{first_name(plan.name)}_output" if plan.keyed else None
     within = WAIT_SECONDS if plan.within else None
+    times: dict[str, Any] = {"within": within, "remind": REMIND} if within else {}
     match plan.kind:
         case "wait":
             return Wait(WAIT_SECONDS, **options)
@@ -163,9 +178,16 @@ def _step(plan: StepPlan, effects: Effects, above: frozenset[str] | None, option
         case "approval":
             return Approval("Go on with {order_id}?", output=output, within=within, **options)
         case "decision":
-            times: dict[str, Any] = {"within": within, "remind": REMIND, "escalate": ESCALATE} if within else {}
-            return Decision("Which way?", options=("go", "back"), output=output, assignee="mia", **times, **options)
-    return Step(effects.of(plan, above), output=output, **_settings(plan, effects), **options)
+            return Decision(
+                "Which way?",
+                options=("go", "back"),
+                output=output,
+                assignee="mia",
+                **times,
+                escalate=(ESCALATE,) if within else (),
+                **options,
+            )
+    return Step(effects.of(plan, above), output=output, **times, **_settings(plan, effects), **options)
 
 
 def _settings(plan: StepPlan, effects: Effects) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from tests.integration.state_machine.world import LEDGER, World
 from tests.shop import check_rows
 
 NOWHERE_TO_GO = ("MaxVisitsExceeded", "NoMatchingTransition")
+TOOK_TOO_LONG = "DeadlinePassed"
 
 
 class Watcher:
@@ -50,6 +51,8 @@ class Watcher:
         check_compensations(seen)
         check_needs(seen)
         check_waits(seen, rows(tables.waits), rows(tables.wait_groups), rows(tables.dispatches))
+        check_deadlines(seen, rows(tables.audit_events), rows(tables.dispatches))
+        check_reminders(seen, rows(tables.audit_events), rows(tables.dispatches))
         check_audit(world, seen)
 
     def _check_moves(self, seen: Rows) -> None:
@@ -180,7 +183,10 @@ def check_definitions(world: World, seen: Rows) -> None:
     for run in seen.runs.values():
         steps = [row for row in seen.all if row.run_id == run.id and row.kind == "step"]
         failed = any(row.status == "failed" for row in steps)
-        assert run.status != "failed" or failed or run.error["type"] in NOWHERE_TO_GO, (run.error, steps)
+        assert run.status != "failed" or failed or run.error["type"] in (*NOWHERE_TO_GO, TOOK_TOO_LONG), (
+            run.error,
+            steps,
+        )
         plan = world.plans[run.follows]
         done = {first_name(row.step) for row in steps if row.status == "completed"}
         if plan.style == "dependency":
@@ -273,6 +279,48 @@ def check_waits(seen: Rows, waits: Iterable[Any], groups: Iterable[Any], work: I
     expected = {key: at for key, kept in asked.items() if (at := next_timer(kept)) is not None}
     assert due == {key: at for key, at in expected.items() if key not in held}
     assert held <= expected.keys()
+
+
+def check_deadlines(seen: Rows, events: Iterable[Any], work: Iterable[Any]) -> None:
+    """The deadline of a run is due until it has acted or the run has ended, acts once, not early, and at no run that is
+    over."""
+    due = defaultdict(list)
+    for row in work:
+        if row.kind == "deadline":
+            due[row.run_id].append(row)
+    passed = defaultdict(list)
+    for event in events:
+        if event.type == "deadline_passed":
+            passed[event.run_id].append(event)
+    for run in seen.runs.values():
+        acted, ahead = passed[run.id], due[run.id]
+        assert len(acted) + len(ahead) <= 1, (run.status, acted, ahead)
+        if run.status not in TERMINAL | {"cancelling"}:
+            assert [each.due_at for each in ahead] == ([run.deadline_at] if run.deadline_at else []), run.status
+        assert run.status not in TERMINAL or not ahead, run.status
+        for event in acted:
+            assert run.deadline_at <= event.at <= (run.finished_at or event.at), (run.deadline_at, event.at)
+        failed_by_it = run.status == "failed" and run.error["type"] == TOOK_TOO_LONG
+        assert not failed_by_it or acted, run.error
+
+
+def check_reminders(seen: Rows, events: Iterable[Any], work: Iterable[Any]) -> None:
+    """Of a step that takes long people are told once at each time, and of none that has ended."""
+    told = Counter((*_visit(event), event.type) for event in events if event.actor == "the deadline")
+    due = {row.id: row for row in work if row.kind == "reminder"}
+    timed = {row.id: row for row in seen.visits if row.settings["kind"] == "function" and row.decide_by is not None}
+    assert due.keys() <= {key for key, row in timed.items() if row.status in OPEN}
+    for key, row in timed.items():
+        assert told[*_visit(row), "overdue"] + (key in due) <= 1, row.step
+        going = seen.runs[row.run_id].status not in TERMINAL | {"cancelling"}
+        if row.status in OPEN and going:
+            assert told[*_visit(row), "overdue"] + (key in due) == 1, row.step
+    for run in seen.runs.values():
+        late = [row for row in timed.values() if row.run_id == run.id and row.status in OPEN]
+        since = [row.decide_by for row in late]
+        known = any(told[*_visit(row), "overdue"] for row in late)
+        assert run.status in TERMINAL or run.overdue_since in (since if known else [None, *since]), run.overdue_since
+        assert run.status not in TERMINAL or run.overdue_since is None
 
 
 def check_audit(world: World, seen: Rows) -> None:

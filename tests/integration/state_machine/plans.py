@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 Style = Literal["flow", "dependency"]
 Kind = Literal["function", "wait", "log", "pause", "approval", "decision"]
+AtDeadline = Literal["fails", "is cancelled", "is undone"]
 
 WAIT_SECONDS = 500.0
 BACKOFF_SECONDS = 20.0
+DEADLINE_SECONDS = 4_000.0
 MOST_STEPS = 6
 
 # What a call of a step function comes to: `ok` and `again` return, and `again` takes the conditional route.
@@ -24,8 +26,8 @@ class StepPlan:
     """One step. outcomes: what its calls come to, the last one for ever; undo: those of its compensation.
 
     had: the names that it had. after: steps that it waits for. when, error, reject: steps that its routes lead to; of a
-    decision `reject` is where its other option does. within: whether it is to be answered in time; a decision that is
-    not ends the run.
+    decision `reject` is where its other option does. within: whether it is to end in time; a decision that does not
+    ends the run, and of what calls a function people are told.
     """
 
     name: str = ""
@@ -50,10 +52,13 @@ class StepPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkflowPlan:
-    """One workflow. In a flow each step leads to the next; other routes are added to that."""
+    """One workflow. In a flow each step leads to the next; other routes are added to that. deadline: what becomes of a
+    run that takes longer than DEADLINE_SECONDS.
+    """
 
     style: Style
     steps: tuple[StepPlan, ...]
+    deadline: AtDeadline | None = None
 
     def step(self, name: str) -> StepPlan:
         """The step of this name."""
@@ -95,6 +100,7 @@ def function_steps(draw: st.DrawFn, *, irreversible: bool = True) -> StepPlan:
         compensatable=last != "stuck",
         transaction=draw(st.integers(0, 3)) == 0,
         keyed=draw(st.booleans()),
+        within=draw(st.integers(0, 2)) == 0,
     )
 
 
@@ -150,5 +156,9 @@ def _waiting(draw: st.DrawFn, step: StepPlan, at: int) -> StepPlan:
 
 
 def workflows() -> st.SearchStrategy[WorkflowPlan]:
-    """A workflow of either style."""
-    return st.one_of(flows(), dependencies())
+    """A workflow of either style, one in three with a deadline."""
+    deadlines: list[AtDeadline | None] = ["fails", "is cancelled", "is undone"]
+    plans = st.one_of(flows(), dependencies())
+    return st.builds(
+        lambda plan, deadline: replace(plan, deadline=deadline), plans, st.sampled_from([*[None] * 6, *deadlines])
+    )

@@ -45,7 +45,7 @@ def acts() -> st.SearchStrategy[list[Act]]:
 
 def steady(plan: WorkflowPlan) -> WorkflowPlan:
     """The workflow without what makes an end depend on luck: a lost attempt at a busy step that is tried only once,
-    siblings whose outputs overwrite each other, and a decision that nobody takes in time."""
+    siblings whose outputs overwrite each other, a decision that nobody takes in time, and a deadline."""
     tried = (
         replace(
             each,
@@ -55,6 +55,7 @@ def steady(plan: WorkflowPlan) -> WorkflowPlan:
         )
         for each in plan.steps
     )
+    plan = replace(plan, deadline=None)
     return replace(plan, steps=tuple(replace(each, keyed=each.keyed or plan.style == "dependency") for each in tried))
 
 
