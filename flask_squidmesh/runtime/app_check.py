@@ -22,8 +22,10 @@ from ..storage.outages import reason_of, refuses_transactions
 from ..storage.retained_rows import runs_per_day, table_sizes
 from ..storage.tables import ADVICE, Dispatch, Process
 from ..storage.write_batch import NO_QUEUE
+from ..subscriptions import Subscriptions
 from .maintenance.heartbeats import FORGOTTEN_AFTER
 from .maintenance.pruning import unknown_keys
+from .outbox_check import outbox_faults
 from .scheduler import Scheduler
 
 WORKER_SILENCE: Final = timedelta(minutes=1)
@@ -72,10 +74,12 @@ class AppCheck:
         problems: Callable[[], list[str]],
         executor: Callable[[], Executor],
         notices: Callable[[], Iterable[tuple[str, str]]],
+        subscriptions: Subscriptions,
     ) -> None:
         self._host, self._settings, self._registry = host, host.settings, host.workflows
         self._database, self._clock, self._scheduler = database, clock, scheduler
         self._problems, self._executor, self._notices = problems, executor, notices
+        self._subscriptions = subscriptions
 
     def results(self) -> Iterator[CheckResult]:
         """Look at everything that runs need, from the settings to overdue work. Reads the database."""
@@ -137,6 +141,7 @@ class AppCheck:
         yield from self._clocks()
         yield from self._schedules(connection, now)
         yield from self._dispatches(connection, now)
+        yield from self._outbox(connection, now)
         yield from _sizes(connection, now)
 
     def _pooler(self) -> Iterator[CheckResult]:
@@ -225,6 +230,20 @@ class AppCheck:
         yield from self._timers(connection, now)
         yield from _obstacles(connection, Dispatch.held, "held back by a worker")
         yield from _obstacles(connection, Dispatch.hand_over_error, "not taken by the executor")
+
+    def _outbox(self, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
+        """Whether what subscribers and channels are to be told is told."""
+        silence = max(WORKER_SILENCE, timedelta(seconds=self._settings.claim_timeout))
+        faults = [
+            *outbox_faults(connection, self._subscriptions, now, worker_silence=silence, relay_silence=RELAY_SILENCE)
+        ]
+        yield from (_wrong("outbox", fault) for fault in faults)
+        channels = [each.name for each in self._subscriptions if not each.own_code]
+        if channels and self._settings.external_url is None:
+            text = f"What {', '.join(channels)} sends leads nowhere: set SQUIDMESH_EXTERNAL_URL for links to the runs."
+            yield CheckResult(subject="outbox", notice=True, text=text)
+        if self._subscriptions and not faults:
+            yield _right("outbox", f"told: {', '.join(each.name for each in self._subscriptions)}")
 
     def _timers(self, connection: sa.Connection, now: datetime) -> Iterator[CheckResult]:
         """Whether what happens at waits and runs by itself happens in time: all workers and relays see to it."""

@@ -64,7 +64,7 @@ class NoticeDeliverer:
         """
         chosen = [each for each in self._subscriptions if own_code or not each.own_code]
         done = 0
-        while found := sum(self.deliver_to(each) for each, seconds in self.due(chosen) if seconds <= 0):
+        while chosen and (found := sum(self.deliver_to(each) for each, s in self.due(chosen) if s <= 0)):
             done += found
         return done
 

@@ -281,6 +281,7 @@ class Runtime:
             problems=self.problems,
             executor=lambda: self.executor,
             notices=self._notices,
+            subscriptions=self.subscriptions,
         )
 
     def hold_still(self, patience: float) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from flask_squidmesh.engine.transitions import TERMINAL
+from flask_squidmesh.notices import PASSING
 from flask_squidmesh.storage import tables
 from tests.integration.state_machine.invariants import (
     Rows,
@@ -50,13 +51,14 @@ class RunEnd:
 
 @dataclass(frozen=True)
 class End:
-    """Where all runs stand, what stands in the audit, and how often each visit had its effect."""
+    """Where all runs stand, what stands in the audit, how often each visit had its effect, and who was told of what."""
 
     runs: tuple[RunEnd, ...]
     audit: Counter[tuple[str, str | None, int | None]]
     effects: Counter[tuple[str, str, str, int]]
     policies: Mapping[tuple[str, str, str, int], str]
     abandoned: Counter[tuple[str, str, str, int]]
+    told: frozenset[tuple[str, str | None, str]] = frozenset()
 
 
 def end_of(stage: Stage) -> End:
@@ -77,6 +79,7 @@ def end_of(stage: Stage) -> End:
             effects=Counter(visit for visit, _ in called),
             policies=dict(called),
             abandoned=Counter(lost),
+            told=frozenset(each[:3] for each in stage.told if each.kind not in PASSING),
         )
 
 
@@ -91,6 +94,8 @@ def differences(end: End, undisturbed: End) -> list[str]:
     if missing or beyond:
         found.append(f"audit: missing {dict(missing)}, beyond {beyond}")
     found += _effects_lost(end, undisturbed) + _effects_doubled(end, undisturbed)
+    if end.told != undisturbed.told:
+        found.append(f"told: missing {undisturbed.told - end.told}, beyond {end.told - undisturbed.told}")
     return found
 
 
@@ -120,6 +125,7 @@ def _check(stage: Stage) -> None:
     check_compensations(seen)
     check_needs(seen)
     assert all(run.status in TERMINAL for run in seen.runs.values()), [run.status for run in seen.runs.values()]
+    _check_told(stage)
     keys = defaultdict(set)
     for each in stage.effects.all:
         keys[each.called].add(each.key)
@@ -127,6 +133,24 @@ def _check(stage: Stage) -> None:
     assert [str(finding) for finding in shop.runtime.doctor.examine()] == []
     twice = [call for call, n in Counter((e.called, e.attempt) for e in stage.effects.all).items() if n > 1]
     assert not twice, twice
+
+
+def _check_told(stage: Stage) -> None:
+    """Whoever is told something again is told it under the same id, and nobody is asked for what has ended."""
+    late = [each for each in stage.told if each.kind in PASSING and not each.is_open]
+    assert not late, late
+    entries = {row.id: row for row in stage.shop.rows(tables.outbox)}
+    assert {each.id for each in stage.told} <= entries.keys()
+    told = {each.id for each in stage.told}
+    missed = [row for row in entries.values() if row.outcome == "delivered" and row.id not in told]
+    assert not missed, missed
+    ended = [(row.outcome, row.error) for row in entries.values() if row.outcome not in ("addressed", "delivered")]
+    assert all(outcome == "dropped" for outcome, _ in ended), ended
+    ids = defaultdict(set)
+    for each in stage.told:
+        if each.kind not in PASSING and each.kind != "decision.timed_out":
+            ids[each[:3]].add(each.id)
+    assert all(len(each) == 1 for each in ids.values()), ids
 
 
 def _names(stage: Stage) -> dict[str, str]:

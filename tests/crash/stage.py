@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from flask_squidmesh import RunSummary, StepContext, Workflow
+from flask_squidmesh import Notice, RunSummary, StepContext, Workflow
 from flask_squidmesh.definition.context import CompensationContext
 from flask_squidmesh.definition.workflow import Registry
+from flask_squidmesh.notices import NOTICE_KINDS, NoticeKind
 from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.storage import tables
 from tests.shop import Shop
@@ -25,6 +26,17 @@ DEATHS = 12
 
 NOTES = sa.table("notes", sa.column("run_id"), sa.column("note"))
 CREATE_NOTES = "CREATE TABLE IF NOT EXISTS notes (run_id TEXT, note TEXT)"
+
+
+class Told(NamedTuple):
+    """Something that somebody was told. is_open: whether the step waited for people just then."""
+
+    kind: NoticeKind
+    step: str | None
+    receiver: str
+    id: str
+    is_open: bool
+
 
 Build = Callable[[Effects], Sequence[type[Workflow]]]
 Act = Callable[["Stage"], None]
@@ -79,6 +91,7 @@ class Stage:
             for table in (NOTES, *reversed(tables.Base.metadata.sorted_tables)):
                 connection.execute(sa.delete(table))
         self.effects.begin()
+        self.told: list[Told] = []
         self.executor.begin(self.shop)
         self._unanswered: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
         self.points.begin(at)
@@ -110,7 +123,8 @@ class Stage:
         """
         self.points.begin_process()
         old = self.shop.runtime
-        new = Runtime(self.shop.app, version or old.registry, old.settings, self.shop.clock)
+        known = version or old.registry
+        new = Runtime(self.shop.app, known, old.settings, self.shop.clock, subscriptions=old.subscriptions)
         new.database._engine = old.database.engine
         self.shop.app.extensions["squidmesh"] = new
 
@@ -137,7 +151,8 @@ class Stage:
         """Perform, relay and decide, and let time pass, until nothing is left to do."""
         for _ in range(ROUNDS):
             self.executor.deliver(self.shop)
-            if not self._decided() and not self._dispatches():
+            self.shop.runtime.notice_deliverer.deliver_due()
+            if not self._decided() and not self._dispatches() and not self._untold():
                 return
             self.shop.runtime.claims.renew()
             self.shop.clock.advance(CLAIM_SECONDS + 1)
@@ -147,6 +162,26 @@ class Stage:
     def _dispatches(self) -> Sequence[Any]:
         with self.points.aside():
             return self.shop.rows(tables.dispatches)
+
+    def _untold(self) -> Sequence[Any]:
+        with self.points.aside():
+            return self.shop.rows(tables.outbox, tables.outbox.c.ended_at.is_(None))
+
+    def tell_everything(self) -> None:
+        """Have what happens told, with a point on either side of asking whom, and of telling each of two people."""
+        if not self.shop.runtime.subscriptions:
+            self.shop.mesh.add_channel(self._tell, on=NOTICE_KINDS, to=self._whom)
+
+    def _whom(self, notice: Notice) -> Sequence[str]:
+        with self.points.around("asking whom"):
+            return "ann", "bob"
+
+    def _tell(self, notice: Notice, receiver: str) -> None:
+        with self.points.around("a telling"):
+            with self.points.aside():
+                waits = self.shop.rows(tables.waits, tables.waits.c.run_id == notice.run_id)
+            is_open = any(wait.step == notice.step for wait in waits)
+            self.told.append(Told(notice.kind, notice.step, receiver, notice.id, is_open))
 
     def _decided(self) -> bool:
         """Have a person decide about what needs one; answer whether any did."""
