@@ -7,6 +7,7 @@ from .dashboard import REDACTED, Deny
 from .dashboard.host_hooks import ActorHook, AuthorizeHook, LinksHook, NonceHook, RedactHook, ScopeHook, TenantHook
 from .definition import (
     Approval,
+    CancelOn,
     CompensationContext,
     Cron,
     Deadline,
@@ -17,12 +18,14 @@ from .definition import (
     Fixed,
     Log,
     Manual,
+    OnEvent,
     Option,
     Pause,
     Retry,
     Step,
     StepContext,
     Wait,
+    WaitForEvent,
     Workflow,
     scheduled_day,
 )
@@ -71,6 +74,7 @@ from .queries.results import (
 )
 from .queries.run_filters import RunFilters
 from .runtime.deliveries import Delivery
+from .runtime.event_sending import EventReceipt
 from .runtime.maintenance.pruning import PruneReport
 from .storage.scope import Scope
 from .storage.summaries import Needs, RunSummary
@@ -85,6 +89,7 @@ __all__ = [
     "AuditEventView",
     "AuthorizeHook",
     "BlockingStep",
+    "CancelOn",
     "Channel",
     "ChannelError",
     "CompensationContext",
@@ -103,6 +108,7 @@ __all__ = [
     "End",
     "ErrorRecord",
     "Escalate",
+    "EventReceipt",
     "Executor",
     "Explanation",
     "Exponential",
@@ -121,6 +127,7 @@ __all__ = [
     "NextAction",
     "NonceHook",
     "Notice",
+    "OnEvent",
     "Option",
     "Pause",
     "Payload",
@@ -156,6 +163,7 @@ __all__ = [
     "UnknownWorkflowError",
     "UnsafeReplayError",
     "Wait",
+    "WaitForEvent",
     "Webhook",
     "Workflow",
     "scheduled_day",

@@ -246,10 +246,11 @@ class Config:
     stale_step_timeout: after which a step may be reclaimed although its worker lives; None for never. delivery_steps,
     delivery_seconds: how much of a chain one delivery may do. max_payload_bytes: of one payload or output as JSON.
     retention: how long ended runs are kept, by status or workflow name, the workflow's own period first; None keeps
-    all. key_retention: for which the start key of a run that was pruned is remembered. notice_retention: for which it
-    is remembered what was told. poll_interval: between a worker's looks where nothing wakes it. procrastinate_app: the
-    host's own Procrastinate App; None to have one made. procrastinate_priority: of the jobs among those of the same
-    queue. celery_app: the host's Celery app; None where it is `app.extensions["celery"]`.
+    all. key_retention: for which the start key of a run that was pruned is remembered. event_retention: for which
+    events are kept, and can be taken. notice_retention: for which it is remembered what was told. poll_interval:
+    between a worker's looks where nothing wakes it. procrastinate_app: the host's own Procrastinate App; None to have
+    one made. procrastinate_priority: of the jobs among those of the same queue. celery_app: the host's Celery app; None
+    where it is `app.extensions["celery"]`.
     """
 
     executor: object = _setting(_or_none(_EXECUTOR), None)
@@ -267,6 +268,7 @@ class Config:
     retention: Mapping[str, timedelta | None] | None = _setting(_or_none(_RETENTION), None)
     key_retention: float = _setting(_SECONDS, 2_592_000.0)
     notice_retention: float = _setting(_SECONDS, 604_800.0)
+    event_retention: float = _setting(_POSITIVE_SECONDS, 604_800.0)
     poll_interval: float = _setting(_POSITIVE_SECONDS, 1.0)
     procrastinate_app: object = _setting(_or_none(_APP), None)
     procrastinate_priority: int = _setting(_WHOLE, 0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Literal, TypeVar, Unpack, overload
 
 from flask import Blueprint, Flask
+from pydantic import BaseModel
 
 from . import cli
 from .api import create_api
@@ -39,6 +40,7 @@ from .queries.results import Explanation, Graph, Run, RunHistory, RunPage
 from .queries.run_filters import RunFilters, WorkflowFilter
 from .runtime import worker
 from .runtime.deliveries import Delivery
+from .runtime.event_sending import EventReceipt
 from .runtime.maintenance import pruning
 from .runtime.maintenance.pruning import PruneReport
 from .runtime.runtime import Runtime, configured_runtime, current_runtime
@@ -412,6 +414,36 @@ class SquidMesh(Commands):
                 else "The app has no dashboard, so runs have no addresses. Set SQUIDMESH_URL_PREFIX."
             )
         return found
+
+    # -- events ------------------------------------------------------------------------------------------------
+
+    def send_event(
+        self,
+        name: str,
+        *,
+        key: str | int,
+        payload: BaseModel | Mapping[str, object] | None = None,
+        event_id: str | None = None,
+        tenant: str = "",
+        actor: Actor | None = None,
+        session: AnySession | None = None,
+    ) -> EventReceipt:
+        """Bring an event to the runs that wait for it, now or within what their `lookback` says.
+
+        name, key: which event, as `WaitForEvent` names it. payload: a mapping or an instance of the model that is
+        registered for the event. event_id: the sender's own name for it; the same one again, with the same key and
+        payload, is answered as the first was and does nothing. tenant: whose it is; only runs of the same one take it.
+        actor: who sends it, for the record. session: join its transaction; nothing happens unless it commits.
+
+        Returns a receipt. Without a session it names the runs that have taken the event, or were started or cancelled
+        by it.
+
+        Raises PayloadError for a payload that does not fit, and for a name, key or event_id that is none, and
+        ConflictError for an event_id that came with another key or payload. Nothing is written then.
+        """
+        return configured_runtime().events.send(
+            name, key=key, payload=payload, event_id=event_id, tenant=tenant, actor=actor, session=session
+        )
 
     # -- keeping house -----------------------------------------------------------------------------------------
 

@@ -254,9 +254,11 @@ def check_rows(shop: Shop) -> None:
 
 def _check_counters(run: Any, rows: list[Any]) -> None:
     steps = [row for row in rows if row.kind == "step"]
+    awaiting = [row for row in steps if _awaits(row)]
     going = [row for row in steps if row.status == "running" or (row.status == "pending" and not row.missing)]
+    going += awaiting
     retrying = [row for row in going if row.status == "pending" and row.attempts and row.due_at is not None]
-    asking = [row for row in rows if row.status == "paused"]
+    asking = [row for row in rows if row.status == "paused" and row not in awaiting]
     assert run.open_steps == len(going), (run.status, run.open_steps, [(row.step, row.status) for row in steps])
     assert run.retrying_steps == len(retrying)
     if run.status in ("completed", "failed", "cancelled"):
@@ -269,6 +271,11 @@ def _check_counters(run: Any, rows: list[Any]) -> None:
         assert asking
     if run.status == "retrying":
         assert len(going) == len(retrying) > 0
+
+
+def _awaits(row: Any) -> bool:
+    """Whether the visit waits for an event."""
+    return row.status == "paused" and bool(row.decision) and row.decision["kind"] == "event"
 
 
 def _check_dispatches(run: Any, rows: list[Any], dispatched: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from .context import CompensationContext, StepContext
 from .elements import (
     Approval,
+    CancelOn,
     Cron,
     Deadline,
     Decision,
@@ -12,17 +13,20 @@ from .elements import (
     Fixed,
     Log,
     Manual,
+    OnEvent,
     Option,
     Pause,
     Retry,
     Step,
     Wait,
+    WaitForEvent,
 )
 from .payloads import scheduled_day
 from .workflow import Workflow
 
 __all__ = [
     "Approval",
+    "CancelOn",
     "CompensationContext",
     "Cron",
     "Deadline",
@@ -33,12 +37,14 @@ __all__ = [
     "Fixed",
     "Log",
     "Manual",
+    "OnEvent",
     "Option",
     "Pause",
     "Retry",
     "Step",
     "StepContext",
     "Wait",
+    "WaitForEvent",
     "Workflow",
     "scheduled_day",
 ]

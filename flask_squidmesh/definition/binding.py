@@ -213,8 +213,8 @@ def _takes_payload(annotation: object, models: tuple[type[BaseModel], ...]) -> b
 
 
 def opening_keys(step: StepSpec) -> frozenset[str]:
-    """The top-level names of the state that say what a step asks of whom, and by when, as it is entered."""
-    people = [step.assignee, *step.groups]
+    """The top-level names of the state that say what a step asks of whom or awaits, and by when, as it is entered."""
+    people = [step.assignee, *step.groups, step.awaits.key if step.awaits else None]
     for each in step.escalate:
         people += [each.assignee, *each.groups]
     forms = [option.form for option in step.options if option.form is not None]

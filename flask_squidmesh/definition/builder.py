@@ -10,15 +10,27 @@ from ..errors import DefinitionError
 from . import values
 from .binding import opening_keys
 from .class_body import Body, Settings, read_body, read_deadline, read_settings
-from .definition_checks import availability_problems, dependency_problems, flow_problems, unreachable
+from .definition_checks import (
+    availability_problems,
+    cancel_key_problems,
+    dependency_problems,
+    flow_problems,
+    unreachable,
+)
 from .element_reader import read_dependencies, read_steps, read_triggers
 from .elements import Element
+from .event_names import read_cancel_on
+from .event_reader import model_problems
 from .flow_reader import read_flow
-from .spec import Condition, DeadlineSpec, RetryPolicy, Route, StepSpec, TriggerSpec, WorkflowSpec
+from .spec import CancelOnSpec, Condition, DeadlineSpec, RetryPolicy, Route, StepSpec, TriggerSpec, WorkflowSpec
 
 
 def fingerprint(
-    style: str, entry: Iterable[str], steps: Mapping[str, StepSpec], deadline: DeadlineSpec | None = None
+    style: str,
+    entry: Iterable[str],
+    steps: Mapping[str, StepSpec],
+    deadline: DeadlineSpec | None = None,
+    cancel_on: CancelOnSpec | None = None,
 ) -> str:
     """The same in every process. Wording, docstrings, function bodies, forms and people do not count, nor when these
     are told of what is late."""
@@ -30,15 +42,17 @@ def fingerprint(
     # What a workflow does not use is left out, so that its fingerprint is that of a time when nothing could use it.
     if deadline:
         counts["deadline"] = [deadline.after, deadline.cancel, deadline.compensate]
+    if cancel_on:
+        counts["cancel_on"] = [cancel_on.name, cancel_on.key, cancel_on.compensate]
     return values.fingerprint(counts)
 
 
 def _step(step: StepSpec) -> dict[str, object]:
-    return {**_ordinary(step), **_for_people(step)}
+    return {**_ordinary(step), **_of_waits(step)}
 
 
-def _for_people(step: StepSpec) -> dict[str, object]:
-    """What counts of a step for people only where it is there."""
+def _of_waits(step: StepSpec) -> dict[str, object]:
+    """What counts of a step that waits for somebody only where it is there."""
     options = [[each.name, _routes(each.routes)] for each in step.options]
     rejections = [route for option in step.options[1:] for route in option.routes]
     told_apart = step.kind == "decision" or any(route.condition for route in rejections)
@@ -48,6 +62,7 @@ def _for_people(step: StepSpec) -> dict[str, object]:
         "not_by": sorted(step.not_by),
         "timeout": step.timeout,
         "until": step.until,
+        "awaits": step.awaits and [step.awaits.name, step.awaits.key, step.awaits.accept],
     }
     return {name: value for name, value in counts.items() if value}
 
@@ -111,6 +126,8 @@ def build(workflow: type, reserved: frozenset[str], keywords: Mapping[str, objec
     style = _style(body, problems)
     steps, entry = _joined(body, style, steps, problems)
     problems.extend(availability_problems(triggers, steps, settings.subject))
+    problems.extend(cancel_key_problems(triggers, settings.cancel_on))
+    problems.extend(model_problems(triggers, steps))
     if problems:
         raise DefinitionError(workflow.__name__, list(dict.fromkeys(problems)))
     return _spec(settings, style, triggers, steps, entry)
@@ -124,6 +141,7 @@ def check_abstract(workflow: type, keywords: Mapping[str, object]) -> None:
         if isinstance(each, Element)
     ]
     read_deadline(keywords.get("deadline"), problems)
+    read_cancel_on(keywords.get("cancel_on"), problems)
     if problems:
         raise DefinitionError(workflow.__name__, problems)
 
@@ -182,6 +200,7 @@ def _spec(
         description=settings.description,
         aliases=settings.aliases,
         deadline=settings.deadline,
+        cancel_on=settings.cancel_on,
         version=settings.version,
         subject=settings.subject,
         style=style,
@@ -190,5 +209,5 @@ def _spec(
         entry=entry,
         max_visits=settings.max_visits,
         opening_keys={name: keys for name, step in steps.items() if (keys := opening_keys(step))},
-        fingerprint=fingerprint(style, entry, steps, settings.deadline),
+        fingerprint=fingerprint(style, entry, steps, settings.deadline, settings.cancel_on),
     )

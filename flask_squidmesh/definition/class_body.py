@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from . import state_expressions
 from .durations import read_duration
 from .elements import Deadline, Element, Step, StepElement, Trigger
-from .spec import DeadlineSpec
+from .event_names import read_cancel_on
+from .spec import CancelOnSpec, DeadlineSpec
 
 _FLOW = "flow"
 
@@ -100,6 +101,7 @@ class Settings:
     subject: str | None
     max_visits: int
     deadline: DeadlineSpec | None
+    cancel_on: CancelOnSpec | None
 
 
 def read_settings(workflow: type, keywords: Mapping[str, object], problems: list[str]) -> Settings:
@@ -118,6 +120,7 @@ def read_settings(workflow: type, keywords: Mapping[str, object], problems: list
         subject=_subject(workflow, problems),
         max_visits=read_max_visits(_setting(workflow, "max_visits"), "max_visits", problems) or DEFAULT_MAX_VISITS,
         deadline=read_deadline(keywords.get("deadline"), problems),
+        cancel_on=read_cancel_on(keywords.get("cancel_on"), problems),
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, RootModel
 
 from .binding import members, resolved, shown
 from .precedence import precedence
-from .spec import Parameter, Path, StepSpec, TriggerSpec
+from .spec import CancelOnSpec, Parameter, Path, StepSpec, TriggerSpec
 from .state_expressions import names, paths
 
 _Edges = Mapping[str, frozenset[str]]
@@ -85,7 +85,7 @@ def _said(step: StepSpec, option: str) -> tuple[str, str]:
 
 def _restless_loops(steps: Mapping[str, StepSpec]) -> Iterator[str]:
     """Loops that nothing slows down and nothing ends."""
-    restful = {name for name, step in steps.items() if step.manual or step.kind == "wait"}
+    restful = {name for name, step in steps.items() if step.opens_wait or step.kind == "wait"}
     edges = {
         name: (_unconditional(step) - restful if name not in restful else frozenset()) for name, step in steps.items()
     }
@@ -154,9 +154,10 @@ def availability_problems(
     for name, step in steps.items():
         # A loop leads back to the step itself, which then sees what it gave before.
         seen = begun.after(order.before[name])
-        if step.options and step.output == name and name in payload:
+        if (step.options or step.awaits) and step.output == name and name in payload:
             yield (
-                f"step {name}: its record would take the place of the payload field {name!r}; "
+                f"step {name}: its {'payload' if step.awaits else 'record'} would take the place of the payload field "
+                f"{name!r}; "
                 'name another key with output="..."'
             )
         yield from _unknown_in_text(f"step {name}: the {'prompt' if step.manual else 'message'}", _text(step), seen)
@@ -167,6 +168,18 @@ def availability_problems(
         if step.compensate:
             yield from _unknown_parameters(f"step {name}: compensate: ", step.compensate.parameters, anywhere)
         yield from _unknown_conditions(step, begun.after(order.before[name] | order.bit[name]))
+
+
+def cancel_key_problems(triggers: Mapping[str, TriggerSpec], cancel_on: CancelOnSpec | None) -> Iterator[str]:
+    """Names in the key of what cancels a run that no payload can hold."""
+    for trigger in triggers.values() if cancel_on else ():
+        held = _payload_names(trigger)
+        for path in paths(cancel_on.key) if cancel_on and held is not None else ():
+            if held is not None and path[0] not in held:
+                yield (
+                    f"cancel_on: the key names {{{'.'.join(path)}}}, and the payload of trigger {trigger.name} has no "
+                    f"field {path[0]}; it has {', '.join(sorted(held)) or 'none'}"
+                )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +292,7 @@ def _unknown_parameters(place: str, parameters: Iterable[Parameter], known: _Kno
 def _unknown_people(step: StepSpec, known: _Known) -> Iterator[str]:
     told: list[tuple[str, str | None]] = [("the assignee", step.assignee)]
     told += [("groups=", group) for group in step.groups]
+    told += [("the key", step.awaits.key)] if step.awaits else []
     for each in step.escalate:
         told += [("the assignee of an escalation", each.assignee)]
         told += [("groups= of an escalation", group) for group in each.groups]

@@ -13,7 +13,24 @@ from .binding import ParametersError, name_of, parameters_of, shown, written
 from .class_body import Body, read_aliases
 from .cron import check, zone
 from .durations import is_number, read_duration
-from .elements import Cron, Decision, Exponential, Fixed, Log, Manual, Pause, Retry, Step, StepElement, Trigger, Wait
+from .elements import (
+    Cron,
+    Decision,
+    Exponential,
+    Fixed,
+    Log,
+    Manual,
+    OnEvent,
+    Pause,
+    Retry,
+    Step,
+    StepElement,
+    Trigger,
+    Wait,
+    WaitForEvent,
+)
+from .event_names import name_problem
+from .event_reader import EventWaitReader
 from .manual_step_reader import ManualStepReader, not_by_problems
 from .model_reader import PAYLOAD, read_model
 from .spec import Backoff, Compensation, Parameter, RetryPolicy, StepSpec, TriggerSpec
@@ -108,9 +125,12 @@ class _ElementReader(StepReader):
                 return self._log(element)
             case Pause() | Decision():
                 return ManualStepReader(self.name, self.problems).read(element)
+            case WaitForEvent():
+                return EventWaitReader(self.name, self.problems).read(element)
             case _:
                 self.fault(
-                    f"{type(element).__name__} is no kind of step; write Step, Wait, Log, Pause, Approval or Decision"
+                    f"{type(element).__name__} is no kind of step; write Step, Wait, Log, Pause, Approval, Decision or "
+                    "WaitForEvent"
                 )
                 return StepSpec(name=self.name)
 
@@ -249,11 +269,16 @@ def read_triggers(triggers: Mapping[str, Trigger], problems: list[str]) -> dict[
         problems.append("it has no trigger; write for instance start = Manual(Order)")
     found = {name: _read_trigger(name, each, problems) for name, each in triggers.items()}
     problems.extend(_conflicts(found))
+    problems.extend(_events_twice(found))
     return found
 
 
 def _read_trigger(name: str, trigger: Trigger, problems: list[str]) -> TriggerSpec:
     model = _model(name, trigger, problems)
+    if isinstance(trigger, OnEvent):
+        if fault := name_problem(trigger.name):
+            problems.append(f"trigger {name}: {fault}")
+        return TriggerSpec(name=name, kind="event", model=model, event=trigger.name)
     if not isinstance(trigger, Cron):
         return TriggerSpec(name=name, kind="manual", model=model)
     problems.extend(f"trigger {name}: the cron expression {fault}" for fault in check(trigger.expression))
@@ -277,7 +302,7 @@ def _read_trigger(name: str, trigger: Trigger, problems: list[str]) -> TriggerSp
 
 
 def _model(name: str, trigger: Trigger, problems: list[str]) -> type[BaseModel] | None:
-    model = trigger.model if isinstance(trigger, (Manual, Cron)) else None
+    model = trigger.model if isinstance(trigger, (Manual, Cron, OnEvent)) else None
     return None if model is None else read_model(model, PAYLOAD, f"trigger {name}", problems)
 
 
@@ -287,6 +312,16 @@ def _required(name: str, model: type[BaseModel] | None) -> Iterator[str]:
             yield (
                 f"trigger {name}: a cron trigger starts with its model's defaults, but field {field} has none; "
                 f"write {field}: {shown(info.annotation)} = ..."
+            )
+
+
+def _events_twice(triggers: Mapping[str, TriggerSpec]) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for trigger in triggers.values():
+        if trigger.event is not None and first.setdefault(trigger.event, trigger.name) != trigger.name:
+            yield (
+                f"trigger {trigger.name}: event {trigger.event} starts this workflow by trigger "
+                f"{first[trigger.event]} already, and one event starts one run; remove one of the two"
             )
 
 

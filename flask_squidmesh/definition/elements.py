@@ -248,6 +248,18 @@ class Cron(Trigger):
 
 
 @dataclass(eq=False)
+class OnEvent(Trigger):
+    """Started by every event of this name, with its payload; may be started by a call as well.
+
+    name: the event's, as `send_event` takes it. model: the pydantic model that the payload must fit; without one the
+    run is started without a payload. The run is of the event's tenant.
+    """
+
+    name: str
+    model: type[BaseModel] | None = None
+
+
+@dataclass(eq=False)
 class StepElement(Element, Node):
     """A step of any kind.
 
@@ -326,6 +338,46 @@ class Escalate:
     after: timedelta | float
     assignee: str | None = None
     groups: Sequence[str] = ()
+
+
+@dataclass(eq=False)
+class WaitForEvent(StepElement):
+    """A step that waits for an event from outside, which `send_event` brings. It holds no worker meanwhile.
+
+    name: the event's. key: which of that name, as text with paths into the state in braces: `key="{payment_id}"`.
+    model: the pydantic model that its payload must fit. output: the key that the payload is kept under, the step's own
+    name if left out.
+    within, remind, escalate: as those of a step for people. With a route `.on_timeout` the wait ends when `within=` has
+    passed.
+    lookback: how old an event may be that came before the step was entered, as a timedelta or seconds; if left out it
+    may have come at any time since the run began. accept: "all", every run that waits takes the event, or "first", the
+    one that has waited longest takes it and no other.
+    """
+
+    name: str
+    _: KW_ONLY
+    key: str
+    model: type[BaseModel] | None = None
+    output: str | None = None
+    within: timedelta | float | str | None = None
+    remind: timedelta | float | Sequence[timedelta | float] = ()
+    escalate: Escalate | Sequence[Escalate] = ()
+    lookback: timedelta | float | None = None
+    accept: Literal["all", "first"] = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOn:
+    """An event that cancels the run: `class Order(Workflow, cancel_on=CancelOn("order.withdrawn", key="{order_id}"))`.
+
+    name: the event's. key: which of that name, as text with paths into the payload in braces; `start_run` raises
+    PayloadError where the payload does not hold it. compensate: undo what completed.
+    """
+
+    name: str
+    _: KW_ONLY
+    key: str
+    compensate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from .elements import (
     RouteStart,
     Step,
     StepElement,
+    WaitForEvent,
     When,
 )
 from .manual_step_reader import option_names
@@ -205,9 +206,10 @@ class _RouteReader:
             return f"only an Approval can be rejected, and {declared}; write {self._instead()}"
         if outcome == "option":
             return self._why_no_option()
-        if outcome == "timeout" and not isinstance(source, ManualStep):
-            return f"only a Pause, an Approval or a Decision can time out, and {declared}; write {self._instead()}"
-        if outcome == "timeout" and isinstance(source, ManualStep) and source.within is None:
+        if outcome == "timeout" and not isinstance(source, ManualStep | WaitForEvent):
+            waits = "a Pause, an Approval, a Decision or a WaitForEvent"
+            return f"only {waits} can time out, and {declared}; write {self._instead()}"
+        if outcome == "timeout" and isinstance(source, ManualStep | WaitForEvent) and source.within is None:
             return f"{name} has no within= that could pass; write {name} = {type(source).__name__}(..., within=...)"
         return None
 

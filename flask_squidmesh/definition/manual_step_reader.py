@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
-from itertools import pairwise
 from typing import Final
 
 from pydantic import BaseModel
 
 from . import state_expressions
-from .elements import Approval, Decision, Escalate, ManualStep, Option
+from .elements import Approval, Decision, ManualStep, Option
 from .model_reader import FORM, read_model
-from .spec import EscalationSpec, OptionSpec, Path, StepSpec
+from .spec import OptionSpec, Path, StepSpec
 from .step_reader import StepReader
+from .wait_reader import WaitingStepReader
 
 MOST_APPROVALS: Final = 20
 LONGEST_OPTION: Final = 60
@@ -45,14 +44,14 @@ def not_by_problems(steps: Mapping[str, StepSpec]) -> Iterator[str]:
                 yield f"step {name}: not_by= names {other}, where nobody decides anything; decisions are: {known}"
 
 
-class ManualStepReader(StepReader):
+class ManualStepReader(WaitingStepReader):
     """Reads one step that waits for a person."""
 
     def read(self, step: ManualStep) -> StepSpec:
         """The checked step, without where it leads."""
         within, within_at = self.within(step.within)
-        assignee = self._person(step.assignee, "the assignee")
-        groups = self._groups(step.groups, "groups")
+        assignee = self.person(step.assignee, "the assignee")
+        groups = self.groups(step.groups, "groups")
         answers = _AnswerReader(self.name, self.problems)
         options = answers.options(step) if isinstance(step, Decision) else ()
         approvals, not_starter = answers.approvers(step) if isinstance(step, Decision) else (1, False)
@@ -75,7 +74,7 @@ class ManualStepReader(StepReader):
             within=within,
             within_at=within_at,
             remind=self.reminders(step.remind, within),
-            escalate=self._escalations(step.escalate, within, assignee, groups),
+            escalate=self.escalations(step.escalate, within, assignee, groups),
         )
 
     def _prompt(self, prompt: object) -> str | None:
@@ -89,63 +88,6 @@ class ManualStepReader(StepReader):
             return permission
         self.fault(f'permission={permission!r} must be non-empty text; write permission="payments.review"')
         return None
-
-    def _person(self, template: object, what: str) -> str | None:
-        if template is None:
-            return None
-        faults = state_expressions.people_problems(template)
-        for fault in faults:
-            self.fault(f"{what} {fault}")
-        return template if isinstance(template, str) and not faults else None
-
-    def _groups(self, groups: object, argument: str) -> tuple[str, ...]:
-        found = self.names(groups, argument, "finance")
-        return tuple(group for each in found if (group := self._person(each, f"the group {each!r} of {argument}=")))
-
-    def _escalations(
-        self, escalate: object, within: timedelta | None, assignee: str | None, groups: tuple[str, ...]
-    ) -> tuple[EscalationSpec, ...]:
-        given = escalate if isinstance(escalate, (list, tuple)) else (escalate,)
-        found = [read for each in given if (read := self._escalation(each, within)) is not None]
-        found.sort(key=lambda each: each.after)
-        for earlier, later in pairwise(found):
-            if earlier.after == later.after:
-                self.fault(f"escalates twice after {later.after}; write one Escalate with all of it")
-        for each in found:
-            if each.assignee is not None and each.assignee == assignee:
-                self.fault(
-                    f"escalates after {each.after} to {each.assignee!r}, whose it is already; name somebody else"
-                )
-            for group in each.groups:
-                if group in groups:
-                    self.fault(
-                        f"escalates after {each.after} to the group {group!r}, whose it is already; name another"
-                    )
-            assignee, groups = each.assignee or assignee, (*groups, *each.groups)
-        return tuple(found)
-
-    def _escalation(self, value: object, within: timedelta | None) -> EscalationSpec | None:
-        if not isinstance(value, Escalate):
-            self.fault(
-                f"escalate={value!r} must be an Escalate, or several; "
-                'write escalate=Escalate(after=timedelta(hours=36), assignee="{head_id}")'
-            )
-            return None
-        assignee = self._person(value.assignee, "the assignee of an escalation")
-        groups = self._groups(value.groups, "groups")
-        after = self.positive(
-            value.after,
-            f"escalates after {value.after!r}, which must be a positive time of at most 100 years; "
-            "write Escalate(after=timedelta(hours=36), ...)",
-        )
-        if value.assignee is None and not value.groups:
-            self.fault('escalates to nobody; write Escalate(after=..., assignee="{head_id}"), or groups=("heads",)')
-            return None
-        if after is None:
-            return None
-        if within is not None and after >= within:
-            self.fault(f"escalates after {after}, when its time is over, for within= is {within}; escalate before that")
-        return EscalationSpec(after=after, assignee=assignee, groups=groups)
 
 
 class _AnswerReader(StepReader):

@@ -21,6 +21,7 @@ class ModelUse(NamedTuple):
 
 
 PAYLOAD = ModelUse("the payload's model", "payload field", "payloads are", "Order")
+EVENT = ModelUse("the event's model", "event field", "events are", "Settlement")
 FORM = ModelUse("form=", "form field", "answers are", "Review", drawn=True)
 
 

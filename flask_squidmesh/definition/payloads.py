@@ -126,22 +126,69 @@ def validate(
     `scheduled_day` names; now: the time for it where there is no window. Raises PayloadError.
     """
     taken = _taken_by(trigger)
-    found = _mapping(taken, payload)
     if trigger.model is None:
-        _refuse(taken, unknown=sorted(map(str, found)))
+        _refuse(taken, unknown=sorted(map(str, _mapping(taken, payload))))
         return {}
-    unknown = sorted(_unknown(trigger.model, found, ""))
-    with _schedule(taken, window or now):
+    return _validated(taken, trigger.model, payload, window or now)
+
+
+def _validated(taken: _Taken, model: type[BaseModel], payload: object, moment: datetime | None) -> dict[str, JsonValue]:
+    found = _mapping(taken, payload)
+    unknown = sorted(_unknown(model, found, ""))
+    with _schedule(taken, moment):
         try:
-            instance = payload if isinstance(payload, trigger.model) else _build(trigger.model, found)
+            instance = payload if isinstance(payload, model) else _build(model, found)
         except ValidationError as error:
             _refuse(taken, unknown=unknown, error=error)
             raise
         _refuse(taken, unknown=unknown)
         stored = _resolved(taken, instance)
-        if changed := changes_when_read(trigger.model, instance, stored):
+        if changed := changes_when_read(model, instance, stored):
             _refuse(taken, unknown=[], changed=changed)
     return stored
+
+
+class EventPayload(NamedTuple):
+    """What an event brings, as JSON data. said: without what factories filled in, to tell repeats by."""
+
+    stored: JsonObject
+    said: JsonObject
+
+
+def validate_event(event: str, model: type[BaseModel] | None, payload: object, now: datetime) -> EventPayload:
+    """The payload of an event, defaults filled in.
+
+    model: the one that is registered for the event; None where any mapping will do. Raises PayloadError.
+    """
+    taken = _Taken("The payload", f"event {event}", model)
+    if model is not None:
+        stored = _validated(taken, model, payload, now)
+        return EventPayload(stored, _without_generated(taken, model, payload, stored))
+    if payload is not None and not isinstance(payload, BaseModel | Mapping):
+        text = f"must be a mapping or a model, found {kind(payload)}"
+        raise PayloadError(f"The payload of event {event} {text}.", invalid_types={_WHOLE: text})
+    try:
+        plain = to_json({} if payload is None else payload)
+    except ValueNotJsonError as error:
+        raise PayloadError(
+            f"The payload of event {event} cannot be stored: {error}", invalid_types={_WHOLE: str(error)}
+        ) from error
+    assert isinstance(plain, dict), "a mapping is one in JSON"
+    return EventPayload(plain, plain)
+
+
+def why_unfit(model: type[BaseModel] | None, stored: JsonObject) -> str | None:
+    """Why what is stored of an event does not fit the model; None where it does."""
+    if model is None:
+        return None
+    given = {key: value for key, value in stored.items() if key not in model.model_computed_fields}
+    try:
+        model.model_validate_json(json.dumps(given), by_alias=True, by_name=True)
+    except ValidationError as error:
+        return "; ".join(sentence(each) for each in error.errors(include_url=False, include_context=False))
+    except Exception as raised:  # validators are the host's, and raise what they like
+        return f"reading it raised {type(raised).__name__}"
+    return None
 
 
 def validate_answer(
@@ -210,13 +257,19 @@ def without_generated(trigger: TriggerSpec, payload: object, resolved: JsonObjec
     """A resolved payload without what factories filled in, which differs from one start to the next."""
     if trigger.model is None:
         return dict(resolved)
-    if isinstance(payload, trigger.model):
+    return _without_generated(_taken_by(trigger), trigger.model, payload, resolved)
+
+
+def _without_generated(
+    taken: _Taken, model: type[BaseModel], payload: object, resolved: JsonObject
+) -> dict[str, JsonValue]:
+    if isinstance(payload, model):
         given = payload.model_fields_set
     else:
-        names = _names(trigger.model)
-        given = {names[key] for key in _mapping(_taken_by(trigger), payload) if key in names}
-    made = {name for name, each in trigger.model.model_fields.items() if each.default_factory is not None}
-    left_out = made - given | trigger.model.model_computed_fields.keys()
+        names = _names(model)
+        given = {names[key] for key in _mapping(taken, payload) if key in names}
+    made = {name for name, each in model.model_fields.items() if each.default_factory is not None}
+    left_out = made - given | model.model_computed_fields.keys()
     return {key: value for key, value in resolved.items() if key not in left_out}
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from .precedence import precedence
 from .values import JsonObject, JsonValue
 
-StepKind = Literal["function", "wait", "log", "pause", "approval", "decision"]
+StepKind = Literal["function", "wait", "log", "pause", "approval", "decision", "event"]
 Recovery = Literal["compensation", "undo"]
 Path = tuple[str, ...]
 
@@ -95,6 +95,29 @@ class DeadlineSpec:
 
     after: timedelta
     cancel: bool = False
+    compensate: bool = False
+
+
+Accept = Literal["all", "first"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitedEvent:
+    """What a step waits for. key: as a template. lookback: how old it may be, None for since the run began."""
+
+    name: str
+    key: str
+    model: type[BaseModel] | None = None
+    lookback: timedelta | None = None
+    accept: Accept = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelOnSpec:
+    """The event that cancels a run. key: as a template."""
+
+    name: str
+    key: str
     compensate: bool = False
 
 
@@ -265,6 +288,7 @@ class StepSpec:
     remind: tuple[timedelta, ...] = ()
     escalate: tuple[EscalationSpec, ...] = ()
     timeout: str | None = None
+    awaits: AwaitedEvent | None = None
     message: str | None = None
     level: Literal["debug", "info", "warning", "error"] = "info"
     max_visits: int | None = None
@@ -278,6 +302,11 @@ class StepSpec:
     def timed(self) -> bool:
         """Whether people are told of the step when it takes long."""
         return self.kind == "function" and (self.within is not None or self.within_at is not None)
+
+    @property
+    def opens_wait(self) -> bool:
+        """Whether the step waits for a person or an event, so that nothing of it is delivered to a worker."""
+        return self.manual or self.kind == "event"
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -345,8 +374,9 @@ class TriggerSpec:
     """One way to start the workflow."""
 
     name: str
-    kind: Literal["manual", "cron"]
+    kind: Literal["manual", "cron", "event"]
     model: type[BaseModel] | None = None
+    event: str | None = None
     expression: str | None = None
     timezone: str | None = None
     idempotency: Literal["return_existing", "skip", "none"] = "return_existing"
@@ -371,6 +401,7 @@ class WorkflowSpec:
     entry: tuple[str, ...]
     max_visits: int = 100
     deadline: DeadlineSpec | None = None
+    cancel_on: CancelOnSpec | None = None
     opening_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
     fingerprint: str
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
+from pydantic import BaseModel
+
 from ..errors import ConfigurationError, UnknownWorkflowError, given
 from .builder import build, check_abstract
-from .elements import NOT_GIVEN, Chain, Deadline, NotGiven, StepElement
-from .spec import WorkflowSpec
+from .elements import NOT_GIVEN, CancelOn, Chain, Deadline, NotGiven, StepElement
+from .event_reader import models_of
+from .spec import TriggerSpec, WorkflowSpec
 
 
 class Workflow:
@@ -21,7 +24,8 @@ class Workflow:
     `>>`; leave it out where steps name what they wait for with `after=`. The docstring describes the workflow.
 
     deadline: `class Order(Workflow, deadline=Deadline(timedelta(days=3)))` says how long a run may take. It holds for
-    what is derived from the class too, unless that has one of its own, or None.
+    what is derived from the class too, unless that has one of its own, or None. cancel_on: an event that cancels the
+    run, as a CancelOn; it holds as the deadline does.
 
     `class Base(Workflow, abstract=True)` makes a base that holds settings for others and is no workflow itself.
     Raises DefinitionError, with everything that is wrong, when the class is created.
@@ -36,9 +40,15 @@ class Workflow:
     __squidmesh__: ClassVar[WorkflowSpec]
     __squidmesh_keywords__: ClassVar[Mapping[str, object]] = MappingProxyType({})
 
-    def __init_subclass__(cls, *, abstract: bool = False, deadline: Deadline | NotGiven | None = NOT_GIVEN) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        abstract: bool = False,
+        deadline: Deadline | NotGiven | None = NOT_GIVEN,
+        cancel_on: CancelOn | NotGiven | None = NOT_GIVEN,
+    ) -> None:
         super().__init_subclass__()
-        own: dict[str, object] = {"deadline": deadline}
+        own: dict[str, object] = {"deadline": deadline, "cancel_on": cancel_on}
         cls.__squidmesh_keywords__ = {name: value for name, value in own.items() if value is not NOT_GIVEN}
         keywords = dict[str, object]()
         for each in reversed(cls.__mro__):
@@ -75,6 +85,7 @@ class Registry:
                 problems.extend(_taken(names, spec))
                 names.update(dict.fromkeys((spec.name, *spec.aliases), spec.name))
                 specs[spec.name] = spec
+        problems.extend(_two_models(specs.values()))
         if problems:
             raise ConfigurationError(*problems)
         self._specs, self._names = specs, names
@@ -90,6 +101,18 @@ class Registry:
                 "Pass its class to SquidMesh.register, or give a renamed workflow its old name in aliases."
             )
         return spec
+
+    def event_model(self, event: str) -> type[BaseModel] | None:
+        """The model that payloads of this event must fit; None where no workflow names one."""
+        for spec in self._specs.values():
+            for _, name, model in models_of(spec.triggers.values(), spec.steps.values()):
+                if name == event:
+                    return model
+        return None
+
+    def event_triggers(self, event: str) -> list[tuple[WorkflowSpec, TriggerSpec]]:
+        """The triggers that start a run for every event of this name."""
+        return [(spec, each) for spec in self._specs.values() for each in spec.triggers.values() if each.event == event]
 
     def _find(self, workflow: object) -> WorkflowSpec | None:
         if isinstance(workflow, str):
@@ -111,6 +134,18 @@ def _spec_of(workflow: object) -> WorkflowSpec | None:
     if not isinstance(workflow, type) or not issubclass(workflow, Workflow):
         return None
     return vars(workflow).get("__squidmesh__")
+
+
+def _two_models(specs: Iterable[WorkflowSpec]) -> Iterator[str]:
+    first: dict[str, tuple[str, type[BaseModel]]] = {}
+    for spec in specs:
+        for _, event, model in models_of(spec.triggers.values(), spec.steps.values()):
+            other, known = first.setdefault(event, (spec.name, model))
+            if known is not model:
+                yield (
+                    f"Event {event} has the model {model.__name__} in workflow {spec.name} and {known.__name__} in "
+                    f"workflow {other}. An event has one model, so name the same in both."
+                )
 
 
 def _taken(names: dict[str, str], spec: WorkflowSpec) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..definition.spec import VisitSettings, WorkflowSpec
 from .facts import Adoption, RunFact, StepFact
-from .kept_decisions import WAITS
+from .kept_decisions import LISTED
 from .tally import Tally
 from .transitions import STOPPING
 from .waits import retargeted
@@ -106,7 +106,7 @@ def _named_as_today(tally: Tally, rows: Sequence[StepFact]) -> list[StepFact]:
             new = row
         if new.step != row.step:
             tally.changes.update(row.id, step=new.step, settings=new.settings)
-            if new.status == "paused" and new.asks in WAITS:
+            if new.status == "paused" and new.asks in LISTED:
                 tally.changes.renamed[row.id] = new.step
         if new.decision != row.decision:
             tally.changes.update(row.id, decision=new.decision)

@@ -14,7 +14,7 @@ from ..definition.spec import VisitSettings
 from ..definition.values import JsonObject, JsonValue
 from ..errors import ErrorRecord
 from ..notices import NoticeKind
-from .kept_decisions import DecisionKept, DecisionKind, ReminderKept
+from .kept_decisions import DecisionKept, DecisionKind, EventKept, ReminderKept
 from .transitions import AttemptStatus, RunStatus, StepStatus
 
 RowsToRead = Literal["open", "completed", "all"]
@@ -113,8 +113,8 @@ class NewDispatch:
 
 @dataclass(slots=True, kw_only=True)
 class NewWait:
-    """A wait for people that opens at a visit: whose it is, by when they have to answer, and when something happens
-    at it by itself."""
+    """A wait that opens at a visit: whose it is, by when they have to answer, and when something happens at it by
+    itself. awaits: the event, of a wait for one."""
 
     step_run_id: str
     step: str
@@ -123,6 +123,7 @@ class NewWait:
     groups: Sequence[str]
     due_at: datetime | None
     timer_at: datetime | None
+    awaits: EventKept | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -184,7 +185,7 @@ class Changes:
     run: columns of the run. updated: columns of step runs, by id. ended: step runs whose dispatch is deleted.
     released: step runs whose claim ends, with the time when they are due again. freed: step runs whose lost claim is
     taken away, with their place in the queue. left: visits that ended, with the reason why what follows is for a
-    process of another version to decide. opened, handed_on, settled: waits for people, by visit, that open, become
+    process of another version to decide. opened, handed_on, settled: waits, by visit, that open, become
     somebody else's, or end. renamed: waits whose step is called otherwise by now. timed: waits with the time when
     something happens next at them by itself. reminded: visits with what people are told of them if they take long;
     unreminded: visits of which nothing is told any more. told: what subscribers are told. reads: rows that have to be

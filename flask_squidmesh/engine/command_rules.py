@@ -209,7 +209,7 @@ def open_decisions(step_runs: Sequence[StepFact], spec: WorkflowSpec | None) -> 
     return tuple(
         _opened(step_run, step_run.decision, spec, completed)
         for step_run in step_runs
-        if step_run.status == "paused" and step_run.decision
+        if step_run.status == "paused" and step_run.decision and not step_run.goes_on
     )
 
 

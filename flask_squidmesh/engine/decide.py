@@ -14,6 +14,7 @@ from .changes import Changes
 from .compensations import Compensations
 from .consequences import Consequences
 from .decisions import RunDecisions, StepDecisions
+from .event_outcomes import EventOutcomes
 from .facts import (
     ApprovalGiven,
     AttemptAbandoned,
@@ -24,6 +25,9 @@ from .facts import (
     DecisionAnswered,
     DecisionState,
     DefinitionChanged,
+    EventCancels,
+    EventMisfit,
+    EventTaken,
     Fact,
     FailureAcknowledged,
     FollowUpDue,
@@ -74,13 +78,19 @@ def decide(state: DecisionState, fact: Fact) -> Changes:
             RunDecisions(tally, compensations, halt).decide(fact)
         case TimerDue() | StepReminderDue() | RunDeadlinePassed():
             Timers(tally, consequences, successors, halt).decide(fact)
+        case EventTaken() | EventMisfit() | EventCancels():
+            EventOutcomes(tally, consequences, halt).decide(fact)
         case DefinitionChanged():
             pass
         case _:
             assert_never(fact)
     if rows is not None:
         Reconciliation(tally, successors, rows).reconcile()
+    _settle(tally, halt)
+    return tally.changes
+
+
+def _settle(tally: Tally, halt: Halt) -> None:
     tally.settle()
     if tally.halts:
         halt.finish()
-    return tally.changes

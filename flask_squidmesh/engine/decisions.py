@@ -204,7 +204,7 @@ class RunDecisions:
 
 def _opens_again(step: StepSpec, visit: StepFact) -> bool:
     """Whether what the step waits for, or by when it should end, is looked up in the state as it is entered."""
-    return step.manual or step.kind == "wait" or (step.timed and visit.decide_by is None and visit.attempts == 0)
+    return step.opens_wait or step.kind == "wait" or (step.timed and visit.decide_by is None and visit.attempts == 0)
 
 
 _TOLD: Final[Mapping[str, str]] = {"rejected": "rejected"}

@@ -15,7 +15,7 @@ from ..definition.spec import VisitSettings, WorkflowSpec
 from ..definition.values import JsonObject, JsonValue
 from ..errors import ErrorRecord
 from .changes import NewStepRun, RowsToRead, RunColumns, StepColumns
-from .kept_decisions import WAITS, DecisionEvent, DecisionKept, DecisionKind
+from .kept_decisions import EVENT, LISTED, DecisionEvent, DecisionKept, DecisionKind
 from .transitions import RunStatus, StepStatus
 
 COUNTERS: Final = ("attempt", "max_attempts", "remaining", "open_steps", "retrying_steps", "needs_count", "redefined")
@@ -127,7 +127,14 @@ class StepFact(NamedTuple):
     @property
     def timed(self) -> bool:
         """Whether it is a step of which people are told when it takes long."""
-        return self.decide_by is not None and self.asks not in WAITS
+        return self.decide_by is not None and self.asks not in LISTED
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has begun, or may, and can go on without a person: it is due, executing, or awaits an event."""
+        if self.status == "paused":
+            return self.asks == EVENT
+        return self.status == "running" or (self.status == "pending" and not self.missing)
 
     @property
     def compensate(self) -> str | None:
@@ -341,6 +348,29 @@ class StepReminderDue(NamedTuple):
     overdue: bool
 
 
+class EventTaken(NamedTuple):
+    """A wait for an event takes one. said: which one, for the records."""
+
+    visit: StepFact
+    payload: JsonObject
+    said: JsonObject
+
+
+class EventMisfit(NamedTuple):
+    """An event came that the wait would have taken, but for its payload, which the step does not take."""
+
+    visit: StepFact
+    event_id: str
+    why: str
+
+
+class EventCancels(NamedTuple):
+    """An event came that cancels the run. compensate: and has it undone. said: which one, for the records."""
+
+    compensate: bool
+    said: JsonObject
+
+
 class WaitAssigned(NamedTuple):
     """A person made an open wait somebody's, or nobody's: None."""
 
@@ -433,6 +463,9 @@ Fact = (
     | ApprovalGiven
     | TimerDue
     | StepReminderDue
+    | EventTaken
+    | EventMisfit
+    | EventCancels
     | WaitAssigned
     | RunNoted
     | RunDeadlinePassed

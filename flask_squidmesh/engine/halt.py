@@ -72,6 +72,6 @@ class Halt:
                 tally.close(row, "cancelled")
                 tally.changes.dispatched = [each for each in tally.changes.dispatched if each.step_run_id != row.id]
                 tally.changes.released.pop(row.id, None)
-            if row.status == "pending" and not row.missing:
+            if row.goes_on:
                 tally.leave(row)
         tally.write_counters()

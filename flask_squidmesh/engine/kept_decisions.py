@@ -7,13 +7,19 @@ from typing import Final, Literal, NotRequired, Required, TypedDict
 
 from ..definition.values import JsonObject, JsonValue
 
-DecisionKind = Literal["pause", "approval", "decision", "interrupted", "incident"]
-DecisionEvent = Literal["approved", "rejected", "resumed", "decided", "timed_out"]
+DecisionKind = Literal["pause", "approval", "decision", "event", "interrupted", "incident"]
+DecisionEvent = Literal["approved", "rejected", "resumed", "decided", "timed_out", "received"]
 OPTIONS: Final[Mapping[str, str]] = {"approved": "approve", "rejected": "reject"}
 """The options that an approval was answered with."""
 
 WAITS: Final[tuple[DecisionKind, ...]] = ("pause", "approval", "decision")
-"""Decisions that a step was declared for; the others are asked because something went wrong."""
+"""Decisions that a step was declared for; others are asked of people because something went wrong."""
+
+EVENT: Final = "event"
+"""The kind of a wait for an event, which asks nobody anything."""
+
+LISTED: Final[tuple[DecisionKind, ...]] = (*WAITS, EVENT)
+"""Waits that have a row of their own to be found by."""
 
 STANDSTILLS: Final[tuple[DecisionKind, ...]] = ("interrupted", "incident")
 """Decisions at steps that cannot go on: nobody knows whether they took effect, or they could not begin."""
@@ -82,12 +88,30 @@ class ReminderKept(TypedDict):
     at: str
 
 
+class EventKept(TypedDict):
+    """The event that is awaited. since: how old it may be, as ISO 8601 text, None for since the run began."""
+
+    name: str
+    key: str
+    accept: Literal["all", "first"]
+    since: str | None
+
+
+class MisfitKept(TypedDict):
+    """An event that came and does not fit the model of the step. at: when that was seen, as ISO 8601 text."""
+
+    event_id: str
+    at: str
+    why: str
+
+
 class DecisionKept(ApproverRules, total=False):
     """What is asked. ok, error: where it leads, of a pause or an approval. options: the answers, of an approval or a
     decision. output: the key that the answer joins the state under; updates: fields of it that do so under their own
     names; values: what the fields of its form begin with. since: when it was opened, where the visit may have begun
     before; see `asked_since`. answered: how, and option: with which one, where what follows was left to others.
     assignee, groups: whose it is. timers: what happens when, in that order. timeout: where it leads then.
+    awaits: the event, of a wait for one, and routes: where it leads then; misfit: the last that came and did not fit.
     """
 
     kind: Required[DecisionKind]
@@ -106,3 +130,6 @@ class DecisionKept(ApproverRules, total=False):
     groups: list[str]
     timers: list[TimerKept]
     timeout: str | None
+    awaits: EventKept
+    routes: list[RouteKept]
+    misfit: MisfitKept

@@ -96,11 +96,11 @@ class Reconciliation:
         self._tally.move_step(row, "pending", settings=_settings(step, row))
         if row.missing:
             return
-        if step.manual or step.kind == "wait":
+        if step.opens_wait or step.kind == "wait":
             self._leave_time(row)
         if self._spec.style == "flow":
             self._tally.set_run(max_attempts=step.retry.max_attempts)
-        if step.manual:
+        if step.opens_wait:
             self._ask_instead(row, step)
         elif step.kind == "wait":
             self._wait_instead(row, step)
@@ -134,17 +134,13 @@ class Reconciliation:
         self._tally.set_run(error=None)
 
     def _recount(self) -> None:
-        going = [row for row in self._present() if row.status == "running" or _is_due_sometime(row)]
+        going = [row for row in self._present() if row.goes_on]
         self._tally.open_steps = len(going)
         self._tally.retrying_steps = sum(row.waits_for_retry for row in going)
         if self._spec.style == "flow":
             self._tally.set_run(remaining=0)
         elif not (self._tally.open_steps or self._tally.needs_count or self._tally.changes.run["remaining"]):
             self._successors.finish()
-
-
-def _is_due_sometime(row: StepFact) -> bool:
-    return row.status == "pending" and not row.missing
 
 
 def _settings(step: StepSpec, row: StepFact) -> VisitSettings:

@@ -13,10 +13,10 @@ from .changes import NewAuditEvent, NewDispatch, NewStepRun
 from .diversions import diverted_by
 from .error_records import error, fingerprint, in_audit
 from .facts import RunStarted, StepFact
-from .kept_decisions import DecisionKept
+from .kept_decisions import EVENT, DecisionKept
 from .reminders import reminders_of
 from .tally import Tally
-from .waits import Asked, UnresolvedError, asked_by, moment
+from .waits import Asked, UnresolvedError, asked_by, awaited_by, moment
 
 
 class Successors:
@@ -106,7 +106,7 @@ class Successors:
         """Dispatch, or ask, a visit that has nothing left to wait for."""
         tally, step = self._tally, self._spec.steps[row.step]
         tally.changes.update(row.id, missing=0, sees=tally.position)
-        if step.manual:
+        if step.opens_wait:
             self.ask(row, step)
             return
         if step.kind == "wait" or step.timed:
@@ -140,7 +140,7 @@ class Successors:
         tally.changes.entered.append(row)
         if missing:
             row.delivered = False
-        elif step.manual:
+        elif step.opens_wait:
             self._open(row, step)
         else:
             self._make_due(row, step)
@@ -182,7 +182,7 @@ class Successors:
         return due_at
 
     def _open(self, row: NewStepRun, step: StepSpec) -> None:
-        """Have a visit that is being made wait for a person."""
+        """Have a visit that is being made wait for a person or an event."""
         try:
             row.decision, row.decide_by = self._asked(step)
         except UnresolvedError as unfit:
@@ -198,7 +198,7 @@ class Successors:
         self._tell_of_incident(row, row.error)
 
     def ask(self, row: StepFact, step: StepSpec) -> None:
-        """Have a visit that exists wait for a person."""
+        """Have a visit that exists wait for a person or an event."""
         tally = self._tally
         try:
             decision, decide_by = self._asked(step)
@@ -213,7 +213,7 @@ class Successors:
 
     def open_again(self, row: StepFact, step: StepSpec) -> None:
         """Have a visit wait, or be performed, that could not begin before."""
-        if step.manual:
+        if step.opens_wait:
             self.ask(row, step)
             return
         tally = self._tally
@@ -249,19 +249,26 @@ class Successors:
         )
 
     def _asked(self, step: StepSpec) -> Asked:
+        if step.awaits is not None:
+            return awaited_by(step, self._context.state, self._tally.now)
         asked = asked_by(step, self._context.state, self._tally.now, self._context.hides)
         if step.not_starter and self._tally.run.starters:
             asked.decision["starters"] = [*self._tally.run.starters]
         return asked
 
     def _tell_of(self, row: StepFact | NewStepRun, decision: DecisionKept, decide_by: datetime | None) -> None:
-        """Record that a visit waits for a person."""
+        """Record that a visit waits for a person or an event."""
         tally = self._tally
         tally.open_wait(row.id, row.step, decision, decide_by)
-        tally.changes.audit.append(NewAuditEvent(type="paused", step=row.step, visit=row.visit))
         tally.changes.notice("step_started", step=row.step, visit=row.visit, attempt=1)
-        tally.tell("decision.opened", row)
         tally.set_run(current_step=row.step, attempt=0, max_attempts=0, due_at=None)
+        if decision["kind"] == EVENT:
+            tally.open_steps += 1
+            if tally.status == "pending":
+                tally.move_run("running")
+            return
+        tally.changes.audit.append(NewAuditEvent(type="paused", step=row.step, visit=row.visit))
+        tally.tell("decision.opened", row)
         tally.need_decision(decision["kind"], due=decide_by)
 
     def _tell_of_incident(self, row: StepFact | NewStepRun, reason: ErrorRecord) -> None:

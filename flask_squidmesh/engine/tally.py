@@ -22,7 +22,7 @@ from .changes import (
 )
 from .diversions import Diversion, diverted, is_of
 from .facts import Decider, DecisionState, Performed, StepFact, entered, step_after
-from .kept_decisions import WAITS, DecisionKept, DecisionKind
+from .kept_decisions import LISTED, DecisionKept, DecisionKind
 from .moves import check_move, check_step_move
 from .transitions import TERMINAL, AttemptStatus, Needs, RunStatus, StepStatus
 from .waits import next_timer
@@ -125,7 +125,7 @@ class Tally:
         changed = self.changes.updated[visit.id]
         changed["finished_at"], changed["due_at"] = self.now, None
         self.changes.ended.append(visit.id)
-        if visit.decision is not None and visit.asks in WAITS:
+        if visit.decision is not None and visit.asks in LISTED:
             self._settle_wait(visit.id)
         elif visit.decide_by is not None:
             self.forget_reminders(visit)
@@ -155,11 +155,12 @@ class Tally:
                 groups=decision.get("groups") or (),
                 due_at=decide_by,
                 timer_at=next_timer(decision),
+                awaits=decision.get("awaits"),
             )
         )
 
     def end_wait(self, visit: StepFact, by: str | None = None) -> None:
-        """Record how long people were waited for, as an attempt. by: what ended the wait, where nobody did."""
+        """Record how long was waited, as an attempt. by: what ended the wait, where nobody did."""
         began = visit.asked_at or self.now
         self.end_attempt(visit, Performed(number=visit.attempts + 1, worker=by, started_at=began), "completed")
         if visit.attempts:

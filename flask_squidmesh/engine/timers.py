@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from ..definition.values import JsonObject
@@ -12,7 +13,7 @@ from .consequences import Consequences
 from .error_records import error
 from .facts import Decider, RunDeadlinePassed, StepFact, StepReminderDue, TimerDue
 from .halt import Halt
-from .kept_decisions import DecisionKept, TimerKept
+from .kept_decisions import EVENT, DecisionKept, TimerKept
 from .successors import Successors
 from .tally import Tally
 from .waits import next_timer
@@ -78,12 +79,9 @@ class Timers:
             visit.id, manual={"event": "timed_out", "at": tally.now.isoformat(), "actor": DEADLINE}, decision=decision
         )
         tally.end_wait(visit, DEADLINE)
-        record: JsonObject = {"option": "timed_out", "actor": DEADLINE, "decided_at": tally.now.isoformat()}
-        if decision["kind"] == "approval":
-            record = {**record, "decision": "timed_out"}
-        key = decision.get("output")
-        kept: JsonObject = {key: record} if key else {}
-        tally.close(visit, "completed", output=kept, error=None)
+        tally.close(visit, "completed", output=_record(decision, tally.now), error=None)
+        if decision["kind"] == EVENT:
+            tally.leave(visit)
         tally.record_output(visit)
         self._consequences.advance_decided(visit, {**decision, "answered": "timed_out"})
 
@@ -116,3 +114,12 @@ class Timers:
         self._tally.audit_call(event, Decider(actor=DEADLINE, metadata=told or None), visit)
         self._tally.tell(_KINDS[event], visit, told or None)
         self._tally.changes.notice(f"decision_{event}", step=visit.step, visit=visit.visit, attempt=1, **told)
+
+
+def _record(decision: DecisionKept, now: datetime) -> JsonObject:
+    """What a wait adds to the run's state whose time is over; of an event, which has not come, nothing."""
+    key = decision.get("output")
+    if not key or decision["kind"] == EVENT:
+        return {}
+    told = {"decision": "timed_out"} if decision["kind"] == "approval" else {}
+    return {key: {"option": "timed_out", "actor": DEADLINE, "decided_at": now.isoformat(), **told}}

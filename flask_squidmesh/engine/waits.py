@@ -1,4 +1,4 @@
-"""What a step asks of people, as it is kept when the wait opens: whose it is, its answers and routes, its times."""
+"""What a step asks of people, or awaits, as it is kept when the wait opens: whose it is, its routes, its times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ from ..definition.state_expressions import LONGEST_ID
 from ..definition.values import JsonObject, JsonValue, to_json
 from ..errors import LONGEST_DELAY
 from ..people import normal
-from .kept_decisions import ConditionKept, DecisionKept, DecisionKind, OptionKept, RouteKept, TimerKept
+from .kept_decisions import (
+    EVENT,
+    ConditionKept,
+    DecisionKept,
+    DecisionKind,
+    EventKept,
+    OptionKept,
+    RouteKept,
+    TimerKept,
+)
 
 APPROVE: Final = "approve"
 REJECT: Final = "reject"
@@ -39,14 +48,7 @@ def asked_by(step: StepSpec, state: JsonObject, now: datetime, hides: Callable[[
     Raises:
         UnresolvedError: A person, a group or a time that the step takes from the state is not there, or is none.
     """
-    decide_by = now + step.within if step.within else None
-    if step.within_at is not None:
-        decide_by = moment(state, step.within_at, now, f"within={'.'.join(step.within_at)!r}")
-        if decide_by <= now:
-            raise UnresolvedError(
-                f"The step is due by {decide_by.isoformat()}, which is before it began. "
-                "Correct the value, or have another step look at it before."
-            )
+    decide_by = _due_by(step, state, now)
     decision = DecisionKept(
         kind=_KINDS[step.kind],
         prompt=state_expressions.render(step.prompt, state, hides) if step.prompt else None,
@@ -60,6 +62,55 @@ def asked_by(step: StepSpec, state: JsonObject, now: datetime, hides: Callable[[
     _add_people(decision, step, state)
     _add_timers(decision, step, state, now, decide_by)
     return Asked(decision, decide_by)
+
+
+def awaited_by(step: StepSpec, state: JsonObject, now: datetime) -> Asked:
+    """Return what a step awaits in this state that waits for an event.
+
+    Raises:
+        UnresolvedError: The key, or a person, a group or a time that the step takes from the state is not there.
+    """
+    awaits = step.awaits
+    assert awaits is not None, "it waits for one"
+    decide_by = _due_by(step, state, now)
+    since = (now - awaits.lookback).isoformat() if awaits.lookback else None
+    key = event_key(awaits.key, state)
+    decision = DecisionKept(
+        kind=EVENT,
+        output=step.output,
+        awaits=EventKept(name=awaits.name, key=key, accept=awaits.accept, since=since),
+        routes=[_kept_route(route) for route in step.ok],
+    )
+    _add_timers(decision, step, state, now, decide_by)
+    return Asked(decision, decide_by)
+
+
+def event_key(template: str, state: JsonObject) -> str:
+    """Return the key of an event that the template makes of the state: exact, never cut.
+
+    Raises:
+        UnresolvedError: The state does not hold it, or holds something else than text or a number.
+    """
+    found = state_expressions.resolve(template, state)
+    if not found or not found.strip() or len(found) > LONGEST_ID:
+        what = "is too long" if found and found.strip() else "is not there, is empty or is no text"
+        raise UnresolvedError(
+            f"key={template!r} names no event: what the run's state holds for it {what}; it takes 1 to "
+            f"{LONGEST_ID} characters. Settle the step, or start the run anew."
+        )
+    return found
+
+
+def _due_by(step: StepSpec, state: JsonObject, now: datetime) -> datetime | None:
+    if step.within_at is None:
+        return now + step.within if step.within else None
+    decide_by = moment(state, step.within_at, now, f"within={'.'.join(step.within_at)!r}")
+    if decide_by <= now:
+        raise UnresolvedError(
+            f"The step is due by {decide_by.isoformat()}, which is before it began. "
+            "Correct the value, or have another step look at it before."
+        )
+    return decide_by
 
 
 _KINDS: Final[Mapping[str, DecisionKind]] = {"pause": "pause", "approval": "approval", "decision": "decision"}
@@ -181,7 +232,9 @@ def first_option(decision: DecisionKept) -> str | None:
 
 
 def routes_behind(decision: DecisionKept, option: str | None) -> list[Route]:
-    """Return where the answer leads; of a pause where it leads on."""
+    """Return where the answer leads; of a pause or an event where it leads on."""
+    if (routes := decision.get("routes")) is not None:
+        return [_route(route) for route in routes]
     kept = option_of(decision, option) if option is not None else None
     if kept is not None:
         return [_route(route) for route in kept["routes"]]
@@ -193,6 +246,7 @@ def every_target(decision: DecisionKept) -> Iterator[str]:
     """Where the wait may lead."""
     for option in decision.get("options") or ():
         yield from (route["target"] for route in option["routes"])
+    yield from (route["target"] for route in decision.get("routes") or ())
     for target in (decision.get("ok"), decision.get("error"), decision.get("timeout")):
         if target is not None:
             yield target
@@ -208,16 +262,20 @@ def retargeted(decision: DecisionKept, names: Mapping[str, str]) -> DecisionKept
     if (timeout := names.get(decision.get("timeout") or "")) is not None:
         named["timeout"] = timeout
     if options := decision.get("options"):
-        named["options"] = [
-            {**option, "routes": [{**route, "target": names.get(route["target"], route["target"])} for route in routes]}
-            for option, routes in ((option, option["routes"]) for option in options)
-        ]
+        named["options"] = [{**option, "routes": _retargeted(option["routes"], names)} for option in options]
+    if routes := decision.get("routes"):
+        named["routes"] = _retargeted(routes, names)
     return named
+
+
+def _retargeted(routes: Sequence[RouteKept], names: Mapping[str, str]) -> list[RouteKept]:
+    return [{**route, "target": names.get(route["target"], route["target"])} for route in routes]
 
 
 def condition_keys(decision: DecisionKept) -> frozenset[str]:
     """Return the top-level names of the state that the conditions of its routes read."""
-    return state_expressions.keys(_route(route) for option in options_of(decision) for route in option["routes"])
+    of_options = (route for option in options_of(decision) for route in option["routes"])
+    return state_expressions.keys(map(_route, (*of_options, *(decision.get("routes") or ()))))
 
 
 def _route(kept: RouteKept) -> Route:

@@ -13,6 +13,7 @@ from ..definition.payloads import validate_again
 from ..definition.workflow import Registry
 from ..engine.command_effects import PayloadUnfit, RunStatus, UnsafeReplay
 from ..engine.command_rules import Refusal, action_facts, judge
+from ..engine.kept_decisions import EVENT
 from ..engine.transitions import TERMINAL
 from ..errors import PayloadError
 from ..storage.scope import Scope
@@ -138,7 +139,7 @@ def _run(row: Row) -> RunEvidence:
 
 
 def _step_run(row: Row) -> StepRunEvidence:
-    is_open = row["status"] == "paused" and row["decision"]
+    is_open = row["status"] == "paused" and row["decision"] and row["decision"]["kind"] != EVENT
     return StepRunEvidence(
         id=row["id"],
         kind=row["kind"],

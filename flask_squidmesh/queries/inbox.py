@@ -14,7 +14,7 @@ from ..definition.workflow import Registry
 from ..engine.approvals import wanted
 from ..engine.command_rules import ActionFacts, decision_actions, open_decisions
 from ..engine.facts import StepFact, asked_since
-from ..engine.kept_decisions import STANDSTILLS, DecisionKept
+from ..engine.kept_decisions import EVENT, STANDSTILLS, DecisionKept
 from ..engine.waits import options_of
 from ..errors import FilterError
 from ..storage.scope import Scope
@@ -290,7 +290,11 @@ def _stands(row: Row) -> bool:
 
 def open_in(rows: Iterable[Row], now: datetime) -> tuple[DecisionView, ...]:
     """The decisions that are open in these step runs, the most urgent first."""
-    views = [decision_of(row, now) for row in rows if row["status"] == "paused" and row["decision"]]
+    views = [
+        decision_of(row, now)
+        for row in rows
+        if row["status"] == "paused" and row["decision"] and row["decision"]["kind"] != EVENT
+    ]
     return tuple(sorted(views, key=lambda view: (view.decide_by is None, view.decide_by or view.asked_at)))
 
 

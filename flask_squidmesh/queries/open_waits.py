@@ -36,6 +36,8 @@ _WORKFLOW: Final = sa.bindparam("workflow", type_=sa.String)
 _DUE: Final = sa.bindparam("behind_due", type_=Timestamp)
 _SINCE: Final = sa.bindparam("behind_since", type_=Timestamp)
 _ID: Final = sa.bindparam("behind_id", type_=Id)
+_ASKS: Final = OpenWait.event_key.is_(None)
+"""Whether people are asked; as in the indexes, which leave waits for events out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def counting(scope: Scope, known: bool, grouped: bool) -> list[Query]:
     within = scope.within(OpenWait)
 
     def number(kind: str, *conditions: sa.ColumnElement[bool]) -> Query:
-        return sa.select(sa.literal(kind), sa.func.count()).select_from(OpenWait).where(*conditions, *within)
+        return sa.select(sa.literal(kind), sa.func.count()).select_from(OpenWait).where(_ASKS, *conditions, *within)
 
     found = [number("waits"), number("for_all", _is_for_all())]
     found += [number("mine", _is_mine(known))] if known else []
@@ -223,6 +225,7 @@ def _page(
     """The counts stand in each row, and in one of their own where the page is empty."""
     due, since, id = OpenWait.due_at, OpenWait.opened_at, OpenWait.step_run_id
     asked: Sequence[sa.ColumnElement[bool]] = (
+        _ASKS,
         _in(known, grouped, whose),
         *scope.within(OpenWait),
         *([OpenWait.kind.in_(kinds)] if len(kinds) < len(KINDS) else []),

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from ..definition.values import JsonObject
 from ..engine.command_effects import Blocking, Details
-from ..engine.kept_decisions import Approved
+from ..engine.kept_decisions import Approved, MisfitKept
 from ..errors import ErrorRecord
 
 
@@ -76,6 +76,23 @@ class WaitingForPerson(ReasonFacts):
     decide_by: datetime | None = None
     deadline: str | None = None
     put_off: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WaitingForEvent(ReasonFacts):
+    """An event has to come from outside. since: since when it is awaited. misfit: the last that came and did not fit.
+    timeout: where it leads when its time is over. deadline: see deadlines.
+    """
+
+    event: str
+    key: str
+    since: datetime
+    assignee: str | None = None
+    groups: tuple[str, ...] | None = None
+    timeout: str | None = None
+    decide_by: datetime | None = None
+    deadline: str | None = None
+    misfit: MisfitKept | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Final
 from ..definition.spec import end_at
 from ..engine.adoption import is_open
 from ..engine.approvals import wanted
-from ..engine.kept_decisions import STANDSTILLS, DecisionKept
+from ..engine.kept_decisions import EVENT, STANDSTILLS, DecisionKept
 from ..engine.transitions import TERMINAL
 from ..engine.waits import every_target, options_of
 from ..errors import ErrorRecord
@@ -37,6 +37,7 @@ from .reason_facts import (
     Targets,
     UndoFailure,
     WaitingForDependencies,
+    WaitingForEvent,
     WaitingForPerson,
     WaitingForRetry,
     WaitingUntil,
@@ -86,8 +87,17 @@ class Situation:
     @property
     def open_decisions(self) -> list[Row]:
         """Step runs that wait for a person, the most urgent first."""
-        rows = [row for row in self.record.step_runs if row["status"] == "paused" and row["decision"]]
-        return sorted(rows, key=_urgency)
+        asked = [row for row in self._open_waits if row["decision"]["kind"] != EVENT]
+        return sorted(asked, key=_urgency)
+
+    @property
+    def awaiting(self) -> list[Row]:
+        """Step runs that wait for an event, in the order they were made."""
+        return [row for row in self._open_waits if row["decision"]["kind"] == EVENT]
+
+    @property
+    def _open_waits(self) -> list[Row]:
+        return [row for row in self.record.step_runs if row["status"] == "paused" and row["decision"]]
 
     @property
     def urgent_decision(self) -> Row | None:
@@ -324,6 +334,27 @@ def waiting_until(situation: Situation) -> Reason | None:
     return about(row, "waiting_until", WaitingUntil(until=until, seconds=(until - situation.now).total_seconds()))
 
 
+def waiting_for_event(situation: Situation) -> Reason | None:
+    """An event has to come from outside, and no other step is to be performed."""
+    if not situation.awaiting or situation.outstanding:
+        return None
+    row = situation.awaiting[0]
+    decision: DecisionKept = row["decision"]
+    awaits = decision["awaits"]
+    facts = WaitingForEvent(
+        event=awaits["name"],
+        key=awaits["key"],
+        since=row["started_at"] or row["created_at"],
+        assignee=decision.get("assignee"),
+        groups=tuple(decision.get("groups") or ()) or None,
+        timeout=decision.get("timeout"),
+        decide_by=row["decide_by"],
+        deadline=deadline_of(row, situation.now),
+        misfit=decision.get("misfit"),
+    )
+    return about(row, "waiting_for_event", facts)
+
+
 def waiting_for_dependencies(situation: Situation) -> Reason | None:
     """A join that has some of its dependencies; where none has any, the queued steps tell more."""
     spec = situation.record.spec
@@ -478,6 +509,7 @@ _RULES: tuple[Callable[[Situation], Reason | None], ...] = (
     running,
     waiting_for_retry,
     waiting_until,
+    waiting_for_event,
     waiting_for_dependencies,
     scheduled,
 )

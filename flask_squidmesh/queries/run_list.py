@@ -312,5 +312,7 @@ def _judged(registry: Registry, run: RunSummary, fact: RunFact, rows: Sequence[S
         token=decision_token(run.status, open_decisions(rows, spec), run.replayed_as_id),
         next_actions=possible,
         refusals=refused,
-        decisions={row.step: row.decision for row in rows if row.status == "paused" and row.decision},
+        decisions={
+            row.step: row.decision for row in rows if row.status == "paused" and row.decision and not row.goes_on
+        },
     )

@@ -1,4 +1,4 @@
-"""Doing internal work when it is due: timers of waits, and deadlines of runs. It runs no step.
+"""Doing internal work when it is due: timers of waits, deadlines of runs, and the matching of events. It runs no step.
 
 Each piece is a transaction of its own under its run's lock, so that of a deadline and a person who decides at the same
 moment one comes first, and the other finds the wait ended.
@@ -25,7 +25,9 @@ from ..storage import fact_rows, internal_dispatches
 from ..storage.database import Database
 from ..storage.internal_dispatches import InternalDispatch
 from ..storage.tables import step_runs
+from ..storage.write_batch import MATCH
 from .decision_states import DecisionStates
+from .event_matching import EventMatcher
 from .outcomes import log_error, storable
 from .recorder import Recorded, Recorder, decided
 
@@ -37,13 +39,20 @@ logger = logging.getLogger("flask_squidmesh")
 
 
 class InternalWork:
-    """Performs what is due of timers and deadlines."""
+    """Performs what is due of timers, deadlines and events."""
 
     def __init__(
-        self, *, database: Database, clock: Clock, registry: Registry, recorder: Recorder, states: DecisionStates
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        registry: Registry,
+        recorder: Recorder,
+        states: DecisionStates,
+        matcher: EventMatcher,
     ) -> None:
         self._database, self._clock, self._registry = database, clock, registry
-        self._recorder, self._states = recorder, states
+        self._recorder, self._states, self._matcher = recorder, states, matcher
 
     def perform_due(self) -> int:
         """Do what is due, and return how much that was. What somebody else is at is left to them."""
@@ -52,7 +61,7 @@ class InternalWork:
             found = internal_dispatches.due(connection, self._database, limit=BATCH)
         for work in found:
             try:
-                done += self._perform(work)
+                done += self._matcher.perform(work) if work.kind == MATCH else self._perform(work)
             except sa.exc.SQLAlchemyError:
                 raise
             except Exception as error:
@@ -62,6 +71,7 @@ class InternalWork:
 
     def _perform(self, work: InternalDispatch) -> bool:
         recorded: Recorded | None = None
+        assert work.run_id is not None, "it is of a run"
         with self._database.write() as connection:
             run = fact_rows.run_fact(connection, work.run_id, lock=True, unless_locked=True)
             if run is None or not internal_dispatches.still_due(connection, self._database, work):
@@ -81,7 +91,7 @@ class InternalWork:
     def _end_run(
         self, connection: sa.Connection, work: InternalDispatch, spec: WorkflowSpec, run: RunFact, rows: list[StepFact]
     ) -> Recorded | None:
-        internal_dispatches.forget(connection, work)
+        internal_dispatches.forget(connection, work.id)
         if run.status in STOPPING:
             return None
         said = work.payload or {}
@@ -93,13 +103,13 @@ class InternalWork:
     ) -> Recorded | None:
         visit = next((renamed(spec, row) for row in rows if row.id == work.id and is_open(row)), None)
         if visit is None or run.status in STOPPING:
-            internal_dispatches.forget(connection, work)
+            internal_dispatches.forget(connection, work.id)
             return None
         first, *rest = cast(list[ReminderKept], (work.payload or {})["reminders"])
         if rest:
             internal_dispatches.go_on(connection, work, {"reminders": rest}, datetime.fromisoformat(rest[0]["at"]))
         else:
-            internal_dispatches.forget(connection, work)
+            internal_dispatches.forget(connection, work.id)
         return self._recorded(connection, spec, run, rows, StepReminderDue(visit, first["kind"] == "overdue"))
 
     def _go_off(
@@ -108,10 +118,10 @@ class InternalWork:
         visit = next((renamed(spec, row) for row in rows if row.id == work.step_run_id), None)
         due = next_timer(visit.decision) if visit is not None and visit.decision is not None else None
         if visit is None or visit.decision is None or visit.status != "paused" or due is None:
-            internal_dispatches.forget(connection, work)
+            internal_dispatches.forget(connection, work.id)
             return None
         if due > self._clock.now():
-            internal_dispatches.put_off(connection, work, None, due)
+            internal_dispatches.put_off(connection, work.id, None, due)
             return None
         if visit.decision["timers"][0]["kind"] != "time_out":
             return self._recorded(connection, spec, run, rows, TimerDue(visit))
@@ -149,4 +159,4 @@ class InternalWork:
                 self._put_off(connection, work, storable(f"{type(error).__name__}: {error}"))
 
     def _put_off(self, connection: sa.Connection, work: InternalDispatch, reason: str) -> None:
-        internal_dispatches.put_off(connection, work, reason, self._clock.now() + LATER)
+        internal_dispatches.put_off(connection, work.id, reason, self._clock.now() + LATER)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, NamedTuple, assert_never
+from typing import Any, Final, NamedTuple, Protocol, assert_never
 
 import sqlalchemy as sa
 
@@ -46,6 +46,22 @@ from .outcomes import Outcome, StepBlocked, StepCompleted, StepFailed
 from .signal_publisher import SignalPublisher
 
 
+class Awaiting(Protocol):
+    """Looks for events that came before, once waits for them have opened."""
+
+    def __call__(self, run_id: str, waits: Sequence[str], *, cancels: bool) -> None:
+        """waits: their step runs. cancels: whether the run is one that an event cancels."""
+
+
+def _nobody_looks(run_id: str, waits: Sequence[str], *, cancels: bool) -> None:
+    """What stands for it until it is composed."""
+
+
+def awaits_in(changes: Changes) -> list[str]:
+    """The visits at which waits for events have opened."""
+    return [each.step_run_id for each in changes.opened if each.awaits is not None]
+
+
 class Recorded(NamedTuple):
     """What a transaction recorded: the run before it, the changes, the work to hand over, the claim to go on with."""
 
@@ -63,8 +79,9 @@ class Recorded(NamedTuple):
 class Recorder:
     """Writes down what came of a step or was decided, and tells of it after the commit.
 
-    outbox: takes what subscribers are to be told. claim_timeout: how long a claim holds that goes on with the next
-    step. hides: whether what has this name is left out of prompts.
+    outbox: takes what subscribers are to be told. awaiting: called after the commit where waits for events have opened.
+    claim_timeout: how long a claim holds that goes on with the next step. hides: whether what has this name is left out
+    of prompts.
     """
 
     def __init__(
@@ -81,6 +98,7 @@ class Recorder:
     ) -> None:
         self._database, self._clock, self._dispatcher, self._publisher = database, clock, dispatcher, publisher
         self._adopter, self._outbox, self._claim_timeout, self._hides = adopter, outbox, claim_timeout, hides
+        self.awaiting: Awaiting = _nobody_looks
 
     def record(self, spec: WorkflowSpec, claim: Claim, outcome: Outcome, *, until: datetime | None) -> Recorded:
         """Write the outcome and what follows from it. Raises ClaimLostError where the claim is somebody else's now.
@@ -146,6 +164,8 @@ class Recorder:
         told = publisher.sequencer.tell(run, lambda: publisher.announce(run, recorded.changes, raised))
         self._dispatcher.finish(told, recorded.handed)
         self._outbox.committed(recorded.changes)
+        if waits := awaits_in(recorded.changes):
+            self.awaiting(run.id, waits, cancels=False)
 
     def surroundings(
         self,

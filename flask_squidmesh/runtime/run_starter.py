@@ -14,7 +14,7 @@ from ..clock import Clock
 from ..config import Config
 from ..definition import state_expressions, values
 from ..definition.cron import metadata
-from ..definition.payloads import validate, without_generated
+from ..definition.payloads import validate, validate_again, without_generated
 from ..definition.spec import TriggerSpec, WorkflowSpec
 from ..definition.values import JsonObject, JsonValue
 from ..definition.workflow import Registry, Workflow
@@ -22,6 +22,7 @@ from ..engine.approvals import has_id
 from ..engine.changes import Changes, RowsToRead
 from ..engine.decide import decide
 from ..engine.facts import COUNTERS, DecisionContext, DecisionState, RunFact, RunStarted, StepFact
+from ..engine.waits import UnresolvedError, event_key
 from ..errors import (
     ConflictError,
     ErrorRecord,
@@ -34,6 +35,7 @@ from ..errors import (
 from ..storage import fact_rows, write_batch
 from ..storage.connections import AnySession
 from ..storage.database import Database
+from ..storage.events import EventRow
 from ..storage.summaries import new_id
 from ..storage.tables import runs, start_keys
 from ..storage.work_queue import Claim
@@ -42,9 +44,11 @@ from ..storage.write_statements import INSERTS
 from .command_arguments import actor_of, key_of, tenant_of
 from .dispatcher import Dispatcher, HandOver, intents
 from .outbox import Outbox
+from .recorder import Awaiting, awaits_in
 from .signal_publisher import SignalPublisher, signalled
 
-CRON_KEY = "cron:"
+CRON_KEY: Final = "cron:"
+EVENT_KEY: Final = "event:"
 _COUNTED: Final[dict[str, Any]] = dict.fromkeys((*COUNTERS, "revision"), 0)
 _NOTHING_THERE: Final[Mapping[RowsToRead, Sequence[StepFact]]] = {"open": (), "completed": ()}
 _UNBEGUN: Final = RunFact(**{**dict.fromkeys(RunFact._fields), **_COUNTED, "status": "pending"})
@@ -107,6 +111,7 @@ class RunStarter:
         self._database, self._clock, self._registry, self._settings = database, clock, registry, settings
         self._dispatcher, self._publisher, self._outbox = dispatcher, publisher, outbox
         self._hides, self._loaded_at = hides, loaded_at
+        self.awaiting: Awaiting | None = None
 
     def start(
         self,
@@ -147,6 +152,20 @@ class RunStarter:
                 current=started.run_id,
             )
         return started
+
+    def wanted_by_event(self, spec: WorkflowSpec, trigger: str, event: EventRow) -> NewRunRequest:
+        """The start that an event asks for. Raises PayloadError where the trigger does not take the payload."""
+        chosen = spec.triggers[trigger]
+        payload = validate_again(chosen, event.payload, now=self._clock.now()) if chosen.model else {}
+        return NewRunRequest(
+            spec=spec,
+            trigger=trigger,
+            payload=payload,
+            tenant=event.tenant,
+            key=f"{EVENT_KEY}{values.fingerprint([event.name, event.event_id])}",
+            said={"event": event.fingerprint},
+            actor=f"event {event.name}",
+        )
 
     def start_child(
         self,
@@ -229,6 +248,9 @@ class RunStarter:
         self._publisher.sequencer.tell(run, tell_of_it)
         self._dispatcher.finish(begun, started.handed)
         self._outbox.committed(changes)
+        waits, cancels = awaits_in(changes), started.row.get("cancel_key") is not None
+        if (waits or cancels) and self.awaiting is not None:
+            self.awaiting(run.id, waits, cancels=cancels)
 
     def _begun_at_once(self, wanted: NewRunRequest) -> StartedRun | None:
         """Write the run and its key as one statement. None where that does not do, and then nothing is written."""
@@ -365,7 +387,23 @@ def _row(
         "starters": list(wanted.starters) or None,
         "created_at": now,
         "updated_at": now,
+        **_cancel_columns(spec, wanted.payload),
     }
+
+
+def _cancel_columns(spec: WorkflowSpec, payload: JsonObject) -> dict[str, object]:
+    """The event that cancels the run. Raises PayloadError where the payload does not hold its key."""
+    cancel_on = spec.cancel_on
+    if cancel_on is None:
+        return {}
+    try:
+        key = event_key(cancel_on.key, payload)
+    except UnresolvedError as unfit:
+        said = f"it does not hold the key {cancel_on.key!r} of the event {cancel_on.name} that cancels the run"
+        raise PayloadError(
+            f"The payload does not fit workflow {spec.name}: {said}.", invalid_types={"payload": said}
+        ) from unfit
+    return {"cancel_event": cancel_on.name, "cancel_key": key}
 
 
 def _found(connection: sa.Connection, wanted: NewRunRequest) -> StartedRun | None:
@@ -409,8 +447,9 @@ def _found_child(connection: sa.Connection, wanted: NewRunRequest) -> str | None
 
 def _own_key(given: object) -> str | None:
     key = key_of(given)
-    if key is not None and key.startswith(CRON_KEY):
-        raise ConflictError(f"An idempotency key that begins with {CRON_KEY!r} is a schedule's. Choose another.")
+    for prefix, whose in ((CRON_KEY, "a schedule's"), (EVENT_KEY, "an event's")):
+        if key is not None and key.startswith(prefix):
+            raise ConflictError(f"An idempotency key that begins with {prefix!r} is {whose}. Choose another.")
     return key
 
 

@@ -35,6 +35,8 @@ from .definition_change import Adopter
 from .deliveries import Deliverer, Delivery, JobPerformer
 from .dispatcher import Dispatcher
 from .doctor import Doctor
+from .event_matching import EventMatcher
+from .event_sending import EventSender
 from .forking import follow
 from .internal_work import InternalWork
 from .lost_claims import LostWorkLooks, SuspectIsolation
@@ -148,6 +150,15 @@ class Runtime:
             loaded_at=lambda: self.loaded_at,
         )
         self._states = DecisionStates(clock=self.clock, recorder=self.recorder, adopter=self.adopter)
+        self._matcher = EventMatcher(
+            database=self.database,
+            clock=self.clock,
+            registry=self.registry,
+            recorder=self.recorder,
+            starter=self.starter,
+            states=self._states,
+        )
+        self.recorder.awaiting = self.starter.awaiting = self._matcher.look_at_once
         self.scheduler = Scheduler(
             database=self.database, clock=self.clock, registry=self.registry, starter=self.starter
         )
@@ -241,6 +252,9 @@ class Runtime:
         self.commands = CommandHandler(
             transaction=transaction, recorder=self.recorder, starter=self.starter, states=self._states, most=most
         )
+        self.events = EventSender(
+            database=self.database, clock=self.clock, registry=self.registry, matcher=self._matcher, most=most
+        )
         self.schedule_commands = ScheduleCommands(
             database=self.database, clock=self.clock, scheduler=self.scheduler, starter=self.starter, most=most
         )
@@ -256,6 +270,7 @@ class Runtime:
             registry=self.registry,
             recorder=self.recorder,
             states=self._states,
+            matcher=self._matcher,
         )
         self.relay = Relay(
             database=self.database,

@@ -210,7 +210,7 @@ def payload_of(connection: sa.Connection, run_id: str) -> Mapping[str, Any]:
 
 def decisions(rows: Sequence[StepFact]) -> list[StepFact]:
     """Those of the step runs that wait for a person."""
-    return [row for row in rows if row.status == "paused"]
+    return [row for row in rows if row.status == "paused" and not row.goes_on]
 
 
 LONGEST_KEY: Final = 200

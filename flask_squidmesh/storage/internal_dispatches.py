@@ -11,16 +11,18 @@ import sqlalchemy as sa
 from ..definition.values import JsonObject
 from .database import Database
 from .tables import dispatches
-from .write_batch import NO_QUEUE, RELAY_GRACE
+from .write_batch import MATCH, NO_QUEUE, RELAY_GRACE
 
 
 class InternalDispatch(NamedTuple):
     """One piece of internal work. kind: `timer`, of the wait at a step run, `reminder`, of the step run that has the
-    same id, or `deadline`, of a run."""
+    same id, `deadline`, of a run, or `match`, of a wait for an event, of a run that an event cancels, or, by its
+    payload, of an event.
+    """
 
     id: str
     kind: str
-    run_id: str
+    run_id: str | None
     step_run_id: str | None
     payload: JsonObject | None
 
@@ -49,9 +51,9 @@ def still_due(connection: sa.Connection, database: Database, work: InternalDispa
     return connection.scalar(query) is not None
 
 
-def forget(connection: sa.Connection, work: InternalDispatch) -> None:
+def forget(connection: sa.Connection, id: str) -> None:
     """Delete it, as it is done or there is nothing to do."""
-    connection.execute(sa.delete(dispatches).where(dispatches.c.id == work.id))
+    connection.execute(sa.delete(dispatches).where(dispatches.c.id == id))
 
 
 def go_on(connection: sa.Connection, work: InternalDispatch, payload: Mapping[str, object], due_at: datetime) -> None:
@@ -60,10 +62,29 @@ def go_on(connection: sa.Connection, work: InternalDispatch, payload: Mapping[st
     connection.execute(sa.update(dispatches).where(dispatches.c.id == work.id).values(values))
 
 
-def put_off(connection: sa.Connection, work: InternalDispatch, reason: str | None, until: datetime) -> None:
+def put_off(connection: sa.Connection, id: str, reason: str | None, until: datetime) -> None:
     """Do it later. reason: why not now, where something stands in the way."""
-    connection.execute(
-        sa.update(dispatches)
-        .where(dispatches.c.id == work.id)
-        .values(held=reason, due_at=until, relay_at=until + RELAY_GRACE)
-    )
+    connection.execute(sa.update(dispatches).where(dispatches.c.id == id).values(_later(reason, until)))
+
+
+def forget_match(connection: sa.Connection, run_id: str, step_run_id: str | None) -> None:
+    """Delete what says that the wait, or without a step run the run, has to look for events."""
+    connection.execute(sa.delete(dispatches).where(*_match_of(run_id, step_run_id)))
+
+
+def put_off_match(
+    connection: sa.Connection, run_id: str, step_run_id: str | None, reason: str, until: datetime
+) -> None:
+    """Have it looked for later."""
+    connection.execute(sa.update(dispatches).where(*_match_of(run_id, step_run_id)).values(_later(reason, until)))
+
+
+def _match_of(run_id: str, step_run_id: str | None) -> Sequence[sa.ColumnElement[bool]]:
+    kind = dispatches.c.kind == MATCH
+    if step_run_id is not None:
+        return dispatches.c.step_run_id == step_run_id, kind
+    return dispatches.c.run_id == run_id, kind, dispatches.c.step_run_id.is_(None)
+
+
+def _later(reason: str | None, until: datetime) -> dict[str, object]:
+    return {"held": reason, "due_at": until, "relay_at": until + RELAY_GRACE}

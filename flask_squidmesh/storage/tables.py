@@ -131,6 +131,7 @@ class WorkflowRun(Base):
     `open_steps` the step runs that can go on by themselves, `retrying_steps` those of them that wait for a retry.
     `overdue_since` is since when a step is late that should have ended, where people have been told of it.
     `outcome` is how a completed run says to have ended, `diversion` what led one off its way; see `engine/diversions`.
+    `cancel_event`, `cancel_key` are the event that cancels it.
     `fingerprint` is of the definition it was started with, `follows` of the one that its rows and counts go by,
     `follows_since` when the process was started that had it go by that one, `redefined` how often that happened.
     """
@@ -184,6 +185,8 @@ class WorkflowRun(Base):
     acknowledged_at: Mapped[datetime | None] = mapped_column(Timestamp)
     cancelled_at: Mapped[datetime | None] = mapped_column(Timestamp)
     starters: Mapped[list[str] | None] = mapped_column(Json)
+    cancel_event: Mapped[str | None] = mapped_column(Name)
+    cancel_key: Mapped[str | None] = mapped_column(Key)
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_runs")),
@@ -240,6 +243,13 @@ class WorkflowRun(Base):
             "workflow",
             "tenant",
             **_where("outcome IS NOT NULL"),
+        ),
+        sa.Index(
+            "ix_squidmesh_runs_cancel",
+            "cancel_key",
+            "cancel_event",
+            "tenant",
+            **_where("cancel_key IS NOT NULL AND finished_at IS NULL"),
         ),
         sa.Index("ix_squidmesh_runs_replayed_from", "replayed_from_id", **_where("replayed_from_id IS NOT NULL")),
         sa.Index(
@@ -315,9 +325,11 @@ class StepRun(Base):
 
 
 class OpenWait(Base):
-    """One open wait for people, at a visit: what lists are read from. It goes when the wait ends.
+    """One open wait for people or for an event, at a visit: by what it is found. It goes when the wait ends.
 
     What is asked stands with the visit. `for_all` says that it is nobody's and of no group, so that everybody is asked.
+    `event_name`, `event_key`: the event that is awaited, and `accept` who takes it. Such waits are in no list of what
+    people are asked, so that the indexes of those leave them out.
     """
 
     __tablename__ = "squidmesh_waits"
@@ -332,6 +344,9 @@ class OpenWait(Base):
     for_all: Mapped[bool] = mapped_column()
     due_at: Mapped[datetime | None] = mapped_column(Timestamp)
     opened_at: Mapped[datetime] = mapped_column(Timestamp)
+    event_name: Mapped[str | None] = mapped_column(Name)
+    event_key: Mapped[str | None] = mapped_column(Key)
+    accept: Mapped[str | None] = mapped_column(Word)
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("step_run_id", name=conv("pk_squidmesh_waits")),
@@ -347,7 +362,7 @@ class OpenWait(Base):
             "step_run_id",
             "tenant",
             "workflow",
-            **_where("assignee IS NOT NULL"),
+            **_where("assignee IS NOT NULL AND event_key IS NULL"),
         ),
         sa.Index(
             "ix_squidmesh_waits_for_all",
@@ -358,7 +373,24 @@ class OpenWait(Base):
             "workflow",
             **_where("for_all AND assignee IS NULL"),
         ),
-        sa.Index("ix_squidmesh_waits_due", "due_at", "opened_at", "step_run_id", "tenant", "workflow"),
+        sa.Index(
+            "ix_squidmesh_waits_due",
+            "due_at",
+            "opened_at",
+            "step_run_id",
+            "tenant",
+            "workflow",
+            **_where("event_key IS NULL"),
+        ),
+        sa.Index(
+            "ix_squidmesh_waits_event",
+            "event_key",
+            "event_name",
+            "tenant",
+            "opened_at",
+            "step_run_id",
+            **_where("event_key IS NOT NULL"),
+        ),
         sa.Index("ix_squidmesh_waits_run", "run_id"),
     )
 
@@ -380,6 +412,63 @@ class WaitGroup(Base):
             ondelete="CASCADE",
         ),
         sa.Index("ix_squidmesh_wait_groups_name", "name", "step_run_id"),
+    )
+
+
+class Event(Base):
+    """One event that came from outside, kept for SQUIDMESH_EVENT_RETENTION.
+
+    `event_id` is the sender's name for it, else its own id. `fingerprint` tells another one under the same name.
+    `seen_at` is when it was first seen committed, from which its age counts: a host's transaction may have taken long.
+    """
+
+    __tablename__ = "squidmesh_events"
+
+    id: Mapped[str] = mapped_column(Id)
+    tenant: Mapped[str] = _tenant()
+    name: Mapped[str] = mapped_column(Name)
+    key: Mapped[str] = mapped_column(Key)
+    event_id: Mapped[str] = mapped_column(Key)
+    payload: Mapped[JsonObject] = mapped_column(Json)
+    fingerprint: Mapped[str] = mapped_column(sa.String(64))
+    actor: Mapped[JsonValue] = mapped_column(Json)
+    sent_at: Mapped[datetime] = mapped_column(Timestamp)
+    seen_at: Mapped[datetime | None] = mapped_column(Timestamp)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("id", name=conv("pk_squidmesh_events")),
+        sa.Index("ix_squidmesh_events_event_id", "event_id", "name", "tenant", unique=True),
+        sa.Index("ix_squidmesh_events_key", "key", "name", "tenant", "sent_at", "id"),
+        sa.Index("ix_squidmesh_events_sent", "sent_at", "id", "tenant", "name"),
+        sa.Index("ix_squidmesh_events_name", "name", "sent_at", "id", "tenant"),
+    )
+
+
+class EventTake(Base):
+    """What became of an event: a wait took it, or it started or cancelled a run. The insert decides who takes it.
+
+    `taken_by` is the wait's step run, or the run that was started or cancelled. `sole`: nobody else may take it. It
+    outlives the run, so it has no foreign key to it.
+    """
+
+    __tablename__ = "squidmesh_event_takes"
+
+    event: Mapped[str] = mapped_column(Id)
+    taken_by: Mapped[str] = mapped_column(Id)
+    kind: Mapped[str] = mapped_column(Word)
+    run_id: Mapped[str] = mapped_column(Id)
+    step: Mapped[str | None] = mapped_column(Name)
+    visit: Mapped[int | None] = mapped_column()
+    sole: Mapped[bool] = mapped_column()
+    at: Mapped[datetime] = mapped_column(Timestamp)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("event", "taken_by", name=conv("pk_squidmesh_event_takes")),
+        sa.ForeignKeyConstraint(
+            ["event"], ["squidmesh_events.id"], name=conv("fk_squidmesh_event_takes_event"), ondelete="CASCADE"
+        ),
+        sa.Index("ix_squidmesh_event_takes_sole", "event", unique=True, **_where("sole")),
+        sa.Index("ix_squidmesh_event_takes_run", "run_id", "at"),
     )
 
 
@@ -410,12 +499,13 @@ class Attempt(Base):
 class Dispatch(Base):
     """The intent to deliver a step, a compensation or a cron activation, or to do internal work; see the file's top.
 
-    Internal work is of the kinds `timer`, which is of a wait, `reminder`, which is of a step that takes long, and
-    `deadline`, which is of a run. It is in no queue ('') and is handed over to nobody: every worker and every relay
-    does what is due of it. It runs no step. A reminder has the id of its visit and no `step_run_id`, so that whatever
-    is done with the work of the visit, which is delivered, taken back and tried again, leaves it alone.
-    Only a cron activation keeps its payload here; that of the others follows from the step run. What was taken from a
-    dead worker keeps `claimed_at` until it is claimed again, by which it is found.
+    Internal work is of the kinds `timer`, which is of a wait, `reminder`, which is of a step that takes long,
+    `deadline`, which is of a run, and `match`, which is of a wait for an event, of an event, or of a run that an event
+    cancels. It is in no queue ('') and is handed over to nobody: every worker and every relay does what is due of it.
+    It runs no step. A reminder has the id of its visit and no `step_run_id`, so that whatever is done with the work of
+    the visit, which is delivered, taken back and tried again, leaves it alone.
+    Only a cron activation and the matching of an event keep a payload here; that of the others follows from the step
+    run. What was taken from a dead worker keeps `claimed_at` until it is claimed again, by which it is found.
     """
 
     __tablename__ = "squidmesh_dispatches"
@@ -678,6 +768,8 @@ runs = _table(WorkflowRun)
 step_runs = _table(StepRun)
 waits = _table(OpenWait)
 wait_groups = _table(WaitGroup)
+events = _table(Event)
+event_takes = _table(EventTake)
 attempts = _table(Attempt)
 dispatches = _table(Dispatch)
 audit_events = _table(AuditEvent)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from ..definition.spec import DeadlineSpec
 from ..engine.changes import Changes, NewAttempt, NewAuditEvent, NewStepRun, NewWait, StepColumns
 from ..engine.facts import RunFact
+from ..engine.kept_decisions import EventKept
 from ..engine.transitions import TERMINAL
 from .compiled import Prepared
 from .fact_rows import actor_key
@@ -106,6 +107,8 @@ class WriteBatch:
 RELAY_GRACE = timedelta(seconds=60)
 NO_QUEUE: Final = ""
 """Where internal work is, which is handed over to nobody."""
+MATCH: Final = "match"
+"""The kind of internal work that brings events and those together that wait for them."""
 ANOTHER: Final = object()
 FREED: Final = {"claim_id": None, "claimed_by": None, "claimed_at": None}
 
@@ -196,6 +199,8 @@ def begin(
     if deadline is not None and run["status"] not in TERMINAL:
         held = {"cancel": deadline.cancel, "compensate": deadline.compensate}
         batch.insert(dispatches, [dispatch_row(run["id"], None, "deadline", run["deadline_at"], NO_QUEUE, now, held)])
+    if run.get("cancel_key") is not None and run["status"] not in TERMINAL:
+        batch.insert(dispatches, [dispatch_row(run["id"], None, MATCH, now, NO_QUEUE, now)])
     batch.insert(outbox, told)
 
 
@@ -261,7 +266,8 @@ def _settle_waits(batch: WriteBatch, run: RunFact | BegunRun, changes: Changes, 
     for key in changes.settled:
         batch.delete(wait_groups, {"step_run_id": key})
         batch.delete(waits, {"step_run_id": key})
-    batch.insert(waits, [_wait_row(run, row, now) for row in changes.opened])
+    batch.insert(waits, [_wait_row(run, row, now) for row in changes.opened if row.awaits is None])
+    batch.insert(waits, [_wait_row(run, row, now) for row in changes.opened if row.awaits is not None])
     of_groups = [(row.step_run_id, group) for row in changes.opened for group in dict.fromkeys(row.groups)]
     of_groups += [(key, group) for key, moved in changes.handed_on.items() for group in dict.fromkeys(moved.further)]
     batch.insert(wait_groups, [{"step_run_id": key, "name": group} for key, group in of_groups])
@@ -270,6 +276,8 @@ def _settle_waits(batch: WriteBatch, run: RunFact | BegunRun, changes: Changes, 
             batch.update(waits, {"step_run_id": key}, _wait_columns(changes, key))
     timed = [(row.step_run_id, row.timer_at) for row in changes.opened if row.timer_at is not None]
     batch.insert(dispatches, [dispatch_row(run.id, key, "timer", due, NO_QUEUE, now) for key, due in timed])
+    awaiting = [row.step_run_id for row in changes.opened if row.awaits is not None]
+    batch.insert(dispatches, [dispatch_row(run.id, key, MATCH, now, NO_QUEUE, now) for key in awaiting])
     for key, due in changes.timed.items():
         due_again = {"due_at": due, "relay_at": due + RELAY_GRACE}
         batch.update(dispatches, {"step_run_id": key, "kind": "timer"}, due_again)
@@ -304,10 +312,17 @@ def _wait_row(run: RunFact | BegunRun, row: NewWait, now: datetime) -> dict[str,
         "step": row.step,
         "kind": row.kind,
         "assignee": row.assignee,
-        "for_all": not row.groups,
+        "for_all": not row.groups and row.awaits is None,
         "due_at": row.due_at,
         "opened_at": now,
+        **_awaits_columns(row.awaits),
     }
+
+
+def _awaits_columns(awaits: EventKept | None) -> dict[str, Any]:
+    if awaits is None:
+        return {}
+    return {"event_name": awaits["name"], "event_key": awaits["key"], "accept": awaits["accept"]}
 
 
 def _step_columns(columns: StepColumns) -> Row:

@@ -26,6 +26,9 @@ _TITLES: Mapping[str, str] = {
     "overdue": N_("told that {step} should have ended"),
     "escalated": N_("escalated {step} to {to}"),
     "timed_out": N_("ended the wait at {step}: nobody had decided in time"),
+    "event_received": N_("{step} received the event {name}"),
+    "event_unfit": N_("{step} could not take an event, because its payload does not fit"),
+    "event_refused": N_("an event did not start {workflow}, because its payload does not fit"),
     "deadline_passed": N_("ended the run: it took longer than it may"),
     "cancelled": N_("cancelled the run"),
     "replayed": N_("replayed it as a new run"),
@@ -70,7 +73,7 @@ _ENDS: Mapping[str, str] = {
 
 def filterable() -> list[tuple[str, Markup]]:
     """What the audit can be narrowed to, each with its words."""
-    blank = dict.fromkeys(("step", "action", "workflow", "trigger", "part", "option", "to"), "…")
+    blank = dict.fromkeys(("step", "action", "workflow", "trigger", "part", "option", "to", "name"), "…")
     return [(type, _(text, **blank)) for type, text in _TITLES.items() if type != "started"]
 
 
@@ -82,7 +85,7 @@ def title_of(event: AuditEventView) -> Markup:
 def _titled(type: str, step: str | None, said: Mapping[str, object]) -> Markup:
     action = name_of_right(str(said.get("action", "?")))
     text = _TITLES.get(type, type.replace("_", " "))
-    names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger", "part")}
+    names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger", "part", "name")}
     if type == "assigned":
         text = _assigned(said)
     elif type == "reminded" and "due_at" in said:

@@ -36,7 +36,7 @@ MARKS: Mapping[str, Badge] = {
     ),
     "failed": Badge("failed", N_("Failed"), N_("The run ended with an error; replay it or acknowledge it.")),
     "retrying": Badge("retrying", N_("Retrying"), N_("The last attempt failed and the next one is scheduled.")),
-    "waiting": Badge("waiting", N_("Waiting"), N_("A timer or another step has to pass first.")),
+    "waiting": Badge("waiting", N_("Waiting"), N_("A timer, an event or another step has to come first.")),
     "running": Badge("running", N_("Running"), N_("A worker is at it.")),
     "pending": Badge("pending", N_("Pending"), N_("It is queued and no worker has taken it yet.")),
     "cancelling": Badge("cancelling", N_("Cancelling"), N_("It stops as soon as the attempt in progress ends.")),
@@ -61,6 +61,7 @@ _DECISIONS = {
     "pause": "paused",
     "interrupted": "stuck",
     "incident": "incident",
+    "event": "waiting",
 }
 
 

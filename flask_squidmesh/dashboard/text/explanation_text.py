@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+from ...engine.event_outcomes import SENDER
 from ...engine.timers import DEADLINE
 from ...errors import ErrorRecord
 from ...queries.reason_facts import (
@@ -24,6 +25,7 @@ from ...queries.reason_facts import (
     ReasonFacts,
     Running,
     WaitingForDependencies,
+    WaitingForEvent,
     WaitingForPerson,
     WaitingForRetry,
     WaitingUntil,
@@ -38,8 +40,8 @@ def name_of(actor: object) -> str:
     """How an actor is called: its label, else its id, else all of it."""
     if isinstance(actor, dict):
         return str(actor.get("label") or actor.get("id") or ", ".join(str(value) for value in actor.values()))
-    if actor == DEADLINE:
-        return _("the deadline")
+    if actor in (DEADLINE, SENDER):
+        return _("the deadline") if actor == DEADLINE else _("an event")
     return str(actor) if actor else _("nobody")
 
 
@@ -148,11 +150,15 @@ _RESUMING = _Asking(
 
 def _deadline(teller: ExplanationText) -> Markup:
     asked = teller.facts(WaitingForPerson)
-    if asked.decide_by is None:
+    return _due(teller, asked.decide_by, asked.deadline)
+
+
+def _due(teller: ExplanationText, due: datetime | None, deadline: str | None) -> Markup:
+    if due is None:
         return Markup("")
-    if asked.deadline == "overdue":
-        return _(", overdue by {length}", length=teller.since(asked.decide_by))
-    return _(", due {time}", time=teller.time(asked.decide_by))
+    if deadline == "overdue":
+        return _(", overdue by {length}", length=teller.since(due))
+    return _(", due {time}", time=teller.time(due))
 
 
 def _interrupted(teller: ExplanationText) -> Markup:
@@ -242,6 +248,16 @@ def _waiting(teller: ExplanationText) -> Markup:
         step=teller.step,
         exact=_exact(teller, until),
         time=teller.time(until),
+    )
+
+
+def _event(teller: ExplanationText) -> Markup:
+    awaited = teller.facts(WaitingForEvent)
+    return _(
+        "It waits for the event {event} with key {key}{deadline}",
+        event=code(awaited.event),
+        key=code(awaited.key),
+        deadline=_due(teller, awaited.decide_by, awaited.deadline),
     )
 
 
@@ -352,6 +368,7 @@ _HEADLINES: Mapping[str, Callable[[ExplanationText], Markup]] = {
     "pending_dispatch": _pending,
     "step_running": _running,
     "waiting_until": _waiting,
+    "waiting_for_event": _event,
     "dispatch_delayed": _delayed,
     "worker_lost": _lost,
     "definition_mismatch": _mismatch,

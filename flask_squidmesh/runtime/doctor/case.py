@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ...definition.spec import WorkflowSpec
 from ...engine.adoption import OPEN
-from ...engine.kept_decisions import WAITS
+from ...engine.kept_decisions import EVENT, LISTED
 from ...engine.transitions import TERMINAL
 from ...storage.tables import attempts, dispatches, runs, step_runs, wait_groups, waits
 from ...storage.write_batch import NO_QUEUE
@@ -135,7 +135,8 @@ class Case:
     @cached_property
     def going(self) -> list[Row]:
         """The visits that can go on by themselves."""
-        return [row for row in self.steps if row.status == "running" or (row.status == "pending" and not row.missing)]
+        going = ("running", "pending")
+        return [row for row in self.steps if (row.status in going and not row.missing) or _awaits(row)]
 
     @cached_property
     def left(self) -> list[Row]:
@@ -151,6 +152,11 @@ class Case:
     @cached_property
     def asking(self) -> list[Row]:
         """The step runs that wait for a person."""
+        return [row for row in self.rows if row.status == "paused" and not _awaits(row)]
+
+    @cached_property
+    def open_waits(self) -> list[Row]:
+        """The step runs that wait for a person or for an event."""
         return [row for row in self.rows if row.status == "paused"]
 
     @cached_property
@@ -168,7 +174,7 @@ class Case:
     def timed(self) -> list[Row]:
         """The visits that have not ended of which people are told when they take long."""
         found = [row for row in self.steps if row.status in OPEN and row.decide_by is not None]
-        return [row for row in found if row.decision is None or row.decision["kind"] not in WAITS]
+        return [row for row in found if row.decision is None or row.decision["kind"] not in LISTED]
 
     @cached_property
     def reminders(self) -> dict[str, Row]:
@@ -179,6 +185,11 @@ class Case:
     def deadlines(self) -> list[Row]:
         """The dispatches of the run's deadline, of which there is one at most."""
         return [row for row in self.dispatches if row.kind == "deadline"]
+
+
+def _awaits(row: Row) -> bool:
+    """Whether the visit waits for an event."""
+    return row.status == "paused" and bool(row.decision) and row.decision["kind"] == EVENT
 
 
 def cases(connection: sa.Connection, found: Sequence[Row], specs: Iterable[WorkflowSpec], now: datetime) -> list[Case]:

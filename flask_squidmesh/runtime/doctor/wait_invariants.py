@@ -1,4 +1,4 @@
-"""What must hold of the waits for people, and of what happens at them, and to the run, by itself."""
+"""What must hold of the waits for people and events, and of what happens at them, and to the run, by itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ...definition.values import JsonObject
 from ...engine.diversions import diverted_by
-from ...engine.kept_decisions import WAITS
+from ...engine.kept_decisions import EVENT, LISTED
 from ...engine.transitions import STOPPING
 from ...engine.waits import next_timer
 from ...storage.tables import dispatches, runs, wait_groups, waits
@@ -19,8 +19,8 @@ LOOK: Final = "Look at the run with inspect_run(id, include_history=True); cance
 
 
 def open_waits(case: Case) -> Iterator[Finding]:
-    """What a visit asks of people stands in the lists, with the same people and times; nothing else does."""
-    asking = {row.id: row for row in case.asking if row.decision and row.decision["kind"] in WAITS}
+    """What a visit asks of people, or awaits, can be found with the same people and times; nothing else can."""
+    asking = {row.id: row for row in case.open_waits if row.decision and row.decision["kind"] in LISTED}
     for row in asking.values():
         listed, wanted = case.waits.get(row.id), _listed_as(case, row)
         if listed is None:
@@ -41,7 +41,7 @@ def open_waits(case: Case) -> Iterator[Finding]:
 
 
 def _listed_as(case: Case, row: Row) -> dict[str, Any]:
-    decision = row.decision
+    decision, awaits = row.decision, row.decision.get("awaits")
     return {
         "step_run_id": row.id,
         "run_id": case.run.id,
@@ -50,9 +50,12 @@ def _listed_as(case: Case, row: Row) -> dict[str, Any]:
         "step": row.step,
         "kind": decision["kind"],
         "assignee": decision.get("assignee"),
-        "for_all": not decision.get("groups"),
+        "for_all": not decision.get("groups") and decision["kind"] != EVENT,
         "due_at": row.decide_by,
         "opened_at": row.started_at or case.now,
+        "event_name": awaits["name"] if awaits else None,
+        "event_key": awaits["key"] if awaits else None,
+        "accept": awaits["accept"] if awaits else None,
     }
 
 
@@ -79,7 +82,7 @@ def _groups(case: Case, row: Row) -> Iterator[Finding]:
 
 def timers(case: Case) -> Iterator[Finding]:
     """What happens next at an open wait by itself is due when the wait says; nothing is where none is open."""
-    due = {row.id: (row, next_timer(row.decision)) for row in case.asking if row.decision}
+    due = {row.id: (row, next_timer(row.decision)) for row in case.open_waits if row.decision}
     for id, (row, at) in due.items():
         timer = case.timers.get(id)
         if timer is None and at is not None:

@@ -16,7 +16,7 @@ from ...definition.values import JsonValue
 from ...definition.workflow import Registry, Workflow
 from ...engine.transitions import TERMINAL
 from ...errors import FilterError, UnknownWorkflowError, given
-from ...storage import fact_rows, outbox_entries, retained_rows
+from ...storage import events, fact_rows, outbox_entries, retained_rows
 from ...storage.database import Database
 from ...storage.retained_rows import BEGINNING, DeletableRun, PruneWindow
 from ...storage.summaries import document_of
@@ -169,6 +169,17 @@ class Pruner:
             if forgotten < BATCH:
                 return total
 
+    def forget_events(self) -> int:
+        """Delete events that were sent longer ago than SQUIDMESH_EVENT_RETENTION, and return how many."""
+        before = self._clock.now() - timedelta(seconds=self._settings.event_retention)
+        total = 0
+        while True:
+            with self._database.write() as connection:
+                forgotten = events.forget(connection, before=before, limit=BATCH)
+            total += forgotten
+            if forgotten < BATCH:
+                return total
+
     def forget_notices(self) -> int:
         """Delete what was told longer ago than SQUIDMESH_NOTICE_RETENTION, and return how much that was. What nobody
         knows how to tell is given up."""
@@ -287,6 +298,7 @@ class Retention:
                 yield len(batch.gone)
         self._pruner.forget_keys()
         self._pruner.forget_notices()
+        self._pruner.forget_events()
         if total:
             logger.info("squidmesh: %s runs were pruned, as SQUIDMESH_RETENTION says", total)
 

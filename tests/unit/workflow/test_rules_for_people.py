@@ -542,7 +542,7 @@ FLOWS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "time-out of a step": (
         flowing(lambda a, b, c: [a >> b >> c, a.on_timeout >> c]),
         (
-            "transition a.on_timeout >> c: only a Pause, an Approval or a Decision can time out, "
+            "transition a.on_timeout >> c: only a Pause, an Approval, a Decision or a WaitForEvent can time out, "
             "and a is declared as Step; write a >> ...",
         ),
     ),
