@@ -306,19 +306,19 @@ def check_deadlines(seen: Rows, events: Iterable[Any], work: Iterable[Any]) -> N
 
 def check_reminders(seen: Rows, events: Iterable[Any], work: Iterable[Any]) -> None:
     """Of a step that takes long people are told once at each time, and of none that has ended."""
-    told = Counter((*_visit(event), event.type) for event in events if event.actor == "the deadline")
+    told = Counter(_visit(event) for event in events if event.type == "overdue")
     due = {row.id: row for row in work if row.kind == "reminder"}
     timed = {row.id: row for row in seen.visits if row.settings["kind"] == "function" and row.decide_by is not None}
     assert due.keys() <= {key for key, row in timed.items() if row.status in OPEN}
     for key, row in timed.items():
-        assert told[*_visit(row), "overdue"] + (key in due) <= 1, row.step
+        assert told[_visit(row)] + (key in due) <= 1, row.step
         going = seen.runs[row.run_id].status not in TERMINAL | {"cancelling"}
         if row.status in OPEN and going:
-            assert told[*_visit(row), "overdue"] + (key in due) == 1, row.step
+            assert told[_visit(row)] + (key in due) == 1, row.step
     for run in seen.runs.values():
         late = [row for row in timed.values() if row.run_id == run.id and row.status in OPEN]
         since = [row.decide_by for row in late]
-        known = any(told[*_visit(row), "overdue"] for row in late)
+        known = any(told[_visit(row)] for row in late)
         assert run.status in TERMINAL or run.overdue_since in (since if known else [None, *since]), run.overdue_since
         assert run.status not in TERMINAL or run.overdue_since is None
 
