@@ -143,7 +143,6 @@ def item_of_wait(row: WaitRow, now: datetime) -> InboxItem:
         decisions=(),
         next_actions=(),
         error=None,
-        alike=0,
         stuck=None,
         compensation_failures=(),
     )

@@ -124,9 +124,8 @@ def _trouble(scope: Scope, kinds: tuple[str, ...], of_workflow: bool, limit: int
     here, there = sa.tuple_(found.c.since, found.c.run_id), sa.tuple_(_SINCE, _ID)
     order = (found.c.since, found.c.run_id)
     first = sa.select(found).where(*([here > there] if is_behind else [])).order_by(*order).limit(limit + 1).subquery()
-    alone = sa.literal(0).label("alike")
     return (
-        sa.select(*SUMMARY_COLUMNS, WorkflowRun.error, alone, first.c.dispatch_id, *STUCK_COLUMNS)
+        sa.select(*SUMMARY_COLUMNS, WorkflowRun.error, first.c.dispatch_id, *STUCK_COLUMNS)
         .join(first, first.c.run_id == WorkflowRun.id)
         .outerjoin(Dispatch, Dispatch.id == first.c.dispatch_id)
         .outerjoin(StepRun, StepRun.id == Dispatch.step_run_id)

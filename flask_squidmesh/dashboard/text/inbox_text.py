@@ -13,7 +13,7 @@ from ..available_commands import COMMANDS
 from ..host_hooks import Path
 from .command_text import consequence, option_label
 from .explanation_text import ended, error_text
-from .language import N_, _, code, joined, plural
+from .language import N_, _, code, joined
 from .times import elapsed
 
 Seen = Callable[[object, Path], object]
@@ -71,10 +71,7 @@ def _open(item: InboxItem, now: datetime, seen: Seen) -> Markup:
 
 def _failed(item: InboxItem, now: datetime, seen: Seen) -> Markup:
     step = code(item.run.current_step) if item.run.current_step else _("The run")
-    text = _("{step} failed: {error}.", step=step, error=error_text(seen(item.error, ("last_error",))))
-    if not item.alike:
-        return text
-    return text + plural(item.alike, " 1 more run failed the same way.", " {count} more runs failed the same way.")
+    return _("{step} failed: {error}.", step=step, error=error_text(seen(item.error, ("last_error",))))
 
 
 def _compensation_failed(item: InboxItem, now: datetime, seen: Seen) -> Markup:

@@ -17,13 +17,11 @@ from flask_squidmesh import (
     Pause,
     Retry,
     RetryStep,
-    Scope,
     Step,
     TransitionError,
     Wait,
     Workflow,
 )
-from flask_squidmesh.queries.inbox import inbox
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop, error_of
@@ -228,10 +226,10 @@ def test_a_decision_behind_a_join_has_its_time_from_when_it_was_asked_for(open_s
     shop.later(36_001)
     asked = shop.clock.now()
     assert shop.mesh.explain_run(run_id).details["deadline"] == "on_time"
-    with shop.runtime.database.read() as connection:
-        [item] = inbox(connection, shop.runtime.registry, Scope.all(), now=asked).items
-    [decision] = item.decisions
-    assert (decision.deadline, asked - decision.asked_at < timedelta(minutes=1)) == ("on_time", True)
+    needs = shop.look(run_id).needs
+    assert needs is not None
+    assert needs.since is not None
+    assert asked - needs.since < timedelta(minutes=1)
     shop.clock.advance(timedelta(minutes=50))
     assert shop.mesh.explain_run(run_id).details["deadline"] == "due_soon"
 

@@ -21,7 +21,9 @@ from flask_squidmesh import (
     Workflow,
     signals,
 )
-from flask_squidmesh.queries import figures, inbox, run_list
+from flask_squidmesh.queries import figures, run_list
+from flask_squidmesh.queries.frame_counts import frame_counts
+from flask_squidmesh.queries.open_waits import WaitReader
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Script, Shop
@@ -258,10 +260,10 @@ def test_lists_of_tenants_are_paged_and_counted_as_if_there_were_no_other(open_s
             standing = run_list.standing(connection, scope, size=50, now=shop.clock.now())
             of_asking = run_list.list_runs(connection, scope, workflow="asking").runs
             ended = figures.last_runs(connection, scope, ["parcel"])["parcel"]
-            needing = inbox.inbox_counts(connection, scope, now=shop.clock.now())
+            frame = frame_counts(connection, scope, WaitReader("nobody"), now=shop.clock.now(), silence=timedelta(1))
         expected = sorted((id for tenant in chosen for id in made[tenant]), reverse=True)
         assert seen == expected
         asking = [run.id for run in of_asking]
         assert set(asking) <= set(expected)
-        assert counts["paused"].value == standing.counts["paused"].value == needing["resume"].value == len(asking)
+        assert counts["paused"].value == standing.counts["paused"].value == frame.needs["resume"].value == len(asking)
         assert counts["completed"].value == len(ended) == len(expected) - len(asking)
