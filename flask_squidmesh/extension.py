@@ -24,6 +24,7 @@ from .dashboard.host_hooks import (
     Hooks,
     LinksHook,
     NonceHook,
+    PeopleHook,
     RedactHook,
     ScopeHook,
     TenantHook,
@@ -58,6 +59,7 @@ _Nonce = TypeVar("_Nonce", bound=NonceHook)
 _Tenant = TypeVar("_Tenant", bound=TenantHook)
 _Scope = TypeVar("_Scope", bound=ScopeHook)
 _Subscriber = TypeVar("_Subscriber", bound=Callable[[Notice], object])
+_People = TypeVar("_People", bound=PeopleHook)
 
 
 class SquidMesh(Commands):
@@ -67,8 +69,8 @@ class SquidMesh(Commands):
     `app.extensions["squidmesh"]`.
 
     app: the app, where it exists already and its SQLAlchemy is initialised; otherwise call `init_app`. authorize,
-    actor, redact, links, csp_nonce, tenant, scope: what is asked of the host; see the methods and the docs of the same
-    name. clock: tells the time, for tests.
+    actor, redact, links, csp_nonce, tenant, scope, people: what is asked of the host; see the methods and the docs of
+    the same name. clock: tells the time, for tests.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class SquidMesh(Commands):
         csp_nonce: NonceHook | None = None,
         tenant: TenantHook | None = None,
         scope: ScopeHook | None = None,
+        people: PeopleHook | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._registry = Registry()
@@ -94,6 +97,7 @@ class SquidMesh(Commands):
             csp_nonce=csp_nonce,
             tenant=tenant,
             scope=scope,
+            people=people,
         )
         self._clock = clock or SystemClock()
         if app is not None:
@@ -229,6 +233,15 @@ class SquidMesh(Commands):
         A run outside it does not exist for that person. Without the hook whoever may list runs knows of all.
         """
         self._hooks.give("scope", hook)
+        return hook
+
+    def people(self, hook: _People) -> _People:
+        """Decorator: `hook()` lists the Persons to whom what waits can be given; it may declare `run` and `step`.
+
+        Forms that hand something on offer them beside those who are known from what was decided; any other id can be
+        typed.
+        """
+        self._hooks.give("people", hook)
         return hook
 
     def dashboard(self, *, name: str, url_prefix: str, authorize: AuthorizeHook | None = None) -> Blueprint:

@@ -528,7 +528,7 @@ def _objection(job: BulkJobState, item: BulkItem, ask: Ask, scope: Scope | None)
         run=run,
         permission=decision.get("permission") if decision else None,
         step=item.step,
-        option=item.option,
+        option=job.option,
     )
     for denied in map(ask, (AccessQuestion(action="view", run=run), asked)):
         if denied is not None:

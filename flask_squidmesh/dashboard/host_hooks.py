@@ -20,6 +20,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 
 from ..definition.tenants import NO_TENANT, tenant_id
+from ..definition.values import is_storable
 from ..errors import FilterError, ManualActionError
 from ..hooks import Hook, HookFault, HookKind
 from ..people import Person, normal
@@ -97,11 +98,13 @@ KINDS: Final[Mapping[str, HookKind]] = {
             expected='text, a mapping with an "id", a Person, or None where it is nobody',
         ),
         HookKind(name="tenant", expected="the tenant as text, or None or '' where there is none"),
+        HookKind(name="people", more=("run", "step"), expected="Persons", yields=True),
     )
 }
 OWN_ANSWERS: Final = (HTTPException, OperationalError, InterfaceError)
 _NONCE: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _MOST_LINKS: Final = 50
+_MOST_PEOPLE: Final = 500
 _BLANK: Final = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
 _SCHEME: Final = re.compile(r"([^/?#:]*):")
 _SCHEMES: Final = ("http", "https", "mailto")
@@ -131,6 +134,7 @@ class Hooks:
     csp_nonce: Hook | None = None
     tenant: Hook | None = None
     scope: Hook | None = None
+    people: Hook | None = None
 
     def __init__(self, **functions: Callable[..., object] | None) -> None:
         for name, function in functions.items():
@@ -238,10 +242,24 @@ def links(hook: Hook, run: RunSummary) -> list[tuple[str, str]]:
     """The links to show with a run; what is none is left out."""
     found: list[tuple[str, str]] = []
     try:
-        for item in islice(_items(hook, run), _MOST_LINKS):
+        for item in islice(_items(hook, {"run": run}), _MOST_LINKS):
             pair = [_words(each) for each in item] if isinstance(item, tuple | list) else []
             if len(pair) == 2 and all(pair) and leads_to_a_page(pair[1]):
                 found.append((pair[0], pair[1]))
+            else:
+                tell(hook.unfit(item))
+    except HookFault as fault:
+        tell(fault)
+    return found
+
+
+def people(hook: Hook, run: RunSummary | None, step: str | None) -> list[Person]:
+    """Who can be given what waits there; who is none is left out."""
+    found: list[Person] = []
+    try:
+        for item in islice(_items(hook, {"run": run, "step": step}), _MOST_PEOPLE):
+            if isinstance(item, Person) and isinstance(item.id, str) and is_storable(id := normal(item.id)) and id:
+                found.append(Person(id, _words(item.label) or id))
             else:
                 tell(hook.unfit(item))
     except HookFault as fault:
@@ -292,9 +310,9 @@ def _asked(hook: Hook, given: Mapping[str, object], own: tuple[type[Exception], 
         raise hook.raised(error) from error
 
 
-def _items(hook: Hook, run: RunSummary) -> Iterator[object]:
-    """What `links` answers, one after another. Raises HookFault, also where a generator raises halfway."""
-    answer = _asked(hook, {"run": run})
+def _items(hook: Hook, given: Mapping[str, object]) -> Iterator[object]:
+    """What the hook answers, one after another. Raises HookFault, also where a generator raises halfway."""
+    answer = _asked(hook, given)
     if answer is None:
         return
     if not isinstance(answer, Iterable) or isinstance(answer, str | bytes | Mapping):
@@ -370,3 +388,10 @@ class AuthenticateHook(Protocol):
 
     def __call__(self, request: Request) -> str | Mapping[str, object] | Person | None:
         """Text, a mapping with an `id`, a Person; None for nobody, who gets 401."""
+
+
+class PeopleHook(Protocol):
+    """Who can be given what waits; it may declare `run` and `step`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Iterable[Person] | None:
+        """Persons, each of whom is offered by their label and recorded by their id; None for none."""

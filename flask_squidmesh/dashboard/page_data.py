@@ -19,14 +19,17 @@ from ..definition.spec import WorkflowSpec
 from ..definition.tenants import NO_TENANT
 from ..engine.approvals import identity
 from ..engine.assignments import may_answer
+from ..engine.diversions import OUTCOMES, outcomes_of
 from ..engine.transitions import UNFINISHED
 from ..errors import RunNotFoundError, UnknownWorkflowError
+from ..people import Person
 from ..queries import figures, run_list, run_snapshot
 from ..queries.audit_log import events
 from ..queries.figures import EndedRun, Failures, Version, failures
 from ..queries.fleet import Fleet, fleet
 from ..queries.frame_counts import FrameCounts, frame_counts
 from ..queries.inbox import with_decisions
+from ..queries.known_people import known_people
 from ..queries.open_waits import WaitPage, WaitReader, WaitRow, Whose, item_of_wait, open_waits
 from ..queries.operator_status import stuck_among, word_of
 from ..queries.related_runs import MOST_CHILDREN
@@ -41,9 +44,18 @@ from ..runtime.runtime import current_runtime
 from ..runtime.scheduler import ScheduleView
 from ..storage import fact_rows
 from ..storage.summaries import RunSummary
-from . import endpoints
-from .authorization import current_claimant, current_scope, current_tenant, may, may_see_task, require
+from . import endpoints, host_hooks
+from .authorization import (
+    current_claimant,
+    current_hooks,
+    current_scope,
+    current_tenant,
+    may,
+    may_see_task,
+    require,
+)
 from .endpoints import memory
+from .text.explanation_text import name_of
 
 SHORTEST_SILENCE = timedelta(seconds=15)
 TIES = ("parent_run_id", "replayed_from_id", "replayed_as_id")
@@ -161,6 +173,19 @@ def asked_in(rows: Sequence[WaitRow]) -> Sequence[InboxItem]:
         if mine:
             found.append(replace(item, decisions=mine))
     return found
+
+
+def people_to_choose(run: RunSummary | None = None, step: str | None = None) -> list[Person]:
+    """To whom what waits there can be given, by their names: whom the host lists, and who is known from what was
+    decided, of which somebody who sees only their own tasks is told nothing."""
+    hook = current_hooks().people
+    listed = host_hooks.people(hook, run, step) if hook is not None else []
+    found = {person.id: person for person in listed}
+    if may("list"):
+        with _connected() as connection:
+            for id, actor in known_people(connection, current_scope()).items():
+                found.setdefault(id, Person(id, name_of(actor)))
+    return sorted(found.values(), key=lambda person: (person.label.casefold(), person.id))
 
 
 def trouble_page(kinds: Collection[str], workflow: str | None, size: int, after: str | None) -> TroublePage:
@@ -413,6 +438,12 @@ def _admits(spec: WorkflowSpec) -> bool:
 def workflows() -> list[tuple[str, str]]:
     """The names and the titles of the same, by title."""
     return sorted(((spec.name, spec.title) for spec in specs()), key=lambda each: each[1].lower())
+
+
+def outcomes() -> list[str]:
+    """How completed runs of the same can have ended: what the engine calls it first, then the words of their ends."""
+    known = frozenset[str]().union(*(outcomes_of(spec) for spec in specs()))
+    return [*(word for word in OUTCOMES if word in known), *sorted(known.difference(OUTCOMES))]
 
 
 def record_refusal(run_id: str | None, action: str, actor: object, reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -65,11 +66,12 @@ def events_of(
 @dataclass(frozen=True, slots=True)
 class AuditWindow:
     """Some of what was decided about one run, oldest first. older: what to pass as `before` for those that come before;
-    None where there are none. linking: events of any time that name other runs.
+    None where there are none. since: when the last of those was. linking: events of any time that name other runs.
     """
 
     events: tuple[AuditEventView, ...]
     older: int | None
+    since: datetime | None
     linking: tuple[AuditEventView, ...]
 
 
@@ -85,9 +87,11 @@ def window_of(
     told = [_view(row) for row in rows if _is_told(scope, row)]
     placed = [event for event in told if before is None or event.id < before]
     shown = placed[-(most or len(placed)) :]
+    earlier_ones = placed[: len(placed) - len(shown)]
     return AuditWindow(
         events=tuple(shown),
-        older=shown[0].id if len(placed) > len(shown) else None,
+        older=shown[0].id if earlier_ones else None,
+        since=earlier_ones[-1].at if earlier_ones else None,
         linking=tuple(event for event in told if event.type in LINKING),
     )
 

@@ -201,7 +201,8 @@ class TimelineEvent(View):
 
     type: started; entered, compensation_planned; attempt_started, attempt_completed, attempt_failed,
     attempt_abandoned; the types of audit events; completed, failed or cancelled for the end. kind: step or
-    compensation, for what concerns a step run. details: facts, such as {"due_at"} or {"error"}.
+    compensation, for what concerns a step run. details: facts, such as {"due_at"} or {"error"}. times, last_at: how
+    often the same was done, and when for the last time, where it was done more than once.
     """
 
     at: datetime
@@ -213,6 +214,8 @@ class TimelineEvent(View):
     actor: Any = None
     comment: str | None = None
     details: Mapping[str, Any] | None = None
+    times: int = 1
+    last_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -397,9 +400,9 @@ class InboxItem(View):
 
     kind: decision, resume, interrupted, incident, failed, compensation_failed or stuck. since: when it began. due_at:
     the earliest deadline. decisions: those open, the most urgent first. next_actions: the control calls that settle
-    them, with what each leads to. error: of the run, or of the step that was interrupted or is blocked. alike:
-    how many more runs failed the same way. stuck: for work that nobody takes {reason, step, due_at, worker, queue,
-    executor_error, held}. compensation_failures: what could not be undone, each {step, error}.
+    them, with what each leads to. error: of the run, or of the step that was interrupted or is blocked. stuck: for
+    work that nobody takes {reason, step, due_at, worker, queue, executor_error, held}. compensation_failures: what
+    could not be undone, each {step, error}.
     """
 
     run: RunSummary
@@ -410,22 +413,9 @@ class InboxItem(View):
     decisions: tuple[DecisionView, ...]
     next_actions: tuple[NextAction, ...]
     error: ErrorRecord | None
-    alike: int
     stuck: StuckWork | None
     compensation_failures: tuple[UndoFailure, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON data."""
         return {**View.to_dict(self), "next_actions": [action.to_dict() for action in self.next_actions]}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inbox(View):
-    """What needs a person: overdue first, then oldest. counts: by kind, also of items that are not in `items`."""
-
-    items: tuple[InboxItem, ...]
-    counts: Mapping[str, Count]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as JSON data."""
-        return {"items": [item.to_dict() for item in self.items], "counts": {k: str(n) for k, n in self.counts.items()}}

@@ -116,6 +116,8 @@ def _audited(event: AuditEventView) -> TimelineEvent:
         actor=event.actor,
         comment=event.comment,
         details=dict(event.metadata) if event.metadata else None,
+        times=event.times,
+        last_at=event.last_at,
     )
 
 

@@ -27,7 +27,7 @@ from ..storage.scope import Scope
 from ..storage.summaries import RunSummary, new_id, read_id
 from ..storage.tables import WorkflowRun, bulk_jobs, runs
 from ..storage.write_statements import INSERTS
-from .command_arguments import decider_of
+from .command_arguments import assignee_of, decider_of
 from .run_commands import CommandHandler
 
 logger = logging.getLogger("flask_squidmesh")
@@ -37,13 +37,17 @@ CALLS: Final[Mapping[str, Callable[..., RunSummary]]] = {
     "reject": CommandHandler.reject,
     "decide": CommandHandler.decide,
     "resume": CommandHandler.unblock,
+    "take": CommandHandler.assign,
+    "assign": CommandHandler.assign,
     "retry": CommandHandler.retry_step,
     "retry_compensation": CommandHandler.retry_compensation,
     "replay": CommandHandler.replay,
     "acknowledge": CommandHandler.acknowledge,
     "cancel": CommandHandler.cancel,
 }
-ANSWERING: Final = ("approve", "reject", "decide", "resume")
+ASSIGNING: Final = ("take", "assign")
+"""Actions that change whose a wait for people is: it becomes that of who asks, or of somebody whom they name."""
+ANSWERING: Final = ("approve", "reject", "decide", "resume", *ASSIGNING)
 """Actions on waits for people, which those may take whose they are."""
 
 BATCH: Final = 20
@@ -54,16 +58,16 @@ OPEN: Final = ("pending", "running")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkItem:
     """One run of a job. token: what its page showed as open. step: the step that the action concerns, where it
-    concerns one. option: what is taken there. trusted: whether whoever asked may answer what is others'. done: None
-    until it was tried. said: why it failed. became: the run that the call answered with, which for a replay is the new
-    one.
+    concerns one. trusted: whether whoever asked may answer what is others'. before: whose the wait was on that page,
+    for an action that changes it. done: None until it was tried. said: why it failed. became: the run that the call
+    answered with, which for a replay is the new one.
     """
 
     run_id: str
     token: str
     step: str | None = None
-    option: str | None = None
     trusted: bool = False
+    before: str | None = None
     done: bool | None = None
     said: str | None = None
     became: str | None = None
@@ -73,7 +77,8 @@ class BulkItem:
 class BulkJobState:
     """One action on many runs, and how far it is. status: pending, running, completed or cancelled. scope: that of the
     person who asked, in which each run has to be. mount: the dashboard at which they asked; None where no page did.
-    groups: those of that person then. asked: what tells one request from another.
+    groups: those of that person then. asked: what tells one request from another. option: what is taken at decisions.
+    to: whose waits become.
     """
 
     id: str
@@ -88,6 +93,8 @@ class BulkJobState:
     items: tuple[BulkItem, ...]
     created_at: datetime
     finished_at: datetime | None
+    option: str | None = None
+    to: str | None = None
 
     @property
     def left(self) -> int:
@@ -146,18 +153,22 @@ class BulkRunner:
         mount: str | None = None,
         groups: Collection[str] = (),
         asked: object = None,
+        option: str | None = None,
+        to: str | None = None,
     ) -> str:
         """Write the job down and return its id; nothing is done to any run yet.
 
         items: the runs, none tried yet. scope: which runs the actor may know of. job_id: the id that it gets, so that
         asking twice makes one job. mount: the dashboard at which it is asked for. groups: those of the actor. asked:
-        what the person sent, by which the second time is known; the items where left out. Raises ManualActionError, and
-        ConflictError for an id that is somebody else's or was given for something else.
+        what the person sent, by which the second time is known; the items where left out. option: what is taken at
+        decisions. to: whose waits become; with `take` it is the actor. Raises ManualActionError, and ConflictError for
+        an id that is somebody else's or was given for something else.
         """
         decider = decider_of(actor, comment, None, actor_required=True, most=self._most)
         job_id, now = read_id(job_id) or new_id(), self._clock.now()
-        chosen = [[item.run_id, item.token, item.step, item.option, item.trusted] for item in items]
-        told = asked_for(action, chosen if asked is None else asked, decider.comment)
+        given = {"option": option, "to": assignee_of(identity(decider.actor) if action == "take" else to)}
+        chosen = [[item.run_id, item.token, item.step, item.trusted, item.before] for item in items]
+        told = asked_for(action, [chosen, given] if asked is None else asked, decider.comment)
         row = {
             "id": job_id,
             "action": action,
@@ -167,6 +178,7 @@ class BulkRunner:
             "selection": {
                 **{"items": chosen, "scope": scope.to_dict(), "mount": mount, "asked": told},
                 "groups": sorted(groups),
+                **given,
             },
             "results": {},
             "created_at": now,
@@ -176,7 +188,8 @@ class BulkRunner:
             insert = INSERTS[connection.dialect.name](bulk_jobs).values({**row, **concerned})
             if connection.execute(insert.on_conflict_do_nothing(index_elements=["id"])).rowcount == 0:
                 return _asked_before(connection, job_id, decider.actor, told)
-            said = {"action": action, "runs": len(items), "bulk": job_id}
+            named = {name: value for name, value in given.items() if value is not None}
+            said = {"action": action, **named, "runs": len(items), "bulk": job_id}
             fact_rows.note(
                 connection, "bulk", actor=decider.actor, at=now, **concerned, comment=decider.comment, data=said
             )
@@ -295,7 +308,9 @@ def _answering(job: BulkJobState, item: BulkItem) -> dict[str, Any]:
     told: dict[str, Any] = {"step": item.step} if item.step else {}
     if job.action in ANSWERING and job.mount is not None and not item.trusted:
         told["claimant"] = Claimant(identity(job.actor), job.groups)
-    return {**told, "option": item.option} if item.option is not None else told
+    if job.action in ASSIGNING:
+        return {**told, "to": job.to, "expected_assignee": item.before}
+    return {**told, "option": job.option} if job.option is not None else told
 
 
 def _shared(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, str | None]:
@@ -332,7 +347,7 @@ def look(connection: sa.Connection, scope: Scope, job_id: str) -> BulkJobState |
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkJobSummary:
-    """A job in a list, without its runs."""
+    """A job in a list, without its runs. option, to: as of a BulkJobState."""
 
     id: str
     action: str
@@ -341,6 +356,8 @@ class BulkJobSummary:
     comment: str | None
     created_at: datetime
     finished_at: datetime | None
+    option: str | None
+    to: str | None
 
 
 def recent(connection: sa.Connection, scope: Scope, *, limit: int, before: str | None = None) -> list[BulkJobSummary]:
@@ -359,8 +376,9 @@ def recent(connection: sa.Connection, scope: Scope, *, limit: int, before: str |
         place = sa.select(bulk_jobs.c.created_at).where(bulk_jobs.c.id == behind).scalar_subquery()
         earlier = sa.and_(bulk_jobs.c.created_at == place, bulk_jobs.c.id < behind)
         within.append(sa.or_(bulk_jobs.c.created_at < place, earlier))
+    said = [bulk_jobs.c.selection[name].as_string().label(name) for name in ("option", "to")]
     query = (
-        sa.select(*(bulk_jobs.c[name] for name in names))
+        sa.select(*(bulk_jobs.c[name] for name in names), *said)
         .where(*within)
         .order_by(bulk_jobs.c.created_at.desc(), bulk_jobs.c.id.desc())
         .limit(limit)
@@ -381,8 +399,8 @@ def _job(row: sa.RowMapping) -> BulkJobState:
     results: Mapping[str, ItemResult] = row["results"]
     asked = row["selection"]["items"]
     items = (
-        BulkItem(run_id=run_id, token=token, step=step, option=option, trusted=trusted, **results.get(run_id, {}))
-        for run_id, token, step, option, trusted in asked
+        BulkItem(run_id=run_id, token=token, step=step, trusted=trusted, before=before, **results.get(run_id, {}))
+        for run_id, token, step, trusted, before in asked
     )
     return BulkJobState(
         items=tuple(items),
@@ -390,5 +408,7 @@ def _job(row: sa.RowMapping) -> BulkJobState:
         mount=row["selection"]["mount"],
         groups=tuple(row["selection"]["groups"]),
         asked=row["selection"]["asked"],
+        option=row["selection"]["option"],
+        to=row["selection"]["to"],
         **{name: row[name] for name in names},
     )

@@ -44,8 +44,8 @@ def test_buy_approve_with_a_comment_and_see_it_completed(
     expect(page.get_by_role("heading", name="Order o-1")).to_be_visible()
     expect(page.get_by_text("Completed").first).to_be_visible(timeout=15_000)
     page.get_by_role("link", name="History").click()
-    expect(page.locator("#audit").get_by_text("Known customer, called back.")).to_be_visible()
-    expect(page.locator("#audit").get_by_text("Fiona", exact=True)).to_be_visible()
+    expect(page.locator("#happened").get_by_text("Known customer, called back.")).to_be_visible()
+    expect(page.locator("#happened").get_by_text("Fiona", exact=True)).to_be_visible()
 
     page.goto(f"{shop}/orders/o-1")
     expect(page.get_by_text("Paid. The receipt has been sent.")).to_be_visible()

@@ -190,6 +190,11 @@ def known() -> Scope:
     return Scope(tenants=["acme"], workflows=[Checkout])
 
 
+@mesh.people
+def people(run: RunSummary | None, step: str | None) -> list[Person]:
+    return [Person("d-1", "Dana")]
+
+
 def create_app() -> Flask:
     app = Flask(__name__)
     app.config["SQUIDMESH_EXECUTOR"] = ShopExecutor

@@ -95,6 +95,11 @@ def links(run: RunSummary) -> list[str]:
     return []
 
 
+@mesh.people  # wrong
+def people() -> list[str]:
+    return []
+
+
 @mesh.authorize
 def may_not(action: str) -> bool | Deny:
     return Deny("no")

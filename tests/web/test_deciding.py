@@ -176,6 +176,7 @@ def page_of(run_id: str, option: str) -> str:
 AMOUNT = "answer.review.approve.amount"
 
 
+@pytest.mark.rule("card-options")
 def test_each_option_says_what_it_leads_to(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     page = desk.as_(MIA).read(f"/runs/{run_id}")
@@ -188,6 +189,7 @@ def test_each_option_says_what_it_leads_to(desk: Desk) -> None:
     assert "goes on to park when the time is over" in page.replace("Goes", "goes")
 
 
+@pytest.mark.rule("card-form")
 def test_the_form_is_drawn_from_the_schema_and_begins_with_the_state(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     page = desk.as_(MIA).get(page_of(run_id, "approve")).text
@@ -220,6 +222,7 @@ def test_an_answer_is_recorded_and_the_run_goes_on(desk: Desk) -> None:
     assert ("approve", "approve") in desk.asked
 
 
+@pytest.mark.rule("card-faults")
 def test_what_was_typed_stays_and_each_fault_stands_at_its_field(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     typed: dict[str, Any] = {AMOUNT: "6000", "answer.review.approve.reason": "taxi <b>"}
@@ -231,6 +234,7 @@ def test_what_was_typed_stays_and_each_fault_stands_at_its_field(desk: Desk) -> 
     assert desk.run(run_id).status == "paused"
 
 
+@pytest.mark.rule("card-faults")
 def test_a_needed_field_that_was_emptied_is_asked_for(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     blank: dict[str, Any] = {AMOUNT: " "}
@@ -239,6 +243,7 @@ def test_a_needed_field_that_was_emptied_is_asked_for(desk: Desk) -> None:
     assert f'id="{AMOUNT}-problem" role="alert">This is needed.' in answer.text
 
 
+@pytest.mark.rule("card-faults")
 def test_an_option_that_takes_a_comment_asks_for_it(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     address = page_of(run_id, "turn_down")
@@ -254,6 +259,7 @@ def test_an_option_that_takes_a_comment_asks_for_it(desk: Desk) -> None:
     assert "The run has ended as turned down ." in page
 
 
+@pytest.mark.rule("card-stale")
 def test_a_stale_page_decides_nothing(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     stale = desk.as_(MIA).form(page_of(run_id, "ask_back"))
@@ -264,6 +270,7 @@ def test_a_stale_page_decides_nothing(desk: Desk) -> None:
     assert "Mia answered review with Ask back" in text_of(answer.text)
 
 
+@pytest.mark.rule("card-options")
 def test_who_lacks_the_right_to_an_option_is_not_offered_it(desk: Desk) -> None:
     desk.denied |= {"decide"}
     run_id = desk.start(Expenses)
@@ -273,6 +280,7 @@ def test_who_lacks_the_right_to_an_option_is_not_offered_it(desk: Desk) -> None:
     assert desk.as_(MIA).get(page_of(run_id, "ask_back")).status_code == 403
 
 
+@pytest.mark.rule("card-whose")
 def test_others_are_told_whose_it_is_and_cannot_decide(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     other = Person("lee", "Lee", ("sales",))
@@ -285,12 +293,14 @@ def test_others_are_told_whose_it_is_and_cannot_decide(desk: Desk) -> None:
     assert desk.run(run_id).status == "paused"
 
 
+@pytest.mark.rule("card-whose")
 def test_a_member_of_the_group_and_who_may_assign_can_decide(desk: Desk) -> None:
     first, second = desk.start(Expenses), desk.start(Expenses)
     assert desk.as_(FINN).send(page_of(first, "ask_back")).status_code == 303
     assert desk.as_(HANS).send(page_of(second, "ask_back")).status_code == 303
 
 
+@pytest.mark.rule("card-whose")
 def test_whose_it_is_is_compared_under_the_lock_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = desk.start(Holding)
     other = Person("lee", "Lee")
@@ -302,6 +312,7 @@ def test_whose_it_is_is_compared_under_the_lock_too(desk: Desk, monkeypatch: pyt
     assert desk.run(run_id).status == "paused"
 
 
+@pytest.mark.rule("card-whose")
 def test_who_decided_before_is_told_that_somebody_else_has_to(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     desk.as_(MIA).send(page_of(run_id, "approve"))
@@ -313,6 +324,7 @@ def test_who_decided_before_is_told_that_somebody_else_has_to(desk: Desk) -> Non
     assert desk.as_(HANS).send(f"/runs/{run_id}/approve").status_code == 303
 
 
+@pytest.mark.rule("card-secrets")
 def test_secret_names_and_sources_stay_hidden_and_blank_keeps_them(desk: Desk) -> None:
     run_id = desk.start(Rotation)
     address = f"/runs/{run_id}/decide?step=check&option=use"
@@ -323,6 +335,7 @@ def test_secret_names_and_sources_stay_hidden_and_blank_keeps_them(desk: Desk) -
     assert desk.run(run_id).context["check"]["answer"] == {"api_key": "sk-live-1", "word": "sk-live-1"}
 
 
+@pytest.mark.rule("card-secrets")
 def test_what_the_host_redacts_is_not_filled_in(make: Any) -> None:
     desk = Desk(make, Expenses, redact=lambda path, value, run: "***" if path[-1] == "amount" else value)
     run_id = desk.start(Expenses)
@@ -341,6 +354,7 @@ def test_the_time_over_is_told_on_the_page_and_in_the_audit(desk: Desk) -> None:
     assert "the deadline ended the wait at review : nobody had decided in time" in page
 
 
+@pytest.mark.rule("card-options")
 def test_the_inbox_offers_each_option(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     page = desk.as_(MIA).get("/").text
@@ -348,6 +362,7 @@ def test_the_inbox_offers_each_option(desk: Desk) -> None:
         assert f"{PREFIX}{address}".replace("&", "&amp;") in page
 
 
+@pytest.mark.rule("card-form")
 def test_the_card_holds_the_form_and_a_button_for_each_option(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     page = desk.as_(MIA).get(f"/runs/{run_id}").text
@@ -362,6 +377,7 @@ def test_the_card_holds_the_form_and_a_button_for_each_option(desk: Desk) -> Non
     assert "Mia answered review with Ask back why so much?" in desk.as_(MIA).read(f"/runs/{run_id}")
 
 
+@pytest.mark.rule("card-faults")
 def test_a_card_that_was_refused_leads_to_the_page_of_the_option_with_what_was_typed(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     page = desk.as_(MIA).get(f"/runs/{run_id}").text
@@ -374,6 +390,7 @@ def test_a_card_that_was_refused_leads_to_the_page_of_the_option_with_what_was_t
     assert "Nothing was done: 1 field needs another look." in text_of(answer.text)
 
 
+@pytest.mark.rule("card-changes")
 def test_a_change_is_shown_to_whoever_comes_next_with_who_and_when(desk: Desk) -> None:
     run_id = desk.start(Twice)
     address = f"/runs/{run_id}/decide?step=first&option=pass_on"
@@ -390,6 +407,7 @@ def sent(visitor: Visitor, address: str, fields: dict[str, str] | None = None, *
     return visitor.client.post(PREFIX + address, data={**given, **more})
 
 
+@pytest.mark.rule("card-assigning")
 def test_a_wait_is_taken_given_back_and_handed_on(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     place = f"/runs/{run_id}/assignment"
@@ -398,7 +416,7 @@ def test_a_wait_is_taken_given_back_and_handed_on(desk: Desk) -> None:
     assert f"{place}/hand-on" not in page
     assert sent(desk.as_(FINN), f"{place}/take?step=review").status_code == 303
     assert "It is yours" in desk.as_(FINN).read(f"/runs/{run_id}")
-    assert "Finn gave review to finn" in desk.as_(FINN).read(f"/runs/{run_id}")
+    assert "Finn took review" in desk.as_(FINN).read(f"/runs/{run_id}")
     assert f"{place}/give-back?step=review" in desk.as_(FINN).get(f"/runs/{run_id}").text
     assert sent(desk.as_(FINN), f"{place}/give-back?step=review").status_code == 303
     assert "For finance" in desk.as_(FINN).read(f"/runs/{run_id}")
@@ -407,6 +425,7 @@ def test_a_wait_is_taken_given_back_and_handed_on(desk: Desk) -> None:
     assert "It is lee 's; finance can do it too" in desk.as_(FINN).read(f"/runs/{run_id}")
 
 
+@pytest.mark.rule("card-stale")
 def test_what_has_become_somebody_elses_since_the_page_was_shown_is_not_taken(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     address = f"/runs/{run_id}/assignment/take?step=review"
@@ -418,6 +437,7 @@ def test_what_has_become_somebody_elses_since_the_page_was_shown_is_not_taken(de
     assert "it has become somebody else's since this page was shown" in text_of(answer.text)
 
 
+@pytest.mark.rule("card-assigning")
 def test_nobody_takes_what_is_others_and_only_who_may_assign_hands_on(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     lee = Person("lee", "Lee")
@@ -428,6 +448,7 @@ def test_nobody_takes_what_is_others_and_only_who_may_assign_hands_on(desk: Desk
     assert desk.as_(FINN).get(f"/runs/{run_id}/assignment/take?step=review").status_code == 403
 
 
+@pytest.mark.rule("card-assigning")
 def test_handing_on_asks_whom(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     address = f"/runs/{run_id}/assignment/hand-on?step=review"
@@ -495,6 +516,7 @@ def test_an_option_with_a_form_to_fill_in_is_none_for_many(desk: Desk) -> None:
     assert "it has a form to fill in; decide it on its own page" in page
 
 
+@pytest.mark.rule("card-secrets")
 def test_secret_sources_stay_hidden_in_all_that_a_run_tells(desk: Desk) -> None:
     run_id = desk.start(Rotation)
     assert "sk-live-1" not in desk.as_(MIA).get(f"/runs/{run_id}.json").text
@@ -510,6 +532,7 @@ def test_a_wait_that_cannot_be_opened_says_what_is_missing(desk: Desk) -> None:
     assert "names nobody" in page
 
 
+@pytest.mark.rule("card-options")
 def test_what_keeps_somebody_from_every_option_is_said_once(desk: Desk) -> None:
     run_id = desk.start(Expenses)
     page = desk.as_(Person("lee", "Lee")).read(f"/runs/{run_id}")

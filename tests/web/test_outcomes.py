@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import re
 from datetime import timedelta
+from html import unescape
 from io import StringIO
 from typing import Any
 
 import pytest
 
-from flask_squidmesh import Approval, Decision, End, FailStep, Manual, Retry, Step, Workflow
+from flask_squidmesh import Approval, Decision, End, FailStep, Manual, Retry, Scope, Step, Workflow
 from tests.web.shop import Order, advance, mesh_of, start, work
 from tests.web.visiting import Visitor, text_of
 
@@ -81,7 +83,8 @@ def test_each_page_says_how_the_run_ended(visitor: Visitor, ended: dict[str, str
     page = visitor.get(f"/runs/{ended[word]}").text
     assert mark in page
     assert headline in text_of(page)
-    assert mark in visitor.get(f"/runs?q={ended[word]}").text
+    row = text_of(visitor.get(f"/runs?q={ended[word]}").text.partition("<tbody>")[2])
+    assert row.count(label) == 1
     events = visitor.read(f"/runs/{ended[word]}?view=events")
     assert (f"the run ended: {label}" if word else "the run completed") in events
     with visitor.app.app_context():
@@ -98,6 +101,48 @@ def test_the_list_is_narrowed_to_an_outcome(visitor: Visitor, ended: dict[str, s
         several = mesh_of(visitor.app).list_runs(outcome=[word, "none_such"], status="completed").runs
     assert [run.id for run in found] == [run.id for run in several] == [ended[word]]
     assert f"outcome: {SAID[word][1]}" in visitor.read(f"/runs?outcome={word}")
+
+
+def options_of(page: str) -> dict[str, str]:
+    """The choices of the filter, by their words."""
+    chosen = page.partition('<select id="outcome"')[2].partition("</select>")[0]
+    return dict(re.findall(r'<option value="([^"]*)"[^>]*>([^<]*)</option>', chosen))
+
+
+def test_the_filter_offers_how_runs_of_the_app_can_end(visitor: Visitor, ended: dict[str, str]) -> None:
+    page = visitor.get("/runs").text
+    assert [*options_of(page)] == ["", "rejected", "timed_out", "error_route", "dropped_early"]
+    assert options_of(page)["dropped_early"] == "Dropped early"
+    chosen = visitor.get("/runs?outcome=dropped_early&word=completed").text
+    assert '<option value="dropped_early" selected>' in chosen
+    assert '<input type="hidden" name="outcome"' not in chosen
+    assert '<option value="of_old" selected>Of old</option>' in visitor.get("/runs?outcome=of_old").text
+
+
+def test_the_filter_offers_no_outcome_that_nobody_may_know_of_or_that_there_cannot_be(make: Any) -> None:
+    visitor: Visitor = make(
+        {"authorize": lambda action: True, "actor": lambda: "dana", "scope": lambda: Scope(workflows=["packing"])}
+    )
+    mesh_of(visitor.app).register(Ending)
+    assert '<select id="outcome"' not in visitor.get("/runs").text
+
+
+@pytest.mark.parametrize("word", ["rejected", "dropped_early"])
+def test_a_file_has_only_the_runs_of_the_outcome(visitor: Visitor, ended: dict[str, str], word: str) -> None:
+    page = visitor.get(f"/runs?outcome={word}").text
+    address = re.search(r'href="/squidmesh(/runs\.csv[^"]*)"', page)
+    assert address
+    rows = csv.DictReader(StringIO(visitor.get(unescape(address[1])).text.lstrip("\ufeff")))
+    assert [(row["id"], row["outcome"]) for row in rows] == [(ended[word], word)]
+
+
+def test_a_run_that_ended_with_a_word_says_it_once_beside_that_it_completed(
+    visitor: Visitor, ended: dict[str, str]
+) -> None:
+    page = visitor.get(f"/runs?q={ended['dropped_early']}").text
+    assert '<span class="st st-ended">Completed</span>' in page
+    row = text_of(page.partition("<tbody>")[2].partition("</tbody>")[0])
+    assert row.count("Dropped early") == 1
 
 
 def test_exports_tell_the_outcome(visitor: Visitor, ended: dict[str, str]) -> None:

@@ -170,7 +170,7 @@ def test_a_run_brings_its_verdict_but_leaves_a_chosen_step(visitor: Visitor) -> 
     visitor.send(f"/runs/{run_id}/reject", comment="no")
     answer = visitor.get(address)
     assert answer.status_code == 200
-    for part in ("run-head", "verdict", "rail", "attempts", "audit", "pulse"):
+    for part in ("run-head", "verdict", "rail", "happened", "pulse"):
         assert f'id="{part}"' in answer.text
     assert 'id="inspector"' not in answer.text
 

@@ -31,8 +31,7 @@ def test_the_page_goes_from_the_state_to_the_details(visitor: Visitor) -> None:
         'id="inspector"',
         'id="family"',
         'id="payload-heading"',
-        'id="audit"',
-        'id="attempts"',
+        'id="happened"',
     )
     places = [page.index(part) for part in parts]
     assert places == sorted(places)
@@ -128,9 +127,9 @@ def test_a_step_that_somebody_decided_says_who_and_why(visitor: Visitor) -> None
     inspector = text_of(page.partition('id="inspector"')[2].partition("</section>")[0])
     assert re.search(r"Opened .* Decided .*, dana Comment known customer", inspector)
     assert "Attempt 1" not in inspector
-    attempts = text_of(page.partition('id="attempts"')[2].partition("</section>")[0])
-    assert "reserve" in attempts
-    assert "review" not in attempts
+    told = text_of(page.partition('id="happened"')[2].partition("</section>")[0])
+    assert "attempt 1 at reserve completed" in told
+    assert "attempt 1 at review" not in told
 
 
 def test_a_completed_run_has_no_card(visitor: Visitor) -> None:

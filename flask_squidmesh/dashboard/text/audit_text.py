@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
+from ...engine.approvals import identity
 from ...queries.results import AuditEventView, TimelineEvent
-from ...storage.summaries import RunSummary
 from ..authorization import name_of_right
 from .badges import badge_of_outcome
 from .command_text import option_label
@@ -79,26 +79,36 @@ def filterable() -> list[tuple[str, Markup]]:
 
 def title_of(event: AuditEventView) -> Markup:
     """What happened, as the rest of a sentence that the actor begins."""
-    return _titled(event.type, event.step, event.metadata or {})
+    return _titled(event.type, event.step, event.metadata or {}, event.actor)
 
 
-def _titled(type: str, step: str | None, said: Mapping[str, object]) -> Markup:
-    action = name_of_right(str(said.get("action", "?")))
+def _titled(type: str, step: str | None, said: Mapping[str, object], actor: object = None) -> Markup:
+    action = _action(said)
     text = _TITLES.get(type, type.replace("_", " "))
     names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger", "part", "name")}
     if type == "assigned":
-        text = _assigned(said)
+        text = _assigned(said, actor)
     elif type == "reminded" and "due_at" in said:
         text = N_("told that {step} has not ended yet")
     option = option_label(str(said.get("option", "?")))
     return _(text, step=code(step or "?"), action=action, option=option, to=_whom(said), **names)
 
 
-def _assigned(said: Mapping[str, object]) -> str:
+def _action(said: Mapping[str, object]) -> Markup:
+    """What was to be done: an option as on its button, else the right that it takes, and for whom."""
+    action = str(said.get("action", "?"))
+    if action == "decide" and said.get("option"):
+        return option_label(str(said["option"]))
+    if action == "assign" and said.get("to"):
+        return _("hand on to {person}", person=code(said["to"]))
+    return name_of_right(action)
+
+
+def _assigned(said: Mapping[str, object], actor: object) -> str:
     """Taking, giving back and handing on, by whose it was and becomes."""
     if not said.get("to"):
         return N_("gave {step} back")
-    return _TITLES["assigned"]
+    return N_("took {step}") if said["to"] == identity(actor) else _TITLES["assigned"]
 
 
 def _whom(said: Mapping[str, object]) -> Markup:
@@ -115,20 +125,5 @@ def told(event: TimelineEvent) -> Markup:
     if happened is not None and event.type in _ENDS and outcome:
         return _("the run ended: {outcome}", outcome=badge_of_outcome(str(outcome)).label)
     if happened is None:
-        return _titled(event.type, event.step, event.details or {})
+        return _titled(event.type, event.step, event.details or {}, event.actor)
     return _(happened, step=code(event.step or "?"), number=event.attempt or 0)
-
-
-def started(run: RunSummary) -> AuditEventView:
-    """The start as an event; it is kept with the run itself."""
-    return AuditEventView(
-        id=0,
-        run_id=run.id,
-        type="started",
-        step=None,
-        visit=None,
-        actor=run.actor,
-        comment=None,
-        metadata={"trigger": run.trigger},
-        at=run.created_at,
-    )

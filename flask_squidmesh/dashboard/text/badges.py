@@ -47,6 +47,7 @@ UNREACHED = Badge("unreached", N_("Not yet"))
 PASSED_BY = Badge("unreached", N_("Not reached"))
 DONE = Badge("completed", N_("Done"))
 UNDONE = Badge("completed", N_("Undone"))
+COMPLETED_WITH_WORD = Badge("ended", N_("Completed"))
 REJECTED = Badge("rejected", N_("Rejected"))
 TIMED_OUT = Badge("rejected", N_("Timed out"))
 DIVERTED = {
@@ -73,6 +74,13 @@ def badge_of(word: str) -> Badge:
 def badge_of_run(run: RunSummary, word: str) -> Badge:
     """The mark of a run; of one that completed, but not as its way was meant, or with a word, how it did."""
     return badge_of_outcome(run.outcome) if word == "completed" and run.outcome else badge_of(word)
+
+
+def badge_in_row(run: RunSummary, word: str) -> Badge:
+    """The same where the word of an end stands beside it."""
+    if word == "completed" and run.outcome and run.outcome not in DIVERTED:
+        return COMPLETED_WITH_WORD
+    return badge_of_run(run, word)
 
 
 def badge_of_outcome(outcome: str) -> Badge:

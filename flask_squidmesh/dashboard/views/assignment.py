@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from ...engine.assignments import may_answer
 from ...engine.kept_decisions import WAITS
 from ...errors import ConflictError, ManualActionError, TransitionError
-from ...people import Actor
+from ...people import Actor, Person
 from ...queries.results import DecisionView, Run
 from ...queries.run_snapshot import RunSnapshot
 from ...runtime.runtime import configured_runtime
@@ -58,7 +58,9 @@ class AssignRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssignPage(TemplateContext):
-    """The page that asks. before: whose it is, as the page shows it. asks_whom: whether it asks whose it becomes."""
+    """The page that asks. before: whose it is, as the page shows it. asks_whom: whether it asks whose it becomes.
+    people: who is offered there.
+    """
 
     question: confirmation.Confirmation
     attempt: confirmation.Confirmation
@@ -67,6 +69,7 @@ class AssignPage(TemplateContext):
     before: str
     next: str | None
     asks_whom: bool
+    people: list[Person]
     form: Mapping[str, str]
 
 
@@ -211,7 +214,8 @@ def _page(asked: AssignRequest, question: confirmation.Confirmation, status: int
         step=asked.decision.step,
         before=asked.decision.assignee or "",
         next=_next(),
-        asks_whom=asked.verb == "hand-on",
+        asks_whom=(asks_whom := asked.verb == "hand-on"),
+        people=page_data.people_to_choose(asked.run, asked.decision.step) if asks_whom else [],
         form=request.form,
     )
     return current_app.make_response((render("assign.html", shown), status))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 from uuid import uuid4
 
 from flask import abort, flash, redirect, request, url_for
@@ -12,9 +13,10 @@ from werkzeug.wrappers import Response
 
 from ...engine.approvals import identity
 from ...engine.command_rules import NextAction
-from ...engine.kept_decisions import DecisionKept
+from ...engine.kept_decisions import WAITS, DecisionKept
 from ...engine.waits import option_of
 from ...errors import ConflictError, FilterError, ManualActionError, TransitionError
+from ...people import Person
 from ...queries.run_list import RunCommands
 from ...runtime import bulk_jobs
 from ...runtime.runtime import configured_runtime, current_runtime
@@ -36,24 +38,44 @@ JOB_BADGES: Mapping[str, Badge] = {
     "completed": Badge("completed", N_("Finished")),
     "cancelled": Badge("cancelled", N_("Stopped")),
 }
+OF_WAITS: Mapping[str, str] = {"take": N_("Take"), "assign": N_("Hand on")}
 MANY_KEYS = ("word", "workflow", "q", "since", "step", "error", "outcome", "needs")
 
 
 @dataclass(frozen=True, slots=True)
 class BulkAction:
-    """What is to be done. option: what is taken at decisions."""
+    """What is to be done. option: what is taken at decisions. to: whose waits become."""
 
     name: str
     option: str | None = None
+    to: str | None = None
 
     @property
     def label(self) -> Markup:
         """What stands on its button."""
+        if self.name in OF_WAITS:
+            return _(OF_WAITS[self.name])
         return option_label(self.option) if self.option is not None else COMMANDS[self.name].label
+
+    @property
+    def title(self) -> Markup:
+        """The same with whom it is for."""
+        return _("Hand on to {person}", person=self.to) if self.name == "assign" and self.to else self.label
+
+    @property
+    def changes_whose(self) -> bool:
+        """Whether it changes whose waits are, and nothing else."""
+        return self.name in OF_WAITS
 
     def is_meant_by(self, possible: NextAction) -> bool:
         """Whether this is it, where it is possible."""
         return possible.action == self.name and (self.option is None or possible.option == self.option)
+
+    def steps_in(self, judged: RunCommands) -> list[str | None]:
+        """The steps of the run at which it can be done now."""
+        if self.changes_whose:
+            return [step for step, decision in judged.decisions.items() if decision["kind"] in WAITS]
+        return [each.step for each in judged.next_actions if self.is_meant_by(each)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +99,8 @@ class BulkProgress:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkPreview(TemplateContext):
     """Which runs an action would take. question, attempt: the same, as the page and its comment field know it. items:
-    the runs with their decision tokens, for the form. more: whether there are more than one action may take.
+    the runs with what the page shows of them, for the form. more: whether there are more than one action may take.
+    people: who is offered where it asks whose waits become.
     """
 
     question: confirmation.Confirmation
@@ -90,6 +113,7 @@ class BulkPreview(TemplateContext):
     items: str
     key: str
     more: bool
+    people: list[Person]
     form: Mapping[str, str]
 
 
@@ -131,7 +155,8 @@ def _asked(go_on: Callable[[BulkAction, list[RunCommands], bool], Response]) -> 
     found = page_data.judged(run_ids)
     if not found:
         return render("bulk_none.html", problem=None)
-    action = BulkAction(request.values.get("action", ""), request.values.get("option") or None)
+    to = request.form.get("to", "").strip() or None
+    action = BulkAction(request.values.get("action", ""), request.values.get("option") or None, to)
     if action.name not in bulk_jobs.CALLS or (action.name == "decide") != (action.option is not None):
         return render("bulk_choose.html", choices=_choices(found), total=len(found), more=more)
     return go_on(action, found, more)
@@ -156,7 +181,7 @@ def show_all() -> str:
     mine = [job for job in found[:LISTED] if _is_mine(job) or may("bulk_any")]
     more = len(found) > LISTED
     page = BulkJobsPage(
-        jobs=[(job, COMMANDS[job.action].label, JOB_BADGES[job.status]) for job in mine],
+        jobs=[(job, BulkAction(job.action, job.option, job.to).title, JOB_BADGES[job.status]) for job in mine],
         newest=url_for(".bulk_jobs"),
         first_page=before is None,
         older=url_for(".bulk_jobs", before=found[LISTED - 1].id) if more else None,
@@ -228,7 +253,7 @@ def _with_action(action: BulkAction) -> str:
 
 def _verdict(action: BulkAction, judged: RunCommands) -> BulkEligibility:
     meant = [each for each in judged.next_actions if action.is_meant_by(each)]
-    steps = [each.step for each in meant]
+    steps = action.steps_in(judged)
     decision = judged.decisions.get(steps[0] or "") if steps else None
     permission = decision.get("permission") if decision else None
     option = meant[0].option if meant else action.option
@@ -237,7 +262,8 @@ def _verdict(action: BulkAction, judged: RunCommands) -> BulkEligibility:
         return BulkEligibility(judged, Markup.escape(denied.reason))
     if not steps:
         refused = next((each for each in judged.refusals if each.action == action.name), None)
-        return BulkEligibility(judged, why_not(refused) if refused else _("not possible now"))
+        otherwise = _("nothing waits for people there now") if action.changes_whose else _("not possible now")
+        return BulkEligibility(judged, why_not(refused) if refused else otherwise)
     if len(steps) > 1:
         return BulkEligibility(judged, _("several decisions are open; decide them one by one"))
     return BulkEligibility(judged, _objection(action, judged, decision, steps[0]), steps[0])
@@ -247,7 +273,10 @@ def _objection(
     action: BulkAction, judged: RunCommands, decision: DecisionKept | None, step: str | None
 ) -> Markup | None:
     """Why the person may not take the decision, or why it is none for many."""
-    theirs = not_theirs(judged.run, decision, step) if action.name in ANSWERS else None
+    theirs = not_theirs(judged.run, decision, step) if action.name in bulk_jobs.ANSWERING else None
+    if action.changes_whose:
+        is_mine = action.name == "take" and decision and decision.get("assignee") == current_claimant().id
+        return theirs or (_("it is yours already") if is_mine else None)
     if theirs or (objection := may_not_take(judged.run, action.name, action.option, decision)):
         return theirs or objection
     kept = option_of(decision, action.option or action.name) if decision and action.name in ANSWERS else None
@@ -276,37 +305,64 @@ def _preview(
         taken_more=max(len(taken) - SHOWN, 0),
         left_out=left_out[:SHOWN],
         left_out_more=max(len(left_out) - SHOWN, 0),
-        items=" ".join(f"{each.run.id}~{each.token}" for each in taken),
+        items=" ".join(f"{each.judged.run.id}~{_shown(action, each)}" for each in verdicts if each.why is None),
         key=request.form.get("key") or str(uuid4()),
         more=more,
+        people=page_data.people_to_choose() if action.name == "assign" else [],
         form=request.form,
     )
     return Response(render("bulk_preview.html", preview), status, mimetype="text/html")
 
 
+def _shown(action: BulkAction, verdict: BulkEligibility) -> str:
+    """What the page shows of a run that the action takes, which has to hold when the form is sent."""
+    token = verdict.judged.token
+    return f"{token}~{quote(_holder(verdict) or '', safe='')}" if action.changes_whose else token
+
+
+def _holder(verdict: BulkEligibility) -> str | None:
+    """Whose the wait is now."""
+    decision = verdict.judged.decisions.get(verdict.step or "")
+    return decision.get("assignee") if decision else None
+
+
 def _question(action: BulkAction, count: int) -> confirmation.Confirmation:
     label = action.label
+    sentence = plural(count, "It is done with 1 run.", "It is done with {count} runs, one after another.")
+    button = plural(count, "{action} for 1 run", "{action} for {count} runs", action=label)
+    if action.name == "take":
+        sentence, button = _becoming(count, "yours"), plural(count, "Take 1 task", "Take {count} tasks")
+    if action.name == "assign":
+        sentence, button = _becoming(count, "theirs"), plural(count, "Hand on 1 task", "Hand on {count} tasks")
     return confirmation.Confirmation(
         right=action.name,
         heading=_("{action}: many runs", action=label),
-        sentence=plural(count, "It is done with 1 run.", "It is done with {count} runs, one after another."),
-        button=plural(count, "{action} for 1 run", "{action} for {count} runs", action=label),
+        sentence=sentence,
+        button=button,
         back=url_for(".runs"),
-        tone=COMMANDS[action.name].tone or "go",
+        tone=COMMANDS[action.name].tone or "go" if action.name in COMMANDS else "go",
     )
+
+
+def _becoming(count: int, whose: str) -> Markup:
+    if whose == "yours":
+        return plural(count, "What waits in 1 run becomes yours.", "What waits in {count} runs becomes yours.")
+    return plural(count, "What waits in 1 run becomes theirs.", "What waits in {count} runs becomes theirs.")
 
 
 def _begin(action: BulkAction, found: list[RunCommands]) -> Response:
     """Begin with the runs that the page showed and that are as they were, as far as the person may."""
     actor = confirmation.actor_for("bulk")
     key, sent = request.form.get("key"), request.form.get("items", "")
-    told = [action.option, sent] if action.option is not None else sent
+    told = [action.option, action.to, sent]
     before = page_data.bulk_job(key) if key else None
     shown = dict(_items(sent))
-    verdicts = [_verdict(action, each) for each in found if shown.get(each.run.id) == each.token]
-    allowed = [each for each in verdicts if each.why is None]
+    verdicts = [_verdict(action, each) for each in found]
+    allowed = [each for each in verdicts if each.why is None and shown.get(each.judged.run.id) == _shown(action, each)]
     question = _question(action, len(shown))
     comment = confirmation.comment_for(question)
+    if action.name == "assign" and action.to is None:
+        question.problems["to"] = _("Say who, by their id.")
     if question.problems:
         return _preview(action, found, more=False, status=422, question=question)
     if before is not None and _is_mine(before) and before.asked == bulk_jobs.asked_for(action.name, told, comment):
@@ -326,6 +382,8 @@ def _begin(action: BulkAction, found: list[RunCommands]) -> Response:
             mount=request.blueprint,
             groups=current_claimant().groups,
             asked=told,
+            option=action.option,
+            to=action.to,
         )
     except ConflictError:
         flash(_("Somebody was faster; nothing was done."), "error")
@@ -347,8 +405,8 @@ def _item(action: BulkAction, taken: BulkEligibility) -> bulk_jobs.BulkItem:
         run_id=run.id,
         token=taken.judged.token,
         step=taken.step,
-        option=action.option,
-        trusted=action.name in ANSWERS and claimant_for(run, decision, taken.step, permission) is None,
+        trusted=action.name in bulk_jobs.ANSWERING and claimant_for(run, decision, taken.step, permission) is None,
+        before=_holder(taken) if action.changes_whose else None,
     )
 
 
@@ -395,7 +453,7 @@ def _content(job: bulk_jobs.BulkJobState) -> BulkJobPage:
     return BulkJobPage(
         job=job,
         going=going,
-        label=BulkAction(job.action, job.items[0].option if job.items else None).label,
+        label=BulkAction(job.action, job.option, job.to).title,
         failed=[item for item in shown if item.done is False],
         done=[item for item in shown if item.done],
         hidden=len(tried) - len(shown),

@@ -8,14 +8,14 @@ from datetime import datetime
 from functools import partial
 from uuid import uuid4
 
-from flask import current_app, request, url_for
+from flask import current_app, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from ...engine.transitions import TERMINAL
 from ...queries.audit_log import place_of
 from ...queries.inbox import overdue_since
-from ...queries.results import AttemptView, AuditEventView, DecisionView, Run, StepRunView, StepView, TimelineEvent
+from ...queries.results import AttemptView, DecisionView, Run, StepRunView, StepView
 from ...queries.run_snapshot import RunSnapshot
 from ...runtime.runtime import current_runtime
 from ...storage.summaries import RunSummary
@@ -37,7 +37,7 @@ from ..host_hooks import links
 from ..layout import TemplateContext, render
 from ..redacted_documents import Document, Documents, ErrorDocument, Part, facts_of, visible
 from ..related_table import RelatedTable, related_table
-from ..text.audit_text import started, title_of, told
+from ..run_history import HistoryPage, history_of
 from ..text.badges import PASSED_BY, UNREACHED, Badge, badge_of_decision, badge_of_run, badge_of_status, badge_of_visit
 from ..text.evidence_text import grounds
 from ..text.explanation_text import ExplanationText, attempt_of, error_text, who_decides
@@ -104,9 +104,9 @@ class RunView(TemplateContext):
     is_about_decision: whether that is the one decision that is open. facts: what the run is about, for those who
     decide. decisions: those that are open, each with what can be done about it; offers: what a run leaves to do
     that has none; others: what can be done beside; impossible: what cannot, and why. turn, skip: what the addresses
-    say where the run is one of many that somebody goes through. shown: the tab that is open at first. rail: what
-    happened, in time. chosen, unreached: the visit that is shown in full, or a step that the run has not come to.
-    audit_older, audit_newest: where more of the audit is. drawing, events: what the person chose to see.
+    say where the run is one of many that somebody goes through. shown: the tab that is open at first. rail: the
+    steps, in time. chosen, unreached: the visit that is shown in full, or a step that the run has not come to.
+    history: what happened. drawing: the graph, where the person chose to see it.
     note_key: that of the form for a note; None where the person may write none.
     """
 
@@ -132,18 +132,13 @@ class RunView(TemplateContext):
     unreached: UnreachedStep | None
     payload: Document | None
     context: Document | None
-    attempts: list[tuple[StepRunView, AttemptView, Markup | None]]
     attempt_of: Callable[[int, int], Markup]
-    audit: list[AuditEventView]
-    audit_older: str | None
-    audit_newest: str | None
-    title_of: Callable[[AuditEventView], Markup]
+    history: HistoryPage
     mark_of_status: Callable[[str], Badge]
     related: RelatedTable
     links: list[tuple[str, str]]
     start_alike: str | None
     drawing: graph_layout.Drawing | None
-    events: list[tuple[TimelineEvent, Markup, Markup | None]] | None
     note_key: str | None
     pulse: layout.Pulse | None
 
@@ -212,18 +207,13 @@ def _content(look: RunSnapshot) -> RunView:
         unreached=_unreached(run),
         payload=documents.document(redacted_documents.of_run(run, "payload")),
         context=documents.document(redacted_documents.of_run(run, "context")),
-        attempts=_attempts(run),
         attempt_of=attempt_of,
-        audit=[*([] if look.audit.older else [started(run)]), *look.audit.events],
-        audit_older=url_for(".run", run_id=run.id, audit=look.audit.older) if look.audit.older else None,
-        audit_newest=url_for(".run", run_id=run.id) if "audit" in request.args else None,
-        title_of=title_of,
+        history=history_of(look, needs_you.turn()),
         mark_of_status=badge_of_status,
         related=related_table(look),
         links=_links(run),
         start_alike=_start_alike(run),
         drawing=_drawing(look) if "graph" in (request.args.get("view"), request.args.get("drawn")) else None,
-        events=_events(run) if request.args.get("view") == "events" else None,
         note_key=str(uuid4()) if may("note", run) else None,
         pulse=None if _is_over(run) else _pulse(run, _version(run, look.word), chosen),
     )
@@ -344,29 +334,6 @@ def _error(run: Run, visit: StepRunView, attempt: AttemptView | None) -> Part:
         if last
         else redacted_documents.of_visit(run, visit, "error")
     )
-
-
-def _attempts(run: Run) -> list[tuple[StepRunView, AttemptView, Markup | None]]:
-    """Those of workers, each with the text of its error, in the order they began."""
-    found = [
-        (step_run, attempt, _text_of(run, redacted_documents.of_attempt(run, step_run, attempt.attempt_number)))
-        for step_run in run.step_runs or ()
-        for attempt in step_timeline.performed(step_run)
-    ]
-    return sorted(found, key=lambda row: row[1].started_at)
-
-
-def _events(run: Run) -> list[tuple[TimelineEvent, Markup, Markup | None]]:
-    """Everything that happened, each in words and with the text of its error."""
-    return [(event, told(event), _text_of(run, _error_of(event, at))) for at, event in enumerate(run.timeline or ())]
-
-
-def _error_of(event: TimelineEvent, at: int) -> Part:
-    return Part("", ("timeline", at, "details", "error"), (event.details or {}).get("error"))
-
-
-def _text_of(run: Run, error: Part) -> Markup | None:
-    return error_text(visible(run, error.value, error.path)) if error.value else None
 
 
 def _start_alike(run: Run) -> str | None:

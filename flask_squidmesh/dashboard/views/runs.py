@@ -28,7 +28,7 @@ from ..endpoints import url_of
 from ..layout import Pulse, TemplateContext, render
 from ..list_address import FilterBar, periods
 from ..text import times
-from ..text.badges import MARKS, Badge, badge_of_outcome, badge_of_run
+from ..text.badges import DIVERTED, MARKS, Badge, badge_in_row, badge_of_outcome
 from ..text.explanation_text import attempt_of, name_of
 from ..text.language import N_, _, plural
 
@@ -43,8 +43,8 @@ _UNDOING: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run in the table. outcome: how it says to have ended. undone: what became
-    of undoing it. note: what more there is to say of where it is. late: whether that is overdue."""
+    """One run in the table. outcome: the word of the end that it came to. undone: what became of undoing it. note: what
+    more there is to say of where it is. late: whether that is overdue."""
 
     run: RunSummary
     mark: Badge
@@ -62,13 +62,14 @@ class RunRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunsPage(TemplateContext):
     """problem: what is wrong with the filters, where there are no rows. lead: how many runs there are, in a sentence.
-    words: the states that there are, with their counts. exports: the list as files. newest, older:
-    addresses. new_runs: how many have come on top since the page was made.
+    words: the states that there are, with their counts. outcomes: how runs can have ended. exports: the list as files.
+    newest, older: addresses. new_runs: how many have come on top since the page was made.
     """
 
     filters: FilterBar
     workflows: list[tuple[str, str]]
     periods: list[tuple[str, Markup]]
+    outcomes: list[tuple[str, Markup]]
     may_bulk: bool
     problem: str | None = None
     rows: list[RunRow] = field(default_factory=list)
@@ -147,7 +148,20 @@ def _version(filters: FilterBar) -> str:
 
 
 def _surroundings(filters: FilterBar) -> RunsPage:
-    return RunsPage(filters=filters, workflows=page_data.workflows(), periods=periods(), may_bulk=may("bulk"))
+    return RunsPage(
+        filters=filters,
+        workflows=page_data.workflows(),
+        periods=periods(),
+        outcomes=_outcomes(filters),
+        may_bulk=may("bulk"),
+    )
+
+
+def _outcomes(filters: FilterBar) -> list[tuple[str, Markup]]:
+    """Those that there can be, and the one that was asked for, which an earlier version may have had."""
+    known = page_data.outcomes()
+    asked = [filters.outcome] if filters.outcome and filters.outcome not in known else []
+    return [(word, badge_of_outcome(word).label) for word in (*known, *asked)]
 
 
 def _filters() -> FilterBar:
@@ -185,11 +199,11 @@ def _row(worded: page_data.RunWithStatus) -> RunRow:
     note, late = _note(run, worded.word, now)
     return RunRow(
         run=run,
-        mark=badge_of_run(run, worded.word),
+        mark=badge_in_row(run, worded.word),
         title=run.title,
         workflow=page_data.title_of_workflow(run.workflow),
         address=url_for(".run", run_id=run.id),
-        outcome=badge_of_outcome(run.outcome).label if run.outcome else None,
+        outcome=badge_of_outcome(run.outcome).label if run.outcome and run.outcome not in DIVERTED else None,
         undone=_(_UNDOING[run.compensation]) if run.compensation else None,
         note=note,
         late=late,
