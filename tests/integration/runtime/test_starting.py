@@ -166,6 +166,16 @@ def test_the_same_key_with_another_trigger_is_a_conflict(shop: Shop) -> None:
     assert count(shop) == 1
 
 
+@pytest.mark.rule("starting-key-conflict")
+def test_a_key_finds_its_run_when_a_deploy_has_renamed_the_trigger(open_shop: OpenShop) -> None:
+    def version(trigger: str) -> type[Workflow]:
+        return type("Placed", (Workflow,), {trigger: Manual(Order), "work": Step(nothing)})
+
+    before, after = version("place"), version("submit")
+    first = open_shop(before).start(before, {"order_id": "o-1"}, idempotency_key="o-1")
+    assert open_shop(after).start(after, {"order_id": "o-1"}, idempotency_key="o-1") == first
+
+
 @pytest.mark.rule("starting-key-scope")
 def test_a_key_belongs_to_its_workflow(shop: Shop) -> None:
     assert shop.start(Plain, idempotency_key="k") != shop.start(Reviewed, idempotency_key="k")
