@@ -29,6 +29,19 @@ def upgrade() -> None:
     sa.CheckConstraint("status IN ('pending', 'running', 'completed', 'cancelled')", name=op.f('ck_squidmesh_bulk_jobs_status')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_bulk_jobs'))
     )
+    op.create_table('squidmesh_events',
+    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('tenant', sa.String(length=200), server_default=sa.text("''"), nullable=False),
+    sa.Column('name', sa.String(length=200), nullable=False),
+    sa.Column('key', sa.String(length=200), nullable=False),
+    sa.Column('event_id', sa.String(length=200), nullable=False),
+    sa.Column('payload', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=False),
+    sa.Column('fingerprint', sa.String(length=64), nullable=False),
+    sa.Column('actor', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('sent_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('seen_at', sa.DateTime(timezone=True), nullable=True),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_events'))
+    )
     op.create_table('squidmesh_processes',
     sa.Column('id', sa.String(length=200), nullable=False),
     sa.Column('kind', sa.String(length=20), nullable=False),
@@ -77,6 +90,7 @@ def upgrade() -> None:
     sa.Column('needs_count', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('needs_due_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('needs_since', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('overdue_since', sa.DateTime(timezone=True), nullable=True),
     sa.Column('error', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
     sa.Column('error_fingerprint', sa.String(length=64), nullable=True),
     sa.Column('compensation', sa.String(length=20), nullable=True),
@@ -92,6 +106,8 @@ def upgrade() -> None:
     sa.Column('acknowledged_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('cancelled_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('starters', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('cancel_event', sa.String(length=200), nullable=True),
+    sa.Column('cancel_key', sa.String(length=200), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_runs'))
     )
     op.create_table('squidmesh_schedules',
@@ -144,6 +160,46 @@ def upgrade() -> None:
     sa.Column('at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['run_id'], ['squidmesh_runs.id'], name=op.f('fk_squidmesh_control_calls_run_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('run_id', 'call', 'key', name=op.f('pk_squidmesh_control_calls'))
+    )
+    op.create_table('squidmesh_event_takes',
+    sa.Column('event', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('taken_by', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('kind', sa.String(length=20), nullable=False),
+    sa.Column('run_id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('step', sa.String(length=200), nullable=True),
+    sa.Column('visit', sa.Integer(), nullable=True),
+    sa.Column('sole', sa.Boolean(), nullable=False),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['event'], ['squidmesh_events.id'], name=op.f('fk_squidmesh_event_takes_event'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('event', 'taken_by', name=op.f('pk_squidmesh_event_takes'))
+    )
+    op.create_table('squidmesh_outbox',
+    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('kind', sa.String(length=40), nullable=False),
+    sa.Column('subscription', sa.String(length=200), nullable=False),
+    sa.Column('receiver', sa.String(length=200), nullable=False),
+    sa.Column('is_addressed', sa.Boolean(), nullable=False),
+    sa.Column('subject', sa.String(length=200), nullable=False),
+    sa.Column('number', sa.BigInteger(), nullable=False),
+    sa.Column('run_id', sa.Uuid(as_uuid=False), nullable=True),
+    sa.Column('step_run_id', sa.Uuid(as_uuid=False), nullable=True),
+    sa.Column('tenant', sa.String(length=200), nullable=True),
+    sa.Column('workflow', sa.String(length=200), nullable=True),
+    sa.Column('step', sa.String(length=200), nullable=True),
+    sa.Column('visit', sa.Integer(), nullable=True),
+    sa.Column('data', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('tries', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('error', sa.Text(), nullable=True),
+    sa.Column('claim_id', sa.Uuid(as_uuid=False), nullable=True),
+    sa.Column('claimed_by', sa.String(length=200), nullable=True),
+    sa.Column('happened_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('due_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('give_up_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('outcome', sa.String(length=20), nullable=True),
+    sa.ForeignKeyConstraint(['run_id'], ['squidmesh_runs.id'], name=op.f('fk_squidmesh_outbox_run_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_squidmesh_outbox')),
+    sa.UniqueConstraint('subject', 'kind', 'number', 'subscription', 'receiver', name=op.f('uq_squidmesh_outbox_subject'))
     )
     op.create_table('squidmesh_step_runs',
     sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
@@ -217,6 +273,9 @@ def upgrade() -> None:
     sa.Column('for_all', sa.Boolean(), nullable=False),
     sa.Column('due_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('opened_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('event_name', sa.String(length=200), nullable=True),
+    sa.Column('event_key', sa.String(length=200), nullable=True),
+    sa.Column('accept', sa.String(length=20), nullable=True),
     sa.ForeignKeyConstraint(['run_id'], ['squidmesh_runs.id'], name=op.f('fk_squidmesh_waits_run_id'), ondelete='CASCADE'),
     sa.ForeignKeyConstraint(['step_run_id'], ['squidmesh_step_runs.id'], name=op.f('fk_squidmesh_waits_step_run_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('step_run_id', name=op.f('pk_squidmesh_waits'))
@@ -228,7 +287,12 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('step_run_id', 'name', name=op.f('pk_squidmesh_wait_groups'))
     )
     op.create_index('ix_squidmesh_bulk_jobs_created', 'squidmesh_bulk_jobs', ['created_at', 'id'], unique=False)
+    op.create_index('ix_squidmesh_events_event_id', 'squidmesh_events', ['event_id', 'name', 'tenant'], unique=True)
+    op.create_index('ix_squidmesh_events_key', 'squidmesh_events', ['key', 'name', 'tenant', 'sent_at', 'id'], unique=False)
+    op.create_index('ix_squidmesh_events_name', 'squidmesh_events', ['name', 'sent_at', 'id', 'tenant'], unique=False)
+    op.create_index('ix_squidmesh_events_sent', 'squidmesh_events', ['sent_at', 'id', 'tenant', 'name'], unique=False)
     op.create_index('ix_squidmesh_processes_seen', 'squidmesh_processes', ['seen_at'], unique=False)
+    op.create_index('ix_squidmesh_runs_cancel', 'squidmesh_runs', ['cancel_key', 'cancel_event', 'tenant'], unique=False, postgresql_where=sa.text('cancel_key IS NOT NULL AND finished_at IS NULL'), sqlite_where=sa.text('cancel_key IS NOT NULL AND finished_at IS NULL'))
     op.create_index('ix_squidmesh_runs_child', 'squidmesh_runs', ['parent_run_id', 'child_key'], unique=True, postgresql_where=sa.text('parent_run_id IS NOT NULL'), sqlite_where=sa.text('parent_run_id IS NOT NULL'))
     op.create_index('ix_squidmesh_runs_created', 'squidmesh_runs', ['created_at', 'id'], unique=False)
     op.create_index('ix_squidmesh_runs_error', 'squidmesh_runs', ['error_fingerprint', 'created_at', 'id'], unique=False, postgresql_where=sa.text('error_fingerprint IS NOT NULL'), sqlite_where=sa.text('error_fingerprint IS NOT NULL'))
@@ -251,14 +315,21 @@ def upgrade() -> None:
     op.create_index('ix_squidmesh_audit_events_run', 'squidmesh_audit_events', ['run_id', 'id'], unique=False)
     op.create_index('ix_squidmesh_audit_events_tenant', 'squidmesh_audit_events', ['tenant', 'id'], unique=False, postgresql_where=sa.text("tenant <> ''"), sqlite_where=sa.text("tenant <> ''"))
     op.create_index('ix_squidmesh_audit_events_type', 'squidmesh_audit_events', ['type', 'id'], unique=False)
+    op.create_index('ix_squidmesh_event_takes_run', 'squidmesh_event_takes', ['run_id', 'at'], unique=False)
+    op.create_index('ix_squidmesh_event_takes_sole', 'squidmesh_event_takes', ['event'], unique=True, postgresql_where=sa.text('sole'), sqlite_where=sa.text('sole'))
+    op.create_index('ix_squidmesh_outbox_due', 'squidmesh_outbox', ['subscription', 'due_at'], unique=False, postgresql_where=sa.text('ended_at IS NULL'), sqlite_where=sa.text('ended_at IS NULL'))
+    op.create_index('ix_squidmesh_outbox_ended', 'squidmesh_outbox', ['ended_at', 'outcome'], unique=False, postgresql_where=sa.text('ended_at IS NOT NULL'), sqlite_where=sa.text('ended_at IS NOT NULL'))
+    op.create_index('ix_squidmesh_outbox_failed', 'squidmesh_outbox', ['ended_at', 'id', 'tenant', 'workflow'], unique=False, postgresql_where=sa.text("outcome = 'failed'"), sqlite_where=sa.text("outcome = 'failed'"))
+    op.create_index('ix_squidmesh_outbox_run', 'squidmesh_outbox', ['run_id'], unique=False)
     op.create_index('ix_squidmesh_dispatches_claim', 'squidmesh_dispatches', ['claim_id'], unique=False, postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
     op.create_index('ix_squidmesh_dispatches_due', 'squidmesh_dispatches', ['queue', 'due_at'], unique=False)
     op.create_index('ix_squidmesh_dispatches_given_up', 'squidmesh_dispatches', ['due_at'], unique=False, postgresql_where=sa.text('claim_id IS NULL AND claimed_at IS NOT NULL'), sqlite_where=sa.text('claim_id IS NULL AND claimed_at IS NOT NULL'))
     op.create_index('ix_squidmesh_dispatches_obstructed', 'squidmesh_dispatches', ['relay_at'], unique=False, postgresql_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'), sqlite_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'))
     op.create_index('ix_squidmesh_dispatches_relay', 'squidmesh_dispatches', ['queue', 'relay_at'], unique=False)
     op.create_index('ix_squidmesh_dispatches_run', 'squidmesh_dispatches', ['run_id'], unique=False)
-    op.create_index('ix_squidmesh_waits_assignee', 'squidmesh_waits', ['assignee', 'due_at', 'opened_at', 'step_run_id', 'tenant', 'workflow'], unique=False, postgresql_where=sa.text('assignee IS NOT NULL'), sqlite_where=sa.text('assignee IS NOT NULL'))
-    op.create_index('ix_squidmesh_waits_due', 'squidmesh_waits', ['due_at', 'opened_at', 'step_run_id', 'tenant', 'workflow'], unique=False)
+    op.create_index('ix_squidmesh_waits_assignee', 'squidmesh_waits', ['assignee', 'due_at', 'opened_at', 'step_run_id', 'tenant', 'workflow'], unique=False, postgresql_where=sa.text('assignee IS NOT NULL AND event_key IS NULL'), sqlite_where=sa.text('assignee IS NOT NULL AND event_key IS NULL'))
+    op.create_index('ix_squidmesh_waits_due', 'squidmesh_waits', ['due_at', 'opened_at', 'step_run_id', 'tenant', 'workflow'], unique=False, postgresql_where=sa.text('event_key IS NULL'), sqlite_where=sa.text('event_key IS NULL'))
+    op.create_index('ix_squidmesh_waits_event', 'squidmesh_waits', ['event_key', 'event_name', 'tenant', 'opened_at', 'step_run_id'], unique=False, postgresql_where=sa.text('event_key IS NOT NULL'), sqlite_where=sa.text('event_key IS NOT NULL'))
     op.create_index('ix_squidmesh_waits_for_all', 'squidmesh_waits', ['due_at', 'opened_at', 'step_run_id', 'tenant', 'workflow'], unique=False, postgresql_where=sa.text('for_all AND assignee IS NULL'), sqlite_where=sa.text('for_all AND assignee IS NULL'))
     op.create_index('ix_squidmesh_waits_run', 'squidmesh_waits', ['run_id'], unique=False)
     op.create_index('ix_squidmesh_wait_groups_name', 'squidmesh_wait_groups', ['name', 'step_run_id'], unique=False)
@@ -268,14 +339,21 @@ def downgrade() -> None:
     op.drop_index('ix_squidmesh_wait_groups_name', table_name='squidmesh_wait_groups')
     op.drop_index('ix_squidmesh_waits_run', table_name='squidmesh_waits')
     op.drop_index('ix_squidmesh_waits_for_all', table_name='squidmesh_waits', postgresql_where=sa.text('for_all AND assignee IS NULL'), sqlite_where=sa.text('for_all AND assignee IS NULL'))
-    op.drop_index('ix_squidmesh_waits_due', table_name='squidmesh_waits')
-    op.drop_index('ix_squidmesh_waits_assignee', table_name='squidmesh_waits', postgresql_where=sa.text('assignee IS NOT NULL'), sqlite_where=sa.text('assignee IS NOT NULL'))
+    op.drop_index('ix_squidmesh_waits_event', table_name='squidmesh_waits', postgresql_where=sa.text('event_key IS NOT NULL'), sqlite_where=sa.text('event_key IS NOT NULL'))
+    op.drop_index('ix_squidmesh_waits_due', table_name='squidmesh_waits', postgresql_where=sa.text('event_key IS NULL'), sqlite_where=sa.text('event_key IS NULL'))
+    op.drop_index('ix_squidmesh_waits_assignee', table_name='squidmesh_waits', postgresql_where=sa.text('assignee IS NOT NULL AND event_key IS NULL'), sqlite_where=sa.text('assignee IS NOT NULL AND event_key IS NULL'))
     op.drop_index('ix_squidmesh_dispatches_run', table_name='squidmesh_dispatches')
     op.drop_index('ix_squidmesh_dispatches_relay', table_name='squidmesh_dispatches')
     op.drop_index('ix_squidmesh_dispatches_obstructed', table_name='squidmesh_dispatches', postgresql_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'), sqlite_where=sa.text('hand_over_error IS NOT NULL OR held IS NOT NULL OR relay_at = due_at'))
     op.drop_index('ix_squidmesh_dispatches_given_up', table_name='squidmesh_dispatches', postgresql_where=sa.text('claim_id IS NULL AND claimed_at IS NOT NULL'), sqlite_where=sa.text('claim_id IS NULL AND claimed_at IS NOT NULL'))
     op.drop_index('ix_squidmesh_dispatches_due', table_name='squidmesh_dispatches')
     op.drop_index('ix_squidmesh_dispatches_claim', table_name='squidmesh_dispatches', postgresql_where=sa.text('claim_id IS NOT NULL'), sqlite_where=sa.text('claim_id IS NOT NULL'))
+    op.drop_index('ix_squidmesh_outbox_run', table_name='squidmesh_outbox')
+    op.drop_index('ix_squidmesh_outbox_failed', table_name='squidmesh_outbox', postgresql_where=sa.text("outcome = 'failed'"), sqlite_where=sa.text("outcome = 'failed'"))
+    op.drop_index('ix_squidmesh_outbox_ended', table_name='squidmesh_outbox', postgresql_where=sa.text('ended_at IS NOT NULL'), sqlite_where=sa.text('ended_at IS NOT NULL'))
+    op.drop_index('ix_squidmesh_outbox_due', table_name='squidmesh_outbox', postgresql_where=sa.text('ended_at IS NULL'), sqlite_where=sa.text('ended_at IS NULL'))
+    op.drop_index('ix_squidmesh_event_takes_sole', table_name='squidmesh_event_takes', postgresql_where=sa.text('sole'), sqlite_where=sa.text('sole'))
+    op.drop_index('ix_squidmesh_event_takes_run', table_name='squidmesh_event_takes')
     op.drop_index('ix_squidmesh_audit_events_type', table_name='squidmesh_audit_events')
     op.drop_index('ix_squidmesh_audit_events_tenant', table_name='squidmesh_audit_events', postgresql_where=sa.text("tenant <> ''"), sqlite_where=sa.text("tenant <> ''"))
     op.drop_index('ix_squidmesh_audit_events_run', table_name='squidmesh_audit_events')
@@ -298,13 +376,20 @@ def downgrade() -> None:
     op.drop_index('ix_squidmesh_runs_error', table_name='squidmesh_runs', postgresql_where=sa.text('error_fingerprint IS NOT NULL'), sqlite_where=sa.text('error_fingerprint IS NOT NULL'))
     op.drop_index('ix_squidmesh_runs_created', table_name='squidmesh_runs')
     op.drop_index('ix_squidmesh_runs_child', table_name='squidmesh_runs', postgresql_where=sa.text('parent_run_id IS NOT NULL'), sqlite_where=sa.text('parent_run_id IS NOT NULL'))
+    op.drop_index('ix_squidmesh_runs_cancel', table_name='squidmesh_runs', postgresql_where=sa.text('cancel_key IS NOT NULL AND finished_at IS NULL'), sqlite_where=sa.text('cancel_key IS NOT NULL AND finished_at IS NULL'))
     op.drop_index('ix_squidmesh_processes_seen', table_name='squidmesh_processes')
+    op.drop_index('ix_squidmesh_events_sent', table_name='squidmesh_events')
+    op.drop_index('ix_squidmesh_events_name', table_name='squidmesh_events')
+    op.drop_index('ix_squidmesh_events_key', table_name='squidmesh_events')
+    op.drop_index('ix_squidmesh_events_event_id', table_name='squidmesh_events')
     op.drop_index('ix_squidmesh_bulk_jobs_created', table_name='squidmesh_bulk_jobs')
     op.drop_table('squidmesh_wait_groups')
     op.drop_table('squidmesh_waits')
     op.drop_table('squidmesh_dispatches')
     op.drop_table('squidmesh_attempts')
     op.drop_table('squidmesh_step_runs')
+    op.drop_table('squidmesh_outbox')
+    op.drop_table('squidmesh_event_takes')
     op.drop_table('squidmesh_control_calls')
     op.drop_table('squidmesh_audit_events')
     op.drop_table('squidmesh_start_keys')
@@ -312,4 +397,5 @@ def downgrade() -> None:
     op.drop_table('squidmesh_runs')
     op.drop_table('squidmesh_queues')
     op.drop_table('squidmesh_processes')
+    op.drop_table('squidmesh_events')
     op.drop_table('squidmesh_bulk_jobs')
