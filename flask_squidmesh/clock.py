@@ -92,7 +92,8 @@ class ReferenceClock:
     @property
     def lag(self) -> timedelta:
         """How far the reference is ahead of the machine's clock, as of now."""
-        return _lag(self._compared, self._machine())
+        compared = self._compared
+        return timedelta(0) if compared is None else _lag(compared, self._machine())
 
     @property
     def is_fresh(self) -> bool:
@@ -110,8 +111,8 @@ class ReferenceClock:
             self._reach_again = time.monotonic() + FRESH_SECONDS
             with suppress(Exception):  # whoever works with the reference meets the same fault, and tells it
                 self._reach()
-        shown = self.source.now()
-        return shown + _lag(self._compared, shown - self.source.offset)
+        shown, compared = self.source.now(), self._compared
+        return shown if compared is None else shown + _lag(compared, shown - self.source.offset)
 
     def compare(self, ask: Callable[[], datetime | None]) -> None:
         """Compare the machine's clock with the reference.
@@ -132,10 +133,8 @@ class ReferenceClock:
         return self.source.now() - self.source.offset
 
 
-def _lag(compared: _Comparison | None, machine: datetime) -> timedelta:
+def _lag(compared: _Comparison, machine: datetime) -> timedelta:
     """How far the reference is ahead of the machine's clock, which shows this now."""
-    if compared is None:
-        return timedelta(0)
     stepped = _stepped(compared, machine, time.monotonic())
     return compared.lag - timedelta(seconds=stepped) if stepped else compared.lag
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, zip_longest
 from typing import NamedTuple
@@ -34,8 +33,7 @@ LONGEST_RETRY = timedelta(hours=1)
 logger = logging.getLogger("flask_squidmesh")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Intent(NamedTuple):
     """Work to hand over, and when it is due; None means at once.
 
     queue: the run's; it may be left out of what is handed over after the commit, when the run is read again.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -186,8 +186,7 @@ def _without(values: list[str], text: str) -> str:
 MOST_DETAILS: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepCompleted:
+class StepCompleted(NamedTuple):
     """The attempt succeeded. output is under its key already."""
 
     output: JsonObject

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -54,8 +54,7 @@ _NOTHING_THERE: Final[Mapping[RowsToRead, Sequence[StepFact]]] = {"open": (), "c
 _UNBEGUN: Final = RunFact(**{**dict.fromkeys(RunFact._fields), **_COUNTED, "status": "pending"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRunRequest:
+class NewRunRequest(NamedTuple):
     """A run to be started: everything is valid, nothing is written. `said` is what starts with one key must share."""
 
     spec: WorkflowSpec
@@ -64,7 +63,7 @@ class NewRunRequest:
     tenant: str = ""
     queue: str | None = None
     key: str | None = None
-    said: JsonObject = field(default_factory=dict)
+    said: JsonObject = MappingProxyType({})
     actor: JsonValue = None
     schedule: JsonObject | None = None
     parent: tuple[str, str, str] | None = None
@@ -75,8 +74,7 @@ class NewRunRequest:
     failure: ErrorRecord | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartedRun:
+class StartedRun(NamedTuple):
     """A run that was written, and what is to be done after the commit. `new` is False where a key found it, `pruned`
     is True where that run has been deleted since."""
 
@@ -84,9 +82,9 @@ class StartedRun:
     new: bool
     pruned: bool = False
     run: RunFact | None = None
-    row: Mapping[str, object] = field(default_factory=dict)
+    row: Mapping[str, object] = MappingProxyType({})
     changes: Changes | None = None
-    handed: HandOver = field(default_factory=HandOver)
+    handed: HandOver = HandOver()
     replayed_from: str | None = None
 
 
@@ -229,7 +227,7 @@ class RunStarter:
         self._publisher.sequencer.take(started.run)
         if not started.handed.left:
             return started
-        return replace(started, handed=self._dispatcher.hand_over_within(connection, started.handed.left))
+        return started._replace(handed=self._dispatcher.hand_over_within(connection, started.handed.left))
 
     def tell(self, started: StartedRun) -> None:
         """After the commit: signals and hand-over."""
@@ -271,12 +269,9 @@ class RunStarter:
         """Decide how the run begins, and add the writes of it to the batch."""
         now = self._clock.now()
         run = _new_fact(wanted, run_id, self._settings.queue, now)
-        state = {
-            **wanted.payload,
-            **{key: value for row in wanted.copied for key, value in (row["output"] or {}).items()},
-        }
-        visits = _copied_visits(wanted)
-        context = DecisionContext(state=state, visits=visits, hides=self._hides, read=_NOTHING_THERE)
+        context = DecisionContext(
+            state=_state(wanted), visits=_copied_visits(wanted), hides=self._hides, read=_NOTHING_THERE
+        )
         started = RunStarted(wanted.at_step, {str(row["step"]) for row in wanted.copied}, wanted.failure)
         changes = decide(DecisionState(wanted.spec, run, now, new_id, context), started)
         row = {**_row(wanted, run, now, self._loaded_at(), self._hides), **changes.run}

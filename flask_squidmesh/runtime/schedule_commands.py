@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import sqlalchemy as sa
 
 from ..clock import Clock
@@ -57,7 +55,7 @@ class ScheduleCommands:
         spec, chosen = self._scheduler.cron_trigger(workflow, trigger)
         signal_id = f"now:{key or new_id()}"
         once = cron_key(chosen, signal_id)
-        wanted = replace(self._scheduler.wanted_start(spec, chosen, None, signal_id), actor=decider.actor, key=once)
+        wanted = self._scheduler.wanted_start(spec, chosen, None, signal_id)._replace(actor=decider.actor, key=once)
 
         def write(connection: sa.Connection) -> StartedRun:
             row = locked_schedule(connection, spec, chosen.name)

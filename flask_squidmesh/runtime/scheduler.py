@@ -197,7 +197,7 @@ class Scheduler:
         passed = meant is not None and resumed_at is not None and meant <= resumed_at
         if not even_paused and (passed or record.paused_at is not None):
             return None
-        return self.activated(connection, record, replace(wanted, queue=asked.queue))
+        return self.activated(connection, record, wanted._replace(queue=asked.queue))
 
     def fire_due(self, since: datetime) -> list[str]:
         """Start the run of every schedule whose window has come, once for all workers, and return the new runs' ids.
@@ -266,7 +266,7 @@ class Scheduler:
 
     def activated(self, connection: sa.Connection, record: ScheduleRecord, wanted: NewRunRequest) -> StartedRun:
         """Write the run, of the schedule's tenant, and remember it with its schedule, which is locked."""
-        started = self._starter.written(connection, replace(wanted, tenant=record.tenant))
+        started = self._starter.written(connection, wanted._replace(tenant=record.tenant))
         if started.new:
             self._remember(connection, record, wanted, started.run_id)
         return started
