@@ -194,6 +194,8 @@ class Dispatcher:
         return executor.enqueue_steps(run, steps, schedule_in=seconds)
 
     def _tell(self, run: SignalledRun, step: str, metadata: object, seconds: float | None) -> None:
+        if not self._publisher.is_heard("run_dispatched"):
+            return
         nothing: dict[str, object] = {}
         said = safely(lambda: _as_facts(metadata), nothing)
         self._publisher.send("run_dispatched", run, {"schedule_in": seconds, **said, "step": step})

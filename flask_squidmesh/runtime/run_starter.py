@@ -128,7 +128,6 @@ class RunStarter:
         self._database.keep_time(session)
         valid = validate(chosen, payload, now=self._clock.now())
         check_size(valid, self._settings.max_payload_bytes)
-        said = without_generated(chosen, payload, valid)
         key, who = _own_key(idempotency_key), actor_of(actor, self._settings.max_payload_bytes)
         check_starter(spec, chosen, who)
         schedule = self._schedule_of(spec, chosen)
@@ -137,7 +136,7 @@ class RunStarter:
             trigger=chosen.name,
             payload=valid,
             tenant=tenant_of(tenant),
-            said=said,
+            said=without_generated(chosen, payload, valid) if key is not None else {},
             key=key,
             actor=who,
             schedule=schedule,
@@ -476,7 +475,7 @@ def check_starter(spec: WorkflowSpec, trigger: TriggerSpec, actor: object) -> No
 
 def check_size(payload: JsonObject, most: int) -> None:
     """Raise PayloadError where the payload is larger than SQUIDMESH_MAX_PAYLOAD_BYTES."""
-    size = values.size_of(payload)
+    size = values.size_of(payload) if payload else 0
     if size > most:
         raise PayloadError(
             f"The payload is {size} bytes of JSON; SQUIDMESH_MAX_PAYLOAD_BYTES allows {most}. "

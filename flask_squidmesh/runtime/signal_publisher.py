@@ -194,6 +194,11 @@ class SignalPublisher:
             self.send("run_transitioned", told, {"from_status": run.status})
         return told
 
+    def is_heard(self, name: str) -> bool:
+        """Whether the log or a subscriber takes the signal; one that nobody takes need not be made."""
+        level, _ = TOLD[name]
+        return bool(getattr(signals, name).receivers) or logger.isEnabledFor(level)
+
     def send(
         self, name: str, run: SignalledRun, further: Mapping[str, object] = NOTHING, failed: FailedAttempt | None = None
     ) -> None:
@@ -201,6 +206,8 @@ class SignalPublisher:
 
         further: what it says beside what every signal says of its run.
         """
+        if failed is None and not self.is_heard(name):
+            return
         facts = {**further, **run}
         try:
             write(name, facts, failed)

@@ -464,12 +464,13 @@ class Database:
                 found = use(DirectTransactions(pooled))
                 if driver.pgconn.transaction_status != TransactionStatus.IDLE:
                     driver.rollback()
-                return found
             except BaseException as error:
                 _left_sound(engine, pooled, error)
-                raise
-            finally:
                 pooled.close()
+                raise
+            # As SQLAlchemy gives back a connection whose transaction it has ended: the pool need not roll back again.
+            pooled._close_special(transaction_reset=True)
+            return found
 
     @contextmanager
     def _connected(self) -> Iterator[sa.Connection]:
