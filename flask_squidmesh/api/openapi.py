@@ -193,11 +193,15 @@ def _start(schemas: Schemas, spec: WorkflowSpec) -> dict[str, Any] | None:
 
 
 def _moved(schemas: Schemas, name: str, schema: Mapping[str, Any]) -> Schema:
-    """The schema as a component, and those that it refers to as others, under names that begin with its own."""
+    """The schema as a component, and those that it refers to as others, under names that begin with its own.
+
+    Several models may have one title, by which generated clients would take them for the same.
+    """
     inner = dict(schema.get("$defs", {}))
-    names = {each: f"{name}_{each}" for each in inner}
-    schemas.components[name] = _renamed({key: each for key, each in schema.items() if key != "$defs"}, names)
-    schemas.components |= {names[each]: _renamed(found, names) for each, found in inner.items()}
+    names = {each: f"{name}{_title(each)}" for each in inner}
+    whole = {key: each for key, each in schema.items() if key != "$defs"}
+    for each, found in ((name, whole), *((names[key], inner[key]) for key in inner)):
+        schemas.components[each] = {**_renamed(found, names), "title": each}
     return _reference(name)
 
 
@@ -214,7 +218,7 @@ def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
 
 
 def _title(name: str) -> str:
-    return "".join(each.capitalize() for each in re.split(r"[^A-Za-z0-9]+", name))
+    return "".join(each[:1].upper() + each[1:] for each in re.split(r"[^A-Za-z0-9]+", name))
 
 
 def _get(id: str, summary: str, parameters: Iterable[Any], schema: Schema, *further: int) -> dict[str, Any]:

@@ -77,7 +77,9 @@ class Schemas:
             self.components[name] = {}  # stands for itself while its members are looked at
             hints = get_type_hints(kind, localns={"JsonValue": Any}, include_extras=True)
             named = [each.name for each in fields(kind)] if is_dataclass(kind) else list(hints)
-            required = named if is_dataclass(kind) else [each for each in named if each in kind.__required_keys__]
+            required = (
+                named if is_dataclass(kind) else [each for each in named if _is_required(kind, each, hints[each])]
+            )
             self.components[name] = {
                 "type": "object",
                 "description": _sentence(kind),
@@ -89,6 +91,12 @@ class Schemas:
     def _kept(self, name: str, schema: Schema) -> Schema:
         self.components.setdefault(name, schema)
         return _reference(name)
+
+
+def _is_required(kind: Any, name: str, annotation: Any) -> bool:
+    """Whether every mapping of this kind has the key; what is written as text, Python does not look into."""
+    said = get_origin(annotation)
+    return said is Required or (said is not NotRequired and name in kind.__required_keys__)
 
 
 def nullable(schema: Schema) -> Schema:
