@@ -77,13 +77,11 @@ class Schemas:
             self.components[name] = {}  # stands for itself while its members are looked at
             hints = get_type_hints(kind, localns={"JsonValue": Any}, include_extras=True)
             named = [each.name for each in fields(kind)] if is_dataclass(kind) else list(hints)
-            required = (
-                named if is_dataclass(kind) else [each for each in named if _is_required(kind, each, hints[each])]
-            )
+            always = [each for each in named if is_dataclass(kind) or _is_required(kind, each, hints[each])]
             self.components[name] = {
                 "type": "object",
                 "description": _sentence(kind),
-                "required": required,
+                "required": always,
                 "properties": {each: self.of(hints[each]) for each in named},
             }
         return _reference(name)

@@ -1,4 +1,4 @@
-"""The OpenAPI document is true: requests that are made up from it are answered as it says, and a client made of it works."""
+"""The OpenAPI document is true: what is made up from it is answered as it says, and a client made of it works."""
 
 from __future__ import annotations
 
@@ -50,10 +50,12 @@ def house(migrated_sqlite_url: str) -> Flask:
 def test_what_is_made_up_from_the_document_is_answered_as_it_says(house: Flask, mode: GenerationMode) -> None:
     runs = sorted(fill(house, "acme").runs.values())
     schema = schemathesis.openapi.from_wsgi(f"{PREFIX}/openapi.json", house, headers=ANNA)
-    tried = 0
+    tried = list[str]()
     for operation in (found.ok() for found in schema.get_all_operations()):
-        if mode is GenerationMode.NEGATIVE and not operation.body:
+        body = json.dumps(operation.definition.raw.get("requestBody", operation.label))
+        if body in tried or (mode is GenerationMode.NEGATIVE and not operation.body):
             continue
+        tried.append(body)
 
         @BOUNDED
         @given(case=operation.as_strategy(generation_mode=mode), run_id=st.sampled_from(runs))
@@ -63,8 +65,7 @@ def test_what_is_made_up_from_the_document_is_answered_as_it_says(house: Flask, 
             case.call_and_validate(headers=ANNA, checks=CHECKS)
 
         answered()
-        tried += 1
-    assert tried > 15
+    assert len(tried) > 8
 
 
 @pytest.mark.rule("api-described")
