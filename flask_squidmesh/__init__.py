@@ -4,7 +4,16 @@ from .app_settings import Setting
 from .channels import Apprise, Mail, Webhook
 from .config import Config, DashboardConfig
 from .dashboard import REDACTED, Deny
-from .dashboard.host_hooks import ActorHook, AuthorizeHook, LinksHook, NonceHook, RedactHook, ScopeHook, TenantHook
+from .dashboard.host_hooks import (
+    ActorHook,
+    AuthenticateHook,
+    AuthorizeHook,
+    LinksHook,
+    NonceHook,
+    RedactHook,
+    ScopeHook,
+    TenantHook,
+)
 from .definition import (
     Approval,
     CancelOn,
@@ -87,6 +96,7 @@ __all__ = [
     "Approval",
     "AttemptView",
     "AuditEventView",
+    "AuthenticateHook",
     "AuthorizeHook",
     "BlockingStep",
     "CancelOn",

@@ -120,10 +120,10 @@ def _for_assigning(command: Command, look: RunSnapshot, told: CommandArguments) 
     open_there = [each for each in look.decisions if each.kind in WAITS and told.step in (None, each.step)]
     decision = open_there[0] if open_there else None
     permission, step = decision.permission if decision else None, decision.step if decision else told.step
-    own = told.to in (None, current_claimant().id)
-    require("take" if own else "assign", look.run, permission, step=step)
-    _check_actor("take" if own else "assign")
-    trusted = may("assign", look.run, permission, step=step)
+    right = command.own_action if told.to in (None, current_claimant().id) else None
+    require(right or command.action, look.run, permission, step=step)
+    _check_actor(right or command.action)
+    trusted = may(command.action, look.run, permission, step=step)
     return {"claimant": None if trusted else current_claimant(), "expected": request_parts.expected()}
 
 

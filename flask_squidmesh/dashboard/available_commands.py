@@ -142,9 +142,6 @@ _ALL = (
 COMMANDS: Mapping[str, ShownCommand] = {shown.name: shown for shown in _ALL}
 BY_VERB: Mapping[str, ShownCommand] = {shown.verb: shown for shown in _ALL}
 
-ANSWERS = tuple(name for name, command in BY_ACTION.items() if command.answers)
-"""What is done at a wait for people, by one of those whose it is."""
-
 CONFIRMED_REPLAY = "replay_irreversible"
 UNSAFE = "unsafe_replay"
 _OBJECTIONS: Mapping[str, str] = {

@@ -111,12 +111,12 @@ TokenUse = Literal["open", "unfinished", "none"]
 class Command:
     """One command.
 
-    name: of the Python call. action: what `authorize` is asked for. verb: in addresses and on the command line. does:
-    what it does, in a sentence. arguments: what it takes. settles: the kinds of open decisions that it may end or
-    change, none where it concerns the run; opened: what these are called. expects: what has to hold of what a caller
-    saw for the command to be carried out: what is `open` still is, the run is `unfinished`, or nothing. answers:
-    whether it answers what is asked of people, for which one has to be one of those. names_actor: whether it has to be
-    said who does it. is_for_many: whether it is offered for many runs at once.
+    name: of the Python call. action: what `authorize` is asked for; own_action: what instead where it concerns oneself
+    alone. verb: in addresses and on the command line. does: what it does, in a sentence. arguments: what it takes.
+    settles: the kinds of open decisions that it may end or change, none where it concerns the run; opened: what these
+    are called. expects: what has to hold of what a caller saw for the command to be carried out: what is `open` still
+    is, the run is `unfinished`, or nothing. answers: whether it answers what is asked of people. names_actor: whether
+    it has to be said who does it. is_for_many: whether it is offered for many runs at once.
     """
 
     name: str
@@ -126,10 +126,16 @@ class Command:
     arguments: type[CommandArguments] = CommentArguments
     settles: tuple[DecisionKind, ...] = ()
     opened: str = "interrupted or blocked step"
+    own_action: str | None = None
     expects: TokenUse = "open"
     answers: bool = False
     names_actor: bool = False
     is_for_many: bool = False
+
+    @property
+    def asks_whose(self) -> bool:
+        """Whether it is done at what waits for people, by one of those whose it is."""
+        return not set(self.settles).isdisjoint(WAITS)
 
     @property
     def takes_step(self) -> bool:
@@ -191,6 +197,17 @@ _ALL: Final = (
         is_for_many=True,
     ),
     Command(
+        name="assign_run",
+        action="assign",
+        own_action="take",
+        verb="assign",
+        does="Make what waits for people somebody's: taking it, handing it on, or giving it back.",
+        arguments=AssignArguments,
+        settles=WAITS,
+        opened="wait for people",
+        is_for_many=True,
+    ),
+    Command(
         name="retry_step",
         action="retry",
         verb="retry",
@@ -247,15 +264,6 @@ _ALL: Final = (
         is_for_many=True,
     ),
     Command(
-        name="assign_run",
-        action="assign",
-        verb="assign",
-        does="Make what waits for people somebody's: taking it, handing it on, or giving it back.",
-        arguments=AssignArguments,
-        settles=WAITS,
-        opened="wait for people",
-    ),
-    Command(
         name="note_run",
         action="note",
         verb="note",
@@ -268,5 +276,9 @@ _ALL: Final = (
 COMMANDS: Final[Mapping[str, Command]] = {command.name: command for command in _ALL}
 """By the names of the Python calls."""
 
-BY_ACTION: Final[Mapping[str, Command]] = {command.action: command for command in _ALL}
+BY_ACTION: Final[Mapping[str, Command]] = {
+    action: command for command in _ALL for action in (command.own_action, command.action) if action is not None
+}
+"""By what `authorize` is asked for."""
+
 BY_VERB: Final[Mapping[str, Command]] = {command.verb: command for command in _ALL}

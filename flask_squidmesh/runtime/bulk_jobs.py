@@ -19,12 +19,13 @@ from ..clock import Clock
 from ..definition.values import JsonValue, fingerprint
 from ..engine.approvals import identity
 from ..engine.assignments import Claimant
+from ..engine.command_table import BY_ACTION
 from ..errors import ConflictError, SquidMeshError, TransitionError
 from ..storage import fact_rows
 from ..storage.database import Database
 from ..storage.outages import passes
 from ..storage.scope import Scope
-from ..storage.summaries import RunSummary, new_id, read_id
+from ..storage.summaries import new_id, read_id
 from ..storage.tables import WorkflowRun, bulk_jobs, runs
 from ..storage.write_statements import INSERTS
 from .command_arguments import assignee_of, decider_of
@@ -32,23 +33,9 @@ from .run_commands import CommandHandler
 
 logger = logging.getLogger("flask_squidmesh")
 
-CALLS: Final[Mapping[str, Callable[..., RunSummary]]] = {
-    "approve": CommandHandler.approve,
-    "reject": CommandHandler.reject,
-    "decide": CommandHandler.decide,
-    "resume": CommandHandler.unblock,
-    "take": CommandHandler.assign,
-    "assign": CommandHandler.assign,
-    "retry": CommandHandler.retry_step,
-    "retry_compensation": CommandHandler.retry_compensation,
-    "replay": CommandHandler.replay,
-    "acknowledge": CommandHandler.acknowledge,
-    "cancel": CommandHandler.cancel,
-}
-ASSIGNING: Final = ("take", "assign")
+FOR_MANY: Final = tuple(action for action, command in BY_ACTION.items() if command.is_for_many)
+ASSIGNING: Final = tuple(action for action, command in BY_ACTION.items() if command.own_action)
 """Actions that change whose a wait for people is: it becomes that of who asks, or of somebody whom they name."""
-ANSWERING: Final = ("approve", "reject", "decide", "resume", *ASSIGNING)
-"""Actions on waits for people, which those may take whose they are."""
 
 BATCH: Final = 20
 HELD_FOR: Final = timedelta(seconds=30)
@@ -270,8 +257,8 @@ class BulkRunner:
             why = objection(job, item)
             if why is not None:
                 return {"done": False, "said": why}
-            answer = CALLS[job.action](
-                self._commands,
+            answer = self._commands.carry_out(
+                BY_ACTION[job.action],
                 item.run_id,
                 scope=job.scope,
                 actor=job.actor,
@@ -306,7 +293,7 @@ class BulkRunner:
 def _answering(job: BulkJobState, item: BulkItem) -> dict[str, Any]:
     """What the call is told of the wait that it answers, and by whom. Who began a job without a page is trusted."""
     told: dict[str, Any] = {"step": item.step} if item.step else {}
-    if job.action in ANSWERING and job.mount is not None and not item.trusted:
+    if BY_ACTION[job.action].asks_whose and job.mount is not None and not item.trusted:
         told["claimant"] = Claimant(identity(job.actor), job.groups)
     if job.action in ASSIGNING:
         return {**told, "to": job.to, "expected_assignee": item.before}

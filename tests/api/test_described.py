@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -51,7 +52,9 @@ def test_what_is_made_up_from_the_document_is_answered_as_it_says(house: Flask, 
     runs = sorted(fill(house, "acme").runs.values())
     schema = schemathesis.openapi.from_wsgi(f"{PREFIX}/openapi.json", house, headers=ANNA)
     tried = list[str]()
-    for operation in (found.ok() for found in schema.get_all_operations()):
+    for found in schema.get_all_operations():
+        assert isinstance(found, Ok), found
+        operation = found.ok()
         body = json.dumps(operation.definition.raw.get("requestBody", operation.label))
         if body in tried or (mode is GenerationMode.NEGATIVE and not operation.body):
             continue

@@ -11,6 +11,7 @@ import pytest
 from flask_squidmesh import ConflictError, Scope
 from flask_squidmesh.runtime import bulk_jobs
 from flask_squidmesh.runtime.bulk_jobs import BulkRunner
+from flask_squidmesh.runtime.run_commands import CommandHandler
 from tests.web.shop import Checkout, Import, Labels, Shipping, make_app, mesh_of, start
 from tests.web.visiting import Visitor, forms_of, pulse_of, text_of
 
@@ -267,7 +268,7 @@ def test_a_job_that_breaks_keeps_no_other_waiting(visitor: Visitor, waiting: lis
     def broken(*_: Any, **__: Any) -> Any:
         raise KeyError("card 4711")
 
-    monkeypatch.setitem(bulk_jobs.CALLS, "cancel", broken)
+    monkeypatch.setattr(CommandHandler, "cancel", broken)
     with visitor.app.app_context():
         first = runtime.bulk.begin(
             "cancel",

@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 
 from ...engine.approvals import identity
 from ...engine.command_rules import NextAction
+from ...engine.command_table import BY_ACTION
 from ...engine.kept_decisions import WAITS, DecisionKept
 from ...engine.waits import option_of
 from ...errors import ConflictError, FilterError, ManualActionError, TransitionError
@@ -23,7 +24,7 @@ from ...runtime.runtime import configured_runtime, current_runtime
 from ...storage.summaries import read_id
 from .. import confirmation, layout, list_address, page_data
 from ..authorization import current_claimant, current_scope, may, own_objection, refusal, require, shown_actor
-from ..available_commands import ANSWERS, COMMANDS, claimant_for, may_not_take, not_theirs
+from ..available_commands import COMMANDS, claimant_for, may_not_take, not_theirs
 from ..endpoints import url_of
 from ..layout import TemplateContext, render
 from ..list_address import FilterBar
@@ -157,7 +158,7 @@ def _asked(go_on: Callable[[BulkAction, list[RunCommands], bool], Response]) -> 
         return render("bulk_none.html", problem=None)
     to = request.form.get("to", "").strip() or None
     action = BulkAction(request.values.get("action", ""), request.values.get("option") or None, to)
-    if action.name not in bulk_jobs.CALLS or (action.name == "decide") != (action.option is not None):
+    if action.name not in bulk_jobs.FOR_MANY or (action.name == "decide") != (action.option is not None):
         return render("bulk_choose.html", choices=_choices(found), total=len(found), more=more)
     return go_on(action, found, more)
 
@@ -240,7 +241,7 @@ def _choices(found: list[RunCommands]) -> list[tuple[str, Markup, int]]:
     """The actions, each with how many of the runs it would take."""
     options = dict.fromkeys(act.option for each in found for act in each.next_actions if act.action == "decide")
     chosen = [BulkAction("decide", option) for option in options if option is not None]
-    chosen += [BulkAction(name) for name in bulk_jobs.CALLS if name != "decide"]
+    chosen += [BulkAction(name) for name in bulk_jobs.FOR_MANY if name != "decide"]
     counted = [(action, sum(_verdict(action, each).why is None for each in found)) for action in chosen]
     return [(_with_action(action), action.label, count) for action, count in counted if count]
 
@@ -273,13 +274,13 @@ def _objection(
     action: BulkAction, judged: RunCommands, decision: DecisionKept | None, step: str | None
 ) -> Markup | None:
     """Why the person may not take the decision, or why it is none for many."""
-    theirs = not_theirs(judged.run, decision, step) if action.name in bulk_jobs.ANSWERING else None
+    theirs = not_theirs(judged.run, decision, step) if BY_ACTION[action.name].asks_whose else None
     if action.changes_whose:
         is_mine = action.name == "take" and decision and decision.get("assignee") == current_claimant().id
         return theirs or (_("it is yours already") if is_mine else None)
     if theirs or (objection := may_not_take(judged.run, action.name, action.option, decision)):
         return theirs or objection
-    kept = option_of(decision, action.option or action.name) if decision and action.name in ANSWERS else None
+    kept = option_of(decision, action.option or action.name) if decision and BY_ACTION[action.name].answers else None
     required = kept["form"].get("required") if kept and "form" in kept else None
     if decision and isinstance(required, list) and not (decision.get("values") or {}).keys() >= set(required):
         return _("it has a form to fill in; decide it on its own page")
@@ -405,7 +406,7 @@ def _item(action: BulkAction, taken: BulkEligibility) -> bulk_jobs.BulkItem:
         run_id=run.id,
         token=taken.judged.token,
         step=taken.step,
-        trusted=action.name in bulk_jobs.ANSWERING and claimant_for(run, decision, taken.step, permission) is None,
+        trusted=BY_ACTION[action.name].asks_whose and claimant_for(run, decision, taken.step, permission) is None,
         before=_holder(taken) if action.changes_whose else None,
     )
 
