@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,3 +40,15 @@ def recorded(actor: object) -> object:
             return {**actor, "id": normal(actor["id"])}
         case _:
             return actor
+
+
+def identity(actor: object) -> str | None:
+    """What tells people apart: the text, or a mapping's "id", else all of the mapping. None for nobody."""
+    if isinstance(actor, Mapping):
+        return normal(str(actor["id"])) if has_id(actor) else json.dumps(actor, sort_keys=True)
+    return None if actor is None else normal(str(actor))
+
+
+def has_id(actor: object) -> bool:
+    """Whether the actor is told apart from everybody else: text is, and a mapping with an "id"."""
+    return actor.get("id") is not None if isinstance(actor, Mapping) else actor is not None

@@ -15,7 +15,6 @@ from ..dashboard.command_attempt import attempt_at, require_right
 from ..dashboard.endpoints import memory
 from ..definition.tenants import tenant_id
 from ..definition.values import fingerprint
-from ..engine.approvals import identity
 from ..engine.command_table import (
     AssignArguments,
     Command,
@@ -26,6 +25,7 @@ from ..engine.command_table import (
 )
 from ..engine.kept_decisions import WAITS
 from ..errors import FilterError, ManualActionError, UnknownTriggerError, given
+from ..people import identity
 from ..queries.run_snapshot import RunSnapshot
 from ..runtime.runtime import configured_runtime
 from ..storage.summaries import RunSummary

@@ -14,10 +14,10 @@ from werkzeug.wrappers import Response
 
 from ..config import READING_ACTIONS
 from ..definition.tenants import NO_TENANT
-from ..engine.approvals import identity
 from ..engine.assignments import Claimant
 from ..errors import ConfigurationError, RunNotFoundError
 from ..hooks import Hook, HookFault
+from ..people import identity
 from ..queries.run_list import judged
 from ..runtime.bulk_jobs import BulkItem, BulkJobState
 from ..runtime.command_arguments import actor_of

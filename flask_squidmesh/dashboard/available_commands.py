@@ -11,13 +11,14 @@ from flask import url_for
 from markupsafe import Markup
 
 from ..definition.values import JsonObject
-from ..engine.approvals import identity, objection
+from ..engine.approvals import objection
 from ..engine.assignments import Claimant, is_open_to_all, may_answer
 from ..engine.command_rules import NextAction, right_of
 from ..engine.command_table import BY_ACTION, Command
 from ..engine.kept_decisions import WAITS, ApproverRules, DecisionKept, OptionKept
 from ..engine.replay_rules import MANUAL
 from ..engine.waits import first_option
+from ..people import identity
 from ..queries.results import DecisionAsked, DecisionTaken, DecisionView, Explanation, InboxItem, Run, StepRunView
 from ..storage.summaries import RunSummary
 from .authorization import current_claimant, may, refusal, shown_actor

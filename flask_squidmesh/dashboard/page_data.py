@@ -17,12 +17,11 @@ from flask import abort, redirect, request, url_for
 
 from ..definition.spec import WorkflowSpec
 from ..definition.tenants import NO_TENANT
-from ..engine.approvals import identity
 from ..engine.assignments import may_answer
 from ..engine.diversions import OUTCOMES, outcomes_of
 from ..engine.transitions import UNFINISHED
 from ..errors import RunNotFoundError, UnknownWorkflowError
-from ..people import Person
+from ..people import Person, identity
 from ..queries import figures, run_list, run_snapshot
 from ..queries.audit_log import events
 from ..queries.figures import EndedRun, Failures, Version, failures

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal
 
 from ..definition.values import JsonObject
-from ..people import normal
+from ..people import has_id, identity
 from .facts import Decider
 from .kept_decisions import Approved, ApproverRules, DecisionKept
 
 Objection = Literal["unnamed", "starter", "again", "decided_before"]
-
-
-def identity(actor: object) -> str | None:
-    """Return what tells people apart: the text, or a mapping's "id", else all of the mapping. None for nobody."""
-    if isinstance(actor, Mapping):
-        return normal(str(actor["id"])) if has_id(actor) else json.dumps(actor, sort_keys=True)
-    return None if actor is None else normal(str(actor))
-
-
-def has_id(actor: object) -> bool:
-    """Whether the actor is told apart from everybody else: text is, and a mapping with an "id"."""
-    return actor.get("id") is not None if isinstance(actor, Mapping) else actor is not None
 
 
 def objection(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ..engine.approvals import has_id
+from ..people import has_id
 from ..storage.scope import MOST_APART, Scope
 from ..storage.tables import AuditEvent, OpenWait
 from .operator_status import Query

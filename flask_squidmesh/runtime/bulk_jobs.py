@@ -17,10 +17,10 @@ import sqlalchemy as sa
 
 from ..clock import Clock
 from ..definition.values import JsonValue, fingerprint
-from ..engine.approvals import identity
 from ..engine.assignments import Claimant
 from ..engine.command_table import BY_ACTION
 from ..errors import ConflictError, SquidMeshError, TransitionError
+from ..people import identity
 from ..storage import fact_rows
 from ..storage.database import Database
 from ..storage.outages import passes

@@ -15,7 +15,6 @@ from ..definition.spec import WorkflowSpec
 from ..definition.values import ValueNotJsonError, fingerprint
 from ..definition.workflow import Registry
 from ..engine.adoption import OPEN, renamed
-from ..engine.approvals import identity
 from ..engine.changes import RowsToRead
 from ..engine.command_rules import action_facts, allowed, decision_token, open_decisions
 from ..engine.command_table import COMMANDS, Command
@@ -31,7 +30,7 @@ from ..errors import (
     UnknownWorkflowError,
     given,
 )
-from ..people import Actor
+from ..people import Actor, identity
 from ..storage import fact_rows
 from ..storage.connections import AnySession
 from ..storage.database import Database

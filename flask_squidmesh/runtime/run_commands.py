@@ -18,7 +18,7 @@ from ..definition.payloads import validate_answer
 from ..definition.spec import end_at
 from ..definition.values import JsonObject, size_of
 from ..engine.adoption import unfit
-from ..engine.approvals import identity, is_last, objection, wanted
+from ..engine.approvals import is_last, objection, wanted
 from ..engine.assignments import Claimant, may_answer
 from ..engine.command_rules import asks_people, hanging
 from ..engine.command_table import COMMANDS, Command
@@ -47,7 +47,7 @@ from ..engine.kept_decisions import OPTIONS, STANDSTILLS, WAITS, DecisionEvent, 
 from ..engine.transitions import STOPPING
 from ..engine.waits import APPROVE, REJECT, condition_keys, first_option, option_of, options_of, routes_behind
 from ..errors import ConflictError, ManualActionError, PayloadError
-from ..people import Person
+from ..people import Person, identity
 from ..storage import fact_rows, work_queue
 from ..storage.summaries import RunId, RunSummary
 from .command_arguments import assignee_of, comment_of, output_of

@@ -18,7 +18,6 @@ from ..definition.payloads import validate, validate_again, without_generated
 from ..definition.spec import TriggerSpec, WorkflowSpec
 from ..definition.values import JsonObject, JsonValue
 from ..definition.workflow import Registry, Workflow
-from ..engine.approvals import has_id
 from ..engine.changes import Changes, RowsToRead
 from ..engine.decide import decide
 from ..engine.facts import COUNTERS, DecisionContext, DecisionState, RunFact, RunStarted, StepFact
@@ -32,6 +31,7 @@ from ..errors import (
     UnknownTriggerError,
     given,
 )
+from ..people import has_id
 from ..storage import fact_rows, write_batch
 from ..storage.connections import AnySession
 from ..storage.database import Database

@@ -6,9 +6,9 @@ import sqlalchemy as sa
 
 from ..clock import Clock
 from ..definition.workflow import Workflow
-from ..engine.approvals import identity
 from ..engine.facts import Decider
 from ..errors import ConflictError, TransitionError
+from ..people import identity
 from ..storage import fact_rows
 from ..storage.database import Database
 from ..storage.summaries import new_id

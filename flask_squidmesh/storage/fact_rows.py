@@ -12,9 +12,9 @@ from sqlalchemy.dialects import postgresql
 
 from ..definition.spec import VisitSettings
 from ..definition.values import fingerprint
-from ..engine.approvals import identity
 from ..engine.error_records import FAILED_BY_OPERATOR
 from ..engine.facts import RunFact, StepFact
+from ..people import identity
 from .compiled import Asked, Dialect, Prepared
 from .tables import attempts, audit_events, runs, step_runs
 from .write_statements import INSERTS

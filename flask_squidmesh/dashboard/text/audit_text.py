@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from ...engine.approvals import identity
+from ...people import identity
 from ...queries.results import AuditEventView, TimelineEvent
 from ..authorization import name_of_right
 from .badges import badge_of_outcome

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from flask import Response, request
 
-from ...engine.approvals import identity
 from ...errors import FilterError, RunNotFoundError
+from ...people import identity
 from ...queries.results import AuditEventView, AuditPage
 from .. import page_data
 from ..authorization import require

@@ -11,13 +11,12 @@ from flask import abort, flash, redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from ...engine.approvals import identity
 from ...engine.command_rules import NextAction
 from ...engine.command_table import BY_ACTION
 from ...engine.kept_decisions import WAITS, DecisionKept
 from ...engine.waits import option_of
 from ...errors import ConflictError, FilterError, ManualActionError, TransitionError
-from ...people import Person
+from ...people import Person, identity
 from ...queries.run_list import RunCommands
 from ...runtime import bulk_jobs
 from ...runtime.runtime import configured_runtime, current_runtime

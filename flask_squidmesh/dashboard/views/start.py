@@ -11,8 +11,8 @@ from werkzeug.wrappers import Response
 
 from ...definition.spec import TriggerSpec, WorkflowSpec
 from ...definition.values import fingerprint
-from ...engine.approvals import identity
 from ...errors import ConflictError, ManualActionError, PayloadError, RunNotFoundError
+from ...people import identity
 from ...runtime.runtime import configured_runtime, current_runtime
 from .. import confirmation, page_data, payload_form
 from ..authorization import may, tenant_for
