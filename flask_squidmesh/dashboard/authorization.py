@@ -59,6 +59,7 @@ NAMES: Mapping[str, str] = {
     "bulk_any": N_("see and stop what others do with many runs"),
     "schedule_run": N_("run a schedule now"),
     "schedule_pause": N_("pause a schedule"),
+    "tell_again": N_("have somebody told again"),
     "reveal": N_("reveal hidden values"),
 }
 

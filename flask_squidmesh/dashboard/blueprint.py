@@ -25,6 +25,7 @@ from .views import (
     schedules,
     start,
     system,
+    undelivered,
     workflows,
 )
 from .views import failures as failing
@@ -53,6 +54,7 @@ ADDRESSES: tuple[Address, ...] = (
     Page("/schedules", "schedules", schedules.show),
     Form("/schedules/<workflow>/<trigger>/<verb>", "schedule", schedules.enter, schedules.act, schedules.ask),
     Page("/system", "system", system.show),
+    Form("/messages/<entry_id>/<verb>", "message", undelivered.enter, undelivered.act, undelivered.ask),
     Page("/workers", "workers", system.moved),
     Page("/audit", "audit", audit.show),
     Page("/audit.csv", "audit_csv", audit.as_csv),

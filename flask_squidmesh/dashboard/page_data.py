@@ -23,12 +23,14 @@ from ..engine.transitions import UNFINISHED
 from ..errors import RunNotFoundError, UnknownWorkflowError
 from ..people import Person, identity
 from ..queries import figures, run_list, run_snapshot
+from ..queries import messages as messages_of
 from ..queries.audit_log import events
 from ..queries.figures import EndedRun, Failures, Version, failures
 from ..queries.fleet import Fleet, fleet
 from ..queries.frame_counts import FrameCounts, frame_counts
 from ..queries.inbox import with_decisions
 from ..queries.known_people import known_people
+from ..queries.messages import Messages, messages
 from ..queries.open_waits import WaitPage, WaitReader, WaitRow, Whose, item_of_wait, open_waits
 from ..queries.operator_status import stuck_among, word_of
 from ..queries.related_runs import MOST_CHILDREN
@@ -42,7 +44,7 @@ from ..runtime.app_check import RELAY_SILENCE
 from ..runtime.runtime import current_runtime
 from ..runtime.scheduler import ScheduleView
 from ..storage import fact_rows
-from ..storage.summaries import RunSummary
+from ..storage.summaries import RunSummary, read_id
 from . import endpoints, host_hooks
 from .authorization import (
     current_claimant,
@@ -56,6 +58,7 @@ from .authorization import (
 from .endpoints import memory
 from .text.explanation_text import name_of
 
+MOST_MESSAGES = 50
 SHORTEST_SILENCE = timedelta(seconds=15)
 TIES = ("parent_run_id", "replayed_from_id", "replayed_as_id")
 Tied = TypeVar("Tied", bound=RunSummary)
@@ -383,6 +386,25 @@ def fleet_now() -> Fleet:
     with _connected() as connection:
         now = current_runtime().clock.now()
         return fleet(connection, current_scope(), now=now, silences=_silences(), queues=queues)
+
+
+def messages_now() -> Messages:
+    """What is told to whom, without what tells of runs that the person may not view."""
+    with _connected() as connection:
+        found = messages(connection, current_scope(), limit=MOST_MESSAGES)
+    shown = tuple(notice for notice in found.undelivered if may("view", notice.run))
+    return replace(found, undelivered=shown)
+
+
+def undelivered_run(entry_id: str) -> RunSummary:
+    """The run of which a notice tells that could not be delivered. 404 where there is none that the person may view."""
+    id = read_id(entry_id)
+    with _connected() as connection:
+        run = messages_of.undelivered_run(connection, current_scope(), id) if id is not None else None
+    if run is None:
+        abort(404)
+    require("view", run)
+    return run
 
 
 class AuditFilters(TypedDict):

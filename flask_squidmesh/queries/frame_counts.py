@@ -16,6 +16,7 @@ from ..storage.write_batch import NO_QUEUE
 from . import open_waits
 from .fleet import MOST, within
 from .inbox import KINDS, counting
+from .messages import counting_undelivered
 from .open_waits import WaitReader, Whose, counted, given_of
 from .operator_status import NOW, STUCK_AFTER, Query, UnionQuery, moments
 from .results import Count, View
@@ -27,12 +28,14 @@ _LIVES: Final = sa.and_(Process.kind == "worker", Process.seen_at >= _HEARD_SINC
 
 @dataclass(frozen=True, kw_only=True)
 class FrameCounts(View):
-    """needs: how much needs a person, by kind. waits: how much of it is asked of whom. workers: how many live. due:
-    work that is due and that nobody has, which is counted only where no worker lives.
+    """needs: how much needs a person, by kind. waits: how much of it is asked of whom. undelivered: what nobody could
+    be told. workers: how many live. due: work that is due and that nobody has, which is counted only where no worker
+    lives.
     """
 
     needs: Mapping[str, Count]
     waits: Mapping[Whose, int]
+    undelivered: Count
     workers: int
     due: Count
 
@@ -44,6 +47,11 @@ class FrameCounts(View):
     @property
     def wrong(self) -> int:
         """How much went wrong."""
+        return self.wrong_runs + self.undelivered.value
+
+    @property
+    def wrong_runs(self) -> int:
+        """How many runs went wrong."""
         return sum(count.value for kind, count in self.needs.items() if kind not in ("decision", "resume"))
 
 
@@ -57,6 +65,7 @@ def frame_counts(
     return FrameCounts(
         waits=counted(found),
         needs={kind: Count(value=found[kind]) for kind in KINDS},
+        undelivered=Count(value=min(found["undelivered"], MOST), capped=found["undelivered"] > MOST),
         workers=found["workers"],
         due=Count(value=min(found["due"], MOST), capped=found["due"] > MOST),
     )
@@ -71,6 +80,7 @@ def _counted(scope: Scope, known: bool, grouped: bool) -> UnionQuery:
     return sa.union_all(
         *counting(scope),
         *open_waits.counting(scope, known, grouped),
+        counting_undelivered(scope),
         workers,
         sa.select(sa.literal("due"), sa.func.count()).select_from(rows.subquery()),
     )

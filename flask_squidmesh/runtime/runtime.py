@@ -44,6 +44,7 @@ from .maintenance.heartbeats import Heartbeats
 from .maintenance.notice_threads import NoticeThreads
 from .maintenance.pruning import Pruner, Retention
 from .maintenance.upkeep import Maintenance
+from .notice_commands import NoticeCommands
 from .notice_deliverer import NoticeDeliverer
 from .outbox import Outbox
 from .queue_progress import QueueProgress
@@ -258,6 +259,7 @@ class Runtime:
         self.schedule_commands = ScheduleCommands(
             database=self.database, clock=self.clock, scheduler=self.scheduler, starter=self.starter, most=most
         )
+        self.notice_commands = NoticeCommands(database=self.database, clock=self.clock, outbox=self.outbox, most=most)
         self.bulk = BulkRunner(
             database=self.database, clock=self.clock, commands=self.commands, most=most, objection=self._objection
         )

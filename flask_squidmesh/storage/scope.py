@@ -13,11 +13,11 @@ from ..definition.tenants import NO_TENANT, tenant_id
 from ..definition.values import kind
 from ..definition.workflow import Registry
 from ..errors import FilterError, UnknownWorkflowError
-from .tables import AuditEvent, OpenWait, WorkflowRun
+from .tables import AuditEvent, OpenWait, OutboxEntry, WorkflowRun
 
 Condition = sa.ColumnElement[bool]
 Conditions = tuple[Condition, ...]
-ScopedRows = type[WorkflowRun] | type[AuditEvent] | type[OpenWait]
+ScopedRows = type[WorkflowRun] | type[AuditEvent] | type[OpenWait] | type[OutboxEntry]
 
 MOST_APART: Final = 8
 _LEFT_OUT: Final[Iterable[str]] = iter(())

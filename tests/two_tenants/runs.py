@@ -14,6 +14,7 @@ from flask_squidmesh.storage import fact_rows, tables
 from flask_squidmesh.storage.summaries import new_id
 from flask_squidmesh.testing import drain
 from tests.two_tenants.workflows import Bundle, Call, Delivery, Invoice, Parcel, Reminder, Return, Transfer
+from tests.undelivered import give_up
 
 WORDS: Final = {"acme": "Acorn", "globex": "Zirkon"}
 HOST: Final = "host:1:a"
@@ -22,10 +23,12 @@ ACTORS: Final = {"acme": "anna", "globex": "otto"}
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What was made for a tenant. runs: ids by what they show. job: a bulk action. texts: what nobody else may read."""
+    """What was made for a tenant. runs: ids by what they show. job: a bulk action. undelivered: what nobody could be
+    told. texts: what nobody else may read."""
 
     runs: dict[str, str]
     job: str
+    undelivered: str
     texts: tuple[str, ...]
 
 
@@ -33,9 +36,9 @@ def fill(app: Flask, tenant: str, *, times: int = 1) -> Filled:
     """Make the tenant's runs. times: how many of each."""
     made = [_once(app, tenant, number) for number in range(times)]
     runs = {f"{name}{number or ''}": id for number, each in enumerate(made) for name, id in each.runs.items()}
-    ids = {*runs.values(), *(each.job for each in made)}
+    ids = {*runs.values(), *(each.job for each in made), *(each.undelivered for each in made)}
     texts = (WORDS[tenant].lower(), f"{ACTORS[tenant]} of", *sorted(ids))
-    return Filled(runs, made[0].job, texts)
+    return Filled(runs, made[0].job, made[0].undelivered, texts)
 
 
 def _once(app: Flask, tenant: str, number: int) -> Filled:
@@ -89,4 +92,11 @@ def _once(app: Flask, tenant: str, number: int) -> Filled:
             said = {"action": "cancel", "reason": f"Not for {word}"}
             now = runtime.clock.now()
             fact_rows.note(connection, "refused", actor=who, at=now, run_id=runs["decision"], data=said)
-    return Filled(runs, job, ())
+        undelivered = give_up(
+            runtime,
+            runs["failed"],
+            receiver=f"{word}@example.org",
+            error=f"{word} is full",
+            subscription=f"{word} mail",
+        )
+    return Filled(runs, job, undelivered, ())

@@ -25,6 +25,7 @@ from flask_squidmesh.dashboard.available_commands import COMMANDS
 from flask_squidmesh.dashboard.payload_form import PREFIX
 from flask_squidmesh.dashboard.views.pulse import OF_LISTS, OF_ONE
 from flask_squidmesh.dashboard.views.schedules import DEEDS
+from flask_squidmesh.dashboard.views.undelivered import VERBS as UNDELIVERED
 from flask_squidmesh.runtime import bulk_jobs
 from flask_squidmesh.storage.tables import Base, Dispatch, WorkflowRun
 from tests.two_tenants.app import make_app
@@ -37,6 +38,7 @@ VERBS: Final = {
     "act": [command.verb for command in COMMANDS.values()],
     "schedule": list(DEEDS),
     "bulk_go_on": ["continue", "stop"],
+    "message": list(UNDELIVERED),
 }
 OF_OTHERS: Final = {None: ("acme",), "rita": ("globex",), "anna": ("globex",), "otto": ("acme",)}
 OWNERS: Final = {"acme": "anna", "globex": "otto"}
@@ -92,6 +94,7 @@ def _examples(rule: Rule, filled: Filled) -> Iterator[str]:
     given = {
         "run_id": [filled.runs[name] for name in ("decision", "failed")],
         "job_id": [filled.job],
+        "entry_id": [filled.undelivered],
         "name": ["invoice"],
         "workflow": ["nightly"],
         "trigger": ["nightly"],

@@ -16,8 +16,10 @@ from flask_squidmesh.config import READING_ACTIONS
 from flask_squidmesh.dashboard.available_commands import COMMANDS
 from flask_squidmesh.dashboard.views.assignment import VERBS as ASSIGNMENTS
 from flask_squidmesh.dashboard.views.schedules import DEEDS
+from flask_squidmesh.dashboard.views.undelivered import VERBS as UNDELIVERED
 from flask_squidmesh.runtime import bulk_jobs
 from flask_squidmesh.storage.tables import Base
+from tests.undelivered import give_up
 from tests.web.shop import allow_everything, fill, mesh_of
 from tests.web.visiting import Visitor, forms_of
 
@@ -28,6 +30,7 @@ VERBS = {
     "schedule": list(DEEDS),
     "bulk_go_on": ["continue", "stop"],
     "assign": list(ASSIGNMENTS),
+    "message": list(UNDELIVERED),
 }
 
 
@@ -64,12 +67,14 @@ def furnished(visitor: Visitor) -> Visitor:
             scope=Scope.all(),
             actor="dana",
         )
+        entry_id = give_up(runtime, ids["failed"])
     visitor.app.extensions["examples"] = {
         "run_id": list(ids.values()),
         "name": ["checkout"],
         "workflow": ["nightly"],
         "trigger": ["nightly"],
         "job_id": [job_id],
+        "entry_id": [entry_id],
         "part": ["payload"],
         "unknown": ["nowhere"],
     }

@@ -43,7 +43,16 @@ def test_every_word_has_a_mark_and_no_two_look_alike() -> None:
 
 def test_every_action_on_a_run_has_a_page() -> None:
     of_waits = {"take", "assign", "note"}
-    without_page = {"start", "bulk", "bulk_any", "schedule_run", "schedule_pause", "replay_irreversible", "reveal"}
+    without_page = {
+        "start",
+        "bulk",
+        "bulk_any",
+        "schedule_run",
+        "schedule_pause",
+        "replay_irreversible",
+        "reveal",
+        "tell_again",
+    }
     assert set(COMMANDS) == set(WRITING_ACTIONS) - without_page - of_waits
 
 

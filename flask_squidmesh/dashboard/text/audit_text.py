@@ -51,6 +51,8 @@ _TITLES: Mapping[str, str] = {
     "schedule_paused": N_("paused the schedule {trigger} of {workflow}"),
     "schedule_resumed": N_("resumed the schedule {trigger} of {workflow}"),
     "schedule_run": N_("started the schedule {trigger} of {workflow} by hand"),
+    "notice_retried": N_("had {subscription} told again"),
+    "notice_dismissed": N_("took note that {subscription} was not told"),
     "bulk": N_("began an action on many runs: {action}"),
     "bulk_cancelled": N_("stopped an action on many runs"),
     "refused": N_("tried to {action} without the right to"),
@@ -73,7 +75,9 @@ _ENDS: Mapping[str, str] = {
 
 def filterable() -> list[tuple[str, Markup]]:
     """What the audit can be narrowed to, each with its words."""
-    blank = dict.fromkeys(("step", "action", "workflow", "trigger", "part", "option", "to", "name"), "…")
+    blank = dict.fromkeys(
+        ("step", "action", "workflow", "trigger", "part", "option", "to", "name", "subscription"), "…"
+    )
     return [(type, _(text, **blank)) for type, text in _TITLES.items() if type != "started"]
 
 
@@ -85,7 +89,7 @@ def title_of(event: AuditEventView) -> Markup:
 def _titled(type: str, step: str | None, said: Mapping[str, object], actor: object = None) -> Markup:
     action = _action(said)
     text = _TITLES.get(type, type.replace("_", " "))
-    names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger", "part", "name")}
+    names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger", "part", "name", "subscription")}
     if type == "assigned":
         text = _assigned(said, actor)
     elif type == "reminded" and "due_at" in said:

@@ -130,7 +130,8 @@ class TaskSection:
 class NeedsPage(TemplateContext):
     """choice: what is listed. lead: what there is, in a sentence. kinds: what it can be narrowed to: words with their
     names and counts, where they are counted. one_by_one: the address that leads through all of it. place: which of the
-    list this page shows. last_decision, in_progress: what is told where nothing needs anybody.
+    list this page shows. last_decision, in_progress: what is told where nothing needs anybody. undelivered: how much
+    nobody could be told, where that is listed.
     """
 
     choice: Choice
@@ -146,6 +147,7 @@ class NeedsPage(TemplateContext):
     older: str | None
     last_decision: AuditEventView | None
     in_progress: Markup | None
+    undelivered: int
     pulse: Pulse
 
 
@@ -267,8 +269,15 @@ def _content() -> NeedsPage:
         older=_older(choice, found),
         last_decision=last_decision,
         in_progress=in_progress,
+        undelivered=_undelivered(choice),
         pulse=layout.pulse("inbox", _version(choice, found), **_asked_for(choice), after=choice.after),
     )
+
+
+def _undelivered(choice: Choice) -> int:
+    """How much nobody could be told, where that is listed."""
+    is_listed = choice.tab == PROBLEMS and choice.word is None and choice.workflow is None
+    return page_data.counts_for_frame().undelivered.value if is_listed else 0
 
 
 def _asked_for(choice: Choice) -> dict[str, str]:
@@ -287,7 +296,7 @@ def _address(tab: str) -> str:
 def _lead(choice: Choice, found: Found, counts: Mapping[str, int]) -> Markup:
     if choice.tab == PROBLEMS:
         return plural(
-            counts[PROBLEMS],
+            page_data.counts_for_frame().wrong_runs,
             "1 run went wrong and waits for somebody to look after it.",
             "{count} runs went wrong and wait for somebody to look after them.",
         )

@@ -8,18 +8,24 @@ from flask import redirect, request
 from werkzeug.wrappers import Response
 
 from ...queries.fleet import Fleet
+from ...queries.messages import Messages, UndeliveredNotice
 from .. import layout, page_data
 from ..authorization import require
+from ..available_commands import Button
 from ..endpoints import url_of
 from ..layout import Pulse, TemplateContext, render
+from . import undelivered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemPage(TemplateContext):
-    """command: what starts a worker."""
+    """command: what starts a worker. messages: what is told to whom. undelivered: what could not be, with what can be
+    done."""
 
     part: str = "squidmesh/_system.html"
     fleet: Fleet
+    messages: Messages
+    undelivered: list[tuple[UndeliveredNotice, list[Button]]]
     command: str | None
     pulse: Pulse
 
@@ -27,24 +33,30 @@ class SystemPage(TemplateContext):
 def show() -> str:
     """The page."""
     require("list")
-    return render("system.html", _content(page_data.fleet_now()))
+    return render("system.html", _content(page_data.fleet_now(), page_data.messages_now()))
 
 
 def refreshed(version: str) -> str | None:
     """The parts of the page that have changed since this version, None where nothing has."""
     require("list")
-    fleet = page_data.fleet_now()
-    if layout.version(fleet) == version:
+    fleet, messages = page_data.fleet_now(), page_data.messages_now()
+    if _version(fleet, messages) == version:
         return None
-    return render("_pulse_fresh.html", _content(fleet), swapped=True)
+    return render("_pulse_fresh.html", _content(fleet, messages), swapped=True)
 
 
-def _content(fleet: Fleet) -> SystemPage:
+def _content(fleet: Fleet, messages: Messages) -> SystemPage:
     return SystemPage(
         fleet=fleet,
+        messages=messages,
+        undelivered=[(notice, undelivered.buttons(notice)) for notice in messages.undelivered],
         command=layout.configured_command(),
-        pulse=layout.pulse("system", layout.version(fleet)),
+        pulse=layout.pulse("system", _version(fleet, messages)),
     )
+
+
+def _version(fleet: Fleet, messages: Messages) -> str:
+    return layout.version((fleet, messages))
 
 
 def moved() -> Response:
