@@ -1,6 +1,16 @@
 """The commands of `flask squidmesh`: one file for each subject."""
 
-from . import cron_commands, diagnosis, install, processes, prune, run_control, run_counts
+from . import cron_commands, diagnosis, event_commands, install, processes, prune, run_control, run_counts
 from .command_group import group
 
-__all__ = ["cron_commands", "diagnosis", "group", "install", "processes", "prune", "run_control", "run_counts"]
+__all__ = [
+    "cron_commands",
+    "diagnosis",
+    "event_commands",
+    "group",
+    "install",
+    "processes",
+    "prune",
+    "run_control",
+    "run_counts",
+]

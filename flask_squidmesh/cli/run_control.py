@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
@@ -16,7 +15,7 @@ from ..engine.transitions import RUN_MOVES
 from ..errors import ManualActionError
 from ..storage.scope import Scope, scope_of_tenant
 from .command_group import CommandGroup, aligned, group, ready_runtime
-from .json_output import as_json, tell
+from .json_output import as_json, json_object, tell
 
 if TYPE_CHECKING:
     from ..queries.run_filters import Filters
@@ -44,22 +43,6 @@ def _as(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _key(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--key", metavar="TEXT", help="An idempotency key: said twice, done once.")(command)
-
-
-def _object(_context: click.Context, _option: click.Parameter, text: str | None) -> object:
-    """JSON that was typed, or stands in a file that is named by @."""
-    if text is None:
-        return None
-    try:
-        if text.startswith("@"):
-            with click.open_file(text[1:], encoding="utf-8") as file:
-                text = file.read()
-        found = json.loads(text)
-    except (ValueError, RecursionError, OSError) as error:
-        raise click.BadParameter(f"that is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise click.BadParameter("a JSON object is expected, such as '{}', or @FILE.")
-    return found
 
 
 @runs.command("list")
@@ -168,7 +151,7 @@ def _hidden(value: object, name: str = "") -> Any:
 
 @runs.command()
 @click.argument("workflow")
-@click.argument("payload", required=False, callback=_object)
+@click.argument("payload", required=False, callback=json_object)
 @click.option("--trigger", help="Which trigger; the workflow's first if left out.")
 @click.option("--tenant", default="", help="Whose run it is.")
 @_key
@@ -237,7 +220,7 @@ def _parameter(name: str, field: FieldInfo) -> Callable[[Callable[..., Any]], Ca
     if field.annotation is bool:
         return click.option(option, is_flag=True, help=field.description)
     if any(each is dict or getattr(each, "__origin__", None) is dict for each in get_args(field.annotation)):
-        return click.option(option, metavar="JSON", callback=_object, help=f"{field.description} Or @FILE.")
+        return click.option(option, metavar="JSON", callback=json_object, help=f"{field.description} Or @FILE.")
     return click.option(option, metavar="TEXT", help=field.description)
 
 

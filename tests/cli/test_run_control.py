@@ -140,3 +140,14 @@ def test_status_check_and_doctor_say_it_in_json(app: Flask, acme: Filled) -> Non
     assert run(app, "doctor", "--json", "--repair").exit_code == 2
     found = run(app, "doctor", "--json")
     assert found.exit_code == (1 if json.loads(found.stdout)["findings"] else 0)
+
+
+@pytest.mark.rule("cli-runs")
+def test_an_event_is_sent_once_for_its_id(app: Flask) -> None:
+    words = ("events", "send", "payment.settled", '{"amount": 5}', "--key", "o-1", "--event-id", "e-1", "--as", "dana")
+    first, again = (told(app, *words) for _ in range(2))
+    assert (first["repeated"], again["repeated"]) == (False, True)
+    assert first["id"] == again["id"]
+    assert run(app, *words).stdout == "Event e-1 had come before; nothing was done.\n"
+    assert run(app, "events", "send", "payment.settled", "{}", "--key", "o-1", "--event-id", "e-1").exit_code == 4
+    assert run(app, "events", "send", "payment.settled", "--key", " ").exit_code == 5
