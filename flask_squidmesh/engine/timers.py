@@ -50,7 +50,7 @@ class Timers:
         after: DecisionKept = {**decision, "timers": rest}
         match first["kind"]:
             case "remind":
-                self._tell("reminded", visit, {"assignee": after.get("assignee"), "groups": after.get("groups")})
+                self._remind_of(visit, after)
             case "escalate":
                 after = self._escalate(visit, after, first)
             case "time_out":
@@ -63,10 +63,17 @@ class Timers:
         else:
             self._tally.changes.timed[visit.id] = due
 
+    def _remind_of(self, visit: StepFact, decision: DecisionKept) -> None:
+        self._tell("reminded", visit, {"assignee": decision.get("assignee"), "groups": decision.get("groups")})
+
     def _escalate(self, visit: StepFact, decision: DecisionKept, timer: TimerKept) -> DecisionKept:
+        """Make the wait theirs too; whose it is already, by the state or by a person, are reminded of it."""
         before = decision.get("groups") or []
         further = [group for group in timer.get("groups") or () if group not in before]
         assignee = timer.get("assignee") or decision.get("assignee")
+        if assignee == decision.get("assignee") and not further:
+            self._remind_of(visit, decision)
+            return decision
         self._tally.changes.handed_on[visit.id] = WaitHandedOn(assignee=assignee, further=further)
         self._tell("escalated", visit, {"from": decision.get("assignee"), "to": assignee, "groups": further})
         return {**decision, "assignee": assignee, "groups": [*before, *further]}

@@ -81,7 +81,7 @@ class WaitingForPerson(ReasonFacts):
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WaitingForEvent(ReasonFacts):
     """An event has to come from outside. since: since when it is awaited. misfit: the last that came and did not fit.
-    timeout: where it leads when its time is over. deadline: see deadlines.
+    timeout: where it leads when its time is over. deadline: see deadlines. put_off: as of WaitingForPerson.
     """
 
     event: str
@@ -93,6 +93,7 @@ class WaitingForEvent(ReasonFacts):
     decide_by: datetime | None = None
     deadline: str | None = None
     misfit: MisfitKept | None = None
+    put_off: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

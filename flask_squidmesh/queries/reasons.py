@@ -518,7 +518,7 @@ _RULES: tuple[Callable[[Situation], Reason | None], ...] = (
 def _timed(situation: Situation, reason: Reason) -> ReasonFacts:
     """The facts with what is to happen to the step by its time: put off, of a wait, or that people are told of it."""
     row = reason.step_run
-    if row is not None and isinstance(reason.facts, WaitingForPerson):
+    if row is not None and isinstance(reason.facts, (WaitingForPerson, WaitingForEvent)):
         return replace(reason.facts, put_off=situation.record.put_off.get(row["id"]))
     visit = step_facts((row,))[0] if row is not None and row["decide_by"] is not None else None
     if row is None or visit is None or not (visit.timed and is_open(visit)):

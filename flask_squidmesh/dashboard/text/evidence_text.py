@@ -23,6 +23,7 @@ from ...queries.reason_facts import (
     LostClaim,
     ReasonFacts,
     Running,
+    WaitingForEvent,
     WaitingForPerson,
     WaitingForRetry,
     WorkerLost,
@@ -57,7 +58,7 @@ def _grounds_of(teller: ExplanationText, facts: ReasonFacts) -> Iterable[Markup]
             return [_last_error(teller, facts.last_error)]
         case CompensationRunning():
             return [*_about_trouble(teller, facts), _last_error(teller, facts.last_error)]
-        case WaitingForPerson(put_off=why) if why is not None:
+        case WaitingForPerson(put_off=why) | WaitingForEvent(put_off=why) if why is not None:
             why_not = teller.seen(why, "put_off")
             return [_("What was to happen by itself could not be done yet: {why}", why=code(why_not))]
         case Ended() | Failed() if facts.undone:

@@ -102,6 +102,20 @@ def test_escalations_follow_each_other_and_keep_an_assignee_that_they_do_not_nam
     assert people(shop, run_id) == ("boss", ["finance", "heads"])
 
 
+@pytest.mark.rule("timers-escalate")
+@pytest.mark.parametrize("theirs", ["by the state", "by a person"])
+def test_an_escalation_to_whose_it_is_already_reminds_them(open_shop: OpenShop, script: Script, theirs: str) -> None:
+    shop = open_shop(expense(script, escalate=Escalate(after=HOUR, assignee="{head_id}"), remind=()))
+    run_id = shop.run("reimburse", {"head_id": "mia" if theirs == "by the state" else "lee"}, actor="dana")
+    if theirs == "by a person":
+        shop.mesh.assign_run(run_id, to="lee", actor="mia")
+    before = people(shop, run_id)
+    with told(decision_reminded, decision_escalated) as heard:
+        shop.later(HOUR)
+    assert [each["assignee"] for each in heard] == [before[0]]
+    assert (shop.events(run_id)[-1], people(shop, run_id)) == ("reminded", before)
+
+
 @pytest.mark.rule("timers-time-out")
 def test_a_time_out_ends_the_wait_and_takes_its_route(shop: Shop, script: Script) -> None:
     run_id = begun(shop)
