@@ -7,7 +7,21 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flask_squidmesh import Deadline, Decision, End, Escalate, Manual, Option, Pause, RunSummary, Step, Workflow
+from flask_squidmesh import (
+    Deadline,
+    Decision,
+    End,
+    Escalate,
+    Fixed,
+    Manual,
+    Option,
+    Pause,
+    Retry,
+    RetryStep,
+    RunSummary,
+    Step,
+    Workflow,
+)
 from tests.shop import Order
 
 from ..effects import Effects
@@ -100,6 +114,21 @@ def failed_by_its_deadline(effects: Effects) -> Any:
     return Failed
 
 
+def told_of_as_it_takes_long(effects: Effects) -> Any:
+    class Long(Workflow):
+        place = Manual(Order)
+        a = Step(
+            effects.does("a", RetryStep("busy"), None),
+            retry=Retry(2, backoff=Fixed(20 * SOON.total_seconds())),
+            within=3 * SOON,
+            remind=(SOON, 2 * SOON),
+        )
+        b = Step(effects.does("b"), within=3 * SOON)
+        flow = [a >> b]
+
+    return Long
+
+
 def _wait(stage: Stage, run: RunSummary) -> None:
     """Nobody answers."""
 
@@ -133,4 +162,5 @@ SHAPES: tuple[Shape, ...] = (
     shape(refused_after_asking_back, decide=_ask_back_then_refuse),
     shape(ended_by_its_deadline, decide=_wait),
     shape(failed_by_its_deadline, decide=_wait),
+    shape(told_of_as_it_takes_long),
 )
