@@ -34,7 +34,8 @@ def may(
 ) -> bool | Deny:
     """Whether the user may do this, and if not, why.
 
-    Operators and finance may read everything, the head what there is about expenses, the others their own tasks.
+    Operators and finance may read everything, the head what there is about expenses, one or many, the others their own
+    tasks.
     Whoever has the role that a decision names may take it. Everything else is for operators.
 
     actor: who acts, by whom a worker asks that goes on with an action on many runs.
@@ -46,7 +47,7 @@ def may(
         return Deny("It is for people who work here.")
     if workflow == EXPENSES:
         return _may_about_expenses(user, action, run)
-    if action == "tasks" or (action == "list" and user.role == "head"):
+    if action == "tasks" or (action in ("list", "bulk") and user.role == "head"):
         return True
     if user.role not in SEEING_ALL:
         return Deny("It needs the role operator or finance.")
@@ -78,6 +79,12 @@ def who() -> Person:
 def whose() -> Scope:
     """Which runs there are for the user: for managers and those who submit expenses, these alone."""
     return Scope.all() if getattr(current_user, "role", None) in SEEING_ALL else Scope(workflows=[EXPENSES])
+
+
+def colleagues() -> list[Person]:
+    """To whom expenses can be handed on."""
+    deciding = select(User).where(User.role.in_(("manager", "head", "finance"))).order_by(User.name)
+    return [user.acting for user in db.session.scalars(deciding)]
 
 
 def mask_mail(path: tuple[str | int, ...], value: Any, run: RunSummary) -> Any:

@@ -8,13 +8,13 @@ from flask_wtf import CSRFProtect
 
 from flask_squidmesh import SquidMesh
 
-from .access import links, mask_mail, may, who, whose
+from .access import colleagues, links, mask_mail, may, who, whose
 from .clock import clock
 from .models import User, db
 
 migrate = Migrate()
 csrf = CSRFProtect()
-mesh = SquidMesh(authorize=may, actor=who, scope=whose, redact=mask_mail, links=links, clock=clock)
+mesh = SquidMesh(authorize=may, actor=who, scope=whose, redact=mask_mail, links=links, people=colleagues, clock=clock)
 
 login = LoginManager()
 login.login_view = "shop.login"

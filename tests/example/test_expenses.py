@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -92,3 +93,19 @@ def submit(visitor: Visitor, purpose: str, amount: str) -> None:
     """Submit an expense by the shop's form."""
     visitor.open("/expenses")
     visitor.send("/expenses", purpose=purpose, amount=amount)
+
+
+def test_the_head_hands_on_what_waits_to_somebody_from_the_list(
+    visitor: Callable[[str], Visitor], eventually: Eventually
+) -> None:
+    emma, hanna, fiona = visitor("emma"), visitor("hanna"), visitor("fiona")
+    submit(emma, "tea", "90.00")
+    eventually(lambda: "It waits for Marco until" in text_of(emma.open("/expenses/e-1")))
+    hanna.open("/squidmesh/bulk?workflow=reimbursement&action=assign")
+    options = re.findall(r'<option value="(\w+)@shop.test">(\w+)</option>', hanna.page.text)
+    assert options == [("fiona", "Fiona"), ("hanna", "Hanna"), ("marco", "Marco")]
+    run_id = re.findall(r'name="run" value="([^"]+)"', hanna.page.text)
+    assert hanna.send("/bulk", run=run_id[0], to="fiona@shop.test", comment="Marco is ill").status_code == 200
+    assert "Finished. Done with 1 run." in text_of(hanna.page)
+    fiona.open("/squidmesh/?tab=mine")
+    assert "It is yours" in text_of(fiona.page)
