@@ -79,6 +79,8 @@ a = Decision(options=("yes",)); b = Step(f); flow = [a >> b]
 a = Decision(options=("yes",)); b = Step(f); flow = [a.on("yes") >> b, a.on("no") >> b]
 a = Pause(); b = Step(f); flow = [a >> b, a.on_timeout >> b]
 a = Pause(within=3600, remind=7200)
+start = Manual(Managed); a = Step(f, within="manager")
+a = Decision()
 a = Step(f); b = a
 version = Step(f)
 start = None; a = Step(f)
@@ -143,6 +145,10 @@ def test_every_command_exists(page: Path) -> None:
 
 class Order(BaseModel):
     order_id: str
+
+
+class Managed(BaseModel):
+    manager: str
 
 
 class Keyed(BaseModel):
