@@ -26,7 +26,7 @@ WRITING_ACTIONS: Final = (
     *("start", "approve", "reject", "decide", "take", "assign", "note"),
     *("resume", "cancel", "replay", "replay_irreversible"),
     *("retry", "resolve", "fail", "retry_compensation", "acknowledge"),
-    *("bulk", "bulk_any", "schedule_run", "schedule_pause", "tell_again", "reveal"),
+    *("bulk", "bulk_any", "schedule_run", "schedule_pause", "tell_again", "reveal", "send_event"),
 )
 ACTIONS: Final = (*READING_ACTIONS, *WRITING_ACTIONS)
 LOCALES: Final = ("en", "de")

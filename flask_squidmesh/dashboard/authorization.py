@@ -61,6 +61,7 @@ NAMES: Mapping[str, str] = {
     "schedule_pause": N_("pause a schedule"),
     "tell_again": N_("have somebody told again"),
     "reveal": N_("reveal hidden values"),
+    "send_event": N_("send an event"),
 }
 
 
@@ -290,6 +291,14 @@ def tenant_for(workflow: str) -> str:
     tenant = current_tenant()
     if not current_scope().admits(tenant, workflow):
         raise Refused("start", _("The run would be one that you may not know of."))
+    return tenant
+
+
+def tenant_to_send() -> str:
+    """The same for an event. Raises Refused where whoever sends it could not know of those that it reaches."""
+    tenant, tenants = current_tenant(), current_scope().tenants
+    if tenants is not None and tenant not in tenants:
+        raise Refused("send_event", _("The event would reach runs that you may not know of."))
     return tenant
 
 

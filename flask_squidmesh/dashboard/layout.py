@@ -67,7 +67,7 @@ SECTIONS = (
     Section("inbox", N_("Needs you"), "n"),
     Section("runs", N_("Runs"), "r", ("failures", "run", *ACTING, "payload", "reveal", *BULK)),
     Section("workflows", N_("Workflows"), "w", ("workflow", "start", "schedules", "schedule")),
-    Section("system", N_("System"), "s"),
+    Section("system", N_("System"), "s", ("events", "send_event")),
     Section("audit", N_("Audit"), "a", right="audit"),
 )
 OF_ONE = ("run", "bulk")
@@ -156,6 +156,7 @@ def frame() -> dict[str, object]:
         "only_tasks": _sees_only_tasks(),
         "run_tabs": run_tabs,
         "workflow_tabs": workflow_tabs,
+        "system_tabs": system_tabs,
         "needs": needs(),
         "idle": nobody_works(),
         "live": is_live(),
@@ -339,6 +340,11 @@ def run_tabs() -> list[Tab]:
 def workflow_tabs() -> list[Tab]:
     """The pages about all workflows."""
     return _tabs([("workflows", _("List")), ("schedules", _("Schedules"))])
+
+
+def system_tabs() -> list[Tab]:
+    """The pages about what the app runs on, and what it hears."""
+    return _tabs([("system", _("Workers and queues")), ("events", _("Events"))])
 
 
 def _tabs(pages: Iterable[tuple[str, Markup]]) -> list[Tab]:

@@ -29,6 +29,7 @@ from ..queries.figures import EndedRun, Failures, Version, failures
 from ..queries.fleet import Fleet, fleet
 from ..queries.frame_counts import FrameCounts, frame_counts
 from ..queries.inbox import with_decisions
+from ..queries.kept_events import EventPage, KeptEvent, kept_events
 from ..queries.known_people import known_people
 from ..queries.messages import Messages, messages
 from ..queries.open_waits import WaitPage, WaitReader, WaitRow, Whose, item_of_wait, open_waits
@@ -405,6 +406,25 @@ def undelivered_run(entry_id: str) -> RunSummary:
         abort(404)
     require("view", run)
     return run
+
+
+def heard_events() -> list[str]:
+    """The names of the events that registered workflows hear of which the person may know."""
+    return sorted({name for spec in specs() for name in spec.hears})
+
+
+def events_page(*, after: str | None, size: int, name: str | None, key: str | None) -> EventPage:
+    """One page of events, newest first, with the runs that they reached as far as the person may view those. Raises
+    FilterError."""
+    scope = current_scope()
+    names = None if scope.workflows is None else heard_events()
+    with _connected() as connection:
+        page = kept_events(connection, scope, names, name=name, key=key, limit=size, after=after)
+    return replace(page, events=tuple(_as_viewed(event) for event in page.events))
+
+
+def _as_viewed(event: KeptEvent) -> KeptEvent:
+    return replace(event, reached=tuple(each for each in event.reached if may("view", each.run)))
 
 
 class AuditFilters(TypedDict):

@@ -416,6 +416,13 @@ class WorkflowSpec:
         return tuple(dict.fromkeys(end for step in self.steps.values() for end in step.ends))
 
     @cached_property
+    def hears(self) -> frozenset[str]:
+        """The names of the events that start its runs, that they wait for, and that cancel them."""
+        awaited = {step.awaits.name for step in self.steps.values() if step.awaits}
+        starting = {trigger.event for trigger in self.triggers.values() if trigger.event}
+        return frozenset(awaited | starting | ({self.cancel_on.name} if self.cancel_on else set()))
+
+    @cached_property
     def visit_settings(self) -> Mapping[str, VisitSettings]:
         """What is stored with visits, by step."""
         return {name: step.visit_settings for name, step in self.steps.items()}

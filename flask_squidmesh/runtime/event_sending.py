@@ -16,7 +16,7 @@ from ..definition.state_expressions import LONGEST_ID
 from ..definition.values import fault, fingerprint
 from ..definition.workflow import Registry
 from ..errors import ConflictError, PayloadError, given
-from ..storage import events
+from ..storage import events, fact_rows
 from ..storage.connections import AnySession
 from ..storage.database import Database
 from ..storage.events import EventRow
@@ -81,10 +81,16 @@ class EventSender:
         tenant: str = "",
         actor: object = None,
         session: AnySession | None = None,
+        noted: bool = False,
     ) -> EventReceipt:
-        """Keep an event, and bring it to those that wait for it; see `SquidMesh.send_event`. actor: who sends it."""
+        """Keep an event, and bring it to those that wait for it; see `SquidMesh.send_event`.
+
+        noted: whether the audit says so, as it is a person who sends it.
+        """
         event = self._read(name, key, payload, event_id, tenant, actor)
-        kept = self._database.in_transaction(session, lambda connection: self._keep(connection, event), self._bring)
+        kept = self._database.in_transaction(
+            session, lambda connection: self._keep(connection, event, noted), self._bring
+        )
         runs: tuple[str, ...] = ()
         if session is None:
             with self._database.read() as connection:
@@ -126,9 +132,12 @@ class EventSender:
             seen_at=None,
         )
 
-    def _keep(self, connection: sa.Connection, event: EventRow) -> _Kept:
+    def _keep(self, connection: sa.Connection, event: EventRow, noted: bool) -> _Kept:
         if events.insert(connection, event):
             now = self._clock.now()
+            if noted:
+                said = {"name": event.name, "key": event.key, "event_id": event.event_id}
+                fact_rows.note(connection, "event_sent", actor=event.actor, at=now, tenant=event.tenant, data=said)
             return _Kept(event, events.request_match(connection, event.id, now, now + GRACE))
         found = events.named(connection, event.tenant, event.name, event.event_id)
         if found is None:

@@ -13,7 +13,7 @@ from ..definition.tenants import NO_TENANT, tenant_id
 from ..definition.values import kind
 from ..definition.workflow import Registry
 from ..errors import FilterError, UnknownWorkflowError
-from .tables import AuditEvent, OpenWait, OutboxEntry, WorkflowRun
+from .tables import AuditEvent, Event, OpenWait, OutboxEntry, WorkflowRun
 
 Condition = sa.ColumnElement[bool]
 Conditions = tuple[Condition, ...]
@@ -102,7 +102,7 @@ class Scope:
 
     def within(self, rows: ScopedRows) -> Conditions:
         """The conditions that leave in what it admits. rows: what has the columns `tenant` and `workflow`."""
-        return (*self._of_tenants(rows), *self._of_workflows(rows))
+        return (*self.tenants_of(rows), *self._of_workflows(rows))
 
     def apart(self, rows: ScopedRows) -> list[Conditions]:
         """The same as alternatives that share no row, each for one tenant as long as those are few.
@@ -114,7 +114,8 @@ class Scope:
             return [self.within(rows)]
         return [(*_of_tenant(rows, tenant), *self._of_workflows(rows)) for tenant in tenants]
 
-    def _of_tenants(self, rows: ScopedRows) -> Conditions:
+    def tenants_of(self, rows: ScopedRows | type[Event]) -> Conditions:
+        """The conditions that leave in what is of its tenants. rows: what has the column `tenant`."""
         if self.tenants is None:
             return ()
         if len(self.tenants) == 1:
@@ -136,7 +137,7 @@ def scope_of_tenant(tenant: object) -> Scope:
         raise FilterError("tenant", str(error).replace("tenants", "tenant", 1)) from error
 
 
-def _of_tenant(rows: ScopedRows, tenant: str) -> Conditions:
+def _of_tenant(rows: ScopedRows | type[Event], tenant: str) -> Conditions:
     of_it = rows.tenant == tenant
     return (of_it,) if tenant == NO_TENANT else (rows.tenant != _NO_TENANT, of_it)
 

@@ -51,6 +51,7 @@ def test_every_action_on_a_run_has_a_page() -> None:
         "schedule_pause",
         "replay_irreversible",
         "reveal",
+        "send_event",
         "tell_again",
     }
     assert set(COMMANDS) == set(WRITING_ACTIONS) - without_page - of_waits

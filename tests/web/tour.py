@@ -12,7 +12,7 @@ from flask_squidmesh.runtime import bulk_jobs
 from tests.web.shop import Checkout, Labels, advance, fill, mesh_of, start
 
 UNKNOWN = "01a203ec-0a04-7839-a6fe-65e9e1b57e80"
-LISTS = ("/", "/runs", "/failures", "/jobs", "/workflows", "/schedules", "/system", "/audit")
+LISTS = ("/", "/runs", "/failures", "/jobs", "/workflows", "/schedules", "/system", "/events", "/audit")
 EMPTY_PAGES = (*LISTS, "/workflows/checkout", "/bulk")
 
 

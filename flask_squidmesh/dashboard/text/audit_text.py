@@ -26,6 +26,7 @@ _TITLES: Mapping[str, str] = {
     "overdue": N_("told that {step} should have ended"),
     "escalated": N_("escalated {step} to {to}"),
     "timed_out": N_("ended the wait at {step}: nobody had decided in time"),
+    "event_sent": N_("sent the event {name}"),
     "event_received": N_("{step} received the event {name}"),
     "event_unfit": N_("{step} could not take an event, because its payload does not fit"),
     "event_refused": N_("an event did not start {workflow}, because its payload does not fit"),

@@ -26,6 +26,7 @@ from flask_squidmesh import (
     Step,
     StepContext,
     Wait,
+    WaitForEvent,
     Workflow,
 )
 from flask_squidmesh.definition.context import CompensationContext
@@ -41,6 +42,7 @@ from tests.integration.state_machine.plans import (
 from tests.shop import Order
 
 REMIND = timedelta(seconds=WAIT_SECONDS / 4)
+EVENT = "answer.came"
 ESCALATE = Escalate(after=timedelta(seconds=WAIT_SECONDS / 2), assignee="hans", groups=("heads",))
 
 
@@ -187,6 +189,9 @@ def _step(plan: StepPlan, effects: Effects, above: frozenset[str] | None, option
                 escalate=(ESCALATE,) if within else (),
                 **options,
             )
+        case "event":
+            waiting = {**times, "escalate": (ESCALATE,)} if within else {}
+            return WaitForEvent(EVENT, key="{order_id}", output=output, **waiting, **options)
     return Step(effects.of(plan, above), output=output, **times, **_settings(plan, effects), **options)
 
 
@@ -213,6 +218,8 @@ def _flow(plan: WorkflowPlan, steps: Mapping[str, Any]) -> list[Any]:
             lines.append(step.on("back") >> steps[each.reject or each.name])
             lines += [step.on_timeout >> End("late")] if each.within else []
             continue
+        if each.kind == "event" and each.within:
+            lines.append(step.on_timeout >> End("late"))
         if each.when is not None:
             path = f"{step.output}.again" if step.output else "again"
             lines.append(step.when(path, equals=True) >> steps[each.when])

@@ -68,7 +68,7 @@ def leads_to(plan: WorkflowPlan, name: str) -> set[str]:
         place = waiting.pop()
         step = plan.steps[place]
         onward = plan.steps[place + 1].name if place + 1 < len(plan.steps) else ""
-        late = "" if step.kind == "decision" and step.within else onward
+        late = "" if step.kind in ("decision", "event") and step.within else onward
         routes = (onward, step.when or onward, step.error or onward, step.reject or onward, late)
         for target in {first_name(each) for each in routes}:
             if target not in found and target in at:

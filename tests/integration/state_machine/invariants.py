@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from flask_squidmesh.engine.adoption import OPEN
-from flask_squidmesh.engine.kept_decisions import WAITS
+from flask_squidmesh.engine.kept_decisions import EVENT, LISTED
 from flask_squidmesh.engine.transitions import RUN_MOVES, TERMINAL
 from flask_squidmesh.engine.waits import next_timer
 from flask_squidmesh.storage import tables
@@ -53,6 +53,7 @@ class Watcher:
         check_waits(seen, rows(tables.waits), rows(tables.wait_groups), rows(tables.dispatches))
         check_deadlines(seen, rows(tables.audit_events), rows(tables.dispatches))
         check_reminders(seen, rows(tables.audit_events), rows(tables.dispatches))
+        check_takes(seen, rows(tables.event_takes))
         check_audit(world, seen)
 
     def _check_moves(self, seen: Rows) -> None:
@@ -104,7 +105,7 @@ def check_attempts(seen: Rows) -> None:
         assert numbers == list(range(1, len(numbers) + 1)), (row.step, numbers)
         assert (row.status == "running") == (row.id in seen.claims), (row.kind, row.step, row.status)
         assert "completed" not in [attempt.status for attempt in ended[:-1]], (row.step, numbers)
-        if row.settings["kind"] not in ("pause", "approval", "decision"):
+        if row.settings["kind"] not in ("pause", "approval", "decision", "event"):
             assert row.attempts == len(ended) + (row.id in seen.claims), (row.step, row.status, row.attempts, numbers)
             assert (row.status == "completed") == (_completed(ended) or _resolved(row)), (row.step, row.status)
 
@@ -257,7 +258,8 @@ def _compensation_of(states: set[str], run: Any) -> str | None:
 def check_needs(seen: Rows) -> None:
     """Whatever waits for a person is shown as waiting."""
     for run in seen.runs.values():
-        asking = [row for row in seen.all if row.run_id == run.id and row.status == "paused"]
+        paused = [row for row in seen.all if row.run_id == run.id and row.status == "paused"]
+        asking = [row for row in paused if row.decision["kind"] != EVENT]
         assert run.needs or not asking, (run.status, [row.step for row in asking])
         assert bool(run.needs) == bool(run.needs_count), (run.needs, run.needs_count)
         if run.status == "failed" and not run.acknowledged_at and not run.replayed_as_id:
@@ -266,7 +268,7 @@ def check_needs(seen: Rows) -> None:
 
 def check_waits(seen: Rows, waits: Iterable[Any], groups: Iterable[Any], work: Iterable[Any]) -> None:
     """What is asked of people is listed as it is asked, and is due when something next happens to it by itself."""
-    asked = {row.id: row.decision for row in seen.all if row.status == "paused" and row.decision["kind"] in WAITS}
+    asked = {row.id: row.decision for row in seen.all if row.status == "paused" and row.decision["kind"] in LISTED}
     theirs = defaultdict(set)
     for group in groups:
         theirs[group.step_run_id].add(group.name)
@@ -321,6 +323,14 @@ def check_reminders(seen: Rows, events: Iterable[Any], work: Iterable[Any]) -> N
         known = any(told[_visit(row)] for row in late)
         assert run.status in TERMINAL or run.overdue_since in (since if known else [None, *since]), run.overdue_since
         assert run.status not in TERMINAL or run.overdue_since is None
+
+
+def check_takes(seen: Rows, takes: Iterable[Any]) -> None:
+    """Each wait that an event has ended took one, and no two visits of a run's step took the same."""
+    taken = {take.taken_by: (take.run_id, first_name(take.step), take.event) for take in takes}
+    ended = {row.id for row in seen.visits if row.manual and row.manual["event"] == "received"}
+    assert taken.keys() == ended
+    assert len({*taken.values()}) == len(taken), taken
 
 
 def check_audit(world: World, seen: Rows) -> None:

@@ -256,7 +256,8 @@ def check_leads_to(action: NextAction, answer: RunSummary, rows: Sequence[Any]) 
 
 
 def settle(world: World, run_id: str) -> bool:
-    """Decide whatever is open in the run and can be, one decision of each step. Answer whether there was anything."""
+    """Decide whatever is open in the run and can be, one decision of each step, and send what it waits for; answer
+    whether there was anything."""
     run = world.shop.look(run_id)
     opened = [row for row in run.step_runs or () if row.status == "paused"]
     offered = {
@@ -266,6 +267,10 @@ def settle(world: World, run_id: str) -> bool:
     }
     decided = False
     for row in opened:
+        if row.decision and row.decision["kind"] == "event":
+            world.send(None)
+            decided = True
+            break
         call = {"approval": "approve_run", "pause": "unblock_run", "decision": "decide_run"}.get(
             row.decision["kind"] if row.decision else "", "fail_step"
         )

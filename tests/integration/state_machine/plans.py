@@ -8,7 +8,7 @@ from typing import Literal
 from hypothesis import strategies as st
 
 Style = Literal["flow", "dependency"]
-Kind = Literal["function", "wait", "log", "pause", "approval", "decision"]
+Kind = Literal["function", "wait", "log", "pause", "approval", "decision", "event"]
 AtDeadline = Literal["fails", "is cancelled", "is undone"]
 
 WAIT_SECONDS = 500.0
@@ -26,8 +26,8 @@ class StepPlan:
     """One step. outcomes: what its calls come to, the last one for ever; undo: those of its compensation.
 
     had: the names that it had. after: steps that it waits for. when, error, reject: steps that its routes lead to; of a
-    decision `reject` is where its other option does. within: whether it is to end in time; a decision that does not
-    ends the run, and of what calls a function people are told.
+    decision `reject` is where its other option does. within: whether it is to end in time; a decision that does not, or
+    an event that does not come, ends the run, and of what calls a function people are told.
     """
 
     name: str = ""
@@ -106,7 +106,7 @@ def function_steps(draw: st.DrawFn, *, irreversible: bool = True) -> StepPlan:
 
 def other_steps() -> st.SearchStrategy[StepPlan]:
     """A step that calls none."""
-    kinds: list[Kind] = ["wait", "log", "pause", "approval", "decision"]
+    kinds: list[Kind] = ["wait", "log", "pause", "approval", "decision", "event"]
     return st.builds(StepPlan, kind=st.sampled_from(kinds), keyed=st.booleans(), within=st.booleans())
 
 

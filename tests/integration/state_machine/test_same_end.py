@@ -45,13 +45,14 @@ def acts() -> st.SearchStrategy[list[Act]]:
 
 def steady(plan: WorkflowPlan) -> WorkflowPlan:
     """The workflow without what makes an end depend on luck: a lost attempt at a busy step that is tried only once,
-    siblings whose outputs overwrite each other, a decision that nobody takes in time, and a deadline."""
+    siblings whose outputs overwrite each other, a decision or an event that does not come in time, and a
+    deadline."""
     tried = (
         replace(
             each,
             attempts=each.attempts + 1,
             undo_attempts=each.undo_attempts + 1,
-            within=each.within and each.kind != "decision",
+            within=each.within and each.kind not in ("decision", "event"),
         )
         for each in plan.steps
     )
@@ -134,6 +135,9 @@ class Life:
         run = self.world.shop.look(run_id)
         opened = [row for row in run.step_runs or () if row.status == "paused"]
         for row in opened[:1]:
+            if row.decision is not None and row.decision["kind"] == "event":
+                self.world.send(None)
+                continue
             call, said = ("fail_step", {}) if run.status in TERMINAL else self._decision(row)
             answer: RunSummary = getattr(self.world.shop.mesh, call)(run_id, step=row.step, actor=ACTOR, **said)
             self.world.decided[answer.id, CALLS[call]] += 1

@@ -11,17 +11,17 @@ from typing import Any
 import sqlalchemy as sa
 from flask import current_app
 
-from flask_squidmesh import Delivery, signals
+from flask_squidmesh import Delivery, EventReceipt, signals
 from flask_squidmesh.engine.transitions import TERMINAL
 from flask_squidmesh.runtime.lost_claims import SuspectIsolation
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.work_queue import Claim
 from flask_squidmesh.testing import drain
-from tests.integration.state_machine.building import Call, Choose, Effects, build, in_turn
+from tests.integration.state_machine.building import EVENT, Call, Choose, Effects, build, in_turn
 from tests.integration.state_machine.deploys import Change, changed, restored
 from tests.integration.state_machine.mishaps import Fate, Mishap, What
 from tests.integration.state_machine.plans import StepPlan, WorkflowPlan
-from tests.shop import Recording, Shop
+from tests.shop import Order, Recording, Shop
 
 QUEUE = "squidmesh"
 CLAIM_SECONDS = 30.0
@@ -169,6 +169,12 @@ class World:
             shop.runtime.internal_work.perform_due()
             for claim in shop.claim_due(QUEUE, take_over=True):
                 shop.perform(claim)
+
+    def send(self, event_id: str | None, session: Any = None) -> EventReceipt:
+        """Somebody sends the event that runs wait for."""
+        return self.shop.mesh.send_event(
+            EVENT, key=Order().order_id, payload={"again": True}, event_id=event_id, session=session
+        )
 
     def perform(self, payload: Any) -> Delivery:
         """The host's queue delivers a job."""

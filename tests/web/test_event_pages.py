@@ -1,0 +1,210 @@
+"""The page of events, sending one by hand, and the page of a run that waits for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from flask_squidmesh import Manual, OnEvent, Scope, Step, WaitForEvent, Workflow
+from flask_squidmesh.storage import tables
+from flask_squidmesh.testing import drain
+from tests.web.shop import mesh_of
+from tests.web.visiting import Visitor, queries, text_of
+
+
+class Order(BaseModel):
+    order_id: str = "o-1"
+
+
+class Settlement(BaseModel):
+    status: str
+    amount: int = 0
+
+
+def ship() -> None: ...
+
+
+class Purchase(Workflow):
+    """Wait for the payment and ship."""
+
+    subject = "Purchase {order_id}"
+    place = Manual(Order)
+    paid = WaitForEvent("payment.settled", key="{order_id}", model=Settlement, within=600)
+    ship = Step(ship)
+    flow = [paid >> ship]
+
+
+class Arrival(Workflow):
+    """Begin with what comes in."""
+
+    came = OnEvent("parcel.arrived")
+    ship = Step(ship)
+
+
+class Desk:
+    """Somebody with these rights in this scope."""
+
+    def __init__(self, make: Any) -> None:
+        self.denied: set[str] = set()
+        self.scope = Scope.all()
+        self.tenant = ""
+        hooks = {
+            "authorize": lambda action, run, permission: action not in self.denied,
+            "actor": lambda: "dana",
+            "scope": lambda: self.scope,
+            "tenant": lambda: self.tenant,
+        }
+        self.visitor: Visitor = make(hooks)
+        self.mesh = mesh_of(self.visitor.app)
+        self.mesh.register(Purchase, Arrival)
+
+    def start(self, **how: Any) -> str:
+        with self.visitor.app.app_context():
+            run_id = str(self.mesh.start_run(Purchase, Order(), **how).id)
+            drain()
+            return run_id
+
+    def send(self, **how: Any) -> None:
+        said: dict[str, Any] = {"name": "payment.settled", "key": "o-1", "payload": {"status": "settled"}, **how}
+        with self.visitor.app.app_context():
+            self.mesh.send_event(said.pop("name"), **said)
+
+    def rows(self, table: Any) -> list[Any]:
+        with self.visitor.app.app_context(), self.visitor.app.extensions["squidmesh"].database.read() as connection:
+            return list(connection.execute(table.select()))
+
+
+@pytest.fixture
+def desk(make: Any) -> Desk:
+    return Desk(make)
+
+
+def test_a_run_says_which_event_it_waits_for(desk: Desk) -> None:
+    run_id = desk.start()
+    page = desk.visitor.read(f"/runs/{run_id}")
+    assert "It waits for the event payment.settled with key o-1 , due in 9 min" in page
+    assert "Der Lauf wartet auf das Ereignis payment.settled mit dem Schlüssel o-1" in text_of(
+        desk.visitor.get(f"/runs/{run_id}", headers={"Accept-Language": "de"}).text
+    )
+    assert run_id not in desk.visitor.get("/").text
+    desk.send()
+    history = desk.visitor.read(f"/runs/{run_id}?view=history")
+    assert "paid received the event payment.settled" in history
+    for path in (f"/runs/{run_id}?view=graph", f"/runs/{run_id}?view=data", f"/runs/{run_id}?step=paid"):
+        assert "paid" in desk.visitor.read(path)
+
+
+@pytest.mark.rule("events-page")
+def test_events_are_listed_with_the_runs_that_they_reached(desk: Desk) -> None:
+    desk.start()
+    desk.send(event_id="evt-7")
+    desk.send(key="o-2")
+    page = desk.visitor.read("/events")
+    assert page.index("o-2") < page.index("evt-7")
+    assert "taken by Purchase o-1" in page
+    assert "no run so far" in page
+    assert "o-2" not in desk.visitor.read("/events?key=o-1").replace("Purchase o-1", "")
+    assert "Nothing matches." in desk.visitor.read("/events?name=nothing")
+    assert "This search cannot be made." in desk.visitor.read("/events?after=nonsense")
+
+
+@pytest.mark.rule("events-page")
+def test_events_are_paged_and_a_longer_page_asks_no_more(desk: Desk) -> None:
+    desk.send(key="k-oldest")
+    few = len(queries(desk.visitor, "/events"))
+    for number in range(50):
+        desk.send(key=f"k-{number}")
+    page = desk.visitor.get("/events").text
+    assert "k-oldest" not in page
+    assert len(queries(desk.visitor, "/events")) == few
+    older = page.partition('rel="next"')[0].rpartition('href="/squidmesh')[2].partition('"')[0].replace("&amp;", "&")
+    assert "k-oldest" in desk.visitor.read(older)
+
+
+@pytest.mark.rule("events-page")
+def test_only_events_within_the_scope_are_listed(desk: Desk) -> None:
+    desk.send(tenant="acme", key="of-acme")
+    desk.send(tenant="bolt", key="of-bolt")
+    desk.send(name="parcel.arrived", tenant="acme", key="parcel", payload={})
+    desk.scope = Scope(tenants=["acme"])
+    page = desk.visitor.read("/events")
+    assert "of-acme" in page
+    assert "of-bolt" not in page
+    desk.scope = Scope(tenants=["acme"], workflows=[Arrival])
+    page = desk.visitor.read("/events")
+    assert "parcel" in page
+    assert "of-acme" not in page
+
+
+@pytest.mark.rule("events-page")
+def test_a_run_that_may_not_be_viewed_is_not_told(desk: Desk) -> None:
+    desk.start()
+    desk.send()
+    desk.denied = {"view"}
+    assert "Purchase o-1" not in desk.visitor.read("/events")
+    desk.denied = {"list"}
+    assert desk.visitor.get("/events").status_code == 403
+
+
+@pytest.mark.rule("events-by-hand")
+def test_an_event_is_sent_by_hand_once_and_recorded(desk: Desk) -> None:
+    run_id = desk.start()
+    assert "payment.settled" in desk.visitor.read("/events/send")
+    fields = desk.visitor.form("/events/send?name=payment.settled")
+    filled = {**fields, "key": "o-1", "p-status": "settled"}
+    filled = {name: "settled" if name.endswith("status") else value for name, value in filled.items()}
+    sent = desk.visitor.client.post("/squidmesh/events/send", data=filled)
+    again = desk.visitor.client.post("/squidmesh/events/send", data=filled)
+    assert (sent.status_code, again.status_code) == (303, 303)
+    assert "The event was sent, and 1 run has taken it." in desk.visitor.read("/events")
+    [event] = desk.rows(tables.events)
+    assert (event.actor, event.payload) == ("dana", {"status": "settled", "amount": 0})
+    assert [row.run_id for row in desk.rows(tables.event_takes)] == [run_id]
+    [audited] = [row for row in desk.rows(tables.audit_events) if row.type == "event_sent"]
+    assert (audited.actor, audited.metadata["key"]) == ("dana", "o-1")
+    assert "sent the event payment.settled" in desk.visitor.read("/audit")
+
+
+@pytest.mark.rule("events-by-hand")
+def test_what_is_wrong_with_it_is_said_beside_its_field_and_nothing_is_sent(desk: Desk) -> None:
+    fields = desk.visitor.form("/events/send?name=payment.settled")
+    answer = desk.visitor.client.post("/squidmesh/events/send", data=fields)
+    assert answer.status_code == 422
+    assert "Nothing was sent" in text_of(answer.text)
+    assert "Say which; the run that waits says it on its page." in text_of(answer.text)
+    assert desk.rows(tables.events) == []
+    assert desk.visitor.get("/events/send?name=unheard.of").status_code == 404
+
+
+@pytest.mark.rule("events-by-hand")
+def test_it_takes_the_right_and_stays_within_the_scope(desk: Desk) -> None:
+    fields = desk.visitor.form("/events/send?name=payment.settled")
+    filled = {**fields, **{name: "settled" for name in fields if name.endswith("status")}, "key": "o-1"}
+    desk.scope = Scope(tenants=["acme", "bolt"])
+    assert desk.visitor.client.post("/squidmesh/events/send", data=filled).status_code == 403
+    desk.tenant = "acme"
+    assert desk.visitor.client.post("/squidmesh/events/send", data=filled).status_code == 303
+    [event] = desk.rows(tables.events)
+    assert event.tenant == "acme"
+    desk.denied = {"send_event"}
+    assert desk.visitor.get("/events/send").status_code == 403
+    assert desk.visitor.client.post("/squidmesh/events/send", data=filled).status_code == 403
+    assert "Send an event" not in desk.visitor.read("/events")
+
+
+@pytest.mark.rule("events-by-hand")
+def test_an_event_without_a_model_takes_any_json(desk: Desk) -> None:
+    fields = desk.visitor.form("/events/send?name=parcel.arrived")
+    [name] = _areas(desk.visitor.get("/events/send?name=parcel.arrived").text)
+    filled = {**fields, "key": "p", name: '{"from": ["sea"]}'}
+    assert desk.visitor.client.post("/squidmesh/events/send", data=filled).status_code == 303
+    [event] = desk.rows(tables.events)
+    assert event.payload == {"from": ["sea"]}
+    [take] = desk.rows(tables.event_takes)
+    assert take.kind == "start"
+
+
+def _areas(page: str) -> list[str]:
+    return [part.partition('name="')[2].partition('"')[0] for part in page.split("<textarea")[1:]]
