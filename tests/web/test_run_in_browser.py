@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from flask_squidmesh import Approval, Manual, Step, Workflow
 from tests.browser import accessibility_problems
-from tests.web.shop import Checkout, Order, make_app, mesh_of, start, work
+from tests.web.shop import Checkout, Import, Order, make_app, mesh_of, start, work
 from tests.web.test_run_page import once
 
 if TYPE_CHECKING:
@@ -162,3 +162,27 @@ def test_a_refresh_leaves_the_tab_open(migrated_sqlite_url: str, live_server: Se
     page.get_by_role("heading", name="It is completed").wait_for()
     expect(page.get_by_role("link", name="receipt: Done")).to_be_visible()
     expect(page.locator(".tab:visible")).to_have_count(1)
+
+
+def test_buttons_stick_where_one_card_asks_and_stay_in_their_cards_where_several_do(
+    app: Flask, live_server: Serve, still: Page
+) -> None:
+    base = live_server(app)
+    places = "bars => bars.map((bar) => getComputedStyle(bar).position)"
+    still.goto(f"{base}/squidmesh/runs/{start(app, Checkout, '7')}")
+    assert still.locator(".optbar").evaluate_all(places) == ["sticky"]
+    still.goto(f"{base}/squidmesh/runs/{start(app, Import, '8')}")
+    assert still.locator(".optbar").evaluate_all(places) == ["static", "static"]
+    for card in still.locator("article.decision").all():
+        question, bar = card.locator(".lead").bounding_box(), card.locator(".optbar").bounding_box()
+        assert question
+        assert bar
+        assert question["y"] + question["height"] <= bar["y"]
+
+
+def test_what_happened_stays_within_its_panel_on_a_phone(app: Flask, live_server: Serve, still: Page) -> None:
+    still.goto(f"{live_server(app)}/squidmesh/runs/{start(app, Checkout, '7')}#history")
+    panel, row = still.locator("#happened").bounding_box(), still.locator("#happened td").first.bounding_box()
+    assert panel
+    assert row
+    assert row["x"] >= panel["x"] + 12
