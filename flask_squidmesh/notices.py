@@ -19,6 +19,9 @@ NoticeKind = Literal[
     "run.incident",
     "run.interrupted",
     "compensation.failed",
+    "event.unmatched",
+    "system.no_worker",
+    "system.queue_late",
 ]
 """Everything that can be subscribed to."""
 
@@ -31,19 +34,21 @@ PASSING: Final[frozenset[NoticeKind]] = frozenset({"decision.opened", "decision.
 class Notice:
     """One thing that has happened, as it is told.
 
-    id: the same every time that this is told to this receiver again. at: when it happened. subject: the run's.
-    step, visit: where it happened, None where it is of the run as a whole. prompt, options, assignee, groups, due_at:
-    of a wait for people, as it stands when this is told. outcome: how a completed run says to have ended. error: type,
-    message and code of what went wrong. details: what else the kind says: of `decision.decided` option, actor and
-    comment, of `decision.escalated` from, to and groups, of `compensation.failed` the steps. url: of the run's page,
+    id: the same every time that this is told to this receiver again. at: when it happened. run_id, workflow: None of
+    what is of no run. subject: the run's, else the event's id or the name of the queue. step, visit: where it happened,
+    None where it is of the run as a whole. prompt, options, assignee, groups, due_at: of a wait for people, as it
+    stands when this is told. outcome: how a completed run says to have ended. error: type, message and code of what
+    went wrong. details: what else the kind says: of `decision.decided` option, actor and comment, of
+    `decision.escalated` from, to and groups, of `compensation.failed` the steps, of `event.unmatched` event, key,
+    event_id and sent_at, of `system.no_worker` and `system.queue_late` queue and waiting_since. url: of the run's page,
     where SQUIDMESH_EXTERNAL_URL says how the app is reached.
     """
 
     id: str
     kind: NoticeKind
     at: datetime
-    run_id: str
-    workflow: str
+    run_id: str | None
+    workflow: str | None
     tenant: str
     subject: str
     step: str | None = None

@@ -105,8 +105,8 @@ class Subscriptions:
         """The subscription of this name."""
         return self._by_name.get(name)
 
-    def to(self, kind: NoticeKind, workflow: str) -> list[Subscription]:
-        """Those who are told of this kind of the workflow of this name."""
+    def to(self, kind: NoticeKind, workflow: str | None) -> list[Subscription]:
+        """Those who are told of this kind of the workflow of this name; None for what is of no workflow."""
         chosen = self._by_kind.get(kind, ())
         return [each for each in chosen if each.workflows is None or workflow in each.workflows]
 

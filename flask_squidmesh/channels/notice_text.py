@@ -26,7 +26,8 @@ def text(notices: Sequence[Notice]) -> str:
 def _lines(notice: Notice) -> Iterator[str]:
     yield _HEADLINES[notice.kind](notice)
     yield ""
-    yield f"Run: {_line(notice.subject)} ({notice.workflow})"
+    if notice.run_id is not None:
+        yield f"Run: {_line(notice.subject)} ({notice.workflow})"
     if notice.step:
         yield f"Step: {notice.step}"
     whose = [*([notice.assignee] if notice.assignee else []), *notice.groups]
@@ -34,6 +35,13 @@ def _lines(notice: Notice) -> Iterator[str]:
         yield f"For: {', '.join(whose)}"
     if notice.due_at is not None and notice.kind in _ASKING:
         yield f"Due: {notice.due_at:%Y-%m-%d %H:%M} UTC"
+    yield from _details(notice)
+    yield f"When: {notice.at:%Y-%m-%d %H:%M} UTC"
+    if notice.url:
+        yield f"Open: {notice.url}"
+
+
+def _details(notice: Notice) -> Iterator[str]:
     details = notice.details or {}
     if details.get("comment"):
         yield f"Comment: {details['comment']}"
@@ -41,9 +49,9 @@ def _lines(notice: Notice) -> Iterator[str]:
         yield f"Error: {notice.error.get('type')}: {_line(str(notice.error.get('message') or ''))}"
     if details.get("steps"):
         yield f"Steps: {', '.join(details['steps'])}"
-    yield f"When: {notice.at:%Y-%m-%d %H:%M} UTC"
-    if notice.url:
-        yield f"Open: {notice.url}"
+    for name in ("event", "key", "event_id", "sent_at", "queue", "waiting_since"):
+        if name in details:
+            yield f"{name.replace('_', ' ').capitalize()}: {_line(str(details[name]))}"
 
 
 def _asked(notice: Notice) -> str:
@@ -74,7 +82,7 @@ _HEADLINES: Final[Mapping[NoticeKind, Callable[[Notice], str]]] = {
     "decision.opened": lambda notice: f"To decide: {_asked(notice)}",
     "decision.reminded": lambda notice: f"Reminder: {_asked(notice)}",
     "decision.escalated": lambda notice: f"Escalated: {_asked(notice)}",
-    "decision.timed_out": lambda notice: f"Nobody decided in time: {_asked(notice)}",
+    "decision.timed_out": lambda notice: f"Timed out: {_asked(notice)}",
     "decision.decided": _decided,
     "run.completed": _completed,
     "run.failed": lambda notice: f"Failed: {_line(notice.subject)}",
@@ -82,4 +90,7 @@ _HEADLINES: Final[Mapping[NoticeKind, Callable[[Notice], str]]] = {
     "run.incident": lambda notice: f"Cannot go on: {_line(notice.subject)}",
     "run.interrupted": lambda notice: f"Interrupted, outcome unknown: {_line(notice.subject)}",
     "compensation.failed": lambda notice: f"Undoing failed: {_line(notice.subject)}",
+    "event.unmatched": lambda notice: f"Nobody took the event {(notice.details or {}).get('event')}",
+    "system.no_worker": lambda notice: f"No worker takes work from the queue {notice.subject}",
+    "system.queue_late": lambda notice: f"Work in the queue {notice.subject} is late",
 }

@@ -99,7 +99,7 @@ def _undelivered(scope: Scope) -> Query:
     return (
         sa.select(sa.literal_column("1"))
         .select_from(OutboxEntry.__table__)
-        .where(_GIVEN_UP, *scope.within(OutboxEntry))
+        .where(_GIVEN_UP, OutboxEntry.run_id.is_not(None), *scope.within(OutboxEntry))
         .limit(MOST + 1)
     )
 

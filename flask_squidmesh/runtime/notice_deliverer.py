@@ -152,7 +152,7 @@ class NoticeDeliverer:
         if found is None or (entry.kind in PASSING and not found.is_waiting):
             self._end([entry], "dropped")
             return None
-        return notice_of(entry, found, self._address_of(entry.run_id))
+        return notice_of(entry, found, self._address_of(entry.run_id) if entry.run_id else None)
 
     def _address(self, subscription: Subscription, entry: ClaimedEntry, receivers: Sequence[str]) -> None:
         with self._database.write() as connection:
@@ -168,11 +168,11 @@ class NoticeDeliverer:
         now, why, first = self._clock.now(), _reason(subscription, error), entries[0]
         asked = error.retry_after if isinstance(error, ChannelError) else None
         until = now + max(doubled(FIRST_RETRY, first.tries, longest=LONGEST_RETRY), asked or timedelta(0))
-        message = "squidmesh: %s could not be told of %s of run %s"
+        message = "squidmesh: %s could not be told of %s of %s"
         if subscription.own_code:
-            log_error(logger, error, message, subscription.name, first.kind, first.run_id)
+            log_error(logger, error, message, subscription.name, first.kind, first.subject)
         else:
-            logger.warning(f"{message} (%s)", subscription.name, first.kind, first.run_id, why)
+            logger.warning(f"{message} (%s)", subscription.name, first.kind, first.subject, why)
         with self._database.write() as connection:
             for entry in entries:
                 if now >= entry.give_up_at:
@@ -201,7 +201,7 @@ def notice_of(entry: ClaimedEntry, found: ToldRun, url: str | None) -> Notice:
         at=entry.happened_at,
         run_id=entry.run_id,
         workflow=entry.workflow,
-        tenant=entry.tenant,
+        tenant=entry.tenant or "",
         subject=found.subject,
         step=entry.step,
         visit=entry.visit,

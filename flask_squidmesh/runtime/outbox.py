@@ -27,6 +27,7 @@ class Outbox:
             self.subscriptions,
             changes.told,
             run_id=run.id,
+            subject=run.id,
             tenant=run.tenant,
             workflow=run.workflow,
             number=run.revision + 1,

@@ -48,6 +48,7 @@ from .notice_commands import NoticeCommands
 from .notice_deliverer import NoticeDeliverer
 from .outbox import Outbox
 from .queue_progress import QueueProgress
+from .queue_watch import QueueWatch
 from .recorder import Recorder
 from .relay import Relay
 from .run_commands import CommandHandler
@@ -223,6 +224,7 @@ class Runtime:
             in_context=self.in_context,
             address=self._address,
         )
+        self.queue_watch = QueueWatch(database=self.database, clock=self.clock, outbox=self.outbox)
         self.lost_work_looks = LostWorkLooks(self.settings.claim_timeout, at_once=False)
         self._jobs = JobPerformer(
             database=self.database,
@@ -282,7 +284,13 @@ class Runtime:
             internal_work=self.internal_work,
         )
         self.heartbeats = Heartbeats(self.database, self.clock)
-        self.pruner = Pruner(database=self.database, clock=self.clock, registry=self.registry, settings=self.settings)
+        self.pruner = Pruner(
+            database=self.database,
+            clock=self.clock,
+            registry=self.registry,
+            settings=self.settings,
+            subscriptions=self.subscriptions,
+        )
         self.retention = Retention(self.pruner, self.clock, self.registry, self.settings.retention or {})
         self.doctor = Doctor(
             database=self.database,
@@ -417,6 +425,7 @@ class Runtime:
                 poll=self.settings.poll_interval,
                 in_context=self.in_context,
             ),
+            queue_watch=self.queue_watch,
             in_context=self.in_context,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
@@ -225,11 +225,25 @@ def cancelling(connection: sa.Connection, run_id: str) -> EventRow | None:
     return None if row is None else EventRow._make(row)
 
 
-def forget(connection: sa.Connection, *, before: datetime, limit: int) -> int:
-    """Delete events that were sent before this time, with what became of them, and return how many."""
+def untaken(connection: sa.Connection, ids: Sequence[str]) -> list[EventRow]:
+    """Those of the events that nobody has taken, and that started and cancelled nothing."""
+    taken = sa.exists().where(event_takes.c.event == events.c.id)
+    query = sa.select(*_COLUMNS).where(events.c.id.in_(ids), ~taken)
+    return [*map(EventRow._make, connection.execute(query))]
+
+
+def forget(
+    connection: sa.Connection, *, before: datetime, limit: int, told: Callable[[Sequence[str]], object] | None = None
+) -> int:
+    """Delete events that were sent before this time, with what became of them, and return how many.
+
+    told: is called with their ids before that.
+    """
     oldest = sa.select(events.c.id).where(events.c.sent_at < before).order_by(events.c.sent_at).limit(limit)
     found: Sequence[str] = connection.scalars(oldest.with_for_update(skip_locked=True)).all()
     if found:
+        if told is not None:
+            told(found)
         connection.execute(sa.delete(event_takes).where(event_takes.c.event.in_(found)))
         connection.execute(sa.delete(events).where(events.c.id.in_(found)))
     return len(found)

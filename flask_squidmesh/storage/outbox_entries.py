@@ -45,10 +45,10 @@ class ClaimedEntry(NamedTuple):
     is_addressed: bool
     subject: str
     number: int
-    run_id: str
+    run_id: str | None
     step_run_id: str | None
-    tenant: str
-    workflow: str
+    tenant: str | None
+    workflow: str | None
     step: str | None
     visit: int | None
     data: JsonObject | None
@@ -72,13 +72,15 @@ def entry_rows(
     subscriptions: Subscriptions,
     told: Sequence[NewNotice],
     *,
-    run_id: str,
-    tenant: str,
-    workflow: str,
+    run_id: str | None,
+    subject: str,
+    tenant: str | None,
+    workflow: str | None,
     number: int,
     now: datetime,
 ) -> list[dict[str, Any]]:
-    """The entries for what a decision about a run tells. number: the revision that the decision leads to."""
+    """The entries for what a decision about a run tells, or for what happened to none. subject: what it is told of.
+    number: the revision that the decision leads to, or what tells this time from others."""
     return [
         {
             "id": new_id(),
@@ -86,7 +88,7 @@ def entry_rows(
             "subscription": subscription.name,
             "receiver": "",
             "is_addressed": subscription.to is None,
-            "subject": notice.step_run_id or run_id,
+            "subject": notice.step_run_id or subject,
             "number": number,
             "run_id": run_id,
             "step_run_id": notice.step_run_id,
@@ -102,6 +104,26 @@ def entry_rows(
         for notice in told
         for subscription in subscriptions.to(notice.kind, workflow)
     ]
+
+
+def add_beside_runs(
+    connection: sa.Connection,
+    subscriptions: Subscriptions,
+    kind: NoticeKind,
+    *,
+    subject: str,
+    number: int,
+    now: datetime,
+    data: JsonObject,
+    tenant: str | None = None,
+) -> None:
+    """Write the entries for what happened to no run, unless they are there. subject, number: what they are known by."""
+    told = [NewNotice(kind=kind, data=data)]
+    made = entry_rows(
+        subscriptions, told, run_id=None, subject=subject, tenant=tenant, workflow=None, number=number, now=now
+    )
+    if made:
+        connection.execute(INSERTS[connection.dialect.name](outbox).on_conflict_do_nothing(), made)
 
 
 def next_due(connection: sa.Connection, database: Database, names: Collection[str]) -> dict[str, float]:
@@ -147,6 +169,8 @@ _COLUMNS: Final = [outbox.c[name] for name in ClaimedEntry._fields]
 
 def told_run(connection: sa.Connection, entry: ClaimedEntry) -> ToldRun | None:
     """The run and the visit that the entry tells of; None where the run is gone."""
+    if entry.run_id is None:
+        return ToldRun(entry.subject, None, None, None, None, False)
     query = (
         sa.select(
             *(runs.c[name] for name in ("subject", "outcome", "error")),

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+import sqlalchemy as sa
+
 from ...clock import Clock
 from ...config import Config
 from ...definition.values import JsonValue
@@ -20,6 +22,7 @@ from ...storage import events, fact_rows, outbox_entries, retained_rows
 from ...storage.database import Database
 from ...storage.retained_rows import BEGINNING, DeletableRun, PruneWindow
 from ...storage.summaries import document_of
+from ...subscriptions import Subscriptions
 from ..command_arguments import actor_of
 
 BATCH: Final = 500
@@ -81,8 +84,17 @@ class PruneBatch:
 class Pruner:
     """Deletes runs that ended long ago, with all that belongs to them."""
 
-    def __init__(self, *, database: Database, clock: Clock, registry: Registry, settings: Config) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        registry: Registry,
+        settings: Config,
+        subscriptions: Subscriptions,
+    ) -> None:
         self._database, self._clock, self._registry, self._settings = database, clock, registry, settings
+        self._subscriptions = subscriptions
 
     def prune(
         self,
@@ -172,13 +184,34 @@ class Pruner:
     def forget_events(self) -> int:
         """Delete events that were sent longer ago than SQUIDMESH_EVENT_RETENTION, and return how many."""
         before = self._clock.now() - timedelta(seconds=self._settings.event_retention)
+        tells = bool(self._subscriptions.to("event.unmatched", None))
         total = 0
         while True:
             with self._database.write() as connection:
-                forgotten = events.forget(connection, before=before, limit=BATCH)
+                tell = partial(self._tell_of_untaken, connection) if tells else None
+                forgotten = events.forget(connection, before=before, limit=BATCH, told=tell)
             total += forgotten
             if forgotten < BATCH:
                 return total
+
+    def _tell_of_untaken(self, connection: sa.Connection, ids: Sequence[str]) -> None:
+        """Have it told of events that are forgotten and that nobody has taken."""
+        for event in events.untaken(connection, ids):
+            outbox_entries.add_beside_runs(
+                connection,
+                self._subscriptions,
+                "event.unmatched",
+                subject=event.id,
+                number=0,
+                now=self._clock.now(),
+                data={
+                    "event": event.name,
+                    "key": event.key,
+                    "event_id": event.event_id,
+                    "sent_at": event.sent_at.isoformat(),
+                },
+                tenant=event.tenant,
+            )
 
     def forget_notices(self) -> int:
         """Delete what was told longer ago than SQUIDMESH_NOTICE_RETENTION, and return how much that was. What nobody

@@ -18,6 +18,7 @@ from ..bulk_jobs import BulkRunner
 from ..claim_renewal import ClaimKeeper
 from ..lost_claims import LOOKS_FOR_LOST
 from ..outcomes import let_ctrl_c_through, type_name
+from ..queue_watch import QueueWatch
 from ..relay import Relay
 from ..scheduler import Scheduler
 from .heartbeats import Heartbeats
@@ -55,13 +56,14 @@ class Maintenance:
         bulk: BulkRunner,
         retention: Retention,
         notice_threads: NoticeThreads,
+        queue_watch: QueueWatch,
         in_context: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._worker, self._queue, self._threads = worker, queue, threads
         self._claim_timeout, self._looks_itself = claim_timeout, looks_itself
         self._database, self._claims, self._heartbeats = database, claims, heartbeats
         self._relay, self._scheduler, self._bulk, self._retention = relay, scheduler, bulk, retention
-        self._notice_threads, self._in_context = notice_threads, in_context
+        self._notice_threads, self._queue_watch, self._in_context = notice_threads, queue_watch, in_context
         self._since = clock.now()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="squidmesh-upkeep", daemon=True)
@@ -84,7 +86,7 @@ class Maintenance:
     def once(self) -> None:
         """Relay, fire schedules and go on with bulk actions now."""
         with self._in_context():
-            for duty in (self._relay.once, self._fire, self._go_on_in_bulk):
+            for duty in (self._relay.once, self._fire, self._go_on_in_bulk, self._queue_watch.look):
                 self._attend(duty)
 
     def _run(self) -> None:

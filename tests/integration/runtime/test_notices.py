@@ -200,7 +200,7 @@ def test_a_subscription_may_be_to_some_workflows(open_shop: OpenShop, script: Sc
     told = told_of(shop, workflow=[first, third])
     for workflow in (first, second, third):
         shop.run(workflow)
-    assert sorted(notice.workflow for notice in told) == ["first", "third"]
+    assert sorted(str(notice.workflow) for notice in told) == ["first", "third"]
 
 
 @pytest.mark.rule("telling-receivers")
