@@ -44,6 +44,7 @@ ADDRESSES: Final[tuple[tuple[str, str, Answers], ...]] = (
         for command in COMMANDS.values()
     ),
     ("/tasks", "tasks", {"GET": reading.tasks}),
+    ("/events", "events", {"GET": reading.events, "POST": writing.send_event}),
     ("/workflows", "workflows", {"GET": reading.workflows}),
     ("/workflows/<name>", "workflow", {"GET": reading.workflow}),
     ("/workflows/<name>/runs", "start", {"POST": writing.start}),

@@ -16,15 +16,18 @@ from ..queries.results import DecisionView, Explanation, Graph, RunHistory, Time
 from ..queries.run_filters import NEEDS
 from ..queries.run_list import MOST
 from ..runtime.command_arguments import LONGEST_KEY
+from ..runtime.event_sending import EventReceipt
 from ..runtime.scheduler import ScheduleView
 from ..storage.summaries import RunSummary
 from .reading import MOST_TASKS
-from .request_parts import JSON, parameter
+from .request_parts import JSON, EventBody, parameter
 from .run_documents import HISTORY, payload_schema
 from .schemas import OBJECT, Schema, Schemas, nullable
 
 PROBLEM: Final = "application/problem+json"
 TEXT: Final[Schema] = {"type": "string"}
+TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+CURSOR: Final[Schema] = {"type": ["string", "null"]}
 TEXTS: Final[Schema] = {"type": "array", "items": TEXT}
 NAME: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 200}
 REFERENCES: Final = "#/components/schemas/{model}"
@@ -52,6 +55,7 @@ TOKEN: Final = parameter(
     {"type": "string", "pattern": r'^"[!#-~]+"$'},
     "The ETag that GET of the run answered; where it does not hold any more nothing is done.",
 )
+TENANT: Final = parameter("tenant", "query", {"type": "string", "maxLength": 200}, "Whose it is.")
 PAGING: Final = (
     parameter("after", "query", TEXT, "`next` of the page before."),
     parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": MOST}, "How many at most."),
@@ -76,7 +80,8 @@ FILTERS: Final = (
 def document(specs: Iterable[WorkflowSpec], address: str) -> dict[str, Any]:
     """The whole of it. specs: the workflows that whoever asks may know of. address: where the API is."""
     schemas = Schemas()
-    paths = {**_reading(schemas), **_commands(schemas)}
+    parts = (_of_runs, _of_tasks, _of_events, _of_app, _commands)
+    paths = {path: said for part in parts for path, said in part(schemas).items()}
     for spec in specs:
         if start := _start(schemas, spec):
             paths[f"/workflows/{spec.name}/runs"] = {"post": start}
@@ -94,52 +99,69 @@ def document(specs: Iterable[WorkflowSpec], address: str) -> dict[str, Any]:
     }
 
 
-def _reading(schemas: Schemas) -> dict[str, Any]:
+def _of_runs(schemas: Schemas) -> dict[str, Any]:
     summary, run = schemas.of(RunSummary), _run(schemas)
     listed = {"allOf": [summary, {"type": "object", "required": ["state"], "properties": {"state": TEXT}}]}
-    cursor = {"type": ["string", "null"]}
-    task = {
+    schemas.components["ListedRun"] = listed
+    history = parameter("history", "query", {"type": "boolean"}, "Whether with its steps, attempts and audit.")
+    events = _list("events", schemas.of(TimelineEvent))
+    path, one = "/runs/{run_id}", (403, 404)
+    return {
+        "/runs": _get("list_runs", "Runs, the newest first", FILTERS, _page("runs", "ListedRun", next=CURSOR)),
+        path: _get("get_run", "One run", (RUN_ID, history), run, *one),
+        f"{path}/explanation": _get("explain_run", "Why it is where it is", (RUN_ID,), schemas.of(Explanation), *one),
+        f"{path}/graph": _get("get_graph", "Its workflow as a graph", (RUN_ID,), schemas.of(Graph), *one),
+        f"{path}/timeline": _get("get_timeline", "All that happened to it", (RUN_ID,), events, *one),
+    }
+
+
+def _of_tasks(schemas: Schemas) -> dict[str, Any]:
+    schemas.components["Task"] = {
         "type": "object",
         "required": ["run", "decision", "since", "due_at", "overdue", "next_actions"],
         "properties": {
-            "run": summary,
+            "run": schemas.of(RunSummary),
             "decision": schemas.of(DecisionView),
-            "since": {"type": "string", "format": "date-time"},
-            "due_at": {"type": ["string", "null"], "format": "date-time"},
+            "since": TIME,
+            "due_at": nullable(TIME),
             "overdue": {"type": "boolean"},
             "next_actions": {"type": "array", "items": OBJECT},
         },
     }
-    schemas.components |= {"ListedRun": listed, "Task": task, "Workflow": _WORKFLOW}
     counts = {name: {"type": "integer"} for name in ("overdue", "soon", "later")}
     whose = parameter("whose", "query", {"enum": list(WHOSE)}, "Whose they are: one's own, or of one's groups.")
     kind = parameter("kind", "query", {"type": "array", "items": {"enum": list(KINDS)}}, "What is asked.")
-    of_workflow = parameter("workflow", "query", NAME, "Of this workflow alone.")
+    workflow = parameter("workflow", "query", NAME, "Of this workflow alone.")
     most = parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": MOST_TASKS}, "How many at most.")
-    history = parameter("history", "query", {"type": "boolean"}, "Whether with its steps, attempts and audit.")
+    given = (whose, kind, workflow, PAGING[0], most)
+    tasks = _page("tasks", "Task", next=CURSOR, **counts)
+    return {"/tasks": _get("list_tasks", "What is asked of people, what is due first", given, tasks)}
+
+
+def _of_events(schemas: Schemas) -> dict[str, Any]:
+    schemas.components["Event"] = _EVENT
+    body = _moved(schemas, "EventBody", EventBody.model_json_schema(ref_template=REFERENCES))
+    name, key = (parameter(each, "query", TEXT, f"Those of this {each} alone.") for each in ("name", "key"))
+    receipt = schemas.of(EventReceipt)
+    sending = {
+        "operationId": "send_event",
+        "summary": "Send an event.",
+        "parameters": [TENANT, KEY],
+        "requestBody": _body(body, required=True),
+        "responses": _answers({200: receipt, 202: receipt}, 400, 403, 409, 413, 415, 422),
+    }
+    listed = _get("list_events", "What came from outside", (name, key, *PAGING), _page("events", "Event", next=CURSOR))
+    return {"/events": {**listed, "post": sending}}
+
+
+def _of_app(schemas: Schemas) -> dict[str, Any]:
+    schemas.components["Workflow"] = _WORKFLOW
     name = parameter("name", "path", TEXT, "The name of the workflow.", required=True)
-    one = (403, 404)
+    due = _list("schedules", schemas.of(ScheduleView))
     return {
-        "/runs": _get("list_runs", "Runs, the newest first", FILTERS, _page("runs", "ListedRun", next=cursor)),
-        "/runs/{run_id}": _get("get_run", "One run", (RUN_ID, history), run, *one),
-        "/runs/{run_id}/explanation": _get(
-            "explain_run", "Why it is where it is", (RUN_ID,), schemas.of(Explanation), *one
-        ),
-        "/runs/{run_id}/graph": _get("get_graph", "Its workflow as a graph", (RUN_ID,), schemas.of(Graph), *one),
-        "/runs/{run_id}/timeline": _get(
-            "get_timeline", "All that happened to it", (RUN_ID,), _list("events", schemas.of(TimelineEvent)), *one
-        ),
-        "/tasks": _get(
-            "list_tasks",
-            "What is asked of people, what is due first",
-            (whose, kind, of_workflow, PAGING[0], most),
-            _page("tasks", "Task", next=cursor, **counts),
-        ),
         "/workflows": _get("list_workflows", "The workflows", (), _page("workflows", "Workflow")),
-        "/workflows/{name}": _get("get_workflow", "One workflow", (name,), _reference("Workflow"), *one),
-        "/schedules": _get(
-            "list_schedules", "When schedules are due", (), _list("schedules", schemas.of(ScheduleView))
-        ),
+        "/workflows/{name}": _get("get_workflow", "One workflow", (name,), _reference("Workflow"), 403, 404),
+        "/schedules": _get("list_schedules", "When schedules are due", (), due),
         "/workers": _get("list_workers", "Who performs steps, and what waits", (), schemas.of(Fleet)),
         "/openapi.json": _get("get_openapi", "This document", (), OBJECT),
     }
@@ -181,12 +203,11 @@ def _start(schemas: Schemas, spec: WorkflowSpec) -> dict[str, Any] | None:
         _moved(schemas, _title(f"{spec.name}_{trigger.name}_payload"), payload_schema(trigger)) for trigger in manual
     ]
     chosen = parameter("trigger", "query", {"enum": [each.name for each in manual]}, "Which trigger; else the first.")
-    tenant = parameter("tenant", "query", {"type": "string", "maxLength": 200}, "Whose run it is.")
     run = _reference("Run")
     return {
         "operationId": f"start_{spec.name}",
         "summary": f"Start a run of {spec.title}. The body is the payload.",
-        "parameters": [chosen, tenant, KEY],
+        "parameters": [chosen, TENANT, KEY],
         "requestBody": _body(bodies[0] if len(bodies) == 1 else {"anyOf": bodies}, required=False),
         "responses": _answers({200: run, 201: run}, 400, 403, 404, 409, 413, 415, 422),
     }
@@ -274,6 +295,25 @@ _WORKFLOW: Final[Schema] = {
         "steps": TEXTS,
         "triggers": {"type": "array", "items": _TRIGGER},
         "may_start": {"type": "boolean"},
+    },
+}
+_EVENT: Final[Schema] = {
+    "type": "object",
+    "description": "An event. reached: the first runs that it has reached; more: whether there are others.",
+    "required": ["id", "tenant", "name", "key", "event_id", "actor", "sent_at", "reached", "more"],
+    "properties": {
+        **dict.fromkeys(("id", "tenant", "name", "key", "event_id"), TEXT),
+        "actor": {},
+        "sent_at": TIME,
+        "reached": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["run_id", "how", "step", "at"],
+                "properties": {"run_id": TEXT, "how": TEXT, "step": {"type": ["string", "null"]}, "at": TIME},
+            },
+        },
+        "more": {"type": "boolean"},
     },
 }
 _PROBLEM: Final[Schema] = {

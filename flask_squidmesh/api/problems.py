@@ -18,6 +18,7 @@ from werkzeug.wrappers import Response
 from ..dashboard import page_data
 from ..dashboard.authorization import Refused, shown_actor
 from ..dashboard.error_pages import STATUSES
+from ..engine.command_table import COMMANDS
 from ..errors import (
     ConfigurationError,
     ConflictError,
@@ -103,7 +104,7 @@ def _failed_with_our_error(error: SquidMeshError) -> Response:
         return problem(500, "Internal Server Error", "The app is not set up. `flask squidmesh check` says why.")
     status = status_of(error)
     if status == HTTPStatus.FORBIDDEN and isinstance(error, ManualActionError):
-        _keep((request.view_args or {}).get("run_id"), request.path.rpartition("/")[2], str(error))
+        _keep((request.view_args or {}).get("run_id"), _right_here(), str(error))
     members = {
         name: getattr(error, source)
         for kind, named in FIELDS.items()
@@ -111,6 +112,12 @@ def _failed_with_our_error(error: SquidMeshError) -> Response:
         for name, source in named.items()
     }
     return problem(status, HTTPStatus(status).phrase, str(error), _kind(error), error=type(error).__name__, **members)
+
+
+def _right_here() -> str:
+    """What is asked for at this address, as `authorize` knows it."""
+    endpoint = (request.endpoint or "").rpartition(".")[2]
+    return COMMANDS[endpoint].action if endpoint in COMMANDS else endpoint
 
 
 def _kind(error: SquidMeshError) -> str:

@@ -17,6 +17,7 @@ from ..storage.summaries import document_of
 from . import request_parts
 from .run_documents import (
     answer,
+    event_document,
     explanation_document,
     headers_of,
     run_document,
@@ -114,6 +115,15 @@ def tasks() -> Response:
     asked = page_data.asked_in(page.items)
     counts = {"overdue": page.overdue, "soon": page.soon, "later": page.later}
     return answer({"tasks": [task_document(item) for item in asked], **counts, "next": page.next})
+
+
+def events() -> Response:
+    """List what came from outside, the newest first."""
+    request_parts.check_query("name", "key", *PAGING)
+    require("list")
+    size, after = request_parts.count("limit", PAGE, MOST), request.args.get("after")
+    page = page_data.events_page(after=after, size=size, name=request.args.get("name"), key=request.args.get("key"))
+    return answer({"events": [event_document(each) for each in page.events], "next": page.next})
 
 
 def workflows() -> Response:

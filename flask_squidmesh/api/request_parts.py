@@ -9,18 +9,29 @@ from typing import Any, Final, Literal, NoReturn, TypeVar, cast
 from urllib.parse import quote, unquote
 
 from flask import request
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from ..dashboard.endpoints import whole
 from ..definition.values import DEEPEST, JsonObject, is_storable
-from ..engine.command_table import CommandArguments
+from ..engine.command_table import Name
 from ..errors import FilterError, PayloadError, given
 from ..runtime.command_arguments import LONGEST_KEY
 from .problems import BodyError
 
 JSON: Final = "application/json"
 _IN_TOKENS: Final = "#,.-_~"
-Arguments = TypeVar("Arguments", bound=CommandArguments)
+Arguments = TypeVar("Arguments", bound=BaseModel)
+
+
+class EventBody(BaseModel):
+    """An event that is sent."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    name: Name = Field(description="Which event, as workflows wait for it.")
+    key: Name | int = Field(description="Whose event: what runs wait for it by.")
+    payload: dict[str, JsonValue] | None = Field(None, description="What it brings.")
+    event_id: Name | None = Field(None, description="The sender's own name for it: the same one again does nothing.")
 
 
 def json_body() -> JsonObject:
@@ -79,7 +90,7 @@ def _no_number(name: str) -> NoReturn:
 
 
 def arguments(kind: type[Arguments]) -> Arguments:
-    """The body as what a command takes. Raises BodyError, and PayloadError naming everything that does not fit."""
+    """The body as what an address takes. Raises BodyError, and PayloadError naming everything that does not fit."""
     body = json_body()
     try:
         return kind.model_validate(body)
@@ -87,7 +98,7 @@ def arguments(kind: type[Arguments]) -> Arguments:
         raise _unfit(kind, error) from error
 
 
-def _unfit(kind: type[CommandArguments], error: ValidationError) -> PayloadError:
+def _unfit(kind: type[BaseModel], error: ValidationError) -> PayloadError:
     missing, unknown, invalid = [], [], dict[str, str]()
     for each in error.errors(include_url=False, include_context=False, include_input=False):
         name = str((*each["loc"], "body")[0])

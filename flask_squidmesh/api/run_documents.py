@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from flask import current_app, url_for
@@ -13,9 +14,10 @@ from ..dashboard import page_data
 from ..dashboard.authorization import may
 from ..dashboard.redacted_documents import visible
 from ..definition.spec import TriggerSpec, WorkflowSpec
+from ..queries.kept_events import KeptEvent
 from ..queries.results import InboxItem, Run
 from ..queries.run_snapshot import RunSnapshot
-from ..storage.summaries import RunSummary
+from ..storage.summaries import RunSummary, document_of
 from .request_parts import JSON, tag_of
 
 HISTORY: Final = ("steps", "step_runs", "audit_events", "timeline")
@@ -89,6 +91,14 @@ def task_document(item: InboxItem) -> Document:
         "overdue": item.overdue,
         "next_actions": [action.to_dict() for action in item.next_actions if action.step == decision.step],
     }
+
+
+def event_document(event: KeptEvent) -> Document:
+    """One event that is kept, with the runs that it has reached."""
+    reached = [
+        {"run_id": each.run.id, "how": each.how, "step": each.step, "at": each.at.isoformat()} for each in event.reached
+    ]
+    return {**document_of(replace(event, reached=())), "reached": reached}
 
 
 def workflow_document(spec: WorkflowSpec) -> Document:

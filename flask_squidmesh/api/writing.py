@@ -9,7 +9,16 @@ from flask import abort, request
 from werkzeug.wrappers import Response
 
 from ..dashboard import page_data
-from ..dashboard.authorization import Refused, current_actor, current_claimant, current_scope, may, require, tenant_for
+from ..dashboard.authorization import (
+    Refused,
+    current_actor,
+    current_claimant,
+    current_scope,
+    may,
+    require,
+    tenant_for,
+    tenant_to_send,
+)
 from ..dashboard.available_commands import COMMANDS, claimant_for, permission_at, undecided_by
 from ..dashboard.command_attempt import attempt_at, require_right
 from ..dashboard.endpoints import memory
@@ -30,6 +39,7 @@ from ..queries.run_snapshot import RunSnapshot
 from ..runtime.runtime import configured_runtime
 from ..storage.summaries import RunSummary
 from . import request_parts
+from .request_parts import EventBody
 from .run_documents import answer, headers_of, run_document, summary_document
 
 NOBODY = "Nobody would be recorded as having done it."
@@ -54,12 +64,40 @@ def start(name: str) -> Response:
         spec.name,
         request_parts.json_body(),
         trigger=trigger or manual[0],
-        idempotency_key=f"api:{fingerprint([key, identity(actor) or actor])}" if key else None,
+        idempotency_key=_own(key, actor),
         actor=actor,
         tenant=tenant_for(spec.name),
     )
     run = page_data.run_with_history(started.run_id).run
     return answer(run_document(run), 201 if started.new else 200, headers_of(run))
+
+
+def send_event() -> Response:
+    """Send an event to the runs that wait for it."""
+    request_parts.check_query("tenant")
+    memory().tenant = _tenant_named()
+    require("send_event")
+    tenant, actor, key = tenant_to_send(), current_actor(), request_parts.key()
+    told = request_parts.arguments(EventBody)
+    if current_scope().workflows is not None and told.name not in page_data.heard_events():
+        raise Refused("send_event", "The event would reach runs that you may not know of.")
+    receipt = configured_runtime().events.send(
+        told.name,
+        key=told.key,
+        payload=told.payload,
+        event_id=told.event_id or _own(key, actor),
+        tenant=tenant,
+        actor=actor,
+        noted=True,
+    )
+    hidden = page_data.refused_among(receipt.runs)
+    document = {**receipt.to_dict(), "runs": [id for id in receipt.runs if id not in hidden]}
+    return answer(document, 200 if receipt.repeated else 202)
+
+
+def _own(key: str | None, actor: object) -> str | None:
+    """The key as that of this person."""
+    return f"api:{fingerprint([key, identity(actor) or actor])}" if key else None
 
 
 def _tenant_named() -> str | None:

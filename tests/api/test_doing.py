@@ -210,3 +210,17 @@ def test_two_at_once_decide_once(app: Flask, acme: Filled) -> None:
     for thread in threads:
         thread.join()
     assert sorted(statuses) == [200, 409]
+
+
+@pytest.mark.rule("api-idempotency")
+def test_an_event_is_sent_once_and_listed(anna: Program, program: Callable[[str], Program]) -> None:
+    sent = {"name": "payment.settled", "key": "o-1", "payload": {"amount": 5}}
+    first, again = (anna.post("/events", sent, headers={"Idempotency-Key": "k-1"}) for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert (first.json["tenant"], first.json["id"]) == ("acme", again.json["id"])
+    assert anna.post("/events", {**sent, "payload": {}}, headers={"Idempotency-Key": "k-1"}).status_code == 409
+    assert anna.post("/events?tenant=globex", sent).status_code == 403
+    assert anna.post("/events", {"name": "payment.settled"}).json["missing_fields"] == ["key"]
+    assert program("rita").post("/events", sent).status_code == 403
+    assert [each["event_id"] for each in anna.get("/events?key=o-1").json["events"]] == [first.json["event_id"]]
+    assert program("otto").get("/events").json["events"] == []
