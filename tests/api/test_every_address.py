@@ -44,7 +44,8 @@ def addresses(app: Flask, filled: Filled) -> Iterator[tuple[str, str]]:
 
 
 def body_of(endpoint: str) -> dict[str, Any]:
-    return {"start": START, "send_event": EVENT, **MAKES}.get(endpoint, {})
+    bodies: dict[str, dict[str, Any]] = {"start": START, "send_event": EVENT, **MAKES}
+    return bodies.get(endpoint, {})
 
 
 def dump(app: Flask) -> dict[str, list[tuple[object, ...]]]:
