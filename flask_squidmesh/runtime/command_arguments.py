@@ -105,10 +105,10 @@ def _metadata(metadata: object, most: int) -> JsonObject | None:
 
 
 def _stored(name: str, said: object) -> JsonValue:
-    if unfit := _unfit(said):
-        raise ManualActionError(name, f"{name} cannot be stored. {unfit}")
-    kept: JsonValue = values.to_json(said)
-    return kept
+    try:
+        return values.to_json(said)
+    except values.ValueNotJsonError as unfit:
+        raise ManualActionError(name, f"{name} cannot be stored. {unfit}") from unfit
 
 
 def _check_size(name: str, said: object, most: int) -> None:
