@@ -468,10 +468,11 @@ def _look_at_process(*_begins: object, **_: object) -> None:
 
 def current_runtime() -> Runtime:
     """The runtime of the current app. Raises ConfigurationError where `init_app` was not called for it."""
-    runtime = current_app.extensions.get("squidmesh")
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # its attributes are slow by the proxy
+    runtime = app.extensions.get("squidmesh")
     if runtime is None:
         raise ConfigurationError(
-            f"Squid Mesh is not set up on the app {current_app.name!r}. Call mesh.init_app(app) where the app is made."
+            f"Squid Mesh is not set up on the app {app.name!r}. Call mesh.init_app(app) where the app is made."
         )
     found: Runtime = runtime
     return found.in_this_process()
