@@ -74,7 +74,7 @@ PICTURES: Final = (
     Picture(name="start", address="/workflows/local_ledger_checkout/start"),
     Picture(name="schedules", address="/schedules"),
     Picture(name="system", address="/system"),
-    Picture(name="audit", address="/audit"),
+    Picture(name="audit", address="/audit", size=(1280, 560)),
     Picture(name="bulk", address="/bulk?word=failed&action=acknowledge"),
     Picture(name="state-filtered-empty", address="/runs?word=failed&q=nothing", size=STATE),
     Picture(name="state-not-found", address="/runs/01a203ec-0a04-7839-a6fe-65e9e1b57e80", size=STATE),
