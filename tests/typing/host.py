@@ -12,7 +12,9 @@ from flask_sqlalchemy import SQLAlchemy
 from pydantic import BaseModel
 
 from flask_squidmesh import (
+    Apprise,
     Approval,
+    ChannelError,
     CompensationContext,
     Cron,
     Deadline,
@@ -26,7 +28,9 @@ from flask_squidmesh import (
     FailStep,
     Graph,
     Log,
+    Mail,
     Manual,
+    Notice,
     Option,
     Pause,
     Payload,
@@ -38,10 +42,12 @@ from flask_squidmesh import (
     RunPage,
     RunSummary,
     Scope,
+    Setting,
     SquidMesh,
     Step,
     StepContext,
     Wait,
+    Webhook,
     Workflow,
 )
 
@@ -234,3 +240,28 @@ def use() -> None:
     mesh.cancel_run(run.id, compensate=True, idempotency_key="c-1")
     mesh.replay_run(run.id, from_step="capture", allow_irreversible=True, metadata={"ticket": 7})
     mesh.resolve_step(run.id, output=Charge(charge="c-1"), session=db.session)
+
+
+@mesh.subscribe("run.completed", "run.failed", workflow=Checkout)
+def count(notice: Notice) -> None:
+    print(notice.id, notice.kind, notice.subject, notice.details)
+
+
+def whom(notice: Notice) -> list[str]:
+    return [f"{notice.assignee}@example.org", *(f"{group}@example.org" for group in notice.groups)]
+
+
+def text_message(notice: Notice, receiver: str) -> None:
+    if not receiver.startswith("+"):
+        raise ChannelError("The number has no country in front.", retry_after=timedelta(hours=1))
+
+
+mesh.add_channel(
+    Mail("smtp.example.org", sender="shop@example.org", username="shop", password=Setting("SMTP_PASSWORD")),
+    on=("decision.opened", "decision.reminded"),
+    to=whom,
+    digest=timedelta(minutes=10),
+)
+mesh.add_channel(Webhook("https://erp.example.org", Setting("ERP_SECRET")), on="run.completed", workflow="checkout")
+mesh.add_channel(Apprise(Setting("CHAT")), on="system.no_worker", name="chat")
+mesh.add_channel(text_message, on="run.failed", to=["+4930123"])

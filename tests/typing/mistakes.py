@@ -39,6 +39,10 @@ mesh.start_run("checkout", {}, idempotency="o-1")  # wrong
 mesh.list_runs(colour="red")  # wrong
 mesh.inspect_run(run.id, history=True)  # wrong
 mesh.prune(older="30 days")  # wrong
+mesh.subscribe("run.fialed")  # wrong
+mesh.add_channel(print, on="run.done")  # wrong
+mesh.add_channel(print, on="run.failed", to=5)  # wrong
+mesh.url_for_run(run.id, "edit")  # wrong
 
 mesh.cancel_run(run.id, compensate="yes")  # wrong
 mesh.approve_run(run.id, actor=7)  # wrong

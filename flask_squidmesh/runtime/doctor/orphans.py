@@ -7,7 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from ...storage.tables import Base, dispatches, runs, start_keys, step_runs
+from ...storage.tables import Base, dispatches, outbox, runs, start_keys, step_runs
 from ...storage.write_batch import MATCH
 from .case import Finding, RowDeletion, RowUpdate
 
@@ -16,6 +16,7 @@ def orphans(connection: sa.Connection, now: datetime) -> Iterator[Finding]:
     """All of them."""
     yield from _dispatches(connection)
     yield from _start_keys(connection, now)
+    yield from _outbox(connection, now)
     if connection.dialect.name == "sqlite":
         yield from _orphans(connection)
 
@@ -75,6 +76,25 @@ def _start_keys(connection: sa.Connection, now: datetime) -> Iterator[Finding]:
                     values={"pruned_at": now if gone else None},
                 ),
             )
+
+
+def _outbox(connection: sa.Connection, now: datetime) -> Iterator[Finding]:
+    """What is to be told either waits, or has ended with an outcome, and nobody holds it then."""
+    ended = outbox.c.ended_at.is_not(None)
+    odd = (ended != outbox.c.outcome.is_not(None)) | (ended & outbox.c.claim_id.is_not(None))
+    for row in connection.execute(sa.select(outbox).where(odd)):
+        yield Finding(
+            rule="outbox",
+            run_id=None,
+            found=f"the notice {row.id} for {row.subscription!r} has neither ended nor does it wait to be told",
+            expected="a time and an outcome of one that has ended, and no claim on it",
+            mend=RowUpdate(
+                says="has it told again",
+                table=outbox,
+                where=outbox.c.id == row.id,
+                values={"ended_at": None, "outcome": None, "claim_id": None, "claimed_by": None, "due_at": now},
+            ),
+        )
 
 
 def _orphans(connection: sa.Connection) -> Iterator[Finding]:

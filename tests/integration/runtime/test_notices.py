@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import current_app, has_app_context
 
 from flask_squidmesh import Approval, Manual, Notice, Retry, Step, Workflow
@@ -557,3 +558,18 @@ def test_without_receivers_everything_is_gathered(open_shop: OpenShop, script: S
     assert sizes == []
     shop.later(10)
     assert sizes == [3]
+
+
+@pytest.mark.rule("telling-doctor")
+def test_the_doctor_has_told_again_what_neither_waits_nor_has_ended(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(single(script))
+    told = told_of(shop, "run.completed")
+    shop.run("single")
+    with shop.runtime.database.write() as connection:
+        connection.execute(sa.update(tables.outbox).values(outcome=None))
+    found = list(shop.runtime.doctor.examine())
+    assert [finding.rule for finding in found] == ["outbox"]
+    assert len(list(shop.runtime.doctor.repair(found))) == 1
+    drain()
+    assert len({notice.id for notice in told}) == 1
+    assert len(told) == 2
