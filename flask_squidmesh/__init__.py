@@ -82,6 +82,7 @@ from .queries.results import (
     TimelineEvent,
 )
 from .queries.run_filters import RunFilters
+from .receiving import Event, HmacSignature
 from .runtime.deliveries import Delivery
 from .runtime.event_sending import EventReceipt
 from .runtime.maintenance.pruning import PruneReport
@@ -118,6 +119,7 @@ __all__ = [
     "End",
     "ErrorRecord",
     "Escalate",
+    "Event",
     "EventReceipt",
     "Executor",
     "Explanation",
@@ -128,6 +130,7 @@ __all__ = [
     "Graph",
     "GraphEdge",
     "GraphNode",
+    "HmacSignature",
     "LinksHook",
     "Log",
     "Mail",

@@ -39,6 +39,7 @@ from .people import Actor
 from .queries import explanation, run_graph, run_list, run_snapshot
 from .queries.results import Explanation, Graph, Run, RunHistory, RunPage
 from .queries.run_filters import RunFilters, WorkflowFilter
+from .receiving import Receiver, Receivers, Verify
 from .runtime import worker
 from .runtime.deliveries import Delivery
 from .runtime.event_sending import EventReceipt
@@ -99,6 +100,7 @@ class SquidMesh(Commands):
             scope=scope,
             people=people,
         )
+        self._receivers = Receivers()
         self._clock = clock or SystemClock()
         if app is not None:
             self.init_app(app)
@@ -129,6 +131,9 @@ class SquidMesh(Commands):
         app.cli.add_command(cli.group)
         if config.url_prefix is not None:
             app.register_blueprint(create_blueprint(self._hooks, url_prefix=config.url_prefix))
+        receiving = self._receivers.blueprint()
+        if receiving is not None:
+            app.register_blueprint(receiving)
         if config.dev_worker:
             worker.arrange(app, lambda: runtime.in_this_process().worker(threads=2))
 
@@ -427,6 +432,23 @@ class SquidMesh(Commands):
                 else "The app has no dashboard, so runs have no addresses. Set SQUIDMESH_URL_PREFIX."
             )
         return found
+
+    def receive(self, address: str, *, verify: Verify) -> Callable[[Receiver], Receiver]:
+        """Decorator: have the app take events at an address, as services send them: `function(request)`.
+
+        address: such as "/hooks/payments", for POST alone; declare it before `init_app`. verify: `verify(request)` says
+        whether the request is to be believed, such as an HmacSignature. The function answers an Event, several, or None
+        for what is of no concern. The answer is 202 with the receipt, 200 for a repeat, else 400, 401, 413 or 503. No
+        session is opened, and the host's protection of forms leaves the address out.
+
+        Raises ConfigurationError for an address that is none or is taken, and after `init_app`.
+        """
+
+        def declared(function: Receiver) -> Receiver:
+            self._receivers.declare(address, verify, function)
+            return function
+
+        return declared
 
     # -- events ------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ..definition.values import JsonValue
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
-from ..storage.tables import Event, EventTake, WorkflowRun
+from ..storage.tables import EventTake, ReceivedEvent, WorkflowRun
 from .run_list import check_limit, cursor_of, place_of
 
 MOST_SHOWN: Final = 3
@@ -53,7 +53,9 @@ class EventPage:
     next: str | None
 
 
-_COLUMNS: Final = [Event.__table__.c[name] for name in ("id", "tenant", "name", "key", "event_id", "actor", "sent_at")]
+_COLUMNS: Final = [
+    ReceivedEvent.__table__.c[name] for name in ("id", "tenant", "name", "key", "event_id", "actor", "sent_at")
+]
 
 
 def kept_events(
@@ -72,17 +74,17 @@ def kept_events(
     the page before. Raises FilterError.
     """
     check_limit(limit)
-    query = sa.select(*_COLUMNS).where(*scope.tenants_of(Event))
+    query = sa.select(*_COLUMNS).where(*scope.tenants_of(ReceivedEvent))
     if names is not None:
-        query = query.where(Event.name.in_(sorted(names)))
+        query = query.where(ReceivedEvent.name.in_(sorted(names)))
     if name is not None:
-        query = query.where(Event.name == name)
+        query = query.where(ReceivedEvent.name == name)
     if key is not None:
-        query = query.where(Event.key == key)
+        query = query.where(ReceivedEvent.key == key)
     if after is not None:
         sent_at, id = place_of(after)
-        query = query.where(sa.tuple_(Event.sent_at, Event.id) < sa.tuple_(sent_at, id))
-    query = query.order_by(Event.sent_at.desc(), Event.id.desc()).limit(limit + 1)
+        query = query.where(sa.tuple_(ReceivedEvent.sent_at, ReceivedEvent.id) < sa.tuple_(sent_at, id))
+    query = query.order_by(ReceivedEvent.sent_at.desc(), ReceivedEvent.id.desc()).limit(limit + 1)
     rows = connection.execute(query).mappings().all()
     shown = rows[:limit]
     reached = _reached(connection, scope, [row["id"] for row in shown])

@@ -13,7 +13,7 @@ from ..definition.tenants import NO_TENANT, tenant_id
 from ..definition.values import kind
 from ..definition.workflow import Registry
 from ..errors import FilterError, UnknownWorkflowError
-from .tables import AuditEvent, Event, OpenWait, OutboxEntry, WorkflowRun
+from .tables import AuditEvent, OpenWait, OutboxEntry, ReceivedEvent, WorkflowRun
 
 Condition = sa.ColumnElement[bool]
 Conditions = tuple[Condition, ...]
@@ -114,7 +114,7 @@ class Scope:
             return [self.within(rows)]
         return [(*_of_tenant(rows, tenant), *self._of_workflows(rows)) for tenant in tenants]
 
-    def tenants_of(self, rows: ScopedRows | type[Event]) -> Conditions:
+    def tenants_of(self, rows: ScopedRows | type[ReceivedEvent]) -> Conditions:
         """The conditions that leave in what is of its tenants. rows: what has the column `tenant`."""
         if self.tenants is None:
             return ()
@@ -137,7 +137,7 @@ def scope_of_tenant(tenant: object) -> Scope:
         raise FilterError("tenant", str(error).replace("tenants", "tenant", 1)) from error
 
 
-def _of_tenant(rows: ScopedRows | type[Event], tenant: str) -> Conditions:
+def _of_tenant(rows: ScopedRows | type[ReceivedEvent], tenant: str) -> Conditions:
     of_it = rows.tenant == tenant
     return (of_it,) if tenant == NO_TENANT else (rows.tenant != _NO_TENANT, of_it)
 

@@ -415,7 +415,7 @@ class WaitGroup(Base):
     )
 
 
-class Event(Base):
+class ReceivedEvent(Base):
     """One event that came from outside, kept for SQUIDMESH_EVENT_RETENTION.
 
     `event_id` is the sender's name for it, else its own id. `fingerprint` tells another one under the same name.
@@ -768,7 +768,7 @@ runs = _table(WorkflowRun)
 step_runs = _table(StepRun)
 waits = _table(OpenWait)
 wait_groups = _table(WaitGroup)
-events = _table(Event)
+events = _table(ReceivedEvent)
 event_takes = _table(EventTake)
 attempts = _table(Attempt)
 dispatches = _table(Dispatch)
