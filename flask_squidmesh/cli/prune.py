@@ -12,6 +12,7 @@ import click
 from ..engine.transitions import TERMINAL
 from ..storage.retained_rows import REASONS
 from .command_group import aligned, group, ready_runtime
+from .json_output import as_json, tell
 
 if TYPE_CHECKING:
     from ..runtime.maintenance.pruning import PruneReport
@@ -43,6 +44,7 @@ def _age(_context: click.Context, _option: click.Parameter, text: str) -> timede
 @click.option("--dry-run", is_flag=True, help="Say what would go, and delete nothing.")
 @click.option("--batch", type=click.IntRange(1, 10_000), default=500, show_default=True, help="Runs a transaction.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json
 def prune(
     older_than: timedelta,
     statuses: tuple[str, ...],
@@ -51,10 +53,11 @@ def prune(
     dry_run: bool,
     batch: int,
     yes: bool,
+    as_json: bool,
 ) -> None:
     """Delete runs that ended long ago, with all that belongs to them.
 
-    What is linked to a run that goes on stays, and so does what needs a person.
+    What is linked to a run that goes on stays, and so does what needs a person. --json takes --dry-run or --yes.
     """
 
     def pruned(dry_run: bool, progress: Callable[[int], object] = lambda _: None) -> PruneReport:
@@ -69,6 +72,11 @@ def prune(
             progress=progress,
         )
 
+    if as_json:
+        if not (dry_run or yes):
+            raise click.UsageError("--json asks nothing; say --dry-run or --yes.")
+        tell(pruned(dry_run).to_dict())
+        return
     if dry_run or not yes:
         plan = pruned(dry_run=True)
         _tell(plan)

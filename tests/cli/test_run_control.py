@@ -151,3 +151,12 @@ def test_an_event_is_sent_once_for_its_id(app: Flask) -> None:
     assert run(app, *words).stdout == "Event e-1 had come before; nothing was done.\n"
     assert run(app, "events", "send", "payment.settled", "{}", "--key", "o-1", "--event-id", "e-1").exit_code == 4
     assert run(app, "events", "send", "payment.settled", "--key", " ").exit_code == 5
+
+
+@pytest.mark.rule("cli-json")
+def test_pruning_and_schedules_say_it_in_json_too(app: Flask, acme: Filled) -> None:
+    assert told(app, "prune", "--older-than", "1d", "--dry-run")["pruned"] == 0
+    assert run(app, "prune", "--older-than", "1d", "--json").exit_code == 2
+    assert [each["trigger"] for each in told(app, "cron", "list")["schedules"]] == ["nightly"]
+    fired = told(app, "cron", "fire", "nightly", "nightly")["run_id"]
+    assert told(app, "runs", "show", fired)["workflow"] == "nightly"
