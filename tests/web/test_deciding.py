@@ -528,7 +528,7 @@ def test_secret_sources_stay_hidden_in_all_that_a_run_tells(desk: Desk) -> None:
 def test_a_wait_that_cannot_be_opened_says_what_is_missing(desk: Desk) -> None:
     run_id = desk.start(Expenses, manager=" ")
     page = desk.as_(MIA).read(f"/runs/{run_id}")
-    assert "review cannot begin, because what it says of people or times is not in the run's state" in page
+    assert "review cannot begin, because the run does not hold a person or a time that it needs" in page
     assert "names nobody" in page
 
 

@@ -39,7 +39,7 @@ def test_an_unchanged_page_gets_an_empty_answer_from_few_queries(everywhere: Vis
     start(everywhere.app, Labels, "8")
     for path, most in (
         *(("/", 2), ("/runs", 2), ("/runs?word=decision", 2), (f"/runs/{run_id}", 2), ("/failures", 2)),
-        *(("/schedules", 2), ("/workflows", 4), ("/workflows/checkout", 4), ("/system", 5)),
+        *(("/schedules", 2), ("/workflows", 4), ("/workflows/checkout", 4), ("/system", 7)),
     ):
         address = pulse_of(everywhere.get(path).text)
         answer = everywhere.get(address)

@@ -241,7 +241,7 @@ def test_what_nobody_answers_becomes_somebody_elses_and_then_ends(windows: dict[
     fiona.sees("Nothing was done")
     emma.go("/runs")
     emma.press("Travel: a stand")
-    emma.sees("It ended after nobody had decided in time")
+    emma.sees("It ended because nobody decided in time")
     with app.app_context():
         assert [run.outcome for run in mesh_of(app).list_runs(workflow=Travel).runs] == ["timed_out"]
 
