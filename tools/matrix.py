@@ -30,7 +30,7 @@ TOUCHING_SQLALCHEMY: Final = (
     *(f"tests/cli/test_{each}.py" for each in ("commands", "doctor", "pruning")),
     *(f"tests/integration/{each}" for each in ("hosts", "reading")),
     *(f"tests/integration/test_{each}.py" for each in ("schema", "missing_tables", "wire", "batching", "writing")),
-    *(f"tests/integration/runtime/test_{each}.py" for each in ("engine_options", "host_engines", "clocks", "forking")),
+    *(f"tests/integration/runtime/test_{each}.py" for each in ("engine_options", "host_engines", "clocks")),
     *(f"tests/integration/runtime/test_{each}.py" for each in ("starting", "performing", "deciding", "compensating")),
     *(f"tests/integration/runtime/test_{each}.py" for each in ("transaction_steps", "uncommitted", "outages", "cron")),
     *(f"tests/integration/runtime/test_{each}.py" for each in ("relaying", "takeover", "replaying", "racing")),
