@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from functools import lru_cache, partial
-from types import FunctionType, MappingProxyType, TracebackType
+from functools import partial
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 import sqlalchemy as sa
@@ -128,8 +128,6 @@ class RunState:
 
         return self._claims.until_lost(claim, "reading its state", outputs)
 
-
-FUNCTIONS_KEPT = 1_000
 
 Performed = TypeVar("Performed")
 
@@ -360,10 +358,7 @@ def _check_size(output: JsonObject, most: int) -> None:
 
 def _is_coroutine(function: Callable[..., Any]) -> bool:
     plain = function.func if isinstance(function, partial) else function
-    return _is_async(plain) if isinstance(plain, FunctionType) else inspect.iscoroutinefunction(plain)
-
-
-_is_async = lru_cache(FUNCTIONS_KEPT)(inspect.iscoroutinefunction)
+    return inspect.iscoroutinefunction(plain)
 
 
 def _model(spec: WorkflowSpec, claim: Claim) -> type[BaseModel] | None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 
 from flask_squidmesh import (
     Approval,
@@ -911,3 +914,24 @@ def test_attempts_are_numbered_from_one_and_a_completed_step_is_not_repeated(
         *((1, "failed"), (2, "failed"), (3, "completed")),
     ]
     assert script.calls == ["work"] * 3
+
+
+def test_an_app_that_is_gone_is_not_kept_for_the_functions_of_its_steps(
+    migrated_url: str, eventually: Callable[..., Any]
+) -> None:
+    def performed() -> weakref.ref[Flask]:
+        def work(ctx: StepContext) -> dict[str, object]:
+            seen.append(ctx)
+            return {}
+
+        seen: list[StepContext] = []
+        workflow = single(Script(), work)
+        shop = Shop(migrated_url, workflow, claim_timeout=1)
+        with shop.app.app_context():
+            shop.run(workflow)
+        shop.runtime.database.dispose()
+        assert seen
+        return weakref.ref(shop.app)
+
+    kept = performed()
+    eventually(lambda: gc.collect() and kept() is None)
