@@ -7,7 +7,6 @@ from werkzeug.wrappers import Response
 
 from ..dashboard import page_data
 from ..dashboard.authorization import narrow_scope, require, require_tasks
-from ..errors import UnknownWorkflowError
 from ..queries import open_waits
 from ..queries.open_waits import WHOSE
 from ..queries.run_filters import Filters
@@ -64,15 +63,8 @@ def _filters() -> Filters:
 
 def _workflows(names: list[str] | None) -> list[str] | None:
     """The names that the runs of these workflows may have; one that was removed has left its runs behind."""
-    return None if names is None else [each for name in names for each in _all_names(name)]
-
-
-def _all_names(name: str) -> tuple[str, ...]:
-    try:
-        spec = current_runtime().registry.get(name)
-    except UnknownWorkflowError:
-        return (name,)
-    return (spec.name, *spec.aliases)
+    names_of = current_runtime().registry.names_of
+    return None if names is None else [each for name in names for each in names_of(name)]
 
 
 def run(run_id: str) -> Response:

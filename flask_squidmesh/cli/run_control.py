@@ -64,7 +64,7 @@ def list_runs(limit: int, after: str | None, tenant: tuple[str, ...], as_json: b
     runtime = ready_runtime()
     filters: Filters = {
         "status": given["status"] or None,
-        "workflow": [name for each in given["workflow"] for name in _names(each)] or None,
+        "workflow": [name for each in given["workflow"] for name in runtime.registry.names_of(each)] or None,
         "needs": True if given["needs"] else None,
         "subject": given["subject"],
         "step": given["step"],
@@ -82,16 +82,6 @@ def list_runs(limit: int, after: str | None, tenant: tuple[str, ...], as_json: b
         click.echo("There are no such runs.")
     if page.next:
         click.echo(f"There are more: --after {page.next}")
-
-
-def _names(name: str) -> tuple[str, ...]:
-    from ..errors import UnknownWorkflowError
-
-    try:
-        spec = ready_runtime().registry.get(name)
-    except UnknownWorkflowError:
-        return (name,)
-    return (spec.name, *spec.aliases)
 
 
 @runs.command()

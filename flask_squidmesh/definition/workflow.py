@@ -102,6 +102,11 @@ class Registry:
             )
         return spec
 
+    def names_of(self, workflow: str) -> tuple[str, ...]:
+        """The names under which runs of this workflow are stored; one that was removed has left its runs behind."""
+        spec = self._find(workflow)
+        return (workflow,) if spec is None else (spec.name, *spec.aliases)
+
     def event_model(self, event: str) -> type[BaseModel] | None:
         """The model that payloads of this event must fit; None where no workflow names one."""
         for spec in self._specs.values():

@@ -7,7 +7,7 @@ moment one comes first, and the other finds the wait ended.
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, cast
 
 import sqlalchemy as sa
@@ -27,13 +27,11 @@ from ..storage.internal_dispatches import InternalDispatch
 from ..storage.tables import step_runs
 from ..storage.write_batch import MATCH
 from .decision_states import DecisionStates
-from .event_matching import EventMatcher
+from .event_matching import LATER, EventMatcher
 from .outcomes import log_error, storable
 from .recorder import Recorded, Recorder, decided
 
 BATCH: Final = 100
-LATER: Final = timedelta(seconds=60)
-"""When to look again at what this process cannot do: another version may be deployed by then."""
 
 logger = logging.getLogger("flask_squidmesh")
 

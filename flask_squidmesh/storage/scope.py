@@ -12,7 +12,7 @@ from ..definition import Workflow
 from ..definition.tenants import NO_TENANT, tenant_id
 from ..definition.values import kind
 from ..definition.workflow import Registry
-from ..errors import FilterError, UnknownWorkflowError
+from ..errors import FilterError
 from .tables import AuditEvent, OpenWait, OutboxEntry, ReceivedEvent, WorkflowRun
 
 Condition = sa.ColumnElement[bool]
@@ -82,9 +82,7 @@ class Scope:
         if self.workflows is None:
             return self
         scope = Scope.all()
-        scope._set(
-            self.tenants, tuple(sorted({name for each in self.workflows for name in _all_names(registry, each)}))
-        )
+        scope._set(self.tenants, tuple(sorted({name for each in self.workflows for name in registry.names_of(each)})))
         return scope
 
     def of_tenants(self, tenants: Iterable[str]) -> Scope:
@@ -162,12 +160,3 @@ def _names(given: object) -> tuple[str, ...]:
     if not isinstance(given, str) or not given or not given.isprintable():
         raise FilterError("workflows", f"workflows must hold workflow classes or names, not {kind(given)}.")
     return (given,)
-
-
-def _all_names(registry: Registry, name: str) -> tuple[str, ...]:
-    """A workflow that is registered no more has left its runs behind under the name that it had."""
-    try:
-        spec = registry.get(name)
-    except UnknownWorkflowError:
-        return (name,)
-    return (spec.name, *spec.aliases)

@@ -173,26 +173,18 @@ class Pruner:
         how many.
         """
         before = self._clock.now() - timedelta(seconds=self._settings.key_retention)
-        total = 0
-        while True:
-            with self._database.write() as connection:
-                forgotten = retained_rows.forget_keys(connection, before=before, limit=BATCH)
-            total += forgotten
-            if forgotten < BATCH:
-                return total
+        return self._in_batches(partial(retained_rows.forget_keys, before=before, limit=BATCH))
 
     def forget_events(self) -> int:
         """Delete events that were sent longer ago than SQUIDMESH_EVENT_RETENTION, and return how many."""
         before = self._clock.now() - timedelta(seconds=self._settings.event_retention)
         tells = bool(self._subscriptions.to("event.unmatched", None))
-        total = 0
-        while True:
-            with self._database.write() as connection:
-                tell = partial(self._tell_of_untaken, connection) if tells else None
-                forgotten = events.forget(connection, before=before, limit=BATCH, told=tell)
-            total += forgotten
-            if forgotten < BATCH:
-                return total
+
+        def forget(connection: sa.Connection) -> int:
+            tell = partial(self._tell_of_untaken, connection) if tells else None
+            return events.forget(connection, before=before, limit=BATCH, told=tell)
+
+        return self._in_batches(forget)
 
     def _tell_of_untaken(self, connection: sa.Connection, ids: Sequence[str]) -> None:
         """Have it told of events that are forgotten and that nobody has taken."""
@@ -219,10 +211,14 @@ class Pruner:
         with self._database.write() as connection:
             outbox_entries.give_up_unknown(connection, self._clock.now())
         before = self._clock.now() - timedelta(seconds=self._settings.notice_retention)
+        return self._in_batches(partial(outbox_entries.forget, before=before, limit=BATCH))
+
+    def _in_batches(self, forget: Callable[[sa.Connection], int]) -> int:
+        """Forget a batch a commit until one is not full, and return how many rows that were."""
         total = 0
         while True:
             with self._database.write() as connection:
-                forgotten = outbox_entries.forget(connection, before=before, limit=BATCH)
+                forgotten = forget(connection)
             total += forgotten
             if forgotten < BATCH:
                 return total
