@@ -1,6 +1,8 @@
 PYTHON ?= python3
 ENVIRONMENT := $(PYTHON) tools/environment.py
 export UV_SYSTEM_CERTS := true
+# Tests start hundreds of processes. Where a machine forbids to keep what is compiled, each would compile every module anew.
+export PYTHONDONTWRITEBYTECODE :=
 PYTEST := bin/python -m pytest --numprocesses=logical --maxprocesses=8
 
 # Databases of tests are quicker in memory, where there is room for them.
