@@ -20,6 +20,7 @@ from flask_squidmesh.runtime.runtime import Runtime
 from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.work_queue import Claim
 from flask_squidmesh.testing import SettableClock, drain
+from tests import kept
 from tests.commits import around_commits, statements_told
 
 Outcome = BaseException | Mapping[str, Any] | Callable[[StepContext], Any] | None
@@ -100,14 +101,16 @@ class Shop:
         executor: Any = "database",
         engine_options: Mapping[str, Any] = MappingProxyType({}),
         clock: SettableClock | None = None,
+        db: SQLAlchemy | None = None,
         **settings: Any,
     ) -> None:
-        self.url, self.db, self.clock = url, SQLAlchemy(), clock or SettableClock()
+        self.url, self.db, self.clock = url, db or kept.DB, clock or SettableClock()
         self.mesh = SquidMesh(clock=self.clock)
         self.mesh.register(*workflows)
         self.app = Flask("shop")
         patient = PATIENT_SQLITE if url.startswith("sqlite") else {}
-        self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {**patient, **engine_options}
+        compiled = {} if engine_options else {"execution_options": {"compiled_cache": kept.COMPILED}}
+        self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {**patient, **engine_options, **compiled}
         self.app.config.update(SQLALCHEMY_DATABASE_URI=url, SQUIDMESH_EXECUTOR=executor, SQUIDMESH_URL_PREFIX=None)
         self.app.config.update({f"SQUIDMESH_{name.upper()}": value for name, value in settings.items()})
         self.db.init_app(self.app)

@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import Flask, Request
 from flask.testing import FlaskClient
-from flask_sqlalchemy import SQLAlchemy
 
 from flask_squidmesh import Person, Scope, SquidMesh
 from flask_squidmesh.clock import SettableClock
+from tests.kept import set_up_database
 from tests.two_tenants.people import PEOPLE, Worker
 from tests.two_tenants.workflows import WORKFLOWS
 
@@ -43,7 +43,7 @@ def make_app(url: str, hooks: dict[str, Any] | None = None, **settings: Any) -> 
     app.config.update(
         SECRET_KEY="for tests", SQUIDMESH_EXECUTOR="database", SQLALCHEMY_DATABASE_URI=url, TESTING=True, **settings
     )
-    SQLAlchemy(app)
+    set_up_database(app)
     given: dict[str, Any] = {"authorize": may, "scope": scope} if hooks is None else hooks
     mesh = SquidMesh(clock=SettableClock(), **given)
     mesh.register(*WORKFLOWS)

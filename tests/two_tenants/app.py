@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, abort, redirect, render_template_string, request, session, url_for
-from flask_sqlalchemy import SQLAlchemy
 
 from flask_squidmesh import Person, Scope, SquidMesh
 from flask_squidmesh.clock import Clock
 from tests.databases import create_tables
+from tests.kept import set_up_database
 from tests.two_tenants.people import PEOPLE, Worker
 from tests.two_tenants.runs import fill
 from tests.two_tenants.workflows import WORKFLOWS
@@ -67,7 +67,7 @@ def make_app(url: str, *, clock: Clock | None = None, **settings: Any) -> Flask:
     app = Flask("two_tenants", static_folder=None)
     app.config.update(SECRET_KEY="for a demonstration", SQUIDMESH_EXECUTOR="database", SQLALCHEMY_DATABASE_URI=url)
     app.config.update(settings)
-    SQLAlchemy(app)
+    set_up_database(app)
     mesh = make_mesh(clock)
     mesh.init_app(app)
     app.extensions["mesh"] = mesh

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
 from pydantic import BaseModel
 
 from flask_squidmesh import (
@@ -24,6 +23,7 @@ from flask_squidmesh import (
     Workflow,
 )
 from flask_squidmesh.testing import SettableClock, drain
+from tests.kept import set_up_database
 
 CANARY = "canary-5f1e"
 
@@ -176,7 +176,7 @@ def make_app(url: str, *, hooks: dict[str, Any] | None = None, **settings: Any) 
             **settings,
         }
     )
-    SQLAlchemy(app)
+    set_up_database(app)
     given = {"authorize": allow_everything, "actor": lambda: "dana"} if hooks is None else hooks
     mesh = SquidMesh(app, clock=SettableClock(), **given)
     mesh.register(*WORKFLOWS)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Mapped, mapped_column
 
 from flask_squidmesh import Manual, Step, Workflow
@@ -24,7 +25,7 @@ class Ledger:
             place = Manual(Order)
             post = Step(script.does("post", lambda ctx: self.does()), **options)
 
-        self.shop, self.workflow = open_shop(Posting), Posting
+        self.shop, self.workflow = open_shop(Posting, db=SQLAlchemy()), Posting
         self.db, self.does = self.shop.db, self.nothing
 
         class Entry(self.db.Model):  # type: ignore[name-defined, misc]
