@@ -124,7 +124,8 @@ def open_engine(host: sa.Engine) -> sa.Engine:
     """
     if host.dialect.name != "sqlite" or in_memory(host.url):
         return host
-    engine = sa.create_engine(host.url, execution_options={compiled.OWN: True})
+    cache = {name: kept for name, kept in host.get_execution_options().items() if name == "compiled_cache"}
+    engine = sa.create_engine(host.url, execution_options={compiled.OWN: True, **cache})
     sa.event.listen(engine, "connect", _prepare_sqlite)
     # Not as a listener to "begin", for which SQLAlchemy would look for all other listeners at each turn too.
     engine.dialect.do_begin = partial(_begin_sqlite, engine.dialect)  # type: ignore[method-assign]
