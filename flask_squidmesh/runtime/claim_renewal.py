@@ -56,7 +56,7 @@ class ClaimKeeper:
         self._held: set[str] = set()
         self._lost: set[str] = set()
         self._unanswered: list[UnansweredClaim] = []
-        self._guard = threading.Lock()
+        self._guard, self._giving_back = threading.Lock(), threading.Lock()
         self._called = threading.Event()
         self._thread: threading.Thread | None = None
         self.on_beat: list[Callable[[], None]] = []
@@ -96,17 +96,29 @@ class ClaimKeeper:
     def renew(self) -> None:
         """Renew all claims once, and give back what is to be let go."""
         with self._guard:
-            held, unanswered = set(self._held), list(self._unanswered)
+            held = set(self._held)
         if held:
             timeout = timedelta(seconds=self._timeout)
             with self._database.write() as connection:
                 kept = work_queue.renew(connection, self._database, held, timeout)
             with self._guard:
                 self._lost |= (held - kept) & self._held
-        if unanswered:
-            self._give_back(unanswered)
+        self.give_back()
         for beat in self.on_beat:
             beat()
+
+    def give_back(self) -> None:
+        """Give back what is to be let go; where the thread is at it, wait until it has."""
+        with self._giving_back:
+            with self._guard:
+                unanswered = list(self._unanswered)
+            if not unanswered:
+                return
+            with self._database.write() as connection:
+                work_queue.put_back_unanswered(connection, unanswered, self._clock.now())
+            with self._guard:
+                del self._unanswered[: len(unanswered)]
+        self._wake_signal.set()
 
     def until_lost(self, claim: Claim, what: str, doing: Callable[[], _Done], *, whatever: bool = False) -> _Done:
         """Do it, and again while the database refuses it for a time. Meanwhile the claim is renewed.
@@ -150,13 +162,6 @@ class ClaimKeeper:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             if self.is_lost(claim.claim_id) or time.monotonic() > holds_until:
                 raise ClaimLostError
-
-    def _give_back(self, unanswered: list[UnansweredClaim]) -> None:
-        with self._database.write() as connection:
-            work_queue.put_back_unanswered(connection, unanswered, self._clock.now())
-        with self._guard:
-            del self._unanswered[: len(unanswered)]
-        self._wake_signal.set()
 
     def _keep(self) -> None:
         if self._thread is None and self.renews:

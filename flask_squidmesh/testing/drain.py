@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -84,6 +85,9 @@ def advance_to_deadline(*, limit: int = 1_000) -> int:
 
 def _performed_one(runtime: Runtime) -> bool:
     queue = runtime.config.queue
+    # The thread that renews claims may be giving one back just now, and a run that it has locked would be passed by.
+    with suppress(sa.exc.SQLAlchemyError):  # it goes on trying
+        runtime.claims.give_back()
     if runtime.internal_work.perform_due():
         return True
     for claim in runtime.claimer.claim_due(queue, limit=1, take_over=True, left_to_others=timedelta(0)):
