@@ -573,7 +573,7 @@ class SquidMesh(Commands):
             spec = runtime.registry.get(workflow)
         except UnknownWorkflowError:
             return workflow
-        return (spec.name, *spec.aliases)
+        return spec.names
 
     def _inspect(
         self,

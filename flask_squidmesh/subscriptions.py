@@ -183,7 +183,7 @@ def _workflows(call: str, workflow: object) -> frozenset[str] | None:
         if isinstance(each, str) and each:
             names.add(each)
         elif isinstance(each, type) and issubclass(each, Workflow) and (spec := vars(each).get("__squidmesh__")):
-            names |= {spec.name, *spec.aliases}
+            names.update(spec.names)
         else:
             raise ConfigurationError(f"{call}: workflow={given(each)} is neither a workflow class nor a name of one.")
     if not names:

@@ -405,6 +405,11 @@ class WorkflowSpec:
     opening_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
     fingerprint: str
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The name that the workflow has, and then those that it had: runs are stored under any of them."""
+        return (self.name, *self.aliases)
+
     @property
     def default_trigger(self) -> TriggerSpec:
         """The first trigger."""

@@ -83,7 +83,7 @@ class Registry:
                 problems.append(f"register takes workflow classes, found {given(workflow)}. Derive it from Workflow.")
             elif specs.get(spec.name) is not spec:
                 problems.extend(_taken(names, spec))
-                names.update(dict.fromkeys((spec.name, *spec.aliases), spec.name))
+                names.update(dict.fromkeys(spec.names, spec.name))
                 specs[spec.name] = spec
         problems.extend(_two_models(specs.values()))
         if problems:
@@ -105,7 +105,7 @@ class Registry:
     def names_of(self, workflow: str) -> tuple[str, ...]:
         """The names under which runs of this workflow are stored; one that was removed has left its runs behind."""
         spec = self._find(workflow)
-        return (workflow,) if spec is None else (spec.name, *spec.aliases)
+        return (workflow,) if spec is None else spec.names
 
     def event_model(self, event: str) -> type[BaseModel] | None:
         """The model that payloads of this event must fit; None where no workflow names one."""
@@ -154,7 +154,7 @@ def _two_models(specs: Iterable[WorkflowSpec]) -> Iterator[str]:
 
 
 def _taken(names: dict[str, str], spec: WorkflowSpec) -> Iterator[str]:
-    for name in (spec.name, *spec.aliases):
+    for name in spec.names:
         if name in names:
             yield (
                 f"The name {name!r} of workflow {spec.name} is taken by workflow {names[name]}. "

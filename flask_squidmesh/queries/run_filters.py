@@ -170,7 +170,7 @@ def _workflows(asked: Mapping[str, object]) -> tuple[str, ...]:
     workflow = asked.get("workflow", ())
     if isinstance(workflow, type) and issubclass(workflow, Workflow) and "__squidmesh__" in vars(workflow):
         spec = workflow.__squidmesh__
-        return (spec.name, *spec.aliases)
+        return spec.names
     return _names("workflow", workflow) if "workflow" in asked else ()
 
 

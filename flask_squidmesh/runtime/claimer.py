@@ -186,7 +186,7 @@ class Claimer:
 
     def offer_held(self, connection: sa.Connection, *, limit: int) -> list[Work]:
         """Make work due again that another process put back and this one knows."""
-        names = {name for spec in self._registry for name in (spec.name, *spec.aliases)}
+        names = {name for spec in self._registry for name in spec.names}
         held = work_queue.held_work(connection, names, limit=limit)
         offered = [work for work in held if self._is_for_this_process(connection, work)]
         for work in offered:

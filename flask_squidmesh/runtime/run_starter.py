@@ -295,7 +295,7 @@ class RunStarter:
 
         It is kept under every name of the workflow: processes from before a rename look for it under the old one.
         """
-        names = sorted((wanted.spec.name, *wanted.spec.aliases))
+        names = sorted(wanted.spec.names)
         statement = INSERTS[connection.dialect.name](start_keys).values(
             [self._key_row(wanted, run_id, name) for name in names]
         )
@@ -411,7 +411,7 @@ def _found(connection: sa.Connection, wanted: NewRunRequest) -> StartedRun | Non
         sa.select(start_keys.c.run_id, start_keys.c.payload_fingerprint, start_keys.c.pruned_at, runs.c.trigger)
         .outerjoin(runs, runs.c.id == start_keys.c.run_id)
         .where(
-            start_keys.c.workflow.in_((wanted.spec.name, *wanted.spec.aliases)),
+            start_keys.c.workflow.in_(wanted.spec.names),
             start_keys.c.tenant == wanted.tenant,
             start_keys.c.key == wanted.key,
         )

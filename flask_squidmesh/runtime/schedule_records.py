@@ -52,8 +52,7 @@ def schedule_records(
     found = connection.execute(sa.select(tables.schedules).where(tables.schedules.c.tenant == NO_TENANT)).all()
     rows = {(row.workflow, row.trigger): row for row in found}
     found_for = {
-        (spec.name, trigger.name): [rows.get((name, trigger.name)) for name in names_of(spec)]
-        for spec, trigger in declared
+        (spec.name, trigger.name): [rows.get((name, trigger.name)) for name in spec.names] for spec, trigger in declared
     }
     return {schedule: _merged([row for row in kept if row is not None]) for schedule, kept in found_for.items()}
 
@@ -63,7 +62,7 @@ def locked_schedule(connection: sa.Connection, spec: WorkflowSpec, trigger: str)
 
     Every activation takes this lock before its start key: two orders would be a deadlock.
     """
-    rows = [{"workflow": name, "trigger": trigger} for name in sorted(names_of(spec))]
+    rows = [{"workflow": name, "trigger": trigger} for name in sorted(spec.names)]
     statement = INSERTS[connection.dialect.name](tables.schedules).values(rows)
     connection.execute(statement.on_conflict_do_nothing())
     query = sa.select(tables.schedules).where(of_schedule(spec, trigger)).order_by(tables.schedules.c.workflow)
@@ -78,12 +77,7 @@ def remember(connection: sa.Connection, spec: WorkflowSpec, trigger: str, values
 def of_schedule(spec: WorkflowSpec, trigger: str) -> sa.ColumnElement[bool]:
     """The condition on the rows of the declared schedule, which is no tenant's."""
     row = tables.schedules.c
-    return sa.and_(row.workflow.in_(names_of(spec)), row.trigger == trigger, row.tenant == NO_TENANT)
-
-
-def names_of(spec: WorkflowSpec) -> tuple[str, ...]:
-    """The workflow's name and those that it had."""
-    return (spec.name, *spec.aliases)
+    return sa.and_(row.workflow.in_(spec.names), row.trigger == trigger, row.tenant == NO_TENANT)
 
 
 def _merged(rows: Sequence[sa.Row[Any]]) -> ScheduleRecord:

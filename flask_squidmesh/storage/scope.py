@@ -156,7 +156,7 @@ def _tenant(given: object) -> tuple[str, ...]:
 def _names(given: object) -> tuple[str, ...]:
     if isinstance(given, type) and issubclass(given, Workflow) and "__squidmesh__" in vars(given):
         spec = given.__squidmesh__
-        return (spec.name, *spec.aliases)
+        return spec.names
     if not isinstance(given, str) or not given or not given.isprintable():
         raise FilterError("workflows", f"workflows must hold workflow classes or names, not {kind(given)}.")
     return (given,)

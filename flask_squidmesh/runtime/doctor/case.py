@@ -195,7 +195,7 @@ def _awaits(row: Row) -> bool:
 def cases(connection: sa.Connection, found: Sequence[Row], specs: Iterable[WorkflowSpec], now: datetime) -> list[Case]:
     """The runs with everything that belongs to them, in six queries."""
     ids = [run.id for run in found]
-    known = {(name, spec.fingerprint): spec for spec in specs for name in (spec.name, *spec.aliases)}
+    known = {(name, spec.fingerprint): spec for spec in specs for name in spec.names}
     rows, work = _by_run(connection, _steps(ids)), _by_run(connection, _dispatches(ids))
     numbers = {row.step_run_id: row.most for row in connection.execute(_attempts(ids))}
     listed = {row["step_run_id"]: row for row in connection.execute(_waits(ids)).mappings()}

@@ -236,7 +236,7 @@ class Pruner:
             if isinstance(workflow, str) and workflow in self.stored_names():
                 return [workflow]
             raise
-        return [spec.name, *spec.aliases]
+        return [*spec.names]
 
     def _audit(self, report: PruneReport, before: datetime, who: JsonValue) -> None:
         went = [group for group in report.groups if group.kept is None]
@@ -349,10 +349,10 @@ def own_key(retention: Mapping[str, timedelta | None], registry: Registry, workf
         spec = registry.get(workflow)
     except UnknownWorkflowError:
         return workflow if workflow in retention else None
-    return next((name for name in (workflow, spec.name, *spec.aliases) if name in retention), None)
+    return next((name for name in (workflow, *spec.names) if name in retention), None)
 
 
 def unknown_keys(retention: Mapping[str, timedelta | None], registry: Registry) -> list[str]:
     """What is neither a status in which runs end nor a registered workflow."""
-    names = {name for spec in registry for name in (spec.name, *spec.aliases)}
+    names = {name for spec in registry for name in spec.names}
     return sorted(retention.keys() - names - TERMINAL)
