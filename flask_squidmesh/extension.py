@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Literal, TypeVar, Unpack, overload
@@ -49,7 +50,7 @@ from .runtime.runtime import Runtime, configured_runtime, current_runtime
 from .storage.connections import AnySession
 from .storage.scope import Scope, scope_of_tenant
 from .storage.summaries import RunId, RunSummary
-from .subscriptions import Subscriptions, To
+from .subscriptions import Subscription, Subscriptions, To
 
 Defined = TypeVar("Defined", bound=type[Workflow])
 _Authorize = TypeVar("_Authorize", bound=AuthorizeHook)
@@ -563,6 +564,13 @@ class SquidMesh(Commands):
     ) -> None:
         """Have a paused cron trigger start runs again, from its next window on. Raises as pause_schedule."""
         configured_runtime().schedule_commands.resume(workflow, trigger, actor=actor, comment=comment)
+
+    def _rehearsal(self, clock: Clock, instead: Callable[[Subscription], Channel]) -> SquidMesh:
+        """What is registered on this, for an app of a test. instead: takes the place of each channel."""
+        made = SquidMesh(clock=clock)
+        made._registry, made._hooks = copy(self._registry), copy(self._hooks)
+        made._subscriptions, made._receivers = self._subscriptions.with_channels(instead), self._receivers.open_copy()
+        return made
 
     @staticmethod
     def _stored_names(runtime: Runtime, workflow: WorkflowFilter) -> WorkflowFilter:

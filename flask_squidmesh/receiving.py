@@ -103,6 +103,12 @@ class Receivers:
         self._declared: dict[str, tuple[Verify, Callable[[Request], Received]]] = {}
         self._closed = False
 
+    def open_copy(self) -> Receivers:
+        """The same addresses, for another app; more can be declared."""
+        made = Receivers()
+        made._declared.update(self._declared)
+        return made
+
     def declare(self, rule: str, verify: Verify, function: Callable[[Request], Received]) -> None:
         """Take one up. Raises ConfigurationError."""
         if self._closed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, Final, cast
@@ -109,6 +109,13 @@ class Subscriptions:
         """Those who are told of this kind of the workflow of this name; None for what is of no workflow."""
         chosen = self._by_kind.get(kind, ())
         return [each for each in chosen if each.workflows is None or workflow in each.workflows]
+
+    def with_channels(self, instead: Callable[[Subscription], Channel]) -> Subscriptions:
+        """The same, with other channels; the host's own functions stay."""
+        made = Subscriptions()
+        for each in self:
+            made._add(each if each.own_code else replace(each, channel=instead(each)))
+        return made
 
     def add_subscriber(self, function: Callable[..., object], kinds: object, workflow: object, name: object) -> None:
         """Have the function called. Raises ConfigurationError."""

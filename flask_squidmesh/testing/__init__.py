@@ -12,11 +12,12 @@ from .assertions import (
 )
 from .drain import advance_to_deadline, drain, work_through
 from .executor_check import check_executor
-from .memory_app import Host, memory_app
+from .memory_app import Host, Told, memory_app
 
 __all__ = [
     "Host",
     "SettableClock",
+    "Told",
     "advance_to_deadline",
     "assert_assignee",
     "assert_audit",

@@ -17,9 +17,11 @@ from flask_squidmesh import (
     ConfigurationError,
     ConflictError,
     Deadline,
+    Event,
     FailStep,
     Fixed,
     Manual,
+    Notice,
     Retry,
     RetryStep,
     SquidMesh,
@@ -29,6 +31,7 @@ from flask_squidmesh import (
     Workflow,
 )
 from flask_squidmesh.definition.workflow import Registry
+from flask_squidmesh.runtime.runtime import current_runtime
 from flask_squidmesh.testing import (
     Host,
     SettableClock,
@@ -44,7 +47,7 @@ from flask_squidmesh.testing import (
     work_through,
 )
 from tests.expense import expense
-from tests.shop import Script
+from tests.shop import Script, single
 
 db = SQLAlchemy()
 failures: list[Exception] = []
@@ -414,3 +417,52 @@ def test_a_wrong_outcome_or_assignee_says_what_it_is_instead() -> None:
             assert_outcome(run_id, None)
         with pytest.raises(AssertionError, match="found no open wait"):
             assert_assignee(run_id, None)
+
+
+def hosts_mesh() -> tuple[SquidMesh, list[str]]:
+    """A host's own SquidMesh, and what its subscriber is told."""
+    mesh, heard = SquidMesh(), list[str]()
+    mesh.register(expense(Script()))
+    mesh.subscribe("decision.opened", name="ours")(lambda notice: heard.append(notice.step))
+
+    def post(notice: Notice, receiver: str) -> None:
+        raise AssertionError("a test sends nothing")
+
+    mesh.add_channel(post, on="decision.opened", to=lambda notice: notice.assignee, name="post")
+    mesh.add_channel(post, on="decision.opened", to="all", digest=timedelta(minutes=10), name="digest")
+    mesh.receive("/hooks/answers", verify=lambda _: True)(lambda _: Event("answered", key="1"))
+    return mesh, heard
+
+
+@pytest.mark.rule("testing-told")
+def test_the_hosts_own_object_says_who_is_told_and_nothing_is_sent() -> None:
+    mesh, heard = hosts_mesh()
+    with memory_app(mesh=mesh) as host:
+        run_id = host.mesh.start_run("reimburse", {}).id
+        drain()
+        assert heard == ["review"]
+        assert [(each.channel, each.receiver) for each in host.told] == [("post", "mia")]
+        assert [(each.run_id, each.kind) for each in host.told[0].notices] == [(run_id, "decision.opened")]
+        host.mesh.start_run("reimburse", {})
+        drain()
+        host.clock.advance(timedelta(minutes=11))
+        drain()
+        assert [(each.channel, len(each.notices)) for each in host.told] == [("post", 1), ("post", 1), ("digest", 2)]
+        assert host.app.test_client().post("/hooks/answers").status_code == 202
+
+
+@pytest.mark.rule("testing-told")
+def test_what_a_test_registers_is_gone_with_its_app() -> None:
+    mesh, heard = hosts_mesh()
+    with memory_app(single(Script()), mesh=mesh) as host:
+        host.mesh.add_channel(lambda notice, receiver: heard.append(receiver), on="run.completed", to="me", name="own")
+        host.mesh.start_run("single", {})
+        drain()
+        assert heard == ["me"]
+    with memory_app(mesh=mesh) as host:
+        assert host.told == []
+        assert "single" not in [each.name for each in current_runtime().registry]
+        assert [each.name for each in current_runtime().subscriptions] == ["ours", "post", "digest"]
+    with memory_app() as host:
+        assert not current_runtime().subscriptions
+    mesh.receive("/hooks/more", verify=lambda _: True)(lambda _: None)
