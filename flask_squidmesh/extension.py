@@ -40,6 +40,7 @@ from .people import Actor
 from .queries import explanation, run_graph, run_list, run_snapshot
 from .queries.results import Explanation, Graph, Run, RunHistory, RunPage
 from .queries.run_filters import RunFilters, WorkflowFilter
+from .receive_check import look_at_addresses
 from .receiving import Receiver, Receivers, Verify
 from .runtime import worker
 from .runtime.deliveries import Delivery
@@ -123,7 +124,7 @@ class SquidMesh(Commands):
             config,
             self._clock,
             subscriptions=self._subscriptions,
-            notices=lambda: chain(notices(self._hooks), authorization.notices()),
+            findings=lambda: chain(notices(self._hooks), authorization.notices(), look_at_addresses(app)),
             objection=authorization.objection_while_away,
             address=lambda run_id: address_of_run(app, config.external_url, run_id),
         )
@@ -566,7 +567,7 @@ class SquidMesh(Commands):
         configured_runtime().schedule_commands.resume(workflow, trigger, actor=actor, comment=comment)
 
     def _rehearsal(self, clock: Clock, instead: Callable[[Subscription], Channel]) -> SquidMesh:
-        """What is registered on this, for an app of a test. instead: takes the place of each channel."""
+        """The same registrations for an app of a test. instead: what takes the place of each channel."""
         made = SquidMesh(clock=clock)
         made._registry, made._hooks = copy(self._registry), copy(self._hooks)
         made._subscriptions, made._receivers = self._subscriptions.with_channels(instead), self._receivers.open_copy()

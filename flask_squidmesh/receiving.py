@@ -26,6 +26,8 @@ from .runtime.runtime import configured_runtime, current_runtime
 
 NAME: Final = "squidmesh_receive"
 TOLERANCE: Final = timedelta(minutes=5)
+PROBE: Final = "squidmesh.probe"
+"""In the environment of a request that only looks; no header of a request from outside can stand there."""
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -45,6 +47,13 @@ class Event:
 Received = Event | Sequence[Event] | None
 Verify = Callable[[Request], bool]
 Receiver = TypeVar("Receiver", bound=Callable[[Request], Received])
+
+
+@dataclass(slots=True)
+class Probe:
+    """Whether a request that only looks has arrived."""
+
+    arrived: bool = False
 
 
 class HmacSignature:
@@ -145,6 +154,10 @@ def _expect_programs(made: Blueprint) -> None:
 
 def _answering(verify: Verify, function: Callable[[Request], Received]) -> Callable[[], Response]:
     def view() -> Response:
+        probe: Probe | None = request.environ.get(PROBE)
+        if probe is not None:
+            probe.arrived = True
+            return Response(status=204)
         try:
             return _received(verify, function)
         except _NotTaken as refused:

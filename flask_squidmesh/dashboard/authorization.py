@@ -19,6 +19,7 @@ from ..errors import ConfigurationError, RunNotFoundError
 from ..hooks import Hook, HookFault
 from ..people import identity
 from ..queries.run_list import judged
+from ..runtime.app_check import CheckResult
 from ..runtime.bulk_jobs import BulkItem, BulkJobState
 from ..runtime.command_arguments import actor_of
 from ..runtime.runtime import current_runtime
@@ -492,29 +493,31 @@ def objection_while_away(job: BulkJobState, item: BulkItem) -> str | None:
         return _objection(job, item, lambda question: refusal_of(job.actor, mount, question), scope)
 
 
-def notices() -> Iterator[tuple[str, str]]:
-    """What the host should know of its hooks, as subjects and texts."""
+def notices() -> Iterator[CheckResult]:
+    """What the host should know of its hooks."""
     for mount in current_app.blueprints.values():
         if not isinstance(mount, Dashboard):
             continue
         if mount.authenticate is not None:
             yield from _notices_of_api(mount)
         elif mount.authorize and not mount.authorize.declares("actor"):
-            yield (
-                "rights",
-                f"{mount.authorize} of the dashboard {mount.name!r} does not take `actor`, so it cannot be asked while "
-                "nobody is at the page: what a worker would go on with of an action on many runs is refused. Add actor "
-                "to its parameters.",
+            yield CheckResult(
+                subject="rights",
+                text=f"{mount.authorize} of the dashboard {mount.name!r} does not take `actor`, so it cannot be asked "
+                "while nobody is at the page: what a worker would go on with of an action on many runs is refused. Add "
+                "actor to its parameters.",
+                notice=True,
             )
 
 
-def _notices_of_api(mount: Dashboard) -> Iterator[tuple[str, str]]:
+def _notices_of_api(mount: Dashboard) -> Iterator[CheckResult]:
     for name, hook in (("authorize", mount.authorize), ("scope", mount.hooks.scope)):
         if hook is not None and not hook.declares("actor"):
-            yield (
-                "api",
-                f"{hook} does not take `actor`, so it cannot be asked about programs, and the API {mount.name!r} "
+            yield CheckResult(
+                subject="api",
+                text=f"{hook} does not take `actor`, so it cannot be asked about programs, and the API {mount.name!r} "
                 f"refuses everything. Add actor to the parameters of {name}.",
+                notice=True,
             )
 
 

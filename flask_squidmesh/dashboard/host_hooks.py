@@ -24,6 +24,7 @@ from ..definition.values import is_storable
 from ..errors import FilterError, ManualActionError
 from ..hooks import Hook, HookFault, HookKind
 from ..people import Person, normal
+from ..runtime.app_check import CheckResult
 from ..runtime.command_arguments import actor_of
 from ..storage.scope import Scope
 from ..storage.summaries import RunSummary
@@ -146,13 +147,14 @@ class Hooks:
         setattr(self, name, Hook(KINDS[name], function))
 
 
-def notices(given: Hooks) -> Iterator[tuple[str, str]]:
-    """What the hooks, or the lack of them, mean that the host may not have meant, as subjects and texts."""
+def notices(given: Hooks) -> Iterator[CheckResult]:
+    """What the hooks, or the lack of them, mean that the host may not have meant."""
     if given.scope is None:
-        yield (
-            "scope",
-            'There is no hook `scope`, so whoever has the right "list" knows of the runs of every tenant and workflow. '
-            "Give mesh.scope to narrow that; a hook that returns Scope.all() says that it is meant.",
+        yield CheckResult(
+            subject="scope",
+            text='There is no hook `scope`, so whoever has the right "list" knows of the runs of every tenant and '
+            "workflow. Give mesh.scope to narrow that; a hook that returns Scope.all() says that it is meant.",
+            notice=True,
         )
 
 

@@ -60,8 +60,8 @@ class CheckResult:
 class AppCheck:
     """Looks at everything that runs need.
 
-    problems: what the configuration lacks. executor: the host's, where nothing is missing. notices: what the layers
-    above say, as subjects and texts.
+    problems: what the configuration lacks. executor: the host's, where nothing is missing. findings: what the layers
+    above find.
     """
 
     def __init__(
@@ -73,12 +73,12 @@ class AppCheck:
         scheduler: Scheduler,
         problems: Callable[[], list[str]],
         executor: Callable[[], Executor],
-        notices: Callable[[], Iterable[tuple[str, str]]],
+        findings: Callable[[], Iterable[CheckResult]],
         subscriptions: Subscriptions,
     ) -> None:
         self._host, self._settings, self._registry = host, host.settings, host.workflows
         self._database, self._clock, self._scheduler = database, clock, scheduler
-        self._problems, self._executor, self._notices = problems, executor, notices
+        self._problems, self._executor, self._findings = problems, executor, findings
         self._subscriptions = subscriptions
 
     def results(self) -> Iterator[CheckResult]:
@@ -86,8 +86,7 @@ class AppCheck:
         yield from self._configuration()
         yield from self._workflows()
         yield from self._retention()
-        for subject, text in self._notices():
-            yield CheckResult(subject=subject, text=text, notice=True)
+        yield from self._findings()
         if self._host.engine is None:
             return
         try:

@@ -25,7 +25,7 @@ from ..storage import connections
 from ..storage.database import Database, open_engine
 from ..subscriptions import Subscriptions
 from .adopted_work import WorkAdopter
-from .app_check import AppCheck
+from .app_check import AppCheck, CheckResult
 from .bulk_jobs import BulkRunner, Objection, no_objection
 from .claim_renewal import ClaimKeeper
 from .claimer import Claimer
@@ -74,9 +74,8 @@ LONGEST_SILENCE = 0.6
 class Runtime:
     """One app's configuration, database, workflows, executor and clock; stands in `app.extensions["squidmesh"]`.
 
-    subscriptions: who is told of what. notices: what `flask squidmesh check` says of the layers above, as subjects and
-    texts. objection: what they say of each run of an action on many, away from any page. address: answers that of a
-    run's page by its id.
+    subscriptions: who is told of what. findings: what `flask squidmesh check` says of the layers above. objection: what
+    they say of each run of an action on many, away from any page. address: answers that of a run's page by its id.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class Runtime:
         clock: Clock,
         *,
         subscriptions: Subscriptions | None = None,
-        notices: Callable[[], Iterable[tuple[str, str]]] = tuple,
+        findings: Callable[[], Iterable[CheckResult]] = tuple,
         objection: Objection = no_objection,
         address: Callable[[str], str | None] = lambda _: None,
     ) -> None:
@@ -98,7 +97,7 @@ class Runtime:
         self.host = HostApp(app, config, registry)
         self._loaded_at = SystemClock().now()
         self._complete_with = -1
-        self._notices, self._objection, self._address = notices, objection, address
+        self._findings, self._objection, self._address = findings, objection, address
         self._begin_process()
         follow(self)
         request_started.connect(_look_at_process, sender=app)
@@ -305,7 +304,7 @@ class Runtime:
             scheduler=self.scheduler,
             problems=self.problems,
             executor=lambda: self.executor,
-            notices=self._notices,
+            findings=self._findings,
             subscriptions=self.subscriptions,
         )
 
