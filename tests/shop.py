@@ -264,6 +264,7 @@ def _check_counters(run: Any, rows: list[Any]) -> None:
     asking = [row for row in rows if row.status == "paused" and row not in awaiting]
     assert run.open_steps == len(going), (run.status, run.open_steps, [(row.step, row.status) for row in steps])
     assert run.retrying_steps == len(retrying)
+    assert run.awaiting_steps == len(awaiting)
     if run.status in ("completed", "failed", "cancelled"):
         assert not [row for row in steps if row.status == "pending"]
     else:

@@ -12,6 +12,7 @@ from ..engine.command_table import COMMANDS, Command
 from ..engine.transitions import RUN_MOVES
 from ..queries.fleet import Fleet
 from ..queries.open_waits import KINDS, WHOSE
+from ..queries.operator_status import OPERATOR_WORDS
 from ..queries.results import DecisionView, Explanation, Graph, RunHistory, TimelineEvent
 from ..queries.run_filters import NEEDS
 from ..queries.run_list import MOST
@@ -62,6 +63,7 @@ PAGING: Final = (
 )
 FILTERS: Final = (
     parameter("status", "query", {"type": "array", "items": {"enum": list(RUN_MOVES)}}, "One or several."),
+    parameter("state", "query", {"enum": list(OPERATOR_WORDS)}, "The word that pages have for it, as in the answer."),
     parameter("workflow", "query", TEXTS, "The name of a workflow, or of several."),
     parameter("needs", "query", {"type": "array", "items": {"enum": ["true", *NEEDS]}}, "What it needs a person for."),
     parameter("outcome", "query", TEXTS, "How a completed run says to have ended."),

@@ -9,6 +9,7 @@ from ..dashboard import page_data
 from ..dashboard.authorization import narrow_scope, require, require_tasks
 from ..queries import open_waits
 from ..queries.open_waits import WHOSE
+from ..queries.operator_status import OPERATOR_WORDS
 from ..queries.run_filters import Filters
 from ..queries.run_list import MOST
 from ..runtime.runtime import current_runtime
@@ -30,7 +31,7 @@ SEVERAL = ("status", "workflow", "outcome")
 ONE = ("subject", "run_id", "error", "step", "trigger")
 TIMES = ("since", "until")
 PAGING = ("limit", "after")
-OF_RUNS = (*SEVERAL, "needs", *ONE, *TIMES, "tenant", *PAGING)
+OF_RUNS = (*SEVERAL, "needs", "state", *ONE, *TIMES, "tenant", *PAGING)
 OF_TASKS = ("whose", "kind", "workflow", *PAGING)
 MOST_TASKS, PAGE = 100, 50
 
@@ -57,6 +58,9 @@ def _filters() -> Filters:
     found["subject"], found["run_id"] = request.args.get("subject"), request.args.get("run_id")
     found["error"], found["step"] = request.args.get("error"), request.args.get("step")
     found["trigger"] = request.args.get("trigger")
+    if "state" in request.args:
+        found["word"] = request_parts.choice("state", tuple(OPERATOR_WORDS), "")
+        found["now"] = current_runtime().clock.now()
     found["since"], found["until"] = request_parts.moment("since"), request_parts.moment("until")
     return found
 

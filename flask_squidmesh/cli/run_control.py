@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from ..engine.command_table import COMMANDS, Command
 from ..engine.transitions import RUN_MOVES
 from ..errors import ManualActionError
+from ..queries.operator_status import OPERATOR_WORDS, stuck_among, word_of
 from ..storage.scope import Scope, scope_of_tenant
 from .command_group import CommandGroup, aligned, group, ready_runtime
 from .json_output import as_json, json_object, tell
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..queries.run_snapshot import RunSnapshot
     from ..storage.summaries import RunSummary
 
-COLUMNS = ("id", "workflow", "status", "current_step", "subject", "created_at")
+COLUMNS = ("id", "workflow", "state", "current_step", "subject", "created_at")
 POSITIONAL = ("option", "text")
 OPTIONS = {"comment": "--comment", "metadata": "--metadata"}
 
@@ -45,8 +46,22 @@ def _key(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--key", metavar="TEXT", help="An idempotency key: said twice, done once.")(command)
 
 
+class _Listed:
+    """One run of a list, with the word that pages have for its state."""
+
+    def __init__(self, run: RunSummary, state: str) -> None:
+        self._run, self.state = run, state
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._run, name)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self._run.to_dict(), "state": self.state}
+
+
 @runs.command("list")
 @click.option("--status", multiple=True, type=click.Choice(tuple(RUN_MOVES)), help="May be given several times.")
+@click.option("--state", type=click.Choice(tuple(OPERATOR_WORDS)), help="The word that pages have for it.")
 @click.option("--workflow", multiple=True, help="May be given several times.")
 @click.option("--needs", is_flag=True, help="Only those that need a person.")
 @click.option("--subject", help="How their subject begins.")
@@ -62,6 +77,7 @@ def list_runs(limit: int, after: str | None, tenant: tuple[str, ...], as_json: b
     from ..queries import run_list
 
     runtime = ready_runtime()
+    now = runtime.clock.now()
     filters: Filters = {
         "status": given["status"] or None,
         "workflow": [name for each in given["workflow"] for name in runtime.registry.names_of(each)] or None,
@@ -70,13 +86,17 @@ def list_runs(limit: int, after: str | None, tenant: tuple[str, ...], as_json: b
         "step": given["step"],
         "error": given["error"],
         "since": given["since"],
+        "word": given["state"],
+        "now": now,
     }
     with runtime.database.read() as connection:
         page = run_list.list_runs(connection, scope_of_tenant(tenant or None), limit=limit, after=after, **filters)
+        stuck = stuck_among(connection, page.runs, now)
+    listed = [_Listed(run, word_of(run, now, stuck=run.id in stuck)) for run in page.runs]
     if as_json:
-        tell(page.to_dict())
+        tell({"runs": [each.to_dict() for each in listed], "next": page.next})
         return
-    for line in aligned(COLUMNS, page.runs):
+    for line in aligned(COLUMNS, listed):
         click.echo(line)
     if not page.runs:
         click.echo("There are no such runs.")
@@ -91,7 +111,7 @@ def show(run_id: str, as_json: bool) -> None:
     """Show one run: why it is where it is, and what can be done with it."""
     look = _look(run_id)
     if as_json:
-        tell({**_hidden(look.run.to_dict()), "explanation": _hidden(look.explanation.to_dict())})
+        tell({**_hidden(look.run.to_dict()), "state": look.word, "explanation": _hidden(look.explanation.to_dict())})
         return
     run, explanation = look.run, look.explanation
     ended = f" ({run.outcome})" if run.outcome else ""
@@ -99,7 +119,7 @@ def show(run_id: str, as_json: bool) -> None:
         "run": run.id,
         "workflow": run.workflow,
         "subject": run.subject,
-        "status": f"{run.status}{ended}",
+        "state": f"{look.word}{ended}",
         "reason": explanation.reason,
         "step": explanation.step,
         "token": run.decision,

@@ -33,6 +33,7 @@ class RunColumns(TypedDict, total=False):
     remaining: int
     open_steps: int
     retrying_steps: int
+    awaiting_steps: int
     needs: str | None
     needs_count: int
     needs_due_at: datetime | None

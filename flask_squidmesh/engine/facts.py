@@ -18,7 +18,10 @@ from .changes import NewStepRun, RowsToRead, RunColumns, StepColumns
 from .kept_decisions import EVENT, LISTED, DecisionEvent, DecisionKept, DecisionKind
 from .transitions import RunStatus, StepStatus
 
-COUNTERS: Final = ("attempt", "max_attempts", "remaining", "open_steps", "retrying_steps", "needs_count", "redefined")
+COUNTERS: Final = (
+    *("attempt", "max_attempts", "remaining", "open_steps", "retrying_steps", "awaiting_steps"),
+    *("needs_count", "redefined"),
+)
 
 
 class RunFact(NamedTuple):
@@ -62,6 +65,7 @@ class RunFact(NamedTuple):
     diversion: str | None = None
     deadline_at: datetime | None = None
     overdue_since: datetime | None = None
+    awaiting_steps: int = 0
 
 
 _RUN_NAMES: Final = frozenset(RunFact._fields)
@@ -130,11 +134,15 @@ class StepFact(NamedTuple):
         return self.decide_by is not None and self.asks not in LISTED
 
     @property
+    def awaits_event(self) -> bool:
+        """Whether it waits for an event."""
+        return self.status == "paused" and self.asks == EVENT
+
+    @property
     def goes_on(self) -> bool:
         """Whether it has begun, or may, and can go on without a person: it is due, executing, or awaits an event."""
-        if self.status == "paused":
-            return self.asks == EVENT
-        return self.status == "running" or (self.status == "pending" and not self.missing)
+        due = self.status == "pending" and not self.missing
+        return due or self.status == "running" or self.awaits_event
 
     @property
     def compensate(self) -> str | None:

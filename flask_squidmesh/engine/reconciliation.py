@@ -137,6 +137,7 @@ class Reconciliation:
         going = [row for row in self._present() if row.goes_on]
         self._tally.open_steps = len(going)
         self._tally.retrying_steps = sum(row.waits_for_retry for row in going)
+        self._tally.awaiting_steps = sum(row.awaits_event for row in going)
         if self._spec.style == "flow":
             self._tally.set_run(remaining=0)
         elif not (self._tally.open_steps or self._tally.needs_count or self._tally.changes.run["remaining"]):

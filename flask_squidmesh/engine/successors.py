@@ -264,6 +264,7 @@ class Successors:
         tally.set_run(current_step=row.step, attempt=0, max_attempts=0, due_at=None)
         if decision["kind"] == EVENT:
             tally.open_steps += 1
+            tally.awaiting_steps += 1
             if tally.status == "pending":
                 tally.move_run("running")
             return

@@ -46,7 +46,7 @@ _ENDED: Final[Mapping[str, NoticeKind]] = {
 class Tally:
     """The changes of one decision about one run, whose status, counters and other columns are set here alone.
 
-    status, open_steps, retrying_steps, needs_count: of the run, as decided so far; see `settle`.
+    status, open_steps, retrying_steps, awaiting_steps, needs_count: of the run, as decided so far; see `settle`.
     """
 
     def __init__(self, state: DecisionState) -> None:
@@ -54,7 +54,7 @@ class Tally:
         self.changes = Changes()
         self.status: RunStatus = self.run.status
         self.open_steps, self.retrying_steps = self.run.open_steps, self.run.retrying_steps
-        self.needs_count = self.run.needs_count
+        self.awaiting_steps, self.needs_count = self.run.awaiting_steps, self.run.needs_count
         self._ends_timed = False
 
     @property
@@ -181,6 +181,8 @@ class Tally:
             self.open_steps -= 1
             if visit.waits_for_retry:
                 self.retrying_steps -= 1
+            elif visit.awaits_event:
+                self.awaiting_steps -= 1
 
     def end_attempt(
         self, visit: StepFact, performed: Performed, status: AttemptStatus, reason: ErrorRecord | None = None
@@ -290,6 +292,8 @@ class Tally:
         """Set the columns of the run that count its steps."""
         run = self.changes.run
         run["open_steps"], run["retrying_steps"] = self.open_steps, self.retrying_steps
+        if self.awaiting_steps != self.run.awaiting_steps or "awaiting_steps" in run:
+            run["awaiting_steps"] = self.awaiting_steps
 
     def settle(self) -> None:
         """Set the counters of the run and the status that follows from them, where the run has not ended."""

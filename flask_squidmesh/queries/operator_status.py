@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import sqlalchemy as sa
 
 from ..engine.transitions import UNFINISHED
-from ..storage.summaries import RunSummary
+from ..storage.summaries import AWAITS_EVENT, RunSummary
 from ..storage.tables import Dispatch, Timestamp, WorkflowRun
 from ..storage.write_batch import NO_QUEUE
 
@@ -78,7 +78,8 @@ def word_of(summary: RunSummary, now: datetime, *, stuck: bool = False) -> str:
         return _OF_NEEDS[summary.needs.kind]
     if stuck and summary.status in _AT_WORK:
         return "stuck"
-    if summary.status in ("pending", "running") and summary.due_at is not None and summary.due_at > now:
+    is_timed = summary.due_at is not None and summary.due_at > now
+    if summary.status in ("pending", "running") and (is_timed or summary.awaits_event):
         return "waiting"
     return summary.status
 
@@ -112,12 +113,13 @@ def word_alternatives(word: str) -> Sequence[Condition]:
         case "stuck":
             return [WorkflowRun.needs == "interrupted", sa.and_(stuck, WorkflowRun.status.in_(_AT_WORK), quiet)]
         case "waiting":
-            return [sa.and_(WorkflowRun.status.in_(("pending", "running")), WorkflowRun.due_at > NOW, quiet, ~stuck)]
+            until = sa.or_(WorkflowRun.due_at > NOW, AWAITS_EVENT)
+            return [sa.and_(WorkflowRun.status.in_(("pending", "running")), until, quiet, ~stuck)]
         case "retrying":
             return [sa.and_(WorkflowRun.status == word, quiet, ~stuck)]
         case _:
             due = sa.or_(WorkflowRun.due_at.is_(None), WorkflowRun.due_at <= NOW)
-            return [sa.and_(WorkflowRun.status == word, due, quiet, ~stuck)]
+            return [sa.and_(WorkflowRun.status == word, due, ~AWAITS_EVENT, quiet, ~stuck)]
 
 
 def is_untaken(dispatch: sa.RowMapping | dict[str, Any], now: datetime, stuck_after: float = STUCK_AFTER) -> bool:

@@ -64,6 +64,7 @@ class RunSummary:
     outcome: how a completed run ended: None as its way was meant, the word of an `End`, else rejected, timed_out or
     error_route. compensation: None, running, completed or failed. tenant: '' where there is none. queue: whose
     workers perform its steps. overdue_since: since when a step is late that has `within=`, once people were told of it.
+    awaits_event: whether it is running, and has nothing to do until an event comes.
     """
 
     id: str
@@ -94,6 +95,7 @@ class RunSummary:
     queue: str = ""
     outcome: str | None = None
     overdue_since: datetime | None = None
+    awaits_event: bool = False
 
     @property
     def title(self) -> str:
@@ -109,11 +111,15 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 SummaryRow = sa.RowMapping | Mapping[str, Any]
-_NAMES = [field.name for field in fields(RunSummary) if field.name != "needs"]
-SUMMARY_COLUMNS: list[sa.ColumnElement[Any]] = [
-    *(WorkflowRun.__table__.c[name] for name in _NAMES),
-    *(WorkflowRun.__table__.c[name] for name in ("needs", "needs_count", "needs_due_at", "needs_since")),
-]
+_NAMES = [field.name for field in fields(RunSummary) if field.name not in ("needs", "awaits_event")]
+_COUNTED = ("needs", "needs_count", "needs_due_at", "needs_since", "open_steps", "awaiting_steps")
+SUMMARY_COLUMNS: list[sa.ColumnElement[Any]] = [WorkflowRun.__table__.c[name] for name in (*_NAMES, *_COUNTED)]
+AWAITS_EVENT: sa.ColumnElement[bool] = sa.and_(
+    WorkflowRun.status == "running",
+    WorkflowRun.awaiting_steps > 0,
+    WorkflowRun.awaiting_steps == WorkflowRun.open_steps,
+)
+"""Whether a run has nothing to do until an event comes; `RunSummary.awaits_event` is the same of a row."""
 
 
 def summary_of(row: SummaryRow) -> RunSummary:
@@ -126,7 +132,8 @@ def summary_values(row: SummaryRow) -> dict[str, Any]:
     needs = row["needs"] and Needs(
         kind=row["needs"], count=row["needs_count"], due_at=row["needs_due_at"], since=row["needs_since"]
     )
-    return {"needs": needs or None, **{name: row[name] for name in _NAMES}}
+    awaits = row["status"] == "running" and 0 < row["awaiting_steps"] == row["open_steps"]
+    return {"needs": needs or None, "awaits_event": awaits, **{name: row[name] for name in _NAMES}}
 
 
 def summary_from(document: Mapping[str, Any]) -> RunSummary:

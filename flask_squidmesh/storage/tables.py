@@ -128,7 +128,8 @@ class WorkflowRun(Base):
     """One run. Lists read this table alone and never its payload.
 
     `position` counts the outputs recorded, `remaining` the steps of a dependency workflow that have not completed,
-    `open_steps` the step runs that can go on by themselves, `retrying_steps` those of them that wait for a retry.
+    `open_steps` the step runs that can go on by themselves, `retrying_steps` those of them that wait for a retry,
+    `awaiting_steps` those that wait for an event.
     `overdue_since` is since when a step is late that should have ended, where people have been told of it.
     `outcome` is how a completed run says to have ended, `diversion` what led one off its way; see `engine/diversions`.
     `cancel_event`, `cancel_key` are the event that cancels it.
@@ -164,6 +165,7 @@ class WorkflowRun(Base):
     remaining: Mapped[int] = mapped_column(server_default=sa.text("0"))
     open_steps: Mapped[int] = mapped_column(server_default=sa.text("0"))
     retrying_steps: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    awaiting_steps: Mapped[int] = mapped_column(server_default=sa.text("0"))
     revision: Mapped[int] = mapped_column(server_default=sa.text("0"))
     needs: Mapped[str | None] = mapped_column(Word)
     needs_count: Mapped[int] = mapped_column(server_default=sa.text("0"))

@@ -94,7 +94,7 @@ def probe_run() -> RunSummary:
     nothing: dict[str, Any] = {each.name: None for each in fields(RunSummary)}
     counters = {"attempt": 1, "max_attempts": 1, "revision": 1}
     words = {"id": new_id(), "workflow": PROBE, "trigger": PROBE, "subject": "Probe", "status": "running"}
-    return RunSummary(**{**nothing, **counters, **words, "created_at": now, "updated_at": now})
+    return RunSummary(**{**nothing, **counters, **words, "awaits_event": False, "created_at": now, "updated_at": now})
 
 
 STEPS: Final = ("probe_a", "probe_b", "probe_c")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from flask_squidmesh import Manual, WaitForEvent, Workflow
 from tests.api.house import Program, make_app
 from tests.two_tenants.runs import Filled, fill
+from tests.two_tenants.workflows import Order
 
 
 def ids(answer: Any) -> set[str]:
@@ -35,6 +39,32 @@ def test_runs_are_narrowed_and_paged(acme: Filled, globex: Filled, anna: Program
     assert found == every
 
 
+class Payment(Workflow):
+    """Wait for money."""
+
+    order = Manual(Order)
+    paid = WaitForEvent("payment.settled", key="{number}")
+
+
+@pytest.mark.rule("api-runs")
+def test_a_run_that_waits_for_an_event_is_waiting_wherever_its_state_is_told(app: Flask) -> None:
+    mesh, vera = app.extensions["mesh"], Program(app, "vera")
+    mesh.register(Payment)
+    with app.app_context():
+        run_id = mesh.start_run(Payment, {"number": "7", "customer": "Acorn"}).id
+        assert mesh.list_runs().runs[0].awaits_event
+    shell = app.test_cli_runner()
+    for state, expected in (("waiting", [(run_id, "running", "waiting")]), ("running", [])):
+        by_shell = shell.invoke(args=["squidmesh", "runs", "list", "--state", state, "--json"])
+        for answer in (vera.get(f"/runs?state={state}").json, json.loads(by_shell.stdout)):
+            assert [(run["id"], run["status"], run["state"]) for run in answer["runs"]] == expected
+    assert "state     waiting" in shell.invoke(args=["squidmesh", "runs", "show", run_id]).stdout
+    with app.app_context():
+        mesh.send_event("payment.settled", key="7")
+        assert not mesh.list_runs().runs[0].awaits_event
+    assert vera.get("/runs?state=waiting").json["runs"] == []
+
+
 @pytest.mark.rule("api-runs")
 @pytest.mark.parametrize(
     ("query", "name"),
@@ -49,6 +79,7 @@ def test_runs_are_narrowed_and_paged(acme: Filled, globex: Filled, anna: Program
         ("since=2026-01-01T00:00:00", "since"),
         ("run_id=xyz", "run_id"),
         ("needs=money", "needs"),
+        ("state=red", "state"),
         ("tenant=%20", "tenants"),
     ],
 )

@@ -89,6 +89,8 @@ def test_a_run_says_which_event_it_waits_for(desk: Desk) -> None:
         desk.visitor.get(f"/runs/{run_id}", headers={"Accept-Language": "de"}).text
     )
     assert run_id not in desk.visitor.get("/").text
+    assert "Waiting" in desk.visitor.read("/runs?word=waiting&q=Purchase")
+    assert "Purchase o-1" not in desk.visitor.read("/runs?word=running")
     desk.send()
     history = desk.visitor.read(f"/runs/{run_id}?view=history")
     assert "paid received the event payment.settled" in history

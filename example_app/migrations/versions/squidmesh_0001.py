@@ -85,6 +85,7 @@ def upgrade() -> None:
     sa.Column('remaining', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('open_steps', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('retrying_steps', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('awaiting_steps', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('revision', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('needs', sa.String(length=20), nullable=True),
     sa.Column('needs_count', sa.Integer(), server_default=sa.text('0'), nullable=False),

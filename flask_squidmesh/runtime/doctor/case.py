@@ -83,6 +83,7 @@ Row = sa.Row[Any]
 
 _RUN: Final = (
     *("id", "workflow", "follows", "status", "position", "remaining", "open_steps", "retrying_steps"),
+    "awaiting_steps",
     *("needs", "needs_count", "needs_since", "compensation", "parent_run_id", "parent_step", "child_key"),
     *("replayed_from_id", "replayed_as_id", "finished_at", "tenant", "outcome", "diversion", "deadline_at"),
     "overdue_since",
@@ -148,6 +149,11 @@ class Case:
     def retrying(self) -> list[Row]:
         """Those of them that wait for their next attempt."""
         return [row for row in self.going if row.status == "pending" and row.attempts and row.due_at is not None]
+
+    @cached_property
+    def awaiting(self) -> list[Row]:
+        """Those of them that wait for an event."""
+        return [row for row in self.going if _awaits(row)]
 
     @cached_property
     def asking(self) -> list[Row]:

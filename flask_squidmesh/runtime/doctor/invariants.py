@@ -17,9 +17,10 @@ LOOK_AT_RUN = "Look at the run with inspect_run(id, include_history=True); cance
 
 
 def counters(case: Case) -> Iterator[Finding]:
-    """The counts of steps that go on, that wait for a retry, and that a dependency workflow has still to do."""
+    """The counts of steps that go on, of those that wait for a retry or an event, and of those that are still to do."""
     yield from _counted(case, "open_steps", len(case.going), "steps that can go on")
     yield from _counted(case, "retrying_steps", len(case.retrying), "steps that wait for a retry")
+    yield from _counted(case, "awaiting_steps", len(case.awaiting), "steps that wait for an event")
     if case.spec and case.spec.style == "dependency" and not case.over and case.run.status != "cancelling":
         done = {row.step for row in case.steps if row.status == "completed"}
         left = {row.step for row in case.left}

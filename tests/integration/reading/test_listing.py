@@ -270,6 +270,10 @@ def test_the_same_word_is_told_without_sql(rows: Rows) -> None:
         ({"status": "cancelled", "needs": "compensation_failed"}, "failed"),
         ({"status": "paused"}, "paused"),
         ({"status": "pending", "due_at": at(9)}, "waiting"),
+        ({"status": "running", "open_steps": 2, "awaiting_steps": 2}, "waiting"),
+        ({"status": "running", "open_steps": 2, "awaiting_steps": 1}, "running"),
+        ({"status": "running", "open_steps": 1, "awaiting_steps": 1, "needs": "decision"}, "decision"),
+        ({"status": "cancelling", "open_steps": 1, "awaiting_steps": 1}, "cancelling"),
     ],
 )
 def test_less_common_states_have_one_word_too(rows: Rows, columns: dict[str, Any], word: str) -> None:

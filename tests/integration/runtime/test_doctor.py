@@ -191,6 +191,7 @@ COMPENSATION = STEPS.c.kind == "compensation"
 MENDED: dict[str, tuple[str, Break]] = {
     "open_steps": ("counters", _started(Chain, lambda id: change(RUNS, id, open_steps=7))),
     "retrying_steps": ("counters", _run(Retrying, lambda id: change(RUNS, id, retrying_steps=0))),
+    "awaiting_steps": ("counters", _started(Chain, lambda id: change(RUNS, id, awaiting_steps=1))),
     "remaining": ("counters", _run(Joining, lambda id: change(RUNS, id, remaining=1))),
     "needs_count": ("needs", _run(Reviewing, lambda id: change(RUNS, id, needs_count=3))),
     "no needs": ("needs", _run(Reviewing, lambda id: change(RUNS, id, needs=None, needs_count=0))),

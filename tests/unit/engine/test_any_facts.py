@@ -214,6 +214,7 @@ class KeptRun:
         compensating = {row.id for row in self.of("running") if row.kind == "compensation"}
         assert self.run.open_steps == len(going)
         assert self.run.retrying_steps == sum(row.waits_for_retry for row in going)
+        assert self.run.awaiting_steps == sum(row.awaits_event for row in steps)
         assert {row.id for row in going} | compensating <= self.dispatches
         assert all(self.rows[key].status in ("pending", "running") for key in self.dispatches)
         assert sum(self.rows[key].kind == "compensation" for key in self.dispatches) <= 1
