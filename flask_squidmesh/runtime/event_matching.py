@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -40,7 +40,27 @@ AGAIN: Final = timedelta(seconds=1)
 LATER: Final = timedelta(seconds=60)
 """When to look again at what this process cannot do: another version may be deployed by then."""
 
-Look = Literal["took", "nothing", "locked"]
+
+class Look(NamedTuple):
+    """What came of a look for events. event: the one that was taken; none of those that came may have been fit."""
+
+    found: Literal["took", "nothing", "locked"]
+    event: str | None = None
+
+
+class _Taken(NamedTuple):
+    """What was recorded. event: the one that was taken; None where it only was not fit."""
+
+    recorded: Recorded
+    event: str | None
+
+
+class Brought(NamedTuple):
+    """What came of bringing an event. done: whether nothing of it is left to do. runs: those that it has moved."""
+
+    done: bool
+    runs: Sequence[str] = ()
+
 
 logger = logging.getLogger("flask_squidmesh")
 
@@ -64,9 +84,9 @@ class EventMatcher:
     def perform(self, work: InternalDispatch) -> bool:
         """Do work that is due, and answer whether it is done."""
         if work.payload is not None:
-            return self.bring(str(work.payload["event"]), work.id)
+            return self.bring(str(work.payload["event"]), work.id).done
         assert work.run_id is not None, "it is of a run where it is of no event"
-        return self._look(work.run_id, work.step_run_id) != "locked"
+        return self._look(work.run_id, work.step_run_id).found != "locked"
 
     def look_at_once(self, run_id: str, waits: Sequence[str], *, cancels: bool) -> None:
         """Look for events that came before, once waits have opened. What fails is done when it is due.
@@ -80,48 +100,56 @@ class EventMatcher:
                 let_ctrl_c_through(error)
                 log_error(logger, error, "squidmesh: run %s: events were not looked for; that is done again", run_id)
 
-    def bring(self, id: str, dispatch_id: str) -> bool:
-        """Bring an event to all that wait for it, and answer whether nothing of that is left to do."""
+    def bring(self, id: str, dispatch_id: str) -> Brought:
+        """Bring an event to all that wait for it."""
         with self._database.write() as connection:
             event = events.seen(connection, id, self._clock.now())
             found = events.waiting(connection, event) if event else []
             cancelled = events.to_cancel(connection, event) if event else []
-        done = True
+        triggers = self._registry.event_triggers(event.name) if event else []
+        if len(found) == 1 and not cancelled and not triggers:
+            [only] = found
+            look = self._look(only.run_id, only.step_run_id, brings=dispatch_id)
+            if look.found == "took":
+                return Brought(True, [only.run_id] if look.event == id else [])
+        moved = self._bring_to_all([each for each in found if each.accept == "all"], id)
         if event is not None:
-            self._bring_to_all([each for each in found if each.accept == "all"])
-            for spec, trigger in self._registry.event_triggers(event.name):
-                self._start(spec, trigger.name, event)
-            looks = [self._look(run_id, None) for run_id in cancelled]
-            decided_alone = self._bring_to_first([each for each in found if each.accept == "first"], id)
-            done = decided_alone and "locked" not in looks
+            moved += [run_id for spec, each in triggers if (run_id := self._start(spec, each.name, event))]
+        looks = {run_id: self._look(run_id, None) for run_id in cancelled}
+        moved += [run_id for run_id, look in looks.items() if look.event == id]
+        decided_alone, first = self._bring_to_first([each for each in found if each.accept == "first"], id)
+        done = decided_alone and all(look.found != "locked" for look in looks.values())
         with self._database.write() as connection:
             if done:
                 internal_dispatches.forget(connection, dispatch_id)
             else:
                 internal_dispatches.put_off(connection, dispatch_id, None, self._clock.now() + AGAIN)
-        return done
+        return Brought(done, [*moved, *first])
 
-    def _bring_to_all(self, found: Sequence[Waiting]) -> None:
-        """Have each wait look for events; those whose run somebody else is at look when that is free."""
-        at_once = found[:AT_ONCE]
-        left = [each for each in at_once if self._look(each.run_id, each.step_run_id) == "locked"]
-        left += found[AT_ONCE:]
+    def _bring_to_all(self, found: Sequence[Waiting], id: str) -> list[str]:
+        """Have each wait look for events, those whose run somebody else is at when that is free; answer who took it."""
+        looks = [(each, self._look(each.run_id, each.step_run_id)) for each in found[:AT_ONCE]]
+        left = [each for each, look in looks if look.found == "locked"] + [*found[AT_ONCE:]]
         if left:
             with self._database.write() as connection:
                 events.request_takes(connection, left, self._clock.now())
+        return [each.run_id for each, look in looks if look.event == id]
 
-    def _bring_to_first(self, found: Sequence[Waiting], id: str) -> bool:
-        """Have the wait take it that has waited longest; answer whether that is decided."""
+    def _bring_to_first(self, found: Sequence[Waiting], id: str) -> tuple[bool, list[str]]:
+        """Have the wait take it that has waited longest; answer whether that is decided, and who took it."""
         for each in found:
             with self._database.read() as connection:
                 if events.is_taken_alone(connection, id):
-                    return True
-            if self._look(each.run_id, each.step_run_id) == "locked":
-                return False
-        return True
+                    return True, []
+            look = self._look(each.run_id, each.step_run_id)
+            if look.found == "locked":
+                return False, []
+            if look.event == id:
+                return True, [each.run_id]
+        return True, []
 
-    def _start(self, spec: WorkflowSpec, trigger: str, event: EventRow) -> None:
-        """Start the run of a trigger, once for each event."""
+    def _start(self, spec: WorkflowSpec, trigger: str, event: EventRow) -> str | None:
+        """Start the run of a trigger, once for each event, and answer its id."""
         try:
             wanted = self._starter.wanted_by_event(spec, trigger, event)
         except PayloadError as unfit_payload:
@@ -137,7 +165,7 @@ class EventMatcher:
                     what={"workflow": spec.name, "trigger": trigger, "event": event.id},
                     data={**event.said, "why": str(unfit_payload)},
                 )
-            return
+            return None
         with self._database.write() as connection:
             started = self._starter.written(connection, wanted)
             if started.new:
@@ -145,27 +173,32 @@ class EventMatcher:
                 at = self._clock.now()
                 events.take(connection, event, taken_by=run_id, kind="start", run_id=run_id, at=at)
         self._starter.tell(started)
+        return started.run_id
 
-    def _look(self, run_id: str, step_run_id: str | None) -> Look:
-        """Have a wait take an event, if one has come that it takes; without a step run, the run be cancelled by one."""
-        recorded: Recorded | None = None
+    def _look(self, run_id: str, step_run_id: str | None, *, brings: str | None = None) -> Look:
+        """Have a wait take an event, if one has come that it takes; without a step run, the run be cancelled by one.
+
+        brings: the work of bringing the event, which is done with that.
+        """
         with self._database.write() as connection:
             run = fact_rows.run_fact(connection, run_id, lock=True, unless_locked=True)
             if run is None:
-                return "locked" if fact_rows.run_fact(connection, run_id) else "nothing"
+                return Look("locked" if fact_rows.run_fact(connection, run_id) else "nothing")
             rows = fact_rows.step_facts(connection, step_runs.c.run_id == run_id)
             if step_run_id is None:
-                recorded = self._cancel(connection, run, rows)
+                taken = self._cancel(connection, run, rows)
             else:
-                recorded = self._take(connection, run, rows, step_run_id)
-        if recorded is None:
-            return "nothing"
-        self._recorder.after_commit(recorded)
-        return "took"
+                taken = self._take(connection, run, rows, step_run_id)
+            if taken is not None and brings is not None:
+                internal_dispatches.forget(connection, brings)
+        if taken is None:
+            return Look("nothing")
+        self._recorder.after_commit(taken.recorded)
+        return Look("took", taken.event)
 
     def _take(
         self, connection: sa.Connection, run: RunFact, rows: Sequence[StepFact], step_run_id: str
-    ) -> Recorded | None:
+    ) -> _Taken | None:
         visit = next((row for row in rows if row.id == step_run_id), None)
         if visit is None or visit.status != "paused" or visit.asks != EVENT:
             internal_dispatches.forget_match(connection, run.id, step_run_id)
@@ -195,7 +228,7 @@ class EventMatcher:
 
     def _taken(
         self, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, rows: Sequence[StepFact], visit: StepFact
-    ) -> Recorded | None:
+    ) -> _Taken | None:
         decision = visit.decision
         assert decision is not None, "it is open"
         event, misfit = self._first_fitting(connection, spec, run, visit)
@@ -213,7 +246,8 @@ class EventMatcher:
             fact, state = misfit, self._states.of_rows(spec, run, rows)
         else:
             return None
-        return self._recorder.write(connection, state, decided(connection, state, fact), known=rows)
+        recorded = self._recorder.write(connection, state, decided(connection, state, fact), known=rows)
+        return _Taken(recorded, event and event.id)
 
     def _first_fitting(
         self, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, visit: StepFact
@@ -252,7 +286,7 @@ class EventMatcher:
         of_step = (run.id, names_of(spec, visit.step))
         return events.offered(connection, run.tenant, awaits, since=since, replayed=replayed, of_step=of_step)
 
-    def _cancel(self, connection: sa.Connection, run: RunFact, rows: Sequence[StepFact]) -> Recorded | None:
+    def _cancel(self, connection: sa.Connection, run: RunFact, rows: Sequence[StepFact]) -> _Taken | None:
         spec, why = None, ""
         try:
             spec = self._registry.get(run.workflow)
@@ -270,4 +304,4 @@ class EventMatcher:
         state = self._states.of_rows(spec, run, rows)
         compensate = spec.cancel_on is not None and spec.cancel_on.compensate
         changes = decided(connection, state, EventCancels(compensate, event.said))
-        return self._recorder.write(connection, state, changes, known=rows)
+        return _Taken(self._recorder.write(connection, state, changes, known=rows), event.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -88,14 +89,16 @@ class EventSender:
         noted: whether the audit says so, as it is a person who sends it.
         """
         event = self._read(name, key, payload, event_id, tenant, actor)
+        runs = list[str]()
         kept = self._database.in_transaction(
-            session, lambda connection: self._keep(connection, event, noted), self._bring
+            session,
+            lambda connection: self._keep(connection, event, noted),
+            lambda kept: runs.extend(self._bring(kept)),
         )
-        runs: tuple[str, ...] = ()
-        if session is None:
-            with self._database.read() as connection:
-                runs = tuple(events.runs_of(connection, kept.event.id))
         found = kept.event
+        if session is None and kept.dispatch_id is None:
+            with self._database.read() as connection:
+                runs = events.runs_of(connection, found.id)
         return EventReceipt(
             id=found.id,
             name=found.name,
@@ -104,7 +107,7 @@ class EventSender:
             tenant=found.tenant,
             sent_at=found.sent_at,
             repeated=kept.dispatch_id is None,
-            runs=runs,
+            runs=tuple(runs),
         )
 
     def _read(
@@ -150,15 +153,16 @@ class EventSender:
             )
         return _Kept(found, None)
 
-    def _bring(self, kept: _Kept) -> None:
-        """After the commit; what fails is done by others in a moment."""
+    def _bring(self, kept: _Kept) -> Sequence[str]:
+        """After the commit, and answer which runs it has moved; what fails is done by others in a moment."""
         if kept.dispatch_id is None:
-            return
+            return ()
         try:
-            self._matcher.bring(kept.event.id, kept.dispatch_id)
+            return self._matcher.bring(kept.event.id, kept.dispatch_id).runs
         except BaseException as error:  # the event is kept, and whoever sent it is to know
             let_ctrl_c_through(error)
             log_error(logger, error, "squidmesh: event %s was not brought to its runs; it is again", kept.event.id)
+            return ()
 
 
 def _key(key: object) -> str:

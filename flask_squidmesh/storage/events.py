@@ -72,8 +72,9 @@ def named(connection: sa.Connection, tenant: str, name: str, event_id: str) -> E
 
 def seen(connection: sa.Connection, id: str, now: datetime) -> EventRow | None:
     """The event, marked as seen; None where it is gone."""
-    connection.execute(sa.update(events).where(events.c.id == id, events.c.seen_at.is_(None)).values(seen_at=now))
-    row = connection.execute(sa.select(*_COLUMNS).where(events.c.id == id)).first()
+    unseen = sa.update(events).where(events.c.id == id, events.c.seen_at.is_(None)).values(seen_at=now)
+    row = connection.execute(unseen.returning(*_COLUMNS)).first()
+    row = row or connection.execute(sa.select(*_COLUMNS).where(events.c.id == id)).first()
     return None if row is None else EventRow._make(row)
 
 

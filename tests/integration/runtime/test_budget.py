@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from flask_squidmesh import Manual, Step, Workflow
+from flask_squidmesh import Manual, Step, WaitForEvent, Workflow
 from flask_squidmesh.testing import drain
 from tests.shop import Order, Recording, Script, Shop
 
@@ -67,6 +67,24 @@ def test_a_first_claim_is_one_commit_of_few_statements(costs: Costs) -> None:
     look, dispatch, step_run, run = 1, 1, 1, 1
     taking = dispatch + step_run + run if costs.sqlite else 1
     assert of_claim == {"commits": 1, "statements": look + taking}
+
+
+@pytest.mark.rule("budget-commits")
+def test_an_event_that_one_run_waits_for_is_three_commits(open_shop: OpenShop, script: Script) -> None:
+    class Hearing(Workflow):
+        place = Manual(Order)
+        paid = WaitForEvent("paid", key="{order_id}")
+        work = Step(script.does("work"))
+        flow = [paid >> work]
+
+    costs = Costs(open_shop, script, Hearing)
+    for number in ("1", "2"):
+        costs.shop.start(Hearing, {"order_id": number})
+        of_event = costs.of(lambda number=number: costs.shop.mesh.send_event("paid", key=number))
+    keep, find = 2, 3
+    read, take, forget = 5, 1, 2
+    write = 9 if costs.sqlite else 1
+    assert of_event == {"commits": 3, "statements": keep + find + read + take + write + forget}
 
 
 @pytest.mark.rule("relay-queue-progress")
