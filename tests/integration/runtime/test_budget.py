@@ -80,7 +80,7 @@ def test_an_event_that_one_run_waits_for_is_three_commits(open_shop: OpenShop, s
     costs = Costs(open_shop, script, Hearing)
     for number in ("1", "2"):
         costs.shop.start(Hearing, {"order_id": number})
-        of_event = costs.of(lambda number=number: costs.shop.mesh.send_event("paid", key=number))
+        of_event = costs.of(partial(costs.shop.mesh.send_event, "paid", key=number))
     keep, find = 2, 3
     read, take, forget = 5, 1, 2
     write = 9 if costs.sqlite else 1
