@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from .catalogues import LOCALES
 from .errors import ConfigurationError
 from .secret_names import SECRET_KEYS
 
@@ -29,7 +30,6 @@ WRITING_ACTIONS: Final = (
     *("bulk", "bulk_any", "schedule_run", "schedule_pause", "tell_again", "reveal", "send_event"),
 )
 ACTIONS: Final = (*READING_ACTIONS, *WRITING_ACTIONS)
-LOCALES: Final = ("en", "de")
 
 
 T = TypeVar("T")

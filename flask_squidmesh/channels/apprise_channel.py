@@ -9,19 +9,22 @@ from ..app_settings import Text, text_of
 from ..errors import ChannelError, ConfigurationError
 from ..notices import Notice
 from . import notice_text
+from .notice_text import Language, checked_language, language_for
 
 
 class Apprise:
     """Sends notices to services by their Apprise addresses, such as `slack://...`; needs `flask-squidmesh[apprise]`.
 
     urls: each text, a Setting, or a function that answers it. Where `to` has answered a receiver, that is the address
-    and `urls` may be left out. Raises ConfigurationError.
+    and `urls` may be left out. language: of ours, or a function of the receiver that answers it; if left out that of
+    the app. Raises ConfigurationError.
     """
 
-    def __init__(self, *urls: Text) -> None:
+    def __init__(self, *urls: Text, language: Language = None) -> None:
         if find_spec("apprise") is None:
             raise ConfigurationError("Apprise is not installed. Run: pip install 'flask-squidmesh[apprise]'")
-        self._urls = urls
+        checked_language(language, "Apprise")
+        self._urls, self._language = urls, language
 
     def send(self, receiver: str, notices: Sequence[Notice]) -> None:
         """Send one message with the notices to each of the services."""
@@ -33,5 +36,7 @@ class Apprise:
                 raise ChannelError("One of the addresses is none that Apprise knows.")
         if not services:
             raise ChannelError("There is no address to send it to.")
-        if not services.notify(title=notice_text.headline(notices), body=notice_text.text(notices)):
+        language = language_for(receiver, self._language)
+        title, body = notice_text.headline(notices, language), notice_text.text(notices, language)
+        if not services.notify(title=title, body=body):
             raise ChannelError("One of the services has not taken it.")

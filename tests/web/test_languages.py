@@ -13,10 +13,10 @@ from flask import Flask
 from flask_babel import Babel
 from werkzeug.test import TestResponse
 
-from flask_squidmesh.config import ACTIONS, LOCALES
+from flask_squidmesh.catalogues import DOMAIN, LOCALES, TRANSLATIONS
+from flask_squidmesh.config import ACTIONS
 from flask_squidmesh.dashboard import authorization
 from flask_squidmesh.dashboard.text import language, times
-from flask_squidmesh.dashboard.text.language import DOMAIN, TRANSLATIONS
 from tests.web import tour
 from tests.web.test_words import NOW
 from tests.web.visiting import PREFIX, Visitor, forms_of, text_of
@@ -143,7 +143,7 @@ def german(make: Any) -> Visitor:
 def veiled(monkeypatch: pytest.MonkeyPatch) -> Veiled:
     """Has every translated word unreadable."""
     found = Veiled()
-    monkeypatch.setattr(language, "_catalogue", lambda _code: found)
+    monkeypatch.setattr(language, "catalogue", lambda _code: found)
     return found
 
 

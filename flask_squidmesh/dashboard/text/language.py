@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
-from gettext import NullTranslations, translation
-from pathlib import Path
 
 from flask import current_app, has_request_context, request
 from markupsafe import Markup, escape
 
-from ...config import LOCALES
+from ...catalogues import LOCALES, catalogue
 from ...runtime.runtime import current_runtime
 
-DOMAIN = "squidmesh"
-TRANSLATIONS = Path(__file__).resolve().parents[2] / "translations"
 _KEPT = "squidmesh.language"
 
 
@@ -28,12 +23,12 @@ def _(text: str, /, **values: object) -> Markup:
 
     text: trusted, as it stands in the code; it may hold markup.
     """
-    return _filled(_catalogue(current_language()).gettext(text), values) if text else Markup("")
+    return _filled(catalogue(current_language()).gettext(text), values) if text else Markup("")
 
 
 def plural(count: int, one: str, many: str, /, **values: object) -> Markup:
     """`one` for a count of 1, else `many`, as the reader's language counts; {count} is filled in."""
-    return _filled(_catalogue(current_language()).ngettext(one, many, count), {"count": count, **values})
+    return _filled(catalogue(current_language()).ngettext(one, many, count), {"count": count, **values})
 
 
 def current_language() -> str:
@@ -107,8 +102,3 @@ def _of_host() -> str:
 def _filled(text: str, values: Mapping[str, object]) -> Markup:
     """What `Markup.format` makes of it, which cuts the text up in Python each time."""
     return Markup(text.format_map({name: escape(value) for name, value in values.items()}))
-
-
-@cache
-def _catalogue(language: str) -> NullTranslations:
-    return translation(DOMAIN, TRANSLATIONS, [language], fallback=True)

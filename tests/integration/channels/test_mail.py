@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, request
+from flask_babel import Babel
 
 from flask_squidmesh import ChannelError, ConfigurationError, Setting
-from flask_squidmesh.channels import Mail, notice_text
+from flask_squidmesh.catalogues import LOCALES, Phrases, catalogue
+from flask_squidmesh.channels import Apprise, Mail, notice_text
 from flask_squidmesh.notices import NOTICE_KINDS, NoticeKind
 from tests.integration.channels.conftest import Post, authenticating, notice
 
@@ -123,6 +126,7 @@ def test_what_is_no_address_is_told(open_post: OpenPost, receiver: str) -> None:
         {"security": "ssl"},
         {"username": "shop"},
         {"sender": "workflows"},
+        {"sender": None},
         {"timeout": timedelta(hours=1)},
     ],
     ids=repr,
@@ -137,8 +141,76 @@ def test_settings_that_make_no_sense_are_refused(options: dict[str, Any], app: F
 def test_every_kind_has_its_words(kind: NoticeKind) -> None:
     details = {"option": "approve", "actor": {"id": "ann", "label": "Ann"}, "steps": ["take"], "event": "paid"}
     told = notice(kind=kind, details=details, error={"type": "ValueError", "message": "no\nway", "code": None})
-    line = notice_text.headline([told])
-    assert line
-    assert "None" not in line
-    assert line in notice_text.text([told])
-    assert notice_text.headline([told, told]).startswith("2 notices")
+    for language in LOCALES:
+        line = notice_text.headline([told], language)
+        assert line
+        assert "None" not in line
+        assert line in notice_text.text([told], language)
+    assert notice_text.headline([told], "de") != notice_text.headline([told], "en")
+    assert notice_text.headline([told, told], "en").startswith("2 notices")
+    assert notice_text.headline([told, told], "de").startswith("2 Mitteilungen")
+
+
+@pytest.mark.rule("mail-language")
+def test_every_word_of_a_mail_is_in_the_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown: list[str] = []
+    monkeypatch.setattr(notice_text, "phrases", lambda _: veiled(unknown))
+    details = {"option": "approve", "actor": "ann", "comment": "c", "steps": ["s"], "event": "e", "key": "k"}
+    details |= {"event_id": "i", "sent_at": "now", "queue": "q", "waiting_since": "then"}
+    for kind in NOTICE_KINDS:
+        one = notice(kind=kind, details=details, error={"type": "ValueError", "message": "no", "code": None})
+        many = [one, notice(kind=kind, details={"event": "e"})]
+        said = [notice_text.headline([one], "de"), notice_text.headline(many, "de"), notice_text.text(many, "de")]
+        assert [word for word in WORDS.findall(" ".join(said)) if word not in OF_THE_NOTICE] == []
+    assert unknown == []
+
+
+WORDS = re.compile(r"[A-Za-z]{4,}")
+OF_THE_NOTICE = {
+    *("ValueError", "Reimburse", "reimburse", "approve", "review", "finance", "Müller", "ller", "Söhne", "hne", "then"),
+    *("https", "shop", "example", "squidmesh", "runs"),
+}
+
+
+def veiled(unknown: list[str]) -> Phrases:
+    """Makes every word of ours unreadable, so that what can be read was never translated."""
+
+    def say(said: str, /, **values: object) -> str:
+        german = catalogue("de").gettext(said)
+        unknown.extend([said] if german == said and said not in ("Queue",) else [])
+        return re.sub(r"(\{\w+\})|[A-Za-z]", lambda found: found[1] or "·", german).format_map(values)
+
+    return say
+
+
+@pytest.mark.rule("mail-language")
+@pytest.mark.parametrize(
+    ("settings", "given", "subject"),
+    [
+        ({}, None, "To decide"),
+        ({"SQUIDMESH_DASHBOARD_LOCALE": "de"}, None, "Zu entscheiden"),
+        ({"SQUIDMESH_DASHBOARD_LOCALE": "de"}, "en", "To decide"),
+        ({"BABEL_DEFAULT_LOCALE": "de_AT"}, None, "Zu entscheiden"),
+        ({"BABEL_DEFAULT_LOCALE": "fr"}, None, "To decide"),
+        ({"BABEL_DEFAULT_LOCALE": "de", "SQUIDMESH_DASHBOARD_LOCALE": "en"}, None, "To decide"),
+        ({"SQUIDMESH_DASHBOARD_LOCALE": "de"}, lambda receiver: "en-GB" if "mia" in receiver else None, "To decide"),
+        ({"SQUIDMESH_DASHBOARD_LOCALE": "de"}, lambda _: None, "Zu entscheiden"),
+        ({}, lambda _: "de", "Zu entscheiden"),
+    ],
+)
+def test_a_mail_is_in_the_receivers_language_or_that_of_the_app(
+    app: Flask, open_post: OpenPost, settings: dict[str, str], given: Any, subject: str
+) -> None:
+    app.config.update(settings)
+    if "BABEL_DEFAULT_LOCALE" in settings:
+        Babel(app, locale_selector=lambda: request.args["lang"])
+    post = open_post()
+    mail(post, language=given).send("mia@example.org", [notice()])
+    assert post.mails[0]["Subject"] == f"{subject}: Pay 400 EUR to Müller & Söhne?"
+
+
+@pytest.mark.rule("mail-language")
+def test_a_language_that_there_is_not_is_refused() -> None:
+    for make in (lambda: Mail("smtp.example.org", sender=SENDER, language="fr"), lambda: Apprise(language="fr")):
+        with pytest.raises(ConfigurationError, match="language is one of en, de, or a function"):
+            make()
