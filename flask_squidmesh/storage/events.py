@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Final, Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -135,25 +136,42 @@ def offered(
     names of the step, at no visit of which it was taken.
     """
     run_id, steps = of_step
+    values = {
+        "tenant": tenant,
+        "name": awaits["name"],
+        "key": awaits["key"],
+        "since": since,
+        "run": run_id,
+        "steps": list(steps),
+        **({"replayed": list(replayed)} if replayed else {}),
+    }
+    found = connection.execute(_offered(awaits["accept"] == "first", bool(replayed)), values)
+    return [*map(EventRow._make, found)]
+
+
+@cache  # to put it together takes longer than to ask it
+def _offered(alone: bool, replays: bool) -> sa.Select[tuple[object, ...]]:
+    """What `offered` asks. alone: whether nobody else may have taken it. replays: whether the run is a replay."""
     takes = event_takes.alias()
-    mine = sa.and_(takes.c.run_id == run_id, takes.c.kind == "wait", takes.c.step.in_(steps))
-    excluded = [sa.and_(takes.c.kind == "wait", takes.c.run_id.in_(replayed))] if replayed else []
-    if awaits["accept"] == "first":
-        excluded.append(takes.c.sole)
-    taken = sa.exists(sa.select(sa.literal(1)).where(takes.c.event == events.c.id, sa.or_(mine, *excluded)))
-    query = (
+    run = takes.c.run_id == sa.bindparam("run", type_=takes.c.run_id.type)
+    taken_by = [sa.and_(run, takes.c.kind == "wait", takes.c.step.in_(sa.bindparam("steps", expanding=True)))]
+    if replays:
+        of_replayed = takes.c.run_id.in_(sa.bindparam("replayed", expanding=True))
+        taken_by.append(sa.and_(takes.c.kind == "wait", of_replayed))
+    if alone:
+        taken_by.append(takes.c.sole)
+    taken = sa.exists(sa.select(sa.literal(1)).where(takes.c.event == events.c.id, sa.or_(*taken_by)))
+    since = sa.bindparam("since", type_=events.c.seen_at.type)
+    return (
         sa.select(*_COLUMNS)
         .where(
-            events.c.key == awaits["key"],
-            events.c.name == awaits["name"],
-            events.c.tenant == tenant,
+            *(events.c[name] == sa.bindparam(name, type_=events.c[name].type) for name in ("key", "name", "tenant")),
             sa.or_(events.c.seen_at.is_(None), events.c.seen_at >= since),
             sa.not_(taken),
         )
         .order_by(events.c.sent_at, events.c.id)
         .limit(CHUNK)
     )
-    return [*map(EventRow._make, connection.execute(query))]
 
 
 def take(
