@@ -49,9 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """All modules are loaded and stay: to look through them for garbage again and again takes a tenth of the time."""
-    gc.collect()
-    gc.freeze()
+    """To look through all modules for garbage again and again would take a tenth of the time."""
     gc.set_threshold(50_000)
 
 
