@@ -36,3 +36,15 @@ def text_of(given: Text, what: str) -> str:
     if not isinstance(found, str) or not found:
         raise ConfigurationError(f"{what}: {where} holds no text. Set it in the app's configuration.")
     return found
+
+
+def number_of(given: int | Setting, what: str) -> int:
+    """The number, within an app context. what: it, as an error calls it.
+
+    Raises:
+        ConfigurationError: It is missing, or no number.
+    """
+    found = current_app.config.get(given.name) if isinstance(given, Setting) else given
+    if not isinstance(found, int):
+        raise ConfigurationError(f"{what}: the setting holds no number. Set it in the app's configuration.")
+    return found

@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from email.utils import formatdate, parseaddr
 from typing import Any, Final, Literal, Protocol, cast, overload
 
-from ..app_settings import Text, text_of
+from ..app_settings import Setting, Text, number_of, text_of
 from ..errors import ChannelError, ConfigurationError
 from ..notices import Notice
 from . import notice_text
@@ -39,11 +39,11 @@ class Mail:
     """Sends notices as plain text to the addresses that `to` answers, with a link to the run.
 
     host: the mail server, as text, a Setting, or a function that answers it; or the host's own Flask-Mail, which sends
-    as it is set up. sender, username, password: as host; with a Flask-Mail its default sender if left out. port: 587
-    with "starttls", 465 with "tls", else 25, if left out. security: "starttls", "tls" from the first byte on, or None
-    on a network that can be trusted. timeout: for each answer of the server. text: `text(notices)` answers subject and
-    text; if left out they are ours. language: of ours, or a function of the receiver that answers it; if left out that
-    of the app. Raises ConfigurationError.
+    as it is set up. sender, username, password: as host; with a Flask-Mail its default sender if left out. port: a
+    number or a Setting; 587 with "starttls", 465 with "tls", else 25, if left out. security: "starttls", "tls" from the
+    first byte on, or None on a network that can be trusted. timeout: for each answer of the server. text:
+    `text(notices)` answers subject and text; if left out they are ours. language: of ours, or a function of the
+    receiver that answers it; if left out that of the app. Raises ConfigurationError.
     """
 
     @overload
@@ -61,7 +61,7 @@ class Mail:
         host: Text,
         *,
         sender: Text,
-        port: int | None = None,
+        port: int | Setting | None = None,
         security: Security = "starttls",
         username: Text | None = None,
         password: Text | None = None,
@@ -128,7 +128,7 @@ class _Smtp:
         self,
         host: Text,
         *,
-        port: int | None = None,
+        port: int | Setting | None = None,
         security: Security = "starttls",
         username: Text | None = None,
         password: Text | None = None,
@@ -160,7 +160,7 @@ class _Smtp:
     def _connected(self) -> smtplib.SMTP:
         host = text_of(self._host, "The host of the mail server")
         kind = smtplib.SMTP_SSL if self._security == "tls" else smtplib.SMTP
-        server = kind(host, self._port, timeout=self._seconds)
+        server = kind(host, number_of(self._port, "The port of the mail server"), timeout=self._seconds)
         try:
             if self._security == "starttls":
                 server.starttls()

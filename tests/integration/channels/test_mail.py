@@ -60,6 +60,16 @@ def test_the_text_may_be_the_hosts(open_post: OpenPost) -> None:
     assert (sent["Subject"], sent.get_content()) == ("Bitte entscheiden", "1× ß\r\n")
 
 
+def test_the_port_may_stand_in_a_setting(open_post: OpenPost, app: Flask) -> None:
+    post = open_post()
+    by_setting = Mail(post.host, port=Setting("SMTP_PORT"), sender=SENDER, security=None)
+    with pytest.raises(ConfigurationError, match="The port of the mail server"):
+        by_setting.send("mia@example.org", [notice()])
+    app.config["SMTP_PORT"] = post.port
+    by_setting.send("mia@example.org", [notice()])
+    assert post.receivers == ["mia@example.org"]
+
+
 @pytest.mark.rule("mail-server")
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_user_and_password_may_stand_in_settings(open_post: OpenPost) -> None:
