@@ -14,6 +14,7 @@ from flask_squidmesh import SquidMesh
 from .commands import COMMANDS
 from .extensions import csrf, login, mesh, migrate
 from .models import db
+from .notices import MAIL, people_asked
 from .queues import add_queue
 from .settings import settings
 from .shop import blueprint
@@ -22,6 +23,7 @@ from .workflows import WORKFLOWS
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 mesh.register(*WORKFLOWS)
+mesh.add_channel(MAIL, on=("decision.opened", "decision.reminded", "decision.escalated"), to=people_asked)
 
 
 def create_app(config: Mapping[str, Any] | None = None, mesh: SquidMesh = mesh) -> Flask:

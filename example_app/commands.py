@@ -13,6 +13,7 @@ from flask.cli import with_appcontext
 from flask_squidmesh import SquidMeshError
 
 from .gateway.server import running_gateway
+from .mailbox import running_mail_server
 
 
 @click.command("gateway")
@@ -20,8 +21,19 @@ from .gateway.server import running_gateway
 @with_appcontext
 def gateway_command(port: int) -> None:
     """Run the payment company, for a shop that was not started by the demo."""
-    with running_gateway(Path(current_app.instance_path) / "gateway.sqlite", port) as address:
+    file, secret = Path(current_app.instance_path) / "gateway.sqlite", current_app.config["GATEWAY_SECRET"]
+    with running_gateway(file, secret, port) as address:
         click.echo(f"The payment company listens at {address}; Ctrl-C stops it.")
+        Event().wait()
+
+
+@click.command("mailbox")
+@click.option("--port", default=1025, show_default=True, help="Port on 127.0.0.1.")
+@with_appcontext
+def mailbox_command(port: int) -> None:
+    """Run the mail server, for a shop that was not started by the demo; SHOP_SMTP_PORT tells the shop of it."""
+    with running_mail_server(current_app.config["SHOP_MAILBOX"], port) as taken:
+        click.echo(f"The mail server listens on port {taken}; Ctrl-C stops it.")
         Event().wait()
 
 
@@ -105,4 +117,12 @@ def _finish(check: Callable[[], bool]) -> None:
         raise SystemExit(1)
 
 
-COMMANDS = (gateway_command, seed_command, smoke_command, resilience_command, soak_command, seed_runs_command)
+COMMANDS = (
+    gateway_command,
+    mailbox_command,
+    seed_command,
+    smoke_command,
+    resilience_command,
+    soak_command,
+    seed_runs_command,
+)

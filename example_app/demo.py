@@ -1,6 +1,6 @@
-"""The shop in one command: database, demo data, payment company, web server and worker. `python -m example_app.demo`
+"""The shop in one command: database, demo data, payment company, mail server, web server and worker.
 
-Stop it with Ctrl-C and start it again: it goes on where it was.
+`python -m example_app.demo`. Stop it with Ctrl-C and start it again: it goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from threading import Event
 
 from . import engines
 from .gateway.server import running_gateway
+from .mailbox import running_mail_server
 from .people import PASSWORD, PEOPLE
 from .processes import GRACE_SECONDS, ROOT, Child
+from .serving import HOST
+from .settings import kept_secret
 
-HOST = "127.0.0.1"
 START_SECONDS = 30
 
 
@@ -34,8 +36,16 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     say("Preparing the database; the first start also fills the shop.")
-    with running_gateway(folder / "gateway.sqlite") as gateway:
-        environment = {"GATEWAY_URL": gateway, "SHOP_INSTANCE": str(folder), "SHOP_SHOW_LOGINS": "true"}
+    secret = kept_secret(folder, "gateway_secret")
+    with (
+        running_gateway(folder / "gateway.sqlite", secret) as gateway,
+        running_mail_server(folder / "mailbox") as smtp_port,
+    ):
+        environment = {
+            **{"SHOP_INSTANCE": str(folder), "SHOP_SHOW_LOGINS": "true", "SHOP_SMTP_PORT": str(smtp_port)},
+            **{"GATEWAY_URL": gateway, "GATEWAY_SECRET": secret},
+            "SQUIDMESH_EXTERNAL_URL": f"http://{HOST}:{port}",
+        }
         return prepare(environment) or run(port, folder, environment, stop)
 
 
@@ -88,6 +98,8 @@ def welcome(port: int, worker: Child, folder: Path) -> str:
         [
             f"Shop:       {address}/",
             f"Dashboard:  {address}/squidmesh/",
+            f"Gateway:    {address}/gateway, where you say how the payment company behaves",
+            f"Mailbox:    {address}/mailbox, with all mails that the shop sends",
             f"Log-ins, all with the password {PASSWORD}:",
             *(f"  {person.email:<18} {person.role}: {person.can}" for person in PEOPLE),
             f"Worker:     pid {worker.process.pid}. Kill it during a step (kill -9): the step is taken over.",

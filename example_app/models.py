@@ -94,7 +94,7 @@ class Product(Model):
 
 
 class Order(Model):
-    """What a buyer wants. state: placed, reserved, authorised, paid, returned, rejected, failed or cancelled.
+    """What a buyer wants. state: placed, reserved, paying, paid, returned, unpaid, rejected, failed or cancelled.
 
     form_key: from the form that placed the order, so that a form sent twice orders once. reserved: how many pieces
     are set aside for it. reason: why it came to nothing, for the buyer.

@@ -27,7 +27,7 @@ from .workflows import (
     SagaCheckout,
     StockCount,
 )
-from .workflows.checkout import SETTLE_SECONDS
+from .workflows.checkout import PAYMENT_SECONDS, SETTLE_SECONDS
 
 HOUR = 3600
 
@@ -35,8 +35,7 @@ HOUR = 3600
 def overdue() -> None:
     """an order whose review is overdue"""
     with hours_ago(6):
-        _order("samovar")
-        later(0)
+        _confirmed("samovar")
 
 
 def completed() -> None:
@@ -53,8 +52,7 @@ def completed() -> None:
 def rejected() -> None:
     """an order that finance rejected"""
     with hours_ago(4.5):
-        order = _order("cups")
-        later(0)
+        order = _confirmed("cups")
         mesh.reject_run(order.run_id or "", actor=FINANCE.email, comment="The card is reported stolen.")
         later(0)
 
@@ -63,12 +61,19 @@ def compensated() -> None:
     """an order whose card was declined, and a saga: both undone"""
     with hours_ago(4):
         _approved("teapot")
-        gateway.set_mood("declining")
-        later(SETTLE_SECONDS)
-        gateway.set_mood("fine")
+        with gateway.behaving("declining"):
+            later(SETTLE_SECONDS)
         _order("cups", SagaCheckout)
         later(0)
         later(1)
+
+
+def unpaid() -> None:
+    """an order whose payment was never confirmed: undone"""
+    with hours_ago(3.8):
+        _order("cups")
+        later(0)
+        later(PAYMENT_SECONDS)
 
 
 def compensation_failed() -> None:
@@ -76,18 +81,16 @@ def compensation_failed() -> None:
     with hours_ago(3.5):
         _order("cups", SagaCheckout)
         later(0)
-        gateway.set_mood("busy", 100)
-        later(1)
-        gateway.set_mood("fine")
+        with gateway.behaving("busy", 100):
+            later(1)
 
 
 def interrupted() -> None:
     """an order whose capture was sent, and whose answer was lost"""
     with hours_ago(3):
         _approved("biscuits")
-        gateway.set_mood("forgetful")
-        later(SETTLE_SECONDS)
-        gateway.set_mood("fine")
+        with gateway.behaving("forgetful"):
+            later(SETTLE_SECONDS)
 
 
 def failed() -> None:
@@ -122,7 +125,7 @@ def paused() -> None:
         order = _approved("kettle")
         later(SETTLE_SECONDS)
         _start(GoodsReturn, {"order_id": order.number, "email": BUYER.email})
-        _order("teapot")
+        _confirmed("teapot")
         _start(ManualApproval, {"account_id": BUYER.email})
         later(0)
 
@@ -165,7 +168,7 @@ def expenses() -> None:
 
 
 SCENES = (
-    *(expenses, overdue, completed, rejected, compensated, compensation_failed, interrupted),
+    *(expenses, overdue, completed, rejected, compensated, unpaid, compensation_failed, interrupted),
     *(failed, replayed, cancelled, paused, unfinished),
 )
 
@@ -181,9 +184,18 @@ def _expense(purpose: str, amount: str) -> str:
     return submit_expense(employee, purpose, Decimal(amount), form_key=uuid4().hex).run_id or ""
 
 
-def _approved(sku: str) -> Order:
+def _confirmed(sku: str) -> Order:
+    """An order whose payment is confirmed, as the payment company does it, which calls nobody back meanwhile."""
     order = _order(sku)
     later(0)
+    payment = mesh.inspect_run(order.run_id or "").context["payment_id"]
+    mesh.send_event("payment.authorised", key=payment, payload={"order_id": order.number}, event_id=f"evt-{payment}")
+    later(0)
+    return order
+
+
+def _approved(sku: str) -> Order:
+    order = _confirmed(sku)
     mesh.approve_run(order.run_id or "", actor=FINANCE.email, comment="Known customer.")
     later(0)
     return order

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flask import Flask, current_app
 
@@ -20,12 +20,19 @@ from flask_squidmesh.testing import drain
 from . import engines
 from .clock import clock
 from .extensions import mesh
-from .gateway.client import GatewayBusy, mood
+from .gateway.client import GatewayBusy, behaving, mood
 from .gateway.server import running_gateway
+from .mailbox import running_mail_server
 from .processes import Child
+from .serving import address_of, listening, serving
 
-SAME = ("SQLALCHEMY_DATABASE_URI", "SQUIDMESH_EXECUTOR", "CELERY_BROKER_URL", "SECRET_KEY")
+SAME = (
+    *("SQLALCHEMY_DATABASE_URI", "SQUIDMESH_EXECUTOR", "CELERY_BROKER_URL", "SQUIDMESH_CLAIM_TIMEOUT", "SECRET_KEY"),
+    *("SQUIDMESH_EXTERNAL_URL", "GATEWAY_URL", "GATEWAY_SECRET", "SHOP_SMTP_PORT", "SHOP_MAILBOX"),
+)
 POLL_SECONDS = 0.05
+HOUR = 3600.0
+"""Until then a walk has the payment company call back itself, where it is late."""
 PATIENCE_WITH_PROCESSES = 90.0
 
 T = TypeVar("T")
@@ -66,18 +73,36 @@ def own_stage(
     """
     _require_executor()
     executor = current_app.config["SQUIDMESH_EXECUTOR"]
-    with tempfile.TemporaryDirectory() as folder, running_gateway(Path(folder) / "gateway.sqlite") as gateway:
-        app = _app_on(queue, gateway, claim_timeout)
-        with app.app_context(), ExitStack() as stack:
-            if process or executor != "database":
-                app.config["SHOP_PATIENCE_SECONDS"] = patience or PATIENCE_WITH_PROCESSES
-                worker = engines.worker(executor, _environment_of(app), Path(folder) / "worker.log")
-                worker.start()
-                stack.callback(worker.stop)
-                yield Stage(app, worker)
-            else:
-                stack.enter_context(working())
-                yield Stage(app, None)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        app = stack.enter_context(_served_app(queue, folder, claim_timeout))
+        stack.enter_context(app.app_context())
+        if process or executor != "database":
+            app.config["SHOP_PATIENCE_SECONDS"] = patience or PATIENCE_WITH_PROCESSES
+            worker = engines.worker(executor, _environment_of(app), folder / "worker.log")
+            worker.start()
+            stack.callback(worker.stop)
+            yield Stage(app, worker)
+        else:
+            stack.enter_context(working())
+            yield Stage(app, None)
+
+
+@contextmanager
+def _served_app(queue: str, folder: Path, claim_timeout: float | None) -> Iterator[Flask]:
+    """A second app on the same database that the payment company can call back, and with a mail server of its own."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(listening())
+        config: dict[str, Any] = {"SQUIDMESH_EXTERNAL_URL": address_of(listener), "SHOP_MAILBOX": folder / "mailbox"}
+        config["SHOP_SMTP_PORT"] = stack.enter_context(running_mail_server(folder / "mailbox"))
+        if claim_timeout:
+            config["SQUIDMESH_CLAIM_TIMEOUT"] = claim_timeout
+        app = _app_on(queue, **config)
+        stack.enter_context(serving(app, listener))
+        secret = app.config["GATEWAY_SECRET"]
+        file = folder / "gateway.sqlite"
+        app.config["GATEWAY_URL"] = stack.enter_context(running_gateway(file, secret, late_seconds=HOUR))
+        yield app
 
 
 def _require_executor() -> None:
@@ -88,17 +113,15 @@ def _require_executor() -> None:
         raise ConfigurationError(*problems)
 
 
-def _app_on(queue: str, gateway: str, claim_timeout: float | None) -> Flask:
+def _app_on(queue: str, **config: Any) -> Flask:
     from . import create_app
 
-    config = {name: current_app.config[name] for name in (*SAME, "SQUIDMESH_CLAIM_TIMEOUT")}
-    config |= {"SQUIDMESH_QUEUE": queue, "GATEWAY_URL": gateway}
-    return create_app(config | ({"SQUIDMESH_CLAIM_TIMEOUT": claim_timeout} if claim_timeout else {}))
+    return create_app({**{name: current_app.config[name] for name in SAME}, "SQUIDMESH_QUEUE": queue, **config})
 
 
 def _environment_of(app: Flask) -> dict[str, str]:
     """What brings a process to the same settings."""
-    names = ("SQUIDMESH_QUEUE", "SQUIDMESH_CLAIM_TIMEOUT", "CELERY_BROKER_URL", "GATEWAY_URL", "SECRET_KEY")
+    names = {"SQUIDMESH_QUEUE", *SAME} - {"SQLALCHEMY_DATABASE_URI", "SHOP_MAILBOX"}
     environment = {name: str(app.config[name]) for name in names}
     return environment | {"DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"], "SHOP_INSTANCE": app.instance_path}
 
@@ -122,7 +145,7 @@ def apart(queue: str) -> Iterator[None]:
 
     :param queue: The queue's name.
     """
-    with _app_on(queue, current_app.config["GATEWAY_URL"], None).app_context():
+    with _app_on(queue).app_context():
         yield
 
 
@@ -165,11 +188,12 @@ def run_once(run_id: str, *statuses: str, compensation: str | None = None) -> Ru
 
 @contextmanager
 def gateway_at_hand() -> Iterator[None]:
-    """Use the payment company that is running, or run one meanwhile."""
+    """Use the payment company that is running, or run one meanwhile. It calls nobody back."""
     with ExitStack() as stack:
         if not _gateway_answers():
-            file = Path(current_app.instance_path) / "gateway.sqlite"
-            current_app.config["GATEWAY_URL"] = stack.enter_context(running_gateway(file))
+            file, secret = Path(current_app.instance_path) / "gateway.sqlite", current_app.config["GATEWAY_SECRET"]
+            current_app.config["GATEWAY_URL"] = stack.enter_context(running_gateway(file, secret))
+        stack.enter_context(behaving("never"))
         yield
 
 

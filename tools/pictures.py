@@ -98,7 +98,7 @@ def filled_shop(*, fill: bool = True) -> Iterator[str]:
     from example_app.gateway.server import running_gateway
     from example_app.seed import seed, seed_people
 
-    with tempfile.TemporaryDirectory() as folder, running_gateway(Path(folder, "gateway.sqlite")) as gateway:
+    with tempfile.TemporaryDirectory() as folder, running_gateway(Path(folder, "gateway.sqlite"), "secret") as gateway:
         os.environ |= {"SHOP_INSTANCE": folder, "GATEWAY_URL": gateway}
         app = create_app()
         with app.app_context():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -94,13 +92,3 @@ def entries(run: Run) -> list[str]:
 def asked(order: Order) -> list[str]:
     """What the payment company was asked about the order, in order."""
     return [request["kind"] for request in reversed(gateway.requests(order.number))]
-
-
-@contextmanager
-def mood(mode: str, calls: int = 0) -> Iterator[None]:
-    """The payment company behaves so meanwhile."""
-    gateway.set_mood(mode, calls)
-    try:
-        yield
-    finally:
-        gateway.set_mood("fine")

@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 from ..extensions import mesh
+from ..gateway.client import behaving
 from ..people import BUYER, FINANCE, OPERATOR
 from ..processes import Child
 from ..seed import seed_people, seed_products
 from ..stage import own_stage, wait_until
 from ..workflows import ManualApproval, PaymentRecovery, RetryVerification, StockCount
 from . import Say, Walk, walked
-from .looking import asked, ended, expect, history, invoice, mood, order_of, start, step
+from .looking import asked, ended, expect, history, invoice, order_of, start, step
 
 CLAIM_TIMEOUT = 3.0
 # What a queue lost with its worker comes back by the relay: after a minute, or some where nothing younger is taken.
@@ -119,7 +120,7 @@ def capturing(worker: Child, end: Ending) -> str:
     """The money is being taken while the worker dies: a person decides, and it is taken once."""
     order = order_of("teapot")
     run_id = ended(order.run_id or "", "paused").id
-    with mood("slow"):
+    with behaving("slow"):
         mesh.approve_run(run_id, actor=FINANCE.email)
         wait_until(lambda: "capture" in asked(order), "the payment company has the capture")
         end()

@@ -1,1 +1,1 @@
-"""A payment company to play with: a real HTTP server that can be made slow, busy, declining or forgetful."""
+"""A payment company to play with: a real HTTP server, slow, busy or forgetful at will, that calls back."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +11,8 @@ import httpx
 from flask import current_app
 
 PATIENCE_SECONDS = 30.0
+CALLBACK_PATH = "/hooks/payments"
+"""Where the shop is called back."""
 
 
 class GatewayBusy(Exception):
@@ -24,11 +28,13 @@ class CardDeclined(Exception):
 
 
 def authorise(reference: str, amount: Decimal, *, idempotency_key: str) -> dict[str, Any]:
-    """Have the amount set aside on the buyer's card.
+    """Have the amount set aside on the buyer's card. The company accepts that, and calls back once it is done.
 
     :returns: The payment, with its `id`.
     """
-    return _call("POST", "/payments", idempotency_key, {"reference": reference, "amount": str(amount)})
+    callback = current_app.config["SQUIDMESH_EXTERNAL_URL"] + CALLBACK_PATH
+    document = {"reference": reference, "amount": str(amount), "callback": callback}
+    return _call("POST", "/payments", idempotency_key, document)
 
 
 def capture(payment: str, *, idempotency_key: str) -> dict[str, Any]:
@@ -51,10 +57,17 @@ def attempt_state(attempt: str) -> str:
 
 def requests(reference: str | None = None) -> list[dict[str, Any]]:
     """What the payment company was asked lately, newest first, or about one order."""
-    answer: list[dict[str, Any]] = _send(
-        "GET", "/requests", params={"reference": reference} if reference else {}
-    ).json()
-    return answer
+    return _listed("/requests", reference)
+
+
+def callbacks(reference: str | None = None) -> list[dict[str, Any]]:
+    """What the payment company has told the shop, or has yet to tell it, newest first, or about one order."""
+    return _listed("/callbacks", reference)
+
+
+def call_back(id: str) -> None:
+    """Have the payment company make this callback now, whatever it has made of it so far."""
+    _send("POST", f"/callbacks/{id}").raise_for_status()
 
 
 def mood() -> dict[str, Any]:
@@ -65,10 +78,26 @@ def mood() -> dict[str, Any]:
 def set_mood(mode: str, calls: int = 0) -> None:
     """Change how the payment company behaves.
 
-    :param mode: fine, slow, busy, declining or forgetful.
+    :param mode: One of those in server.py, such as fine or slow.
     :param calls: For busy: how many calls are turned away.
     """
     _send("PUT", "/mood", json={"mode": mode, "calls": calls}).raise_for_status()
+
+
+@contextmanager
+def behaving(mode: str, calls: int = 0) -> Iterator[None]:
+    """Have the payment company behave so meanwhile, and then as it did before."""
+    before = mood()
+    set_mood(mode, calls)
+    try:
+        yield
+    finally:
+        set_mood(**before)
+
+
+def _listed(path: str, reference: str | None) -> list[dict[str, Any]]:
+    answer: list[dict[str, Any]] = _send("GET", path, params={"reference": reference} if reference else {}).json()
+    return answer
 
 
 def _call(method: str, path: str, key: str | None = None, document: dict[str, str] | None = None) -> dict[str, Any]:

@@ -16,6 +16,10 @@ CREATE TABLE IF NOT EXISTS requests (
     status INTEGER NOT NULL, answer TEXT NOT NULL, asked INTEGER NOT NULL DEFAULT 1,
     at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
 );
+CREATE TABLE IF NOT EXISTS callbacks (
+    id TEXT PRIMARY KEY, reference TEXT NOT NULL, url TEXT NOT NULL, body TEXT NOT NULL,
+    answers TEXT NOT NULL DEFAULT '', at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
 INSERT OR IGNORE INTO mood VALUES (1, 'fine', 0);
 """
 
@@ -82,6 +86,41 @@ class Records:
                 (reference,),
             )
             return [dict(row) for row in rows]
+
+    def hold(self, id: str, reference: str, url: str, body: str) -> bool:
+        """Keep a callback that is to be made; false where it was kept before."""
+        with self._open() as connection:
+            kept = connection.execute(
+                "INSERT OR IGNORE INTO callbacks (id, reference, url, body) VALUES (?, ?, ?, ?)",
+                (id, reference, url, body),
+            )
+            return kept.rowcount == 1
+
+    def held(self, id: str) -> tuple[str, str]:
+        """Where a callback goes, and its body.
+
+        :raises LookupError: There is none with this id.
+        """
+        with self._open() as connection:
+            row = connection.execute("SELECT url, body FROM callbacks WHERE id = ?", (id,)).fetchone()
+        if row is None:
+            raise LookupError(f"There is no callback {id!r}.")
+        return row["url"], row["body"]
+
+    def called(self, id: str, answer: str) -> None:
+        """Keep what the shop answered to a callback, behind what it answered before."""
+        with self._open() as connection:
+            connection.execute("UPDATE callbacks SET answers = trim(answers || ' ' || ?) WHERE id = ?", (answer, id))
+
+    def callbacks(self, reference: str | None = None) -> list[dict[str, Any]]:
+        """The newest fifty callbacks, or those about one order, with the HTTP statuses that the shop answered."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT id, reference, answers, at FROM callbacks"
+                " WHERE reference = coalesce(?, reference) ORDER BY rowid DESC LIMIT 50",
+                (reference,),
+            )
+            return [{**row, "answers": row["answers"].split()} for row in rows]
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -22,4 +22,4 @@ def ask_to_log_in() -> Response | None:
     return answer
 
 
-from . import expenses, gateway_page, logging_in, ordering, shelves  # noqa: E402, F401 - they add their pages to the blueprint
+from . import expenses, gateway_page, logging_in, mailbox_page, ordering, payments, shelves  # noqa: E402, F401 - they add their pages to the blueprint

@@ -14,6 +14,7 @@ from ..models import Expense, Order, User, db
 ENDED = {
     "paid": "Paid. The receipt has been sent.",
     "returned": "The goods are back with us, and you have your money back.",
+    "unpaid": "Your bank did not confirm the payment in time, and nothing was charged.",
     "rejected": "We could not accept this order, and nothing was charged.",
     "failed": "This order came to nothing, and nothing was charged.",
     "cancelled": "This order was cancelled.",
@@ -26,9 +27,11 @@ WAITING_FOR = {
 WORKING_ON = {
     "reserve": "We are setting the goods aside.",
     "authorise": "We are asking your bank.",
+    "confirmation": "Your bank is confirming the payment. We wait for that.",
     "settle": "Your payment was approved. We take it in a few seconds.",
     "capture": "We are taking the payment.",
     "receipt": "We are writing your receipt.",
+    "give_up": "Your bank did not confirm the payment in time. We are undoing everything.",
     "decline": "We are giving up the payment and putting the goods back.",
 }
 

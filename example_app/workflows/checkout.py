@@ -1,4 +1,4 @@
-"""An order from the basket to the receipt: reserve, authorise, have it reviewed, capture."""
+"""An order from the basket to the receipt: reserve, authorise, wait until the payment is confirmed, review, capture."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from flask_squidmesh import (
     Approval,
     CompensationContext,
+    End,
     Exponential,
     FailStep,
     Manual,
@@ -19,6 +20,7 @@ from flask_squidmesh import (
     Step,
     StepContext,
     Wait,
+    WaitForEvent,
     Workflow,
 )
 
@@ -28,6 +30,7 @@ from ..models import LedgerEntry, Order, db
 from .mailing import send_once
 from .stock import put_back, take
 
+PAYMENT_SECONDS = float(os.environ.get("SHOP_PAYMENT_SECONDS", "30"))
 SETTLE_SECONDS = float(os.environ.get("SHOP_SETTLE_SECONDS", "5"))
 
 
@@ -38,6 +41,12 @@ class Basket(BaseModel):
     sku: str
     quantity: int = Field(default=1, ge=1)
     email: str
+
+
+class Authorisation(BaseModel):
+    """What the payment company tells when the money is set aside."""
+
+    order_id: str
 
 
 def reserve_stock(ctx: StepContext, order_id: str) -> dict[str, Any]:
@@ -56,18 +65,27 @@ def release_stock(ctx: CompensationContext, order_id: str) -> None:
     """Put the goods back on the shelf: the order has come to nothing."""
     order = Order.numbered(order_id)
     put_back(order)
-    order.state = "failed" if ctx.failure else "cancelled"
-    order.reason = "The payment did not go through." if ctx.failure else None
+    if order.state != "unpaid":
+        order.state = "failed" if ctx.failure else "cancelled"
+        order.reason = "The payment did not go through." if ctx.failure else None
     db.session.commit()
 
 
 def authorise_payment(ctx: StepContext, order_id: str, amount: Decimal) -> dict[str, Any]:
-    """Have the amount set aside on the buyer's card."""
+    """Ask to have the amount set aside on the buyer's card. The payment company calls back when it is."""
     payment = gateway.authorise(order_id, amount, idempotency_key=ctx.idempotency_key)
     order = Order.numbered(order_id)
-    order.state = "authorised"
+    order.state = "paying"
     db.session.commit()
     return {"payment_id": payment["id"]}
+
+
+def give_up(ctx: StepContext, order_id: str, email: str) -> None:
+    """Tell the buyer that the payment was not confirmed in time. What was done is undone after that."""
+    order = Order.numbered(order_id)
+    order.state = "unpaid"
+    send_once(ctx.idempotency_key, email, f"Your bank did not confirm the payment for order {order_id}", order)
+    db.session.commit()
 
 
 def void_authorisation(ctx: CompensationContext, payment_id: str) -> None:
@@ -107,9 +125,9 @@ def release_and_tell(ctx: StepContext, order_id: str, email: str, payment_id: st
 
 
 class Checkout(Workflow):
-    """Reserve, authorise, have it reviewed, capture."""
+    """Reserve, authorise, wait until the payment is confirmed, have it reviewed, capture."""
 
-    version = "2026-11"
+    version = "2026-12"
     subject = "Order {order_id}"
 
     place_order = Manual(Basket)
@@ -121,9 +139,16 @@ class Checkout(Workflow):
         compensate=void_authorisation,
         compensate_retry=Retry(5, backoff=Exponential(1, 30)),
     )
+    confirmation = WaitForEvent(
+        "payment.authorised",
+        key="{payment_id}",
+        model=Authorisation,
+        within=timedelta(seconds=PAYMENT_SECONDS),
+    )
     review = Approval(
         prompt="Capture {amount} EUR for order {order_id}?",
         output="review",
+        groups=("finance",),
         within=timedelta(hours=4),
         permission="payments.review",
     )
@@ -131,8 +156,10 @@ class Checkout(Workflow):
     capture = Step(capture_payment, retry=Retry(5, backoff=Exponential(1, 30), on=(GatewayBusy,)), irreversible=True)
     receipt = Step(send_receipt, retry=Retry(3), compensatable=False)
     decline = Step(release_and_tell, retry=Retry(5, backoff=Exponential(1, 30)))
+    give_up = Step(give_up, retry=Retry(3))
 
     flow = [
-        reserve >> authorise >> review >> settle >> capture >> receipt,
+        reserve >> authorise >> confirmation >> review >> settle >> capture >> receipt,
+        confirmation.on_timeout >> give_up >> End("unpaid", compensate=True),
         review.on_reject >> decline,
     ]

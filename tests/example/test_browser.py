@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import pytest
 from flask import Flask
 
 from tests.browser import accessibility_problems
@@ -15,21 +16,18 @@ if TYPE_CHECKING:
 Eventually = Callable[..., object]
 
 
-def test_buy_approve_with_a_comment_and_see_it_completed(
-    working_shop: Flask, live_server: Callable[[Flask], str], page: Page
-) -> None:
+@pytest.mark.usefixtures("working_shop")
+def test_buy_approve_with_a_comment_and_see_it_completed(address: str, page: Page) -> None:
     from playwright.sync_api import expect
 
-    shop = live_server(working_shop)
-
-    log_in(page, shop, "ben")
+    log_in(page, address, "ben")
     page.get_by_role("link", name="Teapot").click()
     page.get_by_label("Pieces").fill("2")
     page.get_by_role("button", name="Buy").click()
     expect(page.get_by_role("heading", name="Order o-1")).to_be_visible()
     page.get_by_role("button", name="Log out").click()
 
-    log_in(page, shop, "fiona")
+    log_in(page, address, "fiona")
     page.get_by_role("link", name="Workflows").click()
     expect(page.get_by_role("heading", name="Needs you")).to_be_visible()
     expect(page.get_by_text("Capture 55.00 EUR for order o-1?")).to_be_visible()
@@ -47,7 +45,7 @@ def test_buy_approve_with_a_comment_and_see_it_completed(
     expect(page.locator("#happened").get_by_text("Known customer, called back.")).to_be_visible()
     expect(page.locator("#happened").get_by_text("Fiona", exact=True)).to_be_visible()
 
-    page.goto(f"{shop}/orders/o-1")
+    page.goto(f"{address}/orders/o-1")
     expect(page.get_by_text("Paid. The receipt has been sent.")).to_be_visible()
 
 

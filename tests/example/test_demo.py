@@ -30,7 +30,7 @@ class Demo:
         environment = {
             **os.environ,
             **{"PORT": str(port), "DATABASE_URL": database_url, "SHOP_INSTANCE": str(folder)},
-            "SHOP_SETTLE_SECONDS": "0.2",
+            **{"SHOP_SETTLE_SECONDS": "0.2", "SHOP_PAYMENT_SECONDS": "600"},
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "example_app.demo"],

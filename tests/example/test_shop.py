@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
+from httpx import Response
 
 from flask_squidmesh import RunSummary
 from tests.example.visiting import Visitor, text_of
@@ -14,12 +16,12 @@ Eventually = Callable[..., object]
 
 
 @pytest.fixture
-def visitor(shop: Flask, live_server: Callable[[Flask], str]) -> Iterator[Callable[[str], Visitor]]:
+def visitor(address: str) -> Iterator[Callable[[str], Visitor]]:
     """Somebody who has logged in; called with a name."""
-    base, visitors = live_server(shop), []
+    visitors: list[Visitor] = []
 
     def enter(name: str) -> Visitor:
-        visitors.append(Visitor(base))
+        visitors.append(Visitor(address))
         return visitors[-1].log_in(f"{name}@shop.test")
 
     yield enter
@@ -145,6 +147,29 @@ def test_the_gateway_page_changes_the_payment_company(shop: Flask, visitor: Call
     ben.open("/gateway")
     ben.send("/gateway", mode="busy")
     assert "for 3 calls more" in text_of(ben.page)
+
+
+def test_a_payment_is_confirmed_by_hand_on_the_gateways_page(
+    working_shop: Flask, visitor: Callable[[str], Visitor], eventually: Eventually
+) -> None:
+    ben = visitor("ben")
+    ben.open("/gateway")
+    ben.send("/gateway", mode="never")
+    buy(ben, "teapot")
+    eventually(lambda: "Your bank is confirming the payment." in text_of(ben.open("/orders/o-1")))
+    assert "o-1" in text_of(ben.open("/gateway"))
+    assert "not told yet" in text_of(ben.page)
+    ben.send("/callbacks/" + callback_of(ben.page))
+    assert "accepted" in text_of(ben.page)
+    ben.send("/callbacks/" + callback_of(ben.page))
+    assert "accepted, then known already" in text_of(ben.page)
+    eventually(lambda: "A colleague from finance" in text_of(ben.open("/orders/o-1")))
+
+
+def callback_of(page: Response) -> str:
+    """The id of the one event on the gateway's page."""
+    [found] = set(re.findall(r"evt-pay-\w+", page.text))
+    return str(found)
 
 
 def buy(visitor: Visitor, sku: str, quantity: str = "1") -> None:

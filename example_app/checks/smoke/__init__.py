@@ -5,7 +5,20 @@ from __future__ import annotations
 from ...seed import seed_people, seed_products
 from ...stage import own_stage
 from .. import Say, walked
-from . import deciding, deploying, examples, expenses, looking_back, mending, operating, orders, repeating, stopping
+from . import (
+    deciding,
+    deploying,
+    examples,
+    expenses,
+    looking_back,
+    mails,
+    mending,
+    operating,
+    orders,
+    paying,
+    repeating,
+    stopping,
+)
 
 WALKS = (
     examples.payment_recovery,
@@ -21,6 +34,12 @@ WALKS = (
     orders.interrupted_checkout,
     orders.rejected_checkout,
     orders.declined_checkout,
+    paying.confirmed_late,
+    paying.confirmed_early,
+    paying.confirmed_twice,
+    paying.never_confirmed,
+    paying.forged_confirmation,
+    mails.decided_by_mail,
     deciding.rejection,
     deciding.pause,
     deciding.deadlines,

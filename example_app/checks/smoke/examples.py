@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from flask_squidmesh import Payload
 
 from ...extensions import mesh
+from ...gateway.client import behaving
 from ...people import BUYER
 from ...stage import run_once
 from ...workflows import (
@@ -18,18 +19,18 @@ from ...workflows import (
     RetryVerification,
     SagaCheckout,
 )
-from ..looking import asked, ended, entries, expect, history, invoice, mood, order_of, start, step, stock
+from ..looking import asked, ended, entries, expect, history, invoice, order_of, start, step, stock
 from ..pages import FOR_OPERATORS, expect_words, on_page
 
 
 def payment_recovery() -> str:
     """A busy payment company is asked again; a declined attempt is credited."""
-    with mood("busy", calls=1):
+    with behaving("busy", calls=1):
         run = ended(start(PaymentRecovery, invoice()), "completed")
     expect("attempts of check_gateway", len(step(run, "check_gateway").attempts), 2)
     first = step(run, "check_gateway").attempts[0].error
     expect("the error of the first", first and first["code"], "retry_required")
-    with mood("declining"):
+    with behaving("declining"):
         credited = ended(start(PaymentRecovery, invoice()), "completed")
     expect("where it was routed", [event.type for event in history(credited)], ["compensation_routed"])
     expect("the books", entries(credited), ["credit"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ...extensions import mesh
+from ...gateway.client import behaving
 from ...models import Order
 from ...people import BUYER, FINANCE, OPERATOR
 from ...stage import run_once, wait_until
 from ...workflows import LocalLedgerCheckout, SagaCheckout
-from ..looking import asked, ended, expect, history, mood, order_of, start, state, step, stock
+from ..looking import asked, ended, expect, history, order_of, start, state, step, stock
 from ..pages import expect_words, on_page, text_at
 from .orders import SETTLING
 
@@ -19,7 +20,7 @@ def attempted_again() -> str:
     run = ended(order.run_id or "", "completed")
     statuses = [attempt.status for attempt in step(run, "capture").attempts]
     expect("the attempts", statuses, ["failed", "completed"])
-    expect("the story", _story(order), ["paused", "approved", "interrupted", "retried"])
+    expect("the story", _story(order), ["event_received", "paused", "approved", "interrupted", "retried"])
     expect("order and payment", (state(order), asked(order)), ("paid", ["authorise", "capture"]))
     return "run again by the operator, captured once"
 
@@ -31,7 +32,8 @@ def counted_as_failed() -> str:
     mesh.fail_step(order.run_id or "", reason="The payment company has no such capture.", actor=OPERATOR.email)
     run = run_once(order.run_id or "", "failed", compensation="completed")
     expect("the error", run.last_error and run.last_error["code"], "failed_by_operator")
-    expect("the story", _story(order), ["paused", "approved", "interrupted", "failed_by_operator"])
+    story = ["event_received", "paused", "approved", "interrupted", "failed_by_operator"]
+    expect("the story", _story(order), story)
     expect("order and stock", (state(order), stock("teapot")), ("failed", before))
     on_page(run.id, "Failed", "Replay", "Acknowledge", says="no such capture")
     mesh.acknowledge_run(run.id, actor=OPERATOR.email)
@@ -57,7 +59,7 @@ def failed_compensation() -> str:
     order = order_of("kettle", SagaCheckout)
     run_id = order.run_id or ""
     wait_until(lambda: mesh.explain_run(run_id).reason == "waiting_for_retry", "the first capture has failed")
-    with mood("busy", calls=1000):
+    with behaving("busy", calls=1000):
         run = run_once(run_id, "failed", compensation="failed")
     undone = {row.step: row.status for row in run.step_runs or () if row.kind == "compensation"}
     expect("what was undone", undone, {"authorise_card": "failed", "reserve_inventory": "completed"})
@@ -73,7 +75,7 @@ def failed_compensation() -> str:
 def _interrupted_order() -> Order:
     order = order_of("teapot")
     run_id = ended(order.run_id or "", "paused").id
-    with mood("forgetful"):
+    with behaving("forgetful"):
         mesh.approve_run(run_id, actor=FINANCE.email)
         wait_until(lambda: mesh.explain_run(run_id).reason == "interrupted", "the capture is interrupted")
     on_page(run_id, "Stuck", *SETTLING, says="nobody knows")

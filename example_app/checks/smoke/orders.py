@@ -5,11 +5,12 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from ...extensions import mesh
+from ...gateway.client import behaving
 from ...models import Mail, db
 from ...people import BUYER, FINANCE, OPERATOR
 from ...stage import run_once, wait_until
 from ...workflows import GoodsReturn
-from ..looking import asked, ended, entries, expect, mood, order_of, start, state, step, stock
+from ..looking import asked, ended, entries, expect, order_of, start, state, step, stock
 from ..pages import FOR_OPERATORS, on_page
 
 SETTLING = ("Run the step again", "Count the step as done", "Count the step as failed", "Cancel run")
@@ -38,7 +39,7 @@ def checkout() -> str:
 
 def busy_checkout() -> str:
     """Bought while the payment company is busy: asked again, authorised once."""
-    with mood("busy", calls=1):
+    with behaving("busy", calls=1):
         order = order_of("teapot")
         run = ended(order.run_id or "", "paused")
     statuses = [attempt.status for attempt in step(run, "authorise").attempts]
@@ -55,7 +56,7 @@ def interrupted_checkout() -> str:
     """Bought and captured, but the answer was lost: a person decides, with the payment company's word."""
     order = order_of("teapot")
     ended(order.run_id or "", "paused")
-    with mood("forgetful"):
+    with behaving("forgetful"):
         mesh.approve_run(order.run_id or "", actor=FINANCE.email)
         wait_until(lambda: mesh.explain_run(order.run_id or "").reason == "interrupted", "the capture is interrupted")
     expect("the payment", asked(order), ["authorise", "capture"])
@@ -88,7 +89,7 @@ def declined_checkout() -> str:
     before = stock("teapot")
     order = order_of("teapot")
     ended(order.run_id or "", "paused")
-    with mood("declining"):
+    with behaving("declining"):
         mesh.approve_run(order.run_id or "", actor=FINANCE.email)
         run = run_once(order.run_id or "", "failed", compensation="completed")
     expect("the error", run.last_error and run.last_error["code"], "declined")

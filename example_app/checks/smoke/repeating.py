@@ -11,10 +11,11 @@ from flask_squidmesh import ConflictError, TransitionError, UnsafeReplayError
 from flask_squidmesh.runtime.runtime import current_runtime
 
 from ...extensions import mesh
+from ...gateway.client import behaving
 from ...people import FINANCE, OPERATOR
 from ...stage import run_once, wait_until
 from ...workflows import DailyDigest, PaymentRecovery, Reminders, RetryVerification
-from ..looking import Mismatch, asked, ended, expect, invoice, mood, order_of, start
+from ..looking import Mismatch, asked, ended, expect, invoice, order_of, start
 from ..pages import Visitor, expect_words, on_page, text_at
 
 
@@ -66,7 +67,7 @@ def replay_of_what_was_undone() -> str:
     """What was undone cannot be copied, and a run that never went there cannot be begun there."""
     order = order_of("teapot")
     ended(order.run_id or "", "paused")
-    with mood("declining"):
+    with behaving("declining"):
         mesh.approve_run(order.run_id or "", actor=FINANCE.email)
         run = run_once(order.run_id or "", "failed", compensation="completed")
     for step_name in ("capture", "decline"):

@@ -42,7 +42,7 @@ def cancelled_and_undone() -> str:
     run = run_once(run.id, "cancelled", compensation="completed")
     undone = [(row.step, row.status) for row in run.step_runs or () if row.kind == "compensation"]
     expect("what was undone", undone, [("authorise", "completed"), ("reserve", "completed")])
-    expect("the story", [event.type for event in history(run)], ["paused", "cancelled"])
+    expect("the story", [event.type for event in history(run)], ["event_received", "paused", "cancelled"])
     expect("the payment", asked(order), ["authorise", "void"])
     expect("order and stock", (state(order), stock("cups")), ("cancelled", before))
     on_page(run.id, "Cancelled", "Replay")
