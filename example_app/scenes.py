@@ -185,7 +185,7 @@ def _expense(purpose: str, amount: str) -> str:
 
 
 def _confirmed(sku: str) -> Order:
-    """An order whose payment is confirmed, as the payment company does it, which calls nobody back meanwhile."""
+    """An order whose payment is confirmed, by the event that a call of the payment company becomes."""
     order = _order(sku)
     later(0)
     payment = mesh.inspect_run(order.run_id or "").context["payment_id"]

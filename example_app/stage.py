@@ -20,7 +20,7 @@ from flask_squidmesh.testing import drain
 from . import engines
 from .clock import clock
 from .extensions import mesh
-from .gateway.client import GatewayBusy, behaving, mood
+from .gateway.client import GatewayBusy, mood
 from .gateway.server import running_gateway
 from .mailbox import running_mail_server
 from .processes import Child
@@ -188,12 +188,11 @@ def run_once(run_id: str, *statuses: str, compensation: str | None = None) -> Ru
 
 @contextmanager
 def gateway_at_hand() -> Iterator[None]:
-    """Use the payment company that is running, or run one meanwhile. It calls nobody back."""
+    """Use the payment company that is running, or run one meanwhile."""
     with ExitStack() as stack:
         if not _gateway_answers():
             file, secret = Path(current_app.instance_path) / "gateway.sqlite", current_app.config["GATEWAY_SECRET"]
             current_app.config["GATEWAY_URL"] = stack.enter_context(running_gateway(file, secret))
-        stack.enter_context(behaving("never"))
         yield
 
 

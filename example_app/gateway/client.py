@@ -32,8 +32,9 @@ def authorise(reference: str, amount: Decimal, *, idempotency_key: str) -> dict[
 
     :returns: The payment, with its `id`.
     """
-    callback = current_app.config["SQUIDMESH_EXTERNAL_URL"] + CALLBACK_PATH
-    document = {"reference": reference, "amount": str(amount), "callback": callback}
+    document = {"reference": reference, "amount": str(amount)}
+    if shop := current_app.config["SQUIDMESH_EXTERNAL_URL"]:
+        document["callback"] = shop + CALLBACK_PATH
     return _call("POST", "/payments", idempotency_key, document)
 
 

@@ -47,7 +47,7 @@ def set_gateway() -> Response:
     if mode not in MOODS:
         abort(400, f"Mode {mode!r}: one of {', '.join(MOODS)} was expected.")
     gateway.set_mood(mode, BUSY_CALLS)
-    flash(f"The payment company is now {mode}.")
+    flash(f"The payment company is now set to {MOODS[mode][0]}.")
     return redirect(url_for(".show_gateway"), 303)
 
 
