@@ -11,7 +11,7 @@ from ...people import FINANCE
 from ...stage import apart, later, run_once, wait_until
 from ...workflows.checkout import PAYMENT_SECONDS
 from ..looking import asked, ended, expect, order_of, state, step, stock
-from ..pages import Visitor, expect_words, on_page
+from ..pages import on_page
 
 APART = "smoke-payments"
 
@@ -20,7 +20,7 @@ def confirmed_late() -> str:
     """The run waits for the payment, and goes on when it is confirmed."""
     order = _bought_while("late")
     _waits(order)
-    expect_words("the run's page", Visitor().run(order.run_id or "").headline, "payment.authorised")
+    on_page(order.run_id or "", "Waiting", "Cancel run", says="It waits for the event payment.authorised")
     expect("what the shop was told", _answers(order), [])
     _confirm(order)
     _reject(order)
