@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol, get_args
+from uuid import UUID, uuid5
 
 NoticeKind = Literal[
     "decision.opened",
@@ -26,6 +27,7 @@ NoticeKind = Literal[
 """Everything that can be subscribed to."""
 
 NOTICE_KINDS: Final[tuple[NoticeKind, ...]] = get_args(NoticeKind)
+NAMESPACE: Final = UUID("9a1f6f0e-6a53-5c1b-8c55-6e3c0c1c7f10")
 PASSING: Final[frozenset[NoticeKind]] = frozenset({"decision.opened", "decision.reminded", "decision.escalated"})
 """Kinds that are of no use to anybody once the wait has ended."""
 
@@ -67,6 +69,17 @@ class Notice:
         """The same as JSON data."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in found.items()}
+
+
+def message_id(notices: Sequence[Notice]) -> str:
+    """The id of a message with these notices: that of a single one, else the same for the same notices.
+
+    A digest that failed may be sent again with more in it, and whoever knows messages by their ids is not to take that
+    for the one that came.
+    """
+    if len(notices) == 1:
+        return notices[0].id
+    return str(uuid5(NAMESPACE, " ".join(sorted(notice.id for notice in notices))))
 
 
 class Channel(Protocol):

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.source
 
 ROOT = Path(__file__).parent.parent
 CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+PROMISES = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
 RULES = list(contract.rules(PAGE))
 MODULES = re.compile(r"`([\w/]+\.py)`")
@@ -24,10 +25,10 @@ SAID = re.compile(r"^- (.+\.)((?: `[a-z0-9-]+`)+)$", re.MULTILINE)
 LARGEST = 51_200
 
 
-def bullets() -> Iterator[str]:
-    """What the contract says, line by line, without its lists of links."""
-    _, _, said = CONTRACT.partition("\n## Setting up\n")
-    said, _, _ = said.partition("\n## Not yet\n")
+def bullets(page: str, first: str, last: str) -> Iterator[str]:
+    """What a page says, line by line, from its first section on, without its lists of links; last: says what is not."""
+    _, _, said = page.partition(f"\n## {first}\n")
+    said, _, _ = said.partition(f"\n## {last}\n")
     return (line for line in said.splitlines() if line.startswith("- "))
 
 
@@ -67,14 +68,23 @@ def test_every_module_exists() -> None:
     assert [module for module in sorted(named) if not (ROOT / "flask_squidmesh" / module).is_file()] == []
 
 
-def test_everything_the_contract_says_names_its_rules() -> None:
-    said = list(bullets())
-    assert len(said) > 200
+@pytest.mark.parametrize(
+    ("page", "first", "last", "least"),
+    [
+        (CONTRACT, "Setting up", "Not yet", 200),
+        (PROMISES, "How long an event is kept", "What is not promised", 30),
+    ],
+    ids=["contract", "promises"],
+)
+def test_everything_that_is_said_names_its_rules(page: str, first: str, last: str, least: int) -> None:
+    said = list(bullets(page, first, last))
+    assert len(said) > least
     assert [line for line in said if not SAID.match(line)] == []
 
 
-def test_the_contract_names_rules_that_exist_each_once() -> None:
-    named = [name for _, names in SAID.findall(CONTRACT) for name in re.findall(r"`(.+?)`", names)]
+@pytest.mark.parametrize("page", [CONTRACT, PROMISES], ids=["contract", "promises"])
+def test_a_page_names_rules_that_exist_each_once(page: str) -> None:
+    named = [name for _, names in SAID.findall(page) for name in re.findall(r"`(.+?)`", names)]
     assert len(set(named)) == len(named)
     assert sorted(set(named) - {rule.name for rule in RULES}) == []
 
@@ -83,7 +93,7 @@ def test_the_contract_can_be_read_at_one_sitting() -> None:
     assert len(CONTRACT.encode()) <= LARGEST
 
 
-@pytest.mark.parametrize("page", [CONTRACT, PAGE], ids=["contract", "rules"])
+@pytest.mark.parametrize("page", [CONTRACT, PROMISES, PAGE], ids=["contract", "promises", "rules"])
 def test_every_section_is_in_the_contents(page: str) -> None:
     sections = re.findall(r"^## (.+)$", page, re.MULTILINE)
     listed = re.findall(r"^- \[(.+)\]\(#", page.partition("## Questions")[0], re.MULTILINE)

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Protocol, cast, overload
 
 from ..app_settings import Setting, Text, number_of, text_of
 from ..errors import ChannelError, ConfigurationError
-from ..notices import Notice
+from ..notices import Notice, message_id
 from . import notice_text
 from .notice_text import Language, checked_language, language_for
 
@@ -90,7 +90,7 @@ class Mail:
         make = self._text or (lambda all: (notice_text.headline(all, language), notice_text.text(all, language)))
         subject, body = make(notices)
         letter = _Letter(
-            id=notices[0].id,
+            id=message_id(notices),
             sender=None if self._sender is None else text_of(self._sender, "The sender of mails"),
             address=address,
             subject=" ".join(str(subject).split())[:LONGEST_SUBJECT],
@@ -109,7 +109,7 @@ class Mail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Letter:
-    """What is to be sent. id: the notice's own, by which programs for mail know one that comes twice."""
+    """What is to be sent. id: of the message, by which programs for mail know one that comes twice."""
 
     id: str
     sender: str | None

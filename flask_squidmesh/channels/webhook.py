@@ -21,7 +21,7 @@ from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Opene
 
 from ..app_settings import Text, text_of
 from ..errors import ChannelError, ConfigurationError
-from ..notices import Notice
+from ..notices import Notice, message_id
 
 BUSY: Final = (429, 503)
 TIMEOUT: Final = timedelta(seconds=10)
@@ -60,7 +60,7 @@ class Webhook:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "flask-squidmesh",
-            "Squidmesh-Id": notices[0].id,
+            "Squidmesh-Id": message_id(notices),
             "Squidmesh-Timestamp": at,
             "Squidmesh-Signature": signature,
         }

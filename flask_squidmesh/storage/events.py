@@ -256,9 +256,12 @@ def forget(
 ) -> int:
     """Delete events that were sent before this time, with what became of them, and return how many.
 
+    One that was never brought to those that wait for it, as all workers were away, stays until it was.
+
     told: is called with their ids before that.
     """
-    oldest = sa.select(events.c.id).where(events.c.sent_at < before).order_by(events.c.sent_at).limit(limit)
+    old = (events.c.sent_at < before) & events.c.seen_at.is_not(None)
+    oldest = sa.select(events.c.id).where(old).order_by(events.c.sent_at).limit(limit)
     found: Sequence[str] = connection.scalars(oldest.with_for_update(skip_locked=True)).all()
     if found:
         if told is not None:

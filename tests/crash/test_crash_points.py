@@ -30,6 +30,8 @@ POINTS: Final = {SqliteDatabases: 2, PostgresDatabases: 1}
     "delivery-completed",
     "step-one-commit",
     "compensating-key",
+    "events-crash",
+    "telling-crash",
 )
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_crash_at_any_point_changes_no_end(

@@ -10,6 +10,7 @@ from flask import Flask
 from flask_mail import Mail as FlaskMail
 
 from flask_squidmesh import ChannelError, ConfigurationError, Mail
+from flask_squidmesh.notices import message_id
 from tests.integration.channels.conftest import Post, notice
 
 
@@ -32,12 +33,12 @@ def test_the_hosts_flask_mail_sends_as_it_is_set_up(app: Flask, open_post: Calla
 @pytest.mark.rule("mail-flask-mail")
 def test_it_can_be_recorded_and_held_back_as_flask_mail_does(app: Flask) -> None:
     app.config.update(MAIL_SUPPRESS_SEND=True, MAIL_DEFAULT_SENDER=("Shop", "shop@example.org"))
-    hosts = FlaskMail(app)
+    hosts, both = FlaskMail(app), [notice(), notice(id="2")]
     with hosts.record_messages() as outbox:
-        Mail(hosts, sender="Desk <desk@example.com>", language="de").send("mia@example.org", [notice()] * 2)
+        Mail(hosts, sender="Desk <desk@example.com>", language="de").send("mia@example.org", both)
     [sent] = outbox
     assert sent.subject == "2 Mitteilungen, 2 warten auf Sie"
-    assert (sent.sender, sent.msgId) == ("Desk <desk@example.com>", f"<{notice().id}@example.com>")
+    assert (sent.sender, sent.msgId) == ("Desk <desk@example.com>", f"<{message_id(both)}@example.com>")
 
 
 @pytest.mark.rule("mail-flask-mail")

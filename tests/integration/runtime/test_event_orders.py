@@ -189,7 +189,7 @@ def at_once(shop: Shop, *calls: Callable[[], Any]) -> None:
 ROUNDS = 5
 
 
-@pytest.mark.rule("events-any-order")
+@pytest.mark.rule("events-any-order", "events-first-ends")
 @pytest.mark.parametrize("rival", ["opens", "cancel", "time-out", "work", "another"])
 def test_an_event_and_what_happens_at_the_same_moment_leave_one_end(
     open_shop: OpenShop, script: Script, rival: str

@@ -16,6 +16,7 @@ from urllib.request import Request as Call
 from urllib.request import urlopen
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask, Request
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf.csrf import CSRFProtect
@@ -30,8 +31,9 @@ from flask_squidmesh import (
     SquidMesh,
     WaitForEvent,
     Workflow,
+    receiving,
 )
-from flask_squidmesh.storage import tables
+from flask_squidmesh.storage import events, tables
 from tests.serving import serving
 from tests.shop import PATIENT_SQLITE
 
@@ -216,6 +218,50 @@ def test_fifty_requests_at_once_over_http_are_one_event_each(host: Host) -> None
         answers = sorted(pool.map(call, range(50)))
     assert answers == [200] * 25 + [202] * 25
     assert len(kept(app)) == 25
+
+
+@pytest.mark.rule("receiving-committed")
+def test_what_is_answered_as_taken_is_committed_before_the_answer_is_made(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, _ = host
+    seen: list[int] = []
+    made = receiving._answer
+
+    def counted(*given: Any) -> Any:
+        with ThreadPoolExecutor(1) as elsewhere:  # by another connection
+            seen.append(len(elsewhere.submit(kept, app).result()))
+        return made(*given)
+
+    monkeypatch.setattr(receiving, "_answer", counted)
+    assert [post(app, settled()).status_code for _ in range(2)] == [202, 200]
+    assert seen == [1, 1]
+
+
+@pytest.mark.rule("receiving-away")
+def test_a_database_that_is_away_has_the_sender_come_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, _ = host
+
+    def away(*_: object) -> None:
+        raise sa.exc.OperationalError("INSERT", {"secret": SECRET}, OSError("gone"))
+
+    with monkeypatch.context() as outage:
+        outage.setattr(events, "insert", away)
+        answer = post(app, settled())
+    assert (answer.status_code, answer.mimetype, kept(app)) == (503, "application/problem+json", [])
+    assert SECRET not in answer.text
+    assert post(app, settled()).status_code == 202
+
+
+@pytest.mark.rule("receiving-some")
+def test_a_list_that_is_refused_in_the_middle_can_be_sent_again(host: Host) -> None:
+    app, _ = host
+    good, bad, mended = settled("a", "1"), settled("b", "2", status=None), settled("b", "2")  # type: ignore[arg-type]
+    assert post(app, {"payments": [*good["payments"], *bad["payments"]]}).status_code == 400
+    assert [row.key for row in kept(app)] == ["a"]
+    answer = post(app, {"payments": [*good["payments"], *mended["payments"]]})
+    assert (answer.status_code, [each["repeated"] for each in answer.json["receipts"]]) == (202, [True, False])
+    assert sorted(row.key for row in kept(app)) == ["a", "b"]
 
 
 @pytest.mark.rule("receiving-declared")
