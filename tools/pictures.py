@@ -52,7 +52,7 @@ STATE: Final = (1280, 420)
 TALL: Final = (1280, 1100)
 RUNS: Final = {
     "declined": "Order o-5",
-    "saga": "Order o-7, capture declined",
+    "saga": "Order o-8, capture declined",
     "review": "Order o-1",
     "expense": "Expense e-7: paper bags",
 }

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from flask import Flask
 
+from example_app.mailbox import Mailbox
 from tests.browser import accessibility_problems
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-Eventually = Callable[..., object]
 
 
 @pytest.mark.usefixtures("working_shop")
@@ -49,16 +48,22 @@ def test_buy_approve_with_a_comment_and_see_it_completed(address: str, page: Pag
     expect(page.get_by_text("Paid. The receipt has been sent.")).to_be_visible()
 
 
-def test_axe_finds_nothing_in_the_shop(shop: Flask, live_server: Callable[[Flask], str], page: Page) -> None:
+def test_axe_finds_nothing_in_the_shop(shop: Flask, address: str, page: Page, tmp_path: Path) -> None:
     from playwright.sync_api import expect
 
-    address = live_server(shop)
+    shop.config["SHOP_MAILBOX"] = tmp_path
+    Mailbox(tmp_path).put(
+        b"To: fiona@shop.test\nSubject: Pay?\nDate: Tue, 1 Dec 2026 09:30:00 +0000\n\nhttp://shop.test/"
+    )
     page.goto(f"{address}/login")
     assert accessibility_problems(page) == []
     log_in(page, address, "ben")
-    for path in ("/", "/products/kettle", "/orders", "/gateway"):
+    for path in ("/", "/products/kettle", "/orders", "/gateway", "/mailbox"):
         page.goto(address + path)
         assert accessibility_problems(page) == [], path
+    page.get_by_role("link", name="Pay?").click()
+    expect(page.get_by_role("link", name="http://shop.test/")).to_be_visible()
+    assert accessibility_problems(page) == []
     page.goto(f"{address}/products/kettle")
     page.get_by_role("button", name="Buy").click()
     assert accessibility_problems(page) == []
