@@ -148,6 +148,15 @@ WORKS: Final = (
         entries=_by("latency", US, "dbos", "absurd", "procrastinate", "celery"),
     ),
     Work(
+        name="event",
+        title="An order that waits for its payment: from the call that sends the event to the first line of the next "
+        "step, idle worker, ms",
+        figures=LATENCY,
+        size=SIZES["event"],
+        rounds=3,
+        entries=_by("event", US, "dbos", "absurd"),
+    ),
+    Work(
         name="idle",
         title="An idle worker process",
         figures=("queries_per_second", "transactions_per_second", "cpu_seconds_per_minute"),

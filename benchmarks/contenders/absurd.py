@@ -17,7 +17,7 @@ from .answering import answer
 from .peer import STEPS, Peer, works
 from .workers import last_step, opened, step
 
-TASK = "run"
+TASK, ORDER = "run", "order"
 
 
 def perform(params: Any, context: Any) -> None:
@@ -26,6 +26,13 @@ def perform(params: Any, context: Any) -> None:
     for number in range(1, steps):
         context.step(f"step-{number}", step)
     context.step(f"step-{steps}", last_step)
+
+
+def fulfil(params: Any, context: Any) -> None:
+    """An order that waits for its payment."""
+    context.step("charge", last_step)
+    context.await_event(f"paid:{params['key']}", timeout=600)
+    context.step("ship", last_step)
 
 
 class AbsurdPeer(Peer):
@@ -54,6 +61,14 @@ class AbsurdPeer(Peer):
         """Spawn."""
         self._app.spawn(TASK, {"steps": steps})
 
+    def order(self, key: str) -> None:
+        """Spawn."""
+        self._app.spawn(ORDER, {"key": key})
+
+    def settle(self, key: str) -> None:
+        """Emit."""
+        self._app.emit_event(f"paid:{key}", {"status": "settled"})
+
     def ended(self) -> int:
         """By state."""
         return self.number("SELECT count(*) FROM absurd.t_default WHERE state = 'completed'")
@@ -71,7 +86,10 @@ class AbsurdPeer(Peer):
     def _connect(self) -> None:
         self._app = Absurd(self.task.database)
         self._app.register_task(name=TASK)(perform)
+        self._app.register_task(name=ORDER)(fulfil)
 
 
 if __name__ == "__main__":
-    answer(works(AbsurdPeer, "chain", "chains", "singles", "singles2", "start", "start_busy", "latency", "idle"))
+    answer(
+        works(AbsurdPeer, "chain", "chains", "singles", "singles2", "start", "start_busy", "latency", "event", "idle")
+    )

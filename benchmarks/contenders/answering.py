@@ -19,6 +19,7 @@ SIZES: Final = {
     "start": 200,
     "start_busy": 200,
     "latency": 100,
+    "event": 100,
     "idle": 20,
     "sqlite_chain": 100,
 }

@@ -17,7 +17,8 @@ from .answering import Task, answer
 from .peer import STEPS, Peer, works
 from .workers import last_step, opened, step
 
-QUEUE, WORKFLOW, VERSION = "work", "run", "1"
+QUEUE, WORKFLOW, ORDER, VERSION = "work", "run", "order", "1"
+PAID = "paid"
 POLLING_SECONDS, DEFAULT_POLLING_SECONDS = 0.01, 1.0
 
 no_op = DBOS.step(name="step")(step)
@@ -34,12 +35,24 @@ def perform(steps: int) -> None:
 workflow = DBOS.workflow(name=WORKFLOW)(perform)
 
 
+def fulfil() -> None:
+    """An order that waits for its payment."""
+    last_no_op()
+    DBOS.recv(PAID, timeout_seconds=600)
+    last_no_op()
+
+
+order = DBOS.workflow(name=ORDER)(fulfil)
+
+
 class Dbos(Peer):
     """DBOS."""
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
-        self.polling_seconds = DEFAULT_POLLING_SECONDS if self.measured in ("latency", "idle") else POLLING_SECONDS
+        self.polling_seconds = (
+            DEFAULT_POLLING_SECONDS if self.measured in ("latency", "event", "idle") else POLLING_SECONDS
+        )
         self._closers: list[Callable[[], object]] = []
 
     def install(self) -> None:
@@ -61,6 +74,16 @@ class Dbos(Peer):
         """Enqueue."""
         self._client.enqueue({"queue_name": QUEUE, "workflow_name": WORKFLOW, "app_version": VERSION}, steps)
 
+    def order(self, key: str) -> None:
+        """Enqueue, under the key as its id."""
+        self._client.enqueue(
+            {"queue_name": QUEUE, "workflow_name": ORDER, "app_version": VERSION, "workflow_id": key},
+        )
+
+    def settle(self, key: str) -> None:
+        """Send."""
+        self._client.send(key, {"status": "settled"}, PAID)
+
     def ended(self) -> int:
         """By status."""
         return self.number("SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS'")
@@ -69,7 +92,9 @@ class Dbos(Peer):
         """Launch, and give the queue its slots."""
         self._launch()
         opened()
-        DBOS.retrieve_queue(QUEUE).set_worker_concurrency(self.task.threads)
+        queue = DBOS.retrieve_queue(QUEUE)
+        assert queue is not None
+        queue.set_worker_concurrency(self.task.threads)
         threading.Event().wait()
 
     def close(self) -> None:

@@ -46,6 +46,14 @@ class Peer:
         """Start a run of so many no-op steps; it is stored when this returns."""
         raise NotImplementedError
 
+    def order(self, key: str) -> None:
+        """Start a run of this key, which tells, waits for its event, and tells once more; stored when this returns."""
+        raise NotImplementedError
+
+    def settle(self, key: str) -> None:
+        """Send the event that the run of this key waits for, as a webhook does."""
+        raise NotImplementedError
+
     def ended(self) -> int:
         """How many of the runs are done."""
         raise NotImplementedError
@@ -196,6 +204,23 @@ def _latency(peer: Peer) -> Answer:
     return {"samples": samples[3:]}
 
 
+def _event(peer: Peer) -> Answer:
+    peer.install()
+    samples = []
+    with peer.workers(telling=True) as workers:
+        workers.open()
+        for number in range(3 + peer.task.size):
+            key = f"order-{number}"
+            peer.order(key)
+            workers.heard()
+            time.sleep(random.uniform(0.1, 0.2 + peer.polling_seconds))  # until it waits, and at any moment of a poll
+            called = time.time()
+            peer.settle(key)
+            samples.append(max(workers.heard() - called, 0.0))
+    peer.close()
+    return {"samples": samples[3:]}
+
+
 def _idle(peer: Peer) -> Answer:
     peer.install()
     with peer.workers() as workers:
@@ -220,5 +245,6 @@ _WORKS: Final[Mapping[str, Callable[[Peer], Answer]]] = {
     "start": _start,
     "start_busy": _start_busy,
     "latency": _latency,
+    "event": _event,
     "idle": _idle,
 }

@@ -40,6 +40,7 @@ answer(
         "start": works.start,
         "start_busy": works.start_busy,
         "latency": works.latency,
+        "event": works.event,
         "idle": works.idle,
         "sqlite_chain": works.chain_here,
         "counts": works.counts,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from pydantic import BaseModel
 
-from flask_squidmesh import Manual, SquidMesh, Step, Workflow
+from flask_squidmesh import Manual, SquidMesh, Step, WaitForEvent, Workflow
 from flask_squidmesh.runtime.runtime import Runtime
 
 FURTHER_CONNECTIONS: Final = 3
+PAID: Final = "order.paid"
 
 mesh = SquidMesh()
 began: list[Callable[[], None]] = []
@@ -71,3 +74,16 @@ def in_a_row(steps: Sequence[Step]) -> Any:
 One = _chain("One", 1)
 Ten = _chain("Ten", 10)
 Telling = workflow("Telling", step_1=Step(tell))
+
+
+class Order(BaseModel):
+    """What an order brings."""
+
+    order_id: str = "none"
+
+
+_charge, _ship = Step(tell), Step(tell)
+_paid = WaitForEvent(PAID, key="{order_id}", within=timedelta(minutes=10))
+Ordering = workflow(
+    "Ordering", started=Manual(Order), charge=_charge, paid=_paid, ship=_ship, flow=[_charge >> _paid >> _ship]
+)

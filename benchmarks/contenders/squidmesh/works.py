@@ -14,7 +14,7 @@ from flask_squidmesh import Workflow
 
 from ..answering import Answer, Task
 from ..counting import counted
-from .app import One, Telling, Ten, mesh
+from .app import PAID, One, Ordering, Telling, Ten, mesh
 from .working import Told, WorkerProcesses, hang_up, starting_here, worker_processes, working_here
 
 STEPS: Final = 10
@@ -91,6 +91,22 @@ def latency(task: Task) -> Answer:
             started = time.time()
             samples.append(max(workers.hear(1)[0] - started, 0.0))
     return {"samples": samples}
+
+
+def event(task: Task) -> Answer:
+    """From the call that sends an event to the first line of the step behind the wait, in an idle worker process."""
+    with starting_here(task.database), _processes(task, Ordering, threads=task.threads, told="began") as workers:
+        workers.work()
+        samples = list[float]()
+        for number in range(3 + task.size):
+            key = f"order-{number}"
+            mesh.start_run(Ordering, {"order_id": key})
+            workers.hear(1)
+            time.sleep(random.uniform(0.1, 0.2))  # until it waits
+            called = time.time()
+            mesh.send_event(PAID, key=key, payload={"status": "settled"})
+            samples.append(max(workers.hear(1)[0] - called, 0.0))
+    return {"samples": samples[3:]}
 
 
 def idle(task: Task) -> Answer:
