@@ -300,6 +300,7 @@ class SquidMesh(Commands):
         actor: Actor | None = None,
         tenant: str | None = None,
         session: AnySession | None = None,
+        at: datetime | timedelta | None = None,
     ) -> Run:
         """Start a run.
 
@@ -307,6 +308,8 @@ class SquidMesh(Commands):
         name; the workflow's first if left out. idempotency_key: the same key and payload return the first run of the
         workflow and tenant. actor: who starts it. tenant: whose run it is, '' for nobody's; if left out what the hook
         `tenant` says within a request, else nobody's. session: join its transaction; nothing runs unless it commits.
+        at: when it begins, as a time with a zone or as how long from now. It is written at once, begins with what is
+        deployed by then, and can be rescheduled or cancelled before.
 
         Raises UnknownWorkflowError, UnknownTriggerError, PayloadError, ManualActionError for an actor or a tenant that
         is none, and ConflictError where the key was used with another payload or trigger, or for a run that was pruned.
@@ -321,6 +324,7 @@ class SquidMesh(Commands):
             actor=actor,
             tenant=tenant_by(self._hooks) if tenant is None else tenant,
             session=session,
+            at=at,
         )
         if started.changes is None or started.handed.left:
             return self._inspect(runtime, Scope.all(), started.run_id, session=session)

@@ -53,6 +53,7 @@ class RunColumns(TypedDict, total=False):
     follows: str
     follows_since: datetime
     redefined: int
+    deadline_at: datetime | None
 
 
 class StepColumns(TypedDict, total=False):
@@ -189,8 +190,9 @@ class Changes:
     process of another version to decide. opened, handed_on, settled: waits, by visit, that open, become
     somebody else's, or end. renamed: waits whose step is called otherwise by now. timed: waits with the time when
     something happens next at them by itself. reminded: visits with what people are told of them if they take long;
-    unreminded: visits of which nothing is told any more. told: what subscribers are told. reads: rows that have to be
-    read before this can be decided; while there are any, nothing else of this is to be written.
+    unreminded: visits of which nothing is told any more. told: what subscribers are told. begins_at: when a run begins
+    that has not begun. reads: rows that have to be read before this can be decided; while there are any, nothing else
+    of this is to be written.
     """
 
     run: RunColumns = field(default_factory=RunColumns)
@@ -212,6 +214,7 @@ class Changes:
     audit: list[NewAuditEvent] = field(default_factory=list)
     notices: list[PendingSignal] = field(default_factory=list)
     told: list[NewNotice] = field(default_factory=list)
+    begins_at: datetime | None = None
     reads: Sequence[RowsToRead] = ()
 
     def update(self, step_run_id: str, **columns: Unpack[StepColumns]) -> None:

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from .adoption import adopt
 from .attempt_outcomes import AttemptOutcomes
+from .beginnings import Beginnings
 from .changes import Changes
 from .compensations import Compensations
 from .consequences import Consequences
@@ -36,7 +37,10 @@ from .facts import (
     RunDeadlinePassed,
     RunNoted,
     RunReplayed,
+    RunRescheduled,
+    RunScheduled,
     RunStarted,
+    ScheduledRunDue,
     StepGivenUp,
     StepReminderDue,
     StepResolved,
@@ -60,7 +64,8 @@ def decide(state: DecisionState, fact: Fact) -> Changes:
     """
     tally = Tally(state)
     adoption = state.context.adoption
-    rows = adopt(tally, adoption) if adoption is not None else None
+    # A run that has not begun goes by the definition that it begins with.
+    rows = adopt(tally, adoption) if adoption is not None and not state.run.is_scheduled else None
     successors = Successors(tally)
     compensations = Compensations(tally)
     consequences = Consequences(tally, successors, compensations)
@@ -68,8 +73,8 @@ def decide(state: DecisionState, fact: Fact) -> Changes:
     match fact:
         case AttemptCompleted() | AttemptFailed() | InputRefused() | AttemptAbandoned() | AttemptGivenUp():
             AttemptOutcomes(tally, consequences, compensations).decide(fact)
-        case RunStarted():
-            successors.begin(fact)
+        case RunStarted() | RunScheduled() | RunRescheduled() | ScheduledRunDue():
+            Beginnings(tally, successors).decide(fact)
         case FollowUpDue():
             consequences.follow_up(fact)
         case DecisionAnswered() | ApprovalGiven() | WaitAssigned() | StepResolved() | StepGivenUp() | StepRetried():

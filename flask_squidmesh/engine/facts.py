@@ -67,6 +67,11 @@ class RunFact(NamedTuple):
     overdue_since: datetime | None = None
     awaiting_steps: int = 0
 
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether it is to begin later, at `due_at`, and has no steps until then."""
+        return self.status == "pending" and self.open_steps == 0 and self.due_at is not None
+
 
 _RUN_NAMES: Final = frozenset(RunFact._fields)
 
@@ -283,6 +288,28 @@ class RunStarted(NamedTuple):
     failure: ErrorRecord | None = None
 
 
+class RunScheduled(NamedTuple):
+    """A run is written that begins later."""
+
+    at: datetime
+
+
+class RunRescheduled(NamedTuple):
+    """A person has a run that is to begin later begin at another time."""
+
+    at: datetime
+    decider: Decider
+
+
+class ScheduledRunDue(NamedTuple):
+    """A run begins that was to begin later, with the first steps of the definition that decides.
+
+    loaded_at: when the process was started that has this definition.
+    """
+
+    loaded_at: datetime
+
+
 class AttemptCompleted(NamedTuple):
     """The attempt succeeded with an output that is already under its key."""
 
@@ -463,6 +490,9 @@ Fact = (
     AttemptCompleted
     | AttemptFailed
     | RunStarted
+    | RunScheduled
+    | RunRescheduled
+    | ScheduledRunDue
     | InputRefused
     | AttemptAbandoned
     | DefinitionChanged

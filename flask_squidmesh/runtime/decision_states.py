@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -50,6 +51,19 @@ class DecisionStates:
             connection, spec, run, following, payload=payload, output=output, keys=keys, decisions=others
         )
         return self.of_rows(spec, run, rows, context)
+
+    @property
+    def loaded_at(self) -> datetime:
+        """When this process was started."""
+        return self._adopter.loaded_at
+
+    def of_beginning(
+        self, connection: sa.Connection, spec: WorkflowSpec, run: RunFact
+    ) -> tuple[DecisionState, str | None]:
+        """What is known as a run begins that was to begin later, and why this process may not have it begin."""
+        payload = fact_rows.payload_of(connection, run.id)
+        context = self._recorder.surroundings(connection, spec, run, spec.entry, payload=payload, output={})
+        return self.of_rows(spec, run, [], context), self._adopter.older(connection, spec, run)
 
     def of_rows(
         self, spec: WorkflowSpec, run: RunFact, rows: Sequence[StepFact], context: DecisionContext | None = None

@@ -33,6 +33,11 @@ class Adopter:
     def __init__(self, *, clock: Clock, hides: Callable[[str], bool], loaded_at: Callable[[], datetime]) -> None:
         self._clock, self._hides, self._loaded_at = clock, hides, loaded_at
 
+    @property
+    def loaded_at(self) -> datetime:
+        """When this process was started."""
+        return self._loaded_at()
+
     def why_not_adopted(
         self, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, rows: Sequence[StepFact]
     ) -> str | None:

@@ -1,4 +1,6 @@
-"""Doing internal work when it is due: timers of waits, deadlines of runs, and the matching of events. It runs no step.
+"""Doing internal work when it is due: timers of waits, beginnings and deadlines of runs, the matching of events.
+
+It runs no step.
 
 Each piece is a transaction of its own under its run's lock, so that of a deadline and a person who decides at the same
 moment one comes first, and the other finds the wait ended.
@@ -16,7 +18,7 @@ from ..clock import Clock
 from ..definition.spec import WorkflowSpec, end_at
 from ..definition.workflow import Registry
 from ..engine.adoption import is_open, renamed, unfit
-from ..engine.facts import Fact, RunDeadlinePassed, RunFact, StepFact, StepReminderDue, TimerDue
+from ..engine.facts import Fact, RunDeadlinePassed, RunFact, ScheduledRunDue, StepFact, StepReminderDue, TimerDue
 from ..engine.kept_decisions import ReminderKept
 from ..engine.transitions import STOPPING
 from ..engine.waits import next_timer
@@ -25,7 +27,7 @@ from ..storage import fact_rows, internal_dispatches
 from ..storage.database import Database
 from ..storage.internal_dispatches import InternalDispatch
 from ..storage.tables import step_runs
-from ..storage.write_batch import MATCH
+from ..storage.write_batch import BEGINNING, MATCH
 from .decision_states import DecisionStates
 from .event_matching import LATER, EventMatcher
 from .outcomes import log_error, storable
@@ -37,7 +39,7 @@ logger = logging.getLogger("flask_squidmesh")
 
 
 class InternalWork:
-    """Performs what is due of timers, deadlines and events."""
+    """Performs what is due of timers, beginnings, deadlines and events."""
 
     def __init__(
         self,
@@ -51,6 +53,12 @@ class InternalWork:
     ) -> None:
         self._database, self._clock, self._registry = database, clock, registry
         self._recorder, self._states, self._matcher = recorder, states, matcher
+        self._by_kind = {
+            BEGINNING: self._begin,
+            "deadline": self._end_run,
+            "reminder": self._remind,
+            "timer": self._go_off,
+        }
 
     def perform_due(self) -> int:
         """Do what is due, and return how much that was. What somebody else is at is left to them."""
@@ -80,11 +88,24 @@ class InternalWork:
             except UnknownWorkflowError as unknown:
                 self._put_off(connection, work, str(unknown))
                 return False
-            perform = {"deadline": self._end_run, "reminder": self._remind, "timer": self._go_off}[work.kind]
+            perform = self._by_kind[work.kind]
             recorded = perform(connection, work, spec, run, rows)
         if recorded is not None:
             self._recorder.after_commit(recorded)
         return recorded is not None
+
+    def _begin(
+        self, connection: sa.Connection, work: InternalDispatch, spec: WorkflowSpec, run: RunFact, rows: list[StepFact]
+    ) -> Recorded | None:
+        if not run.is_scheduled:
+            internal_dispatches.forget(connection, work.id)
+            return None
+        state, why = self._states.of_beginning(connection, spec, run)
+        if why is not None:
+            self._put_off(connection, work, why)
+            return None
+        changes = decided(connection, state, ScheduledRunDue(self._states.loaded_at))
+        return self._recorder.write(connection, state, changes, known=rows)
 
     def _end_run(
         self, connection: sa.Connection, work: InternalDispatch, spec: WorkflowSpec, run: RunFact, rows: list[StepFact]

@@ -20,7 +20,16 @@ from ..definition.values import JsonObject, JsonValue
 from ..definition.workflow import Registry, Workflow
 from ..engine.changes import Changes, RowsToRead
 from ..engine.decide import decide
-from ..engine.facts import COUNTERS, DecisionContext, DecisionState, RunFact, RunStarted, StepFact
+from ..engine.facts import (
+    COUNTERS,
+    DecisionContext,
+    DecisionState,
+    Fact,
+    RunFact,
+    RunScheduled,
+    RunStarted,
+    StepFact,
+)
 from ..engine.waits import UnresolvedError, event_key
 from ..errors import (
     ConflictError,
@@ -46,6 +55,7 @@ from .dispatcher import Dispatcher, HandOver, intents
 from .outbox import Outbox
 from .recorder import Awaiting, awaits_in
 from .signal_publisher import SignalPublisher, signalled
+from .start_time import start_time
 
 CRON_KEY: Final = "cron:"
 EVENT_KEY: Final = "event:"
@@ -55,7 +65,10 @@ _UNBEGUN: Final = RunFact(**{**dict.fromkeys(RunFact._fields), **_COUNTED, "stat
 
 
 class NewRunRequest(NamedTuple):
-    """A run to be started: everything is valid, nothing is written. `said` is what starts with one key must share."""
+    """A run to be started: everything is valid, nothing is written.
+
+    said: what starts with one key must share. at: when it begins; None for now.
+    """
 
     spec: WorkflowSpec
     trigger: str
@@ -72,6 +85,7 @@ class NewRunRequest(NamedTuple):
     copied: tuple[Mapping[str, Any], ...] = ()
     at_step: str | None = None
     failure: ErrorRecord | None = None
+    at: datetime | None = None
 
 
 class StartedRun(NamedTuple):
@@ -121,6 +135,7 @@ class RunStarter:
         actor: object = None,
         tenant: str = "",
         session: AnySession | None = None,
+        at: object = None,
     ) -> StartedRun:
         """Start a run; see `SquidMesh.start_run`. tenant: '' for none."""
         spec = self._registry.get(workflow)
@@ -140,6 +155,7 @@ class RunStarter:
             key=key,
             actor=who,
             schedule=schedule,
+            at=start_time(at, self._clock.now()),
         )
         started = self._begin(wanted, session)
         if started.pruned:
@@ -271,8 +287,10 @@ class RunStarter:
         context = DecisionContext(
             state=_state(wanted), visits=_copied_visits(wanted), hides=self._hides, read=_NOTHING_THERE
         )
-        started = RunStarted(wanted.at_step, {str(row["step"]) for row in wanted.copied}, wanted.failure)
-        changes = decide(DecisionState(wanted.spec, run, now, new_id, context), started)
+        begins: Fact = RunStarted(wanted.at_step, {str(row["step"]) for row in wanted.copied}, wanted.failure)
+        if wanted.at is not None:
+            begins = RunScheduled(wanted.at)
+        changes = decide(DecisionState(wanted.spec, run, now, new_id, context), begins)
         row = {**_row(wanted, run, now, self._loaded_at(), self._hides), **changes.run}
         copied = [{**each, "run_id": run_id} for each in wanted.copied]
         told = self._outbox.entries(run, changes, now)
@@ -346,7 +364,7 @@ def _new_fact(wanted: NewRunRequest, run_id: str, own_queue: str, now: datetime)
         actor=wanted.actor,
         starters=wanted.starters or None,
         follows=wanted.spec.fingerprint,
-        deadline_at=now + wanted.spec.deadline.after if wanted.spec.deadline else None,
+        deadline_at=(wanted.at or now) + wanted.spec.deadline.after if wanted.spec.deadline else None,
     )
 
 

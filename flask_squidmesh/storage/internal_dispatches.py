@@ -16,8 +16,8 @@ from .write_batch import MATCH, NO_QUEUE, RELAY_GRACE
 
 class InternalDispatch(NamedTuple):
     """One piece of internal work. kind: `timer`, of the wait at a step run, `reminder`, of the step run that has the
-    same id, `deadline`, of a run, or `match`, of a wait for an event, of a run that an event cancels, or, by its
-    payload, of an event.
+    same id, `beginning`, of a run that begins later, `deadline`, of a run, or `match`, of a wait for an event, of a run
+    that an event cancels, or, by its payload, of an event.
     """
 
     id: str

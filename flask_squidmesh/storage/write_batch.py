@@ -107,6 +107,8 @@ class WriteBatch:
 RELAY_GRACE = timedelta(seconds=60)
 NO_QUEUE: Final = ""
 """Where internal work is, which is handed over to nobody."""
+BEGINNING: Final = "beginning"
+"""The kind of internal work that has a run begin which was to begin later."""
 MATCH: Final = "match"
 """The kind of internal work that brings events and those together that wait for them."""
 ANOTHER: Final = object()
@@ -173,6 +175,8 @@ def batch_of(
     _follow(batch, run, changes, held, now)
     if run.deadline_at is not None and changes.run.get("status") in TERMINAL:
         batch.delete(dispatches, {"run_id": run.id, "kind": "deadline"})
+    if run.is_scheduled:
+        _settle_beginning(batch, run, changes)
     batch.insert(outbox, told)
     if notice is not None:
         batch.notify(*notice)
@@ -199,9 +203,26 @@ def begin(
     if deadline is not None and run["status"] not in TERMINAL:
         held = {"cancel": deadline.cancel, "compensate": deadline.compensate}
         batch.insert(dispatches, [dispatch_row(run["id"], None, "deadline", run["deadline_at"], NO_QUEUE, now, held)])
+    if changes.begins_at is not None:
+        batch.insert(dispatches, [dispatch_row(run["id"], None, BEGINNING, changes.begins_at, NO_QUEUE, now)])
     if run.get("cancel_key") is not None and run["status"] not in TERMINAL:
         batch.insert(dispatches, [dispatch_row(run["id"], None, MATCH, now, NO_QUEUE, now)])
     batch.insert(outbox, told)
+
+
+def _settle_beginning(batch: WriteBatch, run: RunFact, changes: Changes) -> None:
+    """It comes at another time, or not any more, once the run has begun or ended."""
+    if changes.begins_at is not None:
+        _move(batch, run.id, BEGINNING, changes.begins_at)
+        if (deadline := changes.run.get("deadline_at")) is not None:
+            _move(batch, run.id, "deadline", deadline)
+    elif changes.entered or changes.run.get("status") in TERMINAL:
+        batch.delete(dispatches, {"run_id": run.id, "kind": BEGINNING})
+
+
+def _move(batch: WriteBatch, run_id: str, kind: str, to: datetime) -> None:
+    due = {"due_at": to, "relay_at": to + RELAY_GRACE, "held": None}
+    batch.update(dispatches, {"run_id": run_id, "kind": kind}, due)
 
 
 def _follow(

@@ -11,7 +11,7 @@ from ..clock import SettableClock
 from ..errors import ConfigurationError
 from ..runtime.runtime import Runtime, current_runtime
 from ..storage.tables import dispatches
-from ..storage.write_batch import NO_QUEUE
+from ..storage.write_batch import BEGINNING, NO_QUEUE
 
 LEAST_MOVE = timedelta(milliseconds=1)
 
@@ -106,8 +106,9 @@ def _settable(runtime: Runtime) -> SettableClock:
 
 
 def _first_due(runtime: Runtime, queue: str) -> datetime | None:
-    """When the next work of the queue is due, but for what this app does not know how to do."""
-    known = sa.select(sa.func.min(dispatches.c.due_at)).where(dispatches.c.queue == queue, dispatches.c.held.is_(None))
+    """When the next work of the queue is due, or a run begins, but for what this app does not know how to do."""
+    mine = sa.or_(dispatches.c.queue == queue, dispatches.c.kind == BEGINNING)
+    known = sa.select(sa.func.min(dispatches.c.due_at)).where(mine, dispatches.c.held.is_(None))
     with runtime.database.read() as connection:
         due: datetime | None = connection.scalar(known)
     return due

@@ -16,7 +16,7 @@ from ...engine.adoption import OPEN
 from ...engine.kept_decisions import EVENT, LISTED
 from ...engine.transitions import TERMINAL
 from ...storage.tables import attempts, dispatches, runs, step_runs, wait_groups, waits
-from ...storage.write_batch import NO_QUEUE
+from ...storage.write_batch import BEGINNING, NO_QUEUE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ _RUN: Final = (
     "awaiting_steps",
     *("needs", "needs_count", "needs_since", "compensation", "parent_run_id", "parent_step", "child_key"),
     *("replayed_from_id", "replayed_as_id", "finished_at", "tenant", "outcome", "diversion", "deadline_at"),
-    "overdue_since",
+    *("overdue_since", "due_at"),
 )
 _STEP: Final = (
     *("id", "run_id", "kind", "step", "visit", "status", "sees", "position", "missing", "attempts"),
@@ -186,6 +186,17 @@ class Case:
     def reminders(self) -> dict[str, Row]:
         """What people are told of steps that take long, by step run id."""
         return {row.id: row for row in self.dispatches if row.kind == "reminder"}
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the run is to begin later."""
+        run = self.run
+        return run.status == "pending" and run.open_steps == 0 and run.due_at is not None and not self.rows
+
+    @cached_property
+    def beginnings(self) -> list[Row]:
+        """The dispatches that have the run begin, of which there is one at most."""
+        return [row for row in self.dispatches if row.kind == BEGINNING]
 
     @cached_property
     def deadlines(self) -> list[Row]:

@@ -31,7 +31,7 @@ RULES: Final = (
     *(invariants.outstanding, invariants.claims, invariants.undoing, invariants.untaken),
     *(invariants.visits, invariants.attempts, invariants.joins, invariants.lineage),
     *(wait_invariants.open_waits, wait_invariants.timers, wait_invariants.reminders, wait_invariants.run_deadline),
-    wait_invariants.outcome,
+    *(wait_invariants.beginning, wait_invariants.outcome),
 )
 
 

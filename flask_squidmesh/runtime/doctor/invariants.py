@@ -77,6 +77,8 @@ def status(case: Case) -> Iterator[Finding]:
         yield _odd_count(case, "status", f"the run is {run.status} and {len(pending)} steps are pending", "none to be")
     if case.left:
         return
+    if case.is_scheduled:
+        return
     if not case.over and not going and not asking:
         yield _odd_count(
             case, "stuck", f"the run is {run.status} and no step is pending, running or paused", "one of them to be"

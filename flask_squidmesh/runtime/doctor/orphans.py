@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ...storage.tables import Base, dispatches, outbox, runs, start_keys, step_runs
-from ...storage.write_batch import MATCH
+from ...storage.write_batch import BEGINNING, MATCH
 from .case import Finding, RowDeletion, RowUpdate
 
 
@@ -30,7 +30,7 @@ def _dispatches(connection: sa.Connection) -> Iterator[Finding]:
         (dispatches.c.kind == "timer", step_runs.c.run_id == dispatches.c.run_id),
         (dispatches.c.kind == "reminder", _of_a_visit()),
         (dispatches.c.kind == MATCH, _is_match()),
-        (dispatches.c.kind == "deadline", dispatches.c.run_id.is_not(None) & dispatches.c.step_run_id.is_(None)),
+        (dispatches.c.kind.in_(("deadline", BEGINNING)), _is_of_run()),
         else_=belongs,
     )
     wanted = sa.select(dispatches.c.id, dispatches.c.run_id, dispatches.c.kind).select_from(joined)
@@ -49,11 +49,14 @@ def _of_a_visit() -> sa.ColumnElement[bool]:
     return sa.exists(sa.select(1).select_from(step_runs).where(mine).correlate(dispatches))
 
 
+def _is_of_run() -> sa.ColumnElement[bool]:
+    return dispatches.c.run_id.is_not(None) & dispatches.c.step_run_id.is_(None)
+
+
 def _is_match() -> sa.ColumnElement[bool]:
     """Whether it is of an event, of a wait, or of a run, each of which says which."""
     of_event = dispatches.c.payload.is_not(None) & dispatches.c.run_id.is_(None)
-    of_run = dispatches.c.run_id.is_not(None) & dispatches.c.step_run_id.is_(None)
-    return of_event | of_run | (step_runs.c.run_id == dispatches.c.run_id)
+    return of_event | _is_of_run() | (step_runs.c.run_id == dispatches.c.run_id)
 
 
 def _start_keys(connection: sa.Connection, now: datetime) -> Iterator[Finding]:

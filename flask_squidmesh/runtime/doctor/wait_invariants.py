@@ -12,7 +12,7 @@ from ...engine.kept_decisions import EVENT, LISTED
 from ...engine.transitions import STOPPING
 from ...engine.waits import next_timer
 from ...storage.tables import dispatches, runs, wait_groups, waits
-from ...storage.write_batch import NO_QUEUE, dispatch_row
+from ...storage.write_batch import BEGINNING, NO_QUEUE, dispatch_row
 from .case import Case, Finding, Row, RowDeletion, RowInsertion, RowUpdate
 
 LOOK: Final = "Look at the run with inspect_run(id, include_history=True); cancel or replay it."
@@ -152,6 +152,26 @@ def run_deadline(case: Case) -> Iterator[Finding]:
             expected=f"it to come at {run.deadline_at}",
             advice=LOOK,
             mend=_internal("has it come", case, None, "deadline", run.deadline_at, held) if held else None,
+        )
+
+
+def beginning(case: Case) -> Iterator[Finding]:
+    """A run that is to begin later does, and no other one."""
+    run, found = case.run, case.beginnings
+    if found and not case.is_scheduled:
+        has = f"the run is {run.status} and is to begin still"
+        yield Finding(rule="timer", run_id=run.id, found=has, expected="nothing", mend=_forget(found[0]))
+    elif found and found[0].due_at != run.due_at and found[0].held is None:
+        says = f"the run is to begin at {found[0].due_at}"
+        mend = _due_at(found[0], run.due_at)
+        yield Finding(rule="timer", run_id=run.id, found=says, expected=f"{run.due_at}", mend=mend)
+    elif case.is_scheduled and not found:
+        yield Finding(
+            rule="timer",
+            run_id=run.id,
+            found="the run will never begin",
+            expected=f"it to begin at {run.due_at}",
+            mend=_internal("has it begin", case, None, BEGINNING, run.due_at),
         )
 
 
