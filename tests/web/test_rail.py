@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import Manual, Step, Wait, Workflow
+from flask_squidmesh import End, Manual, Step, Wait, WaitForEvent, Workflow
 from flask_squidmesh.dashboard.drawing.time_scale import time_scale
 from tests.web.shop import Checkout, Import, Order, Payout, Reminder, Shipping, advance, mesh_of, start, work
 from tests.web.visiting import Visitor, text_of
@@ -53,6 +53,32 @@ def test_a_decision_shows_how_long_it_was_open(visitor: Visitor) -> None:
     told = spoken(visitor, run_id)
     assert "Done: asked a person for 1 h" in told["review"]
     assert "Done: queued for 1 h" in told["capture"]
+
+
+class Purchase(Workflow):
+    place = Manual(Order)
+    paid = WaitForEvent("payment.settled", key="{order_id}", within=timedelta(hours=1))
+    ship = Step(lambda: None)
+
+    flow = [paid >> ship, paid.on_timeout >> End("unpaid")]
+
+
+@pytest.mark.rule("pages-rail")
+def test_a_wait_for_an_event_was_no_work_however_it_ended(visitor: Visitor) -> None:
+    mesh_of(visitor.app).register(Purchase)
+    came, lapsed = start(visitor.app, Purchase, "7"), start(visitor.app, Purchase, "8")
+    work(visitor.app)
+    advance(visitor.app, timedelta(minutes=30))
+    assert "Waiting: waited for 30 min" in spoken(visitor, came)["paid"]
+    with visitor.app.app_context():
+        mesh_of(visitor.app).send_event("payment.settled", key="7")
+    advance(visitor.app, timedelta(minutes=30))
+    work(visitor.app)
+    assert "Done: waited for 30 min" in spoken(visitor, came)["paid"]
+    assert "Timed out: waited for 1 h" in spoken(visitor, lapsed)["paid"]
+    for run_id in (came, lapsed):
+        page = visitor.get(f"/runs/{run_id}").text
+        assert [worked for _x, _width, worked in bars_of(page, "paid")] == [False]
 
 
 @pytest.mark.rule("pages-rail")

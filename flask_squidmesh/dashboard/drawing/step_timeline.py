@@ -8,6 +8,8 @@ from datetime import datetime, timedelta, tzinfo
 
 from markupsafe import Markup
 
+from ...engine.event_outcomes import SENDER
+from ...engine.timers import DEADLINE
 from ...queries.inbox import is_overdue
 from ...queries.results import AttemptView, Run, StepRunView, StepView
 from ..text.badges import PASSED_BY, UNREACHED, Badge, badge_of_visit
@@ -18,6 +20,7 @@ from .time_scale import Span, Stretch, TimeScale, time_scale
 QUEUED, WAITED = N_("queued for {length}"), N_("waited for {length}")
 JOINING, BACKING_OFF = N_("waited for other steps for {length}"), N_("tried again after {length}")
 ASKING = N_("asked a person for {length}")
+_ENDS_OF_WAITS = (None, SENDER, DEADLINE)
 _ENDED = {
     "completed": ("completed", N_("attempt {number} completed after {length}")),
     "failed": ("failed", N_("attempt {number} failed after {length}")),
@@ -55,8 +58,8 @@ def phases_of(visit: StepRunView, ready: datetime, now: datetime) -> list[VisitP
 
 
 def performed(visit: StepRunView) -> tuple[AttemptView, ...]:
-    """The attempts of workers; what a person decided is kept as an attempt too."""
-    return tuple(attempt for attempt in visit.attempts if attempt.worker is not None)
+    """The attempts of workers; what ended a wait, be it a person, an event or its deadline, is kept as one too."""
+    return tuple(attempt for attempt in visit.attempts if attempt.worker not in _ENDS_OF_WAITS)
 
 
 def _before(visit: StepRunView, attempt: AttemptView, since: datetime) -> Iterator[VisitPhase]:
@@ -68,8 +71,8 @@ def _before(visit: StepRunView, attempt: AttemptView, since: datetime) -> Iterat
 
 def _performed(visit: StepRunView, attempt: AttemptView, now: datetime) -> VisitPhase:
     end = attempt.finished_at or now
-    if attempt.worker is None:
-        return VisitPhase(attempt.started_at, end, badge_of_visit(visit, now).shape, ASKING)
+    if attempt.worker in _ENDS_OF_WAITS:
+        return VisitPhase(attempt.started_at, end, badge_of_visit(visit, now).shape, _asking(visit))
     shape, text = _ENDED.get(attempt.status, _ENDED["running"])
     return VisitPhase(attempt.started_at, end, shape, text, idle=False, attempt=attempt.attempt_number)
 
@@ -78,7 +81,7 @@ def _since(visit: StepRunView, since: datetime, now: datetime) -> Iterator[Visit
     """What came after the last attempt, or goes on instead of one."""
     end = visit.finished_at or now
     if visit.decision and (visit.status == "paused" or not _was_decided(visit)):
-        yield from _between(since, end, badge_of_visit(visit, now).shape, ASKING)
+        yield from _between(since, end, badge_of_visit(visit, now).shape, _asking(visit))
     elif visit.status == "waiting":
         yield from _between(since, end, "unreached", JOINING)
     elif visit.status == "pending" or not visit.attempts:
@@ -89,7 +92,11 @@ def _since(visit: StepRunView, since: datetime, now: datetime) -> Iterator[Visit
 
 
 def _was_decided(visit: StepRunView) -> bool:
-    return bool(visit.attempts) and visit.attempts[-1].worker is None
+    return bool(visit.attempts) and visit.attempts[-1].worker in _ENDS_OF_WAITS
+
+
+def _asking(visit: StepRunView) -> str:
+    return WAITED if visit.decision and visit.decision["kind"] == "event" else ASKING
 
 
 def _between(start: datetime, end: datetime, shape: str, text: str) -> Iterator[VisitPhase]:
