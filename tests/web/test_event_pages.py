@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from flask_squidmesh import Manual, OnEvent, Scope, Step, WaitForEvent, Workflow
+from flask_squidmesh import End, Manual, OnEvent, Scope, Step, WaitForEvent, Workflow
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
 from tests.web.shop import mesh_of
@@ -36,6 +36,16 @@ class Purchase(Workflow):
     flow = [paid >> ship]
 
 
+class Reservation(Workflow):
+    """Wait for two payments, and not for ever."""
+
+    place = Manual(Order)
+    deposit = WaitForEvent("deposit.settled", key="{order_id}", within=600)
+    rest = WaitForEvent("rest.settled", key="{order_id}", within=600)
+    release = Step(ship)
+    flow = [deposit >> rest, deposit.on_timeout >> release, rest.on_timeout >> End("unpaid")]
+
+
 class Arrival(Workflow):
     """Begin with what comes in."""
 
@@ -58,11 +68,11 @@ class Desk:
         }
         self.visitor: Visitor = make(hooks)
         self.mesh = mesh_of(self.visitor.app)
-        self.mesh.register(Purchase, Arrival)
+        self.mesh.register(Purchase, Reservation, Arrival)
 
-    def start(self, **how: Any) -> str:
+    def start(self, workflow: type[Workflow] = Purchase, **how: Any) -> str:
         with self.visitor.app.app_context():
-            run_id = str(self.mesh.start_run(Purchase, Order(), **how).id)
+            run_id = str(self.mesh.start_run(workflow, Order(), **how).id)
             drain()
             return run_id
 
@@ -79,6 +89,15 @@ class Desk:
 @pytest.fixture
 def desk(make: Any) -> Desk:
     return Desk(make)
+
+
+def test_a_run_says_what_follows_if_nothing_comes(desk: Desk) -> None:
+    run_id = desk.start(Reservation)
+    assert "If nothing comes by then, it goes on to release" in desk.visitor.read(f"/runs/{run_id}")
+    desk.send(name="deposit.settled", payload={})
+    with desk.visitor.app.app_context():
+        drain()
+    assert "If nothing comes by then, the run ends as unpaid" in desk.visitor.read(f"/runs/{run_id}")
 
 
 def test_a_run_says_which_event_it_waits_for(desk: Desk) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from markupsafe import Markup
 
+from ...definition.spec import end_at
 from ...errors import ErrorRecord
 from ...queries.reason_facts import (
     Cancelling,
@@ -61,6 +62,8 @@ def _grounds_of(teller: ExplanationText, facts: ReasonFacts) -> Iterable[Markup]
         case WaitingForPerson(put_off=why) | WaitingForEvent(put_off=why) if why is not None:
             why_not = teller.seen(why, "put_off")
             return [_("What was to happen by itself could not be done yet: {why}", why=code(why_not))]
+        case WaitingForEvent(timeout=target) if target is not None:
+            return [_if_nothing_comes(target)]
         case Ended() | Failed() if facts.undone:
             return [_("Undone since: {steps}", steps=joined(facts.undone))]
         case _:
@@ -88,6 +91,14 @@ def _last_error(teller: ExplanationText, error: ErrorRecord | None) -> Markup:
 def _interrupted(teller: ExplanationText, facts: Interrupted) -> Iterator[Markup]:
     yield from _about_worker(facts.worker)
     yield _last_error(teller, facts.last_error)
+
+
+def _if_nothing_comes(target: str) -> Markup:
+    end = end_at(target)
+    if end is not None:
+        outcome = code(end.outcome.replace("_", " "))
+        return _("If nothing comes by then, the run ends as {outcome}", outcome=outcome)
+    return _("If nothing comes by then, it goes on to {step}", step=code(target))
 
 
 def _cannot_begin(teller: ExplanationText, facts: CannotBegin) -> Iterator[Markup]:
