@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from typing import Literal, TypeVar, Unpack, overload
 
@@ -598,8 +599,9 @@ class SquidMesh(Commands):
         session: AnySession | None = None,
     ) -> Run:
         runtime.ensure_configured()
+        tells = bool(runtime.outbox.subscriptions)
+        inspect = partial(run_snapshot.inspect, include_history=include_history, tells=tells)
         if session is not None:
-            seen = runtime.database.seen_by(session)
-            return run_snapshot.inspect(seen, runtime.registry, scope, run_id, include_history=include_history)
+            return inspect(runtime.database.seen_by(session), runtime.registry, scope, run_id)
         with runtime.database.read() as connection:
-            return run_snapshot.inspect(connection, runtime.registry, scope, run_id, include_history=include_history)
+            return inspect(connection, runtime.registry, scope, run_id)

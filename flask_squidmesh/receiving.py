@@ -216,7 +216,12 @@ def _give_up(status: int, said: str) -> NoReturn:
 def _sent(event: Event) -> EventReceipt:
     try:
         return configured_runtime().events.send(
-            event.name, key=event.key, payload=event.payload, event_id=event.event_id, tenant=event.tenant
+            event.name,
+            key=event.key,
+            payload=event.payload,
+            event_id=event.event_id,
+            tenant=event.tenant,
+            actor=request.path,
         )
     except PayloadError as error:
         fields = {

@@ -11,7 +11,7 @@ from flask_squidmesh.storage import tables
 from flask_squidmesh.storage.summaries import new_id
 
 
-def give_up(runtime: Runtime, run_id: str, **said: Any) -> str:
+def give_up(runtime: Runtime, run_id: str, /, **said: Any) -> str:
     """Write one for the run, and return its id. said: columns that are to be otherwise."""
     now = runtime.clock.now()
     with runtime.database.write() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import abort, request
 from werkzeug.wrappers import Response
 
-from ..dashboard import page_data
+from ..dashboard import outside_data, page_data
 from ..dashboard.authorization import narrow_scope, require, require_tasks
 from ..queries import open_waits
 from ..queries.open_waits import WHOSE
@@ -118,7 +118,7 @@ def events() -> Response:
     request_parts.check_query("name", "key", *PAGING)
     require("list")
     size, after = request_parts.count("limit", PAGE, MOST), request.args.get("after")
-    page = page_data.events_page(after=after, size=size, name=request.args.get("name"), key=request.args.get("key"))
+    page = outside_data.events_page(after=after, size=size, name=request.args.get("name"), key=request.args.get("key"))
     return answer({"events": [event_document(each) for each in page.events], "next": page.next})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from flask import abort, request
 from werkzeug.wrappers import Response
 
-from ..dashboard import page_data
+from ..dashboard import outside_data, page_data
 from ..dashboard.authorization import (
     Refused,
     current_actor,
@@ -79,7 +79,7 @@ def send_event() -> Response:
     require("send_event")
     tenant, actor, key = tenant_to_send(), current_actor(), request_parts.key()
     told = request_parts.arguments(EventBody)
-    if current_scope().workflows is not None and told.name not in page_data.heard_events():
+    if current_scope().workflows is not None and told.name not in outside_data.heard_events():
         raise Refused("send_event", "The event would reach runs that you may not know of.")
     receipt = configured_runtime().events.send(
         told.name,

@@ -228,8 +228,9 @@ def scope(hook: Hook, actor: object) -> Scope:
     return answer
 
 
-def replacement(hook: Hook, path: Path, value: object, run: RunSummary) -> object:
-    """What is shown in place of the value; what the hook does not answer well is hidden."""
+def replacement(hook: Hook, path: Path, value: object, run: RunSummary | None) -> object:
+    """What is shown in place of the value; what the hook does not answer well is hidden. run: None of an event that has
+    reached none."""
     try:
         answer = _asked(hook, {"path": path, "value": value, "run": run})
         if answer is not value and not isinstance(answer, str | int | float | list | tuple | Mapping | None):

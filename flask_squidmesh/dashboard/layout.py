@@ -67,7 +67,7 @@ SECTIONS = (
     Section("inbox", N_("Needs you"), "n"),
     Section("runs", N_("Runs"), "r", ("failures", "run", *ACTING, "payload", "reveal", *BULK)),
     Section("workflows", N_("Workflows"), "w", ("workflow", "start", "schedules", "schedule")),
-    Section("system", N_("System"), "s", ("events", "send_event")),
+    Section("system", N_("System"), "s", ("events", "event", "send_event")),
     Section("audit", N_("Audit"), "a", right="audit"),
 )
 OF_ONE = ("run", "bulk")

@@ -23,15 +23,12 @@ from ..engine.transitions import UNFINISHED
 from ..errors import RunNotFoundError, UnknownWorkflowError
 from ..people import Person, identity
 from ..queries import figures, run_list, run_snapshot
-from ..queries import messages as messages_of
 from ..queries.audit_log import events
 from ..queries.figures import EndedRun, Failures, Version, failures
 from ..queries.fleet import Fleet, fleet
 from ..queries.frame_counts import FrameCounts, frame_counts
 from ..queries.inbox import with_decisions
-from ..queries.kept_events import EventPage, KeptEvent, kept_events
 from ..queries.known_people import known_people
-from ..queries.messages import Messages, messages
 from ..queries.open_waits import WaitPage, WaitReader, WaitRow, Whose, item_of_wait, open_waits
 from ..queries.operator_status import stuck_among, word_of
 from ..queries.related_runs import MOST_CHILDREN
@@ -45,7 +42,7 @@ from ..runtime.app_check import RELAY_SILENCE
 from ..runtime.runtime import current_runtime
 from ..runtime.scheduler import ScheduleView
 from ..storage import fact_rows
-from ..storage.summaries import RunSummary, read_id
+from ..storage.summaries import RunSummary
 from . import endpoints, host_hooks
 from .authorization import (
     current_claimant,
@@ -59,7 +56,6 @@ from .authorization import (
 from .endpoints import memory
 from .text.explanation_text import name_of
 
-MOST_MESSAGES = 50
 SHORTEST_SILENCE = timedelta(seconds=15)
 TIES = ("parent_run_id", "replayed_from_id", "replayed_as_id")
 Tied = TypeVar("Tied", bound=RunSummary)
@@ -137,7 +133,7 @@ def counts_for_frame() -> FrameCounts:
     """What every page tells of how much needs a person, and of whether anybody works; read once a request."""
     known = memory()
     if known.counts is None:
-        with _connected() as connection:
+        with connected() as connection:
             now, silence = current_runtime().clock.now(), _silences()["worker"]
             known.counts = frame_counts(connection, current_scope(), reader(), now=now, silence=silence)
     return known.counts
@@ -157,7 +153,7 @@ def reader() -> WaitReader:
 
 def wait_page(whose: Whose, kinds: Collection[str], workflow: str | None, size: int, after: str | None) -> WaitPage:
     """One page of what is asked of whom. Raises FilterError."""
-    with _connected() as connection:
+    with connected() as connection:
         now, scope = current_runtime().clock.now(), current_scope()
         page = open_waits(
             connection, scope, reader(), whose, now=now, kinds=kinds, workflow=workflow, limit=size, after=after
@@ -168,7 +164,7 @@ def wait_page(whose: Whose, kinds: Collection[str], workflow: str | None, size: 
 def asked_in(rows: Sequence[WaitRow]) -> Sequence[InboxItem]:
     """What is asked in these waits, one item for each that is still open."""
     now = current_runtime().clock.now()
-    with _connected() as connection:
+    with connected() as connection:
         told = with_decisions(connection, current_runtime().registry, [item_of_wait(row, now) for row in rows], now)
     found = []
     for row, item in zip(rows, told, strict=True):
@@ -185,7 +181,7 @@ def people_to_choose(run: RunSummary | None = None, step: str | None = None) -> 
     listed = host_hooks.people(hook, run, step) if hook is not None else []
     found = {person.id: person for person in listed}
     if may("list"):
-        with _connected() as connection:
+        with connected() as connection:
             for id, actor in known_people(connection, current_scope()).items():
                 found.setdefault(id, Person(id, name_of(actor)))
     return sorted(found.values(), key=lambda person: (person.label.casefold(), person.id))
@@ -193,7 +189,7 @@ def people_to_choose(run: RunSummary | None = None, step: str | None = None) -> 
 
 def trouble_page(kinds: Collection[str], workflow: str | None, size: int, after: str | None) -> TroublePage:
     """One page of the runs that went wrong in a way of their own. Raises FilterError."""
-    with _connected() as connection:
+    with connected() as connection:
         now, scope = current_runtime().clock.now(), current_scope()
         page = trouble(connection, scope, now=now, kinds=kinds, workflow=workflow, limit=size, after=after)
     return replace(page, items=_viewable(page.items))
@@ -201,14 +197,14 @@ def trouble_page(kinds: Collection[str], workflow: str | None, size: int, after:
 
 def trouble_groups_of(kinds: Collection[str], workflow: str | None) -> tuple[TroubleGroup, ...]:
     """The runs that failed the same way, as far as the oldest of them may be viewed."""
-    with _connected() as connection:
+    with connected() as connection:
         found = trouble_groups(connection, current_scope(), kinds=kinds, workflow=workflow)
     return tuple(group for group in found if may("view", group.example))
 
 
 def with_what_is_asked(items: Sequence[InboxItem]) -> Sequence[InboxItem]:
     """The items with their open decisions and what can be done about them."""
-    with _connected() as connection:
+    with connected() as connection:
         return with_decisions(connection, current_runtime().registry, items, current_runtime().clock.now())
 
 
@@ -218,28 +214,28 @@ def _viewable(items: Sequence[InboxItem]) -> tuple[InboxItem, ...]:
 
 def unfinished_count() -> int:
     """How many runs have not ended."""
-    with _connected() as connection:
+    with connected() as connection:
         counted = run_list.counts(connection, current_scope(), status=sorted(UNFINISHED))
     return sum(count.value for count in counted.values())
 
 
 def last_decision() -> AuditEventView | None:
     """The latest approval, if there was one."""
-    with _connected() as connection:
+    with connected() as connection:
         page = events(connection, current_scope(), type="approved", limit=1)
         return next(iter(_told(connection, page).events), None)
 
 
 def runs_page(selection: Selection, *, size: int, after: str | None, sort: Sort = "newest") -> RunPageWithStatus:
     """One page of runs, by when they were created. Raises FilterError."""
-    with _connected() as connection:
+    with connected() as connection:
         page = run_list.list_runs(connection, current_scope(), sort=sort, limit=size, after=after, **selection)
         return RunPageWithStatus(_worded(connection, [run for run in page.runs if may("view", run)]), page.next)
 
 
 def exported_page(selection: Selection, *, size: int, after: str | None) -> RunPageWithStatus:
     """The same without ties to runs that the person may not view. Raises FilterError."""
-    with at_once(), _connected() as connection:
+    with at_once(), connected() as connection:
         page = runs_page(selection, size=size, after=after)
         runs = untied(connection, [each.run for each in page.runs])
         return replace(
@@ -251,7 +247,7 @@ def runs_standing(selection: Selection, *, size: int, after: str | None, sort: S
     """What a page of runs shows, in short, and how many runs each word has. Raises FilterError."""
     limit = current_runtime().config.dashboard.count_limit
     timed: Selection = {**selection, "now": current_runtime().clock.now()}
-    with _connected() as connection:
+    with connected() as connection:
         return run_list.standing(connection, current_scope(), size=size, sort=sort, after=after, limit=limit, **timed)
 
 
@@ -261,7 +257,7 @@ def run_with_history(run_id: str, *, audit_before: int | None = None, whole_audi
     audit_before: the id of an event; those before it in place of the newest. whole_audit: all of them.
     """
     runtime = current_runtime()
-    with _connected() as connection:
+    with connected() as connection:
         found = run_snapshot.snapshot_of(
             connection,
             runtime.registry,
@@ -272,6 +268,7 @@ def run_with_history(run_id: str, *, audit_before: int | None = None, whole_audi
             audit_before=audit_before,
             audit_events=None if whole_audit else run_snapshot.AUDIT_EVENTS,
             children=None if whole_audit else MOST_CHILDREN,
+            tells=bool(runtime.outbox.subscriptions),
         )
     hidden = {id for id, each in found.related.known.items() if not may("view", each.run)}
     return replace(found, run=_without(found.run, hidden))
@@ -279,7 +276,7 @@ def run_with_history(run_id: str, *, audit_before: int | None = None, whole_audi
 
 def run_glance(run_id: str) -> RunWithStatus:
     """The run in one line, with the word for its state. Raises RunNotFoundError."""
-    with _connected() as connection:
+    with connected() as connection:
         return RunWithStatus(
             *run_snapshot.glance_at(connection, current_scope(), run_id, now=current_runtime().clock.now())
         )
@@ -287,27 +284,27 @@ def run_glance(run_id: str) -> RunWithStatus:
 
 def judged(run_ids: Sequence[str]) -> list[RunCommands]:
     """What can be done with each of these runs."""
-    with _connected() as connection:
+    with connected() as connection:
         found = run_list.judged(connection, current_runtime().registry, current_scope(), run_ids)
     return [each for each in found if may("view", each.run)]
 
 
 def matching(selection: Selection, most: int) -> tuple[list[str], bool]:
     """The ids of the newest runs that match, and whether there are more. Raises FilterError."""
-    with _connected() as connection:
+    with connected() as connection:
         page = run_list.list_runs(connection, current_scope(), limit=most, **selection)
     return [run.id for run in page.runs], page.next is not None
 
 
 def bulk_job(job_id: str) -> bulk_jobs.BulkJobState | None:
     """An action on many runs."""
-    with _connected() as connection:
+    with connected() as connection:
         return bulk_jobs.look(connection, current_scope(), job_id)
 
 
 def bulk_jobs_before(job_id: str | None, size: int) -> list[bulk_jobs.BulkJobSummary]:
     """One page of the actions on many runs, the latest first. job_id: the last one of the page before."""
-    with _connected() as connection:
+    with connected() as connection:
         return bulk_jobs.recent(connection, current_scope(), limit=size, before=job_id)
 
 
@@ -336,7 +333,7 @@ def figures_of(names: Sequence[str]) -> dict[str, WorkflowFigures]:
     """How each workflow fares."""
     runtime = current_runtime()
     now, limit = runtime.clock.now(), runtime.config.dashboard.count_limit
-    with at_once(), _connected() as connection:
+    with at_once(), connected() as connection:
         counts = figures.word_counts_of(connection, current_scope(), names, now=now, limit=limit)
         last = figures.last_runs(connection, current_scope(), names)
         day = figures.ended_since(connection, current_scope(), names, now - timedelta(days=1))
@@ -345,26 +342,26 @@ def figures_of(names: Sequence[str]) -> dict[str, WorkflowFigures]:
 
 def versions_of(spec: WorkflowSpec) -> list[Version]:
     """The definitions that unfinished runs of the workflow began with."""
-    with _connected() as connection:
+    with connected() as connection:
         return figures.versions(connection, current_scope(), spec.name, spec.fingerprint)
 
 
 def failures_now(workflow: str | None) -> Failures:
     """What fails, of one workflow or all, as far as the newest run that failed so may be viewed."""
-    with _connected() as connection:
+    with connected() as connection:
         found = failures(connection, current_scope(), now=current_runtime().clock.now(), workflow=workflow)
     return replace(found, groups=tuple(group for group in found.groups if may("view", group.example)))
 
 
 def failures_marks(workflow: str | None) -> Marks:
     """What the failures page shows, in short."""
-    with _connected() as connection:
+    with connected() as connection:
         return figures.marks(connection, current_scope(), now=current_runtime().clock.now(), workflow=workflow)
 
 
 def refused_among(run_ids: Iterable[str | None]) -> set[str]:
     """Those of the runs that there are and that the person may not view."""
-    with _connected() as connection:
+    with connected() as connection:
         return refused(connection, run_ids)
 
 
@@ -384,47 +381,9 @@ def has_schedule(spec: WorkflowSpec, trigger: str) -> bool:
 def fleet_now() -> Fleet:
     """Queues and processes."""
     queues = [current_runtime().settings.queue]
-    with _connected() as connection:
+    with connected() as connection:
         now = current_runtime().clock.now()
         return fleet(connection, current_scope(), now=now, silences=_silences(), queues=queues)
-
-
-def messages_now() -> Messages:
-    """What is told to whom, without what tells of runs that the person may not view."""
-    with _connected() as connection:
-        found = messages(connection, current_scope(), limit=MOST_MESSAGES)
-    shown = tuple(notice for notice in found.undelivered if may("view", notice.run))
-    return replace(found, undelivered=shown)
-
-
-def undelivered_run(entry_id: str) -> RunSummary:
-    """The run of which a notice tells that could not be delivered. 404 where there is none that the person may view."""
-    id = read_id(entry_id)
-    with _connected() as connection:
-        run = messages_of.undelivered_run(connection, current_scope(), id) if id is not None else None
-    if run is None:
-        abort(404)
-    require("view", run)
-    return run
-
-
-def heard_events() -> list[str]:
-    """The names of the events that registered workflows hear of which the person may know."""
-    return sorted({name for spec in specs() for name in spec.hears})
-
-
-def events_page(*, after: str | None, size: int, name: str | None, key: str | None) -> EventPage:
-    """One page of events, newest first, with the runs that they reached as far as the person may view those. Raises
-    FilterError."""
-    scope = current_scope()
-    names = None if scope.workflows is None else heard_events()
-    with _connected() as connection:
-        page = kept_events(connection, scope, names, name=name, key=key, limit=size, after=after)
-    return replace(page, events=tuple(_as_viewed(event) for event in page.events))
-
-
-def _as_viewed(event: KeptEvent) -> KeptEvent:
-    return replace(event, reached=tuple(each for each in event.reached if may("view", each.run)))
 
 
 class AuditFilters(TypedDict):
@@ -437,7 +396,7 @@ class AuditFilters(TypedDict):
 
 def audit_page(*, after: str | None, size: int, **selection: Unpack[AuditFilters]) -> AuditPage:
     """One page of audit events, newest first. Raises FilterError, RunNotFoundError."""
-    with _connected() as connection:
+    with connected() as connection:
         return _told(connection, events(connection, current_scope(), limit=size, after=after, **selection))
 
 
@@ -532,7 +491,8 @@ def at_once() -> Iterator[None]:
 
 
 @contextmanager
-def _connected() -> Iterator[sa.Connection]:
+def connected() -> Iterator[sa.Connection]:
+    """A connection to read over: the one of `at_once`, or another."""
     known = memory().connection
     if known is not None:
         yield known
@@ -593,7 +553,7 @@ def _is_task(run: RunSummary) -> bool:
     """Whether somebody who sees only tasks has one in this run, or has decided in it."""
     if may("list") or not may("tasks", run):
         return False
-    with _connected() as connection:
+    with connected() as connection:
         rows = run_snapshot.decided_and_open(connection, run.id)
     claimant = current_claimant()
     return any(

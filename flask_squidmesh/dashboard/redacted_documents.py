@@ -162,7 +162,8 @@ def _frame_alone(frame: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`text` is markup for a `<pre>`, None where the value is too long to be shown here. part: its name in addresses.
+    """`text` is markup for a `<pre>`, None where the value is too long to be shown here. part: its name. address: of
+    the same as JSON.
 
     reveal: what leads to its hidden values; None where there are none, or the person may not see them.
     """
@@ -170,6 +171,7 @@ class Document:
     text: Markup | None
     size: int
     part: str
+    address: str
     reveal: Button | None
 
 
@@ -194,7 +196,24 @@ def revealed(run: RunSummary, value: object, path: Path) -> object:
     return _redacted(run, value, path, lambda _place: False)
 
 
-def _redacted(run: RunSummary, value: object, path: Path, hides: Hides) -> object:
+def visible_event(payload: object, run: RunSummary | None) -> object:
+    """The payload of an event without what is redacted. run: one that it has reached, if there is one."""
+    hides = current_runtime().hides
+    return _redacted(run, payload, ("payload",), lambda place: hides(str(place[-1])))
+
+
+def document_of_event(payload: object, run: RunSummary | None, address: str) -> Document | None:
+    """The same for a page; None where there is nothing. address: of it as JSON."""
+    return _document(visible_event(payload, run), "payload", address) if payload else None
+
+
+def _document(seen: object, name: str, address: str, reveal: Button | None = None) -> Document:
+    size = text_size(seen)
+    fits = size <= current_runtime().config.dashboard.payload_inline_limit
+    return Document(shown(seen) if fits else None, size, name, address, reveal)
+
+
+def _redacted(run: RunSummary | None, value: object, path: Path, hides: Hides) -> object:
     hook = current_hooks().redact
     replace = (lambda place, item: replacement(hook, place, item, run)) if hook else None
     return redacted(value, hides=hides, replace=replace, path=path)
@@ -272,7 +291,6 @@ class Documents:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._limit = current_runtime().config.dashboard.payload_inline_limit
         denied = refusal("payload", run)
         self.refused = denied.reason if denied is not None else None
         self._may_reveal = not self.refused and may("reveal", run)
@@ -300,10 +318,9 @@ class Documents:
         if self.refused or not value:
             return None
         seen = visible(self._run, value, path)
-        size = text_size(seen)
-        text = shown(seen) if size <= self._limit else None
         hidden = self._may_reveal and seen != revealed(self._run, value, path)
-        return Document(text, size, name, self._reveal(name) if hidden else None)
+        address = url_for(".payload", run_id=self._run.id, part=name)
+        return _document(seen, name, address, self._reveal(name) if hidden else None)
 
     def _reveal(self, name: str) -> Button:
         return Button(_("Reveal").striptags(), url_for(".reveal", run_id=self._run.id, part=name), "small", "")

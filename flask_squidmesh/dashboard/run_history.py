@@ -20,6 +20,7 @@ from .endpoints import url_of
 from .redacted_documents import visible
 from .text.audit_text import told
 from .text.explanation_text import error_text
+from .text.notice_words import NOTICES, told_to
 
 _Visit = tuple[str, str, int]
 
@@ -71,7 +72,10 @@ def _visit_of(place: TimelineEvent | StepRunView) -> _Visit:
 
 
 def _is_telling(event: TimelineEvent, visits: Mapping[_Visit, StepRunView]) -> bool:
-    """Not that an attempt began which has ended, and not that a step was come to at which more is told."""
+    """Not that an attempt began which has ended, and not that a step was come to at which more is told; nor that
+    somebody did not have to be told."""
+    if event.type == "notice_dropped":
+        return False
     visit = visits.get(_visit_of(event))
     if visit is None or event.type not in ("entered", "attempt_started"):
         return True
@@ -85,7 +89,7 @@ def _is_on(audit: AuditWindow, run: Run, event: TimelineEvent) -> bool:
     if event.type == "started":
         return audit.since is None
     is_end = (event.type, event.at, event.actor, event.visit) == (run.status, run.finished_at, None, None)
-    if event.kind is None and not is_end:
+    if event.kind is None and not is_end and event.type not in NOTICES:
         return True
     until: datetime | None = audit.events[-1].at if audit.events and "audit" in request.args else None
     return (audit.since is None or event.at >= audit.since) and (until is None or event.at < until)
@@ -100,7 +104,7 @@ def _entry(
     error = visible(run, (event.details or {}).get("error"), ("timeline", at, "details", "error"))
     return HistoryEntry(
         event=event,
-        what=told(event),
+        what=told_to(event) if event.type in NOTICES else told(event),
         undoing=event.kind == "compensation" and event.type != "compensation_planned",
         attempt=attempt if event.type != "attempt_started" else None,
         said=event.comment or (error_text(error) if error else None),

@@ -172,21 +172,22 @@ def decision_of(row: Row, now: datetime) -> DecisionView:
         options=tuple(option["name"] for option in options_of(decision)),
         assignee=decision.get("assignee"),
         groups=tuple(decision.get("groups") or ()),
-        asked_at=_asked_at(row),
+        asked_at=asked_at(row),
         decide_by=row["decide_by"],
         deadline=deadline_of(row, now),
         error=row["error"],
     )
 
 
-def _asked_at(row: Row) -> datetime:
+def asked_at(row: Row) -> datetime:
+    """When the open decision of a step run was opened."""
     asked: datetime = asked_since(row["decision"], row["started_at"]) or row["created_at"]
     return asked
 
 
 def deadline_of(row: Row, now: datetime) -> str | None:
     """The `deadline` of the open decision of a paused step run."""
-    return deadline(_asked_at(row), row["decide_by"], now)
+    return deadline(asked_at(row), row["decide_by"], now)
 
 
 def counting(scope: Scope) -> list[Query]:

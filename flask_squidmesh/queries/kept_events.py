@@ -10,14 +10,17 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from ..definition.values import JsonValue
+from ..definition.values import JsonObject, JsonValue
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
-from ..storage.tables import EventTake, ReceivedEvent, WorkflowRun
+from ..storage.tables import EventTake, OpenWait, ReceivedEvent, StepRun, WorkflowRun
+from .operator_status import Condition
 from .run_list import check_limit, cursor_of, place_of
 
 MOST_SHOWN: Final = 3
-"""How many of the runs that an event has reached are told with it."""
+"""How many of the runs that an event has reached are told with it in a list."""
+MOST_OF_ONE: Final = 50
+"""How many are told of one event, and how many that wait for its like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,28 @@ class EventPage:
 
     events: tuple[KeptEvent, ...]
     next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingRun:
+    """A run that waits for an event of this name and key, and has not taken this one. why_not: what does not fit, where
+    it has passed this one over."""
+
+    run: RunSummary
+    step: str
+    since: datetime
+    why_not: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """One event with its payload. waiting: the first runs that wait for its like; more_waiting: whether there are
+    others."""
+
+    event: KeptEvent
+    payload: JsonObject
+    waiting: tuple[WaitingRun, ...]
+    more_waiting: bool
 
 
 _COLUMNS: Final = [
@@ -96,7 +121,61 @@ def kept_events(
     return EventPage(events=found, next=following)
 
 
-def _reached(connection: sa.Connection, scope: Scope, ids: Sequence[str]) -> dict[str, tuple[EventReach, ...]]:
+def event_record(connection: sa.Connection, scope: Scope, names: Collection[str] | None, id: str) -> EventRecord | None:
+    """One event; None where there is none of these names within the scope. Three queries."""
+    known = [*scope.tenants_of(ReceivedEvent), *([] if names is None else [ReceivedEvent.name.in_(sorted(names))])]
+    query = sa.select(*_COLUMNS, ReceivedEvent.payload).where(ReceivedEvent.id == id, *known)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        return None
+    reached = _reached(connection, scope, [id], MOST_OF_ONE)[id]
+    event = KeptEvent(
+        **{column.name: row[column.name] for column in _COLUMNS},
+        reached=reached[:MOST_OF_ONE],
+        more=len(reached) > MOST_OF_ONE,
+    )
+    waiting = _waiting(connection, scope, event)
+    return EventRecord(
+        event=event,
+        payload=row["payload"],
+        waiting=tuple(waiting[:MOST_OF_ONE]),
+        more_waiting=len(waiting) > MOST_OF_ONE,
+    )
+
+
+def _waiting(connection: sa.Connection, scope: Scope, event: KeptEvent) -> list[WaitingRun]:
+    """The first open waits for such an event, and one more where there are more."""
+    query = (
+        sa.select(*SUMMARY_COLUMNS, OpenWait.step, OpenWait.opened_at, StepRun.decision)
+        .join(OpenWait, OpenWait.run_id == WorkflowRun.id)
+        .join(StepRun, StepRun.id == OpenWait.step_run_id)
+        .where(*_awaiting(event), *scope.within(WorkflowRun))
+        .order_by(OpenWait.opened_at, OpenWait.step_run_id)
+        .limit(MOST_OF_ONE + 1)
+    )
+    return [
+        WaitingRun(run=summary_of(row), step=row["step"], since=row["opened_at"], why_not=_why_not(row, event))
+        for row in connection.execute(query).mappings()
+    ]
+
+
+def _awaiting(event: KeptEvent) -> list[Condition]:
+    return [
+        OpenWait.event_key == event.key,
+        OpenWait.event_key.is_not(None),
+        OpenWait.event_name == event.name,
+        OpenWait.tenant == event.tenant,
+    ]
+
+
+def _why_not(row: sa.RowMapping, event: KeptEvent) -> str | None:
+    misfit = (row["decision"] or {}).get("misfit")
+    return misfit["why"] if misfit is not None and misfit["event_id"] == event.event_id else None
+
+
+def _reached(
+    connection: sa.Connection, scope: Scope, ids: Sequence[str], most: int = MOST_SHOWN
+) -> dict[str, tuple[EventReach, ...]]:
     """The first runs that each event has reached, and one more where there are more."""
     found: dict[str, tuple[EventReach, ...]] = defaultdict(tuple)
     if not ids:
@@ -109,7 +188,7 @@ def _reached(connection: sa.Connection, scope: Scope, ids: Sequence[str]) -> dic
     query = (
         sa.select(takes.c.event, takes.c.kind, takes.c.step.label("take_step"), takes.c.at, *SUMMARY_COLUMNS)
         .join(WorkflowRun, WorkflowRun.id == takes.c.run_id)
-        .where(takes.c.place <= MOST_SHOWN + 1, *scope.within(WorkflowRun))
+        .where(takes.c.place <= most + 1, *scope.within(WorkflowRun))
         .order_by(takes.c.event, takes.c.place)
     )
     for row in connection.execute(query).mappings():

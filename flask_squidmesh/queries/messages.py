@@ -9,6 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from ..definition.values import JsonObject
 from ..storage.scope import Scope
 from ..storage.summaries import SUMMARY_COLUMNS, RunSummary, summary_of
 from ..storage.tables import OutboxEntry, WorkflowRun
@@ -18,7 +19,10 @@ from .results import Count, View
 
 # No parameter, so that a planner knows that the index of what failed holds them all.
 _GIVEN_UP: Final = OutboxEntry.outcome == sa.literal_column("'failed'")
-_TOLD: Final = ("id", "kind", "subscription", "receiver", "step", "happened_at", "ended_at", "tries", "error")
+_TOLD: Final = (
+    *("id", "kind", "subscription", "receiver", "subject", "step", "data"),
+    *("happened_at", "ended_at", "tries", "error"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,18 +38,22 @@ class WaitingNotices(View):
 
 @dataclass(frozen=True, kw_only=True)
 class UndeliveredNotice(View):
-    """Something that nobody could be told, and that was given up. tries: how often it was tried. error: why not."""
+    """Something that nobody could be told, and that was given up. subject: what it is about, and data: what else it
+    tells. tries: how often it was tried. error: why not. run: None where it is of none.
+    """
 
     id: str
     kind: str
     subscription: str
     receiver: str
+    subject: str
     step: str | None
+    data: JsonObject | None
     happened_at: datetime
     ended_at: datetime
     tries: int
     error: str | None
-    run: RunSummary
+    run: RunSummary | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,41 +92,36 @@ def counting_undelivered(scope: Scope) -> Query:
     return sa.select(sa.literal("undelivered"), sa.func.count()).select_from(_undelivered(scope).subquery())
 
 
-def undelivered_run(connection: sa.Connection, scope: Scope, entry_id: str) -> RunSummary | None:
-    """The run of which an entry tells that could not be delivered; None where there is none within the scope."""
-    query = (
-        sa.select(*SUMMARY_COLUMNS)
-        .join(OutboxEntry.__table__, OutboxEntry.run_id == WorkflowRun.id)
-        .where(OutboxEntry.id == entry_id, _GIVEN_UP, *scope.within(WorkflowRun))
-    )
-    row = connection.execute(query).mappings().first()
-    return summary_of(row) if row else None
+def undelivered(connection: sa.Connection, scope: Scope, entry_id: str) -> UndeliveredNotice | None:
+    """One that could not be delivered; None where there is none within the scope."""
+    row = connection.execute(_told(scope).where(OutboxEntry.id == entry_id)).mappings().first()
+    return _notice(row) if row else None
 
 
 def _undelivered(scope: Scope) -> Query:
     return (
         sa.select(sa.literal_column("1"))
         .select_from(OutboxEntry.__table__)
-        .where(_GIVEN_UP, OutboxEntry.run_id.is_not(None), *scope.within(OutboxEntry))
+        .where(_GIVEN_UP, *scope.within(OutboxEntry))
         .limit(MOST + 1)
     )
 
 
 def _latest(connection: sa.Connection, scope: Scope, limit: int) -> Sequence[UndeliveredNotice]:
-    query = (
-        sa.select(
-            *SUMMARY_COLUMNS,
-            *(OutboxEntry.__table__.c[name].label(f"told_{name}") for name in _TOLD),
-        )
-        .join(OutboxEntry.__table__, OutboxEntry.run_id == WorkflowRun.id)
-        .where(_GIVEN_UP, *scope.within(WorkflowRun))
-        .order_by(OutboxEntry.ended_at.desc(), OutboxEntry.id)
-        .limit(limit)
+    query = _told(scope).order_by(OutboxEntry.ended_at.desc(), OutboxEntry.id).limit(limit)
+    return [*map(_notice, connection.execute(query).mappings())]
+
+
+def _told(scope: Scope) -> Query:
+    columns = (OutboxEntry.__table__.c[name].label(f"told_{name}") for name in _TOLD)
+    return (
+        sa.select(*SUMMARY_COLUMNS, *columns)
+        .select_from(OutboxEntry)
+        .outerjoin(WorkflowRun, WorkflowRun.id == OutboxEntry.run_id)
+        .where(_GIVEN_UP, *scope.within(OutboxEntry))
     )
-    return [
-        UndeliveredNotice(
-            **{name: row[f"told_{name}"] for name in _TOLD},
-            run=summary_of(row),
-        )
-        for row in connection.execute(query).mappings()
-    ]
+
+
+def _notice(row: sa.RowMapping) -> UndeliveredNotice:
+    told = {name: row[f"told_{name}"] for name in _TOLD}
+    return UndeliveredNotice(**told, run=summary_of(row) if row["id"] is not None else None)

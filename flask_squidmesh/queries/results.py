@@ -200,8 +200,9 @@ class TimelineEvent(View):
     """One thing that happened to a run.
 
     type: started; entered, compensation_planned; attempt_started, attempt_completed, attempt_failed,
-    attempt_abandoned; the types of audit events; completed, failed or cancelled for the end. kind: step or
-    compensation, for what concerns a step run. details: facts, such as {"due_at"} or {"error"}. times, last_at: how
+    attempt_abandoned; the types of audit events; notice_delivered, notice_failed, notice_waiting or notice_dropped for
+    what others were told; completed, failed or cancelled for the end. kind: step or compensation, for what concerns a
+    step run. details: facts, such as {"due_at"} or {"error"}. times, last_at: how
     often the same was done, and when for the last time, where it was done more than once.
     """
 

@@ -25,6 +25,8 @@ from ..storage.summaries import read_id
 from ..storage.tables import Attempt, Dispatch, StepRun, WorkflowRun
 from ..storage.write_batch import NO_QUEUE
 from .operator_status import Query
+from .results import TimelineEvent
+from .told_notices import notices_column, notices_in
 
 Row = sa.RowMapping | dict[str, Any]
 
@@ -46,7 +48,8 @@ class RunRecord:
     """One run's rows, by the names that its steps have now. spec: its workflow as registered, None where it is not.
 
     step_runs: in the order they were made. attempts, dispatches: by step run id; dispatches is what is outstanding.
-    put_off: why what was to happen at a wait by itself could not be done yet, by step run id.
+    put_off: why what was to happen at a wait by itself could not be done yet, by step run id. told: what others were
+    told of it.
     """
 
     run: Row
@@ -55,6 +58,7 @@ class RunRecord:
     attempts: Mapping[str, tuple[Row, ...]]
     dispatches: Mapping[str, Row]
     put_off: Mapping[str, str] = field(default_factory=dict)
+    told: tuple[TimelineEvent, ...] = ()
 
     @property
     def visits(self) -> tuple[Row, ...]:
@@ -67,9 +71,14 @@ class RunRecord:
         return tuple(row for row in self.step_runs if row["kind"] == "compensation")
 
 
-def read_record(connection: sa.Connection, registry: Registry, scope: Scope, run_id: UUID | str) -> RunRecord:
-    """Everything that is kept about a run but its audit: four queries. Raises RunNotFoundError."""
-    run = read_run(connection, scope, run_id)
+def read_record(
+    connection: sa.Connection, registry: Registry, scope: Scope, run_id: UUID | str, *, tells: bool = False
+) -> RunRecord:
+    """Everything that is kept about a run but its audit: four queries. Raises RunNotFoundError.
+
+    tells: whether what others were told of it is read too.
+    """
+    run = read_run(connection, scope, run_id, tells=tells)
     spec = spec_of(registry, run["workflow"])
     found = _rows(connection, sa.select(StepRun.__table__).where(StepRun.run_id == run["id"]))
     work = _rows(connection, sa.select(Dispatch.__table__).where(Dispatch.run_id == run["id"]))
@@ -83,6 +92,7 @@ def read_record(connection: sa.Connection, registry: Registry, scope: Scope, run
         # A timer is no work of its step.
         dispatches={row["step_run_id"]: row for row in work if row["queue"] != NO_QUEUE},
         put_off={row["step_run_id"]: row["held"] for row in work if row["kind"] == "timer" and row["held"]},
+        told=notices_in(run["told"]) if tells else (),
     )
 
 
@@ -92,9 +102,13 @@ def _named(spec: WorkflowSpec, row: Row) -> Row:
     return {**row, "step": name, "decision": decision} if (name, decision) != (row["step"], row["decision"]) else row
 
 
-def read_run(connection: sa.Connection, scope: Scope, run_id: UUID | str) -> Row:
-    """The run's row. Raises RunNotFoundError, for what is no id and what is outside the scope too."""
-    query = sa.select(WorkflowRun.__table__).where(WorkflowRun.id == run_id_of(run_id), *scope.within(WorkflowRun))
+def read_run(connection: sa.Connection, scope: Scope, run_id: UUID | str, *, tells: bool = False) -> Row:
+    """The run's row, with `tells` also what others were `told` of it. Raises RunNotFoundError, for what is no id and
+    what is outside the scope too."""
+    id = run_id_of(run_id)
+    query: Query = sa.select(WorkflowRun.__table__).where(WorkflowRun.id == id, *scope.within(WorkflowRun))
+    if tells:
+        query = query.add_columns(notices_column(connection.dialect.name, id).label("told"))
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
         raise RunNotFoundError(run_id)

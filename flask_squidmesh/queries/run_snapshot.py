@@ -60,12 +60,13 @@ class _Placed:
 
 
 def timeline(record: RunRecord, audit: Sequence[AuditEventView]) -> tuple[TimelineEvent, ...]:
-    """Everything that happened, oldest first: the start, each visit and attempt, what people did, the end."""
+    """Everything that happened, oldest first: the start, visits, attempts, what people did and were told, the end."""
     numbers = {(row["kind"], row["step"], row["visit"]): number for number, row in enumerate(record.step_runs)}
     placed = [
         *_ends(record.run),
         *(each for number, row in enumerate(record.step_runs) for each in _of_step_run(record, row, number)),
         *(_Placed(numbers.get(("step", event.step, event.visit), LAST), 5, _audited(event)) for event in audit),
+        *(_Placed(LAST, 10, event) for event in record.told),
     ]
     return tuple(each.event for each in sorted(placed, key=lambda each: each.place))
 
@@ -126,13 +127,20 @@ _EMPTY: Final = {**dict.fromkeys(tables.runs.columns.keys()), **dict.fromkeys(CO
 
 
 def inspect(
-    connection: sa.Connection, registry: Registry, scope: Scope, run_id: UUID | str, *, include_history: bool = False
+    connection: sa.Connection,
+    registry: Registry,
+    scope: Scope,
+    run_id: UUID | str,
+    *,
+    include_history: bool = False,
+    tells: bool = False,
 ) -> Run:
     """The run, with include_history also its steps, step runs, attempts and audit events.
 
-    Six queries. Raises RunNotFoundError, for what is no id too.
+    Six queries. tells: whether the history says who was told of it too. Raises RunNotFoundError, for what is no id too.
     """
-    return run_of(connection, scope, read_record(connection, registry, scope, run_id), include_history=include_history)
+    record = read_record(connection, registry, scope, run_id, tells=tells and include_history)
+    return run_of(connection, scope, record, include_history=include_history)
 
 
 def begun(run: Mapping[str, Any], first_steps: Sequence[NewStepRun], spec: WorkflowSpec) -> Run:
@@ -290,13 +298,14 @@ def snapshot_of(
     audit_before: int | None = None,
     audit_events: int | None = AUDIT_EVENTS,
     children: int | None = MOST_CHILDREN,
+    tells: bool = False,
 ) -> RunSnapshot:
     """Everything about a run, but of its audit only the newest events, and of its children only the first.
 
     Six queries. audit_before: the id of an event; those before it in place of the newest.
-    audit_events, children: how many, None for all. Raises RunNotFoundError.
+    audit_events, children: how many, None for all. tells: see `inspect`. Raises RunNotFoundError.
     """
-    record = read_record(connection, registry, scope, run_id)
+    record = read_record(connection, registry, scope, run_id, tells=tells)
     audit = window_of(connection, scope, record.run["id"], before=audit_before, most=audit_events)
     replays = _told(audit.linking, "replayed")
     related = related_runs(connection, scope, record.run, replays, now=now, most=children)

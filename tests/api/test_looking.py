@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_squidmesh import Manual, WaitForEvent, Workflow
 from tests.api.house import Program, make_app
 from tests.two_tenants.runs import Filled, fill
-from tests.two_tenants.workflows import Order
+from tests.two_tenants.workflows import Payment
 
 
 def ids(answer: Any) -> set[str]:
@@ -39,17 +38,9 @@ def test_runs_are_narrowed_and_paged(acme: Filled, globex: Filled, anna: Program
     assert found == every
 
 
-class Payment(Workflow):
-    """Wait for money."""
-
-    order = Manual(Order)
-    paid = WaitForEvent("payment.settled", key="{number}")
-
-
 @pytest.mark.rule("api-runs")
 def test_a_run_that_waits_for_an_event_is_waiting_wherever_its_state_is_told(app: Flask) -> None:
     mesh, vera = app.extensions["mesh"], Program(app, "vera")
-    mesh.register(Payment)
     with app.app_context():
         run_id = mesh.start_run(Payment, {"number": "7", "customer": "Acorn"}).id
         assert mesh.list_runs().runs[0].awaits_event

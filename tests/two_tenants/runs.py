@@ -13,7 +13,7 @@ from flask_squidmesh.runtime import bulk_jobs
 from flask_squidmesh.storage import fact_rows, tables
 from flask_squidmesh.storage.summaries import new_id
 from flask_squidmesh.testing import drain
-from tests.two_tenants.workflows import Bundle, Call, Delivery, Invoice, Parcel, Reminder, Return, Transfer
+from tests.two_tenants.workflows import Bundle, Call, Delivery, Invoice, Parcel, Payment, Reminder, Return, Transfer
 from tests.undelivered import give_up
 
 WORDS: Final = {"acme": "Acorn", "globex": "Zirkon"}
@@ -24,11 +24,12 @@ ACTORS: Final = {"acme": "anna", "globex": "otto"}
 @dataclass(frozen=True, slots=True)
 class Filled:
     """What was made for a tenant. runs: ids by what they show. job: a bulk action. undelivered: what nobody could be
-    told. texts: what nobody else may read."""
+    told. events: what came for it. texts: what nobody else may read."""
 
     runs: dict[str, str]
     job: str
-    undelivered: str
+    undelivered: tuple[str, ...]
+    events: tuple[str, ...]
     texts: tuple[str, ...]
 
 
@@ -36,9 +37,9 @@ def fill(app: Flask, tenant: str, *, times: int = 1) -> Filled:
     """Make the tenant's runs. times: how many of each."""
     made = [_once(app, tenant, number) for number in range(times)]
     runs = {f"{name}{number or ''}": id for number, each in enumerate(made) for name, id in each.runs.items()}
-    ids = {*runs.values(), *(each.job for each in made), *(each.undelivered for each in made)}
+    ids = {id for each in made for id in (*each.runs.values(), each.job, *each.undelivered, *each.events)}
     texts = (WORDS[tenant].lower(), f"{ACTORS[tenant]} of", *sorted(ids))
-    return Filled(runs, made[0].job, made[0].undelivered, texts)
+    return Filled(runs, made[0].job, made[0].undelivered, made[0].events, texts)
 
 
 def _once(app: Flask, tenant: str, number: int) -> Filled:
@@ -69,7 +70,14 @@ def _once(app: Flask, tenant: str, number: int) -> Filled:
             "parent": start(Bundle, 12),
             "replayed": start(Delivery, 13),
             "working": start(Reminder, 14),
+            "awaiting": start(Payment, 15),
+            "paid": start(Payment, 16),
         }
+        events = tuple(
+            mesh.send_event("payment.settled", key=key, payload={"by": f"{word} Bank"}, tenant=tenant, actor=who).id
+            for key in (f"{number}16", f"{word}-17-{number}")
+        )
+        drain()
         mesh.approve_run(runs["approved"], actor=who, comment=f"{word} pays well")
         mesh.reject_run(runs["rejected"], actor=who, comment=f"{word} owes us")
         mesh.cancel_run(runs["cancelled"], actor=who, comment=f"{word} asked for it")
@@ -99,4 +107,16 @@ def _once(app: Flask, tenant: str, number: int) -> Filled:
             error=f"{word} is full",
             subscription=f"{word} mail",
         )
-    return Filled(runs, job, undelivered, ())
+        of_event = give_up(
+            runtime,
+            runs["failed"],
+            kind="event.unmatched",
+            run_id=None,
+            workflow=None,
+            subject=events[1],
+            number=number,
+            data={"event": "payment.settled", "key": f"{word}-17"},
+            receiver=f"{word}@example.org",
+            error=f"{word} is full",
+        )
+    return Filled(runs, job, (undelivered, of_event), events, ())

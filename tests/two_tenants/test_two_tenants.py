@@ -94,7 +94,8 @@ def _examples(rule: Rule, filled: Filled) -> Iterator[str]:
     given = {
         "run_id": [filled.runs[name] for name in ("decision", "failed")],
         "job_id": [filled.job],
-        "entry_id": [filled.undelivered],
+        "entry_id": [*filled.undelivered],
+        "event_id": [*filled.events],
         "name": ["invoice"],
         "workflow": ["nightly"],
         "trigger": ["nightly"],
@@ -289,9 +290,20 @@ def narrow(migrated_sqlite_url: str) -> House:
 @pytest.mark.rule("scope")
 def test_workflows_outside_the_scope_are_not_there(narrow: House) -> None:
     client, runs = narrow.client("anna"), narrow.filled["acme"].runs
-    for path in ("", "runs", "runs.csv", "runs.json", "failures", "audit", "audit.csv", "workflows", "schedules"):
+    for path in (
+        "",
+        "runs",
+        "runs.csv",
+        "runs.json",
+        "failures",
+        "audit",
+        "audit.csv",
+        "workflows",
+        "schedules",
+        "events",
+    ):
         page = client.get(f"/squidmesh/{path}", buffered=True).text.lower()
-        unseen = ("delivery ", "return ", "transfer ", "call ", "reminder ", "bundle ", "nightly")
+        unseen = ("delivery ", "return ", "transfer ", "call ", "reminder ", "bundle ", "payment ", "nightly")
         assert [word for word in unseen if word in page] == [], path
     absent = (f"runs/{runs['failed']}", f"runs/{runs['parent']}", "workflows/delivery", "workflows/delivery/start")
     assert [client.get(f"/squidmesh/{path}").status_code for path in absent] == [404] * len(absent)

@@ -19,6 +19,7 @@ from flask_squidmesh import (
     Step,
     StepContext,
     Wait,
+    WaitForEvent,
     Workflow,
 )
 
@@ -119,6 +120,14 @@ class Reminder(Workflow):
     patience = Wait(timedelta(days=2))
 
 
+class Payment(Workflow):
+    """Wait for money."""
+
+    subject = "Payment {number} of {customer}"
+    ask = Manual(Order)
+    paid = WaitForEvent("payment.settled", key="{number}")
+
+
 class Bundle(Workflow):
     """Start a parcel."""
 
@@ -135,4 +144,4 @@ class Nightly(Workflow):
     rest = Wait(1)
 
 
-WORKFLOWS = (Invoice, Parcel, Delivery, Return, Transfer, Call, Reminder, Bundle, Nightly)
+WORKFLOWS = (Invoice, Parcel, Delivery, Return, Transfer, Call, Reminder, Payment, Bundle, Nightly)

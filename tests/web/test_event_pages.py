@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from flask_squidmesh import End, Manual, OnEvent, Scope, Step, WaitForEvent, Workflow
+from flask_squidmesh import REDACTED, End, Manual, OnEvent, Scope, Step, WaitForEvent, Workflow
 from flask_squidmesh.storage import tables
 from flask_squidmesh.testing import drain
-from tests.web.shop import mesh_of
+from tests.web.shop import advance, mesh_of
 from tests.web.visiting import Visitor, queries, text_of
 
 
@@ -123,7 +124,7 @@ def test_events_are_listed_with_the_runs_that_they_reached(desk: Desk) -> None:
     desk.send(event_id="evt-7")
     desk.send(key="o-2")
     page = desk.visitor.read("/events")
-    assert page.index("o-2") < page.index("evt-7")
+    assert page.index("o-2") < page.index("o-1")
     assert "taken by Purchase o-1" in page
     assert "no run so far" in page
     assert "o-2" not in desk.visitor.read("/events?key=o-1").replace("Purchase o-1", "")
@@ -229,3 +230,109 @@ def test_an_event_without_a_model_takes_any_json(desk: Desk) -> None:
 
 def _areas(page: str) -> list[str]:
     return [part.partition('name="')[2].partition('"')[0] for part in page.split("<textarea")[1:]]
+
+
+def _first_event(desk: Desk) -> str:
+    [event] = desk.rows(tables.events)
+    return f"/events/{event.id}"
+
+
+@pytest.mark.rule("events-shown")
+def test_an_event_that_nobody_took_shows_what_it_brought(desk: Desk) -> None:
+    desk.send(key="o-9", payload={"status": "settled", "amount": 7}, event_id="evt-9", actor="the bank")
+    page = desk.visitor.read(_first_event(desk))
+    for said in ('"amount": 7', "o-9", "evt-9", "the bank", "Kept until", "No run has taken it so far."):
+        assert said in page
+    assert desk.visitor.get(f"{_first_event(desk)}/payload").json == {"status": "settled", "amount": 7}
+    listed = desk.visitor.get("/events").text
+    assert f'href="/squidmesh{_first_event(desk)}"' in listed
+    assert "amount" not in text_of(listed)
+
+
+@pytest.mark.rule("events-shown")
+def test_an_event_says_who_took_it_and_who_waits_for_its_like(desk: Desk) -> None:
+    desk.start()
+    desk.send()
+    desk.start()
+    page = desk.visitor.read(_first_event(desk))
+    assert "taken by Purchase o-1 purchase / paid" in page
+    assert page.index("Runs that wait for such an event") < page.index("Payload")
+    desk.denied = {"view"}
+    assert "Purchase o-1" not in desk.visitor.read(_first_event(desk))
+
+
+@pytest.mark.rule("events-shown")
+def test_what_an_event_brought_takes_the_right_and_is_redacted(desk: Desk) -> None:
+    desk.send(name="parcel.arrived", key="p", payload={"from": "sea", "door_password": "xyzzy", "email": "a@b.c"})
+    path = _first_event(desk)
+    desk.mesh.redact(lambda path, value, run: REDACTED if path[-1] == "email" else value)
+    for page in (desk.visitor.read(path), desk.visitor.get(f"{path}/payload").text):
+        assert "sea" in page
+        assert "xyzzy" not in page
+        assert "a@b.c" not in page
+    desk.denied = {"payload"}
+    page = desk.visitor.read(path)
+    assert "You may not see what it brought." in page
+    assert "sea" not in page
+    assert desk.visitor.get(f"{path}/payload").status_code == 403
+    desk.denied = {"list"}
+    assert desk.visitor.get(path).status_code == 403
+
+
+@pytest.mark.rule("events-shown")
+def test_what_a_run_took_that_may_not_be_viewed_is_not_shown(desk: Desk) -> None:
+    desk.start()
+    desk.send(payload={"status": "settled", "amount": 77})
+    desk.denied = {"view"}
+    assert "77" not in desk.visitor.read(_first_event(desk))
+
+
+@pytest.mark.rule("events-shown")
+def test_an_event_outside_the_scope_does_not_exist(desk: Desk) -> None:
+    desk.send(tenant="acme")
+    path = _first_event(desk)
+    assert desk.visitor.get(path.upper().replace("/EVENTS", "/events")).status_code in (302, 308)
+    assert len(queries(desk.visitor, path)) <= 8
+    for scope in (Scope(tenants=["bolt"]), Scope(tenants=["acme"], workflows=[Arrival])):
+        desk.scope = scope
+        assert desk.visitor.get(path).status_code == 404
+        assert desk.visitor.get(f"{path}/payload").status_code == 404
+    assert desk.visitor.get("/events/nonsense").status_code == 404
+
+
+@pytest.mark.rule("events-card")
+def test_the_card_of_a_wait_says_what_comes_by_when_and_what_then(desk: Desk) -> None:
+    run_id = desk.start()
+    page = desk.visitor.read(f"/runs/{run_id}")
+    for said in ("Waiting for the event payment.settled", "Key o-1", "Waiting since", "Due"):
+        assert said in page
+    assert "when the time is over it is shown as late, and goes on waiting" in page
+    assert 'href="/squidmesh/events/send?name=payment.settled&amp;key=o-1"' in desk.visitor.get(f"/runs/{run_id}").text
+    assert 'name="key" value="o-1"' in desk.visitor.get("/events/send?name=payment.settled&key=o-1").text
+    advance(desk.visitor.app, timedelta(minutes=11))
+    assert "1 min overdue" in desk.visitor.read(f"/runs/{run_id}")
+    desk.send()
+    assert "Waiting for the event" not in desk.visitor.read(f"/runs/{run_id}")
+
+
+@pytest.mark.rule("events-card")
+def test_an_event_is_offered_only_to_who_may_send_one_that_the_run_takes(desk: Desk) -> None:
+    run_id = desk.start(tenant="acme")
+    assert "Send this event" not in desk.visitor.read(f"/runs/{run_id}")
+    desk.tenant = "acme"
+    assert "Send this event" in desk.visitor.read(f"/runs/{run_id}")
+    desk.denied = {"send_event"}
+    assert "Send this event" not in desk.visitor.read(f"/runs/{run_id}")
+
+
+@pytest.mark.rule("events-card")
+def test_what_came_and_did_not_fit_is_said_on_both_sides(desk: Desk) -> None:
+    desk.send(payload={"status": "settled"}, event_id="evt-old")
+    with desk.visitor.app.app_context(), desk.visitor.app.extensions["squidmesh"].database.write() as connection:
+        seen_at = desk.visitor.app.extensions["squidmesh"].clock.now() + timedelta(hours=1)
+        connection.execute(tables.events.update().values(payload={"state": "odd"}, seen_at=seen_at))
+    run_id = desk.start()
+    page = desk.visitor.read(f"/runs/{run_id}")
+    assert "The event evt-old came" in page
+    assert "its payload does not fit: " in page
+    assert "It could not take this one: " in desk.visitor.read(_first_event(desk))

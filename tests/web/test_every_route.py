@@ -67,14 +67,17 @@ def furnished(visitor: Visitor) -> Visitor:
             scope=Scope.all(),
             actor="dana",
         )
-        entry_id = give_up(runtime, ids["failed"])
+        of_queue = {"kind": "system.queue_late", "run_id": None, "workflow": None, "data": {"queue": "slow"}}
+        entries = [give_up(runtime, ids["failed"]), give_up(runtime, ids["failed"], **of_queue)]
+        event_id = mesh_of(visitor.app).send_event("parcel.arrived", key="p-1", payload={"from": "sea"}).id
     visitor.app.extensions["examples"] = {
         "run_id": list(ids.values()),
         "name": ["checkout"],
         "workflow": ["nightly"],
         "trigger": ["nightly"],
         "job_id": [job_id],
-        "entry_id": [entry_id],
+        "entry_id": entries,
+        "event_id": [event_id],
         "part": ["payload"],
         "unknown": ["nowhere"],
     }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_squidmesh import Notice
+from flask_squidmesh import Notice, Scope
 from flask_squidmesh.config import READING_ACTIONS
 from flask_squidmesh.storage import tables
 from tests.undelivered import give_up
@@ -110,3 +110,67 @@ def test_the_page_needs_no_more_queries_for_more_notices(visitor: Visitor) -> No
     for _ in range(20):
         given_up(visitor)
     assert len(queries(visitor, "/system")) == few
+
+
+def of_no_run(visitor: Visitor, kind: str, data: dict[str, str], **said: Any) -> str:
+    told = {"kind": kind, "run_id": None, "workflow": None, "tenant": None, "subject": "slow", "data": data, **said}
+    return given_up(visitor, **told)
+
+
+@pytest.mark.rule("telling-undelivered")
+def test_what_is_of_no_run_stands_there_too_and_is_told_again(visitor: Visitor) -> None:
+    told: list[Notice] = []
+    mesh_of(visitor.app).subscribe("system.queue_late", name="mail")(told.append)
+    late = of_no_run(visitor, "system.queue_late", {"queue": "slow"})
+    unmatched = {"event": "payment.settled", "key": "p-1"}
+    of_event = of_no_run(visitor, "event.unmatched", unmatched, tenant="", number=7)
+    page = visitor.read("/system")
+    for text in (
+        "2 notices could not",
+        "Work in the queue slow is late",
+        "took the event payment.settled with key p-1",
+    ):
+        assert text in page
+    assert "2 notices could not be delivered" in visitor.read("/?tab=problems")
+    assert "No run went wrong." in visitor.read("/?tab=problems")
+    assert "Try again: Work in the queue slow is late" in visitor.read(f"/messages/{late}/again")
+    assert visitor.send(f"/messages/{late}/again").status_code == 303
+    assert visitor.send(f"/messages/{of_event}/dismiss").status_code == 303
+    work(visitor.app)
+    assert [(notice.id, notice.subject) for notice in told] == [(late, "slow")]
+    assert "could not be delivered" not in visitor.read("/system")
+
+
+@pytest.mark.rule("telling-undelivered")
+def test_what_is_of_no_run_is_told_within_the_scope_alone(make: Any) -> None:
+    visitor = make({"authorize": allow_everything, "actor": lambda: "dana", "scope": lambda: Scope(tenants=["acme"])})
+    late = of_no_run(visitor, "system.queue_late", {"queue": "slow"})
+    said = {"event": "payment.settled", "key": "p-1"}
+    mine = of_no_run(visitor, "event.unmatched", said, tenant="acme", number=7)
+    page = visitor.read("/system")
+    assert "p-1" in page
+    assert "slow" not in page
+    assert visitor.get(f"/messages/{mine}/again").status_code == 200
+    assert visitor.get(f"/messages/{late}/again").status_code == 404
+
+
+@pytest.mark.rule("telling-history")
+def test_what_was_told_of_a_run_stands_in_its_history_and_its_file(visitor: Visitor) -> None:
+    mesh = mesh_of(visitor.app)
+    mesh.subscribe("decision.opened", name="desk")(lambda notice: None)
+    mesh.add_channel(lambda notice, receiver: None, on=["decision.opened"], to=["ann", "bob", "cleo"], name="mail")
+    run_id = start(visitor.app, Checkout, "7")
+    with visitor.app.app_context():
+        give_up(visitor.app.extensions["squidmesh"], run_id, kind="decision.opened", receiver="ann@example.org")
+    page = visitor.read(f"/runs/{run_id}?view=history")
+    for said in (
+        "desk was told of decision.opened",
+        "mail told ann and 2 others of decision.opened",
+        "mail could not tell ann@example.org of decision.opened The mail server answered 451.",
+    ):
+        assert said in page
+    assert "mail told ann" in visitor.read(f"/runs/{run_id}?view=events")
+    document: Any = visitor.get(f"/runs/{run_id}.json").json
+    types = [event["type"] for event in document["timeline"]]
+    assert (types.count("notice_delivered"), types.count("notice_failed")) == (2, 1)
+    assert len(queries(visitor, f"/runs/{run_id}")) <= 8

@@ -235,7 +235,7 @@ def test_filtering_with_htmx_tells_the_clean_address(visitor: Visitor) -> None:
 
 def test_postgres_compiles_no_counts(migrated_postgres_url: str) -> None:
     visitor = Visitor(make_app(migrated_postgres_url))
-    with visitor.app.test_request_context("/squidmesh/"), page_data._connected() as connection:
+    with visitor.app.test_request_context("/squidmesh/"), page_data.connected() as connection:
         assert connection.scalar(sa.text("SHOW jit")) == "off"
         assert connection.scalar(sa.text("SHOW statement_timeout")) == "3s"
 

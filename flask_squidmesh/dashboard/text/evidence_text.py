@@ -39,7 +39,11 @@ def grounds(teller: ExplanationText) -> list[Markup]:
     facts = teller.explanation.details
     found = list(_grounds_of(teller, facts))
     if facts.also_open:
-        found.append(_("Several decisions are open: {steps}", steps=joined(_decided_at(teller, facts.also_open))))
+        steps = _decided_at(teller, facts.also_open)
+        listed = joined(steps)
+        found.append(
+            plural(len(steps), "A decision is open: {steps}", "Several decisions are open: {steps}", steps=listed)
+        )
     if facts.finish_by is not None and not facts.overdue:
         found.append(_("It should end {time}", time=teller.time(facts.finish_by)))
     return [*found, *_about_definition(teller.explanation.evidence.workflow_definition)]

@@ -16,7 +16,7 @@ from ...people import Actor
 from ...queries.kept_events import EventPage
 from ...runtime.event_sending import EventReceipt
 from ...runtime.runtime import configured_runtime, current_runtime
-from .. import confirmation, page_data, payload_form
+from .. import confirmation, outside_data, payload_form
 from ..authorization import may, require, tenant_to_send
 from ..endpoints import url_of
 from ..layout import TemplateContext, render
@@ -76,7 +76,7 @@ def show() -> str:
     require("list")
     filters = {name: request.args.get(name, "").strip() or None for name in ("name", "key")}
     try:
-        page, problem = page_data.events_page(after=request.args.get("after"), size=SIZE, **filters), None
+        page, problem = outside_data.events_page(after=request.args.get("after"), size=SIZE, **filters), None
     except FilterError as error:
         page, problem = EventPage(events=(), next=None), str(error)
     asked = {name: value for name, value in filters.items() if value}
@@ -84,7 +84,7 @@ def show() -> str:
         page=page,
         problem=problem,
         filters=filters,
-        known=page_data.heard_events(),
+        known=outside_data.heard_events(),
         may_send=may("send_event"),
         how=HOW,
         older=url_of(".events", {**asked, "after": page.next}) if page.next else None,
@@ -96,7 +96,7 @@ def show() -> str:
 
 def enter() -> SendForm:
     """The events, for somebody who may send one."""
-    return SendForm(confirmation.actor_for("send_event"), page_data.heard_events())
+    return SendForm(confirmation.actor_for("send_event"), outside_data.heard_events())
 
 
 def ask(wanted: SendForm) -> Response:
@@ -182,4 +182,4 @@ def _page(
         problems=problems or [],
         form_key=request.form.get("form_key") or str(uuid4()),
     )
-    return current_app.make_response((render("event.html", shown), status))
+    return current_app.make_response((render("send_event.html", shown), status))

@@ -295,8 +295,11 @@ def _address(tab: str) -> str:
 
 def _lead(choice: Choice, found: Found, counts: Mapping[str, int]) -> Markup:
     if choice.tab == PROBLEMS:
+        wrong = page_data.counts_for_frame().wrong_runs
+        if not wrong:
+            return _("No run went wrong.")
         return plural(
-            page_data.counts_for_frame().wrong_runs,
+            wrong,
             "1 run went wrong and waits for somebody to look after it.",
             "{count} runs went wrong and wait for somebody to look after them.",
         )

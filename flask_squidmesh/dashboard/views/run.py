@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response
 
 from ...engine.transitions import TERMINAL
 from ...queries.audit_log import place_of
+from ...queries.awaited_events import awaited_in
 from ...queries.inbox import overdue_since
 from ...queries.results import AttemptView, DecisionView, Run, StepRunView, StepView
 from ...queries.run_snapshot import RunSnapshot
@@ -33,6 +34,7 @@ from ..available_commands import (
 from ..decision_card import DecisionCard, card_of
 from ..drawing import graph_layout, step_timeline
 from ..endpoints import url_of
+from ..event_card import EventCard, cards_of
 from ..host_hooks import links
 from ..layout import TemplateContext, render
 from ..redacted_documents import Document, Documents, ErrorDocument, Part, facts_of, visible
@@ -102,7 +104,8 @@ class RunView(TemplateContext):
 
     late: how long a decision has been due. headline, grounds: why it is where it is, and what that rests on.
     is_about_decision: whether that is the one decision that is open. facts: what the run is about, for those who
-    decide. decisions: those that are open, each with what can be done about it; offers: what a run leaves to do
+    decide. decisions: those that are open, each with what can be done about it; awaited: the events that
+    it waits for; offers: what a run leaves to do
     that has none; others: what can be done beside; impossible: what cannot, and why. turn, skip: what the addresses
     say where the run is one of many that somebody goes through. shown: the tab that is open at first. rail: the
     steps, in time. chosen, unreached: the visit that is shown in full, or a step that the run has not come to.
@@ -119,6 +122,7 @@ class RunView(TemplateContext):
     is_about_decision: bool
     facts: list[tuple[str, str]]
     decisions: list[RunPageRequest]
+    awaited: list[EventCard]
     offers: list[AvailableCommand]
     others: list[AvailableCommand]
     impossible: list[AvailableCommand]
@@ -194,6 +198,7 @@ def _content(look: RunSnapshot) -> RunView:
         is_about_decision=len(asked) == 1 and look.explanation.step in asked,
         facts=facts_of(run, documents) if asked else [],
         decisions=[_asked(run, number, each, offered, now) for number, each in enumerate(look.decisions, 1)],
+        awaited=cards_of(run, awaited_in(look.record.step_runs, now), now),
         offers=leading_on,
         others=[each for each in beside if each not in leading_on],
         impossible=offered.impossible,

@@ -14,11 +14,11 @@ from ...errors import ManualActionError, TransitionError
 from ...queries.messages import UndeliveredNotice
 from ...runtime.notice_commands import NoticeCommands
 from ...runtime.runtime import configured_runtime
-from ...storage.summaries import RunSummary
-from .. import confirmation, page_data
+from .. import confirmation, outside_data
 from ..authorization import may
 from ..available_commands import Button
 from ..text.language import N_, _, in_english
+from ..text.notice_words import about
 
 RIGHT: Final = "tell_again"
 
@@ -56,8 +56,7 @@ class NoticeRequest:
     """What somebody who may do it wants done with which notice."""
 
     verb: NoticeVerb
-    entry_id: str
-    run: RunSummary
+    notice: UndeliveredNotice
     actor: object
 
 
@@ -66,8 +65,8 @@ def enter(entry_id: str, verb: str) -> NoticeRequest:
     chosen = VERBS.get(verb)
     if chosen is None:
         abort(404)
-    run = page_data.undelivered_run(entry_id)
-    return NoticeRequest(chosen, entry_id, run, confirmation.actor_for(RIGHT, run))
+    notice = outside_data.undelivered(entry_id)
+    return NoticeRequest(chosen, notice, confirmation.actor_for(RIGHT, notice.run))
 
 
 def ask(asked: NoticeRequest) -> Response:
@@ -82,7 +81,7 @@ def act(asked: NoticeRequest) -> Response:
     if question.problems:
         return confirmation.page(question, 422)
     try:
-        asked.verb.call(configured_runtime().notice_commands, asked.entry_id, actor=asked.actor, comment=comment)
+        asked.verb.call(configured_runtime().notice_commands, asked.notice.id, actor=asked.actor, comment=comment)
     except ManualActionError as error:
         question.problems[error.field] = in_english(str(error))
         return confirmation.page(question, 422)
@@ -106,7 +105,7 @@ def buttons(notice: UndeliveredNotice) -> list[Button]:
 def _question(asked: NoticeRequest) -> confirmation.Confirmation:
     return confirmation.Confirmation(
         right=RIGHT,
-        heading=Markup("{}: {}").format(_(asked.verb.text), asked.run.title),
+        heading=Markup("{}: {}").format(_(asked.verb.text), about(asked.notice)),
         sentence=_(asked.verb.sentence),
         button=_(asked.verb.text),
         back=url_for(".system"),

@@ -573,3 +573,37 @@ def test_the_doctor_has_told_again_what_neither_waits_nor_has_ended(open_shop: O
     drain()
     assert len({notice.id for notice in told}) == 1
     assert len(told) == 2
+
+
+@pytest.mark.rule("telling-history")
+def test_the_history_of_a_run_says_whom_each_subscription_told_and_what_failed(
+    open_shop: OpenShop, script: Script
+) -> None:
+    shop = open_shop(single(script))
+    told_of(shop, "run.completed")
+    shop.mesh.add_channel(Post(), on="run.completed", to=["ann", "bob", "cleo"], name="mail")
+    shop.mesh.add_channel(Post(*[ChannelError("Answered 451.")] * 99), on="run.completed", to="dan", name="fax")
+    run_id = shop.run("single")
+    began = shop.mesh.inspect_run(run_id, include_history=True).finished_at
+
+    def told_in_history() -> dict[str, Any]:
+        timeline = shop.mesh.inspect_run(run_id, include_history=True).timeline or ()
+        told = [event for event in timeline if event.type.startswith("notice_")]
+        assert [*told] == sorted(told, key=lambda event: event.at)
+        return {event.details["subscription"]: event for event in told if event.details}
+
+    said = told_in_history()
+    assert {name: event.type for name, event in said.items()} == {
+        "told": "notice_delivered",
+        "mail": "notice_delivered",
+        "fax": "notice_waiting",
+    }
+    assert said["told"].details == {"kind": "run.completed", "subscription": "told"}
+    assert (said["mail"].details["receiver"], said["mail"].details["receivers"]) == ("ann", 3)
+    assert said["fax"].details["error"] == "Answered 451."
+    for _ in range(40):
+        shop.later(HOUR)
+    fax = told_in_history()["fax"]
+    assert fax.type == "notice_failed"
+    assert began is not None
+    assert fax.at >= began + DAY
