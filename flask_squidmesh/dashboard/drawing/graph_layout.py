@@ -171,7 +171,7 @@ class RunDrawn:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _NodeState:
     """What a box will say."""
 
     mark: Badge
@@ -211,14 +211,14 @@ def draw(graph: Graph, drawn: RunDrawn | None = None, *, kind_of: Callable[[Grap
     )
 
 
-def _told(node: GraphNode, drawn: RunDrawn | None, kind_of: Callable[[GraphNode], str] | None) -> _Told:
+def _told(node: GraphNode, drawn: RunDrawn | None, kind_of: Callable[[GraphNode], str] | None) -> _NodeState:
     irreversible = _("cannot be undone")
     if drawn is None:
         kind = kind_of(node) if kind_of else ""
         spoken = Markup("{}: {}").format(
             node.step, Markup(", ").join([kind, irreversible] if node.irreversible else [kind])
         )
-        return _Told(UNREACHED, irreversible if node.irreversible else kind, spoken, None, yet=False)
+        return _NodeState(UNREACHED, irreversible if node.irreversible else kind, spoken, None, yet=False)
     visit = drawn.last_visit(node.step)
     address = drawn.address(node.step, visit)
     if visit is None:
@@ -227,12 +227,12 @@ def _told(node: GraphNode, drawn: RunDrawn | None, kind_of: Callable[[GraphNode]
         undoing = [irreversible] if node.irreversible else []
         spoken = Markup("{}: {}").format(node.step, Markup(", ").join([mark.label, *asks, *undoing]))
         state = _("Cannot be undone") if node.irreversible else Markup(", ").join([mark.label, *asks])
-        return _Told(mark, state, spoken, address, yet=True)
+        return _NodeState(mark, state, spoken, address, yet=True)
     mark = badge_of_visit(visit, drawn.now)
     state = Markup(", ").join([mark.label, *_detail(visit, drawn.now)])
     times = [plural(node.visits, "{count} visit", "{count} visits")] if node.visits > 1 else []
     undoing = [irreversible] if node.irreversible else []
-    return _Told(
+    return _NodeState(
         mark,
         state,
         Markup("{}: {}").format(node.step, Markup(", ").join([state, *times, *undoing])),
@@ -260,7 +260,7 @@ def _detail(visit: StepRunView, now: datetime) -> Iterator[Markup | str]:
         yield duration((visit.finished_at - (attempts[0].started_at if attempts else since)).total_seconds())
 
 
-def _width(graph: Graph, told: Mapping[str, _Told]) -> int:
+def _width(graph: Graph, told: Mapping[str, _NodeState]) -> int:
     """How wide all boxes are, so that most texts fit in."""
     wanted = (max(_long(node.step, NAME), _long(told[node.id].state, TEXT)) for node in graph.nodes)
     return 2 * ceil(min(max([NARROWEST, *(each + INDENT + 10 for each in wanted)]), WIDEST) / 2)
@@ -290,7 +290,7 @@ def _fit(text: str, letter: float, room: float) -> Text:
     return Text(cut + "…", plain)
 
 
-def _box(node: GraphNode, told: _Told, place: tuple[float, float], width: int) -> Box:
+def _box(node: GraphNode, told: _NodeState, place: tuple[float, float], width: int) -> Box:
     room = width - INDENT - 10
     return Box(
         node=node,
