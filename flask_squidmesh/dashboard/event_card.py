@@ -20,9 +20,10 @@ from .text.times import elapsed, stamp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventCard:
-    """One event that a run waits for. late: for how long it has been due. then: what happens by itself until it is due,
-    and when it is. misfit: what came last that did not fit, and why. send: where it can be sent by hand; None where the
-    person may not. others: where all that came with its name and key is listed; None where they may not see that.
+    """One event that a run waits for. late: for how long it has been due. then: what happens by itself until it is due;
+    where it leads when nothing comes is said above the card. misfit: what came last that did not fit, and why. send:
+    where it can be sent by hand; None where the person may not. others: where all that came with its name and key is
+    listed; None where they may not see that.
     """
 
     number: int
@@ -55,7 +56,8 @@ def _card(run: Run, number: int, awaited: EventWait, now: datetime) -> EventCard
 
 
 def _then(awaited: EventWait, now: datetime) -> list[Markup]:
-    found = ahead(awaited.timers, awaited.timeout, layout.zone(), now)
+    reminding = [timer for timer in awaited.timers if timer["kind"] != "time_out"]
+    found = ahead(reminding, None, layout.zone(), now)
     if awaited.decide_by is not None and awaited.timeout is None and awaited.deadline != "overdue":
         found.append(_("when the time is over it is shown as late, and goes on waiting"))
     return found
