@@ -9,7 +9,9 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from ..definition.values import JsonObject
 from ..engine.command_rules import NextAction, Refusal
+from ..engine.event_outcomes import SENDER
 from ..engine.kept_decisions import Approved, ApproverRules, OptionKept, TimerKept
+from ..engine.timers import DEADLINE
 from ..errors import ErrorRecord
 from ..storage.summaries import RunSummary, document_of, plain
 from .reason_facts import Evidence, ReasonFacts, StuckWork, UndoFailure
@@ -120,6 +122,11 @@ class AttemptView(View):
     started_at: datetime
     finished_at: datetime | None
     claim_expires_at: datetime | None = None
+
+    @property
+    def is_performed(self) -> bool:
+        """Whether a worker performed it: what ended a wait, a person, an event or its deadline, is kept as one too."""
+        return self.worker not in (None, SENDER, DEADLINE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,7 @@ def _of_step_run(record: RunRecord, row: Row, number: int) -> Iterator[_Placed]:
 
 
 def _of_attempt(row: Row, attempt: AttemptView, number: int) -> Iterator[_Placed]:
-    if row["decision"] is not None and attempt.worker is None:
+    if row["decision"] is not None and not attempt.is_performed:
         return
     begun = _step_event(row, attempt.started_at, "attempt_started", attempt=attempt.attempt_number)
     yield _Placed(number, 2 * attempt.attempt_number, begun)

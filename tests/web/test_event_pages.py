@@ -114,6 +114,10 @@ def test_a_run_says_which_event_it_waits_for(desk: Desk) -> None:
     desk.send()
     history = desk.visitor.read(f"/runs/{run_id}?view=history")
     assert "paid received the event payment.settled" in history
+    assert "attempt 1 at paid" not in history
+    panel = desk.visitor.read(f"/runs/{run_id}?step=paid").partition("Opened ")[2].partition("The state it saw")[0]
+    assert "Ended" in panel
+    assert ("Attempt 1" in panel, "Decided" in panel) == (False, False)
     for path in (f"/runs/{run_id}?view=graph", f"/runs/{run_id}?view=data", f"/runs/{run_id}?step=paid"):
         assert "paid" in desk.visitor.read(path)
 

@@ -8,8 +8,6 @@ from datetime import datetime, timedelta, tzinfo
 
 from markupsafe import Markup
 
-from ...engine.event_outcomes import SENDER
-from ...engine.timers import DEADLINE
 from ...queries.inbox import is_overdue
 from ...queries.results import AttemptView, Run, StepRunView, StepView
 from ..text.badges import PASSED_BY, UNREACHED, Badge, badge_of_visit
@@ -20,7 +18,6 @@ from .time_scale import Span, Stretch, TimeScale, time_scale
 QUEUED, WAITED = N_("queued for {length}"), N_("waited for {length}")
 JOINING, BACKING_OFF = N_("waited for other steps for {length}"), N_("tried again after {length}")
 ASKING = N_("asked a person for {length}")
-_ENDS_OF_WAITS = (None, SENDER, DEADLINE)
 _ENDED = {
     "completed": ("completed", N_("attempt {number} completed after {length}")),
     "failed": ("failed", N_("attempt {number} failed after {length}")),
@@ -58,8 +55,8 @@ def phases_of(visit: StepRunView, ready: datetime, now: datetime) -> list[VisitP
 
 
 def performed(visit: StepRunView) -> tuple[AttemptView, ...]:
-    """The attempts of workers; what ended a wait, be it a person, an event or its deadline, is kept as one too."""
-    return tuple(attempt for attempt in visit.attempts if attempt.worker not in _ENDS_OF_WAITS)
+    """The attempts of workers."""
+    return tuple(attempt for attempt in visit.attempts if attempt.is_performed)
 
 
 def _before(visit: StepRunView, attempt: AttemptView, since: datetime) -> Iterator[VisitPhase]:
@@ -71,7 +68,7 @@ def _before(visit: StepRunView, attempt: AttemptView, since: datetime) -> Iterat
 
 def _performed(visit: StepRunView, attempt: AttemptView, now: datetime) -> VisitPhase:
     end = attempt.finished_at or now
-    if attempt.worker in _ENDS_OF_WAITS:
+    if not attempt.is_performed:
         return VisitPhase(attempt.started_at, end, badge_of_visit(visit, now).shape, _asking(visit))
     shape, text = _ENDED.get(attempt.status, _ENDED["running"])
     return VisitPhase(attempt.started_at, end, shape, text, idle=False, attempt=attempt.attempt_number)
@@ -92,7 +89,7 @@ def _since(visit: StepRunView, since: datetime, now: datetime) -> Iterator[Visit
 
 
 def _was_decided(visit: StepRunView) -> bool:
-    return bool(visit.attempts) and visit.attempts[-1].worker in _ENDS_OF_WAITS
+    return bool(visit.attempts) and not visit.attempts[-1].is_performed
 
 
 def _asking(visit: StepRunView) -> str:
