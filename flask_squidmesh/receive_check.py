@@ -68,6 +68,8 @@ def _answered(app: Flask, environ: dict[str, Any]) -> Any:
 
 def _said(status: str, location: str | None) -> str:
     said = f"a POST of JSON is answered {status.title()}" + (f", on to {location.split('?')[0]}" if location else "")
+    if status.startswith("3") and (location or "").startswith("https://"):
+        return f"{said}. Where the app is reached by https, say so with SQUIDMESH_EXTERNAL_URL."
     if status.startswith("404"):
         return f"{said}. Where the app hangs below a prefix, say so with SQUIDMESH_EXTERNAL_URL."
     if status.startswith(("2", "405")):

@@ -89,6 +89,10 @@ def keys_alone(app: Flask) -> None:
         return None if "X-Key" in request.headers else (jsonify(error="key"), 401)
 
 
+def https_alone(app: Flask) -> None:
+    app.before_request(lambda: None if request.is_secure else redirect(request.url.replace("http://", "https://")))
+
+
 def hang_below(app: Flask) -> None:
     app.wsgi_app = DispatcherMiddleware(Response(status=404), {"/shop": app.wsgi_app})  # type: ignore[method-assign]
 
@@ -103,6 +107,7 @@ def hang_below(app: Flask) -> None:
         (answer_all, "a POST of JSON is answered 200 Ok. Another view"),
         (read_only, "a POST of JSON is answered 405 Method Not Allowed. Another view"),
         (hang_below, "a POST of JSON is answered 404 Not Found. Where the app hangs below a prefix"),
+        (https_alone, "a POST of JSON is answered 302 Found, on to https://localhost/hooks/payments. Where the app is"),
         (break_down, "a POST of JSON is answered 500 Internal Server Error."),
     ],
 )
