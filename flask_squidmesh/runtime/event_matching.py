@@ -48,7 +48,7 @@ class Look(NamedTuple):
     event: str | None = None
 
 
-class _Taken(NamedTuple):
+class _TakenEvent(NamedTuple):
     """What was recorded. event: the one that was taken; None where it only was not fit."""
 
     recorded: Recorded
@@ -198,7 +198,7 @@ class EventMatcher:
 
     def _take(
         self, connection: sa.Connection, run: RunFact, rows: Sequence[StepFact], step_run_id: str
-    ) -> _Taken | None:
+    ) -> _TakenEvent | None:
         visit = next((row for row in rows if row.id == step_run_id), None)
         if visit is None or visit.status != "paused" or visit.asks != EVENT:
             internal_dispatches.forget_match(connection, run.id, step_run_id)
@@ -228,7 +228,7 @@ class EventMatcher:
 
     def _taken(
         self, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, rows: Sequence[StepFact], visit: StepFact
-    ) -> _Taken | None:
+    ) -> _TakenEvent | None:
         decision = visit.decision
         assert decision is not None, "it is open"
         event, misfit = self._first_fitting(connection, spec, run, visit)
@@ -247,7 +247,7 @@ class EventMatcher:
         else:
             return None
         recorded = self._recorder.write(connection, state, decided(connection, state, fact), known=rows)
-        return _Taken(recorded, event and event.id)
+        return _TakenEvent(recorded, event and event.id)
 
     def _first_fitting(
         self, connection: sa.Connection, spec: WorkflowSpec, run: RunFact, visit: StepFact
@@ -286,7 +286,7 @@ class EventMatcher:
         of_step = (run.id, names_of(spec, visit.step))
         return events.offered(connection, run.tenant, awaits, since=since, replayed=replayed, of_step=of_step)
 
-    def _cancel(self, connection: sa.Connection, run: RunFact, rows: Sequence[StepFact]) -> _Taken | None:
+    def _cancel(self, connection: sa.Connection, run: RunFact, rows: Sequence[StepFact]) -> _TakenEvent | None:
         spec, why = None, ""
         try:
             spec = self._registry.get(run.workflow)
@@ -304,4 +304,4 @@ class EventMatcher:
         state = self._states.of_rows(spec, run, rows)
         compensate = spec.cancel_on is not None and spec.cancel_on.compensate
         changes = decided(connection, state, EventCancels(compensate, event.said))
-        return _Taken(self._recorder.write(connection, state, changes, known=rows), event.id)
+        return _TakenEvent(self._recorder.write(connection, state, changes, known=rows), event.id)
