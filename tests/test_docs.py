@@ -91,6 +91,8 @@ a = Wait(0)
 subject = "Order {order.id}"; a = Step(f)
 start = Manual(Keyed); a = Step(f)
 start = Cron("0 9 * * *", Dated); a = Step(f)
+start = Every(0); a = Step(f)
+start = Cron("0 9 * * *", overlap="skp"); a = Step(f)
 """.strip().splitlines()
 
 PYTHON = [block for block in blocks() if block.language == "python"]

@@ -69,6 +69,8 @@ def _relay_once(runtime: Runtime) -> None:
     runtime.heartbeats.record("relay", relay_name(), queue=runtime.config.queue)
     runtime.heartbeats.forget_the_dead()
     click.echo(f"Handed over: {runtime.relay.once()}")
+    if started := runtime.scheduler.start_queued():
+        click.echo(f"Started, of windows that were queued: {len(started)}")
     runtime.queue_watch.look()
     told = runtime.notice_deliverer.deliver_due(own_code=False)
     if told:

@@ -368,8 +368,16 @@ def refused_among(run_ids: Iterable[str | None]) -> set[str]:
 def schedules_now() -> list[ScheduleView]:
     """Every cron trigger of the registered workflows, with its last run as far as the person may view that."""
     found = current_runtime().scheduler.schedules(current_scope())
-    refused = refused_among([each.last_run_id for each in found])
-    return [replace(each, last_run_id=None) if each.last_run_id in refused else each for each in found]
+    named = [windows.run_id for each in found for windows in each.left_out]
+    refused = refused_among([*(each.last_run_id for each in found), *named])
+    return [_without_refused(each, refused) for each in found]
+
+
+def _without_refused(schedule: ScheduleView, refused: set[str]) -> ScheduleView:
+    """The schedule without the names of runs that the person may not view."""
+    left_out = [replace(each, run_id=None) if each.run_id in refused else each for each in schedule.left_out]
+    last = None if schedule.last_run_id in refused else schedule.last_run_id
+    return replace(schedule, last_run_id=last, left_out=left_out)
 
 
 def has_schedule(spec: WorkflowSpec, trigger: str) -> bool:

@@ -1,4 +1,6 @@
-"""When a cron expression is due, in the zone it is meant in, and since when a schedule has had it.
+"""When a schedule's expression is due, in the zone it is meant in, and since when a schedule has had it.
+
+An expression is of cron, or an interval as `every` writes it, counted from 1970-01-01 00:00 UTC.
 
 What is kept is JSON: for each expression since when it was seen, and while another one is seen beside it, as during a
 deploy, when it was seen last.
@@ -6,8 +8,11 @@ deploy, when it was seen last.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -17,6 +22,10 @@ from .values import JsonValue
 
 # CronSim reads a repeated hour as its first turn, so a search starts well before it and drops what is not wanted.
 _MARGIN = timedelta(hours=3)
+_ORIGIN: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS: Final = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+_EVERY: Final = re.compile(r"every ((?:[1-9]\d*[dhms])+)")
+COUNTED: Final = 1000
 
 
 def zone(name: str) -> ZoneInfo:
@@ -44,6 +53,8 @@ def check(expression: object) -> list[str]:
 
 def next_due(expression: str, timezone: str, now: datetime) -> datetime:
     """The first due time after `now`, in UTC. Raises ValueError if the expression is never due."""
+    if length := interval(expression):
+        return _ORIGIN + ((now - _ORIGIN) // length + 1) * length
     for due in _walk(expression, timezone, now - _MARGIN, reverse=False):
         if due > now:
             return due
@@ -52,10 +63,40 @@ def next_due(expression: str, timezone: str, now: datetime) -> datetime:
 
 def last_due(expression: str, timezone: str, now: datetime) -> datetime | None:
     """The latest due time up to and including `now`, in UTC; None if there was none."""
-    for due in _walk(expression, timezone, now + _MARGIN, reverse=True):
-        if due <= now:
-            return due
-    return None
+    return next(_backwards(expression, timezone, now), None)
+
+
+def windows(
+    expression: str, timezone: str, *, after: datetime | None, until: datetime, most: int
+) -> tuple[list[datetime], list[datetime]]:
+    """The latest due times after the one and up to the other, in order, and those before them, at most COUNTED.
+
+    after: None for the last one alone.
+    """
+    found: list[datetime] = []
+    for due in islice(_backwards(expression, timezone, until), most + COUNTED if after else 1):
+        if after is not None and due <= after:
+            break
+        found.append(due)
+    return found[:most][::-1], found[most:][::-1]
+
+
+def every(length: timedelta) -> str:
+    """The interval as an expression."""
+    left, text = int(length.total_seconds()), ""
+    for unit, seconds in _UNITS.items():
+        count, left = divmod(left, seconds)
+        text += f"{count}{unit}" if count else ""
+    return f"every {text}"
+
+
+def interval(expression: str) -> timedelta | None:
+    """The interval that the expression is; None for one of cron."""
+    found = _EVERY.fullmatch(expression)
+    if found is None:
+        return None
+    parts = re.findall(r"(\d+)([dhms])", found[1])
+    return timedelta(seconds=sum(int(count) * _UNITS[unit] for count, unit in parts))
 
 
 def metadata(
@@ -75,6 +116,19 @@ def metadata(
         "signal_id": signal_id,
         "idempotency": trigger.idempotency,
     }
+
+
+def _backwards(expression: str, timezone: str, now: datetime) -> Iterator[datetime]:
+    """The due times up to and including `now`, the latest first."""
+    if length := interval(expression):
+        due = _ORIGIN + (now - _ORIGIN) // length * length
+        while due >= _ORIGIN:
+            yield due.astimezone(UTC)
+            due -= length
+        return
+    for due in _walk(expression, timezone, now + _MARGIN, reverse=True):
+        if due <= now:
+            yield due
 
 
 def _walk(expression: str, timezone: str, start: datetime, *, reverse: bool) -> Iterator[datetime]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
+from typing import get_args
 
 from pydantic import BaseModel
 
+from ..errors import LONGEST_DELAY
 from . import state_expressions
 from .binding import ParametersError, name_of, parameters_of, shown, written
 from .class_body import Body, read_aliases
-from .cron import check, zone
+from .cron import check, every, zone
 from .durations import is_number, read_duration
 from .elements import (
     Cron,
     Decision,
+    Every,
     Exponential,
     Fixed,
     Log,
@@ -33,7 +37,7 @@ from .event_names import name_problem
 from .event_reader import EventWaitReader
 from .manual_step_reader import ManualStepReader, not_by_problems
 from .model_reader import PAYLOAD, read_model
-from .spec import Backoff, Compensation, Parameter, RetryPolicy, StepSpec, TriggerSpec
+from .spec import Backoff, CatchUp, Compensation, Overlap, Parameter, RetryPolicy, StepSpec, TriggerSpec
 from .step_reader import StepReader
 
 
@@ -260,7 +264,12 @@ def _read(body: Body, name: str, step: StepElement, problems: list[str]) -> Iter
             yield other
 
 
-_IDEMPOTENCY = ("return_existing", "skip", "none")
+_SECOND = timedelta(seconds=1)
+_CHOICES = {
+    "idempotency": ("return_existing", "skip", "none"),
+    "overlap": get_args(Overlap),
+    "catch_up": get_args(CatchUp),
+}
 
 
 def read_triggers(triggers: Mapping[str, Trigger], problems: list[str]) -> dict[str, TriggerSpec]:
@@ -279,30 +288,47 @@ def _read_trigger(name: str, trigger: Trigger, problems: list[str]) -> TriggerSp
         if fault := name_problem(trigger.name):
             problems.append(f"trigger {name}: {fault}")
         return TriggerSpec(name=name, kind="event", model=model, event=trigger.name)
-    if not isinstance(trigger, Cron):
+    if not isinstance(trigger, (Cron, Every)):
         return TriggerSpec(name=name, kind="manual", model=model)
-    problems.extend(f"trigger {name}: the cron expression {fault}" for fault in check(trigger.expression))
-    try:
-        zone(trigger.timezone)
-    except ValueError as error:
-        problems.append(f'trigger {name}: {error}; write one like timezone="Europe/Berlin"')
-    if trigger.idempotency not in _IDEMPOTENCY:
-        problems.append(
-            f"trigger {name}: idempotency={trigger.idempotency!r} is unknown; write one of {', '.join(_IDEMPOTENCY)}"
-        )
+    found = list(_schedule_faults(trigger))
+    problems.extend(f"trigger {name}: {fault}" for fault in (*found, *_choice_faults(trigger)))
     problems.extend(_required(name, model))
     return TriggerSpec(
         name=name,
         kind="cron",
         model=model,
-        expression=trigger.expression,
-        timezone=trigger.timezone,
+        expression=trigger.expression if isinstance(trigger, Cron) else "" if found else every(trigger.interval),
+        timezone=trigger.timezone if isinstance(trigger, Cron) else "UTC",
         idempotency=trigger.idempotency,
+        overlap=trigger.overlap,
+        catch_up=trigger.catch_up,
     )
 
 
+def _schedule_faults(trigger: Cron | Every) -> Iterator[str]:
+    if isinstance(trigger, Every):
+        length = trigger.interval
+        if not isinstance(length, timedelta) or not _SECOND <= length <= LONGEST_DELAY or length % _SECOND:
+            yield (
+                f"must come every whole second or more, at most 100 years, found {length!r}; "
+                "write Every(timedelta(minutes=15))"
+            )
+        return
+    yield from (f"the cron expression {fault}" for fault in check(trigger.expression))
+    try:
+        zone(trigger.timezone)
+    except ValueError as error:
+        yield f'{error}; write one like timezone="Europe/Berlin"'
+
+
+def _choice_faults(trigger: Cron | Every) -> Iterator[str]:
+    for name, known in _CHOICES.items():
+        if (said := getattr(trigger, name)) not in known:
+            yield f"{name}={said!r} is unknown; write one of {', '.join(known)}"
+
+
 def _model(name: str, trigger: Trigger, problems: list[str]) -> type[BaseModel] | None:
-    model = trigger.model if isinstance(trigger, (Manual, Cron, OnEvent)) else None
+    model = trigger.model if isinstance(trigger, (Manual, Cron, Every, OnEvent)) else None
     return None if model is None else read_model(model, PAYLOAD, f"trigger {name}", problems)
 
 

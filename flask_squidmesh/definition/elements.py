@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, Never
 
 from pydantic import BaseModel
 
-from .spec import Recovery, RetryPolicy
+from .spec import CatchUp, Overlap, Recovery, RetryPolicy
 
 _LARGEST_EXPONENT = 1000
 
@@ -237,7 +237,10 @@ class Cron(Trigger):
 
     expression: five fields, as "0 9 * * 1-5". model: the payload comes from its defaults. timezone: the zone the
     expression is meant in. idempotency: what a second start for the same window does: "return_existing" answers with
-    the first run, "skip" does nothing, "none" starts another.
+    the first run, "skip" does nothing, "none" starts another. overlap: what happens at a window while a run of the
+    schedule has not ended: "allow" starts beside it, "skip" leaves the window out. catch_up: which of the windows that
+    passed while no worker was up are started: the "last", "all" of them in order, at most 100, or "none" that is more
+    than a minute late.
     """
 
     expression: str
@@ -245,6 +248,25 @@ class Cron(Trigger):
     _: KW_ONLY
     timezone: str = "UTC"
     idempotency: Literal["return_existing", "skip", "none"] = "return_existing"
+    overlap: Overlap = "allow"
+    catch_up: CatchUp = "last"
+
+
+@dataclass(eq=False)
+class Every(Trigger):
+    """Started again and again after the same time; may be started by hand as well.
+
+    interval: whole seconds, at least one. Its windows are counted from 1970-01-01 00:00 UTC, so that every process
+    computes the same ones and neither a restart nor a deploy shifts them: `Every(timedelta(hours=6))` is due at 0, 6,
+    12 and 18 o'clock UTC. The other arguments are as for `Cron`.
+    """
+
+    interval: timedelta
+    model: type[BaseModel] | None = None
+    _: KW_ONLY
+    idempotency: Literal["return_existing", "skip", "none"] = "return_existing"
+    overlap: Overlap = "allow"
+    catch_up: CatchUp = "last"
 
 
 @dataclass(eq=False)

@@ -369,9 +369,13 @@ def _timing(policy: RetryPolicy) -> RetryPolicy:
     return ONE_ATTEMPT if policy.max_attempts == 1 else replace(policy, on=())
 
 
+Overlap = Literal["allow", "skip", "queue", "cancel"]
+CatchUp = Literal["last", "all", "none"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerSpec:
-    """One way to start the workflow."""
+    """One way to start the workflow. expression: of a schedule, a cron expression or as `cron.every` writes it."""
 
     name: str
     kind: Literal["manual", "cron", "event"]
@@ -380,6 +384,8 @@ class TriggerSpec:
     expression: str | None = None
     timezone: str | None = None
     idempotency: Literal["return_existing", "skip", "none"] = "return_existing"
+    overlap: Overlap = "allow"
+    catch_up: CatchUp = "last"
 
 
 @dataclass(frozen=True, kw_only=True)

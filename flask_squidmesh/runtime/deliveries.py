@@ -405,7 +405,7 @@ class JobPerformer:
             )
             return Delivery(outcome="held")
         run_id, new = self._scheduler.activate(
-            workflow, trigger, intended_window=window, signal_id=signal_id, even_paused=False
+            workflow, trigger, intended_window=window, signal_id=signal_id, by_hand=False
         )
         with self._database.read() as connection:
             run = fact_rows.run_fact(connection, run_id) if run_id else None

@@ -233,6 +233,10 @@ class RunStarter:
             return found
         return self.insert(connection, wanted, run_id)
 
+    def found(self, connection: sa.Connection, wanted: NewRunRequest) -> StartedRun | None:
+        """The run that the request's key has started before."""
+        return _found(connection, wanted)
+
     def insert(self, connection: sa.Connection, wanted: NewRunRequest, run_id: str | None = None) -> StartedRun:
         """Insert the run with its first step runs and dispatches."""
         batch = WriteBatch()

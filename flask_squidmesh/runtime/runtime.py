@@ -23,6 +23,7 @@ from ..host_requirements import findings
 from ..secret_names import is_secret
 from ..storage import connections
 from ..storage.database import Database, open_engine
+from ..storage.scope import Scope
 from ..subscriptions import Subscriptions
 from .adopted_work import WorkAdopter
 from .app_check import AppCheck, CheckResult
@@ -256,6 +257,9 @@ class Runtime:
         )
         self.events = EventSender(
             database=self.database, clock=self.clock, registry=self.registry, matcher=self._matcher, most=most
+        )
+        self.scheduler.cancel_run = lambda run_id, actor, comment: self.commands.cancel(
+            run_id, actor=actor, comment=comment, scope=Scope.all()
         )
         self.schedule_commands = ScheduleCommands(
             database=self.database, clock=self.clock, scheduler=self.scheduler, starter=self.starter, most=most

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from ..clock import Clock
 from ..definition.workflow import Workflow
 from ..engine.facts import Decider
+from ..engine.windows import paused_windows
 from ..errors import ConflictError, TransitionError
 from ..people import identity
 from ..storage import fact_rows
@@ -14,6 +15,7 @@ from ..storage.database import Database
 from ..storage.summaries import new_id
 from ..storage.tables import audit_events
 from .command_arguments import decider_of
+from .overlapping_windows import leave_out
 from .run_starter import RunStarter, StartedRun
 from .schedule_records import locked_schedule, remember
 from .scheduler import Scheduler, cron_key
@@ -88,6 +90,8 @@ class ScheduleCommands:
             remember(connection, spec, chosen.name, values)
             event = "schedule_paused" if paused else "schedule_resumed"
             self._note(connection, event, spec.name, trigger, decider)
+            if not paused and (passed := paused_windows(chosen, row.passed(chosen, now), row.paused_at, now)):
+                leave_out(connection, spec, chosen.name, row, [passed])
 
     def _note(
         self,

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from ..definition import cron
 from ..definition.spec import TriggerSpec, WorkflowSpec
 from ..definition.tenants import NO_TENANT
+from ..engine.windows import LeftOutWindows, QueuedWindow
 from ..storage import tables
 from ..storage.write_statements import INSERTS
 
@@ -23,7 +24,8 @@ class ScheduleRecord:
     """What is remembered of one schedule.
 
     paused_at: None where it is not paused. resumed_at: windows up to then are left out. fired_at, last_run_id: the last
-    start. fired_window: the latest window that was started. expressions: those it was seen with.
+    start. fired_window: the latest window that was started, queued or left out. expressions: those it was seen with.
+    queued: windows that wait until a run has ended, in order. left_out: the latest that were not started, newest first.
     """
 
     tenant: str = NO_TENANT
@@ -33,6 +35,8 @@ class ScheduleRecord:
     fired_window: datetime | None = None
     last_run_id: str | None = None
     expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    queued: Sequence[QueuedWindow] = ()
+    left_out: Sequence[LeftOutWindows] = ()
 
     def passed(self, trigger: TriggerSpec, now: datetime) -> datetime | None:
         """Up to when windows are not due: started, left out, or from before the expression was seen."""
@@ -94,7 +98,15 @@ def _merged(rows: Sequence[sa.Row[Any]]) -> ScheduleRecord:
         fired_window=_latest(rows, "fired_window"),
         last_run_id=last.last_run_id,
         expressions=_expressions(rows),
+        queued=[QueuedWindow.read(each) for each in _longest(rows, "queued", "at")],
+        left_out=[LeftOutWindows.read(each) for each in _longest(rows, "left_out", "at")],
     )
+
+
+def _longest(rows: Sequence[sa.Row[Any]], column: str, order: str) -> Sequence[Mapping[str, Any]]:
+    """The list of the row that was written last; the same in all of them, but while a rename is deployed."""
+    found: list[Sequence[Mapping[str, Any]]] = [getattr(row, column) or () for row in rows]
+    return max(found, key=lambda kept: max((each[order] for each in kept), default=""))
 
 
 def _expressions(rows: Sequence[sa.Row[Any]]) -> dict[str, Mapping[str, str]]:

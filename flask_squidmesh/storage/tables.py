@@ -253,6 +253,7 @@ class WorkflowRun(Base):
             "tenant",
             **_where("cancel_key IS NOT NULL AND finished_at IS NULL"),
         ),
+        sa.Index("ix_squidmesh_runs_undoing", "workflow", **_where("compensation IN ('requested', 'running')")),
         sa.Index("ix_squidmesh_runs_replayed_from", "replayed_from_id", **_where("replayed_from_id IS NOT NULL")),
         sa.Index(
             "ix_squidmesh_runs_tenant",
@@ -668,8 +669,9 @@ class Schedule(Base):
 
     `resumed_at`: windows from before then are left out. `fired_at`: the time of the last start, `fired_window`: the
     latest window that was started, which a start by hand leaves as it is. `expressions`: since when workers have seen
-    it with which expression. A workflow with aliases has a row for each of its names, so that processes from before a
-    rename, which know the old name alone, go by the same memory.
+    it with which expression. `queued`: windows that wait until a run of it has ended. `left_out`: the latest windows
+    that were not started, and why. A workflow with aliases has a row for each of its names, so that processes from
+    before a rename, which know the old name alone, go by the same memory.
     """
 
     __tablename__ = "squidmesh_schedules"
@@ -683,6 +685,8 @@ class Schedule(Base):
     fired_window: Mapped[datetime | None] = mapped_column(Timestamp)
     last_run_id: Mapped[str | None] = mapped_column(Id)
     expressions: Mapped[JsonObject | None] = mapped_column(Json)
+    queued: Mapped[list[JsonObject] | None] = mapped_column(Json)
+    left_out: Mapped[list[JsonObject] | None] = mapped_column(Json)
 
     __table_args__ = (sa.PrimaryKeyConstraint("workflow", "trigger", "tenant", name=conv("pk_squidmesh_schedules")),)
 

@@ -121,6 +121,8 @@ def upgrade() -> None:
     sa.Column('fired_window', sa.DateTime(timezone=True), nullable=True),
     sa.Column('last_run_id', sa.Uuid(as_uuid=False), nullable=True),
     sa.Column('expressions', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('queued', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('left_out', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
     sa.PrimaryKeyConstraint('workflow', 'trigger', 'tenant', name=op.f('pk_squidmesh_schedules'))
     )
     op.create_table('squidmesh_start_keys',
@@ -307,6 +309,7 @@ def upgrade() -> None:
     op.create_index('ix_squidmesh_runs_subject', 'squidmesh_runs', ['subject'], unique=False, postgresql_ops={'subject': 'varchar_pattern_ops'})
     op.create_index('ix_squidmesh_runs_tenant', 'squidmesh_runs', ['tenant', 'status', 'created_at', 'id', 'needs', 'workflow'], unique=False, postgresql_where=sa.text("tenant <> ''"), sqlite_where=sa.text("tenant <> ''"))
     op.create_index('ix_squidmesh_runs_tenant_finished', 'squidmesh_runs', ['tenant', 'workflow', 'status', 'finished_at', 'id'], unique=False, postgresql_where=sa.text("finished_at IS NOT NULL AND tenant <> ''"), sqlite_where=sa.text("finished_at IS NOT NULL AND tenant <> ''"))
+    op.create_index('ix_squidmesh_runs_undoing', 'squidmesh_runs', ['workflow'], unique=False, postgresql_where=sa.text("compensation IN ('requested', 'running')"), sqlite_where=sa.text("compensation IN ('requested', 'running')"))
     op.create_index('ix_squidmesh_runs_workflow', 'squidmesh_runs', ['workflow', 'status', 'created_at', 'id', 'needs'], unique=False)
     op.create_index('ix_squidmesh_start_keys_pruned', 'squidmesh_start_keys', ['pruned_at'], unique=False, postgresql_where=sa.text('pruned_at IS NOT NULL'), sqlite_where=sa.text('pruned_at IS NOT NULL'))
     op.create_index('ix_squidmesh_start_keys_run', 'squidmesh_start_keys', ['run_id'], unique=False)
@@ -364,6 +367,7 @@ def downgrade() -> None:
     op.drop_index('ix_squidmesh_start_keys_run', table_name='squidmesh_start_keys')
     op.drop_index('ix_squidmesh_start_keys_pruned', table_name='squidmesh_start_keys', postgresql_where=sa.text('pruned_at IS NOT NULL'), sqlite_where=sa.text('pruned_at IS NOT NULL'))
     op.drop_index('ix_squidmesh_runs_workflow', table_name='squidmesh_runs')
+    op.drop_index('ix_squidmesh_runs_undoing', table_name='squidmesh_runs', postgresql_where=sa.text("compensation IN ('requested', 'running')"), sqlite_where=sa.text("compensation IN ('requested', 'running')"))
     op.drop_index('ix_squidmesh_runs_tenant_finished', table_name='squidmesh_runs', postgresql_where=sa.text("finished_at IS NOT NULL AND tenant <> ''"), sqlite_where=sa.text("finished_at IS NOT NULL AND tenant <> ''"))
     op.drop_index('ix_squidmesh_runs_tenant', table_name='squidmesh_runs', postgresql_where=sa.text("tenant <> ''"), sqlite_where=sa.text("tenant <> ''"))
     op.drop_index('ix_squidmesh_runs_subject', table_name='squidmesh_runs', postgresql_ops={'subject': 'varchar_pattern_ops'})

@@ -12,6 +12,7 @@ from ..authorization import name_of_right
 from .badges import badge_of_outcome
 from .command_text import option_label
 from .language import N_, _, code, joined
+from .schedule_text import LEFT_OUT, window_text
 
 _TITLES: Mapping[str, str] = {
     "started": N_("started the run"),
@@ -52,6 +53,8 @@ _TITLES: Mapping[str, str] = {
     "schedule_paused": N_("paused the schedule {trigger} of {workflow}"),
     "schedule_resumed": N_("resumed the schedule {trigger} of {workflow}"),
     "schedule_run": N_("started the schedule {trigger} of {workflow} by hand"),
+    "schedule_skipped": N_("left out the window {window} of the schedule {trigger} of {workflow}: {reason}"),
+    "schedule_missed": N_("left out {count} windows of the schedule {trigger} of {workflow}, from {window}: {reason}"),
     "notice_retried": N_("had {subscription} told again"),
     "notice_dismissed": N_("took note that {subscription} was not told"),
     "bulk": N_("began an action on many runs: {action}"),
@@ -59,6 +62,7 @@ _TITLES: Mapping[str, str] = {
     "refused": N_("tried to {action} without the right to"),
 }
 TYPES = frozenset(_TITLES)
+_NAMED = ("workflow", "trigger", "part", "name", "subscription")
 _HAPPENED: Mapping[str, str] = {
     "entered": N_("came to {step}"),
     "compensation_planned": N_("undoing {step} was planned"),
@@ -76,9 +80,7 @@ _ENDS: Mapping[str, str] = {
 
 def filterable() -> list[tuple[str, Markup]]:
     """What the audit can be narrowed to, each with its words."""
-    blank = dict.fromkeys(
-        ("step", "action", "workflow", "trigger", "part", "option", "to", "name", "subscription"), "…"
-    )
+    blank = dict.fromkeys((*_NAMED, "step", "action", "option", "to", "window", "count", "reason"), "…")
     return [(type, _(text, **blank)) for type, text in _TITLES.items() if type != "started"]
 
 
@@ -90,12 +92,15 @@ def title_of(event: AuditEventView) -> Markup:
 def _titled(type: str, step: str | None, said: Mapping[str, object], actor: object = None) -> Markup:
     action = _action(said)
     text = _TITLES.get(type, type.replace("_", " "))
-    names = {name: code(said.get(name, "?")) for name in ("workflow", "trigger", "part", "name", "subscription")}
+    names = {name: code(said.get(name, "?")) for name in _NAMED}
     if type == "assigned":
         text = _assigned(said, actor)
     elif type == "reminded" and "due_at" in said:
         text = N_("told that {step} has not ended yet")
     option = option_label(str(said.get("option", "?")))
+    if type in ("schedule_skipped", "schedule_missed"):
+        names |= {"window": code(window_text(said.get("first"))), "count": code(said.get("count", "?"))}
+        names["reason"] = _(LEFT_OUT.get(str(said.get("reason")), "…"))
     return _(text, step=code(step or "?"), action=action, option=option, to=_whom(said), **names)
 
 

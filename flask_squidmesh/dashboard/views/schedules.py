@@ -1,4 +1,4 @@
-"""Schedules: when each cron trigger is due, what it last did, and running or pausing it by hand."""
+"""Schedules: when each is due, what it last did and left out, and running or pausing it by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from flask import abort, flash, redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from ...definition.cron import next_due
+from ...definition.cron import interval, next_due
+from ...engine.windows import LeftOutWindows
 from ...errors import ConflictError, ManualActionError, TransitionError, UnknownTriggerError, UnknownWorkflowError
 from ...runtime.runtime import configured_runtime, current_runtime
 from ...runtime.schedule_commands import ScheduleCommands
@@ -23,19 +24,26 @@ from ..authorization import may, require
 from ..available_commands import Button
 from ..layout import Pulse, TemplateContext, render
 from ..text.language import N_, _, code, current_language, in_english
+from ..text.schedule_text import LEFT_OUT, POLICIES
 
 SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRow:
-    """One schedule. words: the expression in English, None for readers of other languages."""
+    """One schedule. words: the expression in English, None for readers of other languages and for an interval.
+
+    policies: what it does with windows that overlap or passed, unless that is the ordinary thing. left_out: windows
+    that were not started, each with the reason.
+    """
 
     schedule: ScheduleView
     title: str
     words: str | None
     following: list[datetime]
     buttons: list[Button]
+    policies: list[Markup]
+    left_out: list[tuple[LeftOutWindows, Markup]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,11 +189,19 @@ def _row(schedule: ScheduleView, now: datetime) -> ScheduleRow:
         buttons=[
             _button(schedule, verb) for verb in _verbs(schedule) if may(DEEDS[verb].right, workflow=schedule.workflow)
         ],
+        policies=[
+            _(POLICIES[each])
+            for each in (("overlap", schedule.overlap), ("catch_up", schedule.catch_up))
+            if each in POLICIES
+        ],
+        left_out=[(each, _(LEFT_OUT[each.reason])) for each in schedule.left_out],
     )
 
 
 def _words(expression: str, now: datetime) -> str | None:
-    return CronSim(expression, now).explain() if current_language() == "en" else None
+    if current_language() != "en" or interval(expression) is not None:
+        return None
+    return CronSim(expression, now).explain()
 
 
 def _following(schedule: ScheduleView, now: datetime) -> list[datetime]:
