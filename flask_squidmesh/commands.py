@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
@@ -200,6 +201,38 @@ class Commands:
             metadata=metadata,
             scope=scope_of_tenant(tenant),
             session=session,
+            idempotency_key=idempotency_key,
+        )
+
+    def reschedule_run(
+        self,
+        run_id: RunId,
+        at: datetime | timedelta,
+        *,
+        actor: Actor | None = None,
+        comment: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        tenant: str | None = None,
+        session: AnySession | None = None,
+        expected: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> RunSummary:
+        """Have a run begin at another time, that was started with `at=` and has not begun.
+
+        at: as for `start_run`. A deadline of the run moves with it. The other keywords stand with this class.
+
+        Returns the run afterwards. Raises ManualActionError for a time that is none, TransitionError where the run has
+        begun or ended, and what all commands raise.
+        """
+        return configured_runtime().commands.reschedule(
+            run_id,
+            at,
+            actor=actor,
+            comment=comment,
+            metadata=metadata,
+            scope=scope_of_tenant(tenant),
+            session=session,
+            expected=expected,
             idempotency_key=idempotency_key,
         )
 

@@ -25,7 +25,7 @@ DASHBOARD_PREFIX: Final = "SQUIDMESH_DASHBOARD_"
 READING_ACTIONS: Final = ("list", "tasks", "view", "payload", "export", "audit")
 WRITING_ACTIONS: Final = (
     *("start", "approve", "reject", "decide", "take", "assign", "note"),
-    *("resume", "cancel", "replay", "replay_irreversible"),
+    *("resume", "reschedule", "cancel", "replay", "replay_irreversible"),
     *("retry", "resolve", "fail", "retry_compensation", "acknowledge"),
     *("bulk", "bulk_any", "schedule_run", "schedule_pause", "tell_again", "reveal", "send_event"),
 )

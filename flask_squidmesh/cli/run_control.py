@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
-from pydantic import ValidationError
+from pydantic import AwareDatetime, ValidationError
 from pydantic.fields import FieldInfo
 
 from ..engine.command_table import COMMANDS, Command
@@ -231,7 +231,8 @@ def _parameter(name: str, field: FieldInfo) -> Callable[[Callable[..., Any]], Ca
         return click.option(option, is_flag=True, help=field.description)
     if any(each is dict or getattr(each, "__origin__", None) is dict for each in get_args(field.annotation)):
         return click.option(option, metavar="JSON", callback=json_object, help=f"{field.description} Or @FILE.")
-    return click.option(option, metavar="TEXT", help=field.description)
+    metavar = "TIME" if field.annotation is AwareDatetime else "TEXT"
+    return click.option(option, metavar=metavar, help=field.description)
 
 
 for _command in COMMANDS.values():

@@ -56,6 +56,7 @@ NAMES: Mapping[str, str] = {
     "fail": N_("count a step as failed"),
     "retry_compensation": N_("try again to undo"),
     "acknowledge": N_("acknowledge"),
+    "reschedule": N_("reschedule"),
     "bulk": N_("act on many runs"),
     "bulk_any": N_("see and stop what others do with many runs"),
     "schedule_run": N_("run a schedule now"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypedDict, cast
 
 from flask import url_for
@@ -23,6 +24,7 @@ from ..queries.results import DecisionAsked, DecisionTaken, DecisionView, Explan
 from ..storage.summaries import RunSummary
 from .authorization import current_claimant, may, refusal, shown_actor
 from .endpoints import NotJson, json_of
+from .layout import zone
 from .text.command_text import consequence, option_label, why_not
 from .text.language import N_, _, code, joined
 from .text.people_text import only_for
@@ -51,6 +53,7 @@ class CommandKeywords(TypedDict, total=False):
     output: JsonObject
     allow_new_keys: bool
     reason: str
+    at: datetime
     allow_irreversible: bool
     undecided: Collection[str]
 
@@ -106,6 +109,14 @@ def _output(form: Form) -> CommandKeywords:
     return {"output": output, "allow_new_keys": form.get("allow_new_keys") == "yes"}
 
 
+def _at(form: Form) -> CommandKeywords:
+    try:
+        said = datetime.fromisoformat(form.get("at", "").strip())
+    except ValueError as error:
+        raise InvalidField("at", _("Say when the run begins: a day and a time.")) from error
+    return {"at": said if said.tzinfo else said.replace(tzinfo=zone())}
+
+
 def _reason(form: Form) -> CommandKeywords:
     reason = form.get("reason", "").strip()
     if not reason:
@@ -132,6 +143,7 @@ _ALL = (
     ShownCommand(command=BY_ACTION["retry_compensation"], text=N_("Try again to undo")),
     ShownCommand(command=BY_ACTION["replay"], text=N_("Replay"), fields="_replay_fields.html", extras=_from_step),
     ShownCommand(command=BY_ACTION["acknowledge"], text=N_("Acknowledge")),
+    ShownCommand(command=BY_ACTION["reschedule"], text=N_("Reschedule"), fields="_start_time_field.html", extras=_at),
     ShownCommand(
         command=BY_ACTION["cancel"],
         text=N_("Cancel run"),

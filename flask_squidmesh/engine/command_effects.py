@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any, ClassVar
 
 
@@ -84,6 +85,13 @@ class RunEnds(LeadsTo):
     status: str
     outcome: str | None = None
     compensates: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunBegins(LeadsTo):
+    """To the run beginning at another time. begins_at: when it would as it is."""
+
+    begins_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

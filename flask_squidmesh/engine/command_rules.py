@@ -23,6 +23,7 @@ from .command_effects import (
     Obstacle,
     OneStep,
     PayloadUnfit,
+    RunBegins,
     RunEnds,
     RunStatus,
     RunStops,
@@ -81,8 +82,8 @@ class ActionFacts:
     executing: steps an attempt is at. unsafe: what blocks a replay. undoes: steps that have a compensation and would
     be compensated, in that order. irreversible: steps that cannot be undone. declared: the steps the workflow has
     now, None where it is not registered here. payload_unfit: what keeps the payload from starting another run, where it
-    was looked at. hanging: steps that are still executing although the run was cancelled some time ago. decides:
-    whether the workflow has a Decision.
+    was looked at. hanging: steps that are still executing although the run was cancelled some time ago. begins_at:
+    when it begins, where it has not begun. decides: whether the workflow has a Decision.
     """
 
     status: str
@@ -98,6 +99,7 @@ class ActionFacts:
     declared: frozenset[str] | None = frozenset()
     payload_unfit: PayloadUnfit | None = None
     hanging: tuple[str, ...] = ()
+    begins_at: datetime | None = None
     decides: bool = False
 
 
@@ -245,6 +247,7 @@ def action_facts(
         irreversible=_irreversible(step_runs, spec),
         declared=frozenset(spec.steps) if spec else None,
         hanging=tuple(row.step for row in hung),
+        begins_at=run.due_at if run.is_scheduled else None,
     )
 
 
@@ -500,6 +503,10 @@ def _cancel(facts: ActionFacts) -> _Possible | _No:
     return [(None, RunStops(status=becomes, executing=facts.executing, compensates=facts.undoes))]
 
 
+def _reschedule(facts: ActionFacts) -> _Possible | _No:
+    return [(None, RunBegins(begins_at=facts.begins_at))] if facts.begins_at is not None else []
+
+
 def _replay(facts: ActionFacts) -> _Possible | _No:
     if facts.status not in TERMINAL:
         return _No("not_finished", RunStatus(status=facts.status))
@@ -540,6 +547,7 @@ _RULES: Mapping[str, _Rule] = {
     "resolve_step": _resolve_step,
     "fail_step": _fail_step,
     "retry_compensation": _retry_compensation,
+    "reschedule_run": _reschedule,
     "cancel_run": _cancel,
     "replay_run": _replay,
     "acknowledge_run": _acknowledge,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from .kept_decisions import STANDSTILLS, WAITS, DecisionKind
 
@@ -20,6 +21,15 @@ LONGEST_NAME: Final = 200
 
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST_COMMENT, pattern=r"\S")]
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+
+
+def _time_or_text(value: object) -> object:
+    if not isinstance(value, str | datetime):
+        raise ValueError("must be a time with a zone, such as 2027-01-04T09:00:00+01:00")
+    return value
+
+
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_time_or_text)]
 
 
 class CommandArguments(BaseModel):
@@ -89,6 +99,12 @@ class FailArguments(StepArguments):
     """Why a step counts as failed."""
 
     reason: Text | None = Field(None, description="Why the step counts as failed, for its error.")
+
+
+class RescheduleArguments(CommentArguments):
+    """When a run begins that has not begun."""
+
+    at: Moment = Field(description="When it begins; a time that has just passed for at once.")
 
 
 class CancelArguments(CommentArguments):
@@ -262,6 +278,14 @@ _ALL: Final = (
         arguments=CancelArguments,
         expects="unfinished",
         is_for_many=True,
+    ),
+    Command(
+        name="reschedule_run",
+        action="reschedule",
+        verb="reschedule",
+        does="Have a run begin at another time that has not begun.",
+        arguments=RescheduleArguments,
+        expects="unfinished",
     ),
     Command(
         name="note_run",

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import sqlalchemy as sa
 
 from ..engine.transitions import UNFINISHED
-from ..storage.summaries import AWAITS_EVENT, RunSummary
+from ..storage.summaries import AWAITS_EVENT, IS_SCHEDULED, RunSummary
 from ..storage.tables import Dispatch, Timestamp, WorkflowRun
 from ..storage.write_batch import NO_QUEUE
 
@@ -23,6 +23,7 @@ OPERATOR_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "incident": (),
     "failed": (),
     "retrying": ("retrying",),
+    "scheduled": ("pending",),
     "waiting": ("pending", "running"),
     "running": ("running",),
     "pending": ("pending",),
@@ -78,6 +79,8 @@ def word_of(summary: RunSummary, now: datetime, *, stuck: bool = False) -> str:
         return _OF_NEEDS[summary.needs.kind]
     if stuck and summary.status in _AT_WORK:
         return "stuck"
+    if summary.is_scheduled:
+        return "scheduled"
     is_timed = summary.due_at is not None and summary.due_at > now
     if summary.status in ("pending", "running") and (is_timed or summary.awaits_event):
         return "waiting"
@@ -94,18 +97,18 @@ def word_alternatives(word: str) -> Sequence[Condition]:
     """The same as conditions of which a run meets one at most; a planner finds an index for each, but for no OR."""
     quiet = WorkflowRun.needs.is_(None)
     match word:
-        case "decision":
-            return [WorkflowRun.needs == "decision"]
+        case "decision" | "incident":
+            return [WorkflowRun.needs == word]
         case "paused":
             return [WorkflowRun.needs == "resume", sa.and_(WorkflowRun.status == "paused", quiet)]
-        case "incident":
-            return [WorkflowRun.needs == "incident"]
         case "failed":
             failing = WorkflowRun.needs.in_(("failed", "compensation_failed"))
             not_undone = sa.and_(WorkflowRun.status.in_(_NOT_FAILED), WorkflowRun.needs == "compensation_failed")
             return [sa.and_(WorkflowRun.status == "failed", failing | quiet), not_undone]
         case "completed":
             return [WorkflowRun.status == word]
+        case "scheduled":
+            return [sa.and_(IS_SCHEDULED, quiet)]
         case "cancelling" | "cancelled":
             return [sa.and_(WorkflowRun.status == word, quiet)]
     stuck = WorkflowRun.id.in_(_STUCK_RUN_IDS)
@@ -114,12 +117,13 @@ def word_alternatives(word: str) -> Sequence[Condition]:
             return [WorkflowRun.needs == "interrupted", sa.and_(stuck, WorkflowRun.status.in_(_AT_WORK), quiet)]
         case "waiting":
             until = sa.or_(WorkflowRun.due_at > NOW, AWAITS_EVENT)
-            return [sa.and_(WorkflowRun.status.in_(("pending", "running")), until, quiet, ~stuck)]
+            return [sa.and_(WorkflowRun.status.in_(("pending", "running")), until, ~IS_SCHEDULED, quiet, ~stuck)]
         case "retrying":
             return [sa.and_(WorkflowRun.status == word, quiet, ~stuck)]
         case _:
             due = sa.or_(WorkflowRun.due_at.is_(None), WorkflowRun.due_at <= NOW)
-            return [sa.and_(WorkflowRun.status == word, due, ~AWAITS_EVENT, quiet, ~stuck)]
+            begun = sa.not_(AWAITS_EVENT | IS_SCHEDULED)
+            return [sa.and_(WorkflowRun.status == word, due, begun, quiet, ~stuck)]
 
 
 def is_untaken(dispatch: sa.RowMapping | dict[str, Any], now: datetime, stuck_after: float = STUCK_AFTER) -> bool:

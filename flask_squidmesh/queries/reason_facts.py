@@ -202,6 +202,15 @@ class WaitingUntil(ReasonFacts):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class BeginsLater(ReasonFacts):
+    """It has no steps before a time. seconds: until then. held: why it has not begun, where that has come."""
+
+    begins_at: datetime
+    seconds: float
+    held: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class WaitingForDependencies(ReasonFacts):
     """A join has some of the steps that it waits for."""
 

@@ -16,6 +16,7 @@ from ..engine.waits import every_target, options_of
 from ..errors import ErrorRecord
 from .inbox import deadline_of, is_overdue
 from .reason_facts import (
+    BeginsLater,
     Cancelling,
     CannotBegin,
     CompensationFailed,
@@ -334,6 +335,16 @@ def waiting_until(situation: Situation) -> Reason | None:
     return about(row, "waiting_until", WaitingUntil(until=until, seconds=(until - situation.now).total_seconds()))
 
 
+def begins_later(situation: Situation) -> Reason | None:
+    """It was started with a time at which it begins."""
+    run = situation.record.run
+    if situation.status != "pending" or run["open_steps"] or run["due_at"] is None or situation.record.step_runs:
+        return None
+    seconds = (run["due_at"] - situation.now).total_seconds()
+    held = situation.record.beginning_held
+    return Reason(word="scheduled", facts=BeginsLater(begins_at=run["due_at"], seconds=seconds, held=held))
+
+
 def waiting_for_event(situation: Situation) -> Reason | None:
     """An event has to come from outside, and no other step is to be performed."""
     if not situation.awaiting or situation.outstanding:
@@ -503,6 +514,7 @@ _RULES: tuple[Callable[[Situation], Reason | None], ...] = (
     failed,
     cancelling,
     paused,
+    begins_later,
     worker_lost,
     definition_mismatch,
     dispatch_delayed,

@@ -23,7 +23,7 @@ from ..storage.fact_rows import step_fact
 from ..storage.scope import Scope
 from ..storage.summaries import read_id
 from ..storage.tables import Attempt, Dispatch, StepRun, WorkflowRun
-from ..storage.write_batch import NO_QUEUE
+from ..storage.write_batch import BEGINNING, NO_QUEUE
 from .operator_status import Query
 from .results import TimelineEvent
 from .told_notices import notices_column, notices_in
@@ -49,7 +49,7 @@ class RunRecord:
 
     step_runs: in the order they were made. attempts, dispatches: by step run id; dispatches is what is outstanding.
     put_off: why what was to happen at a wait by itself could not be done yet, by step run id. told: what others were
-    told of it.
+    told of it. beginning_held: why the run, which was to begin later, could not begin yet.
     """
 
     run: Row
@@ -59,6 +59,7 @@ class RunRecord:
     dispatches: Mapping[str, Row]
     put_off: Mapping[str, str] = field(default_factory=dict)
     told: tuple[TimelineEvent, ...] = ()
+    beginning_held: str | None = None
 
     @property
     def visits(self) -> tuple[Row, ...]:
@@ -93,6 +94,7 @@ def read_record(
         dispatches={row["step_run_id"]: row for row in work if row["queue"] != NO_QUEUE},
         put_off={row["step_run_id"]: row["held"] for row in work if row["kind"] == "timer" and row["held"]},
         told=notices_in(run["told"]) if tells else (),
+        beginning_held=next((row["held"] for row in work if row["kind"] == BEGINNING), None),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Unpack
 
@@ -37,6 +38,7 @@ from ..engine.facts import (
     RunCancelled,
     RunNoted,
     RunReplayed,
+    RunRescheduled,
     StepFact,
     StepGivenUp,
     StepResolved,
@@ -56,6 +58,7 @@ from .decision_states import DecisionStates
 from .recorder import Recorded, Recorder, decided
 from .replays import plan_replay
 from .run_starter import RunStarter
+from .start_time import UnfitTimeError, start_time
 
 
 class CommandHandler:
@@ -187,6 +190,11 @@ class CommandHandler:
         return self._act(
             "fail_step", run_id, {"step": step, "reason": reason}, partial(self._fail_step, step, reason), **said
         )
+
+    def reschedule(self, run_id: RunId, at: datetime | timedelta, **said: Unpack[CommandOptions]) -> RunSummary:
+        """Have a run begin at another time that has not begun."""
+        text = at.isoformat() if isinstance(at, datetime) else str(at)
+        return self._act("reschedule_run", run_id, {"at": text}, partial(self._reschedule, at), **said)
 
     def cancel(self, run_id: RunId, *, compensate: bool = False, **said: Unpack[CommandOptions]) -> RunSummary:
         """Cancel the run."""
@@ -337,6 +345,16 @@ class CommandHandler:
         return self._recorded(
             acting, acting.state(DecisionContext()), RunNoted(replace(acting.call.decider, comment=said))
         )
+
+    def _reschedule(self, at: object, acting: CommandContext) -> Decided:
+        if not acting.run.is_scheduled:
+            raise acting.refuse("the run has begun.")
+        try:
+            begins = start_time(at, acting.now) or acting.now
+        except UnfitTimeError as unfit:
+            raise ManualActionError("at", f"reschedule_run: {unfit}") from unfit
+        state = acting.state(DecisionContext())
+        return self._recorded(acting, state, RunRescheduled(begins, acting.call.decider))
 
     def _retry_step(self, step: str | None, acting: CommandContext) -> Decided:
         visit, others = _open_decision(acting, STANDSTILLS, step)

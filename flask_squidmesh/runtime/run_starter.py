@@ -55,7 +55,7 @@ from .dispatcher import Dispatcher, HandOver, intents
 from .outbox import Outbox
 from .recorder import Awaiting, awaits_in
 from .signal_publisher import SignalPublisher, signalled
-from .start_time import start_time
+from .start_time import UnfitTimeError, start_time
 
 CRON_KEY: Final = "cron:"
 EVENT_KEY: Final = "event:"
@@ -155,7 +155,7 @@ class RunStarter:
             key=key,
             actor=who,
             schedule=schedule,
-            at=start_time(at, self._clock.now()),
+            at=_beginning(at, self._clock.now()),
         )
         started = self._begin(wanted, session)
         if started.pruned:
@@ -463,6 +463,13 @@ def _found_child(connection: sa.Connection, wanted: NewRunRequest) -> str | None
             status=status,
         )
     return found
+
+
+def _beginning(at: object, now: datetime) -> datetime | None:
+    try:
+        return start_time(at, now)
+    except UnfitTimeError as unfit:
+        raise PayloadError(f"The run was not started: {unfit}", invalid_types={"at": str(unfit)}) from unfit
 
 
 def _own_key(given: object) -> str | None:

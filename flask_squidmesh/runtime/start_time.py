@@ -5,16 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from ..errors import PayloadError, given
+from ..errors import given
 
 FURTHEST: Final = timedelta(days=36_525)
 CLOCKS_DIFFER: Final = timedelta(seconds=60)
 
 
+class UnfitTimeError(ValueError):
+    """What was said is no time at which a run can begin; the text says why."""
+
+
 def start_time(at: object, now: datetime) -> datetime | None:
     """When a run begins of which this was said: a time, or how long from now; None for at once.
 
-    Raises PayloadError for what is no such thing, has no zone, has passed by more than clocks differ, or is more than
+    Raises UnfitTimeError for what is no such thing, has no zone, has passed by more than clocks differ, or is more than
     a hundred years away.
     """
     if at is None:
@@ -41,5 +45,5 @@ def _moment(at: object, now: datetime) -> datetime:
     return at
 
 
-def _refused(why: str) -> PayloadError:
-    return PayloadError(f"The run was not started: at={why}", invalid_types={"at": why})
+def _refused(why: str) -> UnfitTimeError:
+    return UnfitTimeError(f"at={why}")

@@ -64,7 +64,8 @@ class RunSummary:
     outcome: how a completed run ended: None as its way was meant, the word of an `End`, else rejected, timed_out or
     error_route. compensation: None, running, completed or failed. tenant: '' where there is none. queue: whose
     workers perform its steps. overdue_since: since when a step is late that has `within=`, once people were told of it.
-    awaits_event: whether it is running, and has nothing to do until an event comes.
+    awaits_event: whether it is running, and has nothing to do until an event comes. is_scheduled: whether it begins
+    later, at `due_at`.
     """
 
     id: str
@@ -96,6 +97,7 @@ class RunSummary:
     outcome: str | None = None
     overdue_since: datetime | None = None
     awaits_event: bool = False
+    is_scheduled: bool = False
 
     @property
     def title(self) -> str:
@@ -111,7 +113,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 SummaryRow = sa.RowMapping | Mapping[str, Any]
-_NAMES = [field.name for field in fields(RunSummary) if field.name not in ("needs", "awaits_event")]
+_NAMES = [field.name for field in fields(RunSummary) if field.name not in ("needs", "awaits_event", "is_scheduled")]
 _COUNTED = ("needs", "needs_count", "needs_due_at", "needs_since", "open_steps", "awaiting_steps")
 SUMMARY_COLUMNS: list[sa.ColumnElement[Any]] = [WorkflowRun.__table__.c[name] for name in (*_NAMES, *_COUNTED)]
 AWAITS_EVENT: sa.ColumnElement[bool] = sa.and_(
@@ -120,6 +122,10 @@ AWAITS_EVENT: sa.ColumnElement[bool] = sa.and_(
     WorkflowRun.awaiting_steps == WorkflowRun.open_steps,
 )
 """Whether a run has nothing to do until an event comes; `RunSummary.awaits_event` is the same of a row."""
+IS_SCHEDULED: sa.ColumnElement[bool] = sa.and_(
+    WorkflowRun.status == "pending", WorkflowRun.open_steps == 0, WorkflowRun.due_at.is_not(None)
+)
+"""Whether a run begins later; `RunSummary.is_scheduled` is the same of a row."""
 
 
 def summary_of(row: SummaryRow) -> RunSummary:
@@ -133,7 +139,13 @@ def summary_values(row: SummaryRow) -> dict[str, Any]:
         kind=row["needs"], count=row["needs_count"], due_at=row["needs_due_at"], since=row["needs_since"]
     )
     awaits = row["status"] == "running" and 0 < row["awaiting_steps"] == row["open_steps"]
-    return {"needs": needs or None, "awaits_event": awaits, **{name: row[name] for name in _NAMES}}
+    later = row["status"] == "pending" and row["open_steps"] == 0 and row["due_at"] is not None
+    return {
+        "needs": needs or None,
+        "awaits_event": awaits,
+        "is_scheduled": later,
+        **{name: row[name] for name in _NAMES},
+    }
 
 
 def summary_from(document: Mapping[str, Any]) -> RunSummary:

@@ -18,7 +18,12 @@ from tests.two_tenants.runs import Filled
 
 POSTS = {*COMMANDS, "start", "send_event"}
 TELLS_NOTHING = {"openapi", "root", "unknown"}
-MAKES = {"decide_run": {"option": "approve"}, "assign_run": {"to": "rita"}, "note_run": {"text": "Seen."}}
+MAKES = {
+    "decide_run": {"option": "approve"},
+    "assign_run": {"to": "rita"},
+    "note_run": {"text": "Seen."},
+    "reschedule_run": {"at": "2099-01-01T09:00:00Z"},
+}
 EVENT = {"name": "payment.settled", "key": "o-1", "payload": {"amount": 5}}
 START = {"number": "1", "customer": "Acorn Ltd"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

@@ -110,6 +110,7 @@ SITUATIONS = [
     ActionFacts(status="failed", acknowledged=True, compensation="running", declared=KNOWN),
     ActionFacts(status="failed", compensation="failed", failed_compensations=("reserve",), needs="compensation_failed"),
     ActionFacts(status="failed", compensation="failed", declared=None),
+    ActionFacts(status="pending", begins_at=datetime(2027, 1, 4, 9, tzinfo=UTC), declared=KNOWN),
 ]
 
 

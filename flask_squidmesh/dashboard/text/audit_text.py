@@ -32,6 +32,7 @@ _TITLES: Mapping[str, str] = {
     "event_unfit": N_("{step} could not take an event, because its payload does not fit"),
     "event_refused": N_("an event did not start {workflow}, because its payload does not fit"),
     "deadline_passed": N_("ended the run: it took longer than it may"),
+    "rescheduled": N_("had the run begin at another time"),
     "cancelled": N_("cancelled the run"),
     "replayed": N_("replayed it as a new run"),
     "compensation_routed": N_("{step} failed; a compensating step follows"),

@@ -36,6 +36,7 @@ MARKS: Mapping[str, Badge] = {
     ),
     "failed": Badge("failed", N_("Failed"), N_("The run ended with an error; replay it or acknowledge it.")),
     "retrying": Badge("retrying", N_("Retrying"), N_("The last attempt failed and the next one is scheduled.")),
+    "scheduled": Badge("scheduled", N_("Scheduled"), N_("It begins later, at the time it was started for.")),
     "waiting": Badge("waiting", N_("Waiting"), N_("A timer, an event or another step has to come first.")),
     "running": Badge("running", N_("Running"), N_("A worker is at it.")),
     "pending": Badge("pending", N_("Pending"), N_("It is queued and no worker has taken it yet.")),

@@ -141,6 +141,10 @@ def _cancels(leads_to: LeadsTo) -> Markup:
     return text + _("; you choose whether to undo {steps}", steps=joined(kept)) if kept else text
 
 
+def _reschedules(_leads_to: LeadsTo) -> Markup:
+    return _("has the run begin at the time that you say; nothing else changes")
+
+
 def _replays(_leads_to: LeadsTo) -> Markup:
     return _("starts a new run with the same payload; this one stays as it is")
 
@@ -161,6 +165,7 @@ _CONSEQUENCES: Mapping[str, Callable[[LeadsTo], Markup]] = {
     "retry": _repeats,
     "resolve": _continues,
     "fail": _diverts,
+    "reschedule": _reschedules,
     "cancel": _cancels,
     "replay": _replays,
     "retry_compensation": _retries_compensation,
@@ -225,6 +230,7 @@ _DONE: Mapping[str, str] = {
     "retry": N_("The step runs again."),
     "resolve": N_("Resolved."),
     "fail": N_("The step counts as failed."),
+    "reschedule": N_("Rescheduled."),
     "cancel": N_("Cancel was asked for."),
     "replay": N_("This is the new run."),
     "retry_compensation": N_("Undoing is tried again."),
@@ -243,7 +249,9 @@ _WHEREABOUTS: Mapping[str, str] = {
 def _whereabouts(status: str, step: str | None) -> Markup:
     if status in _WHEREABOUTS:
         return _(_WHEREABOUTS[status])
-    return _("The run continues at {step}.", step=code(step)) if step else _("The run continues.")
+    if step:
+        return _("The run continues at {step}.", step=code(step))
+    return _("The run begins then.") if status == "pending" else _("The run continues.")
 
 
 def _blocking(step: Blocking) -> Markup:

@@ -14,6 +14,7 @@ from ...engine.event_outcomes import SENDER
 from ...engine.timers import DEADLINE
 from ...errors import ErrorRecord
 from ...queries.reason_facts import (
+    BeginsLater,
     Cancelling,
     CannotBegin,
     CompensationFailed,
@@ -251,6 +252,13 @@ def _waiting(teller: ExplanationText) -> Markup:
     )
 
 
+def _begins(teller: ExplanationText) -> Markup:
+    facts = teller.facts(BeginsLater)
+    if facts.held is not None:
+        return _("It should have begun at {exact}: {reason}", exact=_exact(teller, facts.begins_at), reason=facts.held)
+    return _("It begins at {exact}, {time}", exact=_exact(teller, facts.begins_at), time=teller.time(facts.begins_at))
+
+
 def _event(teller: ExplanationText) -> Markup:
     awaited = teller.facts(WaitingForEvent)
     return _(
@@ -368,6 +376,7 @@ _HEADLINES: Mapping[str, Callable[[ExplanationText], Markup]] = {
     "pending_dispatch": _pending,
     "step_running": _running,
     "waiting_until": _waiting,
+    "scheduled": _begins,
     "waiting_for_event": _event,
     "dispatch_delayed": _delayed,
     "worker_lost": _lost,

@@ -11,7 +11,7 @@ from flask import abort, current_app, flash, redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from ...engine.command_effects import Blocking, RunStops
+from ...engine.command_effects import Blocking, RunBegins, RunStops
 from ...engine.command_rules import NextAction
 from ...errors import ConflictError, ManualActionError, PayloadError, TransitionError, UnsafeReplayError
 from ...queries.results import AuditEventView, Run
@@ -52,6 +52,7 @@ class CommandForm(CommandPage):
     leads: where it leads. blocking: what a replay would repeat, and confirm_with: the name to type for it. undoes: the
     steps that a person who cancels may have undone. steps: those to choose from. changes: what an output would do to
     the run's state. undecided: the decisions that a replay takes anew. visited: where a replay may begin.
+    begins_at: when the run begins, as a field of a form has it.
     """
 
     options: list[str]
@@ -65,6 +66,7 @@ class CommandForm(CommandPage):
     changes: Sequence[tuple[str, Markup | None, Markup]]
     undecided: Markup | None
     visited: list[str]
+    begins_at: str
     key: str
     expected: str
     next: str | None
@@ -230,6 +232,7 @@ def _form(attempt: CommandAttempt, status: int) -> Response:
         changes=_changes(attempt) if "allow_new_keys" in attempt.problems else (),
         undecided=joined(undecided_by(attempt.run)) if attempt.command.name == "replay" else None,
         visited=list(dict.fromkeys(each.step for each in attempt.run.step_runs or () if each.kind == "step")),
+        begins_at=_begins_at(attempt.possible),
         key=request.form.get("key") or str(uuid4()),
         expected=request.form.get("expected") or attempt.run.decision,
         next=layout.local_path(request.values.get("next")),
@@ -248,6 +251,13 @@ def _leads(attempt: CommandAttempt) -> Markup | None:
 def _undoes(command: NextAction | None) -> list[str]:
     """The steps of which a person who cancels may choose that they are undone."""
     return list(command.leads_to.compensates) if command and isinstance(command.leads_to, RunStops) else []
+
+
+def _begins_at(command: NextAction | None) -> str:
+    leads_to = command.leads_to if command else None
+    if not isinstance(leads_to, RunBegins):
+        return ""
+    return leads_to.begins_at.astimezone(layout.zone()).strftime("%Y-%m-%dT%H:%M")
 
 
 def _changes(attempt: CommandAttempt) -> list[tuple[str, Markup | None, Markup]]:

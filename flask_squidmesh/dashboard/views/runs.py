@@ -221,6 +221,8 @@ def _note(run: RunSummary, word: str, now: datetime) -> tuple[Markup | None, boo
     if run.needs and run.needs.due_at:
         return _("due {time}", time=times.stamp(run.needs.due_at, zone, now)), False
     attempt = attempt_of(run.attempt, run.max_attempts) if run.attempt and run.max_attempts > 1 else None
+    if word == "scheduled" and run.due_at:
+        return _("begins {time}", time=times.stamp(run.due_at, zone, now)), False
     if word in ("waiting", "retrying") and run.due_at and run.due_at > now:
         following = times.stamp(run.due_at, zone, now)
         if attempt and word == "retrying":

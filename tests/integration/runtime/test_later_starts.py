@@ -11,8 +11,23 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_squidmesh import Approval, CancelOn, Deadline, End, Manual, PayloadError, Step, Wait, Workflow
+from flask_squidmesh import (
+    Approval,
+    CancelOn,
+    Deadline,
+    End,
+    Manual,
+    ManualActionError,
+    PayloadError,
+    Step,
+    TransitionError,
+    Wait,
+    Workflow,
+)
+from flask_squidmesh.queries.operator_status import OPERATOR_WORDS
+from flask_squidmesh.queries.run_list import list_runs
 from flask_squidmesh.storage import tables
+from flask_squidmesh.storage.scope import Scope
 from flask_squidmesh.testing import drain, work_through
 from tests.shop import Order, Recording, Script, Shop, single
 
@@ -229,3 +244,76 @@ def test_the_doctor_sees_to_its_beginning(open_shop: OpenShop, script: Script, h
     assert list(shop.runtime.doctor.examine()) == []
     shop.later(HOUR)
     assert shop.status(run_id) == ("cancelled" if harm == "left" else "completed")
+
+
+@pytest.mark.rule("start-at")
+def test_it_is_told_as_scheduled(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(workflow := single(script))
+    later, soon = shop.start(workflow, at=HOUR), shop.start(workflow)
+    explained = shop.mesh.explain_run(later)
+    assert (explained.reason, explained.details["begins_at"]) == ("scheduled", shop.look(later).due_at)
+    assert [str(each) for each in explained.next_actions] == ["reschedule_run", "cancel_run"]
+    assert "reschedule_run" not in [str(each) for each in shop.mesh.explain_run(soon).next_actions]
+    with shop.runtime.database.read() as connection:
+        now = shop.clock.now()
+        listed = {word: list_runs(connection, Scope.all(), word=word, now=now).runs for word in OPERATOR_WORDS}
+    found = {word: [each.id for each in runs] for word, runs in listed.items()}
+    assert {word: ids for word, ids in found.items() if ids} == {"scheduled": [later], "pending": [soon]}
+
+
+@pytest.mark.rule("start-at")
+def test_a_beginning_that_nobody_here_can_make_says_why(open_shop: OpenShop, script: Script) -> None:
+    class Other(Workflow):
+        place = Manual(Order)
+        work = Step(script.does("other"))
+
+    shop = open_shop(workflow := single(script))
+    run_id = shop.start(workflow, at=HOUR)
+    older = open_shop(Other, clock=shop.clock)
+    older.later(HOUR)
+    assert "No workflow 'single'" in str(shop.mesh.explain_run(run_id).details["held"])
+    with shop.app.app_context():
+        shop.later(HOUR)
+        assert shop.status(run_id) == "completed"
+
+
+@pytest.mark.rule("reschedule")
+def test_it_may_begin_at_another_time(open_shop: OpenShop, script: Script) -> None:
+    class Brief(Workflow, deadline=Deadline(HOUR)):
+        place = Manual(Order)
+        work = Step(script.does("work"))
+
+    shop = open_shop(Brief)
+    run = shop.mesh.start_run(Brief, {}, at=HOUR)
+    assert run.due_at is not None
+    after = shop.mesh.reschedule_run(run.id, 5 * HOUR, actor="dana", comment="The shop is closed.")
+    assert after.due_at is not None
+    assert 3 * HOUR < after.due_at - run.due_at <= 4 * HOUR + HOUR / 4
+    [event] = shop.look(run.id).audit_events or ()
+    assert (event.type, event.actor, event.comment) == ("rescheduled", "dana", "The shop is closed.")
+    assert event.metadata == {"from": run.due_at.isoformat(), "to": after.due_at.isoformat()}
+    assert shop.later(4 * HOUR) == 0
+    assert list(shop.runtime.doctor.examine()) == []
+    shop.later(HOUR)
+    assert shop.status(run.id) == "completed"
+
+
+@pytest.mark.rule("reschedule")
+def test_now_is_another_time_too(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(workflow := single(script))
+    run_id = shop.start(workflow, at=HOUR)
+    shop.mesh.reschedule_run(run_id, timedelta(0), actor="dana")
+    drain()
+    assert shop.status(run_id) == "completed"
+
+
+@pytest.mark.rule("reschedule")
+def test_what_has_begun_and_what_is_no_time_is_refused(open_shop: OpenShop, script: Script) -> None:
+    shop = open_shop(workflow := single(script))
+    begun, later = shop.start(workflow), shop.start(workflow, at=HOUR)
+    with pytest.raises(TransitionError, match="the run has begun"):
+        shop.mesh.reschedule_run(begun, HOUR, actor="dana")
+    with pytest.raises(ManualActionError, match="no time zone") as raised:
+        shop.mesh.reschedule_run(later, datetime(2030, 1, 1), actor="dana")
+    assert raised.value.field == "at"
+    assert shop.look(later).audit_events == ()
