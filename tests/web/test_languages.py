@@ -119,7 +119,7 @@ def readable(page: str) -> list[str]:
 def names_of(app: Flask) -> list[str]:
     """Everything that the app itself has named, the longest first."""
     specs = list(app.extensions["squidmesh"].registry)
-    named = {*OF_THE_HOST, *NAMES, *(step for spec in specs for step in (*spec.steps, *spec.triggers))}
+    named = {*OF_THE_HOST, *NAMES, *(step for spec in specs for step in (*spec.steps, *spec.triggers, *spec.hears))}
     named |= {text for spec in specs for text in (spec.name, spec.title, spec.description or "")}
     return sorted(named - {""}, key=len, reverse=True)
 

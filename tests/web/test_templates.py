@@ -15,7 +15,7 @@ from jinja2.ext import Extension
 
 from flask_squidmesh.dashboard.static_files import TEMPLATES
 from tests.web.shop import CANARY, Checkout, make_app, mesh_of, start
-from tests.web.tour import Nightly, furnish, pages
+from tests.web.tour import Nightly, Payment, furnish, pages
 from tests.web.visiting import Visitor, text_of
 
 STACKED = sorted(path for path in TEMPLATES.rglob("*.html") if re.search(r"<td[ >]", path.read_text()))
@@ -133,7 +133,7 @@ def furnished(migrated_sqlite_url: str) -> tuple[Visitor, dict[str, str]]:
 def _beside(visitor: Visitor, url: str, change: Callable[[Flask], None]) -> Visitor:
     """An app of the same moment and database whose host has settings of its own for templates."""
     app = make_app(url)
-    mesh_of(app).register(Nightly)
+    mesh_of(app).register(Nightly, Payment)
     change(app)
     app.extensions["squidmesh"].clock.source = visitor.app.extensions["squidmesh"].clock.source
     return Visitor(app)
