@@ -72,6 +72,10 @@ def leave_out(
     remember(connection, spec, trigger, {"left_out": [each.kept() for each in latest]})
     for each in own:
         said = each.kept()
+        named = {
+            "cause": each.reason,
+            **{name: said[name] for name in ("first", "last", "count", "run_id", "signal_id")},
+        }
         fact_rows.note(
             connection,
             "schedule_missed" if each.reason in MISSED else "schedule_skipped",
@@ -79,6 +83,6 @@ def leave_out(
             at=each.at,
             tenant=record.tenant,
             workflow=spec.name,
-            data={"workflow": spec.name, "trigger": trigger, **{name: said[name] for name in said if name != "at"}},
+            data={"workflow": spec.name, "trigger": trigger, **named},
         )
     return replace(record, left_out=tuple(latest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_squidmesh import Cron, Executor, Log, Manual, SquidMesh, Step, Workflow
+from flask_squidmesh import Cron, Every, Executor, Log, Manual, Pause, SquidMesh, Step, Workflow
 from flask_squidmesh.cli import command_group
 from flask_squidmesh.clock import SettableClock
 from flask_squidmesh.runtime.relay import Relay
@@ -47,6 +48,11 @@ class Greeting(Workflow):
 class Digest(Workflow):
     daily = Cron("0 9 * * 1-5", timezone="Europe/Berlin")
     announce = Log("Digest")
+
+
+class Syncing(Workflow):
+    skips = Every(timedelta(hours=1), overlap="skip")
+    hold = Pause()
 
 
 LISTED = ["next_due", "last_due", "fired_at", "paused_at"]
@@ -299,6 +305,21 @@ def test_cron_lists_the_schedules_and_fires_one(shop_at, migrated_url: str) -> N
     assert listed[0].split() == ["workflow", "trigger", "expression", "timezone", *LISTED]
     assert listed[1].startswith("digest    daily    0 9 * * 1-5  Europe/Berlin  ")
     assert len(listed) == 2
+
+
+@pytest.mark.rule("cron-left-out", "cron-overlap")
+def test_cron_says_what_was_not_started_and_starts_as_the_schedule_would(shop_at, migrated_sqlite_url: str) -> None:
+    shop = shop_at(migrated_sqlite_url, Syncing, SQUIDMESH_EXECUTOR="database")
+    first = shop.run("cron", "fire", "syncing", "skips", "--window", "2026-11-02T09:00", "--unattended")
+    assert first.output.startswith("Run ")
+    later = ("cron", "fire", "syncing", "skips", "--window", "2026-11-02T10:00")
+    assert shop.run(*later, "--unattended").output == "Nothing started: see flask squidmesh cron list.\n"
+    run_id = first.output.split()[1]
+    line = f"syncing skips: not started: 2026-11-02 10:00: a run had not ended (run {run_id})"
+    assert line in shop.run("cron", "list").output.splitlines()
+    [schedule] = json.loads(shop.run("cron", "list", "--json").output)["schedules"]
+    assert (schedule["overlap"], schedule["left_out"][0]["reason"], schedule["queued"]) == ("skip", "overlap", [])
+    assert shop.run(*later).output.startswith("Run ")
 
 
 def test_cron_without_schedules_says_so(shop_at, migrated_sqlite_url: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import Cron, Manual, Retry, Step, Wait, Workflow
+from flask_squidmesh import Cron, Every, Manual, Pause, Retry, Step, Wait, Workflow
 from flask_squidmesh.config import READING_ACTIONS
 from tests.web.shop import Checkout, Labels, Order, advance, broken, make_app, mesh_of, start, work
 from tests.web.visiting import Visitor, pulse_of, text_of
@@ -20,6 +20,12 @@ def note() -> None:
 class Nightly(Workflow):
     nightly = Cron("0 3 * * *", timezone="Europe/Berlin")
     tidy = Step(note)
+
+
+class Often(Workflow):
+    queues = Every(timedelta(hours=1), overlap="queue", catch_up="all")
+    skips = Every(timedelta(hours=1), overlap="skip")
+    hold = Pause()
 
 
 @pytest.fixture
@@ -43,6 +49,27 @@ def test_a_schedule_is_run_now_by_hand(nightly: Visitor) -> None:
     assert nightly.status(run_id) == "pending"
     assert "started the schedule nightly of nightly by hand" in nightly.read("/audit")
     assert run_id[:13] in nightly.read("/schedules")
+
+
+@pytest.mark.rule("cron-left-out")
+def test_what_is_queued_and_what_was_not_started_is_shown_with_the_reason(visitor: Visitor) -> None:
+    mesh_of(visitor.app).register(Often)
+    with visitor.app.app_context():
+        scheduler = visitor.app.extensions["squidmesh"].scheduler
+        since = visitor.app.extensions["squidmesh"].clock.now()
+        for _ in range(3):
+            scheduler.fire_due(since)
+            advance(visitor.app, timedelta(hours=1))
+    page = text_of(visitor.read("/schedules"))
+    assert "every 1h UTC waits until a run has ended makes up for every window that was missed" in page
+    assert "1 window waits for a run to end: " in page
+    assert "starts nothing while a run has not ended" in page
+    assert "Not started (1)" in page
+    assert ": a run had not ended" in page
+    assert "of the schedule skips of often : a run had not ended" in text_of(visitor.read("/audit"))
+    in_german = text_of(visitor.get("/schedules", headers={"Accept-Language": "de"}).text)
+    assert "ein Lauf war noch nicht zu Ende" in in_german
+    assert "1 Termin wartet auf das Ende eines Laufs" in in_german
 
 
 @pytest.mark.rule("cron-form-twice")

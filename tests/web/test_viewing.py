@@ -33,6 +33,11 @@ class Nightly(Workflow):
     rest = Wait(1)
 
 
+class Skipping(Workflow):
+    hourly = Cron("0 * * * *", overlap="skip")
+    rest = Wait(1)
+
+
 @pytest.fixture
 def asked() -> Counter[str]:
     return Counter()
@@ -141,6 +146,21 @@ def test_a_schedule_does_not_name_a_last_run_that_may_not_be_viewed(make: Any) -
         assert run_id not in page
         assert "Every night" in page or "nightly" in page.lower()
         assert "It has not fired yet." not in page
+
+
+@pytest.mark.rule("scope-view")
+def test_a_window_that_was_left_out_names_no_run_that_may_not_be_viewed(make: Any) -> None:
+    refused: set[str] = set()
+    visitor = make({"authorize": lambda action, run: not (action == "view" and run and run.id in refused)})
+    mesh_of(visitor.app).register(Skipping)
+    with visitor.app.app_context():
+        scheduler = visitor.app.extensions["squidmesh"].scheduler
+        in_the_way, _ = scheduler.activate("skipping", "hourly", signal_id="1", by_hand=False)
+        assert scheduler.activate("skipping", "hourly", signal_id="2", by_hand=False) == (None, False)
+    refused.add(in_the_way)
+    page = visitor.get("/schedules").text
+    assert "a run had not ended" in page
+    assert in_the_way not in page
 
 
 @pytest.mark.rule("scope-view")

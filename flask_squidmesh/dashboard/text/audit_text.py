@@ -101,7 +101,7 @@ def _titled(type: str, step: str | None, said: Mapping[str, object], actor: obje
     option = option_label(str(said.get("option", "?")))
     if type in ("schedule_skipped", "schedule_missed"):
         names |= {"window": code(window_text(said.get("first"))), "count": code(said.get("count", "?"))}
-        names["reason"] = _(LEFT_OUT.get(str(said.get("reason")), "…"))
+        names["reason"] = _(LEFT_OUT.get(str(said.get("cause")), "…"))
     return _(text, step=code(step or "?"), action=action, option=option, to=_whom(said), **names)
 
 

@@ -67,7 +67,7 @@ def left_out(shop: Shop) -> list[Any]:
 
 def told(shop: Shop) -> list[Any]:
     rows = [row for row in shop.rows(tables.audit_events) if row.type in ("schedule_skipped", "schedule_missed")]
-    return [(row.type, row.actor, row.workflow, row.metadata["count"], row.metadata["reason"]) for row in rows]
+    return [(row.type, row.actor, row.workflow, row.metadata["count"], row.metadata["cause"]) for row in rows]
 
 
 def statuses(shop: Shop) -> list[Any]:
