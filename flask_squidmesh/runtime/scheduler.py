@@ -358,13 +358,14 @@ class Scheduler:
         return started, ()
 
     def _cancelled(self, chosen: TriggerSpec, former: Sequence[OpenRun]) -> bool:
-        """Cancel the runs that a window waits for, where it may; whether there were any to cancel."""
-        wanted = [run.id for run in former if run.status not in STOPPING and chosen.overlap == "cancel"]
+        """Cancel the runs that a window waits for, where it may; whether any was."""
+        done, wanted = 0, [run.id for run in former if run.status not in STOPPING and chosen.overlap == "cancel"]
         for run_id in wanted:
             assert self.cancel_run is not None
             with suppress(TransitionError):  # it has ended meanwhile
                 self.cancel_run(run_id, f"schedule {chosen.name}", CANCELLED_BY)
-        return bool(wanted)
+                done += 1
+        return done > 0
 
     def wanted_start(
         self, spec: WorkflowSpec, chosen: TriggerSpec, intended: datetime | None, signal_id: str | None

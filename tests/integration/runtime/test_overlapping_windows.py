@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flask_squidmesh import Cron, Every, Pause, Scope, Step, Workflow
+from flask_squidmesh import Cron, Every, Pause, Scope, Step, TransitionError, Workflow
 from flask_squidmesh.engine import windows
 from flask_squidmesh.runtime import scheduler as scheduler_module
 from flask_squidmesh.runtime.scheduler import Scheduler, ScheduleView
@@ -331,6 +331,19 @@ def test_the_former_run_is_cancelled_and_the_window_started(open_sync: Callable[
     [cancelled] = [row for row in shop.rows(tables.audit_events) if row.type == "cancelled"]
     assert (cancelled.run_id, cancelled.actor) == (first, "schedule hourly")
     assert cancelled.comment == scheduler_module.CANCELLED_BY
+
+
+@pytest.mark.rule("cron-overlap")
+def test_a_run_that_cannot_be_cancelled_is_waited_for(open_sync: Callable[..., Shop]) -> None:
+    def refuse(*_: str) -> None:
+        raise TransitionError("no", status="paused")
+
+    shop = open_sync(hourly(overlap="cancel"))
+    [first] = fired(shop)
+    shop.runtime.scheduler.cancel_run = refuse
+    assert fired(shop, HOUR) == []
+    end(shop, first)
+    assert len(fired(shop)) == 1
 
 
 @pytest.mark.rule("cron-overlap", "cron-left-out")
