@@ -205,11 +205,12 @@ def _start(schemas: Schemas, spec: WorkflowSpec) -> dict[str, Any] | None:
         _moved(schemas, _title(f"{spec.name}_{trigger.name}_payload"), payload_schema(trigger)) for trigger in manual
     ]
     chosen = parameter("trigger", "query", {"enum": [each.name for each in manual]}, "Which trigger; else the first.")
+    at = parameter("at", "query", {"type": "string", "format": "date-time"}, "When it begins; else now.")
     run = _reference("Run")
     return {
         "operationId": f"start_{spec.name}",
         "summary": f"Start a run of {spec.title}. The body is the payload.",
-        "parameters": [chosen, TENANT, KEY],
+        "parameters": [chosen, at, TENANT, KEY],
         "requestBody": _body(bodies[0] if len(bodies) == 1 else {"anyOf": bodies}, required=False),
         "responses": _answers({200: run, 201: run}, 400, 403, 404, 409, 413, 415, 422),
     }

@@ -47,8 +47,8 @@ Keywords = dict[str, Any]
 
 
 def start(name: str) -> Response:
-    """Start a run. The body is the payload."""
-    request_parts.check_query("trigger", "tenant")
+    """Start a run, now or later. The body is the payload."""
+    request_parts.check_query("trigger", "tenant", "at")
     memory().tenant = _tenant_named()
     spec = page_data.spec_named(name)
     require("start", workflow=spec.name if spec else name)
@@ -67,6 +67,7 @@ def start(name: str) -> Response:
         idempotency_key=_own(key, actor),
         actor=actor,
         tenant=tenant_for(spec.name),
+        at=request_parts.moment("at"),
     )
     run = page_data.run_with_history(started.run_id).run
     return answer(run_document(run), 201 if started.new else 200, headers_of(run))

@@ -164,6 +164,7 @@ def _hidden(value: object, name: str = "") -> Any:
 @click.argument("payload", required=False, callback=json_object)
 @click.option("--trigger", help="Which trigger; the workflow's first if left out.")
 @click.option("--tenant", default="", help="Whose run it is.")
+@click.option("--at", metavar="TIME", type=datetime.fromisoformat, help="When it begins, as ISO 8601 with an offset.")
 @_key
 @_as
 @as_json
@@ -172,13 +173,14 @@ def start(
     payload: object,
     trigger: str | None,
     tenant: str,
+    at: datetime | None,
     key: str | None,
     actor: str | None,
     as_json: bool,
 ) -> None:
     """Start a run of WORKFLOW. PAYLOAD is a JSON object, or @FILE."""
     started = ready_runtime().starter.start(
-        workflow, payload, trigger=trigger, idempotency_key=key, actor=actor, tenant=tenant
+        workflow, payload, trigger=trigger, idempotency_key=key, actor=actor, tenant=tenant, at=at
     )
     run = _look(started.run_id).run
     if as_json:

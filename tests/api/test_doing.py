@@ -39,6 +39,17 @@ def test_a_run_is_started_for_the_tenant_of_whoever_asks(app: Flask, anna: Progr
     assert again.headers["ETag"] == answer.headers["ETag"] == '"open"'
 
 
+@pytest.mark.rule("api-start", "start-at", "reschedule")
+def test_a_run_may_begin_later_and_at_another_time(anna: Program) -> None:
+    run = anna.post("/workflows/invoice/runs?at=2099-03-01T09:30:00%2B01:00", ORDER).json
+    assert (run["status"], run["due_at"], run["is_scheduled"]) == ("pending", "2099-03-01T08:30:00+00:00", True)
+    after = anna.post(f"/runs/{run['id']}/reschedule", {"at": "2098-03-01T09:30:00Z", "comment": "sooner"})
+    assert (after.status_code, after.json["due_at"]) == (200, "2098-03-01T09:30:00+00:00")
+    assert anna.post(f"/runs/{run['id']}/reschedule", {"at": 5}).status_code == 422
+    assert anna.post("/workflows/invoice/runs?at=2001-01-01T00:00:00Z", ORDER).status_code == 422
+    assert anna.post("/workflows/invoice/runs?at=soon", ORDER).status_code == 400
+
+
 @pytest.mark.rule("api-start")
 def test_nobody_starts_a_run_outside_their_scope(anna: Program, program: Callable[[str], Program]) -> None:
     assert anna.post("/workflows/invoice/runs?tenant=globex", ORDER).status_code == 403

@@ -50,6 +50,17 @@ def test_a_run_is_started_shown_decided_and_listed(app: Flask) -> None:
     assert started["id"] in run(app, "runs", "list").stdout
 
 
+@pytest.mark.rule("cli-runs", "start-at", "reschedule")
+def test_a_run_begins_later_and_at_another_time(app: Flask) -> None:
+    started = told(app, "runs", "start", "invoice", ORDER, "--as", "dana", "--at", "2099-03-01T09:30:00+01:00")
+    assert started["due_at"] == "2099-03-01T08:30:00+00:00"
+    after = told(app, "runs", "reschedule", started["id"], "--at", "2098-03-01T09:30:00Z", "--as", "dana")
+    assert after["due_at"] == "2098-03-01T09:30:00+00:00"
+    assert run(app, "runs", "reschedule", started["id"], "--at", "2098-03-01T09:30", "--as", "dana").exit_code == 5
+    assert run(app, "runs", "start", "invoice", ORDER, "--at", "2001-03-01T09:30:00Z").exit_code == 5
+    assert run(app, "runs", "start", "invoice", ORDER, "--at", "soon").exit_code == 2
+
+
 @pytest.mark.rule("cli-runs")
 def test_showing_says_why_and_what_can_be_done(app: Flask, acme: Filled) -> None:
     run_id = acme.runs["decision"]
