@@ -104,7 +104,9 @@ class Shop:
         db: SQLAlchemy | None = None,
         **settings: Any,
     ) -> None:
-        self.url, self.db, self.clock = url, db or kept.DB, clock or SettableClock()
+        # Where its tables are those of Procrastinate, the metadata is told to leave them alone.
+        shared = SQLAlchemy() if executor == "procrastinate" else kept.DB
+        self.url, self.db, self.clock = url, db or shared, clock or SettableClock()
         self.mesh = SquidMesh(clock=self.clock)
         self.mesh.register(*workflows)
         self.app = Flask("shop")

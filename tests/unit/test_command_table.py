@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from datetime import UTC, datetime
 
 import pytest
 
@@ -50,6 +51,7 @@ def test_each_command_has_a_right_and_a_verb_of_its_own() -> None:
 
 
 def test_the_rules_are_those_of_commands_of_the_table() -> None:
-    possible, refused = judge(ActionFacts(status="running", decides=True))
+    later = datetime(2027, 1, 4, 9, tzinfo=UTC)
+    possible, refused = judge(ActionFacts(status="running", decides=True, begins_at=later))
     judged = {str(action) for action in possible} | {refusal.call for refusal in refused}
     assert judged == set(COMMANDS) - {"assign_run", "note_run"}
