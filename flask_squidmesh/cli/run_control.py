@@ -15,7 +15,7 @@ from ..engine.transitions import RUN_MOVES
 from ..errors import ManualActionError
 from ..queries.operator_status import OPERATOR_WORDS, stuck_among, word_of
 from ..storage.scope import Scope, scope_of_tenant
-from .command_group import CommandGroup, aligned, group, ready_runtime
+from .command_group import CommandGroup, aligned, group, ready_runtime, runtime_here
 from .json_output import as_json, json_object, tell
 
 if TYPE_CHECKING:
@@ -150,13 +150,17 @@ def _look(run_id: str) -> RunSnapshot:
         )
 
 
-def _hidden(value: object, name: str = "") -> Any:
-    """The value without what stands under secret names."""
-    if name and value is not None and ready_runtime().hides(name):
-        return "[redacted]"
-    if isinstance(value, Mapping):
-        return {key: _hidden(item, str(key)) for key, item in value.items()}
-    return [_hidden(item) for item in value] if isinstance(value, list | tuple) else value
+def _hidden(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document without what stands under secret names."""
+    hides = runtime_here().hides
+
+    def shown(value: object) -> Any:
+        if isinstance(value, Mapping):
+            hidden = {key for key, item in value.items() if item is not None and hides(str(key))}
+            return {key: "[redacted]" if key in hidden else shown(item) for key, item in value.items()}
+        return [shown(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return dict(shown(document))
 
 
 @runs.command()
