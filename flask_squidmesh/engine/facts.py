@@ -16,7 +16,7 @@ from ..definition.values import JsonObject, JsonValue
 from ..errors import ErrorRecord
 from .changes import NewStepRun, RowsToRead, RunColumns, StepColumns
 from .kept_decisions import EVENT, LISTED, DecisionEvent, DecisionKept, DecisionKind
-from .transitions import RunStatus, StepStatus
+from .transitions import RunStatus, StepStatus, is_scheduled
 
 COUNTERS: Final = (
     *("attempt", "max_attempts", "remaining", "open_steps", "retrying_steps", "awaiting_steps"),
@@ -70,7 +70,7 @@ class RunFact(NamedTuple):
     @property
     def is_scheduled(self) -> bool:
         """Whether it is to begin later, at `due_at`, and has no steps until then."""
-        return self.status == "pending" and self.open_steps == 0 and self.due_at is not None
+        return is_scheduled(self.status, self.open_steps, self.due_at)
 
 
 _RUN_NAMES: Final = frozenset(RunFact._fields)

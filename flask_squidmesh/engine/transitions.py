@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final, Literal
 
 RunStatus = Literal["pending", "running", "retrying", "paused", "cancelling", "completed", "failed", "cancelled"]
@@ -68,3 +69,8 @@ def may_move(current: RunStatus, to: RunStatus) -> bool:
 def step_may_move(kind: str, current: StepStatus, to: StepStatus) -> bool:
     """Whether a step run may go from one status to the other. kind: "step" or "compensation"."""
     return to in STEP_MOVES[kind][current]
+
+
+def is_scheduled(status: str, open_steps: int, due_at: datetime | None) -> bool:
+    """Return whether a run of which its row says this begins later, at `due_at`, and has no steps until then."""
+    return status == "pending" and open_steps == 0 and due_at is not None

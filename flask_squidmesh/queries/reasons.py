@@ -11,7 +11,7 @@ from ..definition.spec import end_at
 from ..engine.adoption import is_open
 from ..engine.approvals import wanted
 from ..engine.kept_decisions import EVENT, STANDSTILLS, DecisionKept
-from ..engine.transitions import TERMINAL
+from ..engine.transitions import TERMINAL, is_scheduled
 from ..engine.waits import every_target, options_of
 from ..errors import ErrorRecord
 from .inbox import deadline_of, is_overdue
@@ -338,7 +338,7 @@ def waiting_until(situation: Situation) -> Reason | None:
 def begins_later(situation: Situation) -> Reason | None:
     """It was started with a time at which it begins."""
     run = situation.record.run
-    if situation.status != "pending" or run["open_steps"] or run["due_at"] is None or situation.record.step_runs:
+    if not is_scheduled(situation.status, run["open_steps"], run["due_at"]) or situation.record.step_runs:
         return None
     seconds = (run["due_at"] - situation.now).total_seconds()
     held = situation.record.beginning_held

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import sqlalchemy as sa
 
 from ..definition.values import JsonValue
+from ..engine.transitions import is_scheduled
 from .tables import WorkflowRun
 
 
@@ -125,7 +126,7 @@ AWAITS_EVENT: sa.ColumnElement[bool] = sa.and_(
 IS_SCHEDULED: sa.ColumnElement[bool] = sa.and_(
     WorkflowRun.status == "pending", WorkflowRun.open_steps == 0, WorkflowRun.due_at.is_not(None)
 )
-"""Whether a run begins later; `RunSummary.is_scheduled` is the same of a row."""
+"""Whether a run begins later; `transitions.is_scheduled` is the same of a row."""
 
 
 def summary_of(row: SummaryRow) -> RunSummary:
@@ -139,11 +140,10 @@ def summary_values(row: SummaryRow) -> dict[str, Any]:
         kind=row["needs"], count=row["needs_count"], due_at=row["needs_due_at"], since=row["needs_since"]
     )
     awaits = row["status"] == "running" and 0 < row["awaiting_steps"] == row["open_steps"]
-    later = row["status"] == "pending" and row["open_steps"] == 0 and row["due_at"] is not None
     return {
         "needs": needs or None,
         "awaits_event": awaits,
-        "is_scheduled": later,
+        "is_scheduled": is_scheduled(row["status"], row["open_steps"], row["due_at"]),
         **{name: row[name] for name in _NAMES},
     }
 

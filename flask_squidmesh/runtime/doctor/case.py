@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ...definition.spec import WorkflowSpec
 from ...engine.adoption import OPEN
 from ...engine.kept_decisions import EVENT, LISTED
-from ...engine.transitions import TERMINAL
+from ...engine.transitions import TERMINAL, is_scheduled
 from ...storage.tables import attempts, dispatches, runs, step_runs, wait_groups, waits
 from ...storage.write_batch import BEGINNING, NO_QUEUE
 
@@ -190,8 +190,7 @@ class Case:
     @property
     def is_scheduled(self) -> bool:
         """Whether the run is to begin later."""
-        run = self.run
-        return run.status == "pending" and run.open_steps == 0 and run.due_at is not None and not self.rows
+        return is_scheduled(self.run.status, self.run.open_steps, self.run.due_at) and not self.rows
 
     @cached_property
     def beginnings(self) -> list[Row]:
