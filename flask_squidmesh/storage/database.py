@@ -124,6 +124,7 @@ def open_engine(host: sa.Engine) -> sa.Engine:
     """
     if host.dialect.name != "sqlite" or in_memory(host.url):
         return host
+    # Where the host keeps compiled statements in a place of its own, ours are kept there too.
     cache = {name: kept for name, kept in host.get_execution_options().items() if name == "compiled_cache"}
     engine = sa.create_engine(host.url, execution_options={compiled.OWN: True, **cache})
     sa.event.listen(engine, "connect", _prepare_sqlite)
